@@ -1,0 +1,71 @@
+"""Checkpoints that prove themselves: the file's name carries the hash of its content.
+
+Writing replaces nothing: a new file appears whole, and only then does the oldest go. So there is
+always a good checkpoint, and a file damaged on disk is recognised and passed over.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from care.files import write_atomic
+
+_NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
+_KEPT = 2
+
+
+def _found(folder: Path) -> list[tuple[int, int, str, Path]]:
+    """(epoch, step, digest, path) of the checkpoints in ``folder``, newest first."""
+    found = []
+    for path in folder.glob("checkpoint-*.pt"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.append((int(match[1]), int(match[2]), match[3], path))
+    return sorted(found, reverse=True)
+
+
+def save(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> Path:
+    """Write ``state`` after ``epoch`` whole epochs and ``step`` steps of the next one.
+
+    Returns:
+        The file, which ``torch.load(path, weights_only=True)`` reads.
+
+    Raises:
+        care.files.DiskError: No space; the earlier checkpoints are as they were.
+    """
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    content = buffer.getvalue()
+    digest = hashlib.sha256(content).hexdigest()[:16]
+    path = folder / f"checkpoint-{epoch:06d}-{step:06d}-{digest}.pt"
+    write_atomic(path, content)
+    for *_, old in _found(folder)[_KEPT:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def load(folder: Path, device: torch.device, warn: Callable[[str], None]) -> dict[str, Any] | None:
+    """The newest checkpoint that is whole, or None when there is none.
+
+    Args:
+        folder: The trial's folder.
+        device: Where its tensors go.
+        warn: Called with one line for each damaged checkpoint that was passed over.
+    """
+    for epoch, step, digest, path in _found(folder):
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest()[:16] == digest:
+            state: dict[str, Any] = torch.load(
+                io.BytesIO(content), map_location=device, weights_only=True
+            )
+            return state
+        warn(f"{path.name} is damaged (epoch {epoch}, step {step}); going back to the one before")
+        path.rename(path.with_suffix(".damaged"))
+    return None

@@ -1,0 +1,168 @@
+"""Claims: who may write a trial's folder.
+
+A claim is a numbered file, ``claim-000001``; the highest number counts. It is taken by linking a
+complete file to the next number, which exactly one process can do, on a shared folder too. So a
+dead holder's claim is never deleted to be taken over, and no two processes can both believe that
+they took it. A holder that released its claim says so by the file's name.
+
+A holder on this machine is alive if its process is (exact, no waiting). One on another machine is
+alive while it touches its claim, which it does every few seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+_NAME = re.compile(r"claim-(\d{6})(\.released)?")
+_BEAT_SECONDS = 15.0
+LEASE_SECONDS = 120.0
+
+
+def _boot() -> str:
+    """Machine, boot and process namespace: within one of these a pid means one process."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{socket.gethostname()}/{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:
+        return socket.gethostname()
+
+
+def _process_start(pid: int) -> str | None:
+    """When a process started, in the kernel's ticks; None when there is none (or no /proc)."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] == "Z" else fields[19]
+
+
+def process_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a claim: host, process, and since when."""
+
+    host: str
+    pid: int
+    since: str
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+
+def _numbers(folder: Path) -> list[tuple[int, Path, bool]]:
+    """(number, path, released) of the claims in ``folder``, highest last."""
+    found = []
+    for path in folder.glob("claim-*"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.append((int(match[1]), path, match[2] is not None))
+    return sorted(found)
+
+
+def _alive(path: Path) -> Holder | None:
+    """The holder of the claim at ``path`` if it lives."""
+    try:
+        record = json.loads(path.read_text())
+        beat = path.stat().st_mtime
+    except FileNotFoundError:  # released or superseded since it was listed
+        return None
+    holder = Holder(record["host"], record["pid"], record["since"])
+    if record["boot"] == _boot() and record["started"] is not None:
+        return holder if _process_start(holder.pid) == record["started"] else None
+    return holder if time.time() - beat < LEASE_SECONDS else None
+
+
+def holder(folder: Path) -> Holder | None:
+    """Who holds the claim on ``folder`` now, or None when it is free."""
+    claims = _numbers(folder)
+    if not claims or claims[-1][2]:
+        return None
+    return _alive(claims[-1][1])
+
+
+class Claim:
+    """A claim that this process holds, until :meth:`release` or the end of the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._released = threading.Event()
+        threading.Thread(target=self._beat, name="claim-heartbeat", daemon=True).start()
+
+    @classmethod
+    def take(cls, folder: Path) -> Self | None:
+        """Claim ``folder`` (made if missing), or None when somebody else holds it."""
+        folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            claims = _numbers(folder)
+            number, latest, released = claims[-1] if claims else (0, folder, True)
+            if not released and _alive(latest):
+                return None
+            path = folder / f"claim-{number + 1:06d}"
+            if not _link(path) or _numbers(folder)[-1][0] > number + 1:
+                # Somebody was faster; a number that was long superseded is worth nothing either.
+                continue
+            for _, old, _ in claims:
+                old.unlink(missing_ok=True)
+            return cls(path)
+
+    def release(self) -> None:
+        """Give the claim up."""
+        if not self._released.is_set():
+            self._released.set()
+            # The folder may have been moved to the archive, and the claim with it.
+            with contextlib.suppress(FileNotFoundError):
+                self._path.rename(self._path.with_name(f"{self._path.name}.released"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _beat(self) -> None:
+        while not self._released.wait(_BEAT_SECONDS):
+            try:
+                os.utime(self._path)
+            except OSError:  # a folder that is away for a while must not end the training
+                continue
+
+
+def _link(path: Path) -> bool:
+    """Make the claim at ``path`` appear whole; False when it exists."""
+    pid = os.getpid()
+    record: dict[str, Any] = {
+        "host": socket.gethostname(),
+        "boot": _boot(),
+        "pid": pid,
+        "started": _process_start(pid),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{pid}.{threading.get_ident()}")
+    temporary.write_text(json.dumps(record))
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True

@@ -1,0 +1,54 @@
+"""Errors that are the user's to mend: what was given, what is allowed, what comes close."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+class CareError(Exception):
+    """Base of every error whose message is meant for the user and needs no traceback."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong with an input.
+
+    Attributes:
+        field: Dotted path of the field, or the name of the file or option.
+        value: What was given.
+        allowed: What would have been accepted, in words.
+        nearest: The valid name closest to a misspelt one, if there is one.
+    """
+
+    field: str
+    value: object
+    allowed: str
+    nearest: str | None = None
+
+    def __str__(self) -> str:
+        hint = f"; did you mean {self.nearest!r}?" if self.nearest else ""
+        return f"{self.field}: got {self.value!r}; {self.allowed}{hint}"
+
+
+class ConfigError(CareError):
+    """An input was refused before anything was started or written."""
+
+    def __init__(self, source: str, problems: Iterable[Problem]) -> None:
+        self.source = source
+        self.problems = tuple(problems)
+        lines = "\n".join(f"  {problem}" for problem in self.problems)
+        super().__init__(f"{source}:\n{lines}")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name that is most like ``name``, or None when nothing is close."""
+    matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def unknown_name(field: str, name: object, valid: Iterable[str]) -> Problem:
+    """The problem of a name that is not among the ``valid`` ones."""
+    names = sorted(valid)
+    return Problem(field, name, f"allowed: {', '.join(names)}", nearest(str(name), names))

@@ -1,0 +1,39 @@
+"""Why a trial failed, in classes: only what may pass by itself is worth another try."""
+
+from __future__ import annotations
+
+import traceback
+
+import torch
+
+from care.errors import CareError
+from care.files import DiskError
+
+TRANSIENT = frozenset({"out_of_memory", "disk"})
+
+
+class DivergedError(CareError):
+    """The loss became NaN or infinite."""
+
+
+def classify(error: BaseException) -> str:
+    """One of ``diverged``, ``disk``, ``user_error``, ``out_of_memory``, ``error``."""
+    if isinstance(error, DivergedError):
+        return "diverged"
+    if isinstance(error, DiskError):
+        return "disk"
+    if isinstance(error, CareError):
+        return "user_error"
+    text = str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return "out_of_memory"
+    return "error"
+
+
+def describe(error: BaseException) -> dict[str, str]:
+    """``kind``, ``message`` and ``traceback`` of an error, for ``status.json``."""
+    return {
+        "kind": classify(error),
+        "message": str(error) or type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error)),
+    }

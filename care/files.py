@@ -1,0 +1,128 @@
+"""Files that are never half written, and logs that survive a torn last line."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from care.errors import CareError
+
+
+class DiskError(CareError):
+    """A file could not be written; what was there before is untouched."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(
+            f"{path}: cannot write ({error.strerror or error}); nothing was changed. "
+            "Free some space or mend the permissions, then run the same command again."
+        )
+        self.errno = error.errno
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``: readers see the old file or the new one, never a part.
+
+    Raises:
+        DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise DiskError(path, error) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last through a power cut: the folder's own entry has to reach the disk."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`."""
+    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any | None:
+    """The JSON value in ``path``, or None when there is no such file."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def append_line(path: Path, record: dict[str, Any]) -> None:
+    """Append one JSON object as a line and bring it to the disk.
+
+    A write that fails half-way is cut off again, so the log never grows a torn line in its middle.
+
+    Raises:
+        DiskError: The disk is full or the folder cannot be written; the log is as it was.
+    """
+    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    try:
+        with path.open("ab") as file:
+            start = _whole_length(path)
+            if file.tell() != start:
+                file.truncate(start)
+            try:
+                file.write(line)
+                file.flush()
+                os.fsync(file.fileno())
+            except OSError:
+                os.ftruncate(file.fileno(), start)
+                raise
+    except OSError as error:
+        raise DiskError(path, error) from error
+
+
+def _whole_length(path: Path) -> int:
+    """Bytes up to and with the last newline: what of a log is whole."""
+    with path.open("rb") as file:
+        end = file.seek(0, os.SEEK_END)
+        while end:
+            start = max(0, end - 4096)
+            file.seek(start)
+            newline = file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+    return 0
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The objects of a log, without a last line that a crash left unfinished.
+
+    Raises:
+        CareError: A line before the last one is not JSON, which no crash of ours can cause.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    whole, _, _ = content.rpartition(b"\n")
+    records: list[dict[str, Any]] = []
+    for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise CareError(f"{path}, line {number}: not JSON ({error})") from error
+    return records
+
+
+def rewrite_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
+    """Replace a log by ``records``, atomically."""
+    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
+    write_atomic(path, "".join(lines).encode())

@@ -1,0 +1,53 @@
+"""Identity: a trial is its configuration (DESIGN.md, invariant 2)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from care.config import TrialConfig
+
+_DIGITS = 16
+
+
+def canonical(config: TrialConfig) -> dict[str, Any]:
+    """The configuration without what cannot change a number.
+
+    ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
+    other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial.
+    """
+    tree = config.model_dump(mode="json", exclude={"runtime"})
+    if config.objective.equivariance.weight == 0:
+        tree["objective"]["equivariance"] = {"weight": 0.0}
+    return tree
+
+
+def trial_id(config: TrialConfig) -> str:
+    """16 hexadecimal digits: the hash of the canonical configuration."""
+    return _digest(canonical(config))
+
+
+def group_id(config: TrialConfig) -> str:
+    """The hash without the seed: trials of one group are repetitions of each other."""
+    tree = canonical(config)
+    del tree["seed"]
+    return _digest(tree)
+
+
+def _digest(tree: dict[str, Any]) -> str:
+    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+
+
+@functools.cache
+def code_version() -> str:
+    """The hash of care/'s sources; an edit to the platform or the docs changes nothing."""
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:_DIGITS]

@@ -1,0 +1,61 @@
+"""What a trial ran on and with, recorded beside its numbers."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import socket
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from care.identity import code_version
+
+_PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
+
+
+def _git(*arguments: str) -> str | None:
+    """Output of git on the checkout this code runs from, or None outside of one."""
+    command = ["git", "-C", str(Path(__file__).parent), *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+@functools.cache
+def _of_this_process() -> dict[str, Any]:
+    changes = _git("status", "--porcelain")
+    return {
+        "code_version": code_version(),
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_dirty": None if changes is None else bool(changes),
+        "versions": _versions(),
+        "hostname": socket.gethostname(),
+        "cpu": platform.processor() or platform.machine(),
+    }
+
+
+def provenance(device: torch.device, threads: int) -> dict[str, Any]:
+    """Code state, versions, host, device and thread count of a trial that starts now."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    return {
+        **_of_this_process(),
+        "device": device.type,
+        "device_name": name,
+        "threads": threads,
+    }

@@ -1,0 +1,47 @@
+"""Names that a configuration may use, and where the code behind each one lives.
+
+A registry holds import paths, not objects, so that a configuration can be checked without importing
+torch, and a new data set, encoder or objective is one new file and one line here.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """A data set a configuration may name.
+
+    Attributes:
+        loader: ``module:function`` that returns a :class:`care.data.Dataset`.
+        train_size: Number of training images, so that a batch can be checked before loading.
+        side: Height and width of its images in pixels.
+    """
+
+    loader: str
+    train_size: int
+    side: int
+
+
+DATA: dict[str, DataSource] = {
+    "digits": DataSource("care.data.digits:load_digits", train_size=1437, side=16),
+}
+
+ENCODERS: dict[str, str] = {
+    "small": "care.models.small:small_encoder",
+    "resnet18": "care.models.resnet:resnet18_encoder",
+    "resnet50": "care.models.resnet:resnet50_encoder",
+}
+
+OBJECTIVES: dict[str, str] = {
+    "simclr": "care.objectives.infonce:infonce",
+}
+
+
+def load(path: str) -> Any:
+    """The object at ``module:attribute``."""
+    module, _, attribute = path.partition(":")
+    return getattr(importlib.import_module(module), attribute)

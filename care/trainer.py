@@ -1,0 +1,208 @@
+"""Training: one step, one epoch, and a state that can be saved between any two steps.
+
+Data order, augmentations and initialisation are functions of (seed, purpose, epoch, step), so a
+trainer needs no more than weights, optimiser state, its place and the sums of the running epoch to
+go on exactly where another one stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from care.augmentation import AugmentationTable, apply, sample
+from care.config import TrialConfig
+from care.data import Dataset
+from care.evaluation.monitor import Monitor
+from care.failure import DivergedError
+from care.models import build_network
+from care.objectives.alignment import positive_cosine
+from care.objectives.equivariance import equivariance_loss
+from care.optimization import build_optimizer, learning_rate
+from care.randomness import generator
+from care.registry import OBJECTIVES, load
+
+_NEVER_BAD = 2**62
+
+
+class Trainer:
+    """The training of one trial.
+
+    Attributes:
+        epoch: Whole epochs done.
+        step: Steps done of the epoch that runs.
+    """
+
+    def __init__(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> None:
+        self.config = config
+        self.device = device
+        self.dataset = dataset.to(device)
+        self.network = build_network(config.model, config.seed).to(device)
+        self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
+        self.monitor = Monitor(self.dataset, config.augmentation, config.evaluation)
+        self.epoch = 0
+        self.step = 0
+        self._objective = load(OBJECTIVES[config.objective.name])
+        self._sums: dict[str, Tensor] = {}
+        self._reset_sums()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Whole batches of the training set."""
+        return len(self.dataset.train) // self.config.training.batch_size
+
+    def run_epoch(
+        self,
+        stop: Callable[[], bool] = lambda: False,
+        between_steps: Callable[[], None] = lambda: None,
+    ) -> dict[str, float] | None:
+        """Train to the end of the epoch that runs.
+
+        Args:
+            stop: Asked between steps; True ends the epoch early.
+            between_steps: Called after each step, e.g. to save a checkpoint now and then.
+
+        Returns:
+            The epoch's metrics, means over its steps and measures on held-out images; or None when
+            ``stop`` ended it, and the next call goes on from there.
+
+        Raises:
+            DivergedError: A loss was NaN or infinite; names the epoch and step.
+        """
+        self.network.train()
+        order = self._order()
+        while self.step < self.steps_per_epoch:
+            if stop():
+                self.check_finite()
+                return None
+            self._train_step(order)
+            self.step += 1
+            between_steps()
+        self.check_finite()
+        metrics = self._epoch_metrics()
+        self.epoch += 1
+        self.step = 0
+        self._reset_sums()
+        return metrics
+
+    def check_finite(self) -> None:
+        """Raise if any step since the epoch's start had a loss that is not finite.
+
+        Raises:
+            DivergedError: Names the epoch and the first such step.
+        """
+        bad = int(self._first_bad_step)
+        if bad < _NEVER_BAD:
+            raise DivergedError(
+                f"the loss was not finite at step {bad + 1} of epoch {self.epoch + 1}; "
+                "the last good checkpoint is kept. A lower learning rate or λ may help."
+            )
+
+    def state(self) -> dict[str, Any]:
+        """Everything that :meth:`load_state` needs, of types that ``weights_only`` admits."""
+        return {
+            "epoch": self.epoch,
+            "step": self.step,
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "sums": self._sums,
+            "first_bad_step": self._first_bad_step,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go to the place and weights that :meth:`state` gave."""
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.step = state["epoch"], state["step"]
+        self._sums, self._first_bad_step = state["sums"], state["first_bad_step"]
+
+    def _reset_sums(self) -> None:
+        self._sums = {}
+        self._first_bad_step = torch.tensor(_NEVER_BAD, device=self.device)
+
+    def _order(self) -> Tensor:
+        """The epoch's order of the training images, int64 [N] on the device."""
+        rng = generator(self.config.seed, "order", self.epoch)
+        return torch.from_numpy(rng.permutation(len(self.dataset.train))).to(self.device)
+
+    def _train_step(self, order: Tensor) -> None:
+        batch = self.config.training.batch_size
+        images = self.dataset.train.images[order[self.step * batch : (self.step + 1) * batch]]
+        terms = self._loss_terms(images)
+        self._set_learning_rate()
+        self.optimizer.zero_grad(set_to_none=True)
+        terms["train/loss"].backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self._accumulate(terms)
+
+    def _loss_terms(self, images: Tensor) -> dict[str, Tensor]:
+        """InfoNCE on two views, plus λ L_equi on chunk-shared views (CARE.md section 3)."""
+        config = self.config.objective
+        z1, z2 = (
+            self._embed("view-1", images, len(images)),
+            self._embed("view-2", images, len(images)),
+        )
+        base = self._objective(z1, z2, config.temperature)
+        terms = {f"train/{self._objective.__name__}": base}
+        loss = base
+        equi = config.equivariance
+        if equi.weight > 0:
+            rows = equi.splits if equi.augmentation == "per_chunk" else 1
+            e1, e2 = self._embed("chunk-1", images, rows), self._embed("chunk-2", images, rows)
+            terms["train/equivariance"] = equivariance_loss(e1, e2, equi.splits, equi.scale)
+            loss = loss + equi.weight * terms["train/equivariance"]
+        return {"train/loss": loss, **terms, "train/positive_cosine": positive_cosine(z1, z2)}
+
+    def _embed(self, purpose: str, images: Tensor, rows: int) -> Tensor:
+        """Embed ``images`` [N,3,H,W] under ``rows`` augmentations, each shared by N / rows."""
+        rng = generator(self.config.seed, purpose, self.epoch, self.step)
+        height, width = images.shape[-2:]
+        table: AugmentationTable = sample(self.config.augmentation, rows, (height, width), rng)
+        views = apply(table, images, self.dataset.mean, self.dataset.std)
+        embedding: Tensor = self.network(views)
+        return embedding
+
+    def _set_learning_rate(self) -> None:
+        rate = self._learning_rate(self.step)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+
+    def _learning_rate(self, step: int) -> float:
+        done = self.epoch * self.steps_per_epoch + step
+        epochs = self.config.training.epochs
+        return learning_rate(self.config.optimizer, done, self.steps_per_epoch, epochs)
+
+    def _accumulate(self, terms: dict[str, Tensor]) -> None:
+        """Add to the epoch's sums on the device: nothing is fetched before the epoch ends."""
+        for name, value in terms.items():
+            term = value.detach().double()
+            self._sums[name] = self._sums[name] + term if name in self._sums else term
+        here = torch.full_like(self._first_bad_step, self.step)
+        bad = torch.where(terms["train/loss"].detach().isfinite(), _NEVER_BAD, here)
+        self._first_bad_step = torch.minimum(self._first_bad_step, bad)
+
+    def _epoch_metrics(self) -> dict[str, float]:
+        means = {name: float(total) / self.steps_per_epoch for name, total in self._sums.items()}
+        rate = self._learning_rate(self.steps_per_epoch - 1)
+        return {**means, "learning_rate": rate, **self.monitor(self.network)}
+
+
+class Stopwatch:
+    """Wall time of an epoch, whose parts may lie in several processes."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def timing(self, epoch: int, images: int) -> dict[str, float]:
+        """Seconds and images per second since the start, and the time of day."""
+        seconds = time.perf_counter() - self._start
+        return {
+            "epoch": epoch,
+            "seconds": round(seconds, 4),
+            "images_per_second": round(images / seconds, 1),
+            "finished_at": round(time.time(), 3),
+        }

@@ -1,0 +1,141 @@
+"""A trial on disk: a folder of plain files, the one truth about it (DESIGN.md, invariant 1).
+
+==================  =============================================================================
+``trial.json``      format, identity and full configuration; written once
+``provenance.json`` code version, library versions, device, threads, host; written at each start
+``status.json``     state, epoch, error; replaced
+``metrics.jsonl``   one line an epoch: what the configuration determines, equal in every rerun
+``timings.jsonl``   one line an epoch: what the machine did, different in every run
+``evaluation.json`` the final measures
+``checkpoint-*``    the last two checkpoints (:mod:`care.checkpoint`)
+==================  =============================================================================
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from care.config import TrialConfig
+from care.errors import CareError
+from care.files import append_line, read_json, read_lines, rewrite_lines, write_json
+from care.identity import group_id, trial_id
+
+FORMAT = 1
+State = Literal["running", "paused", "finished", "failed"]
+
+
+def now() -> str:
+    """The time in UTC, to the second, as ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """The files of one trial. Reading needs no claim; only the claim's holder may write."""
+
+    path: Path
+
+    @property
+    def trial_id(self) -> str:
+        """The folder's name is the trial's identity."""
+        return self.path.name
+
+    def create(self, config: TrialConfig) -> None:
+        """Make the folder with ``trial.json``; a folder that has it is left as it is.
+
+        Raises:
+            CareError: The folder was written by a newer version of this project.
+        """
+        existing = self.read_trial()
+        if existing:
+            check_format(existing["format"], self.path)
+            return
+        self.path.mkdir(parents=True, exist_ok=True)
+        trial = {
+            "format": FORMAT,
+            "trial_id": trial_id(config),
+            "group_id": group_id(config),
+            "config": config.model_dump(mode="json"),
+            "created": now(),
+        }
+        write_json(self.path / "trial.json", trial)
+
+    def read_trial(self) -> dict[str, Any]:
+        """Identity and configuration, or an empty dict when the trial was never started."""
+        return read_json(self.path / "trial.json") or {}
+
+    def read_status(self) -> dict[str, Any] | None:
+        """State, epoch and error, or None before the first start."""
+        return read_json(self.path / "status.json")
+
+    def write_status(
+        self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
+    ) -> None:
+        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``."""
+        status = {
+            "state": state,
+            "epoch": epoch,
+            "epochs": epochs,
+            "updated": now(),
+            "error": error,
+        }
+        write_json(self.path / "status.json", status)
+
+    def read_provenance(self) -> dict[str, Any] | None:
+        """What the trial last ran on and with, or None before the first start."""
+        return read_json(self.path / "provenance.json")
+
+    def write_provenance(self, provenance: dict[str, Any]) -> None:
+        """Record what the trial runs on and with."""
+        write_json(self.path / "provenance.json", provenance)
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """One dict an epoch, in order."""
+        return read_lines(self.path / "metrics.jsonl")
+
+    def read_timings(self) -> list[dict[str, Any]]:
+        """One dict an epoch: seconds, images per second, time of its end."""
+        return read_lines(self.path / "timings.jsonl")
+
+    def append_epoch(self, metrics: dict[str, Any], timing: dict[str, Any]) -> None:
+        """Log one epoch. Timing first: an epoch stands once its metrics line does."""
+        append_line(self.path / "timings.jsonl", timing)
+        append_line(self.path / "metrics.jsonl", metrics)
+
+    def rewind(self, epoch: int) -> None:
+        """Forget what was logged after ``epoch``, which will be run again."""
+        for name in ("metrics.jsonl", "timings.jsonl"):
+            path = self.path / name
+            records = read_lines(path)
+            kept = [record for record in records if record["epoch"] <= epoch]
+            if path.exists() and (len(kept) < len(records) or not _ends_whole(path)):
+                rewrite_lines(path, kept)
+
+    def read_evaluation(self) -> dict[str, float] | None:
+        """The final measures, or None before the end."""
+        return read_json(self.path / "evaluation.json")
+
+    def write_evaluation(self, evaluation: dict[str, float]) -> None:
+        """Record the final measures."""
+        write_json(self.path / "evaluation.json", evaluation)
+
+
+def _ends_whole(path: Path) -> bool:
+    content = path.read_bytes()
+    return not content or content.endswith(b"\n")
+
+
+def check_format(found: int, path: Path) -> None:
+    """Refuse what a newer version wrote.
+
+    Raises:
+        CareError: ``found`` is newer than this code's :data:`FORMAT`.
+    """
+    if found > FORMAT:
+        raise CareError(
+            f"{path}: format {found} was written by a newer version of care; this one reads up to "
+            f"format {FORMAT}. Update care, or choose another store with --store."
+        )

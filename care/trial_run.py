@@ -1,0 +1,159 @@
+"""The life of one trial in one process: from wherever its folder stands to finished.
+
+What happens when, so that a SIGKILL at any moment costs time only: an epoch's timing line, its
+metrics line, its checkpoint, its status. A start rewinds the logs to the checkpoint it finds and
+runs what came after again, to the same numbers.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+
+from care import checkpoint
+from care.allocator import keep_freed_memory
+from care.config import TrialConfig
+from care.data import load_dataset
+from care.device import available_cores, resolve_device
+from care.evaluation.final import evaluate
+from care.failure import describe
+from care.provenance import provenance
+from care.trainer import Stopwatch, Trainer
+from care.trial_folder import State, TrialFolder
+
+_log = logging.getLogger(__name__)
+# An actor runs many trials of one data set, one after another.
+_dataset = functools.lru_cache(maxsize=1)(load_dataset)
+T = TypeVar("T")
+
+
+class TrialRun:
+    """A trial that this process runs. The process must hold the trial's claim.
+
+    Attributes:
+        finished: Whether the trial is trained and evaluated.
+    """
+
+    def __init__(self, config: TrialConfig, folder: TrialFolder) -> None:
+        self.config = config
+        self.folder = folder
+        folder.create(config)
+        self.finished = (folder.read_status() or {}).get("state") == "finished"
+        if not self.finished:
+            self._guarded(self._open)
+
+    @property
+    def epoch(self) -> int:
+        """Whole epochs done."""
+        return self.config.training.epochs if self.finished else self._trainer.epoch
+
+    def advance(self, stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+        """Train one epoch; after the last one evaluate and finish.
+
+        Args:
+            stop: Asked between steps; True saves a checkpoint inside the epoch and pauses.
+
+        Returns:
+            The epoch's line of ``metrics.jsonl``, with the final measures after the last epoch;
+            None when paused.
+
+        Raises:
+            Exception: Whatever ended the trial; it is written to ``status.json`` as well.
+        """
+        return self._guarded(lambda: self._advance(stop))
+
+    def pause(self) -> None:
+        """Say that the trial waits to be continued; its last checkpoint is where it goes on."""
+        if not self.finished:
+            self._write_status("paused")
+
+    def _guarded(self, action: Callable[[], T]) -> T:
+        """Do ``action``; an error that ends the trial is written to its status first."""
+        try:
+            return action()
+        except Exception as error:
+            epoch = (self.folder.read_status() or {}).get("epoch", 0)
+            epochs = self.config.training.epochs
+            self.folder.write_status("failed", epoch, epochs, describe(error))
+            raise
+
+    def _open(self) -> None:
+        keep_freed_memory()
+        device = resolve_device(self.config.runtime.device)
+        threads = self._threads()
+        torch.set_num_threads(threads)
+        self._trainer = Trainer(self.config, _dataset(self.config.data.name), device)
+        state = checkpoint.load(self.folder.path, device, self._warn)
+        if state:
+            self._trainer.load_state(state)
+        self.folder.rewind(self._trainer.epoch)
+        self.folder.write_provenance(provenance(device, threads))
+        self._write_status("running")
+        self._saved_at = time.monotonic()
+
+    def _threads(self) -> int:
+        """The thread count that the trial began with: with another one, sums round differently."""
+        before = self.folder.read_provenance()
+        if before:
+            return int(before["threads"])
+        return self.config.runtime.threads or available_cores()
+
+    def _advance(self, stop: Callable[[], bool]) -> dict[str, Any] | None:
+        epochs = self.config.training.epochs
+        if self._trainer.epoch < epochs:
+            line = self._run_epoch(stop)
+            if line is None:
+                return None
+        else:
+            line = self.folder.read_metrics()[-1]
+        if self._trainer.epoch == epochs:
+            line = {**line, **self._finish()}
+        return line
+
+    def _run_epoch(self, stop: Callable[[], bool]) -> dict[str, Any] | None:
+        watch = Stopwatch()
+        first_step = self._trainer.step
+        metrics = self._trainer.run_epoch(stop, self._save_now_and_then)
+        if metrics is None:
+            self._save()
+            self.pause()
+            return None
+        trainer = self._trainer
+        line = {"epoch": trainer.epoch, "step": trainer.epoch * trainer.steps_per_epoch, **metrics}
+        steps = trainer.steps_per_epoch - first_step
+        images = steps * self.config.training.batch_size
+        self.folder.append_epoch(line, watch.timing(trainer.epoch, images))
+        self._save()
+        self._write_status("running")
+        return line
+
+    def _finish(self) -> dict[str, float]:
+        trainer, config = self._trainer, self.config
+        measures = evaluate(
+            trainer.network, trainer.dataset, config.augmentation, config.evaluation
+        )
+        self.folder.write_evaluation(measures)
+        self._write_status("finished")
+        self.finished = True
+        return measures
+
+    def _save(self) -> None:
+        trainer = self._trainer
+        checkpoint.save(self.folder.path, trainer.epoch, trainer.step, trainer.state())
+        self._saved_at = time.monotonic()
+
+    def _save_now_and_then(self) -> None:
+        if time.monotonic() - self._saved_at > self.config.runtime.checkpoint_seconds:
+            self._trainer.check_finite()
+            self._save()
+
+    def _write_status(self, state: State) -> None:
+        self.folder.write_status(state, self.epoch, self.config.training.epochs)
+
+    def _warn(self, message: str) -> None:
+        _log.warning("trial %s: %s", self.folder.trial_id, message)

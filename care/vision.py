@@ -1,0 +1,41 @@
+"""torchvision, also where its compiled operators do not load.
+
+A CUDA build of torchvision on a CPU build of torch fails on import, because its Python side
+registers fake kernels for ``nms`` and ``qnms`` whose schemas only the compiled part declares.
+Nothing here uses either operator: declaring the two schemas is all the import needs. Every use of
+torchvision in this project goes through this module.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import torch
+
+_MISSING_SCHEMAS = (
+    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+)
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+
+
+def _ensure_importable() -> None:
+    try:
+        importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+        for schema in _MISSING_SCHEMAS:
+            _LIBRARY.define(schema)
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        importlib.import_module("torchvision")
+
+
+_ensure_importable()
+
+from torchvision.models import resnet18, resnet50  # noqa: E402
+from torchvision.transforms.v2 import functional  # noqa: E402
+
+__all__ = ["functional", "resnet18", "resnet50"]

@@ -1,0 +1,72 @@
+"""A Ray of this process's own on this machine: nobody else's is joined, and none is left behind."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from care.claim import process_alive
+
+_PREFIX = "care-ray-"
+# Ray's sockets lie some 60 characters below this, and a Unix socket's path ends at 107.
+_LONGEST = 45
+_OBJECT_STORE_BYTES = 128 * 1024**2
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store is the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver asks the trials to pause by itself
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is never used
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextlib.contextmanager
+def local_ray(cores: int, gpus: int) -> Iterator[Path]:
+    """Start Ray with ``cores`` and ``gpus``; end it and remove its files afterwards.
+
+    Yields:
+        A scratch folder that lives as long as this Ray.
+    """
+    os.environ.update(_ENVIRONMENT)
+    os.environ.pop("RAY_ADDRESS", None)
+    import ray
+
+    _remove_leftovers()
+    scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_short_folder()))
+    try:
+        ray.init(
+            address="local",
+            num_cpus=cores,
+            num_gpus=gpus,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            _temp_dir=str(scratch),
+        )
+        yield scratch
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _short_folder() -> str:
+    """The temporary folder, or /tmp where its path would be too long for Ray's sockets."""
+    folder = tempfile.gettempdir()
+    return folder if len(folder) + len(_PREFIX) + 18 <= _LONGEST else "/tmp"
+
+
+def _remove_leftovers() -> None:
+    """Remove scratch folders whose process was killed before it could."""
+    for path in Path(_short_folder()).glob(f"{_PREFIX}*"):
+        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
+        if pid.isdigit() and not process_alive(int(pid)) and path.stat().st_uid == os.getuid():
+            shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,183 @@
+"""The plan: what a sweep wants, what there is, and so what is missing. Runs and writes nothing."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem
+from care.identity import code_version, group_id, trial_id
+from care.trial_folder import TrialFolder
+from sweeps.spec import Sweep
+from sweeps.store import PlanState, Store, trial_state
+
+_PAST_TRIALS_READ = 200
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A point of the sweep with one seed.
+
+    Attributes:
+        point: Dotted axis to value.
+        config: The resolved configuration.
+        state: new, cached, running, failed or stale.
+        epoch: Whole epochs that are done.
+    """
+
+    trial_id: str
+    group_id: str
+    point: dict[str, Any]
+    config: TrialConfig
+    state: PlanState
+    epoch: int = 0
+
+    @property
+    def label(self) -> str:
+        """For people: ``λ=0.1 seed=2``."""
+        axes = [
+            f"{axis_label(field)}={value:g}"
+            if isinstance(value, float | int)
+            else f"{axis_label(field)}={value}"
+            for field, value in self.point.items()
+        ]
+        return " ".join([*axes, f"seed={self.config.seed}"])
+
+
+def axis_label(field: str) -> str:
+    """A short name of an axis: λ, or the last part of the dotted field."""
+    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep held against the store.
+
+    Attributes:
+        trials: Every planned trial; one that two points share stands here twice.
+        seconds_per_epoch: Past epochs' median by trial identity, for the estimate.
+    """
+
+    sweep: Sweep
+    trials: tuple[PlannedTrial, ...]
+
+    def unique(self) -> dict[str, PlannedTrial]:
+        """The trials by identity, each once."""
+        return {trial.trial_id: trial for trial in self.trials}
+
+    def counts(self) -> dict[str, int]:
+        """Trials by state, each counted once."""
+        found = Counter(trial.state for trial in self.unique().values())
+        return {state: found[state] for state in ("new", "cached", "running", "failed", "stale")}
+
+    def missing(self) -> list[PlannedTrial]:
+        """The new trials, those that were begun first."""
+        new = [trial for trial in self.unique().values() if trial.state == "new"]
+        return sorted(new, key=lambda trial: -trial.epoch)
+
+
+def make_plan(sweep: Sweep, store: Store) -> Plan:
+    """Expand, resolve, hash and compare with the store.
+
+    For an Optuna sweep the plan holds the points that were suggested so far.
+
+    Raises:
+        ConfigError: A point is not a valid configuration; lists each wrong field once.
+    """
+    points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
+    configs = _resolve(sweep, points)
+    code = code_version()
+    trials = []
+    for point, config in configs:
+        identity = trial_id(config)
+        folder = store.trial(identity)
+        state = trial_state(folder, code)
+        epoch = (folder.read_status() or {}).get("epoch", 0)
+        trials.append(PlannedTrial(identity, group_id(config), point, config, state, epoch))
+    return Plan(sweep, tuple(trials))
+
+
+def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
+    axes = sweep.spec.axes
+    for values in itertools.product(*axes.values()):
+        yield dict(zip(axes, values, strict=True))
+
+
+def _suggested(sweep: Sweep, store: Store) -> Iterable[dict[str, Any]]:
+    _check_space(sweep)
+    for event in store.sweep(sweep.spec.name).events():
+        if event["event"] == "suggest":
+            yield event["point"]
+
+
+def _check_space(sweep: Sweep) -> None:
+    """Refuse a bad interval before Optuna draws from it: its ends must be valid."""
+    ends = {}
+    for field, values in sweep.spec.ranges().items():
+        ends[field] = values if isinstance(values, tuple) else (values.low, values.high)
+    for field, candidates in ends.items():
+        first = {other: values[0] for other, values in ends.items()}
+        _resolve(sweep, [{**first, field: value} for value in candidates])
+
+
+def _resolve(
+    sweep: Sweep, points: Iterable[dict[str, Any]]
+) -> list[tuple[dict[str, Any], TrialConfig]]:
+    problems: dict[str, Problem] = {}
+    configs = []
+    for point in points:
+        for seed in sweep.spec.seeds:
+            try:
+                configs.append((point, sweep.trial(point, seed)))
+            except ConfigError as error:
+                problems.update({str(problem): problem for problem in error.problems})
+    if problems:
+        raise ConfigError(sweep.source, problems.values())
+    return configs
+
+
+def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None:
+    """Wall time that the missing trials will take, from past trials of equal cost.
+
+    Returns:
+        Seconds, or None when a kind of trial was never run here.
+    """
+    missing = plan.missing()
+    if not missing:
+        return 0.0
+    past = _past_epochs(store)
+    total = 0.0
+    for trial in missing:
+        seconds = past.get(_cost(trial.config.model_dump(mode="json")))
+        if not seconds:
+            return None
+        total += statistics.median(seconds) * (trial.config.training.epochs - trial.epoch)
+    return total / min(concurrency, len(missing))
+
+
+def _past_epochs(store: Store) -> dict[str, list[float]]:
+    """Seconds an epoch of past trials, by what their cost depends on."""
+    past: dict[str, list[float]] = {}
+    for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
+        seconds = _seconds_per_epoch(folder)
+        if seconds:
+            past.setdefault(_cost(folder.read_trial()["config"]), []).append(seconds)
+    return past
+
+
+def _seconds_per_epoch(folder: TrialFolder) -> float | None:
+    """Median over the epochs after the first, which also warms up."""
+    timings = [timing["seconds"] for timing in folder.read_timings()]
+    return statistics.median(timings[1:] or timings) if timings else None
+
+
+def _cost(config: dict[str, Any]) -> str:
+    """What the time of an epoch depends on, as a key."""
+    parts = [config["data"], config["model"], config["training"]["batch_size"]]
+    forwards = 4 if config["objective"]["equivariance"]["weight"] else 2
+    return repr([*parts, forwards])

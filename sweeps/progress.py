@@ -1,0 +1,128 @@
+"""What a running sweep knows about itself, for the live table and the log."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from ray.tune import Callback
+
+from sweeps.plan import Plan, PlannedTrial, axis_label
+from sweeps.spec import MetricConfig
+
+
+@dataclass
+class TrialProgress:
+    """One trial as the driver last heard of it."""
+
+    label: str
+    point: str
+    epochs: int
+    epoch: int = 0
+    state: str = "new"
+    error: str | None = None
+    value: float | None = None
+    reported_at: float = field(default_factory=time.monotonic)
+
+
+class Board:
+    """The state of every trial of a launch.
+
+    Attributes:
+        trials: By identity.
+        target: Trials that the sweep wants in all.
+    """
+
+    def __init__(self, metric: MetricConfig, target: int) -> None:
+        self.metric = metric
+        self.target = target
+        self.trials: dict[str, TrialProgress] = {}
+        self._started = time.monotonic()
+        self._epochs_run = 0
+
+    def plan(self, plan: Plan, value: Callable[[str], float | None]) -> None:
+        """Enter every trial of a plan; ``value`` gives the metric of a finished one."""
+        for trial in plan.unique().values():
+            self.enter(trial).state = trial.state
+            if trial.state == "cached":
+                self.trials[trial.trial_id].value = value(trial.trial_id)
+
+    def enter(self, trial: PlannedTrial) -> TrialProgress:
+        """Enter a trial, or find it."""
+        point = " ".join(f"{axis_label(name)}={value}" for name, value in trial.point.items())
+        fresh = TrialProgress(trial.label, point, trial.config.training.epochs, trial.epoch)
+        return self.trials.setdefault(trial.trial_id, fresh)
+
+    def report(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Take a result of the trainable."""
+        trial = self.trials[trial_id]
+        trial.state = result["outcome"]
+        trial.error = result.get("error")
+        trial.reported_at = time.monotonic()
+        epoch = result.get("epoch", trial.epoch)
+        self._epochs_run += max(0, epoch - trial.epoch)
+        trial.epoch = epoch
+        trial.value = result.get(self.metric.name, trial.value)
+
+    def counts(self) -> dict[str, int]:
+        """Trials by state, as a person calls them."""
+        names = {"cached": "finished", "paused": "new", "busy": "elsewhere"}
+        found = Counter(names.get(trial.state, trial.state) for trial in self.trials.values())
+        found["new"] += max(0, self.target - len(self.trials))
+        return {state: number for state, number in found.items() if number}
+
+    def running(self) -> list[TrialProgress]:
+        """The trials that train now."""
+        return [trial for trial in self.trials.values() if trial.state == "running"]
+
+    def epochs_per_second(self) -> float:
+        """Epochs that this launch trained, all trials together, per second."""
+        return self._epochs_run / max(1e-9, time.monotonic() - self._started)
+
+    def seconds_left(self) -> float | None:
+        """An estimate from the throughput so far; None before the first epoch."""
+        rate = self.epochs_per_second()
+        if not rate:
+            return None
+        known = [t for t in self.trials.values() if t.state in ("new", "running", "paused")]
+        typical = max((trial.epochs for trial in self.trials.values()), default=0)
+        unknown = max(0, self.target - len(self.trials)) * typical
+        return (sum(trial.epochs - trial.epoch for trial in known) + unknown) / rate
+
+    def best(self) -> tuple[str, float, int] | None:
+        """(point, mean, n) of the best point by the mean over its finished seeds."""
+        values: dict[str, list[float]] = {}
+        for trial in self.trials.values():
+            if trial.state in ("finished", "cached") and trial.value is not None:
+                values.setdefault(trial.point, []).append(trial.value)
+        if not values:
+            return None
+        means = {point: statistics.fmean(found) for point, found in values.items()}
+        choose = max if self.metric.mode == "max" else min
+        point = choose(means, key=lambda name: means[name])
+        return point, means[point], len(values[point])
+
+
+class ProgressCallback(Callback):  # type: ignore[misc]
+    """Tells the board, and whoever else wants to know, of every result Tune gets."""
+
+    def __init__(self, board: Board, changed: Callable[[str], None]) -> None:
+        self._board = board
+        self._changed = changed
+
+    def on_trial_result(
+        self,
+        iteration: int,  # noqa: ARG002
+        trials: list[Any],  # noqa: ARG002
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,  # noqa: ARG002
+    ) -> None:
+        """Pass a result on."""
+        trial_id = trial.config["trial_id"]
+        self._board.report(trial_id, result)
+        self._changed(trial_id)

@@ -1,0 +1,238 @@
+"""A sweep as its author declares it: experiment, axes, seeds, search, scheduler, resources."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from care.config import Model, PositiveInt, TrialConfig
+from care.errors import ConfigError, Problem, nearest
+from care.loading import parse_override, read_yaml, set_field, validate
+from care.measures import EPOCH_METRICS, FINAL_MEASURES
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def _seed_list(value: Any) -> Any:
+    """``seeds: 3`` is short for 0, 1, 2."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return tuple(range(value))
+    return tuple(value) if isinstance(value, list) else value
+
+
+class SearchConfig(Model):
+    """How points are chosen: every combination, or Optuna through Ray Tune's OptunaSearch.
+
+    Attributes:
+        name: ``grid`` or ``optuna``.
+        trials: Points that Optuna tries; each is trained once per seed.
+        sampler: Optuna's sampler.
+        seed: Seed of the sampler.
+    """
+
+    name: Literal["grid", "optuna"] = "grid"
+    trials: PositiveInt = 20
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class SchedulerConfig(Model):
+    """Early stopping: none, or ASHA on a per-epoch metric.
+
+    Attributes:
+        name: ``none`` or ``asha``.
+        grace_epochs: Epochs that every trial gets; the first rung.
+        reduction_factor: Each rung keeps the best 1 / this of the trials that reached it.
+    """
+
+    name: Literal["none", "asha"] = "none"
+    grace_epochs: PositiveInt = 1
+    reduction_factor: Annotated[float, Field(gt=1)] = 3.0
+
+
+class ResourcesConfig(Model):
+    """What one trial gets.
+
+    Attributes:
+        threads: CPU threads; ``auto`` gives each of the trials that fit an equal part of the
+            cores. One thread each is the fastest split for small networks, and two trials side by
+            side never lose to one with two threads (docs/performance.md).
+        gpus: GPUs, or a part of one.
+        retries: Times that a trial is started again after its process or node was lost.
+    """
+
+    threads: Literal["auto"] | PositiveInt = "auto"
+    gpus: Annotated[float, Field(ge=0)] = 0.0
+    retries: Annotated[int, Field(ge=0)] = 3
+
+
+class MetricConfig(Model):
+    """What the sweep is judged by."""
+
+    name: str = "encoder/probe_accuracy"
+    mode: Literal["max", "min"] = "max"
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        valid = (*EPOCH_METRICS, *FINAL_MEASURES)
+        if name not in valid:
+            close = nearest(name, valid)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")
+        return name
+
+
+class AxisRange(Model):
+    """An interval that Optuna searches."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError("allowed: low < high")
+        if self.log and self.low <= 0:
+            raise ValueError("allowed: low > 0 on a log scale")
+        return self
+
+
+class SweepSpec(Model):
+    """A whole sweep.
+
+    Attributes:
+        name: Names the sweep in the store, in MLflow and as Optuna's study.
+        description: One sentence for the report.
+        experiment: YAML file of the base configuration, relative to the sweep's file.
+        overrides: Dotted fields set in every trial.
+        axes: Dotted field to its values, or for Optuna also to ``{low, high, log}``.
+        seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
+    """
+
+    name: str
+    description: str = ""
+    experiment: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, Any]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seed_list)] = (0,)
+    search: SearchConfig = SearchConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    metric: MetricConfig = MetricConfig()
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise PydanticCustomError(
+                "name", "allowed: lower-case letters, digits, '.', '_' and '-', at most 63"
+            )
+        return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise PydanticCustomError("name", "allowed: one seed or more")
+        if len(set(seeds)) < len(seeds):
+            raise PydanticCustomError("name", "allowed: each seed once")
+        return seeds
+
+    @model_validator(mode="after")
+    def _check_across_fields(self) -> Self:
+        for field, values in self.axes.items():
+            _check_axis(field, values, self.search.name)
+        if self.scheduler.name == "asha" and self.metric.name not in EPOCH_METRICS:
+            raise PydanticCustomError(
+                "metric.name",
+                "allowed with asha, which needs a value after every epoch: {names}",
+                {"names": ", ".join(EPOCH_METRICS), "value": self.metric.name},
+            )
+        return self
+
+    def ranges(self) -> dict[str, AxisRange | tuple[Any, ...]]:
+        """The axes, each an interval or a tuple of values."""
+        return {
+            field: AxisRange.model_validate(values) if isinstance(values, dict) else tuple(values)
+            for field, values in self.axes.items()
+        }
+
+
+def _refuse(field: str, value: Any, allowed: str) -> None:
+    raise PydanticCustomError(f"axes.{field}", "{allowed}", {"allowed": allowed, "value": value})
+
+
+def _check_axis(field: str, values: Any, search: str) -> None:
+    if field == "seed":
+        _refuse(field, values, "allowed: any other field; seeds have a list of their own, 'seeds'")
+    if field.startswith("runtime"):
+        _refuse(field, values, "allowed: fields that change a number, which runtime's do not")
+    if isinstance(values, dict):
+        if search == "grid":
+            _refuse(field, values, "allowed: a list of values; an interval needs 'search: optuna'")
+        validate(AxisRange, values, f"axes.{field}")
+    elif not isinstance(values, list) or not values:
+        _refuse(field, values, "allowed: a list of one value or more")
+    elif any(values.index(value) != place for place, value in enumerate(values)):
+        _refuse(field, values, "allowed: each value once")
+
+
+class Sweep:
+    """A declared sweep with its base configuration resolved.
+
+    Attributes:
+        spec: The declaration.
+        base: The experiment as a tree, with the sweep's overrides.
+        source: Where it was declared.
+    """
+
+    def __init__(self, spec: SweepSpec, base: dict[str, Any], source: str) -> None:
+        self.spec = spec
+        self.base = base
+        self.source = source
+
+    def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:
+        """The configuration at ``point`` (dotted field to value) with ``seed``.
+
+        Raises:
+            ConfigError: The point is not valid; names the field.
+        """
+        tree = _copy(self.base)
+        for field, value in point.items():
+            set_field(tree, field, value)
+        tree["seed"] = seed
+        return validate(TrialConfig, tree, self.source)
+
+
+def _copy(tree: Any) -> Any:
+    return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+
+
+def load_sweep(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
+    """The sweep in a YAML file; ``overrides`` set dotted fields of its base configuration.
+
+    Raises:
+        ConfigError: The file, its experiment or a field is wrong; nothing was started.
+    """
+    spec = validate(SweepSpec, read_yaml(path), str(path))
+    return resolve_sweep(spec, path, overrides)
+
+
+def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
+    """Read the experiment that ``spec`` names and check every axis against it."""
+    base = read_yaml(path.parent / spec.experiment)
+    fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
+    for field, value in fields.items():
+        set_field(base, field, value)
+    clash = sorted(set(fields) & set(spec.axes))
+    if clash:
+        problem = Problem(clash[0], fields[clash[0]], "allowed: a field that is not also an axis")
+        raise ConfigError(str(path), [problem])
+    validate(TrialConfig, base, str(path.parent / spec.experiment))
+    return Sweep(spec, base, str(path))

@@ -1,0 +1,136 @@
+"""The run store: trials and sweeps on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from care.claim import Claim, holder
+from care.errors import CareError
+from care.files import append_line, read_json, read_lines, write_json
+from care.trial_folder import FORMAT, TrialFolder, check_format
+
+PlanState = Literal["new", "cached", "running", "failed", "stale"]
+
+
+class Store:
+    """Trials by identity and sweeps by name under one root. Opening it writes nothing.
+
+    Raises:
+        CareError: The store was written by a newer version of this project.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        found = read_json(root / "store.json")
+        if found:
+            check_format(found["format"], root)
+
+    def prepare(self) -> None:
+        """Make the folders; called before the first write."""
+        try:
+            self.trials.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise CareError(
+                f"{self.root}: cannot make the store here ({error.strerror})"
+            ) from error
+        if not (self.root / "store.json").exists():
+            write_json(self.root / "store.json", {"format": FORMAT})
+
+    @property
+    def trials(self) -> Path:
+        """The folder of the trials' folders."""
+        return self.root / "trials"
+
+    def trial(self, trial_id: str) -> TrialFolder:
+        """The folder of one trial, whether it exists or not."""
+        return TrialFolder(self.trials / trial_id)
+
+    def all_trials(self) -> Iterator[TrialFolder]:
+        """Every trial that was ever started, by identity."""
+        for path in sorted(self.trials.glob("*/trial.json")):
+            yield TrialFolder(path.parent)
+
+    def sweep(self, name: str) -> SweepFolder:
+        """The folder of one sweep, whether it exists or not."""
+        return SweepFolder(self.root / "sweeps" / name)
+
+    def all_sweeps(self) -> Iterator[SweepFolder]:
+        """Every sweep that was ever started, by name."""
+        for path in sorted((self.root / "sweeps").glob("*/sweep.json")):
+            yield SweepFolder(path.parent)
+
+    def archive(self, trial_id: str) -> Path | None:
+        """Move a trial's folder out of the way, so that it is run anew; nothing is deleted.
+
+        Returns:
+            Where it went, or None when another process holds the trial.
+        """
+        folder = self.trials / trial_id
+        claim = Claim.take(folder)
+        if claim is None:
+            return None
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        target = self.root / "archive" / f"{trial_id}-{stamp}"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(target)
+        claim.release()
+        return target
+
+
+class SweepFolder:
+    """A sweep's declaration, its log of decisions and its report."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.path.name
+
+    @property
+    def report(self) -> Path:
+        """The folder of the report."""
+        return self.path / "report"
+
+    def read(self) -> dict[str, Any] | None:
+        """The declaration as last started, or None."""
+        return read_json(self.path / "sweep.json")
+
+    def write(self, declaration: dict[str, Any]) -> None:
+        """Record the declaration of a sweep that starts."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.path / "sweep.json", declaration)
+
+    def events(self) -> list[dict[str, Any]]:
+        """The decisions of search and scheduler, in the order they were made."""
+        return read_lines(self.path / "events.jsonl")
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Append a decision before it takes effect, so that a crash cannot forget it."""
+        append_line(self.path / "events.jsonl", event)
+
+
+def trial_state(folder: TrialFolder, code_version: str) -> PlanState:
+    """Where a trial stands for code of ``code_version``.
+
+    A trial that was begun and waits to be continued is ``new``; one whose numbers, finished or
+    not, come from other code is ``stale``.
+    """
+    status = folder.read_status()
+    if status is None:
+        return "new"
+    if status["state"] != "finished" and holder(folder.path):
+        return "running"
+    provenance = folder.read_provenance() or {}
+    computed = status["state"] == "finished" or status["epoch"] > 0
+    if computed and provenance.get("code_version") != code_version:
+        return "stale"
+    if status["state"] == "finished":
+        return "cached"
+    if status["state"] == "failed":
+        return "failed"
+    return "new"
