@@ -1,21 +1,12 @@
-"""The device and the threads that a trial runs on."""
+"""The device that a trial runs on."""
 
 from __future__ import annotations
-
-import os
 
 import torch
 
 from care.errors import ConfigError, Problem
 
 _ALLOWED = "allowed: auto, cpu, cuda, cuda:N, mps, where the machine has it"
-
-
-def available_cores() -> int:
-    """Cores that this process may use, which on a shared node are fewer than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def resolve_device(name: str) -> torch.device:

@@ -18,8 +18,9 @@ import torch
 from care import checkpoint
 from care.allocator import keep_freed_memory
 from care.config import TrialConfig
+from care.cores import available_cores
 from care.data import load_dataset
-from care.device import available_cores, resolve_device
+from care.device import resolve_device
 from care.evaluation.final import evaluate
 from care.failure import describe
 from care.provenance import provenance
@@ -59,8 +60,8 @@ class TrialRun:
             stop: Asked between steps; True saves a checkpoint inside the epoch and pauses.
 
         Returns:
-            The epoch's line of ``metrics.jsonl``, with the final measures after the last epoch;
-            None when paused.
+            The epoch's line of ``metrics.jsonl`` and its throughput, with the final measures after
+            the last epoch; None when paused.
 
         Raises:
             Exception: Whatever ended the trial; it is written to ``status.json`` as well.
@@ -127,10 +128,11 @@ class TrialRun:
         line = {"epoch": trainer.epoch, "step": trainer.epoch * trainer.steps_per_epoch, **metrics}
         steps = trainer.steps_per_epoch - first_step
         images = steps * self.config.training.batch_size
-        self.folder.append_epoch(line, watch.timing(trainer.epoch, images))
+        timing = watch.timing(trainer.epoch, images)
+        self.folder.append_epoch(line, timing)
         self._save()
         self._write_status("running")
-        return line
+        return {**line, "images_per_second": timing["images_per_second"]}
 
     def _finish(self) -> dict[str, float]:
         trainer, config = self._trainer, self.config

@@ -40,18 +40,21 @@ class PlannedTrial:
     @property
     def label(self) -> str:
         """For people: ``λ=0.1 seed=2``."""
-        axes = [
-            f"{axis_label(field)}={value:g}"
-            if isinstance(value, float | int)
-            else f"{axis_label(field)}={value}"
-            for field, value in self.point.items()
-        ]
-        return " ".join([*axes, f"seed={self.config.seed}"])
+        return f"{point_label(self.point)} seed={self.config.seed}".strip()
 
 
-def axis_label(field: str) -> str:
+def point_label(point: dict[str, Any]) -> str:
+    """For people: ``λ=0.1 splits=4``."""
+    return " ".join(f"{_axis_label(field)}={_short(value)}" for field, value in point.items())
+
+
+def _axis_label(field: str) -> str:
     """A short name of an axis: λ, or the last part of the dotted field."""
     return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -59,8 +62,8 @@ class Plan:
     """A sweep held against the store.
 
     Attributes:
+        sweep: What is wanted.
         trials: Every planned trial; one that two points share stands here twice.
-        seconds_per_epoch: Past epochs' median by trial identity, for the estimate.
     """
 
     sweep: Sweep

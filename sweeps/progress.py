@@ -6,12 +6,11 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
-from ray.tune import Callback
-
-from sweeps.plan import Plan, PlannedTrial, axis_label
+from care.config import TrialConfig
+from sweeps.plan import Plan, point_label
 from sweeps.spec import MetricConfig
 
 
@@ -19,14 +18,14 @@ from sweeps.spec import MetricConfig
 class TrialProgress:
     """One trial as the driver last heard of it."""
 
-    label: str
     point: str
+    seed: int
     epochs: int
     epoch: int = 0
     state: str = "new"
     error: str | None = None
     value: float | None = None
-    reported_at: float = field(default_factory=time.monotonic)
+    images_per_second: float | None = None
 
 
 class Board:
@@ -47,22 +46,27 @@ class Board:
     def plan(self, plan: Plan, value: Callable[[str], float | None]) -> None:
         """Enter every trial of a plan; ``value`` gives the metric of a finished one."""
         for trial in plan.unique().values():
-            self.enter(trial).state = trial.state
+            entry = self.enter(trial.trial_id, trial.config, trial.point)
+            entry.state, entry.epoch = trial.state, trial.epoch
             if trial.state == "cached":
-                self.trials[trial.trial_id].value = value(trial.trial_id)
+                entry.value = value(trial.trial_id)
 
-    def enter(self, trial: PlannedTrial) -> TrialProgress:
+    def enter(self, trial_id: str, config: TrialConfig, point: dict[str, Any]) -> TrialProgress:
         """Enter a trial, or find it."""
-        point = " ".join(f"{axis_label(name)}={value}" for name, value in trial.point.items())
-        fresh = TrialProgress(trial.label, point, trial.config.training.epochs, trial.epoch)
-        return self.trials.setdefault(trial.trial_id, fresh)
+        fresh = TrialProgress(point_label(point), config.seed, config.training.epochs)
+        return self.trials.setdefault(trial_id, fresh)
+
+    def complete(self, trial_id: str) -> None:
+        """A trial is over for Tune; one that still said ``running`` was stopped early."""
+        if self.trials[trial_id].state == "running":
+            self.trials[trial_id].state = "stopped"
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a result of the trainable."""
         trial = self.trials[trial_id]
         trial.state = result["outcome"]
         trial.error = result.get("error")
-        trial.reported_at = time.monotonic()
+        trial.images_per_second = result.get("images_per_second", trial.images_per_second)
         epoch = result.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
         trial.epoch = epoch
@@ -105,24 +109,3 @@ class Board:
         choose = max if self.metric.mode == "max" else min
         point = choose(means, key=lambda name: means[name])
         return point, means[point], len(values[point])
-
-
-class ProgressCallback(Callback):  # type: ignore[misc]
-    """Tells the board, and whoever else wants to know, of every result Tune gets."""
-
-    def __init__(self, board: Board, changed: Callable[[str], None]) -> None:
-        self._board = board
-        self._changed = changed
-
-    def on_trial_result(
-        self,
-        iteration: int,  # noqa: ARG002
-        trials: list[Any],  # noqa: ARG002
-        trial: Any,
-        result: dict[str, Any],
-        **info: Any,  # noqa: ARG002
-    ) -> None:
-        """Pass a result on."""
-        trial_id = trial.config["trial_id"]
-        self._board.report(trial_id, result)
-        self._changed(trial_id)

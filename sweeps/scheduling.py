@@ -64,7 +64,7 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         """Take a finished trial's last value."""
         super().on_trial_complete(tune_controller, _key(trial), result)
 
-    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:  # noqa: ARG002
+    def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Forget a trial that ended without a result; its rung entries stay."""
         self._trial_info.pop(_key(trial).trial_id, None)
 
@@ -105,8 +105,3 @@ def build_scheduler(
     )
     scheduler.replay(folder.events())
     return scheduler
-
-
-def stopped_trials(events: list[dict[str, Any]]) -> set[str]:
-    """Identities of the trials that the scheduler ended early, for good."""
-    return {event["trial_id"] for event in events if event.get("stopped")}

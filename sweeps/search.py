@@ -64,6 +64,29 @@ def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
     )
 
 
+class ListSearch(Searcher):  # type: ignore[misc]
+    """Hands out tasks in the order given."""
+
+    def __init__(self, tasks: list[dict[str, Any]]) -> None:
+        super().__init__()
+        self._tasks = list(tasks)
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str:
+        """The next task, or FINISHED."""
+        return self._tasks.pop(0) if self._tasks else str(Searcher.FINISHED)
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Nothing depends on results."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the state."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing: the store is the state."""
+
+
 class StudySearch(Searcher):  # type: ignore[misc]
     """Suggests (point, seed) pairs; see the module's text.
 

@@ -197,6 +197,10 @@ class Sweep:
         self.base = base
         self.source = source
 
+    def base_config(self) -> TrialConfig:
+        """The experiment before any axis is set."""
+        return validate(TrialConfig, self.base, self.source)
+
     def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:
         """The configuration at ``point`` (dotted field to value) with ``seed``.
 
@@ -236,3 +240,9 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
         raise ConfigError(str(path), [problem])
     validate(TrialConfig, base, str(path.parent / spec.experiment))
     return Sweep(spec, base, str(path))
+
+
+def restore_sweep(declaration: dict[str, Any]) -> Sweep:
+    """The sweep that the store's ``sweep.json`` tells of."""
+    spec = validate(SweepSpec, declaration["spec"], "sweep.json")
+    return Sweep(spec, declaration["base"], declaration["file"])

@@ -48,6 +48,9 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     the trial) or ``failed``; and the epoch's metrics.
     """
 
+    _claim: Claim | None
+    _run: TrialRun | None
+
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first trial."""
         self._open(config)
@@ -93,8 +96,8 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._stop = StopFlag(Path(config["stop_file"]))
         self._replay = bool(config["replay"])
         self._replayed: list[dict[str, Any]] = []
-        self._claim: Claim | None = None
-        self._run: TrialRun | None = None
+        self._claim = None
+        self._run = None
 
     def _open_run(self) -> TrialRun | None:
         """Claim the trial and open it; None when it is somebody else's or the launch stops."""

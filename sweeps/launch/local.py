@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +21,6 @@ _OBJECT_STORE_BYTES = 128 * 1024**2
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store is the log
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver asks the trials to pause by itself
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is never used
@@ -29,16 +29,26 @@ _ENVIRONMENT = {
 
 
 @contextlib.contextmanager
-def local_ray(cores: int, gpus: int) -> Iterator[Path]:
+def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     """Start Ray with ``cores`` and ``gpus``; end it and remove its files afterwards.
+
+    Args:
+        cores: Cores that Ray may hand out.
+        gpus: GPUs likewise.
+        log: File for what Ray and Tune have to say; the terminal is for the sweep's own table.
 
     Yields:
         A scratch folder that lives as long as this Ray.
     """
     os.environ.update(_ENVIRONMENT)
     os.environ.pop("RAY_ADDRESS", None)
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     import ray
+    import ray.tune
 
+    _log_to(log)
     _remove_leftovers()
     scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_short_folder()))
     try:
@@ -48,14 +58,27 @@ def local_ray(cores: int, gpus: int) -> Iterator[Path]:
             num_gpus=gpus,
             include_dashboard=False,
             log_to_driver=False,
-            logging_level=logging.ERROR,
+            logging_level=logging.WARNING,
+            configure_logging=False,
             object_store_memory=_OBJECT_STORE_BYTES,
             _temp_dir=str(scratch),
         )
+        _log_to(log)  # again: starting Ray sets its loggers up anew
         yield scratch
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _log_to(path: Path) -> None:
+    """Send Ray's own messages to a file."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "ray"]
+    for logger in map(logging.getLogger, {"ray", *names}):
+        logger.handlers = [handler] if logger.name == "ray" else []
+        logger.propagate = logger.name != "ray"
+        logger.setLevel(logging.WARNING)
 
 
 def _short_folder() -> str:

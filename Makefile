@@ -1,0 +1,53 @@
+# Everything here works on a machine that has Python 3.11 or later and make; the first call makes .venv.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+SWEEP ?= sweeps/digits-lambda.yaml
+ARGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: help setup sweep test lint format ui report bench clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with everything that is needed
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is older than Python 3.11; try: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing into $(VENV) (some minutes, once)"
+	@$(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rerun-stale' …)
+	@$(BIN)/care sweep run $(SWEEP) $(ARGS)
+
+test: $(READY) ## Run the tests
+	@$(BIN)/pytest $(ARGS)
+
+lint: $(READY) ## Check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: $(READY) ## Format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+ui: $(READY) ## Serve the MLflow page on 127.0.0.1:5000 (ARGS='--port 5001')
+	@$(BIN)/care ui $(ARGS)
+
+report: $(READY) ## Write the default sweep's report again (SWEEP=file)
+	@$(BIN)/care report $(SWEEP)
+
+bench: $(READY) ## Measure speed as ratios in one run (ONLY=name for one line)
+	@$(BIN)/python -m benchmarks $(ONLY)
+
+clean: ## Remove .venv and caches; results in runs/ are kept
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

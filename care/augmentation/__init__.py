@@ -1,0 +1,11 @@
+"""Augmentation in two parts: ``sample`` draws a table of parameters, ``apply`` uses it.
+
+Sharing one augmentation over a chunk of images is sampling one row for it.
+"""
+
+from __future__ import annotations
+
+from care.augmentation.apply import apply
+from care.augmentation.table import AugmentationTable, identity, sample
+
+__all__ = ["AugmentationTable", "apply", "identity", "sample"]

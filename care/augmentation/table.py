@@ -1,0 +1,126 @@
+"""Parameters of augmentations, a row each, drawn on the CPU (CARE.md section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from care.config import AugmentationConfig, ColorJitterConfig, CropConfig
+
+BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+_TRIES = 10
+
+
+@dataclass(frozen=True)
+class AugmentationTable:
+    """R augmentations.
+
+    The table stays on the CPU, so that which rows need which operation is known without asking the
+    device.
+
+    Attributes:
+        crop: top, left, height, width in pixels, int64 [R,4].
+        flip: Whether to mirror left and right, bool [R].
+        jitter: Factors of brightness, contrast and saturation and the hue shift in turns, float32
+            [R,4].
+        order: The jitter's operations in the order they are applied, int64 [R,4]; -1 for none.
+        gray: Whether to drop color, bool [R].
+        sigma: Of the blur in pixels, float32 [R]; 0 for none.
+        kernel_size: Of the blur in pixels, odd.
+    """
+
+    crop: Tensor
+    flip: Tensor
+    jitter: Tensor
+    order: Tensor
+    gray: Tensor
+    sigma: Tensor
+    kernel_size: int
+
+    def __len__(self) -> int:
+        return len(self.flip)
+
+
+def identity(count: int, size: tuple[int, int]) -> AugmentationTable:
+    """``count`` rows that change nothing about images of ``size`` (height, width)."""
+    height, width = size
+    return AugmentationTable(
+        crop=torch.tensor([[0, 0, height, width]]).repeat(count, 1),
+        flip=torch.zeros(count, dtype=torch.bool),
+        jitter=torch.tensor([[1.0, 1.0, 1.0, 0.0]]).repeat(count, 1),
+        order=torch.full((count, 4), -1),
+        gray=torch.zeros(count, dtype=torch.bool),
+        sigma=torch.zeros(count),
+        kernel_size=1,
+    )
+
+
+def sample(
+    config: AugmentationConfig, count: int, size: tuple[int, int], rng: np.random.Generator
+) -> AugmentationTable:
+    """Draw ``count`` augmentations of images of ``size`` (height, width).
+
+    Args:
+        config: The distribution.
+        count: Rows R of the table.
+        size: Height and width of the images in pixels.
+        rng: Where the numbers come from; the table is a function of it.
+    """
+    blur = config.gaussian_blur
+    sigma = rng.uniform(*blur.sigma, count) * (rng.random(count) < blur.probability)
+    jitter, order = _sample_jitter(config.color_jitter, count, rng)
+    return AugmentationTable(
+        crop=torch.from_numpy(_sample_crop(config.crop, count, size, rng)),
+        flip=torch.from_numpy(rng.random(count) < config.horizontal_flip),
+        jitter=torch.from_numpy(jitter.astype(np.float32)),
+        order=torch.from_numpy(order),
+        gray=torch.from_numpy(rng.random(count) < config.grayscale),
+        sigma=torch.from_numpy(sigma.astype(np.float32)),
+        kernel_size=blur.kernel_size,
+    )
+
+
+def _sample_crop(
+    config: CropConfig, count: int, size: tuple[int, int], rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """torchvision's RandomResizedCrop: the first of ten tries that fits, else the center."""
+    height, width = size
+    area = height * width * rng.uniform(*config.scale, (count, _TRIES))
+    ratio = np.exp(rng.uniform(*np.log(config.ratio), (count, _TRIES)))
+    w = np.rint(np.sqrt(area * ratio)).astype(np.int64)
+    h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
+    fits = (0 < w) & (w <= width) & (0 < h) & (h <= height)
+    first = (np.arange(count), fits.argmax(1))
+    fallback = ~fits.any(1)
+    center_h, center_w = _center_crop(config, size)
+    h = np.where(fallback, center_h, h[first])
+    w = np.where(fallback, center_w, w[first])
+    u, v = rng.random(count), rng.random(count)
+    top = np.where(fallback, (height - h) // 2, np.floor(u * (height - h + 1)).astype(np.int64))
+    left = np.where(fallback, (width - w) // 2, np.floor(v * (width - w + 1)).astype(np.int64))
+    return np.stack([top, left, h, w], axis=1)
+
+
+def _center_crop(config: CropConfig, size: tuple[int, int]) -> tuple[int, int]:
+    """The largest crop whose aspect ratio is allowed."""
+    height, width = size
+    if width / height < config.ratio[0]:
+        return round(width / config.ratio[0]), width
+    if width / height > config.ratio[1]:
+        return height, round(height * config.ratio[1])
+    return height, width
+
+
+def _sample_jitter(
+    config: ColorJitterConfig, count: int, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    spread = np.array([config.brightness, config.contrast, config.saturation, config.hue])
+    center = np.array([1.0, 1.0, 1.0, 0.0])
+    jitter = center + spread * rng.uniform(-1, 1, (count, 4))
+    order = rng.permuted(np.tile(np.arange(4), (count, 1)), axis=1)
+    jittered = rng.random(count) < config.probability
+    return jitter, np.where(jittered[:, None], order, -1)

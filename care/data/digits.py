@@ -1,0 +1,59 @@
+"""The 1,797 real handwritten digits that scikit-learn ships, each tinted with a hue of its own.
+
+The hue depends on an image's index only: class and hue are both known and independent, so that a
+representation that threw color away shows it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from sklearn.datasets import load_digits as load_sklearn_digits
+from torch import Tensor
+from torch.nn import functional as fn
+
+from care.data import Dataset, ImageSet
+from care.randomness import generator
+from care.registry import DATA
+
+_SIDE = DATA["digits"].side
+_TRAIN = DATA["digits"].train_size
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def load_digits() -> Dataset:
+    """Digits, 16×16 RGB: 1,437 training and 360 test images, the same split for every seed."""
+    bunch = load_sklearn_digits()
+    gray = torch.from_numpy(bunch.images / 16.0)
+    hue = torch.arange(len(gray), dtype=torch.float64) * _GOLDEN % 1
+    images = (_tint(_resize(gray), hue) * 255).round().to(torch.uint8)
+    labels = torch.from_numpy(bunch.target).long()
+    train, test = _split(labels)
+    parts = [ImageSet(images[i], labels[i], {"hue": hue[i].float()}) for i in (train, test)]
+    pixels = parts[0].images.double() / 255
+    mean, std = pixels.mean((0, 2, 3)).tolist(), pixels.std((0, 2, 3), correction=0).tolist()
+    return Dataset("digits", parts[0], parts[1], tuple("0123456789"), tuple(mean), tuple(std))
+
+
+def _resize(gray: Tensor) -> Tensor:
+    """Intensities in [0, 1], [N,8,8] to [N,side,side]."""
+    return fn.interpolate(gray[:, None], size=(_SIDE, _SIDE), mode="bilinear")[:, 0].clamp(0, 1)
+
+
+def _tint(intensity: Tensor, hue: Tensor) -> Tensor:
+    """HSV with full saturation and value = intensity, as RGB in [0, 1], [N,3,H,W]."""
+    offsets = torch.tensor([5.0, 3.0, 1.0], dtype=hue.dtype)
+    k = (offsets + hue[:, None] * 6) % 6
+    color = 1 - torch.minimum(k, 4 - k).clamp(0, 1)
+    return intensity[:, None] * color[:, :, None, None]
+
+
+def _split(labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Fixed training and test indices with the same share of each class, up to one image."""
+    order = torch.from_numpy(generator(0, "digits-split").permutation(len(labels)))
+    by_class = order[labels[order].argsort(stable=True)]
+    place = torch.linspace(0, len(labels) - 1, len(labels) - _TRAIN).round().long()
+    test = torch.zeros(len(labels), dtype=torch.bool)
+    test[by_class[place]] = True
+    return (~test).nonzero().flatten(), test.nonzero().flatten()

@@ -1,0 +1,73 @@
+"""Features of a frozen network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from care.models import Network
+
+
+class Features(NamedTuple):
+    """What a network makes of N images.
+
+    Attributes:
+        encoder: The head's input, float [N,feature_dim].
+        head: Its output on the unit sphere, float [N,d].
+    """
+
+    encoder: Tensor
+    head: Tensor
+
+
+@contextmanager
+def evaluation_mode(network: nn.Module) -> Iterator[None]:
+    """Eval mode without gradients; afterwards each module has the mode that it had."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def _unchanged(inputs: Tensor) -> Tensor:
+    return inputs
+
+
+def extract(
+    network: Network,
+    inputs: Tensor,
+    prepare: Callable[[Tensor], Tensor] = _unchanged,
+    batch_size: int = 256,
+) -> Features:
+    """Features of all ``inputs``, computed in batches with eval-mode BatchNorm.
+
+    Args:
+        network: Left as it was, training mode included.
+        inputs: Images [N,...] on any device; each batch is taken to the network's.
+        prepare: Turns a batch of ``inputs`` into the network's input, float [n,3,H,W].
+        batch_size: Images a forward pass.
+
+    Returns:
+        Features on the network's device, without gradients.
+    """
+    device = next(network.parameters()).device
+    with evaluation_mode(network):
+        batches = torch.split(inputs, batch_size)
+        parts = [network.features(prepare(batch.to(device))) for batch in batches]
+    encoder, head = zip(*parts, strict=True)
+    return Features(torch.cat(encoder), torch.cat(head))
+
+
+def double(values: Tensor) -> Tensor:
+    """``values`` in float64 on their device, or on the CPU where the device has no float64."""
+    if values.device.type == "mps":
+        return values.cpu().double()
+    return values.double()

@@ -1,0 +1,21 @@
+"""The projection head (CARE.md section 5 [C])."""
+
+from __future__ import annotations
+
+from torch import nn
+
+
+def projection_head(feature_dim: int, hidden: int, output: int) -> nn.Sequential:
+    """Linear without bias, BatchNorm, ReLU, Linear: [N,feature_dim] -> [N,output].
+
+    Args:
+        feature_dim: Width of the encoder's output.
+        hidden: Width of the hidden layer.
+        output: Dimension d of the embedding, whose unit sphere is S^{d-1}.
+    """
+    return nn.Sequential(
+        nn.Linear(feature_dim, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, output),
+    )

@@ -1,0 +1,58 @@
+"""Alignment and uniformity in the printed forms of CARE.md section 1.
+
+The authors' code computes other things under these names (CARE.md section 3): its alignment is
+-mean(z1·z2)/τ and its uniformity has a temperature.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from care.objectives.precision import full_precision
+
+
+@full_precision
+def alignment(z1: Tensor, z2: Tensor) -> Tensor:
+    """L_inv = E ‖f(a(x)) - f(a'(x))‖, the distance un-squared as printed.
+
+    Args:
+        z1: Embeddings of the images under a, [N,d] on the unit sphere.
+        z2: Embeddings of the same images under a', [N,d].
+
+    Returns:
+        A scalar in [0, 2].
+    """
+    distances: Tensor = torch.linalg.vector_norm(z1 - z2, dim=1)
+    return distances.mean()
+
+
+@full_precision
+def uniformity(z: Tensor) -> Tensor:
+    """L_unif = log E exp(f(x')·f(x)) over ordered pairs of different images, no temperature.
+
+    Args:
+        z: Embeddings, [N,d] on the unit sphere, N >= 2.
+
+    Returns:
+        A scalar in [-1, 1]; 1 when all embeddings are one point. Lower is more uniform.
+    """
+    count = len(z)
+    similarities = (z @ z.T).fill_diagonal_(-torch.inf)
+    return similarities.flatten().logsumexp(0) - math.log(count * (count - 1))
+
+
+@full_precision
+def positive_cosine(z1: Tensor, z2: Tensor) -> Tensor:
+    """E f(a(x))·f(a'(x)), the mean cosine of positive pairs (Figs 11-16).
+
+    Args:
+        z1: Embeddings of the images under a, [N,d] on the unit sphere.
+        z2: Embeddings of the same images under a', [N,d].
+
+    Returns:
+        A scalar in [-1, 1].
+    """
+    return (z1 * z2).sum(1).mean()

@@ -1,0 +1,131 @@
+"""``care``: the commands. Heavy libraries are imported by the commands that use them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
+)
+sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
+track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
+app.add_typer(sweep_app, name="sweep")
+app.add_typer(track_app, name="track")
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="CARE_STORE", help="Folder of the run store.")
+]
+TrackingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--tracking-uri",
+        envvar="MLFLOW_TRACKING_URI",
+        help="MLflow server; by default an SQLite file in the store.",
+    ),
+]
+SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[FIELD=VALUE]...", help="Dotted fields of the configuration to set."),
+]
+_STORE = Path("runs")
+
+
+@app.command()
+def train(
+    experiment: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the trial.")],
+    overrides: Overrides = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Train and evaluate one trial, or continue it; a finished one is shown, not run again."""
+    from sweeps.cli.train import train_command
+
+    train_command(experiment, overrides or [], store)
+
+
+@sweep_app.command("plan")
+def sweep_plan(
+    file: SweepFile,
+    overrides: Overrides = None,
+    store: StoreOption = _STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
+) -> None:
+    """Say what a run would do: new, cached, running, failed, stale. Runs and writes nothing."""
+    from sweeps.cli.sweep import plan_command
+
+    plan_command(file, tuple(overrides or ()), store, as_json)
+
+
+@sweep_app.command("run")
+def sweep_run(
+    file: SweepFile,
+    overrides: Overrides = None,
+    store: StoreOption = _STORE,
+    tracking_uri: TrackingOption = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Continue failed trials as well.")
+    ] = False,
+    rerun_stale: Annotated[
+        bool,
+        typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
+    ] = False,
+    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+) -> None:
+    """Run what is missing of a sweep on this machine, track it and report it."""
+    from sweeps.cli.sweep import RunOptions, run_command
+
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
+    run_command(file, tuple(overrides or ()), store, options)
+
+
+@app.command()
+def report(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep.")],
+    store: StoreOption = _STORE,
+) -> None:
+    """Write the report of a sweep, finished or not: HTML, PNG, CSV, Parquet."""
+    from sweeps.cli.report import report_command
+
+    report_command(sweep, store)
+
+
+@app.command()
+def ui(
+    store: StoreOption = _STORE,
+    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
+) -> None:
+    """Serve the MLflow page of the store."""
+    from sweeps.cli.track import ui_command
+
+    ui_command(store, host, port)
+
+
+@track_app.command("sync")
+def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None) -> None:
+    """Bring MLflow up to date with the store; doing it twice changes nothing."""
+    from sweeps.cli.track import sync_command
+
+    sync_command(store, tracking_uri)
+
+
+def main() -> None:
+    """Entry point: messages for the user's errors, a traceback for ours."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    from care.errors import CareError
+
+    try:
+        app()
+    except CareError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,69 @@
+"""``care report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+from rich.console import Console
+
+from care.errors import ConfigError, unknown_name
+from care.identity import code_version
+from sweeps.plan import Plan, make_plan
+from sweeps.spec import Sweep, load_sweep, restore_sweep
+from sweeps.store import Store
+
+
+def report_command(name: str, root: Path) -> None:
+    """Write a sweep's report and say where it is."""
+    store = Store(root)
+    sweep = find_sweep(name, store)
+    page = write_sweep_report(sweep, store)
+    Console(soft_wrap=True).print(f"report: {page}")
+
+
+def find_sweep(name: str, store: Store) -> Sweep:
+    """A sweep by its file, or by the name under which it was started.
+
+    Raises:
+        ConfigError: Neither a file nor a started sweep.
+    """
+    if name.endswith((".yaml", ".yml")):
+        return load_sweep(Path(name))
+    declaration = store.sweep(name).read()
+    if declaration is None:
+        known = [folder.name for folder in store.all_sweeps()]
+        raise ConfigError(str(store.root), [unknown_name("sweep", name, known or ["a YAML file"])])
+    return restore_sweep(declaration)
+
+
+def write_sweep_report(sweep: Sweep, store: Store) -> Path:
+    """The report's page, written from what the store holds now."""
+    from analysis.report import write_report
+    from analysis.summary import Member, SweepSummary
+
+    plan: Plan = make_plan(sweep, store)
+    members = [
+        Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, trial.state)
+        for trial in plan.trials
+    ]
+    spec = sweep.spec
+    declared = store.sweep(spec.name).read() or {}
+    summary = SweepSummary(
+        name=spec.name,
+        description=spec.description,
+        members=members,
+        metric=spec.metric.name,
+        mode=spec.metric.mode,
+        spec_yaml=_yaml(spec.model_dump(mode="json")),
+        experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
+        command=" ".join(
+            ["care sweep run", declared.get("file", sweep.source), *declared.get("overrides", [])]
+        ),
+        code_version=code_version(),
+    )
+    return write_report(store.trials, summary, store.sweep(spec.name).report)
+
+
+def _yaml(tree: object) -> str:
+    return yaml.safe_dump(tree, sort_keys=False, allow_unicode=True)

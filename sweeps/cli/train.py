@@ -1,0 +1,50 @@
+"""``care train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from care.claim import Claim, holder
+from care.errors import CareError
+from care.identity import code_version, trial_id
+from care.loading import load_trial
+from sweeps.interrupt import Interrupt
+from sweeps.live import duration
+from sweeps.store import Store, trial_state
+
+
+def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
+    """Run one trial in this process, where :mod:`sweeps.driver` would use an actor."""
+    console = Console()
+    config = load_trial(experiment, overrides)
+    store = Store(root)
+    folder = store.trial(trial_id(config))
+    if trial_state(folder, code_version()) == "stale":
+        raise CareError(
+            f"{folder.path}: its numbers come from other code. Choose another --store, "
+            "or let 'care sweep run --rerun-stale' replace it."
+        )
+    store.prepare()
+    claim = Claim.take(folder.path)
+    if claim is None:
+        raise CareError(f"{folder.path}: is being run by {holder(folder.path)}")
+    from care.trial_run import TrialRun
+
+    with claim, Interrupt() as interrupt:
+        run = TrialRun(config, folder)
+        console.print(f"trial {folder.trial_id}, epoch {run.epoch}/{config.training.epochs}")
+        while not run.finished:
+            line = run.advance(lambda: interrupt.requested)
+            if line is None:
+                console.print("Paused. The same command goes on from here.")
+                raise SystemExit(130)
+            console.print(
+                f"epoch {line['epoch']}/{config.training.epochs}  loss {line['train/loss']:.4f}  "
+                f"γ_f {line['heldout/gamma']:.4f}  {line['images_per_second']:.0f} images/s"
+            )
+    for name, value in sorted((folder.read_evaluation() or {}).items()):
+        console.print(f"{name:32s} {value:.4f}")
+    seconds = sum(timing["seconds"] for timing in folder.read_timings())
+    console.print(f"{duration(seconds)} of training; files in {folder.path}")

@@ -1,0 +1,173 @@
+"""The driver: runs what a plan misses, until nothing is missing.
+
+A launch is a fresh Ray Tune experiment over the trials that are missing now. Nothing of Tune's is
+kept: when a launch ends, or dies, the next one plans anew from the store. One driver at a time runs
+a sweep (a claim on its folder says which); another one waits, and takes over if the first one dies.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from care.claim import Claim, holder
+from care.config import TrialConfig
+from care.identity import code_version, trial_id
+from sweeps.interrupt import Interrupt
+from sweeps.plan import Plan, PlannedTrial, make_plan
+from sweeps.progress import Board
+from sweeps.resources import Resources
+from sweeps.spec import Sweep
+from sweeps.store import Store, trial_state
+
+_POLL_SECONDS = 0.5
+
+
+class Driver:
+    """Runs one sweep on one Ray.
+
+    Args:
+        sweep: What is wanted.
+        store: Where trials are.
+        resources: A trial's part of the machine.
+        board: Told what happens.
+        changed: Called with the identity of each trial that has news.
+        say: Called with lines for the user.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        store: Store,
+        resources: Resources,
+        board: Board,
+        changed: Callable[[str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.sweep, self.store, self.resources, self.board = sweep, store, resources, board
+        self._changed, self._say = changed, say
+        self._folder = store.sweep(sweep.spec.name)
+
+    def run(self, interrupt: Interrupt) -> None:
+        """Return when nothing is missing, or soon after an interrupt."""
+        claim = self._take_sweep(interrupt)
+        if claim is None:
+            return
+        with claim, ExitStack() as stack:
+            scratch: Path | None = None
+            while not interrupt.requested:
+                plan = make_plan(self.sweep, self.store)
+                missing = self._missing(plan)
+                if missing or self._search_goes_on():
+                    if scratch is None:
+                        scratch = stack.enter_context(self._start_ray())
+                    self._launch(missing, scratch, interrupt)
+                elif not self._wait_for_others(plan, interrupt):
+                    return
+
+    def _take_sweep(self, interrupt: Interrupt) -> Claim | None:
+        """The sweep's claim; waits while another driver holds it. None when interrupted."""
+        said = False
+        while not interrupt.requested:
+            claim = Claim.take(self._folder.path)
+            if claim:
+                return claim
+            if not said:
+                self._say(
+                    f"This sweep is being run by {holder(self._folder.path)}; waiting for it. "
+                    "If it dies, this one goes on. Ctrl-C leaves it alone."
+                )
+                said = True
+            time.sleep(_POLL_SECONDS)
+        return None
+
+    def _start_ray(self) -> Any:
+        from sweeps.launch.local import local_ray
+
+        log = self._folder.path / "ray.log"
+        return local_ray(self.resources.cores, self.resources.machine_gpus, log)
+
+    def _missing(self, plan: Plan) -> list[PlannedTrial]:
+        """Trials to launch: the new ones and, for ASHA's rungs, results it has not seen yet."""
+        if self.sweep.spec.search.name == "optuna":
+            return []
+        if self.sweep.spec.scheduler.name == "none":
+            return plan.missing()
+        seen = {event["trial_id"]: event for event in self._folder.events()}
+        stopped = {identity for identity, event in seen.items() if event["stopped"]}
+        unseen = [
+            trial
+            for trial in plan.unique().values()
+            if trial.state == "cached" and trial.trial_id not in seen
+        ]
+        return unseen + [trial for trial in plan.missing() if trial.trial_id not in stopped]
+
+    def _search_goes_on(self) -> bool:
+        spec = self.sweep.spec
+        if spec.search.name == "grid":
+            return False
+        told = [event for event in self._folder.events() if event["event"] == "value"]
+        return len(told) < spec.search.trials * len(spec.seeds)
+
+    def _wait_for_others(self, plan: Plan, interrupt: Interrupt) -> bool:
+        """Wait until no other sweep runs a trial of ours; False when none does."""
+        others = [trial for trial in plan.unique().values() if trial.state == "running"]
+        for trial in others:
+            folder = self.store.trial(trial.trial_id)
+            while not interrupt.requested and trial_state(folder, code_version()) == "running":
+                time.sleep(_POLL_SECONDS)
+        return bool(others)
+
+    def _launch(self, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt) -> None:
+        from sweeps.launch.tuning import Launch
+
+        stop_file = scratch / "stop"
+        interrupt.on_request(stop_file.touch)
+        launch = Launch(
+            self.sweep,
+            self._folder,
+            self.resources,
+            self.board,
+            scratch,
+            make_config=lambda point, seed: self._task(
+                self.sweep.trial(point, seed), point, stop_file
+            ),
+            changed=self._changed,
+            interrupt=interrupt,
+        )
+        launch.run([self._task(trial.config, trial.point, stop_file) for trial in missing])
+        for identity in launch.lost:
+            self._mark_lost(identity)
+
+    def _task(self, config: TrialConfig, point: dict[str, Any], stop_file: Path) -> dict[str, Any]:
+        """What the trainable takes."""
+        runtime = config.runtime.model_copy(update={"threads": self.resources.threads})
+        resolved = config.model_copy(update={"runtime": runtime})
+        identity = trial_id(config)
+        self.board.enter(identity, config, point)
+        return {
+            "trial_id": identity,
+            "tree": resolved.model_dump(),
+            "folder": str(self.store.trial(identity).path.resolve()),
+            "stop_file": str(stop_file),
+            "replay": self.sweep.spec.scheduler.name != "none",
+        }
+
+    def _mark_lost(self, identity: str) -> None:
+        """A trial whose process died more often than is retried has failed, and says so."""
+        folder = self.store.trial(identity)
+        claim = Claim.take(folder.path)
+        if claim is None:
+            return
+        with claim:
+            status = folder.read_status()
+            if status and status["state"] == "running":
+                retries = self.sweep.spec.resources.retries
+                message = f"its process was lost {retries + 1} times (killed, or the node died)"
+                error = {"kind": "lost", "message": message, "traceback": ""}
+                folder.write_status("failed", status["epoch"], status["epochs"], error)
+                self.board.report(identity, {"outcome": "failed", "error": message})
+                self._changed(identity)

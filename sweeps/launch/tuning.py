@@ -1,0 +1,148 @@
+"""One launch: a fresh Ray Tune experiment over tasks for the trainable."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from sweeps.interrupt import Interrupt
+from sweeps.progress import Board
+from sweeps.resources import Resources
+from sweeps.scheduling import build_scheduler
+from sweeps.search import ListSearch, MakeConfig, StudySearch
+from sweeps.spec import Sweep
+from sweeps.store import SweepFolder
+from sweeps.trainable import CareTrainable
+
+_GRACE_SECONDS = 60.0
+
+
+class Launch:
+    """Runs tasks until they are done, failed or, after an interrupt, paused.
+
+    Attributes:
+        lost: Identities of trials whose process died more often than is retried.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        folder: SweepFolder,
+        resources: Resources,
+        board: Board,
+        scratch: Path,
+        *,
+        make_config: MakeConfig,
+        changed: Callable[[str], None],
+        interrupt: Interrupt,
+    ) -> None:
+        self.sweep, self.folder, self.resources = sweep, folder, resources
+        self.scratch, self.make_config = scratch, make_config
+        self._callback = _Callback(board, changed)
+        self._stopper = _Stopper(interrupt, self._callback)
+
+    @property
+    def lost(self) -> list[str]:
+        """See the class's text."""
+        return self._callback.lost
+
+    def run(self, tasks: list[dict[str, Any]]) -> None:
+        """Blocks until the launch is over."""
+        tuner = tune.Tuner(
+            tune.with_resources(CareTrainable, self._resources()),
+            tune_config=tune.TuneConfig(
+                search_alg=self._search(tasks),
+                scheduler=self._scheduler(),
+                num_samples=-1,
+                reuse_actors=True,
+                max_concurrent_trials=self.resources.concurrency,
+                trial_dirname_creator=lambda trial: str(trial.trial_id),
+            ),
+            run_config=tune.RunConfig(
+                name=f"launch-{uuid.uuid4().hex[:8]}",
+                storage_path=str(self.scratch / "tune"),
+                callbacks=[self._callback],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                failure_config=tune.FailureConfig(max_failures=self.sweep.spec.resources.retries),
+                stop=self._stopper,
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+
+    def _resources(self) -> dict[str, float]:
+        return {"cpu": self.resources.threads, "gpu": self.resources.gpus}
+
+    def _search(self, tasks: list[dict[str, Any]]) -> Searcher:
+        if self.sweep.spec.search.name == "optuna":
+            return StudySearch(self.sweep, self.folder, self.make_config)
+        return ListSearch(tasks)
+
+    def _scheduler(self) -> Any:
+        spec = self.sweep.spec
+        epochs = self.sweep.base_config().training.epochs
+        return build_scheduler(spec.scheduler, spec.metric, epochs, self.folder)
+
+
+class _Callback(tune.Callback):  # type: ignore[misc]
+    """Tells the board, and whoever else wants to know, of everything Tune hears."""
+
+    def __init__(self, board: Board, changed: Callable[[str], None]) -> None:
+        self._board = board
+        self._changed = changed
+        self.lost: list[str] = []
+        self.active: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial got its actor."""
+        self.active.add(trial.config["trial_id"])
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """A trial reported."""
+        identity = trial.config["trial_id"]
+        if result["done"]:
+            self.active.discard(identity)
+        self._board.report(identity, result)
+        self._changed(identity)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial is over; one that said it goes on was stopped by the scheduler."""
+        identity = trial.config["trial_id"]
+        self.active.discard(identity)
+        self._board.complete(identity)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """A trial's process was lost for the last time, or it met a transient error as often."""
+        identity = trial.config["trial_id"]
+        self.active.discard(identity)
+        self.lost.append(identity)
+        self._changed(identity)
+
+
+class _Stopper(tune.Stopper):  # type: ignore[misc]
+    """Ends the experiment after an interrupt, once the running trials have paused."""
+
+    def __init__(self, interrupt: Interrupt, callback: _Callback) -> None:
+        self._interrupt = interrupt
+        self._callback = callback
+        self._asked_at: float | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """No single trial is stopped here."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the experiment is over."""
+        if not self._interrupt.requested:
+            return False
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        return not self._callback.active or time.monotonic() - self._asked_at > _GRACE_SECONDS

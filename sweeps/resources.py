@@ -1,0 +1,68 @@
+"""How a machine is shared out among a sweep's trials."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from care.cores import available_cores
+from care.errors import ConfigError, Problem
+from sweeps.spec import ResourcesConfig
+
+
+@dataclass(frozen=True)
+class Resources:
+    """A machine's cores and GPUs, and a trial's part of them.
+
+    Attributes:
+        cores: Cores that trials may use, all together.
+        threads: Threads of one trial.
+        gpus: GPUs of one trial.
+        machine_gpus: GPUs of the machine.
+    """
+
+    cores: int
+    threads: int
+    gpus: float
+    machine_gpus: int
+
+    @property
+    def concurrency(self) -> int:
+        """Trials side by side."""
+        fit = self.cores // self.threads
+        return min(fit, int(self.machine_gpus / self.gpus)) if self.gpus else fit
+
+
+def share_out(config: ResourcesConfig, trials: int) -> Resources:
+    """Give each trial an equal part, so that trials × threads = cores.
+
+    The split depends on the size of the whole sweep, not on what of it is missing: a trial's last
+    bits depend on its thread count, and an interrupted sweep must go on with the same one.
+
+    Args:
+        config: What the sweep asks for.
+        trials: Trials of the whole sweep.
+
+    Raises:
+        ConfigError: The machine has too few cores or GPUs for one trial.
+    """
+    cores = available_cores()
+    machine_gpus = _count_gpus() if config.gpus else 0
+    side_by_side = min(cores, max(1, trials))
+    if config.gpus:
+        _check("resources.gpus", config.gpus, machine_gpus, "GPUs")
+        side_by_side = min(side_by_side, max(1, int(machine_gpus / config.gpus)))
+    threads = max(1, cores // side_by_side) if config.threads == "auto" else config.threads
+    _check("resources.threads", threads, cores, "cores")
+    return Resources(cores, threads, config.gpus, machine_gpus)
+
+
+def _check(field: str, asked: float, available: int, unit: str) -> None:
+    if asked > available:
+        allowed = f"allowed: at most {available}, the {unit} of this machine"
+        raise ConfigError("sweep", [Problem(field, asked, allowed)])
+
+
+def _count_gpus() -> int:
+    import torch
+
+    return torch.accelerator.device_count()

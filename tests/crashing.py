@@ -1,0 +1,92 @@
+"""Run a trial in a process that kills itself with SIGKILL at a chosen moment."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from care.claim import Claim
+from care.config import TrialConfig
+from care.trial_folder import TrialFolder
+
+# Imports are paid once, in the server that every child is forked from.
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["tests.crashing", "care.trial_run", "scipy.linalg", "sklearn.datasets"])
+
+
+def run_trial(config: TrialConfig, folder: Path, kill_at: tuple[str, int] | None = None) -> int:
+    """Train and evaluate to the end, or until the ``n``-th event of a kind.
+
+    Args:
+        config: The trial.
+        folder: Its folder.
+        kill_at: (``"write"`` | ``"sync"`` | ``"step"``, n): the process dies right after its n-th
+            write to the folder, or before its n-th flush to the disk (the new file is written but
+            not in place), or before its n-th training step, from 0.
+
+    Returns:
+        The exit status: 0, or -SIGKILL.
+    """
+    child = _CONTEXT.Process(target=_child, args=(config, folder, kill_at))
+    child.start()
+    child.join(120)
+    assert child.exitcode is not None
+    return child.exitcode
+
+
+def _child(config: TrialConfig, path: Path, kill_at: tuple[str, int] | None) -> None:
+    from care.trial_run import TrialRun
+
+    if kill_at:
+        _arm(*kill_at)
+    with Claim.take(path) or _nobody():
+        run = TrialRun(config, TrialFolder(path))
+        while not run.finished:
+            run.advance()
+
+
+def _nobody() -> Claim:
+    raise AssertionError("the claim of a killed process was not free")
+
+
+def _arm(kind: str, number: int) -> None:
+    from care import checkpoint, files, trial_folder
+    from care.trainer import Trainer
+
+    bomb = _Bomb(number)
+    if kind == "step":
+        original = Trainer._train_step
+        Trainer._train_step = bomb.wrap(original, after=False)  # type: ignore[method-assign]
+    elif kind == "sync":
+        os.fsync = bomb.wrap(os.fsync, after=False)
+    else:
+        atomic = bomb.wrap(files.write_atomic, after=True)
+        append = bomb.wrap(files.append_line, after=True)
+        files.write_atomic = atomic
+        checkpoint.write_atomic = atomic  # type: ignore[attr-defined]
+        trial_folder.append_line = append  # type: ignore[attr-defined]
+
+
+class _Bomb:
+    def __init__(self, number: int) -> None:
+        self._left = number
+
+    def wrap(self, function: Callable[..., Any], after: bool) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            if not after:
+                self._tick()
+            result = function(*args, **kwargs)
+            if after:
+                self._tick()
+            return result
+
+        return wrapped
+
+    def _tick(self) -> None:
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self._left -= 1

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+from torch import Tensor
+
+from care.augmentation import apply, identity, sample
+from care.config import AugmentationConfig, EvaluationConfig
+from care.data import Dataset
+from care.evaluation.monitor import Monitor
+from care.evaluation.rotation import gamma
+from care.objectives.alignment import alignment, positive_cosine, uniformity
+from care.objectives.equivariance import equivariance_loss
+from care.randomness import generator
+from tests.evaluation.colored_images import SIDE, UNCHANGED, colored_dataset, small_network
+
+AUGMENTATION = AugmentationConfig()
+IMAGES = 10
+EVALUATION = EvaluationConfig(monitor_images=IMAGES, monitor_augmentations=3)
+KEYS = {
+    "heldout/gamma",
+    "heldout/gamma_median",
+    "heldout/alignment",
+    "heldout/uniformity",
+    "heldout/positive_cosine",
+    "heldout/equivariance",
+}
+
+
+def with_test_image_changed(dataset: Dataset, index: int) -> Dataset:
+    images = dataset.test.images.clone()
+    images[index] = 255 - images[index]
+    return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=images))
+
+
+@pytest.mark.parametrize("augmentations", [1, 3])
+def test_measures_are_those_of_the_embeddings(augmentations: int) -> None:
+    dataset, net = colored_dataset(), small_network().eval()
+    evaluation = EvaluationConfig(monitor_images=IMAGES, monitor_augmentations=augmentations)
+    measured = Monitor(dataset, AUGMENTATION, evaluation)(net)
+
+    def embed(rows: int, purpose: str, *indices: int) -> Tensor:
+        table = sample(AUGMENTATION, rows, (SIDE, SIDE), generator(0, purpose, *indices))
+        views = apply(table, dataset.test.images[:IMAGES], dataset.mean, dataset.std)
+        return net(views).detach()
+
+    plain = apply(
+        identity(IMAGES, (SIDE, SIDE)), dataset.test.images[:IMAGES], dataset.mean, dataset.std
+    )
+    shared = torch.stack([embed(1, "monitor", index) for index in range(3)])
+    relative = gamma(net(plain).detach(), shared[:augmentations])
+    view1, view2 = embed(IMAGES, "monitor-view-1"), embed(IMAGES, "monitor-view-2")
+    expected = {
+        "heldout/gamma": relative.mean,
+        "heldout/gamma_median": relative.median,
+        "heldout/alignment": float(alignment(view1, view2)),
+        "heldout/uniformity": float(uniformity(view1)),
+        "heldout/positive_cosine": float(positive_cosine(view1, view2)),
+        "heldout/equivariance": float(equivariance_loss(shared[0], shared[1], 1, "mean")),
+    }
+    assert measured == pytest.approx(expected, rel=1e-4)
+    assert set(measured) == KEYS
+
+
+def test_measures_are_bit_equal_whatever_the_random_state() -> None:
+    net = small_network()
+    monitor = Monitor(colored_dataset(), AUGMENTATION, EVALUATION)
+    first = monitor(net)
+    torch.manual_seed(1)
+    assert monitor(net) == first
+    assert Monitor(colored_dataset(), AUGMENTATION, EVALUATION)(net) == first
+
+
+def test_network_and_random_state_are_left_as_they_were() -> None:
+    net = small_network().train()
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    monitor = Monitor(colored_dataset(), AUGMENTATION, EVALUATION)
+    torch.manual_seed(3)
+    monitor(net)
+    after = torch.rand(2)
+    torch.manual_seed(3)
+    assert torch.equal(after, torch.rand(2))
+    assert all(module.training for module in net.modules())
+    for name, value in net.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_only_the_first_test_images_count() -> None:
+    net, dataset = small_network(), colored_dataset()
+    measured = Monitor(dataset, AUGMENTATION, EVALUATION)(net)
+    beyond = with_test_image_changed(dataset, IMAGES)
+    within = with_test_image_changed(dataset, IMAGES - 1)
+    assert Monitor(beyond, AUGMENTATION, EVALUATION)(net) == measured
+    assert Monitor(within, AUGMENTATION, EVALUATION)(net) != measured
+
+
+def test_all_test_images_are_used_where_there_are_fewer() -> None:
+    net, dataset = small_network(), colored_dataset(test=6)
+    few = Monitor(dataset, AUGMENTATION, EvaluationConfig(monitor_images=6))(net)
+    assert Monitor(dataset, AUGMENTATION, EvaluationConfig(monitor_images=999))(net) == few
+
+
+def test_augmentations_that_change_nothing_give_zero() -> None:
+    measured = Monitor(colored_dataset(), UNCHANGED, EVALUATION)(small_network())
+    assert measured["heldout/gamma"] == 0
+    assert measured["heldout/gamma_median"] == 0
+    assert measured["heldout/alignment"] == pytest.approx(0, abs=1e-5)
+    assert measured["heldout/equivariance"] == pytest.approx(0, abs=1e-10)
+    assert measured["heldout/positive_cosine"] == pytest.approx(1, abs=1e-5)

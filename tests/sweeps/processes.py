@@ -1,0 +1,81 @@
+"""Start ``care`` as a user does, watch the processes it makes, and end them as accidents do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+CARE = [sys.executable, "-c", "from sweeps.cli.main import main; main()"]
+
+
+def care(*arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a ``care`` command to its end."""
+    done = subprocess.run(
+        [*CARE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=200
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def start_care(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
+    """Start a ``care`` command in a process group of its own."""
+    return subprocess.Popen(
+        [*CARE, *map(str, arguments)],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+    """Wait until ``condition`` holds; fail when it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "did not happen in time"
+        time.sleep(0.05)
+
+
+def descendants(pid: int) -> set[int]:
+    """Every living process below ``pid``."""
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found: set[int] = set()
+    todo = [pid]
+    while todo:
+        for child in children.get(todo.pop(), []):
+            if child not in found:
+                found.add(child)
+                todo.append(child)
+    return found
+
+
+def alive(pids: set[int]) -> set[int]:
+    """Those that still run; a zombie that nobody has reaped yet counts."""
+    return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
+
+
+def command_of(pid: int) -> str:
+    """The command line of a process, for messages."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")[:120]
+    except OSError:
+        return "gone"
+
+
+def lines_in(path: Path) -> int:
+    """Whole lines of a log."""
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+__all__ = ["alive", "care", "command_of", "descendants", "lines_in", "start_care", "wait_for"]

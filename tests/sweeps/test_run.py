@@ -1,0 +1,153 @@
+"""`care sweep run` on a real Ray: to the end, again, killed, interrupted, twice at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.sweeps.processes import (
+    alive,
+    care,
+    command_of,
+    descendants,
+    lines_in,
+    start_care,
+    wait_for,
+)
+
+EPOCHS = 3
+EXPERIMENT = {
+    "model": {"encoder": "small", "head": {"hidden": 32, "output": 16}},
+    "objective": {"equivariance": {"weight": 0.1, "splits": 16}},
+    "training": {"epochs": EPOCHS, "batch_size": 256},
+    "evaluation": {"monitor_images": 32, "rotation_augmentations": 2, "knn_neighbors": 5},
+}
+SWEEP = {
+    "name": "tiny",
+    "experiment": "experiment.yaml",
+    "axes": {"objective.equivariance.weight": [0, 0.1]},
+    "seeds": 2,
+    "metric": {"name": "head/gamma", "mode": "min"},
+}
+
+
+def declare(folder: Path, **changes: object) -> Path:
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
+    file = folder / "sweep.yaml"
+    file.write_text(yaml.safe_dump({**SWEEP, **changes}))
+    return file
+
+
+def plan(folder: Path, file: str = "sweep.yaml") -> dict[str, int]:
+    counts: dict[str, int] = json.loads(care("sweep", "plan", file, "--json", cwd=folder).stdout)
+    return counts
+
+
+def outcomes(folder: Path) -> dict[str, bytes]:
+    """Metrics, measures and weights of every trial; what no way of running may change."""
+    trials = folder / "runs" / "trials"
+    files = [*trials.glob("*/metrics.jsonl"), *trials.glob("*/evaluation.json")]
+    files += [max(trial.glob("checkpoint-*.pt")) for trial in trials.iterdir()]
+    return {str(path.relative_to(trials)): path.read_bytes() for path in files}
+
+
+def epochs_done(folder: Path) -> int:
+    return sum(map(lines_in, (folder / "runs" / "trials").glob("*/metrics.jsonl")))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    declare(folder)
+    done = care("sweep", "run", "sweep.yaml", cwd=folder)
+    assert "4 finished" in done.stdout
+    assert (folder / "runs/sweeps/tiny/report/report.html").exists()
+    return folder
+
+
+def test_plan_before_and_after(undisturbed: Path, tmp_path: Path) -> None:
+    declare(tmp_path)
+    before = plan(tmp_path)
+    assert {before[key] for key in ("cached", "running", "failed", "stale")} == {0}
+    assert before["new"] == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["experiment.yaml", "sweep.yaml"]
+    after = plan(undisturbed)
+    assert (after["new"], after["cached"]) == (0, 4)
+
+
+def test_again_runs_nothing(undisturbed: Path) -> None:
+    trials = undisturbed / "runs" / "trials"
+    before = {path: path.stat().st_mtime_ns for path in trials.rglob("*")}
+    care("sweep", "run", "sweep.yaml", cwd=undisturbed)
+    assert {path: path.stat().st_mtime_ns for path in trials.rglob("*")} == before
+
+
+def test_sweeps_share_trials(undisturbed: Path) -> None:
+    other = {**SWEEP, "name": "other", "axes": {"objective.equivariance.weight": [0.1, 1.0]}}
+    (undisturbed / "other.yaml").write_text(yaml.safe_dump(other))
+    counts = plan(undisturbed, "other.yaml")
+    assert (counts["new"], counts["cached"]) == (2, 2)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_ended_and_run_again_gives_the_undisturbed_numbers(
+    undisturbed: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    declare(tmp_path)
+    run = start_care("sweep", "run", "sweep.yaml", cwd=tmp_path)
+    wait_for(lambda: epochs_done(tmp_path) >= 2)
+    started = descendants(run.pid) | {run.pid}
+    os.kill(run.pid, number)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == (-number if number == signal.SIGKILL else 130)
+    wait_for(lambda: not alive(started))
+    left = {pid: command_of(pid) for pid in alive(started)}
+    assert not left
+    if number != signal.SIGKILL:
+        assert "Run the same command to go on" in output
+        assert plan(tmp_path)["running"] == 0
+    care("sweep", "run", "sweep.yaml", cwd=tmp_path)
+    assert outcomes(tmp_path) == outcomes(undisturbed)
+
+
+def test_ctrl_c_reaches_the_whole_group(undisturbed: Path, tmp_path: Path) -> None:
+    """A terminal sends SIGINT to every process of the group, Ray's too."""
+    declare(tmp_path)
+    run = start_care("sweep", "run", "sweep.yaml", cwd=tmp_path)
+    wait_for(lambda: epochs_done(tmp_path) >= 1)
+    os.killpg(run.pid, signal.SIGINT)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == 130, output
+    assert "Traceback" not in output
+    for status in (tmp_path / "runs" / "trials").glob("*/status.json"):
+        assert json.loads(status.read_text())["state"] in ("paused", "finished")
+    care("sweep", "run", "sweep.yaml", cwd=tmp_path)
+    assert outcomes(tmp_path) == outcomes(undisturbed)
+
+
+def test_two_at_once_run_each_trial_once(undisturbed: Path, tmp_path: Path) -> None:
+    declare(tmp_path)
+    runs = [start_care("sweep", "run", "sweep.yaml", cwd=tmp_path) for _ in range(2)]
+    outputs = [run.communicate(timeout=150)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], outputs
+    assert sum("waiting for it" in output for output in outputs) == 1
+    assert epochs_done(tmp_path) == 4 * EPOCHS
+    for timings in (tmp_path / "runs" / "trials").glob("*/timings.jsonl"):
+        assert lines_in(timings) == EPOCHS
+    assert outcomes(tmp_path) == outcomes(undisturbed)
+
+
+def test_a_killed_trial_process_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
+    declare(tmp_path)
+    run = start_care("sweep", "run", "sweep.yaml", cwd=tmp_path)
+    wait_for(lambda: epochs_done(tmp_path) >= 1)
+    claims = (tmp_path / "runs" / "trials").glob("*/claim-??????")
+    os.kill(json.loads(next(claims).read_text())["pid"], signal.SIGKILL)
+    output = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, output
+    assert outcomes(tmp_path) == outcomes(undisturbed)
