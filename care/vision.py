@@ -17,7 +17,7 @@ _MISSING_SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")
+_LIBRARY = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
 
 
 def _ensure_importable() -> None:
@@ -27,7 +27,7 @@ def _ensure_importable() -> None:
         if "torchvision::nms does not exist" not in str(error):
             raise
         for schema in _MISSING_SCHEMAS:
-            _LIBRARY.define(schema)
+            _LIBRARY.define(schema)  # type: ignore[no-untyped-call]
         for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
             del sys.modules[name]
         importlib.import_module("torchvision")

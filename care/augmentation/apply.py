@@ -36,7 +36,7 @@ def apply(
     """
     if len(images) % len(table):
         raise ValueError(f"got {len(images)} images for {len(table)} rows; allowed: a multiple")
-    x = (images.float() / 255).unflatten(0, (len(table), -1))
+    x = (images.float() / 255).view(len(table), -1, *images.shape[1:])
     x = crop(x, table.crop, table.flip)
     x = jitter(x, table.jitter, table.order)
     gray = table.gray.nonzero().flatten()

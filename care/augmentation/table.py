@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,13 +88,14 @@ def sample(
 def _sample_crop(
     config: CropConfig, count: int, size: tuple[int, int], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """torchvision's RandomResizedCrop: the first of ten tries that fits, else the center."""
+    """Torchvision's RandomResizedCrop: the first of ten tries that fits, else the center."""
     height, width = size
     area = height * width * rng.uniform(*config.scale, (count, _TRIES))
-    ratio = np.exp(rng.uniform(*np.log(config.ratio), (count, _TRIES)))
+    low, high = map(math.log, config.ratio)
+    ratio = np.exp(rng.uniform(low, high, (count, _TRIES)))
     w = np.rint(np.sqrt(area * ratio)).astype(np.int64)
     h = np.rint(np.sqrt(area / ratio)).astype(np.int64)
-    fits = (0 < w) & (w <= width) & (0 < h) & (h <= height)
+    fits = (w > 0) & (w <= width) & (h > 0) & (h <= height)
     first = (np.arange(count), fits.argmax(1))
     fallback = ~fits.any(1)
     center_h, center_w = _center_crop(config, size)
