@@ -64,6 +64,7 @@ class Driver:
                 if missing or self._search_goes_on():
                     if scratch is None:
                         scratch = stack.enter_context(self._start_ray())
+                        interrupt.arm()
                     self._launch(missing, scratch, interrupt)
                 elif not self._wait_for_others(plan, interrupt):
                     return
@@ -96,14 +97,9 @@ class Driver:
             return []
         if self.sweep.spec.scheduler.name == "none":
             return plan.missing()
-        seen = {event["trial_id"]: event for event in self._folder.events()}
-        stopped = {identity for identity, event in seen.items() if event["stopped"]}
-        unseen = [
-            trial
-            for trial in plan.unique().values()
-            if trial.state == "cached" and trial.trial_id not in seen
-        ]
-        return unseen + [trial for trial in plan.missing() if trial.trial_id not in stopped]
+        seen = {event["trial_id"] for event in self._folder.events()}
+        cached = [trial for trial in plan.unique().values() if trial.state == "cached"]
+        return [trial for trial in cached if trial.trial_id not in seen] + plan.missing()
 
     def _search_goes_on(self) -> bool:
         spec = self.sweep.spec
@@ -139,8 +135,8 @@ class Driver:
             interrupt=interrupt,
         )
         launch.run([self._task(trial.config, trial.point, stop_file) for trial in missing])
-        for identity in launch.lost:
-            self._mark_lost(identity)
+        for identity, reason in launch.lost.items():
+            self._mark_lost(identity, reason)
 
     def _task(self, config: TrialConfig, point: dict[str, Any], stop_file: Path) -> dict[str, Any]:
         """What the trainable takes."""
@@ -156,18 +152,23 @@ class Driver:
             "replay": self.sweep.spec.scheduler.name != "none",
         }
 
-    def _mark_lost(self, identity: str) -> None:
-        """A trial whose process died more often than is retried has failed, and says so."""
+    def _mark_lost(self, identity: str, reason: str) -> None:
+        """A trial whose process died more often than is retried has failed, and says why."""
         folder = self.store.trial(identity)
         claim = Claim.take(folder.path)
         if claim is None:
             return
         with claim:
-            status = folder.read_status()
-            if status and status["state"] == "running":
-                retries = self.sweep.spec.resources.retries
-                message = f"its process was lost {retries + 1} times (killed, or the node died)"
-                error = {"kind": "lost", "message": message, "traceback": ""}
-                folder.write_status("failed", status["epoch"], status["epochs"], error)
-                self.board.report(identity, {"outcome": "failed", "error": message})
-                self._changed(identity)
+            status = folder.read_status() or {"state": "new", "epoch": 0}
+            if status["state"] in ("finished", "failed"):
+                return
+            config = self.board.trials[identity]
+            tries = self.sweep.spec.resources.retries + 1
+            error = {
+                "kind": "lost",
+                "message": f"its process was lost {tries} times: {reason.strip().splitlines()[-1]}",
+                "traceback": reason,
+            }
+            folder.write_status("failed", status["epoch"], config.epochs, error)
+        self.board.report(identity, {"outcome": "failed", "error": error["message"]})
+        self._changed(identity)

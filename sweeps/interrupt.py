@@ -25,9 +25,15 @@ class Interrupt:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        for number in _SIGNALS:
-            self._before[number] = signal.signal(number, self._handle)
+        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self.arm()
         return self
+
+    def arm(self) -> None:
+        """Install the handlers, again where a library (Ray) has put its own in their place."""
+        if not self.requested:
+            for number in _SIGNALS:
+                signal.signal(number, self._handle)
 
     def __exit__(
         self,

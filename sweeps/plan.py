@@ -26,7 +26,7 @@ class PlannedTrial:
     Attributes:
         point: Dotted axis to value.
         config: The resolved configuration.
-        state: new, cached, running, failed or stale.
+        state: new, cached, running, failed, stale, or stopped by the sweep's scheduler.
         epoch: Whole epochs that are done.
     """
 
@@ -76,7 +76,8 @@ class Plan:
     def counts(self) -> dict[str, int]:
         """Trials by state, each counted once."""
         found = Counter(trial.state for trial in self.unique().values())
-        return {state: found[state] for state in ("new", "cached", "running", "failed", "stale")}
+        states = ("new", "cached", "running", "failed", "stale", "stopped")
+        return {state: found[state] for state in states}
 
     def missing(self) -> list[PlannedTrial]:
         """The new trials, those that were begun first."""
@@ -95,11 +96,14 @@ def make_plan(sweep: Sweep, store: Store) -> Plan:
     points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
     configs = _resolve(sweep, points)
     code = code_version()
+    stopped = store.sweep(sweep.spec.name).stopped()
     trials = []
     for point, config in configs:
         identity = trial_id(config)
         folder = store.trial(identity)
         state = trial_state(folder, code)
+        if state == "new" and identity in stopped:
+            state = "stopped"
         epoch = (folder.read_status() or {}).get("epoch", 0)
         trials.append(PlannedTrial(identity, group_id(config), point, config, state, epoch))
     return Plan(sweep, tuple(trials))

@@ -154,6 +154,10 @@ class StudySearch(Searcher):  # type: ignore[misc]
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the sweep's log is the state."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles a search for its own restore, which is never used."""
+        return {}
+
     def _suggest_new(self) -> int:
         number = self._count
         self._count += 1

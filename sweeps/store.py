@@ -12,7 +12,7 @@ from care.errors import CareError
 from care.files import append_line, read_json, read_lines, write_json
 from care.trial_folder import FORMAT, TrialFolder, check_format
 
-PlanState = Literal["new", "cached", "running", "failed", "stale"]
+PlanState = Literal["new", "cached", "running", "failed", "stale", "stopped"]
 
 
 class Store:
@@ -108,6 +108,10 @@ class SweepFolder:
     def events(self) -> list[dict[str, Any]]:
         """The decisions of search and scheduler, in the order they were made."""
         return read_lines(self.path / "events.jsonl")
+
+    def stopped(self) -> set[str]:
+        """Identities of the trials that the scheduler ended early, for good."""
+        return {event["trial_id"] for event in self.events() if event.get("stopped")}
 
     def log(self, event: dict[str, Any]) -> None:
         """Append a decision before it takes effect, so that a crash cannot forget it."""

@@ -27,7 +27,7 @@ class Launch:
     """Runs tasks until they are done, failed or, after an interrupt, paused.
 
     Attributes:
-        lost: Identities of trials whose process died more often than is retried.
+        lost: Trials whose process died more often than is retried, by identity, with the reason.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class Launch:
         self._stopper = _Stopper(interrupt, self._callback)
 
     @property
-    def lost(self) -> list[str]:
+    def lost(self) -> dict[str, str]:
         """See the class's text."""
         return self._callback.lost
 
@@ -96,7 +96,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
     def __init__(self, board: Board, changed: Callable[[str], None]) -> None:
         self._board = board
         self._changed = changed
-        self.lost: list[str] = []
+        self.lost: dict[str, str] = {}
         self.active: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -123,7 +123,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
         """A trial's process was lost for the last time, or it met a transient error as often."""
         identity = trial.config["trial_id"]
         self.active.discard(identity)
-        self.lost.append(identity)
+        self.lost[identity] = str(trial.get_error() or "unknown")
         self._changed(identity)
 
 
