@@ -7,7 +7,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
@@ -28,6 +28,7 @@ class PlannedTrial:
         config: The resolved configuration.
         state: new, cached, running, failed, stale, or stopped by the sweep's scheduler.
         epoch: Whole epochs that are done.
+        reason: Of a failed trial, what happened.
     """
 
     trial_id: str
@@ -36,6 +37,7 @@ class PlannedTrial:
     config: TrialConfig
     state: PlanState
     epoch: int = 0
+    reason: str = ""
 
     @property
     def label(self) -> str:
@@ -76,7 +78,7 @@ class Plan:
     def counts(self) -> dict[str, int]:
         """Trials by state, each counted once."""
         found = Counter(trial.state for trial in self.unique().values())
-        states = ("new", "cached", "running", "failed", "stale", "stopped")
+        states: tuple[PlanState, ...] = get_args(PlanState)
         return {state: found[state] for state in states}
 
     def missing(self) -> list[PlannedTrial]:
@@ -104,8 +106,19 @@ def make_plan(sweep: Sweep, store: Store) -> Plan:
         state = trial_state(folder, code)
         if state == "new" and identity in stopped:
             state = "stopped"
-        epoch = (folder.read_status() or {}).get("epoch", 0)
-        trials.append(PlannedTrial(identity, group_id(config), point, config, state, epoch))
+        status = folder.read_status() or {}
+        error = status.get("error") or {}
+        trials.append(
+            PlannedTrial(
+                identity,
+                group_id(config),
+                point,
+                config,
+                state,
+                status.get("epoch", 0),
+                error.get("message", ""),
+            )
+        )
     return Plan(sweep, tuple(trials))
 
 

@@ -83,7 +83,7 @@ def sweep_run(
     from sweeps.cli.sweep import RunOptions, run_command
 
     options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
-    run_command(file, tuple(overrides or ()), store, options)
+    raise typer.Exit(run_command(file, tuple(overrides or ()), store, options))
 
 
 @app.command()
@@ -106,7 +106,7 @@ def ui(
     """Serve the MLflow page of the store."""
     from sweeps.cli.track import ui_command
 
-    ui_command(store, host, port)
+    raise typer.Exit(ui_command(store, host, port))
 
 
 @track_app.command("sync")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,17 @@ from rich.console import Console
 
 from care.claim import Claim
 from care.identity import code_version
+from care.trial_folder import TrialFolder
+from sweeps.cli.report import write_sweep_report
+from sweeps.driver import Driver
+from sweeps.interrupt import Interrupt
 from sweeps.live import LiveView, duration
-from sweeps.plan import Plan, estimate_seconds, make_plan
+from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.progress import Board
 from sweeps.resources import share_out
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
+from sweeps.tracking.sweep import SweepTracking
 
 
 @dataclass(frozen=True)
@@ -60,25 +66,60 @@ def plan_command(file: Path, overrides: tuple[str, ...], root: Path, as_json: bo
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
 
 
-def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: RunOptions) -> None:
-    """Run what is missing; exit status 0 if every trial is finished, 130 when interrupted."""
-    console = Console(highlight=False)
+def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: RunOptions) -> int:
+    """Run what is missing, track it, report it.
+
+    Returns:
+        0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
+    """
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     sweep = load_sweep(file, overrides)
     store = Store(root)
     plan = make_plan(sweep, store)
     resources = share_out(sweep.spec.resources, sweep_size(sweep, plan))
     store.prepare()
     store.sweep(sweep.spec.name).write(_declaration(sweep, file, overrides))
-    _clear_the_way(plan, store, options)
+    if _clear_the_way(plan, store, options):
+        plan = make_plan(sweep, store)
     board = Board(sweep.spec.metric, sweep_size(sweep, plan))
-    board.plan(make_plan(sweep, store), lambda identity: _metric(store, sweep, identity))
+    board.plan(plan, lambda identity: _metric(store, sweep, identity))
+    tracking = SweepTracking(sweep, store, options.tracking_uri, console.print)
+    driver = Driver(sweep, store, resources, board, tracking.touch, console.print)
+    with Interrupt() as interrupt:
+        tracking.start(plan)
+        with LiveView(board, sweep.spec.name, console):
+            driver.run(interrupt)
+        final = make_plan(sweep, store)
+        page = write_sweep_report(sweep, store) if options.report else None
+        tracking.finish(final, page, interrupted=interrupt.requested)
+    return _conclude(console, file, final, sweep_size(sweep, final), page, interrupt.requested)
 
-    from sweeps.driver import Driver
-    from sweeps.interrupt import Interrupt
 
-    driver = Driver(sweep, store, resources, board, lambda identity: None, console.print)
-    with Interrupt() as interrupt, LiveView(board, sweep.spec.name, console):
-        driver.run(interrupt)
+def _conclude(
+    console: Console, file: Path, plan: Plan, size: int, page: Path | None, interrupted: bool
+) -> int:
+    """Say how it ended and what to type next."""
+    if page:
+        console.print(f"report: {page}")
+    counts = plan.counts()
+    for trial in plan.unique().values():
+        if trial.state == "failed":
+            console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
+    if interrupted:
+        console.print(f"Stopped; nothing is lost. Run the same command to go on: {_again(file)}")
+        return 130
+    if counts["failed"]:
+        console.print(f"{counts['failed']} failed; to try again: {_again(file)} --retry-failed")
+    if counts["stale"]:
+        console.print(
+            f"{counts['stale']} stale: their numbers come from other code and are left out of the "
+            f"report's means. To run them anew: {_again(file)} --rerun-stale"
+        )
+    return 0 if counts["cached"] + counts["stopped"] == size else 1
+
+
+def _again(file: Path) -> str:
+    return f"care sweep run {file}"
 
 
 def _declaration(sweep: Sweep, file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
@@ -98,14 +139,21 @@ def _metric(store: Store, sweep: Sweep, identity: str) -> float | None:
     return found.get(sweep.spec.metric.name)
 
 
-def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> None:
-    """Make failed and stale trials new again, where that was asked for."""
+def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
+    """Make failed and stale trials new again, where that was asked for; whether there were any."""
+    cleared = False
     for trial in plan.unique().values():
         if trial.state == "stale" and options.rerun_stale:
-            store.archive(trial.trial_id)
+            cleared |= store.archive(trial.trial_id) is not None
         if trial.state == "failed" and options.retry_failed:
-            folder = store.trial(trial.trial_id)
-            claim = Claim.take(folder.path)
-            if claim:
-                with claim:
-                    folder.write_status("paused", trial.epoch, trial.config.training.epochs)
+            cleared |= _try_again(trial, store.trial(trial.trial_id))
+    return cleared
+
+
+def _try_again(trial: PlannedTrial, folder: TrialFolder) -> bool:
+    claim = Claim.take(folder.path)
+    if claim is None:
+        return False
+    with claim:
+        folder.write_status("paused", trial.epoch, trial.config.training.epochs)
+    return True

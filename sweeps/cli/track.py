@@ -1,0 +1,31 @@
+"""``care track sync`` and ``care ui``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+
+from care.errors import CareError
+from sweeps.store import Store
+
+
+def sync_command(root: Path, uri: str | None) -> None:
+    """Bring MLflow up to date with the store."""
+    from sweeps.tracking.sweep import sync_store
+
+    sweeps, trials = sync_store(_existing(root), uri)
+    Console().print(f"MLflow is up to date: {sweeps} sweeps, {trials} trials")
+
+
+def ui_command(root: Path, host: str, port: int) -> int:
+    """Serve the MLflow page; the exit status."""
+    from sweeps.tracking.server import serve
+
+    return serve(_existing(root).root, host, port)
+
+
+def _existing(root: Path) -> Store:
+    if not (root / "store.json").exists():
+        raise CareError(f"{root}: no store is here; run a sweep first, or name one with --store")
+    return Store(root)

@@ -1,0 +1,65 @@
+"""Where MLflow keeps its runs, made once, before anybody writes."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+EXPERIMENT = "care"
+_QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
+    # A server that is away must be noticed soon; the tracker tries again by itself.
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+def default_tracking_uri(store: Path) -> str:
+    """The SQLite file in the store."""
+    return f"sqlite:///{(store / 'mlflow.db').resolve()}"
+
+
+def quiet_environment() -> None:
+    """Settings that MLflow reads from the environment; what the user set stays."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+
+
+@contextlib.contextmanager
+def writing(store: Path) -> Iterator[None]:
+    """Be the only process of this store that writes to MLflow.
+
+    Several processes that first open one SQLite file crash each other, and two that look for a
+    trial's run at once would both make one.
+    """
+    store.mkdir(parents=True, exist_ok=True)
+    with (store / "mlflow.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def connect(store: Path, uri: str) -> tuple[Any, str]:
+    """An MLflow client and the experiment's id, both made if they are missing.
+
+    To be called under :func:`writing`.
+    """
+    quiet_environment()
+    from mlflow import MlflowClient
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return client, str(experiment.experiment_id)
+    local = uri.startswith("sqlite:")
+    location = (store / "mlflow-artifacts").resolve().as_uri() if local else None
+    return client, str(client.create_experiment(EXPERIMENT, artifact_location=location))

@@ -1,0 +1,68 @@
+"""The MLflow page of a store."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+from care.errors import ConfigError, Problem
+from sweeps.tracking.database import connect, default_tracking_uri, quiet_environment, writing
+
+
+def check_port(host: str, port: int) -> None:
+    """Refuse a port that somebody else listens on.
+
+    Raises:
+        ConfigError: Names the port and the option that chooses another one.
+    """
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            allowed = f"allowed: a free one, e.g. --port {port + 1} ({error.strerror})"
+            raise ConfigError("care ui", [Problem("--port", port, allowed)]) from error
+
+
+def serve(store: Path, host: str, port: int) -> int:
+    """Serve the page until Ctrl-C.
+
+    Returns:
+        The server's exit status; 0 after Ctrl-C.
+
+    Raises:
+        ConfigError: The port is taken.
+    """
+    check_port(host, port)
+    quiet_environment()
+    uri = default_tracking_uri(store)
+    with writing(store):
+        connect(store, uri)
+    print(f"MLflow: http://{host}:{port} (Ctrl-C ends it; the first page takes some seconds)")
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
+    command += ["--artifacts-destination", str((store / "mlflow-artifacts").resolve())]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    # A group of its own: the server's children end with it, and Ctrl-C comes to us alone.
+    server = subprocess.Popen(command, start_new_session=True, env={**os.environ})
+    try:
+        return server.wait()
+    except KeyboardInterrupt:
+        return 0
+    finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server's whole group, kindly and then not."""
+    for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
+        try:
+            os.killpg(server.pid, number)
+            server.wait(seconds)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue

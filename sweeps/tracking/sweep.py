@@ -1,0 +1,99 @@
+"""A sweep's trials in MLflow while it runs, and all sweeps' when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from sweeps.plan import Plan, make_plan
+from sweeps.spec import Sweep, restore_sweep
+from sweeps.store import Store
+from sweeps.tracking.projection import Projection
+from sweeps.tracking.tracker import Tracker
+
+_LONGEST_CATCH_UP_SECONDS = 60.0
+# The parent run's and the report's places in the tracker, which no trial's identity can take.
+_PARENT, _REPORT = "parent", "report"
+
+
+class SweepTracking:
+    """Keeps the runs of one sweep up to date in the background.
+
+    Args:
+        sweep: The sweep.
+        store: Where its trials are.
+        uri: Where MLflow keeps runs; None for the store's own SQLite file.
+        say: Called with lines for the user.
+    """
+
+    def __init__(
+        self, sweep: Sweep, store: Store, uri: str | None, say: Callable[[str], None]
+    ) -> None:
+        self.sweep, self.store = sweep, store
+        self._projection = Projection(store.root, uri)
+        self._say = say
+        self._labels: dict[str, str] = {}
+        self._state = "running"
+        self._files: list[Path] = []
+        self._tracker = Tracker(self._sync, say)
+
+    def start(self, plan: Plan) -> None:
+        """Note every trial that was ever started: what a crash kept from MLflow is made up for."""
+        self._tracker.touch(_PARENT)
+        for trial in plan.unique().values():
+            self._labels[trial.trial_id] = trial.label
+            if self.store.trial(trial.trial_id).read_status():
+                self._tracker.touch(trial.trial_id)
+
+    def touch(self, trial_id: str) -> None:
+        """A trial has news."""
+        self._tracker.touch(trial_id)
+
+    def finish(self, plan: Plan, page: Path | None, interrupted: bool) -> None:
+        """Bring everything up to date, the parent run with the report last."""
+        counts = plan.counts()
+        failed = counts["failed"] > 0
+        self._state = "paused" if interrupted else "failed" if failed else "finished"
+        self._labels.update((trial.trial_id, trial.label) for trial in plan.trials)
+        for identity in plan.unique():
+            self._tracker.touch(identity)
+        if page:
+            self._files = [page, *sorted((page.parent / "figures").glob("*.png"))]
+            self._tracker.touch(_REPORT)
+        self._tracker.touch(_PARENT)
+        if not self._tracker.close(_LONGEST_CATCH_UP_SECONDS):
+            self._say("MLflow is not up to date; 'care track sync' makes up for it.")
+
+    def _sync(self, name: str) -> None:
+        spec = self.sweep.spec
+        if name == _PARENT:
+            self._projection.sync_sweep(spec.name, spec.description, self._state)
+        elif name == _REPORT:
+            self._projection.attach(spec.name, self._files)
+        else:
+            label = self._labels.get(name, name)
+            self._projection.sync_trial(self.store.trial(name), spec.name, label)
+
+
+def sync_store(store: Store, uri: str | None) -> tuple[int, int]:
+    """Bring MLflow up to date with every sweep of the store.
+
+    Returns:
+        Numbers of sweeps and of trials.
+    """
+    projection = Projection(store.root, uri)
+    sweeps, trials = 0, 0
+    for folder in store.all_sweeps():
+        sweep = restore_sweep(folder.read() or {})
+        plan = make_plan(sweep, store)
+        counts = plan.counts()
+        unfinished = counts["new"] + counts["running"]
+        state = "paused" if unfinished else "failed" if counts["failed"] else "finished"
+        projection.sync_sweep(sweep.spec.name, sweep.spec.description, state)
+        for trial in plan.unique().values():
+            projection.sync_trial(store.trial(trial.trial_id), sweep.spec.name, trial.label)
+        if (folder.report / "report.html").exists():
+            figures = sorted((folder.report / "figures").glob("*.png"))
+            projection.attach(sweep.spec.name, [folder.report / "report.html", *figures])
+        sweeps, trials = sweeps + 1, trials + len(plan.unique())
+    return sweeps, trials

@@ -1,0 +1,103 @@
+"""MLflow beside a running sweep: written by a thread, never in the way of training."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+_COALESCE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 60.0
+
+
+class Tracker:
+    """Brings what was touched up to date, soon after, in a thread of its own.
+
+    When MLflow fails, that is said once; the names stay noted and are tried again after a pause
+    that doubles up to a minute.
+
+    Args:
+        sync: Brings one name up to date; may raise anything.
+        say: Called with a line for the user when MLflow fails and when it is back.
+    """
+
+    def __init__(self, sync: Callable[[str], None], say: Callable[[str], None]) -> None:
+        self._sync, self._say = sync, say
+        self._touched: dict[str, None] = {}
+        self._changed = threading.Condition()
+        self._closing = False
+        self._failing = False
+        self._thread = threading.Thread(target=self._work, name="mlflow-tracker", daemon=True)
+        self._thread.start()
+
+    def touch(self, name: str) -> None:
+        """``name`` has news; returns at once."""
+        with self._changed:
+            self._touched[name] = None
+            self._changed.notify()
+
+    def close(self, seconds: float) -> bool:
+        """Bring everything up to date and end.
+
+        Args:
+            seconds: Longest wait.
+
+        Returns:
+            Whether MLflow has everything.
+        """
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join(seconds)
+        with self._changed:
+            return not self._touched and not self._thread.is_alive()
+
+    def _work(self) -> None:
+        pause = _COALESCE_SECONDS
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._touched or self._closing)
+                if not self._touched:
+                    return
+                closing = self._closing
+            if not closing:
+                time.sleep(_COALESCE_SECONDS)
+            if self._drain():
+                pause = _COALESCE_SECONDS
+            elif closing:
+                return
+            else:
+                self._pause(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    def _drain(self) -> bool:
+        """Sync what was touched; False, with the rest still noted, when MLflow fails."""
+        while True:
+            with self._changed:
+                if not self._touched:
+                    return True
+                name = next(iter(self._touched))
+                del self._touched[name]
+            try:
+                self._sync(name)
+            except Exception as error:  # noqa: BLE001 - whatever it is, training must go on
+                self._failed(name, error)
+                return False
+            if self._failing:
+                self._failing = False
+                self._say("MLflow is back; it is being brought up to date.")
+
+    def _failed(self, name: str, error: Exception) -> None:
+        with self._changed:
+            self._touched.setdefault(name, None)
+        if not self._failing:
+            self._failing = True
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            self._say(
+                f"MLflow cannot be written ({reason}). Training goes on; it catches up later."
+            )
+
+    def _pause(self, seconds: float) -> None:
+        """Wait, but not when the sweep ends."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closing, timeout=seconds)
