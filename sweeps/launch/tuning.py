@@ -90,7 +90,14 @@ class Launch:
         return build_scheduler(spec.scheduler, spec.metric, epochs, self.folder)
 
 
-class _Callback(tune.Callback):  # type: ignore[misc]
+class _NotSaved:
+    """Pickled as nothing: Tune saves its parts for its own restore, which is never used."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
     """Tells the board, and whoever else wants to know, of everything Tune hears."""
 
     def __init__(self, board: Board, changed: Callable[[str], None]) -> None:
@@ -127,7 +134,7 @@ class _Callback(tune.Callback):  # type: ignore[misc]
         self._changed(identity)
 
 
-class _Stopper(tune.Stopper):  # type: ignore[misc]
+class _Stopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
     """Ends the experiment after an interrupt, once the running trials have paused."""
 
     def __init__(self, interrupt: Interrupt, callback: _Callback) -> None:
