@@ -118,8 +118,9 @@ class Claim:
             if not released and _alive(latest):
                 return None
             path = folder / f"claim-{number + 1:06d}"
-            if not _link(path) or _numbers(folder)[-1][0] > number + 1:
-                # Somebody was faster; a number that was long superseded is worth nothing either.
+            if not _link(path) or _numbers(folder)[-1][1] != path:
+                # Somebody was faster. That may show after the link only: a number is free again
+                # once its holder released it, and a number that was superseded is worth nothing.
                 continue
             for _, old, _ in claims:
                 old.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -37,7 +38,8 @@ def write_atomic(path: Path, content: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
         raise DiskError(path, error) from error
 
 
@@ -56,11 +58,17 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any | None:
-    """The JSON value in ``path``, or None when there is no such file."""
+    """The JSON value in ``path``, or None when there is no such file.
+
+    Raises:
+        CareError: The file is not JSON, which no crash of ours can cause.
+    """
     try:
-        return json.loads(path.read_text())
+        return json.loads(path.read_bytes())
     except FileNotFoundError:
         return None
+    except ValueError as error:
+        raise CareError(f"{path}: not JSON ({error})") from error
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
@@ -73,16 +81,17 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
     """
     line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
     try:
-        with path.open("ab") as file:
+        # Unbuffered: a buffer would write what is left of a refused line when the file is closed.
+        with path.open("ab", buffering=0) as file:
             start = _whole_length(path)
             if file.tell() != start:
                 file.truncate(start)
             try:
-                file.write(line)
-                file.flush()
+                while line:
+                    line = line[file.write(line) :]
                 os.fsync(file.fileno())
             except OSError:
-                os.ftruncate(file.fileno(), start)
+                file.truncate(start)
                 raise
     except OSError as error:
         raise DiskError(path, error) from error

@@ -1,0 +1,68 @@
+"""From the store's plain files to two pandas tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.summary import Member, SweepSummary
+from care.trial_folder import TrialFolder
+
+DONE = "cached"
+"""The state of the trials whose numbers count."""
+
+
+def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read a sweep's trials.
+
+    Args:
+        store_trials: The folder of the trials' folders.
+        summary: Which trials.
+
+    Returns:
+        A row a trial (axes, seed, state, epochs, time, last epoch's metrics, final measures), and a
+        row an epoch (trial_id, axes, seed, state, epoch, metrics).
+    """
+    trials: list[dict[str, Any]] = []
+    curves: list[dict[str, Any]] = []
+    for member in summary.members:
+        folder = TrialFolder(store_trials / member.trial_id)
+        who = {"trial_id": member.trial_id, **member.axes, "seed": member.seed}
+        metrics = folder.read_metrics()
+        curves += [{**who, "state": member.state, **line} for line in metrics]
+        trials.append({**who, **_facts(member, folder), **_measures(folder, metrics)})
+    return pd.DataFrame(trials), pd.DataFrame(curves)
+
+
+def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
+    status = folder.read_status() or {}
+    provenance = folder.read_provenance() or {}
+    timings = folder.read_timings()
+    error = status.get("error") or {}
+    seconds = sum(timing["seconds"] for timing in timings)
+    rates = [timing["images_per_second"] for timing in timings]
+    return {
+        "group_id": member.group_id,
+        "state": member.state,
+        "epochs": status.get("epoch", 0),
+        "seconds": round(seconds, 2),
+        "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
+        "device": provenance.get("device", ""),
+        "threads": provenance.get("threads", 0),
+        "code_version": provenance.get("code_version", ""),
+        "git_commit": provenance.get("git_commit") or "",
+        "error": f"{error['kind']}: {error['message']}" if error else "",
+    }
+
+
+def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    last = metrics[-1] if metrics else {}
+    kept = {name: value for name, value in last.items() if name not in ("epoch", "step")}
+    return {**kept, **(folder.read_evaluation() or {})}
+
+
+def finished(trials: pd.DataFrame) -> pd.DataFrame:
+    """The trials whose numbers count: finished, and with today's code."""
+    return trials[trials["state"] == DONE]

@@ -1,0 +1,236 @@
+"""The report's figures."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.comparison import Comparison, Point
+from analysis.labels import CURVES, MEASURES, SPACES, axis_label
+from analysis.statistics import Estimate
+
+# Okabe and Ito's colors, told apart by color-blind readers too.
+_SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
+_MARKERS = "osD^vP"
+_STYLES = ("-", "--", ":", "-.")
+_STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9.5,
+    "axes.titlelocation": "left",
+    "axes.titleweight": "bold",
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "grid.color": "#e6e6e6",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 150,
+}
+_PANELS = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
+_CURVE_PANELS = (
+    "train/infonce",
+    "heldout/positive_cosine",
+    "heldout/gamma",
+    "heldout/equivariance",
+)
+_ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
+
+
+class Positions:
+    """Where the values of the axis on x stand: a log axis with 0 set apart, or even steps."""
+
+    def __init__(self, comparison: Comparison) -> None:
+        values = list(dict.fromkeys(point[0] for point in comparison.points()))
+        positive = [value for value in values if comparison.numeric and value > 0]
+        spread = bool(positive) and max(positive) / min(positive) > 5
+        self.log = spread and all(value >= 0 for value in values)
+        self.zero = self.log and 0 in values
+        self._even = {value: place for place, value in enumerate(values)}
+        self._numeric = comparison.numeric
+        self._least = min(positive) if positive else 1.0
+        self.values = values
+
+    def __call__(self, value: float | str) -> float:
+        """The place of a value."""
+        if self.log:
+            if value == 0:
+                return math.log10(self._least) - _ZERO_GAP
+            return math.log10(float(value))
+        return float(value) if self._numeric else self._even[value]
+
+    def dress(self, axes: Axes, label: str) -> None:
+        """Put ticks and label on an axis."""
+        places = [self(value) for value in self.values]
+        names = [
+            f"{value:g}" if isinstance(value, float | int) else str(value) for value in self.values
+        ]
+        axes.set_xticks(places, names)
+        axes.set_xlabel(label)
+        if self.zero:
+            self._break(axes, (places[0] + places[1]) / 2)
+
+    @staticmethod
+    def _break(axes: Axes, place: float) -> None:
+        """Two strokes across the axis where it leaves out the way to 0."""
+        transform = axes.get_xaxis_transform()
+        for shift in (-0.035, 0.035):
+            axes.plot(
+                [place + shift - 0.03, place + shift + 0.03],
+                [-0.02, 0.02],
+                transform=transform,
+                color="#333333",
+                lw=0.9,
+                clip_on=False,
+                zorder=5,
+            )
+
+
+def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    columns = min(3, count)
+    rows = math.ceil(count / columns)
+    figure = Figure(figsize=(width * columns, height * rows))
+    axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
+    for spare in axes[count:]:
+        spare.set_visible(False)
+    return figure, axes[:count]
+
+
+def shown_measures(comparison: Comparison) -> list[str]:
+    """The measures of which there is a value, in the figures' order."""
+    columns = comparison.done.columns
+    return [name for name in _PANELS if any(f"{space}/{name}" in columns for space in SPACES)]
+
+
+def measures_figure(comparison: Comparison) -> Figure:
+    """Each measure against the axis: a dot a seed, mean and 95 % interval, both spaces."""
+    return _against_axis(
+        comparison,
+        seeds=comparison.values,
+        mean=comparison.mean,
+        title=lambda label: str(label),
+        zero_line=False,
+    )
+
+
+def differences_figure(comparison: Comparison) -> Figure:
+    """Each measure's difference to the baseline, paired by seed."""
+    return _against_axis(
+        comparison,
+        seeds=comparison.differences,
+        mean=comparison.difference,
+        title=lambda label: f"Δ {label}",
+        zero_line=True,
+    )
+
+
+def _against_axis(
+    comparison: Comparison,
+    *,
+    seeds: Callable[[Point, str], pd.Series],
+    mean: Callable[[Point, str], Estimate],
+    title: Callable[[object], str],
+    zero_line: bool,
+) -> Figure:
+    measures = shown_measures(comparison)
+    positions = Positions(comparison)
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panel_grid(len(measures))
+        for axes, measure in zip(panels, measures, strict=True):
+            if zero_line:
+                axes.axhline(0, color="#555555", lw=0.8)
+            for space, color in _SPACE_COLORS.items():
+                metric = f"{space}/{measure}"
+                for place, line in enumerate(comparison.lines().values()):
+                    style = (color, _MARKERS[place % len(_MARKERS)], _STYLES[place % len(_STYLES)])
+                    _draw_line(axes, positions, line, metric, seeds, mean, style)
+            axes.set_title(title(MEASURES[measure]))
+            positions.dress(axes, axis_label(comparison.x))
+        figure.legend(handles=_legend(comparison), loc="outside upper left", ncols=4)
+    return figure
+
+
+def _draw_line(
+    axes: Axes,
+    positions: Positions,
+    line: list[Point],
+    metric: str,
+    seeds: Callable[[Point, str], pd.Series],
+    mean: Callable[[Point, str], Estimate],
+    style: tuple[str, str, str],
+) -> None:
+    color, marker, dashes = style
+    known = [(positions(point[0]), mean(point, metric), point) for point in line]
+    known = [item for item in known if item[1].n]
+    for place, _, point in known:
+        values = seeds(point, metric)
+        axes.plot([place] * len(values), values, marker, ms=3.2, color=color, alpha=0.45, mew=0)
+    places = [place for place, _, _ in known]
+    middles = [found.mean for _, found, _ in known]
+    axes.plot(places, middles, dashes, color=color, lw=1.6)
+    for place, found, _ in known:
+        if not math.isnan(found.low):
+            axes.plot([place, place], [found.low, found.high], color=color, lw=1.2, alpha=0.8)
+
+
+def _legend(comparison: Comparison) -> list[Line2D]:
+    handles = [
+        Line2D([], [], color=color, marker="o", ms=4, label=SPACES[space])
+        for space, color in _SPACE_COLORS.items()
+    ]
+    lines = list(comparison.lines())
+    if len(lines) > 1:
+        names = [axis_label(axis) for axis in comparison.axes[1:]]
+        for place, values in enumerate(lines):
+            label = ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
+            look = Line2D([], [], color="#555555", ms=4, label=label)
+            look.set_linestyle(_STYLES[place % len(_STYLES)])  # type: ignore[arg-type]
+            look.set_marker(_MARKERS[place % len(_MARKERS)])
+            handles.append(look)
+    return handles
+
+
+def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
+    """Metrics over the epochs: thin lines are seeds, thick ones means, the color is the axis."""
+    names = [name for name in _CURVE_PANELS if name in curves and curves[name].notna().any()]
+    points = comparison.points()
+    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(points)))
+    with mpl.rc_context(_STYLE):
+        figure, panels = _panel_grid(len(names), width=4.2)
+        for axes, name in zip(panels, names, strict=True):
+            for point, color in zip(points, colors, strict=True):
+                here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]
+                by_seed = here.pivot_table(index="epoch", columns="seed", values=name)
+                axes.plot(by_seed.index, by_seed, color=color, lw=0.6, alpha=0.45)
+                axes.plot(by_seed.index, by_seed.mean(axis=1), color=color, lw=1.8)
+            axes.set_title(str(CURVES[name]))
+            axes.set_xlabel("epoch")
+        handles = [
+            Line2D([], [], color=color, lw=2, label=_point_name(comparison, point))
+            for point, color in zip(points, colors, strict=True)
+        ]
+        figure.legend(handles=handles, loc="outside upper left", ncols=min(8, len(points)))
+    return figure
+
+
+def _point_name(comparison: Comparison, point: Point) -> str:
+    names = map(axis_label, comparison.axes)
+    return ", ".join(f"{name} = {value}" for name, value in zip(names, point, strict=True))
+
+
+def png(figure: Figure) -> bytes:
+    """A figure as PNG; the same figure gives the same bytes."""
+    buffer = io.BytesIO()
+    with mpl.rc_context(_STYLE):
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()

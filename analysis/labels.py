@@ -1,0 +1,66 @@
+"""What the names of metrics and axes mean, for people."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+SPACES = {"encoder": "head's input", "head": "head's output, on the sphere"}
+
+
+@dataclass(frozen=True)
+class Label:
+    """How a measure is shown.
+
+    Attributes:
+        title: What it is.
+        better: ``↑``, ``↓``, or nothing where neither is better.
+    """
+
+    title: str
+    better: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.title} ({self.better})" if self.better else self.title
+
+
+MEASURES = {
+    "gamma": Label("γ_f, relative rotational equivariance", "↓"),
+    "gamma_median": Label("median of γ_f's ratios", "↓"),
+    "wahba_per_sqrt_n": Label("Wahba residual / √n", "↓"),
+    "wahba": Label("Wahba residual", "↓"),
+    "probe_accuracy": Label("class, linear probe accuracy", "↑"),
+    "knn_accuracy": Label("class, kNN accuracy", "↑"),
+    "hue_r2": Label("hue, linear R²", "↑"),
+}
+
+CURVES = {
+    "train/loss": Label("training loss"),
+    "train/infonce": Label("InfoNCE, training", "↓"),
+    "train/equivariance": Label("L_equi, training", "↓"),
+    "heldout/gamma": Label("γ_f, held out", "↓"),
+    "heldout/equivariance": Label("L_equi, held out", "↓"),
+    "heldout/positive_cosine": Label("cosine of positive pairs, held out", "↑"),
+    "heldout/alignment": Label("alignment, held out", "↓"),
+    "heldout/uniformity": Label("uniformity, held out", "↓"),
+}
+
+_AXES = {
+    "objective.equivariance.weight": "λ",
+    "objective.equivariance.splits": "splits",
+    "objective.temperature": "τ",
+    "optimizer.learning_rate": "learning rate",
+    "training.batch_size": "batch size",
+}
+
+
+def axis_label(field: str) -> str:
+    """A short name of an axis: λ, or the last part of the dotted field."""
+    return _AXES.get(field, field.rpartition(".")[2].replace("_", " "))
+
+
+def metric_label(name: str) -> str:
+    """What a metric is and in which space it is measured."""
+    space, _, measure = name.partition("/")
+    if measure in MEASURES and space in SPACES:
+        return f"{MEASURES[measure]}, {SPACES[space]}"
+    return str(CURVES.get(name, name))

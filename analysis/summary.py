@@ -1,0 +1,52 @@
+"""What the report needs to know of a sweep besides its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class Member:
+    """One planned trial of a sweep.
+
+    Attributes:
+        trial_id: Identity.
+        group_id: Identity without the seed.
+        seed: The seed.
+        axes: Dotted field to value.
+        state: As in the plan: new, cached, running, failed, stale, stopped.
+    """
+
+    trial_id: str
+    group_id: str
+    seed: int
+    axes: dict[str, Any]
+    state: str
+
+
+@dataclass(frozen=True)
+class SweepSummary:
+    """A sweep as its author declared it and as the plan sees it.
+
+    Attributes:
+        name: The sweep's name.
+        description: A sentence.
+        members: Every planned trial.
+        metric: What the sweep is judged by.
+        mode: Whether more or less of it is better.
+        spec_yaml: The declaration.
+        experiment_yaml: The base configuration, resolved.
+        command: What runs it.
+        code_version: Of the code that wrote the report.
+    """
+
+    name: str
+    description: str
+    members: list[Member]
+    metric: str
+    mode: Literal["max", "min"]
+    spec_yaml: str
+    experiment_yaml: str
+    command: str
+    code_version: str

@@ -1,0 +1,69 @@
+"""What tests of every part share."""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem
+from care.loading import validate
+
+TINY: dict[str, Any] = {
+    "model": {"encoder": "small", "head": {"hidden": 32, "output": 16}},
+    "objective": {"equivariance": {"weight": 0.1, "splits": 16}},
+    "training": {"epochs": 3, "batch_size": 256},
+    "evaluation": {"monitor_images": 32, "rotation_augmentations": 2, "knn_neighbors": 5},
+    "runtime": {"threads": 1},
+}
+
+
+@pytest.fixture
+def tiny_config() -> TrialConfig:
+    """A trial that a test can afford to train."""
+    return validate(TrialConfig, TINY, "test")
+
+
+@pytest.fixture
+def no_space() -> Callable[[int], contextlib.AbstractContextManager[None]]:
+    """``with no_space(n)``: no file of this process can grow beyond ``n`` bytes.
+
+    The kernel writes what fits and refuses the rest, as a full disk does.
+    """
+
+    @contextlib.contextmanager
+    def limit(largest: int) -> Iterator[None]:
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limit
+
+
+@pytest.fixture
+def refused() -> Callable[..., Problem]:
+    """Call something that must raise a ConfigError with one problem, and get that problem.
+
+    What the problem holds must stand in the message that the user reads, too.
+    """
+
+    def call(action: Callable[..., Any], *arguments: Any) -> Problem:
+        with pytest.raises(ConfigError) as caught:
+            action(*arguments)
+        assert len(caught.value.problems) == 1, str(caught.value)
+        problem = caught.value.problems[0]
+        message = str(caught.value)
+        assert message.startswith(f"{caught.value.source}:\n")
+        assert f"{problem.field}: got {problem.value!r}; {problem.allowed}" in message
+        if problem.nearest:
+            assert f"did you mean {problem.nearest!r}?" in message
+        return problem
+
+    return call

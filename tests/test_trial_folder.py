@@ -1,0 +1,109 @@
+"""A trial's folder: written once, continued, rewound."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from care.config import TrialConfig
+from care.errors import CareError
+from care.files import read_json, write_json
+from care.identity import group_id, trial_id
+from care.trial_folder import FORMAT, TrialFolder
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    return {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.iterdir()}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
+    folder = TrialFolder(tmp_path / trial_id(tiny_config))
+    folder.create(tiny_config)
+    return folder
+
+
+def log(folder: TrialFolder, timings: int, metrics: int) -> None:
+    for epoch in range(1, max(timings, metrics) + 1):
+        if epoch <= timings:
+            with (folder.path / "timings.jsonl").open("a") as file:
+                file.write(f'{{"epoch": {epoch}}}\n')
+        if epoch <= metrics:
+            with (folder.path / "metrics.jsonl").open("a") as file:
+                file.write(f'{{"epoch": {epoch}}}\n')
+
+
+def test_a_trial_says_what_it_is(folder: TrialFolder, tiny_config: TrialConfig) -> None:
+    trial = folder.read_trial()
+    assert folder.trial_id == trial["trial_id"] == trial_id(tiny_config)
+    assert trial["group_id"] == group_id(tiny_config)
+    assert trial["format"] == FORMAT
+    assert TrialConfig.model_validate_json(TrialConfig(**trial["config"]).model_dump_json()) == (
+        tiny_config
+    )
+
+
+def test_creating_again_changes_nothing(folder: TrialFolder, tiny_config: TrialConfig) -> None:
+    before = contents(folder.path)
+    folder.create(tiny_config)
+    assert contents(folder.path) == before
+
+
+def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig) -> None:
+    trial = read_json(folder.path / "trial.json")
+    write_json(folder.path / "trial.json", {**trial, "format": FORMAT + 1})
+    before = contents(folder.path)
+    with pytest.raises(CareError, match=rf"format {FORMAT + 1} was written by a newer version"):
+        folder.create(tiny_config)
+    assert contents(folder.path) == before
+
+
+def test_before_the_first_start_there_is_nothing(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path / "none")
+    assert folder.read_trial() == {}
+    assert folder.read_status() is None
+    assert folder.read_provenance() is None
+    assert folder.read_evaluation() is None
+    assert folder.read_metrics() == folder.read_timings() == []
+    folder.rewind(0)
+    assert not folder.path.exists()
+
+
+def test_status_is_replaced(folder: TrialFolder) -> None:
+    folder.write_status("running", 0, 3)
+    error = {"kind": "diverged", "message": "m", "traceback": "t"}
+    folder.write_status("failed", 2, 3, error)
+    status = folder.read_status()
+    assert status is not None
+    assert status.pop("updated").endswith("+00:00")
+    assert status == {"state": "failed", "epoch": 2, "epochs": 3, "error": error}
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 2])
+def test_rewinding_forgets_later_epochs(folder: TrialFolder, epoch: int) -> None:
+    log(folder, timings=3, metrics=2)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train/lo')
+    folder.rewind(epoch)
+    assert [line["epoch"] for line in folder.read_metrics()] == list(range(1, epoch + 1))
+    assert [line["epoch"] for line in folder.read_timings()] == list(range(1, epoch + 1))
+    whole = b"".join(b'{"epoch": %d}\n' % n for n in range(1, epoch + 1))
+    assert (folder.path / "metrics.jsonl").read_bytes() == whole
+
+
+def test_rewinding_to_the_end_touches_nothing(folder: TrialFolder) -> None:
+    log(folder, timings=2, metrics=2)
+    before = contents(folder.path)
+    folder.rewind(2)
+    assert contents(folder.path) == before
+
+
+def test_an_epoch_stands_once_its_metrics_do(
+    folder: TrialFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Metrics are written last: no reader finds an epoch without its timing."""
+    written = []
+    monkeypatch.setattr("care.trial_folder.append_line", lambda path, _: written.append(path.name))
+    folder.append_epoch({"epoch": 1}, {"epoch": 1})
+    assert written == ["timings.jsonl", "metrics.jsonl"]
