@@ -13,9 +13,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import CURVES, MEASURES, SPACES, axis_label
+from analysis.labels import CURVES, MEASURES, SPACES, Label, axis_label, point_name, value_label
 from analysis.statistics import Estimate
 
 # Okabe and Ito's colors, told apart by color-blind readers too.
@@ -72,9 +73,7 @@ class Positions:
     def dress(self, axes: Axes, label: str) -> None:
         """Put ticks and label on an axis."""
         places = [self(value) for value in self.values]
-        names = [
-            f"{value:g}" if isinstance(value, float | int) else str(value) for value in self.values
-        ]
+        names = list(map(value_label, self.values))
         axes.set_xticks(places, names)
         axes.set_xlabel(label)
         if self.zero:
@@ -97,7 +96,7 @@ class Positions:
 
 
 def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    columns = min(3, count)
+    columns = 2 if count == 4 else min(3, count)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(width * columns, height * rows))
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
@@ -118,7 +117,7 @@ def measures_figure(comparison: Comparison) -> Figure:
         comparison,
         seeds=comparison.values,
         mean=comparison.mean,
-        title=lambda label: str(label),
+        title=str,
         zero_line=False,
     )
 
@@ -129,7 +128,7 @@ def differences_figure(comparison: Comparison) -> Figure:
         comparison,
         seeds=comparison.differences,
         mean=comparison.difference,
-        title=lambda label: f"Δ {label}",
+        title=lambda label: f"Δ {label.short} ({label.better})",
         zero_line=True,
     )
 
@@ -139,7 +138,7 @@ def _against_axis(
     *,
     seeds: Callable[[Point, str], pd.Series],
     mean: Callable[[Point, str], Estimate],
-    title: Callable[[object], str],
+    title: Callable[[Label], str],
     zero_line: bool,
 ) -> Figure:
     measures = shown_measures(comparison)
@@ -190,9 +189,8 @@ def _legend(comparison: Comparison) -> list[Line2D]:
     ]
     lines = list(comparison.lines())
     if len(lines) > 1:
-        names = [axis_label(axis) for axis in comparison.axes[1:]]
         for place, values in enumerate(lines):
-            label = ", ".join(f"{n} = {v}" for n, v in zip(names, values, strict=True))
+            label = point_name(comparison.axes[1:], values)
             look = Line2D([], [], color="#555555", ms=4, label=label)
             look.set_linestyle(_STYLES[place % len(_STYLES)])  # type: ignore[arg-type]
             look.set_marker(_MARKERS[place % len(_MARKERS)])
@@ -206,7 +204,7 @@ def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
     points = comparison.points()
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(points)))
     with mpl.rc_context(_STYLE):
-        figure, panels = _panel_grid(len(names), width=4.2)
+        figure, panels = _panel_grid(len(names), width=4.9)
         for axes, name in zip(panels, names, strict=True):
             for point, color in zip(points, colors, strict=True):
                 here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]
@@ -215,17 +213,13 @@ def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
                 axes.plot(by_seed.index, by_seed.mean(axis=1), color=color, lw=1.8)
             axes.set_title(str(CURVES[name]))
             axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = [
-            Line2D([], [], color=color, lw=2, label=_point_name(comparison, point))
+            Line2D([], [], color=color, lw=2, label=point_name(comparison.axes, point))
             for point, color in zip(points, colors, strict=True)
         ]
         figure.legend(handles=handles, loc="outside upper left", ncols=min(8, len(points)))
     return figure
-
-
-def _point_name(comparison: Comparison, point: Point) -> str:
-    names = map(axis_label, comparison.axes)
-    return ", ".join(f"{name} = {value}" for name, value in zip(names, point, strict=True))
 
 
 def png(figure: Figure) -> bytes:

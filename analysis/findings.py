@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import MEASURES, SPACES, axis_label
+from analysis.labels import MEASURES, SPACES, point_name
 from analysis.statistics import Estimate, spearman
 
 _HEADLINES = (
@@ -85,12 +85,4 @@ def span(comparison: Comparison) -> tuple[str, str] | None:
     line = next(iter(comparison.lines().values()), [])
     if not comparison.numeric or len(line) < 2:
         return None
-    names = list(map(axis_label, comparison.axes))
-    ends = [
-        ", ".join(
-            f"{name} = {value:g}" if isinstance(value, float | int) else f"{name} = {value}"
-            for name, value in zip(names, point, strict=True)
-        )
-        for point in (line[0], line[-1])
-    ]
-    return ends[0], ends[1]
+    return point_name(comparison.axes, line[0]), point_name(comparison.axes, line[-1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 SPACES = {"encoder": "head's input", "head": "head's output, on the sphere"}
@@ -14,23 +15,25 @@ class Label:
     Attributes:
         title: What it is.
         better: ``↑``, ``↓``, or nothing where neither is better.
+        short: For the head of a narrow column.
     """
 
     title: str
     better: str = ""
+    short: str = ""
 
     def __str__(self) -> str:
         return f"{self.title} ({self.better})" if self.better else self.title
 
 
 MEASURES = {
-    "gamma": Label("γ_f, relative rotational equivariance", "↓"),
-    "gamma_median": Label("median of γ_f's ratios", "↓"),
-    "wahba_per_sqrt_n": Label("Wahba residual / √n", "↓"),
-    "wahba": Label("Wahba residual", "↓"),
-    "probe_accuracy": Label("class, linear probe accuracy", "↑"),
-    "knn_accuracy": Label("class, kNN accuracy", "↑"),
-    "hue_r2": Label("hue, linear R²", "↑"),
+    "gamma": Label("γ_f, relative rotational equivariance", "↓", "γ_f"),
+    "gamma_median": Label("median of γ_f's ratios", "↓", "γ_f median"),
+    "wahba_per_sqrt_n": Label("Wahba residual / √n", "↓", "Wahba/√n"),
+    "wahba": Label("Wahba residual", "↓", "Wahba"),
+    "probe_accuracy": Label("class, linear probe accuracy", "↑", "class, probe"),
+    "knn_accuracy": Label("class, kNN accuracy", "↑", "class, kNN"),
+    "hue_r2": Label("hue, linear R²", "↑", "hue R²"),
 }
 
 CURVES = {
@@ -64,3 +67,14 @@ def metric_label(name: str) -> str:
     if measure in MEASURES and space in SPACES:
         return f"{MEASURES[measure]}, {SPACES[space]}"
     return str(CURVES.get(name, name))
+
+
+def value_label(value: object) -> str:
+    """A value of an axis, without needless zeros."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def point_name(axes: Sequence[str], point: Sequence[object]) -> str:
+    """For people: ``λ = 0.1, splits = 4``."""
+    pairs = zip(axes, point, strict=True)
+    return ", ".join(f"{axis_label(axis)} = {value_label(value)}" for axis, value in pairs)

@@ -22,7 +22,7 @@ from analysis.figures import (
     shown_measures,
 )
 from analysis.findings import findings, span
-from analysis.labels import SPACES, axis_label, metric_label
+from analysis.labels import MEASURES, SPACES, axis_label, metric_label, value_label
 from analysis.statistics import Estimate
 from analysis.summary import SweepSummary
 from care.trial_folder import TrialFolder
@@ -127,22 +127,25 @@ def _headline_table(comparison: Comparison) -> dict[str, Any]:
     metrics = [
         name for name in _metrics(comparison) if not name.endswith(("gamma_median", "knn_accuracy"))
     ]
+    heads: dict[str, int] = {}
+    for metric in metrics:
+        label = MEASURES[metric.partition("/")[2]]
+        heads[f"{label.short} {label.better}"] = heads.get(f"{label.short} {label.better}", 0) + 1
     rows = []
     for point in comparison.points():
         cells = [comparison.mean(point, metric) for metric in metrics]
-        rows.append(([_value(value) for value in point], [_cell(cell) for cell in cells]))
-    return {"columns": [metric_label(metric) for metric in metrics], "rows": rows}
+        rows.append(([value_label(value) for value in point], [_cell(cell) for cell in cells]))
+    spaces = ["input" if metric.startswith("encoder/") else "sphere" for metric in metrics]
+    return {"heads": heads, "spaces": spaces, "rows": rows}
 
 
 def _cell(estimate: Estimate) -> dict[str, str]:
     if estimate.n == 0:
         return {"mean": "–", "interval": "n = 0"}
-    interval = f"{estimate.low:.3f} … {estimate.high:.3f}, " if estimate.n > 1 else ""
-    return {"mean": f"{estimate.mean:.3f}", "interval": f"{interval}n = {estimate.n}"}
-
-
-def _value(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    if estimate.n == 1:
+        return {"mean": f"{estimate.mean:.3f}", "interval": "n = 1"}
+    reach = estimate.high - estimate.mean
+    return {"mean": f"{estimate.mean:.3f}", "interval": f"± {reach:.3f}, n = {estimate.n}"}
 
 
 def _trial_rows(trials: pd.DataFrame, summary: SweepSummary) -> list[dict[str, Any]]:
@@ -154,7 +157,7 @@ def _trial_rows(trials: pd.DataFrame, summary: SweepSummary) -> list[dict[str, A
         rows.append(
             {
                 **record,
-                "axes": [_value(record[name]) for name in summary.members[0].axes],
+                "axes": [value_label(record[name]) for name in summary.members[0].axes],
                 "metric": f"{metric:.4g}" if known else "–",
                 "rate": "–"
                 if pd.isna(record["images_per_second"])

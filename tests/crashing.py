@@ -15,7 +15,9 @@ from care.trial_folder import TrialFolder
 
 # Imports are paid once, in the server that every child is forked from.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.crashing", "care.trial_run", "scipy.linalg", "sklearn.datasets"])
+_CONTEXT.set_forkserver_preload(
+    ["tests.crashing", "care.trial_run", "scipy.linalg", "sklearn.datasets"]
+)
 
 
 def run_trial(config: TrialConfig, folder: Path, kill_at: tuple[str, int] | None = None) -> int:

@@ -106,6 +106,14 @@ def test_a_finished_trial_is_left_alone(
 def test_metrics_hold_what_the_issue_names(undisturbed: Path) -> None:
     lines = [json.loads(line) for line in (undisturbed / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == list(range(1, EPOCHS + 1))
-    for name in ("train/loss", "train/infonce", "train/equivariance", "train/positive_cosine",
-                 "heldout/gamma", "heldout/alignment", "heldout/uniformity", "learning_rate"):
+    for name in (
+        "train/loss",
+        "train/infonce",
+        "train/equivariance",
+        "train/positive_cosine",
+        "heldout/gamma",
+        "heldout/alignment",
+        "heldout/uniformity",
+        "learning_rate",
+    ):
         assert all(isinstance(line[name], float) for line in lines), name
