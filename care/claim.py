@@ -22,6 +22,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from care.files import DiskError
+
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _BEAT_SECONDS = 15.0
 LEASE_SECONDS = 120.0
@@ -86,6 +88,8 @@ def _alive(path: Path) -> Holder | None:
         beat = path.stat().st_mtime
     except FileNotFoundError:  # released or superseded since it was listed
         return None
+    except ValueError:  # a power cut took the content: whoever wrote it is gone
+        return None
     holder = Holder(record["host"], record["pid"], record["since"])
     if record["boot"] == _boot() and record["started"] is not None:
         return holder if _process_start(holder.pid) == record["started"] else None
@@ -149,7 +153,11 @@ class Claim:
 
 
 def _link(path: Path) -> bool:
-    """Make the claim at ``path`` appear whole; False when it exists."""
+    """Make the claim at ``path`` appear whole; False when it exists.
+
+    Raises:
+        DiskError: No space, or no permission.
+    """
     pid = os.getpid()
     record: dict[str, Any] = {
         "host": socket.gethostname(),
@@ -159,11 +167,13 @@ def _link(path: Path) -> bool:
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{pid}.{threading.get_ident()}")
-    temporary.write_text(json.dumps(record))
     try:
+        temporary.write_text(json.dumps(record))
         os.link(temporary, path)
     except FileExistsError:
         return False
+    except OSError as error:
+        raise DiskError(path.parent, error) from error
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
     return True

@@ -8,7 +8,7 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import read_json, write_json
+from care.files import write_json
 from care.identity import group_id, trial_id
 from care.trial_folder import FORMAT, TrialFolder
 
@@ -51,7 +51,7 @@ def test_creating_again_changes_nothing(folder: TrialFolder, tiny_config: TrialC
 
 
 def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig) -> None:
-    trial = read_json(folder.path / "trial.json")
+    trial = folder.read_trial()
     write_json(folder.path / "trial.json", {**trial, "format": FORMAT + 1})
     before = contents(folder.path)
     with pytest.raises(CareError, match=rf"format {FORMAT + 1} was written by a newer version"):

@@ -111,9 +111,9 @@ def _center_crop(config: CropConfig, size: tuple[int, int]) -> tuple[int, int]:
     """The largest crop whose aspect ratio is allowed."""
     height, width = size
     if width / height < config.ratio[0]:
-        return round(width / config.ratio[0]), width
+        return max(1, round(width / config.ratio[0])), width
     if width / height > config.ratio[1]:
-        return height, round(height * config.ratio[1])
+        return height, max(1, round(height * config.ratio[1]))
     return height, width
 
 
