@@ -1,0 +1,194 @@
+"""The report: stands alone, tells n everywhere, drops nothing, survives anything."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from analysis.report import write_report
+from analysis.summary import Member, SweepSummary
+
+WEIGHT = "objective.equivariance.weight"
+MEASURES = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
+
+
+def write_trial(folder: Path, value: float, *, error: str = "", measured: bool = True) -> None:
+    folder.mkdir(parents=True)
+    status = {"state": "finished", "epoch": 2, "epochs": 2, "updated": "2026-01-01T00:00:00+00:00"}
+    failure = {"kind": "diverged", "message": error, "traceback": ""} if error else None
+    (folder / "status.json").write_text(json.dumps({**status, "error": failure}))
+    (folder / "provenance.json").write_text(
+        json.dumps({"code_version": "c0de", "threads": 1, "versions": {"torch": "2.13.0"}})
+    )
+    lines = [
+        {"epoch": e, "step": e, "train/infonce": 5 - value, "heldout/gamma": value / e}
+        for e in (1, 2)
+    ]
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    times = [
+        {"epoch": e, "seconds": 1.5, "images_per_second": 100.0, "finished_at": 1.0} for e in (1, 2)
+    ]
+    (folder / "timings.jsonl").write_text("".join(json.dumps(line) + "\n" for line in times))
+    if measured:
+        measures = {f"{s}/{m}": value for s in ("encoder", "head") for m in MEASURES}
+        (folder / "evaluation.json").write_text(json.dumps(measures))
+
+
+def member(point: dict[str, Any], seed: int, state: str = "cached") -> Member:
+    name = "-".join([*map(str, point.values()), str(seed)])
+    return Member(name, name[:-2], seed, point, state)
+
+
+def summary(members: list[Member]) -> SweepSummary:
+    return SweepSummary(
+        name="a-sweep",
+        description="What a <b>sweep</b> does.",
+        members=members,
+        metric="head/gamma",
+        mode="min",
+        spec_yaml="name: a-sweep\n",
+        experiment_yaml="seed: 0\n",
+        command="care sweep run a.yaml",
+        code_version="c0de",
+    )
+
+
+def report(tmp_path: Path, members: list[Member]) -> str:
+    page = write_report(tmp_path / "trials", summary(members), tmp_path / "report")
+    assert page == tmp_path / "report" / "report.html"
+    assert sorted(path.name for path in tmp_path.iterdir()) in (["report", "trials"], ["report"])
+    return page.read_text()
+
+
+@pytest.fixture
+def lambda_sweep(tmp_path: Path) -> list[Member]:
+    members = [member({WEIGHT: weight}, seed) for weight in (0.0, 0.1, 1.0) for seed in range(3)]
+    for place, one in enumerate(members):
+        write_trial(
+            tmp_path / "trials" / one.trial_id, 1.0 - one.axes[WEIGHT] * 0.5 + place % 3 / 50
+        )
+    return members
+
+
+def test_stands_alone_with_everything_in_it(tmp_path: Path, lambda_sweep: list[Member]) -> None:
+    page = report(tmp_path, lambda_sweep)
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert page.count("data:image/png;base64,") == 3
+    assert "9 of 9 trials finished" in page
+    assert "From λ = 0 to λ = 1" in page
+    assert "What a &lt;b&gt;sweep&lt;/b&gt; does." in page
+    for text in ("care sweep run a.yaml", "name: a-sweep", "2.13.0", "c0de"):
+        assert text in page
+
+
+def test_answer_is_the_paired_difference(tmp_path: Path, lambda_sweep: list[Member]) -> None:
+    """Seeds differ by 0.02, the change is -0.5 in each of them: the interval has no width."""
+    page = report(tmp_path, lambda_sweep)
+    assert "-0.5 [-0.5, -0.5] (n = 3)" in page
+    assert 'class="falls">falls<' in page
+    table = pd.read_parquet(tmp_path / "report" / "tables" / "summary.parquet")
+    row = table[(table[WEIGHT] == 1.0) & (table["metric"] == "head/gamma")].iloc[0]
+    assert (row["mean"], row["n"]) == (pytest.approx(0.52), 3)
+    assert row["difference"] == pytest.approx(-0.5)
+
+
+def test_files_and_tables(tmp_path: Path, lambda_sweep: list[Member]) -> None:
+    report(tmp_path, lambda_sweep)
+    out = tmp_path / "report"
+    figures = sorted(path.name for path in (out / "figures").iterdir())
+    assert figures == ["curves.png", "differences.png", "measures.png"]
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (out / "figures").iterdir())
+    for name in ("trials", "curves", "summary", "differences"):
+        csv = pd.read_csv(out / "tables" / f"{name}.csv")
+        parquet = pd.read_parquet(out / "tables" / f"{name}.parquet")
+        assert csv.shape == parquet.shape
+        assert len(csv)
+
+
+def test_the_same_store_gives_the_same_tables(tmp_path: Path, lambda_sweep: list[Member]) -> None:
+    report(tmp_path, lambda_sweep)
+    tables = tmp_path / "report" / "tables"
+    before = {path.name: path.read_bytes() for path in tables.glob("*.csv")}
+    report(tmp_path, lambda_sweep)
+    assert {path.name: path.read_bytes() for path in tables.glob("*.csv")} == before
+
+
+def test_what_is_not_finished_is_shown_and_left_out(
+    tmp_path: Path, lambda_sweep: list[Member]
+) -> None:
+    stale = member({WEIGHT: 0.1}, 7, "stale")
+    failed = member({WEIGHT: 1.0}, 8, "failed")
+    new = member({WEIGHT: 1.0}, 9, "new")
+    write_trial(tmp_path / "trials" / stale.trial_id, 99.0)
+    write_trial(tmp_path / "trials" / failed.trial_id, 1.0, error="loss was NaN", measured=False)
+    page = report(tmp_path, [*lambda_sweep, stale, failed, new])
+    assert "9 of 12 trials finished" in page
+    for text in ("1 stale", "1 failed", "1 new", "diverged: loss was NaN", stale.trial_id):
+        assert text in page
+    table = pd.read_parquet(tmp_path / "report" / "tables" / "summary.parquet")
+    assert table["mean"].max() < 2
+    assert set(table["n"]) == {3}
+
+
+def test_nothing_finished(tmp_path: Path) -> None:
+    page = report(tmp_path, [member({WEIGHT: 0.1}, 0, "new"), member({WEIGHT: 0.0}, 0, "new")])
+    assert "0 of 2 trials finished" in page
+    assert "nothing to compare" in page
+
+
+def test_one_seed_has_no_interval(tmp_path: Path) -> None:
+    members = [member({WEIGHT: weight}, 0) for weight in (0.0, 1.0)]
+    for one in members:
+        write_trial(tmp_path / "trials" / one.trial_id, 1.0 - one.axes[WEIGHT] / 2)
+    page = report(tmp_path, members)
+    assert "-0.5 (n = 1: no interval)" in page
+    assert "one seed only: no interval" in page
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [{"model.encoder": name} for name in ("small", "resnet18")],
+        [{"model.encoder": n, WEIGHT: w} for n in ("small", "resnet18") for w in (0.0, 0.1)],
+        [{WEIGHT: w, "objective.temperature": t} for w in (0.0, 0.1) for t in (0.2, 0.5)],
+        [{"objective.temperature": 0.5}],
+        [{"objective.temperature": t} for t in (0.1, 0.2, 0.4)],
+    ],
+    ids=["categories", "category-and-number", "two-numbers", "one-point", "no-zero"],
+)
+def test_any_axes(tmp_path: Path, points: list[dict[str, Any]]) -> None:
+    members = [member(point, seed) for point in points for seed in range(2)]
+    for place, one in enumerate(members):
+        write_trial(tmp_path / "trials" / one.trial_id, 0.1 * place)
+    page = report(tmp_path, members)
+    assert page.count("data:image/png;base64,") == 3
+    assert f"{len(members)} of {len(members)} trials finished" in page
+
+
+def test_values_that_are_not_finite(tmp_path: Path) -> None:
+    members = [member({WEIGHT: 0.1}, seed) for seed in range(3)]
+    for one, value in zip(members, (1.0, float("nan"), float("inf")), strict=True):
+        write_trial(tmp_path / "trials" / one.trial_id, value)
+    report(tmp_path, members)
+    table = pd.read_parquet(tmp_path / "report" / "tables" / "summary.parquet")
+    assert set(table["n"]) == {1}
+
+
+def test_a_failure_leaves_the_old_report(
+    tmp_path: Path, lambda_sweep: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = report(tmp_path, lambda_sweep)
+
+    def no_space(*args: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("analysis.report._write", no_space)
+    with pytest.raises(OSError, match="No space left"):
+        write_report(tmp_path / "trials", summary(lambda_sweep), tmp_path / "report")
+    assert (tmp_path / "report" / "report.html").read_text() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "trials"]
