@@ -1,0 +1,242 @@
+"""MLflow as a projection: made once, brought up to date idempotently, never in the way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from care.claim import Claim
+from care.config import TrialConfig
+from care.trial_folder import TrialFolder
+from sweeps.tracking import Projection, Tracker
+from sweeps.tracking.database import EXPERIMENT, connect, default_tracking_uri, writing
+
+
+def write_epochs(folder: TrialFolder, first: int, last: int) -> None:
+    for epoch in range(first, last + 1):
+        metrics = {"epoch": epoch, "step": epoch * 5, "train/loss": 1 / epoch}
+        timing = {
+            "epoch": epoch,
+            "seconds": 1.0,
+            "images_per_second": 9.0,
+            "finished_at": 1e9 + epoch,
+        }
+        folder.append_epoch(metrics, timing)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
+    """A trial after two of three epochs, paused."""
+    made = TrialFolder(tmp_path / "trials" / "0123456789abcdef")
+    made.create(tiny_config)
+    made.write_provenance({"code_version": "c0de", "git_commit": "a" * 40, "git_dirty": False})
+    write_epochs(made, 1, 2)
+    made.write_status("paused", 2, 3)
+    return made
+
+
+def finish(folder: TrialFolder) -> None:
+    write_epochs(folder, 3, 3)
+    folder.write_evaluation({"head/gamma": 0.25, "encoder/gamma": 0.5})
+    folder.write_status("finished", 3, 3)
+
+
+def dump(store: Path) -> list[dict[str, Any]]:
+    """Everything MLflow holds, by run name, without what differs from making to making."""
+    with writing(store):
+        client, experiment = connect(store, default_tracking_uri(store))
+    found = []
+    for run in client.search_runs([experiment]):
+        history = {
+            name: [
+                (m.value, m.step, m.timestamp)
+                for m in client.get_metric_history(run.info.run_id, name)
+            ]
+            for name in run.data.metrics
+        }
+        tags = {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId",)}
+        parent = run.data.tags.get("mlflow.parentRunId")
+        found.append(
+            {
+                "name": run.info.run_name,
+                "status": run.info.status,
+                "params": run.data.params,
+                "tags": tags,
+                "metrics": history,
+                "parent": client.get_run(parent).info.run_name if parent else None,
+            }
+        )
+    return sorted(found, key=lambda run: str(run["name"]))
+
+
+def sync(store: Path, folder: TrialFolder, sweep: str = "s") -> None:
+    projection = Projection(store)
+    projection.sync_sweep(sweep, "what it is")
+    projection.sync_trial(folder, sweep, "λ=0.1 seed=0")
+
+
+def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
+    finish(folder)
+    sync(tmp_path, folder)
+    parent, trial = dump(tmp_path)
+    assert (parent["name"], parent["status"], parent["parent"]) == ("s", "RUNNING", None)
+    assert parent["tags"]["mlflow.note.content"] == "what it is"
+    assert (trial["name"], trial["status"], trial["parent"]) == ("λ=0.1 seed=0", "FINISHED", "s")
+    assert trial["tags"]["trial_id"] == folder.trial_id
+    assert trial["tags"]["stale"] == "yes"
+    assert trial["params"]["objective.equivariance.weight"] == "0.1"
+    assert not any(name.startswith("runtime") for name in trial["params"])
+    assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
+    assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 3)]
+
+
+def test_again_changes_nothing_and_news_are_added(tmp_path: Path, folder: TrialFolder) -> None:
+    sync(tmp_path, folder)
+    before = dump(tmp_path)
+    assert before[1]["status"] == "KILLED"
+    sync(tmp_path, folder)
+    assert dump(tmp_path) == before
+    finish(folder)
+    sync(tmp_path, folder)
+    sync(tmp_path, folder)
+    after = dump(tmp_path)
+    assert len(after) == 2
+    assert after[1]["status"] == "FINISHED"
+    assert len(after[1]["metrics"]["train/loss"]) == 3
+
+
+def test_rebuilt_from_nothing_it_is_the_same(tmp_path: Path, folder: TrialFolder) -> None:
+    sync(tmp_path, folder)
+    finish(folder)
+    sync(tmp_path, folder)
+    before = dump(tmp_path)
+    (tmp_path / "mlflow.db").unlink()
+    sync(tmp_path, folder)
+    assert dump(tmp_path) == before
+
+
+def test_a_crash_after_the_rows_leaves_no_second_ones(
+    tmp_path: Path, folder: TrialFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*arguments: object) -> None:
+        raise ConnectionError
+
+    with monkeypatch.context() as broken:
+        broken.setattr("sweeps.tracking.projection._tags", crash)
+        with pytest.raises(ConnectionError):
+            Projection(tmp_path).sync_trial(folder, "s", "λ=0.1 seed=0")
+    sync(tmp_path, folder)
+    assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 2
+
+
+def test_a_trial_of_two_sweeps_has_one_run(tmp_path: Path, folder: TrialFolder) -> None:
+    finish(folder)
+    sync(tmp_path, folder, "first")
+    sync(tmp_path, folder, "second")
+    runs = {run["name"]: run for run in dump(tmp_path)}
+    assert set(runs) == {"first", "second", "λ=0.1 seed=0"}
+    trial = runs["λ=0.1 seed=0"]
+    assert trial["parent"] == "first"
+    assert trial["tags"]["sweep.second"] == "member"
+
+
+def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
+    claim = Claim.take(folder.path)
+    assert claim
+    folder.write_status("running", 2, 3)
+    sync(tmp_path, folder)
+    assert dump(tmp_path)[1]["status"] == "RUNNING"
+    claim.release()  # as SIGKILL leaves it: the status still says running, and nobody runs it
+    sync(tmp_path, folder)
+    assert dump(tmp_path)[1]["status"] == "KILLED"
+    failure = {"kind": "diverged", "message": "the loss was not finite", "traceback": ""}
+    folder.write_status("failed", 2, 3, failure)
+    sync(tmp_path, folder)
+    failed = dump(tmp_path)[1]
+    assert failed["status"] == "FAILED"
+    assert failed["tags"]["error"] == "diverged: the loss was not finite"
+
+
+def test_the_report_is_attached(tmp_path: Path) -> None:
+    page = tmp_path / "report.html"
+    page.write_text("<p>")
+    projection = Projection(tmp_path)
+    projection.attach("s", [page])
+    projection.attach("s", [page])
+    assert len(list((tmp_path / "mlflow-artifacts").rglob("report.html"))) == 1
+
+
+def _open(store: Path) -> None:
+    with writing(store):
+        connect(store, default_tracking_uri(store))
+
+
+def test_many_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=_open, args=(tmp_path,)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [process.exitcode for process in processes] == [0] * 4
+    with writing(tmp_path):
+        client, _ = connect(tmp_path, default_tracking_uri(tmp_path))
+    assert [e.name for e in client.search_experiments()].count(EXPERIMENT) == 1
+
+
+class Unreliable:
+    """Stands for MLflow's side of a sync: down while told so."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self.synced: list[str] = []
+        self.said: list[str] = []
+        self.called = threading.Event()
+
+    def __call__(self, name: str) -> None:
+        self.called.set()
+        if self.down:
+            raise ConnectionError("no route to host")
+        self.synced.append(name)
+
+
+def test_tracker_writes_what_was_touched() -> None:
+    target = Unreliable()
+    tracker = Tracker(target, target.said.append)
+    for _ in range(50):
+        tracker.touch("a")
+    tracker.touch("b")
+    assert tracker.close(30)
+    assert sorted(set(target.synced)) == ["a", "b"]
+    assert len(target.synced) <= 4
+    assert target.said == []
+
+
+def test_tracker_catches_up_when_mlflow_is_back() -> None:
+    target = Unreliable()
+    target.down = True
+    tracker = Tracker(target, target.said.append)
+    tracker.touch("a")
+    assert target.called.wait(30)
+    started = time.monotonic()
+    tracker.touch("b")
+    assert time.monotonic() - started < 1, "touching must not wait for MLflow"
+    target.down = False
+    assert tracker.close(30)
+    assert sorted(set(target.synced)) == ["a", "b"]
+    assert len(target.said) == 2
+    assert "Training goes on" in target.said[0]
+    assert "back" in target.said[1]
+
+
+def test_tracker_gives_up_at_the_end_and_says_so() -> None:
+    target = Unreliable()
+    target.down = True
+    tracker = Tracker(target, target.said.append)
+    tracker.touch("a")
+    assert not tracker.close(30)
