@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from tests.sweeps.processes import (
@@ -48,12 +49,18 @@ def plan(folder: Path, file: str = "sweep.yaml") -> dict[str, int]:
     return counts
 
 
-def outcomes(folder: Path) -> dict[str, bytes]:
-    """Metrics, measures and weights of every trial; what no way of running may change."""
-    trials = folder / "runs" / "trials"
-    files = [*trials.glob("*/metrics.jsonl"), *trials.glob("*/evaluation.json")]
-    files += [max(trial.glob("checkpoint-*.pt")) for trial in trials.iterdir()]
-    return {str(path.relative_to(trials)): path.read_bytes() for path in files}
+def assert_equal_to_the_bit(folder: Path, expected: Path) -> None:
+    """Metrics, measures, weights and optimizer of every trial: no way of running may change them."""
+    trials, wanted = folder / "runs" / "trials", expected / "runs" / "trials"
+    assert {path.name for path in trials.iterdir()} == {path.name for path in wanted.iterdir()}
+    for trial in trials.iterdir():
+        for name in ("metrics.jsonl", "evaluation.json"):
+            assert (trial / name).read_bytes() == (wanted / trial.name / name).read_bytes()
+        states = [
+            torch.load(max(place.glob("checkpoint-*.pt")), weights_only=True)
+            for place in (trial, wanted / trial.name)
+        ]
+        torch.testing.assert_close(*states, rtol=0, atol=0)
 
 
 def epochs_done(folder: Path) -> int:
@@ -112,7 +119,7 @@ def test_ended_and_run_again_gives_the_undisturbed_numbers(
         assert "Run the same command to go on" in output
         assert plan(tmp_path)["running"] == 0
     care("sweep", "run", "sweep.yaml", cwd=tmp_path)
-    assert outcomes(tmp_path) == outcomes(undisturbed)
+    assert_equal_to_the_bit(tmp_path, undisturbed)
 
 
 def test_ctrl_c_reaches_the_whole_group(undisturbed: Path, tmp_path: Path) -> None:
@@ -127,7 +134,7 @@ def test_ctrl_c_reaches_the_whole_group(undisturbed: Path, tmp_path: Path) -> No
     for status in (tmp_path / "runs" / "trials").glob("*/status.json"):
         assert json.loads(status.read_text())["state"] in ("paused", "finished")
     care("sweep", "run", "sweep.yaml", cwd=tmp_path)
-    assert outcomes(tmp_path) == outcomes(undisturbed)
+    assert_equal_to_the_bit(tmp_path, undisturbed)
 
 
 def test_two_at_once_run_each_trial_once(undisturbed: Path, tmp_path: Path) -> None:
@@ -139,7 +146,7 @@ def test_two_at_once_run_each_trial_once(undisturbed: Path, tmp_path: Path) -> N
     assert epochs_done(tmp_path) == 4 * EPOCHS
     for timings in (tmp_path / "runs" / "trials").glob("*/timings.jsonl"):
         assert lines_in(timings) == EPOCHS
-    assert outcomes(tmp_path) == outcomes(undisturbed)
+    assert_equal_to_the_bit(tmp_path, undisturbed)
 
 
 def test_a_killed_trial_process_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
@@ -150,4 +157,4 @@ def test_a_killed_trial_process_is_replaced(undisturbed: Path, tmp_path: Path) -
     os.kill(json.loads(next(claims).read_text())["pid"], signal.SIGKILL)
     output = run.communicate(timeout=120)[0]
     assert run.returncode == 0, output
-    assert outcomes(tmp_path) == outcomes(undisturbed)
+    assert_equal_to_the_bit(tmp_path, undisturbed)
