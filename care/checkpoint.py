@@ -48,6 +48,8 @@ def save(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> Path:
     write_atomic(path, content)
     for *_, old in _found(folder)[_KEPT:]:
         old.unlink(missing_ok=True)
+    for left in folder.glob(".checkpoint-*.tmp"):  # by a process that was killed while it wrote
+        left.unlink(missing_ok=True)
     return path
 
 

@@ -88,7 +88,7 @@ def _alive(path: Path) -> Holder | None:
         beat = path.stat().st_mtime
     except FileNotFoundError:  # released or superseded since it was listed
         return None
-    except ValueError:  # a power cut took the content: whoever wrote it is gone
+    except ValueError:  # empty after a power cut, which its holder did not survive either
         return None
     holder = Holder(record["host"], record["pid"], record["since"])
     if record["boot"] == _boot() and record["started"] is not None:
@@ -114,8 +114,19 @@ class Claim:
 
     @classmethod
     def take(cls, folder: Path) -> Self | None:
-        """Claim ``folder`` (made if missing), or None when somebody else holds it."""
-        folder.mkdir(parents=True, exist_ok=True)
+        """Claim ``folder`` (made if missing), or None when somebody else holds it.
+
+        Raises:
+            DiskError: No space, or the folder cannot be written.
+        """
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            return cls._take(folder)
+        except OSError as error:
+            raise DiskError(folder, error) from error
+
+    @classmethod
+    def _take(cls, folder: Path) -> Self | None:
         while True:
             claims = _numbers(folder)
             number, latest, released = claims[-1] if claims else (0, folder, True)
@@ -153,11 +164,7 @@ class Claim:
 
 
 def _link(path: Path) -> bool:
-    """Make the claim at ``path`` appear whole; False when it exists.
-
-    Raises:
-        DiskError: No space, or no permission.
-    """
+    """Make the claim at ``path`` appear whole; False when it exists."""
     pid = os.getpid()
     record: dict[str, Any] = {
         "host": socket.gethostname(),
@@ -172,8 +179,6 @@ def _link(path: Path) -> bool:
         os.link(temporary, path)
     except FileExistsError:
         return False
-    except OSError as error:
-        raise DiskError(path.parent, error) from error
     finally:
         temporary.unlink(missing_ok=True)
     return True

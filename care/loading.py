@@ -25,6 +25,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):  # refused below, as it cannot be hashed
+                continue
             if key.value in seen:
                 line = key.start_mark.line + 1
                 problem = Problem(
@@ -50,7 +52,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
             twice.
     """
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         raise ConfigError(str(path), [_missing(path)]) from error
     except (OSError, UnicodeDecodeError) as error:
@@ -69,17 +71,15 @@ def parse_yaml(text: str, source: str) -> Any:
     Raises:
         ConfigError: Not YAML; says where.
     """
-    loader = _Loader(text)
-    loader.name = source
     try:
+        loader = _Loader(text)
+        loader.name = source
         return loader.get_single_data()
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # the latter from a date such as 2024-13-45
         mark = getattr(error, "problem_mark", None)
         where = f"line {mark.line + 1}" if mark else "file"
         what = getattr(error, "problem", None) or str(error)
         raise ConfigError(source, [Problem(where, what, "allowed: valid YAML")]) from error
-    finally:
-        loader.dispose()
 
 
 def _missing(path: Path) -> Problem:
@@ -146,6 +146,11 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
     kind = details["type"]
     if kind == "extra_forbidden":
         return _unknown_field(model, details["loc"], value)
+    if kind == "missing":
+        return Problem(field, None, "has no default and must be given")
+    if kind == "model_type":
+        names = _fields(model, details["loc"])
+        return Problem(field, value, f"allowed: a mapping with {', '.join(names)}")
     if "." in kind:  # raised by a check across fields, which names the field that is wrong
         return Problem(kind, context.get("value", "?"), details["msg"])
     if kind == "literal_error":
@@ -159,14 +164,19 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
 
 def _unknown_field(model: type[BaseModel], loc: Iterable[int | str], value: Any) -> Problem:
     *parents, name = [str(part) for part in loc]
-    owner: type[BaseModel] | None = model
-    for parent in parents:
-        owner = owner and _submodel(owner, parent)
-    names = sorted(owner.model_fields) if owner else []
+    names = _fields(model, parents)
     where = f"{'.'.join(parents)} has" if parents else "there are"
     allowed = f"no such field; {where} {', '.join(names)}"
     close = nearest(name, names)
     return Problem(".".join([*parents, name]), value, allowed, close)
+
+
+def _fields(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
+    """Names of the fields of the model at ``loc``."""
+    owner: type[BaseModel] | None = model
+    for part in loc:
+        owner = owner and _submodel(owner, str(part))
+    return sorted(owner.model_fields) if owner else []
 
 
 def _submodel(model: type[BaseModel], name: str) -> type[BaseModel] | None:

@@ -97,7 +97,7 @@ class Driver:
             return []
         if self.sweep.spec.scheduler.name == "none":
             return plan.missing()
-        seen = {event["trial_id"] for event in self._folder.events()}
+        seen = {event["trial_id"] for event in self._folder.events() if event["event"] == "rung"}
         cached = [trial for trial in plan.unique().values() if trial.state == "cached"]
         return [trial for trial in cached if trial.trial_id not in seen] + plan.missing()
 

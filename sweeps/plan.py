@@ -98,7 +98,8 @@ def make_plan(sweep: Sweep, store: Store) -> Plan:
     points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
     configs = _resolve(sweep, points)
     code = code_version()
-    stopped = store.sweep(sweep.spec.name).stopped()
+    scheduled = sweep.spec.scheduler.name != "none"
+    stopped = store.sweep(sweep.spec.name).stopped() if scheduled else set()
     trials = []
     for point, config in configs:
         identity = trial_id(config)
@@ -161,23 +162,32 @@ def _resolve(
     return configs
 
 
-def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None:
+def estimate_seconds(
+    plan: Plan, store: Store, concurrency: int, unplanned: int = 0
+) -> float | None:
     """Wall time that the missing trials will take, from past trials of equal cost.
+
+    Args:
+        plan: What is missing.
+        store: Where past trials are.
+        concurrency: Trials side by side.
+        unplanned: Trials of points that Optuna has still to suggest.
 
     Returns:
         Seconds, or None when a kind of trial was never run here.
     """
-    missing = plan.missing()
-    if not missing:
+    left = [(trial.config, trial.epoch) for trial in plan.missing()]
+    left += [(plan.sweep.base_config(), 0)] * unplanned
+    if not left:
         return 0.0
     past = _past_epochs(store)
     total = 0.0
-    for trial in missing:
-        seconds = past.get(_cost(trial.config.model_dump(mode="json")))
+    for config, epoch in left:
+        seconds = past.get(_cost(config.model_dump(mode="json")))
         if not seconds:
             return None
-        total += statistics.median(seconds) * (trial.config.training.epochs - trial.epoch)
-    return total / min(concurrency, len(missing))
+        total += statistics.median(seconds) * (config.training.epochs - epoch)
+    return total / min(concurrency, len(left))
 
 
 def _past_epochs(store: Store) -> dict[str, list[float]]:

@@ -14,6 +14,7 @@ from care.errors import ConfigError, Problem, nearest
 from care.loading import parse_override, read_yaml, set_field, validate
 from care.measures import EPOCH_METRICS, FINAL_MEASURES
 
+_SEEDS = "seeds have a list of their own, 'seeds'"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -21,7 +22,15 @@ def _seed_list(value: Any) -> Any:
     """``seeds: 3`` is short for 0, 1, 2."""
     if isinstance(value, int) and not isinstance(value, bool):
         return tuple(range(value))
-    return tuple(value) if isinstance(value, list) else value
+    if isinstance(value, (list, tuple)):
+        return tuple(value)
+    raise PydanticCustomError("name", "allowed: a number of seeds or a list of seeds")
+
+
+def _thread_count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and value > 0 and not isinstance(value, bool)):
+        return value
+    raise PydanticCustomError("name", "allowed: auto or a number greater than 0")
 
 
 class SearchConfig(Model):
@@ -65,7 +74,7 @@ class ResourcesConfig(Model):
         retries: Times that a trial is started again after its process or node was lost.
     """
 
-    threads: Literal["auto"] | PositiveInt = "auto"
+    threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_thread_count)] = "auto"
     gpus: Annotated[float, Field(ge=0)] = 0.0
     retries: Annotated[int, Field(ge=0)] = 3
 
@@ -97,9 +106,9 @@ class AxisRange(Model):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.low >= self.high:
-            raise ValueError("allowed: low < high")
+            raise PydanticCustomError("range", "allowed: low < high")
         if self.log and self.low <= 0:
-            raise ValueError("allowed: low > 0 on a log scale")
+            raise PydanticCustomError("range", "allowed: low > 0 on a log scale")
         return self
 
 
@@ -148,6 +157,11 @@ class SweepSpec(Model):
     def _check_across_fields(self) -> Self:
         for field, values in self.axes.items():
             _check_axis(field, values, self.search.name)
+            _check_alone(field, values, self.axes)
+        if self.search.name == "optuna" and not self.axes:
+            raise PydanticCustomError(
+                "search.name", "allowed with one axis or more", {"value": self.search.name}
+            )
         if self.scheduler.name == "asha" and self.metric.name not in EPOCH_METRICS:
             raise PydanticCustomError(
                 "metric.name",
@@ -169,18 +183,42 @@ def _refuse(field: str, value: Any, allowed: str) -> None:
 
 
 def _check_axis(field: str, values: Any, search: str) -> None:
-    if field == "seed":
-        _refuse(field, values, "allowed: any other field; seeds have a list of their own, 'seeds'")
-    if field.startswith("runtime"):
+    part = field.partition(".")[0]
+    if part == "seed":
+        _refuse(field, values, f"allowed: any other field; {_SEEDS}")
+    if part == "runtime":
         _refuse(field, values, "allowed: fields that change a number, which runtime's do not")
     if isinstance(values, dict):
         if search == "grid":
-            _refuse(field, values, "allowed: a list of values; an interval needs 'search: optuna'")
-        validate(AxisRange, values, f"axes.{field}")
+            _refuse(
+                field,
+                values,
+                "allowed: a list of values; an interval needs 'search: {name: optuna}'",
+            )
+        _check_interval(field, values)
     elif not isinstance(values, list) or not values:
         _refuse(field, values, "allowed: a list of one value or more")
     elif any(values.index(value) != place for place, value in enumerate(values)):
         _refuse(field, values, "allowed: each value once")
+
+
+def _check_interval(field: str, values: dict[str, Any]) -> None:
+    try:
+        validate(AxisRange, values, field)
+    except ConfigError as error:
+        problem = max(error.problems, key=lambda found: found.nearest is not None)
+        hint = f"; did you mean {problem.nearest!r}?" if problem.nearest else ""
+        path = ".".join(part for part in (field, problem.field) if part)
+        _refuse(path, problem.value, problem.allowed + hint)
+
+
+def _check_alone(field: str, values: Any, axes: dict[str, Any]) -> None:
+    """Refuse an axis inside of another one, which would overwrite it or be overwritten."""
+    for other in axes:
+        if field.startswith(f"{other}."):
+            _refuse(
+                field, values, f"allowed: a field that lies in no other axis; {other!r} is an axis"
+            )
 
 
 class Sweep:
@@ -209,7 +247,7 @@ class Sweep:
         """
         tree = _copy(self.base)
         for field, value in point.items():
-            set_field(tree, field, value)
+            set_field(tree, field, _copy(value))
         tree["seed"] = seed
         return validate(TrialConfig, tree, self.source)
 
@@ -234,6 +272,9 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
     for field, value in fields.items():
         set_field(base, field, value)
+    if "seed" in fields:
+        problem = Problem("seed", fields["seed"], f"allowed: any other field; {_SEEDS}")
+        raise ConfigError(str(path), [problem])
     clash = sorted(set(fields) & set(spec.axes))
     if clash:
         problem = Problem(clash[0], fields[clash[0]], "allowed: a field that is not also an axis")

@@ -24,7 +24,10 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        found = read_json(root / "store.json")
+        try:
+            found = read_json(root / "store.json")
+        except OSError as error:
+            raise CareError(f"{root}: no store can be here ({error.strerror})") from error
         if found:
             check_format(found["format"], root)
 
@@ -72,7 +75,7 @@ class Store:
         claim = Claim.take(folder)
         if claim is None:
             return None
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         target = self.root / "archive" / f"{trial_id}-{stamp}"
         target.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(target)
@@ -125,10 +128,10 @@ def trial_state(folder: TrialFolder, code_version: str) -> PlanState:
     not, come from other code is ``stale``.
     """
     status = folder.read_status()
+    if (status is None or status["state"] != "finished") and holder(folder.path):
+        return "running"
     if status is None:
         return "new"
-    if status["state"] != "finished" and holder(folder.path):
-        return "running"
     provenance = folder.read_provenance() or {}
     computed = status["state"] == "finished" or status["epoch"] > 0
     if computed and provenance.get("code_version") != code_version:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -28,6 +29,10 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < end, "did not happen in time"
         time.sleep(0.005)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 def claim_file(folder: Path) -> Path:
@@ -67,7 +72,7 @@ def test_never_two_at_once(folder: Path) -> None:
     folder.mkdir()
     turns = 80
     run_side_by_side(PROCESSES, take_turns, folder, turns)
-    assert os.listdir(folder) == [f"claim-{PROCESSES * turns:06d}.released"]
+    assert names(folder) == [f"claim-{PROCESSES * turns:06d}.released"]
 
 
 def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,24 +145,24 @@ def test_a_stopped_holder_lives(folder: Path, other: BaseProcess) -> None:
 
 def test_a_zombie_is_dead(folder: Path) -> None:
     """A killed process that its parent has not reaped still has its pid."""
-    code = "import sys, pathlib; from tests.claiming import hold; hold(*map(pathlib.Path, sys.argv[1:]))"
+    code = "import sys; from pathlib import Path; from tests.claiming import hold; hold(*map(Path, "
     taken = folder.parent / "taken"
-    pid = os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-c", code, str(folder), str(taken)],
-        {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    process = subprocess.Popen(
+        [sys.executable, "-c", code + "sys.argv[1:]))", folder, taken],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     try:
         wait_for(taken.exists)
         assert Claim.take(folder) is None
-        os.kill(pid, signal.SIGKILL)
-        stat = Path(f"/proc/{pid}/stat")
+        process.kill()
+        stat = Path(f"/proc/{process.pid}/stat")
         wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z")
         claim = Claim.take(folder)
         assert claim
         claim.release()
     finally:
-        os.waitpid(pid, 0)
+        process.kill()
+        process.wait()
 
 
 def test_a_reused_pid_is_another_process(folder: Path) -> None:
@@ -209,7 +214,7 @@ def test_released_is_free(folder: Path) -> None:
             assert Claim.take(folder) is None
         assert holder(folder) is None
         claim.release()
-    assert [path.name for path in folder.iterdir()] == ["claim-000003.released"]
+    assert names(folder) == ["claim-000003.released"]
 
 
 def test_released_after_the_folder_moved(folder: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import tempfile
 import threading
 from collections.abc import Callable
@@ -58,7 +57,7 @@ def test_an_observer_never_sees_a_part(tmp_path: Path) -> None:
     writer.join()
     assert seen <= set(contents)
     assert len(seen) == 2, "the observer was too slow to prove anything"
-    assert os.listdir(tmp_path) == ["value"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["value"]
 
 
 @pytest.mark.parametrize("size", [0, 1, 100])
@@ -71,7 +70,7 @@ def test_no_space_leaves_a_file_as_it_was(tmp_path: Path, no_space: NoSpace, siz
     assert caught.value.errno == errno.EFBIG
     assert "Free some space" in str(caught.value)
     assert path.read_bytes() == before
-    assert os.listdir(tmp_path) == ["status.json"]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["status.json"]
 
 
 @pytest.mark.parametrize("left", [0, 1, 20, 60, 80])

@@ -51,8 +51,7 @@ def test_creating_again_changes_nothing(folder: TrialFolder, tiny_config: TrialC
 
 
 def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig) -> None:
-    trial = folder.read_trial()
-    write_json(folder.path / "trial.json", {**trial, "format": FORMAT + 1})
+    write_json(folder.path / "trial.json", {**folder.read_trial(), "format": FORMAT + 1})
     before = contents(folder.path)
     with pytest.raises(CareError, match=rf"format {FORMAT + 1} was written by a newer version"):
         folder.create(tiny_config)

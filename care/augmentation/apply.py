@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -11,6 +13,7 @@ from care.augmentation.crop import crop
 from care.augmentation.table import AugmentationTable
 
 
+@torch.no_grad()
 def apply(
     table: AugmentationTable,
     images: Tensor,
@@ -21,6 +24,7 @@ def apply(
 
     With R rows and N images, row r serves the images r·m … (r + 1)·m - 1, m = N / R: a table with
     a row for each image augments each on its own, one with a row for each chunk shares it there.
+    The device is never waited for: what is done to which row is known from the table.
 
     Args:
         table: R augmentations.
@@ -32,22 +36,29 @@ def apply(
         float32 [N,3,H,W], normalized.
 
     Raises:
-        ValueError: N is not a multiple of R.
+        ValueError: N is not a multiple of R, or the table is for images of another size.
     """
-    if len(images) % len(table):
+    if not len(table) or len(images) % len(table):
         raise ValueError(f"got {len(images)} images for {len(table)} rows; allowed: a multiple")
-    x = (images.float() / 255).view(len(table), -1, *images.shape[1:])
-    x = crop(x, table.crop, table.flip)
-    x = jitter(x, table.jitter, table.order)
-    gray = table.gray.nonzero().flatten()
-    if len(gray):
-        rows = gray.to(x.device)
-        x[rows] = to_gray(x[rows]).expand_as(x[rows])
-    blurred = table.sigma.nonzero().flatten()
-    if len(blurred):
-        rows = blurred.to(x.device)
-        x[rows] = blur(x[rows], table.sigma[blurred], table.kernel_size)
-    shape = (1, 3, 1, 1)
-    center = torch.tensor(mean, device=x.device).view(shape)
-    scale = torch.tensor(std, device=x.device).view(shape)
-    return (x.flatten(0, 1) - center) / scale
+    if images.shape[-2:] != table.size:
+        size = tuple(images.shape[-2:])
+        raise ValueError(f"got images of {size} pixels; allowed: {table.size}, the table's size")
+    # Under autocast the products would be bfloat16's, which a color does not survive.
+    with torch.autocast(images.device.type, enabled=False):
+        x = crop(images, table.crop, table.flip)
+        table = table.repeat(len(images) // len(table))  # from here on each image has its row
+        x = jitter(x, table.jitter, table.order)
+        gray, blurred = table.gray.nonzero().flatten(), table.sigma.nonzero().flatten()
+        if len(gray):
+            rows = gray.to(x.device, non_blocking=True)
+            x.index_copy_(0, rows, to_gray(x.index_select(0, rows)))
+        if len(blurred):
+            rows = blurred.to(x.device, non_blocking=True)
+            blurry = blur(x.index_select(0, rows), table.sigma[blurred], table.kernel_size)
+            x.index_copy_(0, rows, blurry)
+        return x.sub_(_channels(mean, x)).div_(_channels(std, x))
+
+
+def _channels(values: Sequence[float], like: Tensor) -> Tensor:
+    """One value for each channel, [3,1,1] on the device of ``like``."""
+    return torch.tensor(values).view(3, 1, 1).to(like.device, non_blocking=True)

@@ -1,86 +1,96 @@
-"""Color operations on float images in [0, 1], the channels in dimension -3, as torchvision's."""
+"""Color operations on float images in [0, 1], equal to torchvision's.
+
+Brightness, contrast and saturation are each a matrix on a pixel's RGB, for contrast another one on
+the image's mean RGB, and a clamp. So the n-th of the three is one batched product over all images,
+whichever operation it is for each of them; only the hue is turned apart.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from care.augmentation.table import BRIGHTNESS, CONTRAST, HUE, SATURATION
+from care.augmentation.table import CONTRAST, HUE, NEUTRAL, SATURATION
+
+_LUMA = (0.2989, 0.587, 0.114)
+_PEAKS = (0.0, 1 / 3, 2 / 3)  # hues of red, green and blue
 
 
 def to_gray(images: Tensor) -> Tensor:
-    """Luma of RGB, one channel."""
-    red, green, blue = images.unbind(-3)
-    return (0.2989 * red + 0.587 * green + 0.114 * blue).unsqueeze(-3)
-
-
-def _blend(images: Tensor, other: Tensor | float, factor: Tensor) -> Tensor:
-    return (images * factor + other * (1 - factor)).clamp(0, 1)
-
-
-def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with black."""
-    return (images * factor).clamp(0, 1)
-
-
-def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's mean luma."""
-    return _blend(images, to_gray(images).mean((-3, -2, -1), keepdim=True), factor)
-
-
-def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
-    """Blend with the image's luma."""
-    return _blend(images, to_gray(images), factor)
+    """Luma of RGB images [N,3,H,W], as three equal channels."""
+    red, green, blue = images.unbind(1)
+    luma = (red * _LUMA[0]).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
+    return luma.unsqueeze(1).expand_as(images)
 
 
 def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
-    """Turn the hue by ``shift`` of the circle, keeping HSV's saturation and value.
+    """Turn the hue, keeping HSV's saturation and value.
 
-    A color is value - chroma · ramp(hue), with one ramp for the three channels at offsets of a
-    third of the circle; so the way back to RGB needs no table of cases.
+    On the hexagon of hues a channel has its full value up to a sixth of a turn from its own hue and
+    falls to value - chroma at a third, so the way back to RGB needs no cases. Nor does the way
+    there: the distance from red is (value - R + G + B - 2 min) / chroma sixths of a turn, to the
+    side that the sign of G - B tells.
+
+    Args:
+        images: float32 [N,3,H,W].
+        shift: In turns of the circle, float32 [N], on the same device.
     """
-    value, low = images.amax(-3), images.amin(-3)
+    red, green, blue = images.unbind(1)
+    value, low = images.amax(1), images.amin(1)
     chroma = value - low
-    hue = _hue(images, value, chroma) + shift.squeeze(-3) * 6
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(3, 1, 1)
-    k = (hue.unsqueeze(-3) + offsets) % 6
-    ramp = torch.minimum(k, 4 - k).clamp(0, 1)
-    return value.unsqueeze(-3) - chroma.unsqueeze(-3) * ramp
-
-
-def _hue(images: Tensor, value: Tensor, chroma: Tensor) -> Tensor:
-    """Hue in sixths of the circle."""
-    red, green, blue = images.unbind(-3)
-    safe = torch.where(chroma > 0, chroma, 1)
-    from_green = 2 + (blue - red) / safe
-    from_blue = 4 + (red - green) / safe
-    hue = torch.where(value == green, from_green, from_blue)
-    return torch.where(value == red, (green - blue) / safe, hue)
-
-
-_OPERATIONS: dict[int, Callable[[Tensor, Tensor], Tensor]] = {
-    BRIGHTNESS: adjust_brightness,
-    CONTRAST: adjust_contrast,
-    SATURATION: adjust_saturation,
-    HUE: adjust_hue,
-}
+    sixths = (value - red).add_(green).add_(blue).sub_(low, alpha=2)
+    # Without chroma the hue is 0 / tiny, and does not matter.
+    hue = sixths.div_((6 * chroma).clamp_min_(torch.finfo(chroma.dtype).tiny))
+    hue = hue.copysign_(green - blue)
+    peaks = torch.tensor(_PEAKS).to(images.device, non_blocking=True)
+    distance = hue.unsqueeze(1) + (shift.unsqueeze(1) - peaks)[:, :, None, None]
+    distance = distance.sub_(distance.round()).abs_().clamp_(1 / 6, 1 / 3)
+    return torch.addcmul((value + chroma).unsqueeze(1), distance, chroma.unsqueeze(1), value=-6)
 
 
 def jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
-    """Each row's four operations in its own order.
+    """Each image's four operations in its own order.
 
     Args:
-        images: float [R,m,3,H,W]; changed in place.
-        parameters: As in the table, float32 [R,4] on the CPU.
-        order: Likewise, int64 [R,4].
+        images: float32 [N,3,H,W]; may be changed in place.
+        parameters: As in the table, float32 [N,4] on the CPU.
+        order: Likewise, int64 [N,4].
     """
+    neutral = parameters == torch.tensor(NEUTRAL)
+    blended = not bool(neutral[:, :HUE].all())
+    if blended:
+        of_pixel, of_mean = (
+            matrices.to(images.device, non_blocking=True) for matrices in _blends(parameters, order)
+        )
+    turned = (order == HUE) & ~neutral[:, HUE:]
     for place in range(4):
-        for operation, function in _OPERATIONS.items():
-            rows = (order[:, place] == operation).nonzero().flatten()
-            if len(rows):
-                factor = parameters[rows, operation].view(-1, 1, 1, 1, 1).to(images.device)
-                rows = rows.to(images.device)
-                images[rows] = function(images[rows], factor)
+        rows = turned[:, place].nonzero().flatten()
+        if len(rows):
+            shift = parameters[rows, HUE].to(images.device, non_blocking=True)
+            rows = rows.to(images.device, non_blocking=True)
+            images.index_copy_(0, rows, adjust_hue(images.index_select(0, rows), shift))
+        if blended and place < HUE:
+            images = _blend(images, of_pixel[place], of_mean[place])
     return images
+
+
+def _blends(parameters: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Matrices on each pixel and on the mean pixel, float32 [3,N,3,3] each.
+
+    The first axis counts each image's operations other than the hue, in its order.
+    """
+    operations = order[order != HUE].view(-1, HUE).T
+    factors = parameters.T.gather(0, operations)
+    rest = 1 - factors
+    same = torch.eye(3).flatten()
+    gray = torch.tensor(_LUMA).repeat(3)  # to three equal channels
+    of_pixel = factors.unsqueeze(2) * same
+    of_pixel += torch.where(operations == SATURATION, rest, 0).unsqueeze(2) * gray
+    of_mean = torch.where(operations == CONTRAST, rest, 0).unsqueeze(2) * gray
+    return of_pixel.view(3, -1, 3, 3), of_mean.view(3, -1, 3, 3)
+
+
+def _blend(images: Tensor, of_pixel: Tensor, of_mean: Tensor) -> Tensor:
+    pixels = images.flatten(2)
+    offset = torch.bmm(of_mean, pixels.mean(2, keepdim=True))
+    return torch.baddbmm(offset, of_pixel, pixels).clamp_(0, 1).view(images.shape)

@@ -1,7 +1,8 @@
 """Crop, resize and flip as two matrix products.
 
-Antialiased bilinear resizing is separable: an output row is a weighted sum of input rows, and so
-are columns. The weights of a crop are those of its window, placed; a flip reverses the columns'.
+Bilinear resizing is separable: an output row is a weighted sum of input rows, and so are columns.
+A window is never larger than what it is resized to, and antialiasing changes nothing where nothing
+shrinks: two weights for each output pixel, the window's border pixels repeated outwards.
 """
 
 from __future__ import annotations
@@ -10,46 +11,50 @@ import torch
 from torch import Tensor
 
 
-def resize_weights(start: Tensor, length: Tensor, size: int) -> Tensor:
-    """Weights that resize pixels start … start + length - 1 of a line to the line's own size.
-
-    Those of ``torchvision``'s bilinear resize with antialiasing: a triangle of half-width
-    max(1, length / size), cut at the window's ends and normalized.
-
-    Args:
-        start: First pixel of each window, int64 [R].
-        length: Its pixels, int64 [R].
-        size: Pixels of the line.
-
-    Returns:
-        float32 [R,size,size], output pixels by input pixels; each row sums to 1.
-    """
-    start, length = start.double()[:, None, None], length.double()[:, None, None]
-    positions = torch.arange(size, dtype=torch.float64)
-    scale = length / size
-    support = scale.clamp(min=1)
-    center = start + (positions[:, None] + 0.5) * scale
-    weights = (1 - (positions + 0.5 - center).abs() / support).clamp(min=0)
-    inside = (positions >= start) & (positions < start + length)
-    weights = weights * inside
-    return (weights / weights.sum(2, keepdim=True)).float()
-
-
 def crop(images: Tensor, windows: Tensor, flip: Tensor) -> Tensor:
     """Crop each row's images to its window, resize to the full size, and flip where asked.
 
+    Equals torchvision's ``resized_crop`` (bilinear, antialias) and ``horizontal_flip`` of images
+    scaled to [0, 1].
+
     Args:
-        images: float [R,m,3,H,W].
+        images: uint8 [N,3,H,W], N a multiple of R.
         windows: top, left, height, width, int64 [R,4] on the CPU.
         flip: bool [R] on the CPU.
+
+    Returns:
+        float32 [N,3,H,W] in [0, 1].
     """
-    rows, m, channels, height, width = images.shape
-    vertical = resize_weights(windows[:, 0], windows[:, 2], height)
-    horizontal = resize_weights(windows[:, 1], windows[:, 3], width)
-    horizontal = torch.where(flip[:, None, None], horizontal.flip(1), horizontal)
-    device = images.device
-    lines = images.reshape(rows, m * channels * height, width)
-    lines = lines @ horizontal.mT.to(device)
-    lines = lines.view(rows * m * channels, height, width)
-    vertical = vertical.to(device).repeat_interleave(m * channels, 0)
-    return (vertical @ lines).view(images.shape)
+    height, width = images.shape[-2:]
+    rows, planes = len(windows), images.shape[:2].numel() // len(windows)
+    top, left, window_height, window_width = windows.unsqueeze(2).unbind(1)
+    columns = torch.arange(width).expand(rows, width)
+    columns = torch.where(flip.unsqueeze(1), columns.flip(1), columns)
+    y = _sources(top, window_height, torch.arange(height)).to(images.device, non_blocking=True)
+    x = _sources(left, window_width, columns).to(images.device, non_blocking=True)
+    lines = images.to(torch.float32).reshape(rows, planes * height, width)
+    lines = torch.bmm(lines, _weights(x, width).mT).view(rows, planes, height, width)
+    vertical = _weights(y, height).div_(255).unsqueeze(1)
+    return torch.matmul(vertical, lines).view(images.shape)
+
+
+def _sources(start: Tensor, length: Tensor, outputs: Tensor) -> Tensor:
+    """Positions on an input line that output pixels take their values from.
+
+    Args:
+        start: First pixel of each window, int64 [R,1].
+        length: Its pixels, int64 [R,1].
+        outputs: Output pixels, int64 [size] or [R,size].
+
+    Returns:
+        float32 [R,size] in pixels; whole numbers are pixels' centers.
+    """
+    scale = length.double() / outputs.shape[-1]
+    inside = torch.minimum(((outputs + 0.5) * scale - 0.5).clamp_min(0), length - 1)
+    return (start + inside).float()
+
+
+def _weights(sources: Tensor, size: int) -> Tensor:
+    """Linear interpolation at ``sources`` [R,O] on lines of ``size`` pixels, as [R,O,size]."""
+    pixels = torch.arange(size, dtype=sources.dtype, device=sources.device)
+    return (sources.unsqueeze(2) - pixels).abs_().neg_().add_(1).clamp_min_(0)

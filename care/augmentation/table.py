@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from care.config import AugmentationConfig, ColorJitterConfig, CropConfig
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
+NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # factors and hue shift that change nothing
 _TRIES = 10
 
 
@@ -24,16 +25,18 @@ class AugmentationTable:
     device.
 
     Attributes:
+        size: Height and width in pixels of the images it is for.
         crop: top, left, height, width in pixels, int64 [R,4].
         flip: Whether to mirror left and right, bool [R].
         jitter: Factors of brightness, contrast and saturation and the hue shift in turns, float32
-            [R,4].
-        order: The jitter's operations in the order they are applied, int64 [R,4]; -1 for none.
+            [R,4]; 1, 1, 1, 0 for none.
+        order: The jitter's operations in the order they are applied, int64 [R,4].
         gray: Whether to drop color, bool [R].
         sigma: Of the blur in pixels, float32 [R]; 0 for none.
         kernel_size: Of the blur in pixels, odd.
     """
 
+    size: tuple[int, int]
     crop: Tensor
     flip: Tensor
     jitter: Tensor
@@ -45,15 +48,32 @@ class AugmentationTable:
     def __len__(self) -> int:
         return len(self.flip)
 
+    def rows(self, index: slice | Tensor) -> AugmentationTable:
+        """The table of the rows at ``index``, a slice or int64 [n]."""
+        return replace(
+            self,
+            crop=self.crop[index],
+            flip=self.flip[index],
+            jitter=self.jitter[index],
+            order=self.order[index],
+            gray=self.gray[index],
+            sigma=self.sigma[index],
+        )
+
+    def repeat(self, times: int) -> AugmentationTable:
+        """The table with each row ``times`` times, one after the other."""
+        return self.rows(torch.arange(len(self)).repeat_interleave(times)) if times > 1 else self
+
 
 def identity(count: int, size: tuple[int, int]) -> AugmentationTable:
     """``count`` rows that change nothing about images of ``size`` (height, width)."""
     height, width = size
     return AugmentationTable(
+        size=size,
         crop=torch.tensor([[0, 0, height, width]]).repeat(count, 1),
         flip=torch.zeros(count, dtype=torch.bool),
-        jitter=torch.tensor([[1.0, 1.0, 1.0, 0.0]]).repeat(count, 1),
-        order=torch.full((count, 4), -1),
+        jitter=torch.tensor([NEUTRAL]).repeat(count, 1),
+        order=torch.arange(4).repeat(count, 1),
         gray=torch.zeros(count, dtype=torch.bool),
         sigma=torch.zeros(count),
         kernel_size=1,
@@ -75,6 +95,7 @@ def sample(
     sigma = rng.uniform(*blur.sigma, count) * (rng.random(count) < blur.probability)
     jitter, order = _sample_jitter(config.color_jitter, count, rng)
     return AugmentationTable(
+        size=size,
         crop=torch.from_numpy(_sample_crop(config.crop, count, size, rng)),
         flip=torch.from_numpy(rng.random(count) < config.horizontal_flip),
         jitter=torch.from_numpy(jitter.astype(np.float32)),
@@ -121,8 +142,7 @@ def _sample_jitter(
     config: ColorJitterConfig, count: int, rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     spread = np.array([config.brightness, config.contrast, config.saturation, config.hue])
-    center = np.array([1.0, 1.0, 1.0, 0.0])
-    jitter = center + spread * rng.uniform(-1, 1, (count, 4))
+    jitter = NEUTRAL + spread * rng.uniform(-1, 1, (count, 4))
     order = rng.permuted(np.tile(np.arange(4), (count, 1)), axis=1)
     jittered = rng.random(count) < config.probability
-    return jitter, np.where(jittered[:, None], order, -1)
+    return np.where(jittered[:, None], jitter, NEUTRAL), order

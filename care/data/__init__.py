@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from care.errors import ConfigError, unknown_name
 from care.registry import DATA, load
 
 
@@ -60,6 +61,12 @@ class Dataset:
 
 
 def load_dataset(name: str) -> Dataset:
-    """The data set that the configuration calls ``name``."""
+    """The data set that the configuration calls ``name``, on the CPU.
+
+    Raises:
+        ConfigError: No data set has this name.
+    """
+    if name not in DATA:
+        raise ConfigError("data", [unknown_name("data.name", name, DATA)])
     dataset: Dataset = load(DATA[name].loader)()
     return dataset

@@ -52,8 +52,9 @@ def plan_command(file: Path, overrides: tuple[str, ...], root: Path, as_json: bo
     size = sweep_size(sweep, plan)
     resources = share_out(sweep.spec.resources, size)
     counts = plan.counts()
-    counts["new"] += size - len(plan.unique())  # points that Optuna has still to suggest
-    seconds = estimate_seconds(plan, store, resources.concurrency)
+    unplanned = size - len(plan.unique())  # of points that Optuna has still to suggest
+    counts["new"] += unplanned
+    seconds = estimate_seconds(plan, store, resources.concurrency, unplanned)
     if as_json:
         print(json.dumps({**counts, "total": size, "estimated_seconds": seconds}))
         return

@@ -1,132 +1,116 @@
-"""Batched augmentation equals torchvision's functional operations, an image at a time."""
+"""The whole of ``apply``, on tables as ``sample`` draws them."""
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from care.augmentation import AugmentationTable, apply, identity, sample
-from care.config import AugmentationConfig
-from care.data import load_dataset
+from care.config import AugmentationConfig, ColorJitterConfig
 from care.randomness import generator
-from care.vision import functional
+from care.vision import functional as tv
+from tests.augmentation.one_by_one import noise_images, real_images, torchvision_one_by_one
 
-MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-NO_CHANGE = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-# Both sides round in float32; the largest difference seen is 6e-6 after normalization.
-CLOSE: Any = {"rtol": 0.0, "atol": 2e-5}
-
-
-def noise(count: int, height: int, width: int) -> Tensor:
-    values = generator(1, "noise").integers(0, 256, (count, 3, height, width))
-    return torch.from_numpy(values.astype("uint8"))
+MEAN, STD = (0.1, 0.4, 0.6), (0.2, 0.3, 0.5)
+UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+STRONG = AugmentationConfig(color_jitter=ColorJitterConfig(hue=0.5))
+DIGIT = (16, 16)
 
 
-IMAGES = {
-    "digits": load_dataset("digits").train.images[:96],
-    "noise-32": noise(96, 32, 32),
-    "not-square": noise(48, 20, 33),
-}
+def drawn(rows: int, size: tuple[int, int], *indices: int) -> AugmentationTable:
+    return sample(STRONG, rows, size, generator(0, "test-apply", *indices))
 
 
-def table_for(images: Tensor, rows: int, seed: int = 0, **changes: object) -> AugmentationTable:
-    height, width = images.shape[-2:]
-    config = AugmentationConfig.model_validate(changes)
-    return sample(config, rows, (height, width), generator(seed, "test"))
+@pytest.mark.parametrize("size", [DIGIT, (32, 32), (24, 17)])
+def test_equals_torchvision_one_image_at_a_time(size: tuple[int, int]) -> None:
+    images = real_images(96) if size == DIGIT else noise_images(96, size)
+    table = drawn(96, size)
+    theirs = torchvision_one_by_one(table, images)
+    torch.testing.assert_close(apply(table, images, *UNIT), theirs, rtol=0, atol=4e-6)
+    normalized = tv.normalize(theirs, list(MEAN), list(STD))
+    result = apply(table, images, MEAN, STD)
+    torch.testing.assert_close(result, normalized, rtol=0, atol=4e-6 / min(STD))
 
 
-def by_torchvision(table: AugmentationTable, row: int, image: Tensor) -> Tensor:
-    """One image through torchvision's own operations with a row's parameters."""
-    size = list(image.shape[-2:])
-    x = image.float() / 255
-    top, left, height, width = table.crop[row].tolist()
-    x = functional.resized_crop(x, top, left, height, width, size, antialias=True)
-    if table.flip[row]:
-        x = functional.horizontal_flip(x)
-    operations: list[Any] = [
-        functional.adjust_brightness,
-        functional.adjust_contrast,
-        functional.adjust_saturation,
-        functional.adjust_hue,
-    ]
-    for operation in table.order[row].tolist():
-        if operation >= 0:
-            x = operations[operation](x, float(table.jitter[row, operation]))
-    if table.gray[row]:
-        x = functional.rgb_to_grayscale(x, 3)
-    if table.sigma[row] > 0:
-        x = functional.gaussian_blur(x, [table.kernel_size] * 2, [float(table.sigma[row])] * 2)
-    result: Tensor = functional.normalize(x, list(MEAN), list(STD))
-    return result
+@pytest.mark.parametrize("rows", [1, 4])
+def test_identity_only_normalizes(rows: int) -> None:
+    images = real_images(8)
+    expected = tv.normalize(tv.to_dtype(images, torch.float32, scale=True), list(MEAN), list(STD))
+    result = apply(identity(rows, DIGIT), images, MEAN, STD)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-6)
 
 
-OFF: dict[str, Any] = {
-    "crop": {"scale": (1.0, 1.0), "ratio": (1.0, 1.0)},
-    "horizontal_flip": 0.0,
-    "color_jitter": {"probability": 0.0},
-    "grayscale": 0.0,
-    "gaussian_blur": {"probability": 0.0},
-}
-ALONE: dict[str, dict[str, Any]] = {
-    "crop": {"crop": {"scale": (0.08, 1.0)}},
-    "flip": {"horizontal_flip": 0.5},
-    "jitter": {"color_jitter": {"probability": 1.0, "hue": 0.5}},
-    "gray": {"grayscale": 0.5},
-    "blur": {"gaussian_blur": {"probability": 1.0}},
-    "wide-blur": {"gaussian_blur": {"probability": 1.0, "kernel_size": 7}},
-}
-
-
-@pytest.mark.parametrize("images", IMAGES.values(), ids=IMAGES)
-@pytest.mark.parametrize("operation", ["all", *ALONE])
-def test_equals_torchvision(images: Tensor, operation: str) -> None:
-    changes = {} if operation == "all" else {**OFF, **ALONE[operation]}
-    table = table_for(images, len(images), **changes)
-    expected = torch.stack([by_torchvision(table, i, image) for i, image in enumerate(images)])
-    torch.testing.assert_close(apply(table, images, MEAN, STD), expected, **CLOSE)
-
-
-@pytest.mark.parametrize("rows", [1, 4, 16, 48])
-def test_a_shared_row_is_the_row_repeated(rows: int) -> None:
-    images = IMAGES["noise-32"]
-    table = table_for(images, rows)
-    expected = torch.stack(
-        [by_torchvision(table, i // (len(images) // rows), image) for i, image in enumerate(images)]
+@settings(deadline=None, max_examples=20)
+@given(rows=st.integers(1, 6), shared=st.integers(1, 5), index=st.integers(0, 1000))
+def test_a_shared_row_is_the_row_repeated(rows: int, shared: int, index: int) -> None:
+    images = noise_images(rows * shared, (12, 9))
+    table = drawn(rows, (12, 9), index)
+    repeated = table.rows(torch.tensor([row for row in range(rows) for _ in range(shared)]))
+    torch.testing.assert_close(
+        apply(table, images, *UNIT), apply(repeated, images, *UNIT), rtol=0, atol=1e-6
     )
-    torch.testing.assert_close(apply(table, images, MEAN, STD), expected, **CLOSE)
 
 
-def test_an_image_does_not_depend_on_its_neighbors() -> None:
-    images = IMAGES["digits"]
-    table = table_for(images, len(images))
-    rows = torch.tensor([3, 50, 51, 95])
-    part = replace(
-        table, **{name: getattr(table, name)[rows] for name in vars(table) if name != "kernel_size"}
-    )
-    whole = apply(table, images, MEAN, STD)[rows]
-    torch.testing.assert_close(apply(part, images[rows], MEAN, STD), whole, **CLOSE)
+@settings(deadline=None, max_examples=20)
+@given(chosen=st.lists(st.integers(0, 31), min_size=1, max_size=32), index=st.integers(0, 1000))
+def test_an_image_does_not_depend_on_its_batch(chosen: list[int], index: int) -> None:
+    images = real_images(32)
+    table = drawn(32, DIGIT, index)
+    whole = apply(table, images, *UNIT)
+    alone = apply(table.rows(torch.tensor(chosen)), images[chosen], *UNIT)
+    torch.testing.assert_close(alone, whole[chosen], rtol=0, atol=1e-6)
 
 
-def test_identity_only_normalizes() -> None:
-    images = IMAGES["not-square"]
-    table = identity(1, (20, 33))
-    torch.testing.assert_close(apply(table, images, *NO_CHANGE), images.float() / 255)
-    expected = functional.normalize(images.float() / 255, list(MEAN), list(STD))
-    torch.testing.assert_close(apply(table, images, MEAN, STD), expected)
-
-
-def test_input_is_left_alone() -> None:
-    images = IMAGES["digits"]
-    before = images.clone()
-    apply(table_for(images, len(images)), images, MEAN, STD)
+def test_the_same_call_gives_the_same_bits_and_leaves_its_input() -> None:
+    images = real_images(64)
+    before, table = images.clone(), drawn(64, DIGIT)
+    kept = replace(table, jitter=table.jitter.clone(), crop=table.crop.clone())
+    first = apply(table, images, MEAN, STD)
+    assert torch.equal(first, apply(kept, images, MEAN, STD))
     assert torch.equal(images, before)
+    assert torch.equal(table.jitter, kept.jitter)
+    assert torch.equal(table.crop, kept.crop)
 
 
-def test_rows_must_divide_images() -> None:
-    images = IMAGES["digits"]
-    with pytest.raises(ValueError, match="got 96 images for 7 rows; allowed: a multiple"):
-        apply(table_for(images, 7), images, MEAN, STD)
+def test_images_need_not_be_contiguous() -> None:
+    images = noise_images(16, (12, 9))
+    table = drawn(16, (12, 9))
+    last = images.to(memory_format=torch.channels_last)
+    assert not last.is_contiguous()
+    assert torch.equal(apply(table, last, *UNIT), apply(table, images, *UNIT))
+
+
+def test_autocast_does_not_reach_the_colors() -> None:
+    images, table = real_images(16), drawn(16, DIGIT)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        result = apply(table, images, MEAN, STD)
+    assert torch.equal(result, apply(table, images, MEAN, STD))
+
+
+@pytest.mark.parametrize("rows", [12, 4])
+def test_never_reads_from_the_device(rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tensor on ``meta`` has no values: reading one, as waiting for a device does, raises.
+
+    So does mixing it with a tensor that was left on the CPU.
+    """
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())
+    images = torch.empty(12, 3, *DIGIT, dtype=torch.uint8, device="meta")
+    result = apply(drawn(rows, DIGIT), images, MEAN, STD)
+    assert (result.device.type, result.dtype) == ("meta", torch.float32)
+    assert result.shape == images.shape
+
+
+@pytest.mark.parametrize("rows", [0, 3, 16])
+def test_refuses_images_that_do_not_divide_by_rows(rows: int) -> None:
+    with pytest.raises(ValueError, match=f"got 8 images for {rows} rows; allowed: a multiple"):
+        apply(identity(rows, DIGIT), real_images(8), MEAN, STD)
+
+
+def test_refuses_images_of_another_size() -> None:
+    with pytest.raises(ValueError, match=r"got images of \(16, 16\) pixels; allowed: \(32, 32\)"):
+        apply(identity(8, (32, 32)), real_images(8), MEAN, STD)

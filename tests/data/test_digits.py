@@ -1,16 +1,18 @@
-"""The digits: as many as announced, real, tinted by a hue that tells nothing of the class."""
-
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits as load_sklearn_digits
+from sklearn import datasets
+from torch import Tensor
 
-from care.data import Dataset, load_dataset
+from care.data import Dataset, ImageSet, load_dataset
+from care.errors import Problem
 from care.registry import DATA
+from care.vision import functional as tv
 
 
 @pytest.fixture(scope="module")
@@ -19,63 +21,107 @@ def digits() -> Dataset:
 
 
 def test_sizes_are_those_of_the_registry(digits: Dataset) -> None:
-    source = DATA["digits"]
-    assert digits.train.images.shape == (source.train_size, 3, source.side, source.side)
-    assert len(digits.train) + len(digits.test) == 1797
-    assert digits.train.images.dtype == torch.uint8
-
-
-def test_the_same_every_time(digits: Dataset) -> None:
-    again = load_dataset("digits")
-    assert torch.equal(again.train.images, digits.train.images)
-    assert torch.equal(again.test.factors["hue"], digits.test.factors["hue"])
-
-
-def test_classes_are_balanced_in_both_parts(digits: Dataset) -> None:
+    registered = DATA["digits"]
+    side = registered.side
+    assert (digits.name, len(digits.train), len(digits.test)) == ("digits", 1437, 360)
+    assert len(digits.train) == registered.train_size
     for part in (digits.train, digits.test):
-        counts = part.labels.bincount(minlength=10)
-        assert counts.max() - counts.min() <= 10
-    assert len(digits.classes) == 10
+        assert part.images.shape == (len(part), 3, side, side)
+        assert part.labels.shape == part.factors["hue"].shape == (len(part),)
+        types = (part.images.dtype, part.labels.dtype, part.factors["hue"].dtype)
+        assert types == (torch.uint8, torch.int64, torch.float32)
 
 
-def test_each_image_is_one_of_scikit_learns(digits: Dataset) -> None:
-    """Brightness (the largest channel), averaged over blocks of 2×2, is the 8×8 original, blurred
-    by the resizing: the nearest original has the same label nearly always, and all are used."""
-    bunch = load_sklearn_digits()
-    images = torch.cat([digits.train.images, digits.test.images]).float().amax(1) / 255
-    labels = torch.cat([digits.train.labels, digits.test.labels])
-    small = torch.nn.functional.avg_pool2d(images[:, None], 2).flatten(1)
-    originals = torch.from_numpy(bunch.images / 16).float().flatten(1)
-    nearest = torch.cdist(small, originals).argmin(1)
-    assert len(set(nearest.tolist())) > 1750
-    assert (torch.from_numpy(bunch.target)[nearest] == labels).double().mean() > 0.99
+def indices(part: ImageSet) -> Tensor:
+    """Places of the images in scikit-learn's data, read off their hues."""
+    known = torch.arange(1797, dtype=torch.float64) * (5**0.5 - 1) / 2 % 1
+    away = (part.factors["hue"].double().unsqueeze(1) - known).abs()
+    return torch.minimum(away, 1 - away).argmin(1)
 
 
-def test_hue_is_in_the_pixels(digits: Dataset) -> None:
-    for index in range(0, 360, 17):
-        image = digits.test.images[index].flatten(1)
-        brightest = image[:, image.amax(0).argmax()].tolist()
-        hue = colorsys.rgb_to_hsv(*(value / 255 for value in brightest))[0]
-        turn = abs(hue - float(digits.test.factors["hue"][index]))
-        assert min(turn, 1 - turn) < 0.01
+def test_every_digit_is_in_one_part(digits: Dataset) -> None:
+    places = torch.cat([indices(digits.train), indices(digits.test)])
+    assert torch.equal(places.sort().values, torch.arange(1797))
 
 
-def test_hue_is_spread_and_tells_nothing_of_the_class(digits: Dataset) -> None:
-    hue = digits.train.factors["hue"].double().numpy()
-    assert np.histogram(hue, bins=10, range=(0, 1))[0].min() > 120
+@pytest.mark.parametrize("name", ["train", "test"])
+def test_images_are_the_digits_grown(digits: Dataset, name: str) -> None:
+    """The value, the largest channel, is scikit-learn's ink, resized by torchvision."""
+    part = getattr(digits, name)
+    originals = datasets.load_digits()
+    assert torch.equal(part.labels, torch.from_numpy(originals.target)[indices(part)])
+    ink = torch.from_numpy(originals.images)[indices(part)].unsqueeze(1) / 16
+    grown = tv.resize(ink, [16, 16], antialias=True).squeeze(1)
+    torch.testing.assert_close(part.images.amax(1).double(), 255 * grown, rtol=0, atol=0.5 + 1e-6)
+
+
+def test_classes_have_their_share_of_each_part(digits: Dataset) -> None:
+    assert digits.classes == tuple("0123456789")
+    train, test = (part.labels.bincount(minlength=10) for part in (digits.train, digits.test))
+    share = (train + test) * len(digits.test) / 1797
+    assert float((test - share).abs().max()) <= 1
+
+
+def test_loading_again_gives_the_same(digits: Dataset) -> None:
+    torch.manual_seed(1)
+    np.random.seed(1)
+    again = load_dataset("digits")
+    for one, other in ((digits.train, again.train), (digits.test, again.test)):
+        assert torch.equal(one.images, other.images)
+        assert torch.equal(one.labels, other.labels)
+        assert torch.equal(one.factors["hue"], other.factors["hue"])
+    assert (digits.mean, digits.std) == (again.mean, again.std)
+
+
+def test_hue_is_that_of_the_pixels(digits: Dataset) -> None:
+    """Python's colorsys reads the hue and full saturation off each image's brightest pixel."""
+    part = digits.test
+    brightest = part.images.amax(1).flatten(1).argmax(1)
+    pixels = part.images.flatten(2)[torch.arange(len(part)), :, brightest].double() / 255
+    hsv = torch.tensor([colorsys.rgb_to_hsv(*pixel) for pixel in pixels.tolist()])
+    away = (hsv[:, 0] - part.factors["hue"]).abs()
+    # Rounding to uint8 moves the hue by half of 1/255 of a sixth of the circle at full value.
+    assert float(torch.minimum(away, 1 - away).max()) < 1 / 255 / 6
+    assert float(hsv[:, 1].min()) == 1
+    assert float(hsv[:, 2].min()) > 0.75
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_hue_is_spread_and_tells_nothing_of_the_class(digits: Dataset, part: str) -> None:
+    images = getattr(digits, part)
+    hue, labels = images.factors["hue"].double(), images.labels
+    assert largest_gap(hue) < 10 / len(hue)
     for label in range(10):
-        of_class = hue[digits.train.labels.numpy() == label]
-        # The mean of n unit vectors of independent directions has a length near 1/√n, here 0.08.
-        assert abs(np.exp(2j * np.pi * of_class).mean()) < 0.15
+        of_class = hue[labels == label]
+        # The mean of points spread evenly by chance is about 1 / √n from the circle's center.
+        assert mean_resultant(of_class) < 2 / len(of_class) ** 0.5
 
 
-def test_channel_statistics(digits: Dataset) -> None:
-    pixels = digits.train.images.double() / 255
-    assert digits.mean == pytest.approx(pixels.mean((0, 2, 3)).tolist())
-    assert digits.std == pytest.approx(pixels.std((0, 2, 3), correction=0).tolist())
+def largest_gap(hue: Tensor) -> float:
+    points = hue.sort().values
+    return float(torch.cat([points.diff(), points[:1] + 1 - points[-1:]]).max())
 
 
-def test_moving_keeps_everything(digits: Dataset) -> None:
-    moved = digits.to("cpu")
-    assert torch.equal(moved.test.labels, digits.test.labels)
-    assert moved.classes == digits.classes
+def mean_resultant(hue: Tensor) -> float:
+    return float(torch.polar(torch.ones_like(hue), 2 * torch.pi * hue).mean().abs())
+
+
+def test_mean_and_std_are_of_the_training_pixels(digits: Dataset) -> None:
+    pixels = digits.train.images.numpy().astype(np.float64) / 255
+    np.testing.assert_allclose(digits.mean, pixels.mean((0, 2, 3)), rtol=1e-12)
+    np.testing.assert_allclose(digits.std, pixels.std((0, 2, 3)), rtol=1e-12)
+
+
+def test_moves_to_another_device_whole(digits: Dataset) -> None:
+    moved = digits.to("meta")
+    for part, original in ((moved.train, digits.train), (moved.test, digits.test)):
+        tensors = (part.images, part.labels, part.factors["hue"])
+        assert {tensor.device.type for tensor in tensors} == {"meta"}
+        assert len(part) == len(original)
+    assert digits.train.images.device.type == "cpu"
+    assert (moved.name, moved.classes, moved.mean) == (digits.name, digits.classes, digits.mean)
+
+
+def test_an_unknown_name_is_refused(refused: Callable[..., Problem]) -> None:
+    problem = refused(load_dataset, "digit")
+    assert (problem.field, problem.value, problem.nearest) == ("data.name", "digit", "digits")

@@ -44,8 +44,8 @@ def test_measures_are_those_of_the_embeddings(augmentations: int) -> None:
     def embed(rows: int, purpose: str, *indices: int) -> Tensor:
         table = sample(AUGMENTATION, rows, (SIDE, SIDE), generator(0, purpose, *indices))
         views = apply(table, dataset.test.images[:IMAGES], dataset.mean, dataset.std)
-        embedded: Tensor = net(views).detach()
-        return embedded
+        embeddings: Tensor = net(views)
+        return embeddings.detach()
 
     plain = apply(
         identity(IMAGES, (SIDE, SIDE)), dataset.test.images[:IMAGES], dataset.mean, dataset.std

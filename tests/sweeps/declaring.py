@@ -1,0 +1,64 @@
+"""Declare sweeps in files, and fabricate the trials that a store may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from care.config import TrialConfig
+from care.identity import code_version, trial_id
+from care.trial_folder import State, TrialFolder
+from sweeps.spec import Sweep, load_sweep
+from sweeps.store import Store
+from tests.conftest import TINY
+
+WEIGHT = "objective.equivariance.weight"
+SPLITS = "objective.equivariance.splits"
+SWEEP: dict[str, Any] = {
+    "name": "tiny",
+    "experiment": "experiment.yaml",
+    "axes": {WEIGHT: [0, 0.1]},
+    "seeds": 2,
+}
+
+
+def declare(folder: Path, **changes: Any) -> Path:
+    """Write a sweep and its experiment; a change of None leaves the field out."""
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(TINY))
+    declared = {name: value for name, value in {**SWEEP, **changes}.items() if value is not None}
+    file = folder / "sweep.yaml"
+    file.write_text(yaml.safe_dump(declared, sort_keys=False))
+    return file
+
+
+def load(folder: Path, **changes: Any) -> Sweep:
+    """Declare a sweep and load it."""
+    return load_sweep(declare(folder, **changes))
+
+
+def fabricate(
+    store: Store,
+    config: TrialConfig,
+    state: State,
+    epoch: int,
+    *,
+    code: str | None = None,
+    seconds: Sequence[float] = (),
+    metrics: dict[str, float] | None = None,
+) -> TrialFolder:
+    """Write a trial as though it had been run to ``epoch`` and was then left."""
+    store.prepare()
+    folder = store.trial(trial_id(config))
+    folder.create(config)
+    folder.write_provenance({"code_version": code or code_version(), "threads": 1})
+    for number in range(1, epoch + 1):
+        time = seconds[number - 1] if seconds else 1.0
+        folder.append_epoch(
+            {"epoch": number, **(metrics or {})}, {"epoch": number, "seconds": time}
+        )
+    error = {"kind": "error", "message": "broke", "traceback": ""} if state == "failed" else None
+    folder.write_status(state, epoch, config.training.epochs, error)
+    return folder

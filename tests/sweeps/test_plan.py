@@ -1,0 +1,227 @@
+"""Plans of fabricated stores."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from care.claim import Claim
+from care.config import TrialConfig
+from care.identity import trial_id
+from sweeps.plan import Plan, estimate_seconds, make_plan, point_label
+from sweeps.spec import Sweep
+from sweeps.store import Store
+from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
+
+NOTHING = {"new": 0, "cached": 0, "running": 0, "failed": 0, "stale": 0, "stopped": 0}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "runs")
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    """Six weights with one seed."""
+    return load(tmp_path, axes={WEIGHT: [0, 0.01, 0.03, 0.1, 0.3, 1]}, seeds=1)
+
+
+@pytest.fixture
+def configs(sweep: Sweep) -> list[TrialConfig]:
+    return [sweep.trial({WEIGHT: weight}, 0) for weight in sweep.spec.axes[WEIGHT]]
+
+
+@pytest.fixture
+def mixed(store: Store, configs: list[TrialConfig]) -> Iterator[Store]:
+    """A store with a trial of each state; the first one was begun and waits."""
+    fabricate(store, configs[0], "paused", 2)
+    fabricate(store, configs[1], "finished", 3)
+    running = fabricate(store, configs[2], "running", 1)
+    fabricate(store, configs[3], "failed", 2)
+    fabricate(store, configs[4], "finished", 3, code="0" * 16)
+    with Claim.take(running.path) or pytest.fail("not free"):
+        yield store
+
+
+def states(plan: Plan) -> list[str]:
+    return [trial.state for trial in plan.trials]
+
+
+def files(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_nothing_there_is_all_new(sweep: Sweep, store: Store) -> None:
+    assert make_plan(sweep, store).counts() == {**NOTHING, "new": 6}
+    assert not store.root.exists(), "a plan writes nothing"
+
+
+def test_every_state_is_told(sweep: Sweep, mixed: Store) -> None:
+    before = files(mixed.root)
+    plan = make_plan(sweep, mixed)
+    assert states(plan) == ["new", "cached", "running", "failed", "stale", "new"]
+    assert plan.counts() == {
+        **NOTHING, "new": 2, "cached": 1, "running": 1, "failed": 1, "stale": 1
+    }  # fmt: skip
+    assert [trial.epoch for trial in plan.trials] == [2, 3, 1, 2, 3, 0]
+    assert plan.trials[3].reason == "broke"
+    assert files(mixed.root) == before, "a plan writes nothing"
+
+
+def test_what_was_begun_is_missing_and_comes_first(sweep: Sweep, mixed: Store) -> None:
+    missing = make_plan(sweep, mixed).missing()
+    assert [(trial.point[WEIGHT], trial.epoch) for trial in missing] == [(0, 2), (1, 0)]
+
+
+@pytest.mark.parametrize(
+    ("state", "epoch", "code", "expected"),
+    [
+        ("running", 0, "old", "new"),  # was killed before its first epoch
+        ("running", 1, None, "new"),
+        ("running", 1, "old", "stale"),
+        ("paused", 0, "old", "new"),
+        ("paused", 2, "old", "stale"),
+        ("failed", 0, "old", "failed"),
+        ("failed", 2, "old", "stale"),
+        ("finished", 3, "old", "stale"),
+        ("finished", 3, None, "cached"),
+    ],
+)
+def test_a_trial_that_nobody_runs(
+    sweep: Sweep, store: Store, configs: list[TrialConfig], state: str, epoch: int,
+    code: str | None, expected: str,
+) -> None:  # fmt: skip
+    fabricate(store, configs[0], state, epoch, code=code)  # type: ignore[arg-type]
+    assert states(make_plan(sweep, store))[0] == expected
+
+
+def test_a_trial_that_is_claimed_runs_before_it_says_so(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    """Loading takes seconds, in which another sweep must not think it new."""
+    claim = Claim.take(store.trial(trial_id(configs[0])).path)
+    assert claim
+    assert states(make_plan(sweep, store))[0] == "running"
+    claim.release()
+    assert states(make_plan(sweep, store))[0] == "new"
+
+
+def test_a_finished_trial_is_cached_even_while_it_is_held(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    folder = fabricate(store, configs[0], "finished", 3)
+    with Claim.take(folder.path) or pytest.fail("not free"):
+        assert states(make_plan(sweep, store))[0] == "cached"
+
+
+def test_shared_trials_are_counted_once(tmp_path: Path, store: Store) -> None:
+    """With λ = 0 the splits do not matter: three points are one trial for each seed."""
+    sweep = load(tmp_path, axes={WEIGHT: [0, 0.1], SPLITS: [4, 8, 16]}, seeds=2)
+    plan = make_plan(sweep, store)
+    assert len(plan.trials) == 12
+    assert plan.counts()["new"] == len(plan.unique()) == len(plan.missing()) == 8
+    assert len({trial.group_id for trial in plan.trials}) == 4
+    for seed in (0, 1):
+        fabricate(store, sweep.trial({WEIGHT: 0, SPLITS: 4}, seed), "finished", 3)
+    plan = make_plan(sweep, store)
+    assert plan.counts() == {**NOTHING, "new": 6, "cached": 2}
+    assert states(plan).count("cached") == 6
+
+
+def test_two_sweeps_share_trials(tmp_path: Path, store: Store, configs: list[TrialConfig]) -> None:
+    fabricate(store, configs[3], "finished", 3)
+    other = load(tmp_path, name="other", axes={WEIGHT: [0.1, 0.5]}, seeds=1)
+    assert make_plan(other, store).counts() == {**NOTHING, "new": 1, "cached": 1}
+
+
+def test_how_it_is_run_does_not_make_it_new(
+    tmp_path: Path, store: Store, configs: list[TrialConfig]
+) -> None:
+    fabricate(store, configs[3], "finished", 3)
+    sweep = load(tmp_path, axes={WEIGHT: [0.1]}, seeds=1, overrides={"runtime.device": "cpu"})
+    assert make_plan(sweep, store).counts()["cached"] == 1
+
+
+def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store) -> None:
+    axes = {WEIGHT: [0.1, 0.3]}
+    sweep = load(
+        tmp_path,
+        axes=axes,
+        seeds=1,
+        scheduler={"name": "asha"},
+        metric={"name": "heldout/gamma"},
+    )
+    trials = make_plan(sweep, store).trials
+    folder = store.sweep("tiny")
+    folder.write({})
+    for trial, stopped in zip(trials, (True, False), strict=True):
+        fabricate(store, trial.config, "paused", 1)
+        folder.log({"event": "rung", "trial_id": trial.trial_id, "stopped": stopped})
+    plan = make_plan(sweep, store)
+    assert states(plan) == ["stopped", "new"]
+    assert [trial.point[WEIGHT] for trial in plan.missing()] == [0.3]
+    without = load(tmp_path, axes=axes, seeds=1)
+    assert states(make_plan(without, store)) == ["new", "new"]
+
+
+def test_the_points_of_a_search_are_those_it_suggested(tmp_path: Path, store: Store) -> None:
+    sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search={"name": "optuna"})
+    assert make_plan(sweep, store).trials == ()
+    folder = store.sweep("tiny")
+    folder.write({})
+    folder.log({"event": "suggest", "number": 0, "point": {WEIGHT: 0.25}})
+    folder.log({"event": "value", "number": 0, "seed": 0, "value": 1.0})
+    assert [(trial.point[WEIGHT], trial.config.seed) for trial in make_plan(sweep, store).trials] == [
+        (0.25, 0), (0.25, 1)
+    ]  # fmt: skip
+
+
+def test_the_estimate_follows_past_trials(sweep: Sweep, mixed: Store) -> None:
+    """Missing: λ = 0 with one epoch left of three, λ = 1 with all three."""
+    plan = make_plan(sweep, mixed)
+    assert estimate_seconds(plan, mixed, 1) == pytest.approx(1 + 3)
+    assert estimate_seconds(plan, mixed, 2) == pytest.approx((1 + 3) / 2)
+    assert estimate_seconds(plan, mixed, 16) == pytest.approx((1 + 3) / 2), "no more than 2 trials"
+
+
+def test_the_estimate_tells_costs_apart(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    """The first epoch, which warms up, is left out; λ = 0 takes two passes instead of four."""
+    fabricate(store, configs[1], "finished", 3, seconds=[90, 5, 7])
+    plan = make_plan(sweep, store)
+    assert estimate_seconds(plan, store, 1) is None, "no trial without L_equi was run"
+    fabricate(store, configs[0], "paused", 2, seconds=[50, 2])
+    plan = make_plan(sweep, store)
+    assert estimate_seconds(plan, store, 1) == pytest.approx(1 * 2 + 4 * 3 * 6)
+
+
+def test_the_estimate_counts_what_is_not_suggested_yet(
+    tmp_path: Path, store: Store, configs: list[TrialConfig]
+) -> None:
+    sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search={"name": "optuna"})
+    plan = make_plan(sweep, store)
+    assert estimate_seconds(plan, store, 2, unplanned=4) is None
+    fabricate(store, configs[1], "finished", 3, seconds=[9, 2, 2])
+    assert estimate_seconds(plan, store, 2, unplanned=4) == pytest.approx(4 * 3 * 2 / 2)
+
+
+def test_nothing_missing_takes_no_time(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    for config in configs:
+        fabricate(store, config, "finished", 3)
+    plan = make_plan(sweep, store)
+    assert plan.counts() == {**NOTHING, "cached": 6}
+    assert plan.missing() == []
+    assert estimate_seconds(plan, store, 2) == 0
+
+
+def test_labels_are_for_people(sweep: Sweep, store: Store) -> None:
+    assert point_label({WEIGHT: 0.1234567, SPLITS: 4, "model.encoder": "small"}) == (
+        "λ=0.1235 splits=4 encoder=small"
+    )
+    assert make_plan(sweep, store).trials[3].label == "λ=0.1 seed=0"

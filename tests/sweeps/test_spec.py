@@ -1,0 +1,260 @@
+"""Sweep files that are wrong: what the user reads about it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem
+from sweeps.plan import make_plan
+from sweeps.spec import Sweep, load_sweep, restore_sweep
+from sweeps.store import Store
+from tests.sweeps.declaring import SPLITS, WEIGHT, declare, load
+
+Refused = Callable[..., Problem]
+AXIS = f"axes.{WEIGHT}"
+
+
+# changes, field, value, part of what is allowed, nearest name
+BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
+    # unknown key, missing key
+    ({"axis": {}}, "axis", {}, "there are axes, description", "axes"),
+    ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has name, sampler", "name"),
+    ({"axes": None}, "axes", None, "must be given", None),
+    ({"name": None}, "name", None, "must be given", None),
+    # wrong type
+    ({"axes": [WEIGHT]}, "axes", [WEIGHT], "allowed: a valid dictionary", None),
+    ({"name": 7}, "name", 7, "allowed: a valid string", None),
+    ({"name": "Upper Case"}, "name", "Upper Case", "lower-case letters", None),
+    ({"name": "../up"}, "name", "../up", "lower-case letters", None),
+    ({"search": "optuna"}, "search", "optuna", "a mapping with name, sampler, seed, trials", None),
+    # axes
+    ({"axes": {WEIGHT: []}}, AXIS, [], "allowed: a list of one value or more", None),
+    ({"axes": {WEIGHT: None}}, AXIS, None, "allowed: a list of one value or more", None),
+    ({"axes": {WEIGHT: 0.1}}, AXIS, 0.1, "allowed: a list of one value or more", None),
+    ({"axes": {WEIGHT: [0.1, 0.2, 0.1]}}, AXIS, [0.1, 0.2, 0.1], "allowed: each value once", None),
+    ({"axes": {WEIGHT: [0, 0.0]}}, AXIS, [0, 0.0], "allowed: each value once", None),
+    ({"axes": {"seed": [0, 1]}}, "axes.seed", [0, 1], "a list of their own, 'seeds'", None),
+    ({"axes": {"seed.more": [1]}}, "axes.seed.more", [1], "a list of their own, 'seeds'", None),
+    ({"axes": {"runtime.threads": [1, 2]}}, "axes.runtime.threads", [1, 2], "change a number",
+     None),
+    ({"axes": {"objective.equivariance": [{"weight": 0.1}], WEIGHT: [0, 1]}}, AXIS, [0, 1],
+     "'objective.equivariance' is an axis", None),
+    ({"axes": {}, "search": {"name": "optuna"}}, "search.name", "optuna", "one axis or more",
+     None),
+    # intervals
+    ({"axes": {WEIGHT: {"low": 0, "high": 1}}}, AXIS, {"low": 0, "high": 1},
+     "an interval needs 'search: {name: optuna}'", None),
+    ({"axes": {WEIGHT: {"low": 1, "high": 0}}, "search": {"name": "optuna"}}, AXIS,
+     {"low": 1, "high": 0}, "allowed: low < high", None),
+    ({"axes": {WEIGHT: {"low": 0, "high": 1, "log": True}}, "search": {"name": "optuna"}}, AXIS,
+     {"low": 0, "high": 1, "log": True}, "allowed: low > 0 on a log scale", None),
+    ({"axes": {WEIGHT: {"low": 0, "hihg": 1}}, "search": {"name": "optuna"}},
+     f"{AXIS}.hihg", 1, "there are high, log, low", "high"),
+    # seeds
+    ({"seeds": 0}, "seeds", 0, "allowed: one seed or more", None),
+    ({"seeds": []}, "seeds", [], "allowed: one seed or more", None),
+    ({"seeds": -2}, "seeds", -2, "allowed: one seed or more", None),
+    ({"seeds": [3, 4, 3]}, "seeds", [3, 4, 3], "allowed: each seed once", None),
+    ({"seeds": [0, -1]}, "seeds.1", -1, "allowed: greater than or equal to 0", None),
+    ({"seeds": "three"}, "seeds", "three", "allowed: a number of seeds or a list", None),
+    ({"seeds": True}, "seeds", True, "allowed: a number of seeds or a list", None),
+    # unknown names
+    ({"search": {"name": "optun"}}, "search.name", "optun", "allowed: grid, optuna", "optuna"),
+    ({"scheduler": {"name": "ahsa"}}, "scheduler.name", "ahsa", "allowed: none, asha", "asha"),
+    ({"metric": {"name": "head/gama"}}, "metric.name", "head/gama", "allowed: train/loss",
+     "head/gamma"),
+    ({"metric": {"mode": "minimum"}}, "metric.mode", "minimum", "allowed: max, min", "min"),
+    ({"metric": {"name": "head/gamma"}, "scheduler": {"name": "asha"}}, "metric.name",
+     "head/gamma", "with asha, which needs a value after every epoch", None),
+    # out of range
+    ({"resources": {"threads": 0}}, "resources.threads", 0, "auto or a number greater than 0",
+     None),
+    ({"resources": {"threads": "all"}}, "resources.threads", "all",
+     "auto or a number greater than 0", None),
+    ({"resources": {"retries": -1}}, "resources.retries", -1, "greater than or equal to 0", None),
+    ({"search": {"trials": 0}}, "search.trials", 0, "greater than 0", None),
+    # the experiment
+    ({"experiment": "experimant.yaml"}, "file", "experimant.yaml", "an existing file",
+     "experiment.yaml"),
+    ({"overrides": {"training.epoch": 3}}, "training.epoch", 3, "training has batch_size", "epochs"),
+    ({"overrides": {WEIGHT: 1.0}}, WEIGHT, 1.0, "a field that is not also an axis", None),
+    ({"overrides": {"seed": 1}}, "seed", 1, "seeds have a list of their own", None),
+]  # fmt: skip
+
+
+def plan(folder: Path, changes: dict[str, Any]) -> None:
+    make_plan(load(folder, **changes), Store(folder / "runs"))
+
+
+def check(problem: Problem, field: str, value: Any, allowed: str, nearest: str | None) -> None:
+    assert problem.field == field
+    if field == "file":
+        assert str(problem.value).endswith(value)
+    else:
+        assert problem.value == value
+    assert allowed in problem.allowed
+    told = f"did you mean {nearest!r}?"
+    assert (told in str(problem)) if nearest else ("did you mean" not in str(problem))
+    assert str(problem).count("allowed:") <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "field", "value", "allowed", "nearest"), BAD_SWEEPS, ids=lambda case: str(case)[:40]
+)
+def test_a_bad_sweep_is_told(
+    tmp_path: Path,
+    refused: Refused,
+    changes: dict[str, Any],
+    field: str,
+    value: Any,
+    allowed: str,
+    nearest: str | None,
+) -> None:
+    check(refused(plan, tmp_path, changes), field, value, allowed, nearest)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["experiment.yaml", "sweep.yaml"]
+
+
+# axes, field, value, part of what is allowed, nearest name: what only the expansion finds
+BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
+    ({"objective.equivariance.wieght": [1]}, "objective.equivariance.wieght", 1,
+     "objective.equivariance has augmentation, scale, splits, weight", "weight"),
+    ({"objektive.equivariance.weight": [1]}, "objektive", {"equivariance": {"weight": 1}},
+     "there are augmentation, data", "objective"),
+    ({WEIGHT: [0, "high"]}, WEIGHT, "high", "allowed: a valid number", None),
+    ({WEIGHT: [0, None]}, WEIGHT, None, "allowed: a valid number", None),
+    ({WEIGHT: [0.1, -1]}, WEIGHT, -1, "allowed: greater than or equal to 0", None),
+    ({"training.epochs": [1, 2.5]}, "training.epochs", 2.5, "allowed: a valid integer", None),
+    ({SPLITS: [8, 7]}, SPLITS, 7, "divides the batch of 256", None),
+    ({"training.batch_size": [256, 2048]}, "training.batch_size", 2048, "at most 1437", None),
+    ({"data.name": ["digits", "digit"]}, "data.name", "digit", "allowed: digits", "digits"),
+    ({"model.encoder": ["smal"]}, "model.encoder", "smal", "allowed: resnet18", "small"),
+    ({"objective.name": ["byol"]}, "objective.name", "byol", "allowed: simclr", None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("axes", "field", "value", "allowed", "nearest"), BAD_POINTS, ids=lambda case: str(case)[:40]
+)
+def test_a_bad_point_is_told_once(
+    tmp_path: Path,
+    refused: Refused,
+    axes: dict[str, Any],
+    field: str,
+    value: Any,
+    allowed: str,
+    nearest: str | None,
+) -> None:
+    """Whatever the number of seeds and of points that share the fault."""
+    changes = {"axes": {**axes, "optimizer.learning_rate": [1e-3, 1e-2]}, "seeds": 3}
+    check(refused(plan, tmp_path, changes), field, value, allowed, nearest)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_not_a_number_is_refused(tmp_path: Path, refused: Refused, value: float) -> None:
+    problem = refused(plan, tmp_path, {"axes": {WEIGHT: [0, value]}})
+    assert (problem.field, str(problem.value)) == (WEIGHT, str(value))
+    assert problem.allowed == "allowed: a finite number"
+
+
+@pytest.mark.parametrize(
+    ("interval", "field", "value", "allowed"),
+    [
+        ({"low": -1.0, "high": 1.0}, WEIGHT, -1.0, "greater than or equal to 0"),
+        ({"low": 0.1, "high": math.inf}, f"{AXIS}.high", math.inf, "a finite number"),
+        ([0.1, "x"], WEIGHT, "x", "a valid number"),
+    ],
+)
+def test_a_bad_space_is_refused_before_anything_is_drawn_from_it(
+    tmp_path: Path, refused: Refused, interval: Any, field: str, value: Any, allowed: str
+) -> None:
+    changes = {"axes": {WEIGHT: interval, SPLITS: [8, 16]}, "search": {"name": "optuna"}}
+    check(refused(plan, tmp_path, changes), field, value, allowed, None)
+
+
+BAD_FILES = [
+    (None, "an existing file (experiment.yaml)"),
+    ("", "a mapping of fields"),
+    ("- name\n", "a mapping of fields"),
+    ("name: [tiny\naxes: {", "valid YAML"),
+]
+
+
+@pytest.mark.parametrize(("content", "allowed"), BAD_FILES)
+def test_a_bad_file_is_named(
+    tmp_path: Path, refused: Refused, content: str | None, allowed: str
+) -> None:
+    path = declare(tmp_path)
+    path.unlink()
+    if content is not None:
+        path.write_text(content)
+    assert refused(load_sweep, path).allowed == f"allowed: {allowed}"
+    with pytest.raises(ConfigError, match=r"sweep\.yaml:\n"):
+        load_sweep(path)
+
+
+def test_the_same_axis_twice_is_refused(tmp_path: Path, refused: Refused) -> None:
+    path = declare(tmp_path, axes=None)
+    with path.open("a") as file:
+        file.write(f"axes:\n  {WEIGHT}: [0]\n  {WEIGHT}: [1]\n")
+    problem = refused(load_sweep, path)
+    assert problem.field == WEIGHT
+    assert str(problem.value).startswith("twice (line ")
+    assert problem.allowed == "allowed: each key and axis once"
+
+
+@pytest.mark.parametrize("override", ["training.epoch=3", f"{WEIGHT}=1", "seed=1", "training"])
+def test_a_bad_override_is_refused(tmp_path: Path, refused: Refused, override: str) -> None:
+    path = declare(tmp_path)
+    problem = refused(load_sweep, path, (override,))
+    assert problem.field in (override.partition("=")[0], "override")
+
+
+def test_overrides_reach_every_trial_and_axes_come_last(tmp_path: Path) -> None:
+    path = declare(tmp_path, overrides={"training.epochs": 5, "optimizer.learning_rate": 0.1})
+    sweep = load_sweep(path, ("training.epochs=7",))
+    config = sweep.trial({WEIGHT: 0.5}, 3)
+    assert (config.training.epochs, config.optimizer.learning_rate) == (7, 0.1)
+    assert (config.objective.equivariance.weight, config.seed) == (0.5, 3)
+    assert sweep.base_config().objective.equivariance.weight == 0.1
+
+
+def test_trials_do_not_leak_into_each_other(tmp_path: Path) -> None:
+    """A point whose value is a mapping, and a later one that sets a field inside of it."""
+    sweep = load(tmp_path, axes={"objective.equivariance": [{"weight": 0.3}]})
+    point = {"objective.equivariance": {"weight": 0.3}}
+    sweep.trial({**point, SPLITS: 8}, 0)
+    assert point == {"objective.equivariance": {"weight": 0.3}}
+    assert sweep.trial(point, 0).objective.equivariance.splits == 16
+
+
+def test_a_number_of_seeds_is_short_for_a_list(tmp_path: Path) -> None:
+    assert load(tmp_path, seeds=3).spec.seeds == (0, 1, 2)
+    assert load(tmp_path, seeds=[4, 2]).spec.seeds == (4, 2)
+    assert load(tmp_path, seeds=None).spec.seeds == (0,)
+
+
+def test_a_stored_sweep_comes_back(tmp_path: Path) -> None:
+    sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}, SPLITS: [8, 16]},
+                 search={"name": "optuna"})  # fmt: skip
+    declaration = {
+        "spec": sweep.spec.model_dump(mode="json"),
+        "base": sweep.base_config().model_dump(mode="json"),
+        "file": "sweep.yaml",
+    }
+    restored = restore_sweep(declaration)
+    assert isinstance(restored, Sweep)
+    assert restored.spec == sweep.spec
+    assert restored.trial({WEIGHT: 0.2}, 1) == sweep.trial({WEIGHT: 0.2}, 1)
+
+
+def test_the_default_sweep_is_valid() -> None:
+    sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / "digits-lambda.yaml")
+    assert isinstance(sweep.base_config(), TrialConfig)
+    assert sweep.spec.axes == {WEIGHT: [0, 0.01, 0.03, 0.1, 0.3, 1]}
+    assert sweep.spec.seeds == (0, 1, 2)

@@ -1,0 +1,170 @@
+"""What makes two trials one trial, and what makes them two."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import types
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+import care
+from care.config import EquivarianceConfig, TrialConfig
+from care.identity import canonical, code_version, group_id, trial_id
+from care.loading import load_trial
+
+ROOT = Path(__file__).parents[1]
+DIGITS = ROOT / "experiments" / "digits.yaml"
+
+
+def leaves(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    """Dotted names of every field that is not a model itself."""
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def changed(model: Any, path: str) -> Any:
+    """The configuration with another value in one field; its validity does not matter here."""
+    name, _, rest = path.partition(".")
+    value = getattr(model, name)
+    if rest:
+        other = changed(value, rest)
+    else:
+        other = another(value, type(model).model_fields[name].annotation)
+        assert other != value
+    return model.model_copy(update={name: other})
+
+
+def another(value: Any, annotation: Any) -> Any:
+    if typing.get_origin(annotation) is typing.Literal:
+        return next(name for name in typing.get_args(annotation) if name != value)
+    match value:
+        case None:
+            return 1
+        case str():
+            return value + "-2"
+        case int() | float():
+            return value + 1
+        case tuple():
+            return (value[0], value[1] + 1)
+    raise TypeError(value)
+
+
+FIELDS = list(leaves(TrialConfig()))
+COUNTED = [path for path in FIELDS if not path.startswith("runtime.")]
+EQUIVARIANCE = [f"objective.equivariance.{name}" for name in EquivarianceConfig.model_fields]
+
+
+def test_the_walk_finds_fields_of_every_part() -> None:
+    assert {path.partition(".")[0] for path in FIELDS} == set(TrialConfig.model_fields)
+    assert "augmentation.color_jitter.hue" in COUNTED
+    assert set(EQUIVARIANCE) <= set(COUNTED)
+
+
+@pytest.mark.parametrize("path", COUNTED)
+def test_what_may_change_a_number_changes_the_identity(path: str) -> None:
+    config = TrialConfig()
+    other = changed(config, path)
+    assert trial_id(other) != trial_id(config)
+    assert (group_id(other) != group_id(config)) == (path != "seed")
+
+
+def test_no_two_changes_meet() -> None:
+    identities = {trial_id(changed(TrialConfig(), path)) for path in COUNTED}
+    assert len(identities) == len(COUNTED)
+
+
+@pytest.mark.parametrize("path", [path for path in FIELDS if path.startswith("runtime.")])
+def test_how_a_trial_is_run_does_not_matter(path: str) -> None:
+    config = TrialConfig()
+    assert trial_id(changed(config, path)) == trial_id(config)
+    assert group_id(changed(config, path)) == group_id(config)
+
+
+@pytest.mark.parametrize("path", [path for path in COUNTED if path not in EQUIVARIANCE])
+def test_at_zero_weight_the_rest_still_matters(path: str) -> None:
+    assert trial_id(changed(at_zero(), path)) != trial_id(at_zero())
+
+
+@pytest.mark.parametrize("path", EQUIVARIANCE)
+def test_at_zero_weight_the_rest_of_the_loss_does_not_matter(path: str) -> None:
+    same = trial_id(changed(at_zero(), path)) == trial_id(at_zero())
+    assert same == (path != "objective.equivariance.weight")
+
+
+def at_zero() -> TrialConfig:
+    return TrialConfig.model_validate({"objective": {"equivariance": {"weight": 0}}})
+
+
+def test_numbers_are_equal_however_written() -> None:
+    one, same = (
+        TrialConfig.model_validate({"objective": {"temperature": value}}) for value in (1, 1.0)
+    )
+    assert trial_id(one) == trial_id(same)
+
+
+def test_defaults_written_out_are_the_defaults() -> None:
+    assert trial_id(TrialConfig.model_validate(TrialConfig().model_dump())) == (
+        trial_id(TrialConfig())
+    )
+
+
+def test_the_order_of_fields_does_not_matter(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.yaml", tmp_path / "other.yaml"
+    one.write_text("seed: 3\ntraining: {epochs: 2, batch_size: 64}\n")
+    other.write_text("training: {batch_size: 64, epochs: 2}\nseed: 3\n")
+    assert trial_id(load_trial(one)) == trial_id(load_trial(other))
+
+
+def test_the_default_experiment_is_who_it_was() -> None:
+    """Golden. A change here orphans every stored trial: change it only if numbers change, too."""
+    config = load_trial(DIGITS)
+    assert (trial_id(config), group_id(config)) == ("f92a94a86669f469", "96bed857a0cc3069")
+    assert canonical(config)["seed"] == 0
+
+
+def versions_of(package: Path) -> str:
+    """``code_version`` as a copy of the package would give it."""
+    spec = importlib.util.spec_from_file_location("care_copy.identity", package / "identity.py")
+    assert spec
+    assert spec.loader
+    module: types.ModuleType = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    version: str = module.code_version()
+    return version
+
+
+def test_the_code_version_follows_care_and_nothing_else(tmp_path: Path) -> None:
+    package = tmp_path / "care"
+    shutil.copytree(Path(care.__file__).parent, package)
+    before = versions_of(package)
+    assert before == code_version(), "the place of the package does not matter"
+
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "plan.py").write_text("# elsewhere")
+    (package / "__pycache__").mkdir(exist_ok=True)
+    (package / "__pycache__" / "trainer.cpython-311.pyc").write_bytes(b"compiled")
+    (package / "notes.md").write_text("no code")
+    assert versions_of(package) == before
+
+    deep = package / "objectives" / "infonce.py"
+    source = deep.read_bytes()
+    deep.write_bytes(source + b" ")
+    assert versions_of(package) != before
+    deep.write_bytes(source)
+    assert versions_of(package) == before
+
+    deep.rename(deep.with_name("renamed.py"))
+    renamed = versions_of(package)
+    assert renamed != before
+    (package / "objectives" / "more.py").touch()
+    assert versions_of(package) not in (before, renamed)

@@ -1,0 +1,257 @@
+"""Configuration that is wrong: what the user reads about it."""
+
+from __future__ import annotations
+
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem
+from care.loading import load_trial, parse_override, parse_yaml, read_yaml, set_field, validate
+
+Refused = Callable[..., Problem]
+WEIGHT = "objective.equivariance.weight"
+
+
+# override, field, value as it is shown, part of what is allowed, nearest name
+BAD_FIELDS = [
+    # unknown key
+    ("trainning.epochs=3", "trainning", {"epochs": 3}, "there are augmentation, data", "training"),
+    ("training.epoch=3", "training.epoch", 3, "training has batch_size, epochs", "epochs"),
+    ("augmentation.crop.scal=1", "augmentation.crop.scal", 1, "crop has ratio, scale", "scale"),
+    ("model.qqqqqq=1", "model.qqqqqq", 1, "model has encoder, head", None),
+    # wrong type
+    ("training.epochs=many", "training.epochs", "many", "allowed: a valid integer", None),
+    ("training.epochs=2.5", "training.epochs", 2.5, "allowed: a valid integer", None),
+    ("training.epochs=true", "training.epochs", True, "allowed: a valid integer", None),
+    ("training.epochs='3'", "training.epochs", "3", "allowed: a valid integer", None),
+    (f"{WEIGHT}=large", WEIGHT, "large", "allowed: a valid number", None),
+    (f"{WEIGHT}=[0.1]", WEIGHT, [0.1], "allowed: a valid number", None),
+    ("model.head=big", "model.head", "big", "hidden, output", None),
+    ("training=", "training", None, "batch_size, epochs", None),
+    ("data.name=3", "data.name", 3, "allowed: a valid string", None),
+    # out of range
+    (f"{WEIGHT}=-0.1", WEIGHT, -0.1, "allowed: greater than or equal to 0", None),
+    (f"{WEIGHT}=-.inf", WEIGHT, -math.inf, "allowed: a finite number", None),
+    ("objective.temperature=0", "objective.temperature", 0, "allowed: greater than 0", None),
+    ("training.epochs=0", "training.epochs", 0, "allowed: greater than 0", None),
+    ("seed=-1", "seed", -1, "allowed: greater than or equal to 0", None),
+    ("augmentation.grayscale=1.5", "augmentation.grayscale", 1.5, "less than or equal to 1", None),
+    ("augmentation.crop.scale=[0.9, 0.1]", "augmentation.crop.scale", [0.9, 0.1], "low <= high",
+     None),
+    ("augmentation.gaussian_blur.kernel_size=4", "augmentation.gaussian_blur.kernel_size", 4,
+     "an odd number", None),
+    # unknown name
+    ("data.name=digit", "data.name", "digit", "allowed: digits", "digits"),
+    ("model.encoder=resnet8", "model.encoder", "resnet8", "allowed: resnet18, resnet50, small",
+     "resnet18"),
+    ("model.encoder=vit", "model.encoder", "vit", "allowed: resnet18, resnet50, small", None),
+    ("objective.name=simcrl", "objective.name", "simcrl", "allowed: simclr", "simclr"),
+    ("optimizer.name=adma", "optimizer.name", "adma", "allowed: adam, sgd", "adam"),
+    ("objective.equivariance.augmentation=per_chank", "objective.equivariance.augmentation",
+     "per_chank", "allowed: per_chunk, per_batch", "per_chunk"),
+    # across fields
+    ("objective.equivariance.splits=7", "objective.equivariance.splits", 7,
+     "divides the batch of 256 into chunks of two or more images (1, 2, 4, 8, 16, 32, 64, 128)",
+     None),
+    ("objective.equivariance.splits=256", "objective.equivariance.splits", 256,
+     "chunks of two or more", None),
+    ("training.batch_size=1438", "training.batch_size", 1438,
+     "at most 1437, the number of training images of 'digits'", None),
+    ("optimizer.momentum=0.9", "optimizer.momentum", 0.9, "0 with adam", None),
+]  # fmt: skip
+
+
+@pytest.fixture
+def experiment(tmp_path: Path) -> Path:
+    path = tmp_path / "experiment.yaml"
+    path.write_text("objective: {equivariance: {weight: 0.1, splits: 16}}\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value", "allowed", "nearest"),
+    BAD_FIELDS,
+    ids=lambda case: str(case)[:40],
+)
+def test_a_bad_field_is_named(
+    experiment: Path,
+    refused: Refused,
+    override: str,
+    field: str,
+    value: Any,
+    allowed: str,
+    nearest: str | None,
+) -> None:
+    problem = refused(load_trial, experiment, [override])
+    assert (problem.field, problem.value) == (field, value)
+    assert allowed in problem.allowed
+    named = problem.nearest or (nearest if f"did you mean {nearest!r}?" in str(problem) else None)
+    assert named == nearest
+    assert "did you mean None" not in str(problem)
+    assert str(problem).count("allowed") <= 1
+
+
+def test_not_a_number_is_refused(experiment: Path, refused: Refused) -> None:
+    problem = refused(load_trial, experiment, [f"{WEIGHT}=.nan"])
+    assert problem.field == WEIGHT
+    assert math.isnan(problem.value)  # type: ignore[arg-type]
+    assert problem.allowed == "allowed: a finite number"
+
+
+def test_every_problem_is_told_at_once(experiment: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_trial(experiment, ["training.epochs=0", "model.encoder=vit", "sed=1"])
+    assert {problem.field for problem in caught.value.problems} == {
+        "training.epochs",
+        "model.encoder",
+        "sed",
+    }
+    assert str(experiment) in str(caught.value)
+
+
+def test_a_batch_of_the_whole_data_set_is_allowed(experiment: Path) -> None:
+    config = load_trial(experiment, ["training.batch_size=1437", "objective.equivariance.splits=3"])
+    assert config.training.batch_size == 1437
+
+
+def test_splits_do_not_matter_without_the_loss(experiment: Path) -> None:
+    assert load_trial(experiment, [f"{WEIGHT}=0", "objective.equivariance.splits=7"])
+
+
+BAD_FILES = [
+    ("missing", None, "allowed: an existing file (experiment.yaml)"),
+    ("empty", b"", "allowed: a mapping"),
+    ("only a comment", b"# nothing\n", "allowed: a mapping"),
+    ("a list", b"- seed\n", "allowed: a mapping"),
+    ("a word", b"seed", "allowed: a mapping"),
+    ("not YAML", b"seed: [1, 2\ntraining: {", "allowed: valid YAML"),
+    ("tabs", b"training:\n\tepochs: 1\n", "allowed: valid YAML"),
+    ("two documents", b"seed: 1\n---\nseed: 2\n", "allowed: valid YAML"),
+    ("a program", b"seed: !!python/object/apply:os.getcwd []\n", "allowed: valid YAML"),
+    ("bytes", b"\x00\x01\x02", "allowed: valid YAML"),
+    ("not UTF-8", b"seed: \xff\xfe", "allowed: a readable YAML file"),
+    ("no such day", b"seed: 2024-13-45\n", "allowed: valid YAML"),
+    ("a list as a key", b"? [1, 2]\n: 3\n", "allowed: valid YAML"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "allowed"), BAD_FILES, ids=lambda case: str(case)[:16])
+def test_a_bad_file_is_named(
+    experiment: Path, refused: Refused, name: str, content: bytes | None, allowed: str
+) -> None:
+    path = experiment.with_name("bad.yaml")
+    if content is not None:
+        path.write_bytes(content)
+    problem = refused(read_yaml, path)
+    assert problem.allowed.startswith(allowed)
+    with pytest.raises(ConfigError, match=r"bad\.yaml:\n"):
+        load_trial(path)
+
+
+def test_a_misspelt_file_gets_the_nearest(experiment: Path, refused: Refused) -> None:
+    problem = refused(load_trial, experiment.with_name("experimant.yaml"))
+    assert problem.nearest == "experiment.yaml"
+    problem = refused(load_trial, experiment.parent / "no" / "folder.yaml")
+    assert "none here" in problem.allowed
+
+
+def test_a_folder_is_not_a_file(tmp_path: Path, refused: Refused) -> None:
+    assert "Is a directory" in refused(load_trial, tmp_path).allowed
+
+
+def test_a_line_is_named(experiment: Path, refused: Refused) -> None:
+    experiment.write_text("seed: 1\ntraining: {epochs: 1]\n")
+    assert refused(load_trial, experiment).field == "line 2"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("seed: 1\nseed: 2\n", 2), ("data:\n  name: digits\n  name: digits\n", 3)]
+)
+def test_a_key_given_twice_is_refused(
+    experiment: Path, refused: Refused, text: str, line: int
+) -> None:
+    experiment.write_text(text)
+    problem = refused(load_trial, experiment)
+    assert problem.field in ("seed", "name")
+    assert problem.value == f"twice (line {line})"
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-3", 1e-3), ("1E5", 1e5), ("-2e+1", -20.0), (".5e1", 5.0), ("0.1", 0.1), ("1_0e1", 100.0)],
+)
+def test_scientific_notation_is_a_number(text: str, value: float) -> None:
+    assert parse_yaml(text, "test") == value
+
+
+@pytest.mark.parametrize("text", ["e3", "1e", "0x1e-3z", "-e1"])
+def test_what_looks_like_it_is_a_word(text: str) -> None:
+    assert parse_yaml(text, "test") == text
+
+
+@pytest.mark.parametrize("text", ["training.epochs", "=3", " = 3", ""])
+def test_an_override_without_field_or_value_is_refused(refused: Refused, text: str) -> None:
+    problem = refused(parse_override, text)
+    assert (problem.field, problem.value) == ("override", text)
+    assert problem.allowed == "allowed: field.path=value"
+
+
+def test_an_override_that_is_not_yaml_is_refused(refused: Refused) -> None:
+    assert refused(parse_override, "training.epochs=[1").allowed == "allowed: valid YAML"
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "value"),
+    [
+        (f"{WEIGHT}=1e-2", WEIGHT, 0.01),
+        ("data.name=digits", "data.name", "digits"),
+        ("augmentation.crop.scale=[0.5, 1]", "augmentation.crop.scale", [0.5, 1]),
+        ("data.name=a=b", "data.name", "a=b"),
+    ],
+)
+def test_overrides_are_read_as_yaml(text: str, field: str, value: Any) -> None:
+    assert parse_override(text) == (field, value)
+
+
+def test_an_override_reaches_its_field(experiment: Path) -> None:
+    config = load_trial(experiment, [f"{WEIGHT}=0.5", "augmentation.crop.scale=[0.5, 1]", "seed=4"])
+    assert config.objective.equivariance.weight == 0.5
+    assert config.objective.equivariance.splits == 16, "its neighbours stay"
+    assert config.augmentation.crop.scale == (0.5, 1.0)
+    assert config.seed == 4
+
+
+def test_a_field_below_a_value_is_refused(refused: Refused) -> None:
+    problem = refused(set_field, {"seed": 3}, "seed.more", 1)
+    assert problem.field == "seed.more"
+    assert "'seed' is a value" in problem.allowed
+
+
+def test_a_key_that_is_not_a_word_is_named(refused: Refused) -> None:
+    problem = refused(validate, TrialConfig, {7: 1}, "test")
+    assert (problem.field, problem.value) == ("7", 7)
+    assert "strings" in problem.allowed
+
+
+def test_files_are_utf8_whatever_the_locale_says(experiment: Path) -> None:
+    experiment.write_text("# λ\nseed: 3\n", encoding="utf-8")
+    code = (
+        "import sys; from pathlib import Path; from care.loading import read_yaml;"
+        "print(read_yaml(Path(sys.argv[1])))"
+    )
+    environment = {
+        **os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code, experiment],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.strip() == "{'seed': 3}", done.stderr
