@@ -41,8 +41,10 @@ _STYLE: Any = {
 _PANELS = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
 _CURVE_PANELS = (
     "train/infonce",
+    "heldout/uniformity",
     "heldout/positive_cosine",
     "heldout/gamma",
+    "heldout/gamma_median",
     "heldout/equivariance",
 )
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
@@ -204,7 +206,7 @@ def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
     points = comparison.points()
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(points)))
     with mpl.rc_context(_STYLE):
-        figure, panels = _panel_grid(len(names), width=4.9)
+        figure, panels = _panel_grid(len(names), width=3.4)
         for axes, name in zip(panels, names, strict=True):
             for point, color in zip(points, colors, strict=True):
                 here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import MEASURES, SPACES, point_name
+from analysis.labels import metric_label, point_name
 from analysis.statistics import Estimate, spearman
 
 _HEADLINES = (
@@ -16,6 +16,7 @@ _HEADLINES = (
     "encoder/hue_r2",
     "encoder/probe_accuracy",
     "head/probe_accuracy",
+    "heldout/uniformity",
 )
 
 
@@ -52,10 +53,9 @@ def findings(comparison: Comparison) -> list[Finding]:
 
 
 def _finding(comparison: Comparison, line: list[Point], metric: str) -> Finding:
-    space, _, measure = metric.partition("/")
     change = comparison.difference(line[-1], metric)
     return Finding(
-        title=f"{MEASURES[measure].title}, {SPACES[space]}",
+        title=metric_label(metric),
         at_baseline=comparison.mean(line[0], metric),
         at_end=comparison.mean(line[-1], metric),
         change=change,

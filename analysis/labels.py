@@ -41,10 +41,11 @@ CURVES = {
     "train/infonce": Label("InfoNCE, training", "↓"),
     "train/equivariance": Label("L_equi, training", "↓"),
     "heldout/gamma": Label("γ_f, held out", "↓"),
+    "heldout/gamma_median": Label("median of γ_f's ratios, held out", "↓"),
     "heldout/equivariance": Label("L_equi, held out", "↓"),
     "heldout/positive_cosine": Label("cosine of positive pairs, held out", "↑"),
     "heldout/alignment": Label("alignment, held out", "↓"),
-    "heldout/uniformity": Label("uniformity, held out", "↓"),
+    "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
 }
 
 _AXES = {

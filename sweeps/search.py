@@ -20,7 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from care.errors import ConfigError, Problem
 from care.randomness import torch_seed
-from sweeps.spec import AxisRange, Sweep
+from sweeps.spec import AxisRange, Sweep, SweepSpec
 from sweeps.store import SweepFolder
 
 # How a point and seed become what the trainable takes.
@@ -145,7 +145,15 @@ class StudySearch(Searcher):  # type: ignore[misc]
         value = (result or {}).get(self._spec.metric.name)
         if error or outcome == "failed" or value is None or not math.isfinite(value):
             value = None
-        self._folder.log({"event": "value", "number": number, "seed": seed, "value": value})
+        self._folder.log(
+            {
+                "event": "value",
+                "number": number,
+                "seed": seed,
+                "metric": self._spec.metric.name,
+                "value": value,
+            }
+        )
         self._note(number, seed, value)
 
     def save(self, checkpoint_path: str) -> None:
@@ -180,11 +188,11 @@ class StudySearch(Searcher):  # type: ignore[misc]
         del self._open[number]
 
     def _replay(self, events: list[dict[str, Any]]) -> None:
-        space = set(self._spec.axes)
         for event in events:
+            problem = _other_search(self._spec, event)
+            if problem:
+                raise ConfigError(self._spec.name, [problem])
             if event["event"] == "suggest":
-                if set(event["point"]) != space:
-                    raise ConfigError(self._spec.name, [_other_space(event["point"], space)])
                 self.study.enqueue_trial(event["point"])
                 self._inner.suggest(str(event["number"]))
                 self._open[event["number"]] = _Suggestion(event["point"], list(self._spec.seeds))
@@ -194,9 +202,33 @@ class StudySearch(Searcher):  # type: ignore[misc]
                 self._note(event["number"], event["seed"], event["value"])
 
 
-def _other_space(point: dict[str, Any], space: set[str]) -> Problem:
-    allowed = f"allowed: {', '.join(sorted(point))}, which this sweep began with; or a new name"
-    return Problem("axes", ", ".join(sorted(space)), allowed)
+def _other_search(spec: SweepSpec, event: dict[str, Any]) -> Problem | None:
+    """What in ``spec`` an event of the log cannot belong to: its results would mislead Optuna."""
+    if event["event"] == "suggest":
+        return _other_space(spec, event["point"])
+    if event["event"] == "value":
+        if event["seed"] not in spec.seeds:
+            return _began("seeds", list(spec.seeds), f"seeds with {event['seed']}")
+        if event["metric"] != spec.metric.name:
+            return _began("metric.name", spec.metric.name, event["metric"])
+    return None
+
+
+def _other_space(spec: SweepSpec, point: dict[str, Any]) -> Problem | None:
+    if set(point) != set(spec.axes):
+        return _began("axes", ", ".join(sorted(spec.axes)), ", ".join(sorted(point)))
+    for name, values in spec.ranges().items():
+        value = point[name]
+        inside = (
+            values.low <= value <= values.high if isinstance(values, AxisRange) else value in values
+        )
+        if not inside:
+            return _began(f"axes.{name}", spec.axes[name], f"values with {value}")
+    return None
+
+
+def _began(field: str, value: object, allowed: str) -> Problem:
+    return Problem(field, value, f"allowed: {allowed}, which this sweep began with; or a new name")
 
 
 def _mean(values: list[float | None]) -> float | None:

@@ -8,10 +8,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import torch
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.loading import validate
+
+# Tests use small tensors: two threads on shared cores are five times slower than one.
+torch.set_num_threads(1)
 
 TINY: dict[str, Any] = {
     "model": {"encoder": "small", "head": {"hidden": 32, "output": 16}},

@@ -49,7 +49,7 @@ def measure(point: dict[str, Any], seed: int) -> float | None:
         return None
     if luck == 1:
         return math.nan
-    return (math.log10(point[WEIGHT]) + 1.5) ** 2 + point[SPLITS] / 100 + seed / 10
+    return float((math.log10(point[WEIGHT]) + 1.5) ** 2 + point[SPLITS] / 100 + seed / 10)
 
 
 class Driver:

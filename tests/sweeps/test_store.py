@@ -101,13 +101,11 @@ def test_a_trial_that_runs_is_not_archived(store: Store, tiny_config: TrialConfi
 
 
 def test_archived_twice_at_once_loses_nothing(store: Store, tiny_config: TrialConfig) -> None:
-    epochs = []
     for epoch in (1, 2):
         folder = fabricate(store, tiny_config, "paused", epoch)
         assert store.archive(folder.trial_id)
-    for path in store.root.glob("archive/*/status.json"):
-        epochs.append(json.loads(path.read_text())["epoch"])
-    assert sorted(epochs) == [1, 2]
+    kept = store.root.glob("archive/*/status.json")
+    assert sorted(json.loads(path.read_text())["epoch"] for path in kept) == [1, 2]
 
 
 def test_a_sweep_remembers_its_declaration_and_decisions(store: Store) -> None:
