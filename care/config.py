@@ -202,26 +202,46 @@ class TrialConfig(Model):
 
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
-        batch, splits = self.training.batch_size, self.objective.equivariance.splits
-        size = DATA[self.data.name].train_size
-        if batch > size:
-            raise PydanticCustomError(
-                "training.batch_size",
-                "allowed: at most {size}, the number of training images of {name}",
-                {"size": size, "name": repr(self.data.name), "value": batch},
-            )
-        if self.objective.equivariance.weight > 0 and (batch % splits or batch // splits < 2):
-            divisors = [n for n in range(1, batch // 2 + 1) if batch % n == 0]
-            raise PydanticCustomError(
-                "objective.equivariance.splits",
-                "allowed: a number that divides the batch of {batch} into chunks of two or more"
-                " images ({divisors})",
-                {"batch": batch, "divisors": ", ".join(map(str, divisors)), "value": splits},
-            )
-        if self.optimizer.name == "adam" and self.optimizer.momentum:
-            raise PydanticCustomError(
-                "optimizer.momentum",
-                "allowed: 0 with adam, whose momentum is its own",
-                {"value": self.optimizer.momentum},
-            )
+        _check_against_data(self)
+        _check_splits(self.objective.equivariance, self.training.batch_size)
+        _check_schedule(self.optimizer, self.training.epochs)
         return self
+
+
+def _refuse(field: str, value: object, allowed: str) -> None:
+    raise PydanticCustomError(field, "allowed: {allowed}", {"allowed": allowed, "value": value})
+
+
+def _check_against_data(config: TrialConfig) -> None:
+    name, source = config.data.name, DATA[config.data.name]
+    most = f"at most {source.train_size}, the number of training images of {name!r}"
+    if config.training.batch_size > source.train_size:
+        _refuse("training.batch_size", config.training.batch_size, most)
+    if config.evaluation.knn_neighbors > source.train_size:
+        _refuse("evaluation.knn_neighbors", config.evaluation.knn_neighbors, most)
+    kernel, largest = config.augmentation.gaussian_blur.kernel_size, 2 * source.side - 1
+    if kernel > largest:
+        allowed = (
+            f"at most {largest} pixels for the {source.side} × {source.side} images of {name!r}"
+        )
+        _refuse("augmentation.gaussian_blur.kernel_size", kernel, allowed)
+
+
+def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:
+    splits = equivariance.splits
+    if equivariance.weight > 0 and (batch % splits or batch // splits < 2):
+        divisors = ", ".join(str(n) for n in range(1, batch // 2 + 1) if batch % n == 0)
+        _refuse(
+            "objective.equivariance.splits",
+            splits,
+            f"a number that divides the batch of {batch} into chunks of two or more images"
+            f" ({divisors})",
+        )
+
+
+def _check_schedule(optimizer: OptimizerConfig, epochs: int) -> None:
+    if optimizer.name == "adam" and optimizer.momentum:
+        _refuse("optimizer.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
+    if optimizer.warmup_epochs > epochs:
+        allowed = f"at most {epochs}, the epochs of the training"
+        _refuse("optimizer.warmup_epochs", optimizer.warmup_epochs, allowed)

@@ -37,7 +37,7 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         self._log = log
 
     def rungs(self) -> list[tuple[float, dict[str, float]]]:
-        """(epochs, value by trial identity) of each rung, the last rung first."""
+        """(epochs, value by trial identity) of each rung, the last rung first; more is better."""
         return [(milestone, dict(values)) for milestone, values in self._brackets[0]._rungs]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:

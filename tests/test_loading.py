@@ -65,6 +65,12 @@ BAD_FIELDS = [
      "chunks of two or more", None),
     ("training.batch_size=1438", "training.batch_size", 1438,
      "at most 1437, the number of training images of 'digits'", None),
+    ("evaluation.knn_neighbors=1438", "evaluation.knn_neighbors", 1438,
+     "at most 1437, the number of training images of 'digits'", None),
+    ("augmentation.gaussian_blur.kernel_size=33", "augmentation.gaussian_blur.kernel_size", 33,
+     "at most 31 pixels for the 16 × 16 images of 'digits'", None),
+    ("optimizer.warmup_epochs=401", "optimizer.warmup_epochs", 401,
+     "at most 400, the epochs of the training", None),
     ("optimizer.momentum=0.9", "optimizer.momentum", 0.9, "0 with adam", None),
 ]  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 import yaml
 
-from tests.sweeps.processes import (
+from tests.processes import (
     alive,
     care,
     command_of,

@@ -1,0 +1,124 @@
+"""What a person sees while a sweep runs."""
+
+from __future__ import annotations
+
+import io
+import itertools
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sweeps.live import LiveView, duration
+from sweeps.plan import make_plan
+from sweeps.progress import Board
+from sweeps.spec import MetricConfig
+from sweeps.store import Store
+from tests.sweeps.declaring import WEIGHT, fabricate, load
+
+METRIC = MetricConfig(name="head/gamma", mode="min")
+
+
+@pytest.fixture
+def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
+    """Four trials of three epochs: one is finished already, one is at its second epoch."""
+    clock = itertools.count(step=1)  # every look at the clock is a second later
+    monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: float(next(clock)))
+    sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=2)
+    store = Store(tmp_path / "runs")
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "finished", 3)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 1), "paused", 1)
+    made = Board(METRIC, 4)
+    made.plan(make_plan(sweep, store), lambda _: 0.5)
+    return made
+
+
+def identity(board: Board, point: str, seed: int) -> str:
+    (found,) = (
+        name for name, trial in board.trials.items() if (trial.point, trial.seed) == (point, seed)
+    )
+    return found
+
+
+def test_counts(board: Board) -> None:
+    assert board.counts() == {"finished": 1, "new": 3}
+    running = identity(board, "λ=0.1", 0)
+    board.report(running, {"outcome": "running", "epoch": 1, "images_per_second": 1e4})
+    assert board.counts() == {"finished": 1, "running": 1, "new": 2}
+    board.complete(running)
+    assert board.counts() == {"finished": 1, "stopped": 1, "new": 2}
+    board.report(identity(board, "λ=0.1", 1), {"outcome": "failed", "error": "broke"})
+    board.report(identity(board, "λ=0", 1), {"outcome": "busy"})
+    assert board.counts() == {"finished": 1, "stopped": 1, "failed": 1, "elsewhere": 1}
+
+
+def test_what_optuna_has_still_to_suggest_is_new() -> None:
+    assert Board(METRIC, 30).counts() == {"new": 30}
+
+
+def test_time_left(board: Board) -> None:
+    assert board.seconds_left() is None
+    board.report(identity(board, "λ=0.1", 0), {"outcome": "running", "epoch": 2})
+    left = 2 + 1 + 3  # epochs of λ=0 seed 1, of this trial, and of the one that is new
+    rate = board.epochs_per_second()
+    assert rate > 0
+    assert board.seconds_left() == pytest.approx(left / rate, rel=0.5)
+    assert [trial.seed for trial in board.running()] == [0]
+
+
+def test_epochs_that_were_done_before_are_not_this_launchs_speed(board: Board) -> None:
+    board.report(identity(board, "λ=0", 1), {"outcome": "running", "epoch": 1})
+    assert board.seconds_left() is None
+
+
+def test_the_best_is_a_mean_over_finished_seeds(board: Board) -> None:
+    assert board.best() == ("λ=0", 0.5, 1)
+    better = {"outcome": "finished", "epoch": 3, "head/gamma": 0.1}
+    board.report(identity(board, "λ=0", 1), better)
+    assert board.best() == ("λ=0", 0.3, 2)
+    running = {"outcome": "running", "epoch": 2, "head/gamma": 0.0}
+    board.report(identity(board, "λ=0.1", 0), running)
+    assert board.best() == ("λ=0", 0.3, 2)
+    board.report(identity(board, "λ=0.1", 0), {"outcome": "finished", "head/gamma": 0.0})
+    assert board.best() == ("λ=0.1", 0.0, 1)
+
+
+def shown(board: Board, terminal: bool) -> str:
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=terminal, width=120, color_system=None)
+    with LiveView(board, "tiny", console):
+        pass
+    return file.getvalue()
+
+
+def test_a_terminal_gets_a_table_of_what_runs(board: Board) -> None:
+    running = identity(board, "λ=0.1", 0)
+    report = {"outcome": "running", "epoch": 2, "images_per_second": 12345.6}
+    board.report(running, report)
+    text = shown(board, terminal=True)
+    (row,) = (line for line in text.splitlines() if "2/3" in line)
+    assert row.split()[:3] == ["λ=0.1", "0", "2/3"]
+    assert "12,346" in row
+    assert "1 finished   1 running   2 new" in text
+    assert "best so far λ=0: head/gamma 0.5 (mean, n = 1)" in text
+
+
+def test_a_file_gets_a_line_at_the_end(board: Board) -> None:
+    text = shown(board, terminal=False)
+    assert "tiny: 1 finished, 3 new; best so far λ=0" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (None, "–"),
+        (0.4, "0 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.7, "1 h 00 min"),
+        (3720, "1 h 02 min"),
+    ],
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text

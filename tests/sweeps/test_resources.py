@@ -1,0 +1,64 @@
+"""Sharing out a machine: every core used, none used twice."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from care.errors import Problem
+from sweeps import resources
+from sweeps.resources import share_out
+from sweeps.spec import ResourcesConfig
+
+
+@contextlib.contextmanager
+def machine(cores: int, gpus: int = 0) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resources, "available_cores", lambda: cores)
+        patch.setattr(resources, "_count_gpus", lambda: gpus)
+        yield
+
+
+@given(cores=st.integers(1, 256), trials=st.integers(0, 1000))
+def test_trials_times_threads_fill_the_cores(cores: int, trials: int) -> None:
+    with machine(cores):
+        share = share_out(ResourcesConfig(), trials)
+    assert share.threads * share.concurrency <= cores
+    # With one trial's threads more, not all of them would fit.
+    assert (share.threads + 1) * min(cores, max(1, trials)) > cores
+    assert share.concurrency >= min(cores, max(1, trials))
+
+
+@given(cores=st.integers(1, 64), gpus=st.integers(1, 8), part=st.sampled_from([0.25, 0.5, 1.0]))
+def test_gpus_are_not_given_out_twice(cores: int, gpus: int, part: float) -> None:
+    with machine(cores, gpus):
+        share = share_out(ResourcesConfig(gpus=part), 1000)
+    assert share.concurrency * share.gpus <= gpus
+    assert share.concurrency * share.threads <= cores
+    assert share.concurrency >= 1
+
+
+def test_threads_as_asked() -> None:
+    with machine(8):
+        share = share_out(ResourcesConfig(threads=3), 100)
+    assert (share.threads, share.concurrency) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("config", "field", "value"),
+    [
+        (ResourcesConfig(threads=9), "resources.threads", 9),
+        (ResourcesConfig(gpus=2), "resources.gpus", 2.0),
+    ],
+)
+def test_more_than_there_is(
+    refused: Callable[..., Problem], config: ResourcesConfig, field: str, value: float
+) -> None:
+    with machine(8, 1):
+        problem = refused(share_out, config, 10)
+    assert (problem.field, problem.value) == (field, value)
+    assert "of this machine" in problem.allowed

@@ -1,0 +1,168 @@
+"""ASHA rebuilt from its log decides as the one that was never interrupted."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+
+from care.randomness import generator
+from sweeps.scheduling import ReplayableASHA, build_scheduler
+from sweeps.spec import MetricConfig, SchedulerConfig
+from sweeps.store import SweepFolder
+
+METRIC = "heldout/gamma"
+EPOCHS = 9
+NAMES = [f"trial-{number}" for number in range(12)]
+_IDS = itertools.count()
+SETTINGS = {"metric": METRIC, "mode": "min", "grace_period": 1, "reduction_factor": 3}
+
+
+def value(name: str, epoch: int) -> float:
+    """A curve that falls, from a start of the trial's own."""
+    return float(generator(NAMES.index(name), "curve").random()) + 1 / epoch
+
+
+def order(turn: int) -> list[str]:
+    """Whose epoch ends when: another order every turn, so that trials overtake each other."""
+    return [NAMES[index] for index in generator(1, "turn", turn).permutation(len(NAMES))]
+
+
+def tune_trial(name: str) -> Any:
+    """A trial as a launch of Tune knows it: under an id that the next launch does not know."""
+    return SimpleNamespace(config={"trial_id": name}, trial_id=f"tune-{next(_IDS)}")
+
+
+class Launches:
+    """Plays one sweep, of which any number of launches may end anywhere."""
+
+    def __init__(self, path: Path) -> None:
+        path.mkdir()
+        self.folder = SweepFolder(path)
+        self.epoch = dict.fromkeys(NAMES, 0)
+        self.ended: set[str] = set()
+
+    def run(self) -> Iterator[ReplayableASHA]:
+        """One launch; may be left after any result."""
+        scheduler = scheduler_of(self.folder)
+        trials = {name: tune_trial(name) for name in NAMES if name not in self.ended}
+        for name, trial in trials.items():
+            scheduler.on_trial_add(None, trial)
+            for epoch in range(1, self.epoch[name] + 1):
+                action = self._report(scheduler, trial, name, epoch)
+                assert action == TrialScheduler.CONTINUE, "an epoch judged before is judged again"
+        for turn in itertools.count():
+            left = [name for name in order(turn) if name not in self.ended]
+            if not left:
+                return
+            for name in left:
+                if self.epoch[name] > turn:  # done in an earlier launch
+                    continue
+                self.epoch[name] += 1
+                action = self._report(scheduler, trials[name], name, self.epoch[name])
+                if action == TrialScheduler.STOP or self.epoch[name] == EPOCHS:
+                    self.ended.add(name)
+                yield scheduler
+
+    def _report(self, scheduler: ReplayableASHA, trial: Any, name: str, epoch: int) -> str:
+        result = {"epoch": epoch, METRIC: value(name, epoch)}
+        if epoch == EPOCHS:
+            scheduler.on_trial_complete(None, trial, result)
+            return TrialScheduler.CONTINUE
+        action: str = scheduler.on_trial_result(None, trial, result)
+        return action
+
+
+def scheduler_of(folder: SweepFolder) -> ReplayableASHA:
+    scheduler = build_scheduler(
+        SchedulerConfig(name="asha", grace_epochs=1, reduction_factor=3),
+        MetricConfig(name=METRIC, mode="min"),
+        EPOCHS,
+        folder,
+    )
+    assert scheduler
+    return scheduler
+
+
+def play(path: Path, lengths: Iterator[int]) -> tuple[list[dict[str, Any]], Any]:
+    """Launch again and again, each time for some results; the log and the last rungs."""
+    launches = Launches(path)
+    while len(launches.ended) < len(NAMES):
+        for _ in itertools.islice(launches.run(), next(lengths)):
+            pass
+    return launches.folder.events(), scheduler_of(launches.folder).rungs()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Any]:
+    return play(tmp_path_factory.mktemp("undisturbed") / "log", itertools.repeat(10**6))
+
+
+def test_the_play_has_winners_and_losers(undisturbed: tuple[list[dict[str, Any]], Any]) -> None:
+    events, rungs = undisturbed
+    stopped = {event["trial_id"] for event in events if event["stopped"]}
+    assert 0 < len(stopped) < len(NAMES)
+    assert [milestone for milestone, _ in rungs] == [9, 3, 1]
+    assert len(rungs[2][1]) == len(NAMES)
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 11, 13, 17, 23])
+def test_interrupted_again_and_again(
+    undisturbed: tuple[list[dict[str, Any]], Any], tmp_path: Path, length: int
+) -> None:
+    assert play(tmp_path / "log", itertools.repeat(length)) == undisturbed
+
+
+def test_decides_as_ray_tunes_own(tmp_path: Path) -> None:
+    """Undisturbed, it is nothing but Ray Tune's ASHA."""
+    ours = Launches(tmp_path / "log")
+    for _ in ours.run():
+        pass
+    theirs = ASHAScheduler(time_attr="epoch", max_t=EPOCHS, stop_last_trials=False, **SETTINGS)
+    trials = {name: tune_trial(name) for name in NAMES}
+    for trial in trials.values():
+        theirs.on_trial_add(None, trial)
+    stopped: set[str] = set()
+    for turn in range(EPOCHS - 1):
+        for name in (name for name in order(turn) if name not in stopped):
+            result = {"epoch": turn + 1, METRIC: value(name, turn + 1)}
+            if theirs.on_trial_result(None, trials[name], result) == TrialScheduler.STOP:
+                stopped.add(name)
+    assert {event["trial_id"] for event in ours.folder.events() if event["stopped"]} == stopped
+
+
+def test_a_decision_is_logged_before_it_takes_effect() -> None:
+    """Whoever dies between the two stops the trial after all, when it comes back."""
+    lines: list[dict[str, Any]] = []
+
+    def full(line: dict[str, Any]) -> None:
+        lines.append(line)
+        raise OSError("no space left")
+
+    scheduler = ReplayableASHA(full, max_t=EPOCHS, **SETTINGS)
+    trial = tune_trial("a")
+    scheduler.on_trial_add(None, trial)
+    with pytest.raises(OSError, match="no space"):
+        scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5})
+    assert lines == [{"event": "rung", "trial_id": "a", "epoch": 1, "value": 0.5, "stopped": False}]
+
+
+def test_a_trial_that_failed_keeps_its_rungs(tmp_path: Path) -> None:
+    """Later ones are measured against what it reached."""
+    (tmp_path / "log").mkdir()
+    scheduler = scheduler_of(SweepFolder(tmp_path / "log"))
+    trial = tune_trial("a")
+    scheduler.on_trial_add(None, trial)
+    scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5})
+    scheduler.on_trial_remove(None, trial)
+    assert dict(scheduler.rungs())[1] == {"a": -0.5}
+
+
+def test_none_is_none(tmp_path: Path) -> None:
+    metric = MetricConfig(name=METRIC, mode="min")
+    assert build_scheduler(SchedulerConfig(), metric, EPOCHS, SweepFolder(tmp_path)) is None
