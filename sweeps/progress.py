@@ -89,13 +89,14 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """An estimate from the throughput so far; None before the first epoch."""
-        rate = self.epochs_per_second()
-        if not rate:
-            return None
         known = [t for t in self.trials.values() if t.state in ("new", "running", "paused")]
         typical = max((trial.epochs for trial in self.trials.values()), default=0)
-        unknown = max(0, self.target - len(self.trials)) * typical
-        return (sum(trial.epochs - trial.epoch for trial in known) + unknown) / rate
+        unknown = max(0, self.target - len(self.trials))
+        epochs = sum(trial.epochs - trial.epoch for trial in known) + unknown * typical
+        if not known and not unknown:
+            return 0.0
+        rate = self.epochs_per_second()
+        return epochs / rate if rate else None
 
     def best(self) -> tuple[str, float, int] | None:
         """(point, mean, n) of the best point by the mean over its finished seeds."""

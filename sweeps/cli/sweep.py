@@ -78,6 +78,7 @@ def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: Run
     store = Store(root)
     plan = make_plan(sweep, store)
     resources = share_out(sweep.spec.resources, sweep_size(sweep, plan))
+    _check_device(sweep.base_config().runtime.device)
     store.prepare()
     store.sweep(sweep.spec.name).write(_declaration(sweep, file, overrides))
     if _clear_the_way(plan, store, options):
@@ -94,6 +95,14 @@ def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: Run
         page = write_sweep_report(sweep, store) if options.report else None
         tracking.finish(final, page, interrupted=interrupt.requested)
     return _conclude(console, file, final, sweep_size(sweep, final), page, interrupt.requested)
+
+
+def _check_device(name: str) -> None:
+    """Refuse a device that is not here; torch is imported only where one was named."""
+    if name not in ("auto", "cpu"):
+        from care.device import resolve_device
+
+        resolve_device(name)
 
 
 def _conclude(

@@ -26,6 +26,9 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
             f"{folder.path}: its numbers come from other code. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
         )
+    from care.device import resolve_device
+
+    resolve_device(config.runtime.device)  # refused before anything is written
     store.prepare()
     claim = Claim.take(folder.path)
     if claim is None:

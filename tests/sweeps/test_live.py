@@ -66,6 +66,12 @@ def test_time_left(board: Board) -> None:
     assert [trial.seed for trial in board.running()] == [0]
 
 
+def test_nothing_left_takes_no_time(board: Board) -> None:
+    for name in board.trials:
+        board.report(name, {"outcome": "finished"})
+    assert board.seconds_left() == 0
+
+
 def test_epochs_that_were_done_before_are_not_this_launchs_speed(board: Board) -> None:
     board.report(identity(board, "λ=0", 1), {"outcome": "running", "epoch": 1})
     assert board.seconds_left() is None

@@ -73,7 +73,7 @@ class Launches:
         result = {"epoch": epoch, METRIC: value(name, epoch)}
         if epoch == EPOCHS:
             scheduler.on_trial_complete(None, trial, result)
-            return TrialScheduler.CONTINUE
+            return "CONTINUE"
         action: str = scheduler.on_trial_result(None, trial, result)
         return action
 
