@@ -97,7 +97,7 @@ def test_damage_is_mended(
     assert_equal_to_the_bit(stopped, undisturbed)
 
 
-@pytest.mark.parametrize("largest", [200, 2_000, 100_000])
+@pytest.mark.parametrize("largest", [200, 100_000])
 def test_a_full_disk_ends_it_with_a_message_and_loses_nothing(
     tmp_path: Path, undisturbed: Path, largest: int
 ) -> None:

@@ -1,0 +1,101 @@
+"""A real MLflow server that is away for a while: it costs the sweep nothing but delay."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import care, lines_in, start_care, wait_for
+from tests.sweeps.declaring import WEIGHT, declare
+
+
+class Server:
+    """An MLflow server of its own database that can be stopped and started."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = int(probe.getsockname()[1])
+        self.uri = f"http://127.0.0.1:{self.port}"
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
+        command += ["--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"]
+        command += ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True
+            )
+        wait_for(self._answers)
+
+    def stop(self) -> None:
+        if self._process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait(30)
+            self._process = None
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health") as answer:
+            return bool(answer.status == 200)
+        return False
+
+    def runs(self) -> list[Any]:
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=self.uri)
+        experiment = client.get_experiment_by_name("care")
+        assert experiment
+        return list(client.search_runs([experiment.experiment_id]))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    yield made
+    made.stop()
+
+
+def test_a_server_that_is_away_and_comes_back(tmp_path: Path, server: Server) -> None:
+    declare(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
+    command = ("sweep", "run", "sweep.yaml", "--no-report", "--tracking-uri", server.uri)
+
+    away = care(*command, cwd=tmp_path)
+    assert "2 finished" in away.stdout
+    assert "Training goes on" in away.stdout
+    assert "'care track sync' makes up for it" in away.stdout
+
+    server.start()
+    care("track", "sync", "--tracking-uri", server.uri, cwd=tmp_path)
+    assert sorted(run.info.run_name for run in server.runs()) == [
+        "tiny", "λ=0 seed=0", "λ=0.1 seed=0"
+    ]  # fmt: skip
+
+    run = start_care(*command, "training.epochs=16", cwd=tmp_path)
+    trials = tmp_path / "runs" / "trials"
+    wait_for(lambda: sum(map(lines_in, trials.glob("*/metrics.jsonl"))) >= 6 + 2)
+    server.stop()
+    wait_for(lambda: sum(map(lines_in, trials.glob("*/metrics.jsonl"))) >= 6 + 8)
+    server.start()
+    output = run.communicate(timeout=120)[0]
+    assert run.returncode == 0, output
+    assert "Training goes on" in output
+    # Either it was back while the sweep ran, or the command says how to make up for it.
+    care("track", "sync", "--tracking-uri", server.uri, cwd=tmp_path)
+    runs = server.runs()
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    trained = [run for run in runs if run.data.tags["care.kind"] == "trial"]
+    assert sorted(run.data.params["training.epochs"] for run in trained) == ["16", "16", "3", "3"]
+    assert sorted(run.data.metrics["learning_rate"] for run in trained) == [0.001] * 4
