@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 SPACES = {"encoder": "head's input", "head": "head's output, on the sphere"}
+SHORT_SPACES = {"encoder": "input", "head": "sphere"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,14 @@ def metric_label(name: str) -> str:
     space, _, measure = name.partition("/")
     if measure in MEASURES and space in SPACES:
         return f"{MEASURES[measure]}, {SPACES[space]}"
+    return str(CURVES.get(name, name))
+
+
+def short_metric_label(name: str) -> str:
+    """The same for the head of a narrow column: ``γ_f, sphere``."""
+    space, _, measure = name.partition("/")
+    if measure in MEASURES and space in SPACES:
+        return f"{MEASURES[measure].short}, {SHORT_SPACES[space]}"
     return str(CURVES.get(name, name))
 
 

@@ -22,7 +22,14 @@ from analysis.figures import (
     shown_measures,
 )
 from analysis.findings import findings, span
-from analysis.labels import MEASURES, SPACES, axis_label, metric_label, value_label
+from analysis.labels import (
+    MEASURES,
+    SHORT_SPACES,
+    SPACES,
+    axis_label,
+    short_metric_label,
+    value_label,
+)
 from analysis.statistics import Estimate
 from analysis.summary import SweepSummary
 from care.trial_folder import TrialFolder
@@ -83,7 +90,7 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:
     for name, content in figures.items():
         (fresh / "figures" / f"{name}.png").write_bytes(content)
     page = _page(store_trials, summary, comparison, trials, figures)
-    (fresh / "report.html").write_text(page)
+    (fresh / "report.html").write_text(page, encoding="utf-8")
 
 
 def _metrics(comparison: Comparison | None) -> list[str]:
@@ -113,11 +120,11 @@ def _page(
         finished=counts["cached"],
         span=span(comparison) if comparison else None,
         findings=findings(comparison) if comparison else [],
-        table=_headline_table(comparison) if comparison else None,
+        table=_headline_table(comparison) if comparison and counts["cached"] else None,
         figures={name: base64.b64encode(image).decode() for name, image in figures.items()},
         trials=_trial_rows(trials, summary),
         axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
-        metric_label=metric_label(summary.metric),
+        metric_label=short_metric_label(summary.metric),
         provenance=_provenance(store_trials, summary),
     )
 
@@ -135,7 +142,7 @@ def _headline_table(comparison: Comparison) -> dict[str, Any]:
     for point in comparison.points():
         cells = [comparison.mean(point, metric) for metric in metrics]
         rows.append(([value_label(value) for value in point], [_cell(cell) for cell in cells]))
-    spaces = ["input" if metric.startswith("encoder/") else "sphere" for metric in metrics]
+    spaces = [SHORT_SPACES[metric.partition("/")[0]] for metric in metrics]
     return {"heads": heads, "spaces": spaces, "rows": rows}
 
 
