@@ -79,7 +79,8 @@ class LiveView:
             table.add_column(column, style="dim" if column == "seed" else "")
         for trial in board.running():
             table.add_row(*_cells(trial))
-        return Group(Text(self._name, style="bold"), self._counts(), table, self._footer())
+        running = [table] if table.row_count else []
+        return Group(Text(self._name, style="bold"), self._counts(), *running, self._footer())
 
     def _counts(self) -> Text:
         counts = self._board.counts()

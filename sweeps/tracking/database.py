@@ -62,4 +62,7 @@ def connect(store: Path, uri: str) -> tuple[Any, str]:
         return client, str(experiment.experiment_id)
     local = uri.startswith("sqlite:")
     location = (store / "mlflow-artifacts").resolve().as_uri() if local else None
-    return client, str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    # The page then opens on training runs, not on traces of language models.
+    tags = {"mlflow.experimentKind": "custom_model_development"}
+    made = client.create_experiment(EXPERIMENT, artifact_location=location, tags=tags)
+    return client, str(made)

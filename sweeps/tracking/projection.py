@@ -32,7 +32,7 @@ class Projection:
         self.uri = uri or default_tracking_uri(store)
         self._client: Any = None
         self._experiment = ""
-        self._runs: dict[tuple[str, str], str] = {}
+        self._runs: dict[tuple[str, ...], str] = {}
 
     def sync_sweep(self, name: str, description: str, state: str = "running") -> None:
         """Make or update the parent run of a sweep."""
@@ -63,6 +63,8 @@ class Projection:
             changed = {name: value for name, value in tags.items() if known.get(name) != value}
             if changed:
                 client.log_batch(run_id, tags=_tags(changed))
+            if "error" in known and "error" not in tags:
+                client.delete_tag(run_id, "error")
             alive = status["state"] != "running" or holder(folder.path) is not None
             state = status["state"] if alive else "paused"
             self._set_status(run_id, _STATUS[state], _milliseconds(status["updated"]))
@@ -81,16 +83,20 @@ class Projection:
 
     def _sweep_run(self, name: str) -> str:
         tags = {"care.kind": "sweep", "sweep": name}
-        return self._find("sweep", name) or self._create(name, tags, None)
+        return self._find(tags) or self._create(name, tags, None)
 
     def _trial_run(self, folder: TrialFolder, sweep: str, label: str) -> str:
-        found = self._find("trial_id", folder.trial_id)
+        trial = folder.read_trial()
+        identity = {"care.kind": "trial", "trial_id": folder.trial_id}
+        found = self._find({**identity, "care.created": trial["created"]})
         if found:
             return found
-        trial = folder.read_trial()
+        # The trial was archived and is run anew: MLflow shows its old run under "deleted" only.
+        for old in self._search(identity):
+            self._open().delete_run(old)
         tags = {
-            "care.kind": "trial",
-            "trial_id": folder.trial_id,
+            **identity,
+            "care.created": trial["created"],
             "group_id": trial["group_id"],
             "seed": str(trial["config"]["seed"]),
             "mlflow.parentRunId": self._sweep_run(sweep),
@@ -99,18 +105,20 @@ class Projection:
         self._open().log_batch(run_id, params=_params(trial["config"]))
         return run_id
 
-    def _find(self, tag: str, value: str) -> str | None:
-        """The run with a tag, looked up once."""
-        key = (tag, value)
+    def _find(self, tags: dict[str, str]) -> str | None:
+        """The run with these tags, looked up once."""
+        key = tuple(tags.values())
         if key not in self._runs:
-            client = self._open()
-            kind = "sweep" if tag == "sweep" else "trial"
-            query = f"tags.`{tag}` = '{value}' and tags.`care.kind` = '{kind}'"
-            runs = client.search_runs([self._experiment], query, max_results=1)
-            if not runs:
+            found = self._search(tags)
+            if not found:
                 return None
-            self._runs[key] = runs[0].info.run_id
+            self._runs[key] = found[0]
         return self._runs[key]
+
+    def _search(self, tags: dict[str, str]) -> list[str]:
+        client = self._open()
+        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+        return [run.info.run_id for run in client.search_runs([self._experiment], query)]
 
     def _create(self, name: str, tags: dict[str, str], start: int | None) -> str:
         client = self._open()
@@ -158,7 +166,7 @@ def _trial_tags(folder: TrialFolder, status: dict[str, Any]) -> dict[str, str]:
     provenance = folder.read_provenance() or {}
     code = str(provenance.get("code_version"))
     error = status["error"] or {}
-    return {
+    tags = {
         "state": status["state"],
         "code_version": code,
         "stale": "no" if code == code_version() else "yes",
@@ -166,8 +174,10 @@ def _trial_tags(folder: TrialFolder, status: dict[str, Any]) -> dict[str, str]:
         "git_dirty": str(provenance.get("git_dirty")).lower(),
         "device": str(provenance.get("device")),
         "threads": str(provenance.get("threads")),
-        "error": f"{error['kind']}: {error['message']}"[:500] if error else "",
     }
+    if error:
+        tags["error"] = f"{error['kind']}: {error['message']}"[:500]
+    return tags
 
 
 def _params(config: dict[str, Any]) -> list[Any]:

@@ -8,9 +8,19 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import quote, urlencode
 
 from care.errors import ConfigError, Problem
 from sweeps.tracking.database import connect, default_tracking_uri, quiet_environment, writing
+
+_QUIET_SERVER = {
+    "PYTHONWARNINGS": "ignore",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its jobs score language models
+}
+_ALL_TRIALS = urlencode(
+    {"searchFilter": "tags.`care.kind` = 'trial'", "compareRunsMode": "CHART"}, quote_via=quote
+)
 
 
 def check_port(host: str, port: int) -> None:
@@ -41,13 +51,17 @@ def serve(store: Path, host: str, port: int) -> int:
     quiet_environment()
     uri = default_tracking_uri(store)
     with writing(store):
-        connect(store, uri)
-    print(f"MLflow: http://{host}:{port} (Ctrl-C ends it; the first page takes some seconds)")
+        _, experiment = connect(store, uri)
+    page = f"http://{host}:{port}"
+    print(f"MLflow: {page} (Ctrl-C ends it; the first page takes some seconds)")
+    print(f"charts of all trials: {page}/#/experiments/{experiment}/runs?{_ALL_TRIALS}", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str((store / "mlflow-artifacts").resolve())]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]
     # A group of its own: the server's children end with it, and Ctrl-C comes to us alone.
-    server = subprocess.Popen(command, start_new_session=True, env={**os.environ})
+    environment = {**os.environ, **_QUIET_SERVER}
+    server = subprocess.Popen(command, start_new_session=True, env=environment)
     try:
         return server.wait()
     except KeyboardInterrupt:

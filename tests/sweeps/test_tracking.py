@@ -89,6 +89,7 @@ def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: T
     assert (trial["name"], trial["status"], trial["parent"]) == ("λ=0.1 seed=0", "FINISHED", "s")
     assert trial["tags"]["trial_id"] == folder.trial_id
     assert trial["tags"]["stale"] == "yes"
+    assert "error" not in trial["tags"]
     assert trial["params"]["objective.equivariance.weight"] == "0.1"
     assert not any(name.startswith("runtime") for name in trial["params"])
     assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
@@ -160,6 +161,29 @@ def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     failed = dump(tmp_path)[1]
     assert failed["status"] == "FAILED"
     assert failed["tags"]["error"] == "diverged: the loss was not finite"
+    folder.write_status("paused", 2, 3)  # to be tried again
+    sync(tmp_path, folder)
+    assert "error" not in dump(tmp_path)[1]["tags"]
+
+
+def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
+    tmp_path: Path, folder: TrialFolder, tiny_config: TrialConfig
+) -> None:
+    """Rows of other code must not stand among the new ones."""
+    finish(folder)
+    sync(tmp_path, folder)
+    folder.path.rename(tmp_path / "archived")
+    folder.create(tiny_config)
+    folder.write_provenance({"code_version": "c0de2"})
+    write_epochs(folder, 1, 1)
+    folder.write_status("paused", 1, 3)
+    sync(tmp_path, folder)
+    sync(tmp_path, folder)
+    parent, trial = dump(tmp_path)
+    assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1)]
+    assert "head/gamma" not in trial["metrics"]
+    assert trial["tags"]["code_version"] == "c0de2"
+    assert parent["name"] == "s"
 
 
 def test_the_report_is_attached(tmp_path: Path) -> None:
