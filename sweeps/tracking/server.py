@@ -39,7 +39,7 @@ def check_port(host: str, port: int) -> None:
 
 
 def serve(store: Path, host: str, port: int) -> int:
-    """Serve the page until Ctrl-C.
+    """Serve the page until Ctrl-C or SIGTERM; the server ends with it.
 
     Returns:
         The server's exit status; 0 after Ctrl-C.
@@ -62,6 +62,8 @@ def serve(store: Path, host: str, port: int) -> int:
     # A group of its own: the server's children end with it, and Ctrl-C comes to us alone.
     environment = {**os.environ, **_QUIET_SERVER}
     server = subprocess.Popen(command, start_new_session=True, env=environment)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     try:
         return server.wait()
     except KeyboardInterrupt:

@@ -1,0 +1,38 @@
+"""``care ui``: a page that answers, and nothing left when it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from tests.processes import alive, descendants, start_care, wait_for
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(url) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_serves_until_it_is_told_to_end(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "store.json").write_text('{"format": 1}')
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    page = start_care("ui", "--port", str(port), cwd=tmp_path)
+    wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))
+    started = descendants(page.pid)
+    os.kill(page.pid, number)
+    output = page.communicate(timeout=60)[0]
+    assert page.returncode == 0, output
+    wait_for(lambda: not alive(started))
+    assert f"http://127.0.0.1:{port} " in output
+    assert "Traceback" not in output
