@@ -77,7 +77,7 @@ def _trend(comparison: Comparison, line: list[Point], metric: str) -> str:
     trend = spearman([x for x, _ in pairs], [y for _, y in pairs])
     if math.isnan(trend.rho):
         return f"– (n = {trend.n})"
-    return f"{trend.rho:+.2f} (n = {trend.n})"
+    return f"{trend.rho:+.2f} (n = {trend.n})".replace("-", "−")
 
 
 def span(comparison: Comparison) -> tuple[str, str] | None:

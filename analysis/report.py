@@ -30,7 +30,6 @@ from analysis.labels import (
     short_metric_label,
     value_label,
 )
-from analysis.statistics import Estimate
 from analysis.summary import SweepSummary
 from care.trial_folder import TrialFolder
 
@@ -141,18 +140,9 @@ def _headline_table(comparison: Comparison) -> dict[str, Any]:
     rows = []
     for point in comparison.points():
         cells = [comparison.mean(point, metric) for metric in metrics]
-        rows.append(([value_label(value) for value in point], [_cell(cell) for cell in cells]))
+        rows.append(([value_label(value) for value in point], cells))
     spaces = [SHORT_SPACES[metric.partition("/")[0]] for metric in metrics]
     return {"heads": heads, "spaces": spaces, "rows": rows}
-
-
-def _cell(estimate: Estimate) -> dict[str, str]:
-    if estimate.n == 0:
-        return {"mean": "–", "interval": "n = 0"}
-    if estimate.n == 1:
-        return {"mean": f"{estimate.mean:.3f}", "interval": "n = 1"}
-    reach = estimate.high - estimate.mean
-    return {"mean": f"{estimate.mean:.3f}", "interval": f"± {reach:.3f}, n = {estimate.n}"}
 
 
 def _trial_rows(trials: pd.DataFrame, summary: SweepSummary) -> list[dict[str, Any]]:

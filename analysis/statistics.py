@@ -34,12 +34,22 @@ class Estimate:
         """Whether the interval exists and does not hold 0."""
         return self.low > 0 or self.high < 0
 
-    def __str__(self) -> str:
-        if self.n == 0:
-            return "no value (n = 0)"
+    @property
+    def value(self) -> str:
+        """The mean, for people."""
+        return "–" if self.n == 0 else _number(self.mean)
+
+    @property
+    def interval(self) -> str:
+        """``± 0.128, n = 3``: half of the interval, which is symmetric, and what it rests on."""
         if math.isnan(self.low):
-            return f"{self.mean:.3g} (n = {self.n}: no interval)"
-        return f"{self.mean:.3g} [{self.low:.3g}, {self.high:.3g}] (n = {self.n})"
+            return f"n = {self.n}"
+        return f"± {_number(self.high - self.mean)}, n = {self.n}"
+
+
+def _number(value: float) -> str:
+    text = f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    return text.replace("-", "−")
 
 
 def estimate(values: Sequence[float]) -> Estimate:

@@ -141,7 +141,8 @@ class Projection:
         if measures and metrics:
             last = metrics[-1]["epoch"]
             ended = round(times[last]["finished_at"] * 1000)
-            rows += [(name, value, ended, last) for name, value in measures.items()]
+            # Step 0, because MLflow's page draws bars for what has no other step, dots otherwise.
+            rows += [(name, value, ended, 0) for name, value in measures.items()]
         if not rows or (logged == len(metrics) and self._has_measures(run_id, measures)):
             return
         for batch in _batches(rows):

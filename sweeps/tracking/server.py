@@ -18,8 +18,16 @@ _QUIET_SERVER = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its jobs score language models
 }
+# Sorted by anything but the date, the page shows trials themselves, not folded into their sweeps.
 _ALL_TRIALS = urlencode(
-    {"searchFilter": "tags.`care.kind` = 'trial'", "compareRunsMode": "CHART"}, quote_via=quote
+    {
+        "workflowType": "machine_learning",
+        "searchFilter": "tags.`care.kind` = 'trial'",
+        "orderByKey": "params.`objective.equivariance.weight`",
+        "orderByAsc": "true",
+        "compareRunsMode": "CHART",
+    },
+    quote_via=quote,
 )
 
 
@@ -52,9 +60,9 @@ def serve(store: Path, host: str, port: int) -> int:
     uri = default_tracking_uri(store)
     with writing(store):
         _, experiment = connect(store, uri)
-    page = f"http://{host}:{port}"
-    print(f"MLflow: {page} (Ctrl-C ends it; the first page takes some seconds)")
-    print(f"charts of all trials: {page}/#/experiments/{experiment}/runs?{_ALL_TRIALS}", flush=True)
+    page = f"http://{host}:{port}/#/experiments/{experiment}"
+    print(f"sweeps: {page} (the first page takes some seconds; Ctrl-C ends it)")
+    print(f"charts of all trials: {page}/runs?{_ALL_TRIALS}", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str((store / "mlflow-artifacts").resolve())]
     command += ["--host", host, "--port", str(port), "--workers", "1"]

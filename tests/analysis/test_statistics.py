@@ -29,7 +29,8 @@ def test_interval_is_scipys(data: list[float]) -> None:
 def test_three_seeds_by_hand() -> None:
     found = estimate([1.0, 2.0, 3.0])
     assert (found.low, found.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
-    assert str(found) == "2 [-0.484, 4.48] (n = 3)"
+    assert (found.value, found.interval) == ("2.000", "± 2.484, n = 3")
+    assert estimate([-0.002, -0.002]).value == "−0.002"
     assert not found.excludes_zero
     assert estimate([1.0, 1.1, 1.2]).excludes_zero
 
@@ -38,12 +39,12 @@ def test_one_value_has_no_interval_and_says_so() -> None:
     found = estimate([0.5, math.nan, math.inf])
     assert found.n == 1
     assert math.isnan(found.low)
-    assert str(found) == "0.5 (n = 1: no interval)"
+    assert (found.value, found.interval) == ("0.500", "n = 1")
     assert not found.excludes_zero
 
 
 def test_no_value() -> None:
-    assert str(estimate([])) == "no value (n = 0)"
+    assert (estimate([]).value, estimate([]).interval) == ("–", "n = 0")
 
 
 def test_pairs_need_both_seeds() -> None:

@@ -93,7 +93,7 @@ def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: T
     assert trial["params"]["objective.equivariance.weight"] == "0.1"
     assert not any(name.startswith("runtime") for name in trial["params"])
     assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
-    assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 3)]
+    assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 0)]
 
 
 def test_again_changes_nothing_and_news_are_added(tmp_path: Path, folder: TrialFolder) -> None:
