@@ -33,6 +33,7 @@ def main(only: str | None) -> None:
         raise ConfigError("make bench", [unknown_name("ONLY", only, BENCHMARKS)])
     torch.set_num_threads(1)
     table = Table("name", "against", "median", "range", "unit")
+    table.columns[0].no_wrap = True
     lines = []
     for name, benchmark in BENCHMARKS.items():
         if only in (None, name):
