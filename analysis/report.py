@@ -22,6 +22,7 @@ from analysis.figures import (
     shown_measures,
 )
 from analysis.findings import findings, span
+from analysis.freshness import NAME, fingerprint
 from analysis.labels import (
     MEASURES,
     SHORT_SPACES,
@@ -54,7 +55,10 @@ def write_report(store_trials: Path, summary: SweepSummary, out: Path) -> Path:
     for folder in ("figures", "tables"):
         (fresh / folder).mkdir(parents=True)
     try:
+        # Taken first: news that come while the report is written make it out of date.
+        inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh)
+        (fresh / NAME).write_text(inputs, encoding="utf-8")
         _replace(out, fresh)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)

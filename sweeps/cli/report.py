@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from rich.console import Console
 
+from analysis.summary import Member, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.identity import code_version
 from sweeps.plan import Plan, make_plan
@@ -37,22 +38,36 @@ def find_sweep(name: str, store: Store) -> Sweep:
     return restore_sweep(declaration)
 
 
-def write_sweep_report(sweep: Sweep, store: Store) -> Path:
-    """The report's page, written from what the store holds now."""
-    from analysis.report import write_report
-    from analysis.summary import Member, SweepSummary
+def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Path:
+    """The report's page, from what the store holds now.
 
+    Args:
+        sweep: The sweep.
+        store: Where its trials are.
+        again: Write it also when it is up to date, which takes seconds for the plots.
+    """
+    from analysis.freshness import fingerprint, is_current
+
+    summary = _summary(sweep, store)
+    out = store.sweep(sweep.spec.name).report
+    if not again and is_current(out, fingerprint(store.trials, summary)):
+        return out / "report.html"
+    from analysis.report import write_report
+
+    return write_report(store.trials, summary, out)
+
+
+def _summary(sweep: Sweep, store: Store) -> SweepSummary:
     plan: Plan = make_plan(sweep, store)
-    members = [
-        Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, trial.state)
-        for trial in plan.trials
-    ]
     spec = sweep.spec
     declared = store.sweep(spec.name).read() or {}
-    summary = SweepSummary(
+    return SweepSummary(
         name=spec.name,
         description=spec.description,
-        members=members,
+        members=[
+            Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, trial.state)
+            for trial in plan.trials
+        ],
         metric=spec.metric.name,
         mode=spec.metric.mode,
         spec_yaml=_yaml(spec.model_dump(mode="json")),
@@ -62,7 +77,6 @@ def write_sweep_report(sweep: Sweep, store: Store) -> Path:
         ),
         code_version=code_version(),
     )
-    return write_report(store.trials, summary, store.sweep(spec.name).report)
 
 
 def _yaml(tree: object) -> str:

@@ -92,7 +92,7 @@ def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: Run
         with LiveView(board, sweep.spec.name, console):
             driver.run(interrupt)
         final = make_plan(sweep, store)
-        page = write_sweep_report(sweep, store) if options.report else None
+        page = write_sweep_report(sweep, store, again=False) if options.report else None
         tracking.finish(final, page, interrupted=interrupt.requested)
     return _conclude(console, file, final, sweep_size(sweep, final), page, interrupt.requested)
 

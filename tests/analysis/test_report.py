@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from analysis.freshness import fingerprint, is_current
 from analysis.report import write_report
 from analysis.summary import Member, SweepSummary
 
@@ -95,6 +96,26 @@ def test_answer_is_the_paired_difference(tmp_path: Path, lambda_sweep: list[Memb
     row = table[(table[WEIGHT] == 1.0) & (table["metric"] == "head/gamma")].iloc[0]
     assert (row["mean"], row["n"]) == (pytest.approx(0.52), 3)
     assert row["difference"] == pytest.approx(-0.5)
+
+
+def test_up_to_date_until_anything_changes(tmp_path: Path, lambda_sweep: list[Member]) -> None:
+    trials, out = tmp_path / "trials", tmp_path / "report"
+
+    def current(members: list[Member]) -> bool:
+        return is_current(out, fingerprint(trials, summary(members)))
+
+    assert not current(lambda_sweep)
+    report(tmp_path, lambda_sweep)
+    assert current(lambda_sweep)
+    assert not current(lambda_sweep[:-1])
+    for name in ("evaluation.json", "metrics.jsonl", "status.json"):
+        file = trials / lambda_sweep[0].trial_id / name
+        before = file.read_bytes()
+        file.write_bytes(before + b" ")
+        assert not current(lambda_sweep), name
+        file.write_bytes(before)
+    file.unlink()
+    assert not current(lambda_sweep)
 
 
 def test_files_and_tables(tmp_path: Path, lambda_sweep: list[Member]) -> None:
