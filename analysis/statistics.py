@@ -48,7 +48,7 @@ class Estimate:
 
 
 def _number(value: float) -> str:
-    text = f"{value:.3f}" if abs(value) >= 0.01 else f"{value:.2g}"
+    text = f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.1g}"
     return text.replace("-", "−")
 
 
