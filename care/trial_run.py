@@ -36,13 +36,21 @@ T = TypeVar("T")
 class TrialRun:
     """A trial that this process runs. The process must hold the trial's claim.
 
+    Args:
+        config: The trial.
+        folder: Its folder.
+        warn: Called with what the user should know, e.g. of a damaged checkpoint.
+
     Attributes:
         finished: Whether the trial is trained and evaluated.
     """
 
-    def __init__(self, config: TrialConfig, folder: TrialFolder) -> None:
+    def __init__(
+        self, config: TrialConfig, folder: TrialFolder, warn: Callable[[str], None] = _log.warning
+    ) -> None:
         self.config = config
         self.folder = folder
+        self._warn = warn
         folder.create(config)
         self.finished = (folder.read_status() or {}).get("state") == "finished"
         if not self.finished:
@@ -156,6 +164,3 @@ class TrialRun:
 
     def _write_status(self, state: State) -> None:
         self.folder.write_status(state, self.epoch, self.config.training.epochs)
-
-    def _warn(self, message: str) -> None:
-        _log.warning("trial %s: %s", self.folder.trial_id, message)

@@ -132,6 +132,7 @@ class Driver:
                 self.sweep.trial(point, seed), point, stop_file
             ),
             changed=self._changed,
+            say=self._say,
             interrupt=interrupt,
         )
         launch.run([self._task(trial.config, trial.point, stop_file) for trial in missing])

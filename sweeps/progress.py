@@ -27,6 +27,11 @@ class TrialProgress:
     value: float | None = None
     images_per_second: float | None = None
 
+    @property
+    def label(self) -> str:
+        """For people: ``λ=0.1 seed=2``."""
+        return f"{self.point} seed={self.seed}".strip()
+
 
 class Board:
     """The state of every trial of a launch.

@@ -45,7 +45,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     a scheduler needs).
 
     A result has ``outcome``: ``running``, ``finished``, ``paused``, ``busy`` (somebody else holds
-    the trial) or ``failed``; and the epoch's metrics.
+    the trial) or ``failed``; ``warnings``; and the epoch's metrics.
     """
 
     _claim: Claim | None
@@ -96,6 +96,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._stop = StopFlag(Path(config["stop_file"]))
         self._replay = bool(config["replay"])
         self._replayed: list[dict[str, Any]] = []
+        self._warnings: list[str] = []
         self._claim = None
         self._run = None
 
@@ -106,7 +107,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._claim = Claim.take(self._folder.path)
         if self._claim is None:
             return None
-        run = TrialRun(self._trial, self._folder)
+        run = TrialRun(self._trial, self._folder, lambda text: self._warnings.append(text))
         if self._replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()
@@ -126,4 +127,6 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._run = self._claim = None
 
     def _result(self, outcome: str, line: dict[str, Any] | None = None) -> dict[str, Any]:
-        return {**(line or {}), "outcome": outcome, "done": outcome != "running"}
+        warnings, self._warnings = self._warnings, []
+        done = outcome != "running"
+        return {**(line or {}), "outcome": outcome, "done": done, "warnings": warnings}

@@ -6,13 +6,12 @@ import json
 import shutil
 import signal
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
 from care.config import TrialConfig
 from care.loading import validate
+from tests.comparing import assert_equal_to_the_bit
 from tests.crashing import run_trial
 
 EPOCHS = 2
@@ -37,19 +36,6 @@ def undisturbed(config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("undisturbed")
     assert run_trial(config, folder) == 0
     return folder
-
-
-def outcome(folder: Path) -> tuple[bytes, bytes, dict[str, Any]]:
-    """What must not differ: the log of metrics, the final measures, the last checkpoint's state."""
-    state = torch.load(max(folder.glob("checkpoint-*.pt")), weights_only=True)
-    return (folder / "metrics.jsonl").read_bytes(), (folder / "evaluation.json").read_bytes(), state
-
-
-def assert_equal_to_the_bit(folder: Path, expected: Path, context: str = "") -> None:
-    (metrics, measures, state), (metrics0, measures0, state0) = outcome(folder), outcome(expected)
-    assert metrics == metrics0, context
-    assert measures == measures0, context
-    torch.testing.assert_close(state, state0, rtol=0, atol=0, equal_nan=False, msg=context or None)
 
 
 def test_killed_at_every_write(config: TrialConfig, undisturbed: Path, tmp_path: Path) -> None:

@@ -40,11 +40,12 @@ class Launch:
         *,
         make_config: MakeConfig,
         changed: Callable[[str], None],
+        say: Callable[[str], None],
         interrupt: Interrupt,
     ) -> None:
         self.sweep, self.folder, self.resources = sweep, folder, resources
         self.scratch, self.make_config = scratch, make_config
-        self._callback = _Callback(board, changed)
+        self._callback = _Callback(board, changed, say)
         self._stopper = _Stopper(interrupt, self._callback)
 
     @property
@@ -100,9 +101,12 @@ class _NotSaved:
 class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
     """Tells the board, and whoever else wants to know, of everything Tune hears."""
 
-    def __init__(self, board: Board, changed: Callable[[str], None]) -> None:
+    def __init__(
+        self, board: Board, changed: Callable[[str], None], say: Callable[[str], None]
+    ) -> None:
         self._board = board
         self._changed = changed
+        self._say = say
         self.lost: dict[str, str] = {}
         self.active: set[str] = set()
 
@@ -118,6 +122,8 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         if result["done"]:
             self.active.discard(identity)
         self._board.report(identity, result)
+        for text in result.get("warnings", ()):
+            self._say(f"{self._board.trials[identity].label}: {text}")
         self._changed(identity)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -8,9 +8,10 @@ import signal
 from pathlib import Path
 
 import pytest
-import torch
 import yaml
 
+from tests.comparing import assert_equal_to_the_bit
+from tests.conftest import TINY
 from tests.processes import (
     alive,
     care,
@@ -20,28 +21,11 @@ from tests.processes import (
     start_care,
     wait_for,
 )
+from tests.sweeps.declaring import SWEEP, WEIGHT, declare
 
-EPOCHS = 3
-EXPERIMENT = {
-    "model": {"encoder": "small", "head": {"hidden": 32, "output": 16}},
-    "objective": {"equivariance": {"weight": 0.1, "splits": 16}},
-    "training": {"epochs": EPOCHS, "batch_size": 256},
-    "evaluation": {"monitor_images": 32, "rotation_augmentations": 2, "knn_neighbors": 5},
-}
-SWEEP = {
-    "name": "tiny",
-    "experiment": "experiment.yaml",
-    "axes": {"objective.equivariance.weight": [0, 0.1]},
-    "seeds": 2,
-    "metric": {"name": "head/gamma", "mode": "min"},
-}
-
-
-def declare(folder: Path, **changes: object) -> Path:
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
-    file = folder / "sweep.yaml"
-    file.write_text(yaml.safe_dump({**SWEEP, **changes}))
-    return file
+EPOCHS = TINY["training"]["epochs"]
+# Processes of the sweeps that tests ended; the last test looks for them.
+STARTED: set[int] = set()
 
 
 def plan(folder: Path, file: str = "sweep.yaml") -> dict[str, int]:
@@ -49,18 +33,11 @@ def plan(folder: Path, file: str = "sweep.yaml") -> dict[str, int]:
     return counts
 
 
-def assert_equal_to_the_bit(folder: Path, expected: Path) -> None:
-    """Metrics, measures, weights and optimizer of every trial: no way of running may change them."""
+def assert_trials_equal(folder: Path, expected: Path) -> None:
     trials, wanted = folder / "runs" / "trials", expected / "runs" / "trials"
     assert {path.name for path in trials.iterdir()} == {path.name for path in wanted.iterdir()}
     for trial in trials.iterdir():
-        for name in ("metrics.jsonl", "evaluation.json"):
-            assert (trial / name).read_bytes() == (wanted / trial.name / name).read_bytes()
-        states = [
-            torch.load(max(place.glob("checkpoint-*.pt")), weights_only=True)
-            for place in (trial, wanted / trial.name)
-        ]
-        torch.testing.assert_close(*states, rtol=0, atol=0)
+        assert_equal_to_the_bit(trial, wanted / trial.name)
 
 
 def epochs_done(folder: Path) -> int:
@@ -95,20 +72,20 @@ def test_again_runs_nothing(undisturbed: Path) -> None:
 
 
 def test_sweeps_share_trials(undisturbed: Path) -> None:
-    other = {**SWEEP, "name": "other", "axes": {"objective.equivariance.weight": [0.1, 1.0]}}
+    other = {**SWEEP, "name": "other", "axes": {WEIGHT: [0.1, 1.0]}}
     (undisturbed / "other.yaml").write_text(yaml.safe_dump(other))
     counts = plan(undisturbed, "other.yaml")
     assert (counts["new"], counts["cached"]) == (2, 2)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_ended_and_run_again_gives_the_undisturbed_numbers(
     undisturbed: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     declare(tmp_path)
     run = start_care("sweep", "run", "sweep.yaml", cwd=tmp_path)
     wait_for(lambda: epochs_done(tmp_path) >= 2)
-    started = descendants(run.pid) | {run.pid}
+    STARTED.update(descendants(run.pid))
     os.kill(run.pid, number)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == (-number if number == signal.SIGKILL else 130)
@@ -116,11 +93,7 @@ def test_ended_and_run_again_gives_the_undisturbed_numbers(
         assert "Run the same command to go on" in output
         assert plan(tmp_path)["running"] == 0
     care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path)
-    assert_equal_to_the_bit(tmp_path, undisturbed)
-    # Agents of a Ray whose driver was killed try to report for a minute before they give up.
-    wait_for(lambda: not alive(started))
-    left = {pid: command_of(pid) for pid in alive(started)}
-    assert not left
+    assert_trials_equal(tmp_path, undisturbed)
 
 
 def test_ctrl_c_reaches_the_whole_group(undisturbed: Path, tmp_path: Path) -> None:
@@ -128,14 +101,21 @@ def test_ctrl_c_reaches_the_whole_group(undisturbed: Path, tmp_path: Path) -> No
     declare(tmp_path)
     run = start_care("sweep", "run", "sweep.yaml", cwd=tmp_path)
     wait_for(lambda: epochs_done(tmp_path) >= 1)
+    STARTED.update(descendants(run.pid))
     os.killpg(run.pid, signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == 130, output
     assert "Traceback" not in output
-    for status in (tmp_path / "runs" / "trials").glob("*/status.json"):
-        assert json.loads(status.read_text())["state"] in ("paused", "finished")
-    care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path)
-    assert_equal_to_the_bit(tmp_path, undisturbed)
+    trials = tmp_path / "runs" / "trials"
+    state = {
+        path.parent: json.loads(path.read_text())["state"] for path in trials.glob("*/status.json")
+    }
+    assert set(state.values()) <= {"paused", "finished"}
+    stopped = next(trial for trial in state if state[trial] == "paused")
+    max(stopped.glob("checkpoint-*.pt")).write_bytes(b"damaged by a power cut")
+    again = care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path)
+    assert "is damaged" in again.stdout
+    assert_trials_equal(tmp_path, undisturbed)
 
 
 def test_two_at_once_run_each_trial_once(undisturbed: Path, tmp_path: Path) -> None:
@@ -148,7 +128,7 @@ def test_two_at_once_run_each_trial_once(undisturbed: Path, tmp_path: Path) -> N
     assert epochs_done(tmp_path) == 4 * EPOCHS
     for timings in (tmp_path / "runs" / "trials").glob("*/timings.jsonl"):
         assert lines_in(timings) == EPOCHS
-    assert_equal_to_the_bit(tmp_path, undisturbed)
+    assert_trials_equal(tmp_path, undisturbed)
 
 
 def test_a_killed_trial_process_is_replaced(undisturbed: Path, tmp_path: Path) -> None:
@@ -159,4 +139,11 @@ def test_a_killed_trial_process_is_replaced(undisturbed: Path, tmp_path: Path) -
     os.kill(json.loads(next(claims).read_text())["pid"], signal.SIGKILL)
     output = run.communicate(timeout=120)[0]
     assert run.returncode == 0, output
-    assert_equal_to_the_bit(tmp_path, undisturbed)
+    assert_trials_equal(tmp_path, undisturbed)
+
+
+def test_none_of_the_ended_sweeps_left_a_process() -> None:
+    """Agents of a Ray whose driver was killed try to report for a minute before they give up."""
+    assert STARTED
+    wait_for(lambda: not alive(STARTED))
+    assert {pid: command_of(pid) for pid in alive(STARTED)} == {}

@@ -1,0 +1,18 @@
+"""Whether two trials have the same outcome."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+
+def assert_equal_to_the_bit(trial: Path, expected: Path, context: str = "") -> None:
+    """Compare what no way of running may change: metrics, measures, weights, optimizer state."""
+    for name in ("metrics.jsonl", "evaluation.json"):
+        assert (trial / name).read_bytes() == (expected / name).read_bytes(), context
+    states = [
+        torch.load(max(place.glob("checkpoint-*.pt")), weights_only=True)
+        for place in (trial, expected)
+    ]
+    torch.testing.assert_close(*states, rtol=0, atol=0, equal_nan=False, msg=context or None)
