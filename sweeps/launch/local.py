@@ -71,9 +71,16 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+class _LogFile(logging.FileHandler):
+    """A log that is not worth a traceback when its disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: what matters is written elsewhere, and its failure is told."""
+
+
 def _log_to(path: Path) -> None:
     """Send Ray's own messages to a file."""
-    handler = logging.FileHandler(path)
+    handler = _LogFile(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "ray"]
     for logger in map(logging.getLogger, {"ray", *names}):

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import logging
 import os
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,8 @@ def connect(store: Path, uri: str) -> tuple[Any, str]:
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)
+    if uri == default_tracking_uri(store):
+        _make_database(store / "mlflow.db")
     client = MlflowClient(tracking_uri=uri)
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
@@ -66,3 +69,21 @@ def connect(store: Path, uri: str) -> tuple[Any, str]:
     tags = {"mlflow.experimentKind": "custom_model_development"}
     made = client.create_experiment(EXPERIMENT, artifact_location=location, tags=tags)
     return client, str(made)
+
+
+def _make_database(file: Path) -> None:
+    """Make the tables in a file that gets its name when they are complete.
+
+    MLflow makes them one by one and can never open a database in which a killed process or a full
+    disk left some of them.
+    """
+    if file.exists():
+        return
+    from mlflow import MlflowClient
+
+    for left in file.parent.glob(f".{file.name}.*.part*"):
+        left.unlink()
+    # MLflow opens a path once in a process, hence a new one each time.
+    part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
+    MlflowClient(tracking_uri=f"sqlite:///{part.resolve()}").search_experiments()
+    part.replace(file)

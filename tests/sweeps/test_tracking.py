@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import resource
 import threading
 import time
 from pathlib import Path
@@ -211,6 +212,24 @@ def test_many_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     with writing(tmp_path):
         client, _ = connect(tmp_path, default_tracking_uri(tmp_path))
     assert [e.name for e in client.search_experiments()].count(EXPERIMENT) == 1
+
+
+def _open_where_no_file_can_grow(store: Path, largest: int) -> None:
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    _open(store)
+
+
+@pytest.mark.parametrize("largest", [0, 20_000, 300_000])
+def test_a_disk_that_fills_up_while_tables_are_made(tmp_path: Path, largest: int) -> None:
+    """A database with some of its tables could never be opened again."""
+    process = multiprocessing.get_context("spawn").Process(
+        target=_open_where_no_file_can_grow, args=(tmp_path, largest)
+    )
+    process.start()
+    process.join(120)
+    assert process.exitcode == 1
+    _open(tmp_path)
+    assert [run["name"] for run in dump(tmp_path)] == []
 
 
 class Unreliable:
