@@ -32,6 +32,7 @@ from analysis.labels import (
     value_label,
 )
 from analysis.summary import SweepSummary
+from care.files import DiskError
 from care.trial_folder import TrialFolder
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -49,17 +50,22 @@ def write_report(store_trials: Path, summary: SweepSummary, out: Path) -> Path:
 
     Returns:
         The page, ``out/report.html``.
+
+    Raises:
+        DiskError: It cannot be written; the report that was there still is.
     """
     fresh = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     shutil.rmtree(fresh, ignore_errors=True)
-    for folder in ("figures", "tables"):
-        (fresh / folder).mkdir(parents=True)
     try:
+        for folder in ("figures", "tables"):
+            (fresh / folder).mkdir(parents=True)
         # Taken first: news that come while the report is written make it out of date.
         inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh)
         (fresh / NAME).write_text(inputs, encoding="utf-8")
         _replace(out, fresh)
+    except OSError as error:
+        raise DiskError(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return out / "report.html"

@@ -75,6 +75,19 @@ class Plan:
         """The trials by identity, each once."""
         return {trial.trial_id: trial for trial in self.trials}
 
+    @property
+    def unsuggested(self) -> int:
+        """Trials of points that Optuna has still to suggest."""
+        spec = self.sweep.spec
+        if spec.search.name == "grid":
+            return 0
+        return max(0, spec.search.trials * len(spec.seeds) - len(self.trials))
+
+    @property
+    def wanted(self) -> int:
+        """Trials that the sweep wants in all."""
+        return len(self.unique()) + self.unsuggested
+
     def counts(self) -> dict[str, int]:
         """Trials by state, each counted once."""
         found = Counter(trial.state for trial in self.unique().values())
@@ -162,22 +175,19 @@ def _resolve(
     return configs
 
 
-def estimate_seconds(
-    plan: Plan, store: Store, concurrency: int, unplanned: int = 0
-) -> float | None:
+def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None:
     """Wall time that the missing trials will take, from past trials of equal cost.
 
     Args:
         plan: What is missing.
         store: Where past trials are.
         concurrency: Trials side by side.
-        unplanned: Trials of points that Optuna has still to suggest.
 
     Returns:
         Seconds, or None when a kind of trial was never run here.
     """
     left = [(trial.config, trial.epoch) for trial in plan.missing()]
-    left += [(plan.sweep.base_config(), 0)] * unplanned
+    left += [(plan.sweep.base_config(), 0)] * plan.unsuggested
     if not left:
         return 0.0
     past = _past_epochs(store)

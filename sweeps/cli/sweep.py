@@ -36,27 +36,17 @@ class RunOptions:
     report: bool
 
 
-def sweep_size(sweep: Sweep, plan: Plan) -> int:
-    """Trials that the sweep wants in all."""
-    spec = sweep.spec
-    if spec.search.name == "grid":
-        return len(plan.unique())
-    return spec.search.trials * len(spec.seeds)
-
-
 def plan_command(file: Path, overrides: tuple[str, ...], root: Path, as_json: bool) -> None:
     """Print the plan."""
     sweep = load_sweep(file, overrides)
     store = Store(root)
     plan = make_plan(sweep, store)
-    size = sweep_size(sweep, plan)
-    resources = share_out(sweep.spec.resources, size)
+    resources = share_out(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
-    unplanned = size - len(plan.unique())  # of points that Optuna has still to suggest
-    counts["new"] += unplanned
-    seconds = estimate_seconds(plan, store, resources.concurrency, unplanned)
+    counts["new"] += plan.unsuggested
+    seconds = estimate_seconds(plan, store, resources.concurrency)
     if as_json:
-        print(json.dumps({**counts, "total": size, "estimated_seconds": seconds}))
+        print(json.dumps({**counts, "total": plan.wanted, "estimated_seconds": seconds}))
         return
     console = Console()
     for trial in plan.trials:
@@ -77,24 +67,28 @@ def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: Run
     sweep = load_sweep(file, overrides)
     store = Store(root)
     plan = make_plan(sweep, store)
-    resources = share_out(sweep.spec.resources, sweep_size(sweep, plan))
+    resources = share_out(sweep.spec.resources, plan.wanted)
     _check_device(sweep.base_config().runtime.device)
     store.prepare()
     store.sweep(sweep.spec.name).write(_declaration(sweep, file, overrides))
     if _clear_the_way(plan, store, options):
         plan = make_plan(sweep, store)
-    board = Board(sweep.spec.metric, sweep_size(sweep, plan))
+    board = Board(sweep.spec.metric, plan.wanted)
     board.plan(plan, lambda identity: _metric(store, sweep, identity))
     tracking = SweepTracking(sweep, store, options.tracking_uri, console.print)
     driver = Driver(sweep, store, resources, board, tracking.touch, console.print)
+    page = None
     with Interrupt() as interrupt:
         tracking.start(plan)
-        with LiveView(board, sweep.spec.name, console):
-            driver.run(interrupt)
-        final = make_plan(sweep, store)
-        page = write_sweep_report(sweep, store, again=False) if options.report else None
-        tracking.finish(final, page, interrupted=interrupt.requested)
-    return _conclude(console, file, final, sweep_size(sweep, final), page, interrupt.requested)
+        try:
+            with LiveView(board, sweep.spec.name, console):
+                driver.run(interrupt)
+            if options.report:
+                page = write_sweep_report(sweep, store, again=False)
+        finally:
+            final = make_plan(sweep, store)
+            tracking.finish(final, page)
+    return _conclude(console, file, final, page, interrupt.requested)
 
 
 def _check_device(name: str) -> None:
@@ -106,7 +100,7 @@ def _check_device(name: str) -> None:
 
 
 def _conclude(
-    console: Console, file: Path, plan: Plan, size: int, page: Path | None, interrupted: bool
+    console: Console, file: Path, plan: Plan, page: Path | None, interrupted: bool
 ) -> int:
     """Say how it ended and what to type next."""
     if page:
@@ -125,7 +119,7 @@ def _conclude(
             f"{counts['stale']} stale: their numbers come from other code and are left out of the "
             f"report's means. To run them anew: {_again(file)} --rerun-stale"
         )
-    return 0 if counts["cached"] + counts["stopped"] == size else 1
+    return 0 if counts["cached"] + counts["stopped"] == plan.wanted else 1
 
 
 def _again(file: Path) -> str:

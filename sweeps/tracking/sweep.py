@@ -49,11 +49,9 @@ class SweepTracking:
         """A trial has news."""
         self._tracker.touch(trial_id)
 
-    def finish(self, plan: Plan, page: Path | None, interrupted: bool) -> None:
+    def finish(self, plan: Plan, page: Path | None) -> None:
         """Bring everything up to date, the parent run with the report last."""
-        counts = plan.counts()
-        failed = counts["failed"] > 0
-        self._state = "paused" if interrupted else "failed" if failed else "finished"
+        self._state = _state(plan)
         self._labels.update((trial.trial_id, trial.label) for trial in plan.trials)
         for identity in plan.unique():
             self._tracker.touch(identity)
@@ -86,10 +84,7 @@ def sync_store(store: Store, uri: str | None) -> tuple[int, int]:
     for folder in store.all_sweeps():
         sweep = restore_sweep(folder.read() or {})
         plan = make_plan(sweep, store)
-        counts = plan.counts()
-        unfinished = counts["new"] + counts["running"]
-        state = "paused" if unfinished else "failed" if counts["failed"] else "finished"
-        projection.sync_sweep(sweep.spec.name, sweep.spec.description, state)
+        projection.sync_sweep(sweep.spec.name, sweep.spec.description, _state(plan))
         for trial in plan.unique().values():
             projection.sync_trial(store.trial(trial.trial_id), sweep.spec.name, trial.label)
         if (folder.report / "report.html").exists():
@@ -97,3 +92,11 @@ def sync_store(store: Store, uri: str | None) -> tuple[int, int]:
             projection.attach(sweep.spec.name, [folder.report / "report.html", *figures])
         sweeps, trials = sweeps + 1, trials + len(plan.unique())
     return sweeps, trials
+
+
+def _state(plan: Plan) -> str:
+    """The state of a sweep that no driver runs."""
+    counts = plan.counts()
+    if counts["new"] or counts["running"] or plan.unsuggested:
+        return "paused"
+    return "failed" if counts["failed"] else "finished"

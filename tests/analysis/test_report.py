@@ -13,6 +13,7 @@ import pytest
 from analysis.freshness import fingerprint, is_current
 from analysis.report import write_report
 from analysis.summary import Member, SweepSummary
+from care.files import DiskError
 
 WEIGHT = "objective.equivariance.weight"
 MEASURES = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
@@ -210,7 +211,7 @@ def test_a_failure_leaves_the_old_report(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("analysis.report._write", no_space)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(DiskError, match=r"cannot write \(No space left on device"):
         write_report(tmp_path / "trials", summary(lambda_sweep), tmp_path / "report")
     assert (tmp_path / "report" / "report.html").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "trials"]

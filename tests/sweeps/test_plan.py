@@ -202,11 +202,23 @@ def test_the_estimate_tells_costs_apart(
 def test_the_estimate_counts_what_is_not_suggested_yet(
     tmp_path: Path, store: Store, configs: list[TrialConfig]
 ) -> None:
-    sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search={"name": "optuna"})
+    search = {"name": "optuna", "trials": 2}
+    sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search=search)
     plan = make_plan(sweep, store)
-    assert estimate_seconds(plan, store, 2, unplanned=4) is None
+    assert estimate_seconds(plan, store, 2) is None
     fabricate(store, configs[1], "finished", 3, seconds=[9, 2, 2])
-    assert estimate_seconds(plan, store, 2, unplanned=4) == pytest.approx(4 * 3 * 2 / 2)
+    assert estimate_seconds(plan, store, 2) == pytest.approx(2 * 2 * 3 * 2 / 2)
+
+
+def test_a_point_that_is_suggested_twice_is_not_waited_for(tmp_path: Path, store: Store) -> None:
+    search = {"name": "optuna", "trials": 3}
+    sweep = load(tmp_path, axes={WEIGHT: [0.1, 0.2]}, search=search)
+    folder = store.sweep("tiny")
+    folder.write({})
+    assert (make_plan(sweep, store).wanted, make_plan(sweep, store).unsuggested) == (6, 6)
+    for number, weight in enumerate([0.1, 0.2, 0.1]):
+        folder.log({"event": "suggest", "number": number, "point": {WEIGHT: weight}})
+    assert (make_plan(sweep, store).wanted, make_plan(sweep, store).unsuggested) == (4, 0)
 
 
 def test_nothing_missing_takes_no_time(

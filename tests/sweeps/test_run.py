@@ -40,6 +40,15 @@ def assert_trials_equal(folder: Path, expected: Path) -> None:
         assert_equal_to_the_bit(trial, wanted / trial.name)
 
 
+def mlflow_statuses(folder: Path) -> dict[str, str]:
+    """Status of each MLflow run, by name."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder / 'runs' / 'mlflow.db'}")
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    return {run.info.run_name: run.info.status for run in client.search_runs(experiments)}
+
+
 def epochs_done(folder: Path) -> int:
     return sum(map(lines_in, (folder / "runs" / "trials").glob("*/metrics.jsonl")))
 
@@ -92,8 +101,13 @@ def test_ended_and_run_again_gives_the_undisturbed_numbers(
     if number != signal.SIGKILL:
         assert "Run the same command to go on" in output
         assert plan(tmp_path)["running"] == 0
+        statuses = mlflow_statuses(tmp_path)
+        assert statuses["tiny"] == "KILLED"
+        assert set(statuses.values()) <= {"KILLED", "FINISHED"}
     care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path)
     assert_trials_equal(tmp_path, undisturbed)
+    labels = [f"λ={weight} seed={seed}" for weight in (0, 0.1) for seed in (0, 1)]
+    assert mlflow_statuses(tmp_path) == dict.fromkeys(["tiny", *labels], "FINISHED")
 
 
 def test_ctrl_c_reaches_the_whole_group(undisturbed: Path, tmp_path: Path) -> None:
