@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -22,8 +25,8 @@ def care(*arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.Co
 
 
 def start_care(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
-    """Start a ``care`` command in a process group of its own."""
-    return subprocess.Popen(
+    """Start a ``care`` command in a process group of its own; a failed test does not leave it."""
+    started = subprocess.Popen(
         [*CARE, *map(str, arguments)],
         cwd=cwd,
         stdout=subprocess.PIPE,
@@ -31,6 +34,13 @@ def start_care(*arguments: str | Path, cwd: Path) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
+    atexit.register(_end, started)
+    return started
+
+
+def _end(started: subprocess.Popen[str]) -> None:
+    if started.poll() is None:
+        os.killpg(started.pid, signal.SIGKILL)
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:

@@ -46,7 +46,8 @@ class SweepTracking:
                 self._tracker.touch(trial.trial_id)
 
     def touch(self, trial_id: str) -> None:
-        """A trial has news."""
+        """A trial has news, so Ray is up and it is time to begin with MLflow."""
+        self._tracker.start()
         self._tracker.touch(trial_id)
 
     def finish(self, plan: Plan, page: Path | None) -> None:

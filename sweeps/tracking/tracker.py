@@ -16,6 +16,9 @@ class Tracker:
     When MLflow fails, that is said once; the names stay noted and are tried again after a pause
     that doubles up to a minute.
 
+    The thread begins with :meth:`start`, for which Ray should be up: a start of Ray, which forks,
+    beside a thread that imported MLflow once stood still for good.
+
     Args:
         sync: Brings one name up to date; may raise anything.
         say: Called with a line for the user when MLflow fails and when it is back.
@@ -28,7 +31,11 @@ class Tracker:
         self._closing = False
         self._failing = False
         self._thread = threading.Thread(target=self._work, name="mlflow-tracker", daemon=True)
-        self._thread.start()
+
+    def start(self) -> None:
+        """Begin to work, once."""
+        if self._thread.ident is None:
+            self._thread.start()
 
     def touch(self, name: str) -> None:
         """``name`` has news; returns at once."""
@@ -45,6 +52,7 @@ class Tracker:
         Returns:
             Whether MLflow has everything.
         """
+        self.start()
         with self._changed:
             self._closing = True
             self._changed.notify()

@@ -265,6 +265,8 @@ def test_tracker_catches_up_when_mlflow_is_back() -> None:
     target.down = True
     tracker = Tracker(target, target.said.append)
     tracker.touch("a")
+    assert not target.called.wait(1.5), "nothing is done before the start"
+    tracker.start()
     assert target.called.wait(30)
     started = time.monotonic()
     tracker.touch("b")
