@@ -17,11 +17,13 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     """The configuration without what cannot change a number.
 
     ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
-    other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial.
+    other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial. So
+    it is with EquiMod's.
     """
     tree = config.model_dump(mode="json", exclude={"runtime"})
-    if config.objective.equivariance.weight == 0:
-        tree["objective"]["equivariance"] = {"weight": 0.0}
+    for part in ("equivariance", "equimod"):
+        if tree["objective"].get(part, {}).get("weight") == 0:
+            tree["objective"][part] = {"weight": 0.0}
     return tree
 
 

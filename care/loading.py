@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import re
-import types
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from care.config import TrialConfig
-from care.errors import ConfigError, Problem, nearest
+from care.errors import ConfigError, Problem, nearest, unknown_name
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -140,7 +139,8 @@ def set_field(tree: dict[str, Any], field: str, value: Any) -> None:
 
 
 def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
-    field = ".".join(str(part) for part in details["loc"])
+    loc = _without_tags(model, details["loc"])
+    field = ".".join(loc)
     value = details.get("input")
     context = details.get("ctx", {})
     kind = details["type"]
@@ -148,6 +148,8 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
         return _unknown_field(model, details["loc"], value)
     if kind == "missing":
         return Problem(field, None, "has no default and must be given")
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return _unknown_choice(model, loc, value)
     if kind == "model_type":
         names = _fields(model, details["loc"])
         return Problem(field, value, f"allowed: a mapping with {', '.join(names)}")
@@ -155,41 +157,79 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
         return Problem(kind, context.get("value", "?"), details["msg"])
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", str(context["expected"]))
-        return Problem(field, value, f"allowed: {', '.join(names)}", nearest(str(value), names))
+        allowed = ", ".join(names) or str(context["expected"])
+        return Problem(field, value, f"allowed: {allowed}", nearest(str(value), names))
     if kind in ("range", "odd", "name"):
         return Problem(field, value, details["msg"])
     message = details["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     return Problem(field, value, f"allowed: {message}")
 
 
-def _unknown_field(model: type[BaseModel], loc: Iterable[int | str], value: Any) -> Problem:
-    *parents, name = [str(part) for part in loc]
-    names = _fields(model, parents)
+def _unknown_field(model: type[BaseModel], loc: Sequence[int | str], value: Any) -> Problem:
+    *parents, name = _without_tags(model, loc)
+    names = _fields(model, loc[:-1])
     where = f"{'.'.join(parents)} has" if parents else "there are"
     allowed = f"no such field; {where} {', '.join(names)}"
     close = nearest(name, names)
     return Problem(".".join([*parents, name]), value, allowed, close)
 
 
+def _unknown_choice(model: type[BaseModel], loc: Sequence[str], value: Any) -> Problem:
+    """A mapping whose ``name`` is none of the models that the field may be."""
+    names = sorted(_choices(_annotation(model, loc)))
+    if not isinstance(value, dict):
+        allowed = f"allowed: a mapping whose name is one of {', '.join(names)}"
+        return Problem(".".join(loc), value, allowed)
+    return unknown_name(".".join([*loc, "name"]), value.get("name"), names)
+
+
 def _fields(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
-    """Names of the fields of the model at ``loc``."""
-    owner: type[BaseModel] | None = model
-    for part in loc:
-        owner = owner and _submodel(owner, str(part))
-    return sorted(owner.model_fields) if owner else []
+    """Names of the fields of the model at ``loc``, in which a choice is followed by its name."""
+    owner = _annotation(model, loc)
+    return sorted(owner.model_fields) if _is_model(owner) else []
 
 
-def _submodel(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    field = model.model_fields.get(name)
-    return _model_in(field.annotation) if field else None
+def _without_tags(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
+    """``loc`` without the names of choices, which a user does not write as fields."""
+    owner: Any = model
+    fields = []
+    for part in map(str, loc):
+        chosen = part in _choices(owner)
+        owner = _choices(owner)[part] if chosen else _field_annotation(owner, part)
+        if not chosen:
+            fields.append(part)
+    return fields
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, typing.Annotated):
-        for part in typing.get_args(annotation):
-            found = _model_in(part)
-            if found:
-                return found
-    return None
+def _annotation(model: type[BaseModel], loc: Iterable[int | str]) -> Any:
+    """The type at ``loc``, None where there is no such field."""
+    owner: Any = model
+    for part in map(str, loc):
+        choices = _choices(owner)
+        owner = choices[part] if part in choices else _field_annotation(owner, part)
+    return owner
+
+
+def _field_annotation(owner: Any, name: str) -> Any:
+    """The type of a model's field: a model, a choice between models, or anything else."""
+    field = owner.model_fields.get(name) if _is_model(owner) else None
+    if field is None:
+        return None
+    options = typing.get_args(field.annotation)
+    models = [option for option in (field.annotation, *options) if _is_model(option)]
+    return models[0] if models else field.annotation
+
+
+def _choices(annotation: Any) -> dict[str, type[BaseModel]]:
+    """The models of a tagged union by name."""
+    found = {}
+    for option in typing.get_args(annotation):
+        extras = getattr(option, "__metadata__", ())
+        tags = [extra.tag for extra in extras if isinstance(extra, Tag)]
+        if tags:
+            found[tags[0]] = typing.get_args(option)[0]
+    return found
+
+
+def _is_model(annotation: Any) -> bool:
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)

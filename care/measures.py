@@ -5,6 +5,11 @@ from __future__ import annotations
 EPOCH_METRICS = (
     "train/loss",
     "train/infonce",
+    "train/barlow_twins",
+    "train/byol",
+    "train/alignment",
+    "train/uniformity",
+    "train/equimod",
     "train/equivariance",
     "train/positive_cosine",
     "learning_rate",

@@ -37,7 +37,13 @@ ENCODERS: dict[str, str] = {
 }
 
 OBJECTIVES: dict[str, str] = {
-    "simclr": "care.objectives.infonce:infonce",
+    "simclr": "care.objectives.simclr:SimCLR",
+    "moco_v2": "care.objectives.moco:MoCo",
+    "barlow_twins": "care.objectives.barlow_twins:BarlowTwins",
+    "byol": "care.objectives.byol:BYOL",
+    "alignment": "care.objectives.ablations:AlignmentOnly",
+    "uniformity": "care.objectives.ablations:UniformityOnly",
+    "none": "care.objectives.ablations:NoBase",
 }
 
 

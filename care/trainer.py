@@ -14,17 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from care.augmentation import AugmentationTable, apply, sample
 from care.config import TrialConfig
 from care.data import Dataset
 from care.evaluation.monitor import Monitor
 from care.failure import DivergedError
 from care.models import build_network
-from care.objectives.alignment import positive_cosine
-from care.objectives.equivariance import equivariance_loss
+from care.objectives.objective import Objective, trainable
+from care.objectives.view import Views
 from care.optimization import build_optimizer, learning_rate
 from care.randomness import generator
-from care.registry import OBJECTIVES, load
 
 _NEVER_BAD = 2**62
 
@@ -42,11 +40,12 @@ class Trainer:
         self.device = device
         self.dataset = dataset.to(device)
         self.network = build_network(config.model, config.seed).to(device)
-        self.optimizer = build_optimizer(config.optimizer, self.network.parameters())
-        self.monitor = Monitor(self.dataset, config.augmentation, config.evaluation)
+        self.objective = Objective(config.objective, self.network, config.seed).to(device)
+        self.optimizer = build_optimizer(config.optimizer, trainable(self.network, self.objective))
+        self._augmenter = self.dataset.augmenter(config.augmentation)
+        self.monitor = Monitor(self.dataset, self._augmenter, config.evaluation)
         self.epoch = 0
         self.step = 0
-        self._objective = load(OBJECTIVES[config.objective.name])
         self._sums: dict[str, Tensor] = {}
         self._reset_sums()
 
@@ -74,6 +73,7 @@ class Trainer:
             DivergedError: A loss was NaN or infinite; names the epoch and step.
         """
         self.network.train()
+        self.objective.train()
         order = self._order()
         while self.step < self.steps_per_epoch:
             if stop():
@@ -108,6 +108,7 @@ class Trainer:
             "epoch": self.epoch,
             "step": self.step,
             "network": self.network.state_dict(),
+            "objective": self.objective.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "sums": self._sums,
             "first_bad_step": self._first_bad_step,
@@ -116,6 +117,7 @@ class Trainer:
     def load_state(self, state: dict[str, Any]) -> None:
         """Go to the place and weights that :meth:`state` gave."""
         self.network.load_state_dict(state["network"])
+        self.objective.load_state_dict(state["objective"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.step = state["epoch"], state["step"]
         self._sums, self._first_bad_step = state["sums"], state["first_bad_step"]
@@ -132,39 +134,19 @@ class Trainer:
     def _train_step(self, order: Tensor) -> None:
         batch = self.config.training.batch_size
         images = self.dataset.train.images[order[self.step * batch : (self.step + 1) * batch]]
-        terms = self._loss_terms(images)
+        place = (self.config.seed, self.epoch, self.step)
+        terms = self.objective(Views(self.network, self._augmenter, images, *place))
         self._set_learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
-        terms["train/loss"].backward()  # type: ignore[no-untyped-call]
+        terms["train/loss"].backward()
         self.optimizer.step()
+        self.objective.after_step(self.network, self._progress())
         self._accumulate(terms)
 
-    def _loss_terms(self, images: Tensor) -> dict[str, Tensor]:
-        """InfoNCE on two views, plus λ L_equi on chunk-shared views (CARE.md section 3)."""
-        config = self.config.objective
-        z1, z2 = (
-            self._embed("view-1", images, len(images)),
-            self._embed("view-2", images, len(images)),
-        )
-        base = self._objective(z1, z2, config.temperature)
-        terms = {f"train/{self._objective.__name__}": base}
-        loss = base
-        equi = config.equivariance
-        if equi.weight > 0:
-            rows = equi.splits if equi.augmentation == "per_chunk" else 1
-            e1, e2 = self._embed("chunk-1", images, rows), self._embed("chunk-2", images, rows)
-            terms["train/equivariance"] = equivariance_loss(e1, e2, equi.splits, equi.scale)
-            loss = loss + equi.weight * terms["train/equivariance"]
-        return {"train/loss": loss, **terms, "train/positive_cosine": positive_cosine(z1, z2)}
-
-    def _embed(self, purpose: str, images: Tensor, rows: int) -> Tensor:
-        """Embed ``images`` [N,3,H,W] under ``rows`` augmentations, each shared by N / rows."""
-        rng = generator(self.config.seed, purpose, self.epoch, self.step)
-        height, width = images.shape[-2:]
-        table: AugmentationTable = sample(self.config.augmentation, rows, (height, width), rng)
-        views = apply(table, images, self.dataset.mean, self.dataset.std)
-        embedding: Tensor = self.network(views)
-        return embedding
+    def _progress(self) -> float:
+        """Steps done, with the one that runs, over steps of the whole training."""
+        done = self.epoch * self.steps_per_epoch + self.step + 1
+        return done / (self.config.training.epochs * self.steps_per_epoch)
 
     def _set_learning_rate(self) -> None:
         rate = self._learning_rate(self.step)

@@ -14,9 +14,10 @@ import pytest
 from pydantic import BaseModel
 
 import care
-from care.config import EquivarianceConfig, TrialConfig
+from care.config import EquimodConfig, EquivarianceConfig, TrialConfig
 from care.identity import canonical, code_version, group_id, trial_id
 from care.loading import load_trial
+from care.registry import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "experiments" / "digits.yaml"
@@ -50,6 +51,8 @@ def another(value: Any, annotation: Any) -> Any:
     match value:
         case None:
             return 1
+        case bool():
+            return not value
         case str():
             return value + "-2"
         case int() | float():
@@ -59,27 +62,42 @@ def another(value: Any, annotation: Any) -> Any:
     raise TypeError(value)
 
 
-FIELDS = list(leaves(TrialConfig()))
-COUNTED = [path for path in FIELDS if not path.startswith("runtime.")]
+def with_everything() -> TrialConfig:
+    """A trial of which every part is in use."""
+    parts = {"equivariance": {"weight": 0.1}, "equimod": {"weight": 1}}
+    return TrialConfig.model_validate({"objective": parts})
+
+
+FIELDS = list(leaves(with_everything()))
+NAME = "objective.name"  # has a model for each of its values; see below
+COUNTED = [path for path in FIELDS if not path.startswith("runtime.") and path != NAME]
 EQUIVARIANCE = [f"objective.equivariance.{name}" for name in EquivarianceConfig.model_fields]
+EQUIMOD = [f"objective.equimod.{name}" for name in EquimodConfig.model_fields]
+OPTIONAL = [*EQUIVARIANCE, *EQUIMOD]
 
 
 def test_the_walk_finds_fields_of_every_part() -> None:
     assert {path.partition(".")[0] for path in FIELDS} == set(TrialConfig.model_fields)
     assert "augmentation.color_jitter.hue" in COUNTED
-    assert set(EQUIVARIANCE) <= set(COUNTED)
+    assert set(OPTIONAL) <= set(COUNTED)
+
+
+def test_every_objective_is_another_trial() -> None:
+    trees = [{"name": name, "equivariance": {"weight": 0.1}} for name in OBJECTIVES]
+    trials = [TrialConfig.model_validate({"objective": tree}) for tree in trees]
+    assert len(set(map(trial_id, trials))) == len(OBJECTIVES)
 
 
 @pytest.mark.parametrize("path", COUNTED)
 def test_what_may_change_a_number_changes_the_identity(path: str) -> None:
-    config = TrialConfig()
+    config = with_everything()
     other = changed(config, path)
     assert trial_id(other) != trial_id(config)
     assert (group_id(other) != group_id(config)) == (path != "seed")
 
 
 def test_no_two_changes_meet() -> None:
-    identities = {trial_id(changed(TrialConfig(), path)) for path in COUNTED}
+    identities = {trial_id(changed(with_everything(), path)) for path in COUNTED}
     assert len(identities) == len(COUNTED)
 
 
@@ -90,15 +108,15 @@ def test_how_a_trial_is_run_does_not_matter(path: str) -> None:
     assert group_id(changed(config, path)) == group_id(config)
 
 
-@pytest.mark.parametrize("path", [path for path in COUNTED if path not in EQUIVARIANCE])
+@pytest.mark.parametrize("path", [path for path in COUNTED if path not in OPTIONAL])
 def test_at_zero_weight_the_rest_still_matters(path: str) -> None:
     assert trial_id(changed(at_zero(), path)) != trial_id(at_zero())
 
 
-@pytest.mark.parametrize("path", EQUIVARIANCE)
+@pytest.mark.parametrize("path", OPTIONAL)
 def test_at_zero_weight_the_rest_of_the_loss_does_not_matter(path: str) -> None:
     same = trial_id(changed(at_zero(), path)) == trial_id(at_zero())
-    assert same == (path != "objective.equivariance.weight")
+    assert same == (path.rpartition(".")[2] != "weight")
 
 
 def at_zero() -> TrialConfig:
@@ -128,7 +146,7 @@ def test_the_order_of_fields_does_not_matter(tmp_path: Path) -> None:
 def test_the_default_experiment_is_who_it_was() -> None:
     """Golden. A change here orphans every stored trial: change it only if numbers change, too."""
     config = load_trial(DIGITS)
-    assert (trial_id(config), group_id(config)) == ("f92a94a86669f469", "96bed857a0cc3069")
+    assert (trial_id(config), group_id(config)) == ("80d072b67267aa41", "7dd9e0b37fabbb7f")
     assert canonical(config)["seed"] == 0
 
 

@@ -6,6 +6,7 @@ Sharing one augmentation over a chunk of images is sampling one row for it.
 from __future__ import annotations
 
 from care.augmentation.apply import apply
+from care.augmentation.augmenter import ImageAugmenter
 from care.augmentation.table import AugmentationTable, identity, sample
 
-__all__ = ["AugmentationTable", "apply", "identity", "sample"]
+__all__ = ["AugmentationTable", "ImageAugmenter", "apply", "identity", "sample"]

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from care.augmentation import ImageAugmenter
+from care.config import AugmentationConfig
 from care.errors import ConfigError, unknown_name
 from care.registry import DATA, load
 
@@ -53,6 +55,11 @@ class Dataset:
     classes: tuple[str, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+
+    def augmenter(self, config: AugmentationConfig) -> ImageAugmenter:
+        """Augments its images with augmentations distributed as ``config`` says."""
+        height, width = self.train.images.shape[-2:]
+        return ImageAugmenter(config, (height, width), self.mean, self.std)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same on ``device``."""

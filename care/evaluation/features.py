@@ -61,9 +61,10 @@ def extract(
     device = next(network.parameters()).device
     with evaluation_mode(network):
         batches = torch.split(inputs, batch_size)
-        parts = [network.features(prepare(batch.to(device))) for batch in batches]
-    encoder, head = zip(*parts, strict=True)
-    return Features(torch.cat(encoder), torch.cat(head))
+        parts = [network.embed(prepare(batch.to(device))) for batch in batches]
+    return Features(
+        torch.cat([part.features for part in parts]), torch.cat([part.sphere for part in parts])
+    )
 
 
 def double(values: Tensor) -> Tensor:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor
 
-from care.augmentation import AugmentationTable, apply, identity, sample
+from care.augmentation import AugmentationTable
 from care.config import AugmentationConfig, EvaluationConfig
 from care.data import Dataset, ImageSet
 from care.evaluation.features import Features, extract
@@ -41,15 +43,18 @@ def evaluate(
         ``gamma_median``, of the first 1,000 test images. The rotation measures normalize the
         encoder's features to the unit sphere first.
     """
-    height, width = dataset.test.images.shape[-2:]
-    size = (height, width)
-    train = _features(network, dataset, dataset.train, identity(1, size))
-    test = _features(network, dataset, dataset.test, identity(1, size))
+    augmenter = dataset.augmenter(augmentation)
+
+    def features(part: ImageSet, table: AugmentationTable) -> Features:
+        """Of a part's images under one augmentation that all of them share."""
+        return extract(network, part.images, partial(augmenter.apply, table))
+
+    train = features(dataset.train, augmenter.identity())
+    test = features(dataset.test, augmenter.identity())
     rotations = [RotationMeasures(space, _GAMMA_IMAGES) for space in test]
     for index in range(evaluation.rotation_augmentations):
-        shared = sample(augmentation, 1, size, generator(0, "rotation", index))
-        augmented = _features(network, dataset, dataset.test, shared)
-        for rotation, space in zip(rotations, augmented, strict=True):
+        shared = augmenter.sample(1, generator(0, "rotation", index))
+        for rotation, space in zip(rotations, features(dataset.test, shared), strict=True):
             rotation.add(space)
     metrics = {}
     for index, name in enumerate(Features._fields):
@@ -57,15 +62,6 @@ def evaluate(
         measures = {**readout, **rotations[index].summary()}
         metrics.update({f"{name}/{measure}": value for measure, value in measures.items()})
     return metrics
-
-
-def _features(
-    network: Network, dataset: Dataset, part: ImageSet, table: AugmentationTable
-) -> Features:
-    """Features of a part's images under one augmentation that all of them share."""
-    return extract(
-        network, part.images, lambda images: apply(table, images, dataset.mean, dataset.std)
-    )
 
 
 def _readout(

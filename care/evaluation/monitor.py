@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from care.augmentation import AugmentationTable, apply, identity, sample
-from care.config import AugmentationConfig, EvaluationConfig
+from care.augmentation import ImageAugmenter
+from care.config import EvaluationConfig
 from care.data import Dataset
 from care.evaluation.features import extract
 from care.evaluation.rotation import gamma
@@ -25,33 +25,26 @@ class Monitor:
     """
 
     def __init__(
-        self, dataset: Dataset, augmentation: AugmentationConfig, evaluation: EvaluationConfig
+        self, dataset: Dataset, augmenter: ImageAugmenter, evaluation: EvaluationConfig
     ) -> None:
         """Choose and augment the images.
 
         Args:
             dataset: Its first ``monitor_images`` test images are used, or all if there are fewer.
-            augmentation: Distribution that the augmentations are drawn from.
+            augmenter: Draws and applies the augmentations.
             evaluation: Numbers of images and augmentations.
         """
         images = dataset.test.images[: evaluation.monitor_images]
-        height, width = images.shape[-2:]
-        size = (height, width)
         self._augmentations = evaluation.monitor_augmentations
 
-        def view(table: AugmentationTable) -> Tensor:
-            return apply(table, images, dataset.mean, dataset.std)
+        def view(purpose: str, rows: int, *place: int) -> Tensor:
+            table = augmenter.sample(rows, generator(0, purpose, *place))
+            return augmenter.apply(table, images)
 
-        clean = view(identity(1, size))
+        clean = augmenter.apply(augmenter.identity(), images)
         # L_equi compares two augmentations even where γ averages over one.
-        shared = [
-            view(sample(augmentation, 1, size, generator(0, "monitor", index)))
-            for index in range(max(2, self._augmentations))
-        ]
-        positives = [
-            view(sample(augmentation, len(images), size, generator(0, f"monitor-view-{index}")))
-            for index in (1, 2)
-        ]
+        shared = [view("monitor", 1, index) for index in range(max(2, self._augmentations))]
+        positives = [view(f"monitor-view-{index}", len(images)) for index in (1, 2)]
         self._count = len(images)
         self._inputs = torch.cat([clean, *shared, *positives])
 

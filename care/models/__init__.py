@@ -6,6 +6,6 @@ that maps images [N,3,H,W] to [N,feature_dim] and has the attribute ``feature_di
 
 from __future__ import annotations
 
-from care.models.network import Network, build_network
+from care.models.network import Embedding, Network, build_network
 
-__all__ = ["Network", "build_network"]
+__all__ = ["Embedding", "Network", "build_network"]

@@ -1,7 +1,7 @@
-"""Alignment and uniformity in the printed forms of CARE.md section 1.
+"""Alignment and uniformity in the printed forms of CARE.md section 1, and in the authors'.
 
 The authors' code computes other things under these names (CARE.md section 3): its alignment is
--mean(z1·z2)/τ and its uniformity has a temperature.
+-mean(z1·z2)/τ, so :func:`positive_cosine`, and its uniformity is :func:`negatives_energy`.
 """
 
 from __future__ import annotations
@@ -56,3 +56,23 @@ def positive_cosine(z1: Tensor, z2: Tensor) -> Tensor:
         A scalar in [-1, 1].
     """
     return (z1 * z2).sum(1).mean()
+
+
+@full_precision
+def negatives_energy(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
+    """The mean over all 2N embeddings of log Σ exp(z·z'/τ) over their 2N - 2 negatives [C].
+
+    InfoNCE's denominator without the positive.
+
+    Args:
+        z1: Embeddings of the first views, [N,d] on the unit sphere, N >= 2.
+        z2: Embeddings of the second views of the same images, [N,d].
+        temperature: τ > 0.
+    """
+    count = len(z1)
+    z = torch.cat([z1, z2])
+    logits = z @ z.T / temperature
+    rows = torch.arange(2 * count, device=z.device)
+    logits = logits.fill_diagonal_(-torch.inf)
+    logits[rows, rows.roll(count)] = -torch.inf
+    return logits.logsumexp(1).mean()

@@ -19,7 +19,7 @@ def images(count: int) -> Tensor:
 def test_features_are_those_of_one_eval_mode_pass() -> None:
     net, inputs = network(), images(7)
     features = extract(net, inputs, batch_size=3)
-    h, z = net.eval().features(inputs)
+    h, _, z = net.eval().embed(inputs)
     torch.testing.assert_close(features.encoder, h)
     torch.testing.assert_close(features.head, z)
     assert not features.encoder.requires_grad

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from care.augmentation import apply, identity, sample
+from care.augmentation import ImageAugmenter, apply, identity, sample
 from care.config import AugmentationConfig, EvaluationConfig
 from care.data import Dataset
 from care.evaluation.monitor import Monitor
@@ -35,11 +35,15 @@ def with_test_image_changed(dataset: Dataset, index: int) -> Dataset:
     return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=images))
 
 
+def augmenter(dataset: Dataset) -> ImageAugmenter:
+    return dataset.augmenter(AUGMENTATION)
+
+
 @pytest.mark.parametrize("augmentations", [1, 3])
 def test_measures_are_those_of_the_embeddings(augmentations: int) -> None:
     dataset, net = colored_dataset(), small_network().eval()
     evaluation = EvaluationConfig(monitor_images=IMAGES, monitor_augmentations=augmentations)
-    measured = Monitor(dataset, AUGMENTATION, evaluation)(net)
+    measured = Monitor(dataset, augmenter(dataset), evaluation)(net)
 
     def embed(rows: int, purpose: str, *indices: int) -> Tensor:
         table = sample(AUGMENTATION, rows, (SIDE, SIDE), generator(0, purpose, *indices))
@@ -67,17 +71,17 @@ def test_measures_are_those_of_the_embeddings(augmentations: int) -> None:
 
 def test_measures_are_bit_equal_whatever_the_random_state() -> None:
     net = small_network()
-    monitor = Monitor(colored_dataset(), AUGMENTATION, EVALUATION)
+    monitor = Monitor(colored_dataset(), augmenter(colored_dataset()), EVALUATION)
     first = monitor(net)
     torch.manual_seed(1)
     assert monitor(net) == first
-    assert Monitor(colored_dataset(), AUGMENTATION, EVALUATION)(net) == first
+    assert Monitor(colored_dataset(), augmenter(colored_dataset()), EVALUATION)(net) == first
 
 
 def test_network_and_random_state_are_left_as_they_were() -> None:
     net = small_network().train()
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    monitor = Monitor(colored_dataset(), AUGMENTATION, EVALUATION)
+    monitor = Monitor(colored_dataset(), augmenter(colored_dataset()), EVALUATION)
     torch.manual_seed(3)
     monitor(net)
     after = torch.rand(2)
@@ -90,21 +94,23 @@ def test_network_and_random_state_are_left_as_they_were() -> None:
 
 def test_only_the_first_test_images_count() -> None:
     net, dataset = small_network(), colored_dataset()
-    measured = Monitor(dataset, AUGMENTATION, EVALUATION)(net)
+    measured = Monitor(dataset, augmenter(dataset), EVALUATION)(net)
     beyond = with_test_image_changed(dataset, IMAGES)
     within = with_test_image_changed(dataset, IMAGES - 1)
-    assert Monitor(beyond, AUGMENTATION, EVALUATION)(net) == measured
-    assert Monitor(within, AUGMENTATION, EVALUATION)(net) != measured
+    assert Monitor(beyond, augmenter(beyond), EVALUATION)(net) == measured
+    assert Monitor(within, augmenter(within), EVALUATION)(net) != measured
 
 
 def test_all_test_images_are_used_where_there_are_fewer() -> None:
     net, dataset = small_network(), colored_dataset(test=6)
-    few = Monitor(dataset, AUGMENTATION, EvaluationConfig(monitor_images=6))(net)
-    assert Monitor(dataset, AUGMENTATION, EvaluationConfig(monitor_images=999))(net) == few
+    few = Monitor(dataset, augmenter(dataset), EvaluationConfig(monitor_images=6))(net)
+    assert Monitor(dataset, augmenter(dataset), EvaluationConfig(monitor_images=999))(net) == few
 
 
 def test_augmentations_that_change_nothing_give_zero() -> None:
-    measured = Monitor(colored_dataset(), UNCHANGED, EVALUATION)(small_network())
+    measured = Monitor(colored_dataset(), colored_dataset().augmenter(UNCHANGED), EVALUATION)(
+        small_network()
+    )
     assert measured["heldout/gamma"] == 0
     assert measured["heldout/gamma_median"] == 0
     assert measured["heldout/alignment"] == pytest.approx(0, abs=1e-5)

@@ -17,7 +17,7 @@ def weights(network: Network) -> torch.Tensor:
 def test_embeddings_are_unit_vectors_made_from_the_encoders_features() -> None:
     network = build_network(CONFIG, seed=0).eval()
     images = torch.randn(5, 3, 16, 16)
-    h, z = network.features(images)
+    h, _, z = network.embed(images)
     assert torch.equal(h, network.encoder(images.contiguous(memory_format=torch.channels_last)))
     assert z.shape == (5, 8)
     torch.testing.assert_close(z.norm(dim=1), torch.ones(5))

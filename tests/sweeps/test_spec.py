@@ -123,7 +123,7 @@ def test_a_bad_sweep_is_told(
 # axes, field, value, part of what is allowed, nearest name: what only the expansion finds
 BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"objective.equivariance.wieght": [1]}, "objective.equivariance.wieght", 1,
-     "objective.equivariance has augmentation, scale, splits, weight", "weight"),
+     "objective.equivariance has augmentation, scale, shared_views, space, splits, weight", "weight"),
     ({"objektive.equivariance.weight": [1]}, "objektive", {"equivariance": {"weight": 1}},
      "there are augmentation, data", "objective"),
     ({WEIGHT: [0, "high"]}, WEIGHT, "high", "allowed: a valid number", None),
@@ -134,7 +134,7 @@ BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"training.batch_size": [256, 2048]}, "training.batch_size", 2048, "at most 1437", None),
     ({"data.name": ["digits", "digit"]}, "data.name", "digit", "allowed: digits", "digits"),
     ({"model.encoder": ["smal"]}, "model.encoder", "smal", "allowed: resnet18", "small"),
-    ({"objective.name": ["byol"]}, "objective.name", "byol", "allowed: simclr", None),
+    ({"objective.name": ["dino"]}, "objective.name", "dino", "allowed: alignment", None),
 ]  # fmt: skip
 
 

@@ -1,0 +1,59 @@
+"""The configuration of a trial: one tree of frozen models, checked before anything starts.
+
+Every field but those of :class:`RuntimeConfig` can change a number and is part of a trial's
+identity (:mod:`care.identity`). Values from the paper are named after ``CARE.md``'s sections:
+[P] the paper (arXiv 2306.13924), [C] the authors' code, [A] our own choice where both are silent.
+"""
+
+from __future__ import annotations
+
+from care.config.augmentation import (
+    AugmentationConfig,
+    ColorJitterConfig,
+    CropConfig,
+    GaussianBlurConfig,
+)
+from care.config.base import Model, Positive, PositiveInt
+from care.config.model import HeadConfig, ModelConfig
+from care.config.objective import (
+    AlignmentConfig,
+    BarlowTwinsConfig,
+    ByolConfig,
+    EquimodConfig,
+    EquivarianceConfig,
+    MocoConfig,
+    NoBaseConfig,
+    ObjectiveConfig,
+    SimclrConfig,
+    UniformityConfig,
+)
+from care.config.training import EvaluationConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
+from care.config.trial import DataConfig, TrialConfig
+
+__all__ = [
+    "AlignmentConfig",
+    "AugmentationConfig",
+    "BarlowTwinsConfig",
+    "ByolConfig",
+    "ColorJitterConfig",
+    "CropConfig",
+    "DataConfig",
+    "EquimodConfig",
+    "EquivarianceConfig",
+    "EvaluationConfig",
+    "GaussianBlurConfig",
+    "HeadConfig",
+    "MocoConfig",
+    "Model",
+    "ModelConfig",
+    "NoBaseConfig",
+    "ObjectiveConfig",
+    "OptimizerConfig",
+    "Positive",
+    "PositiveInt",
+    "RuntimeConfig",
+    "SimclrConfig",
+    "TrainingConfig",
+    "TrialConfig",
+    "UniformityConfig",
+]

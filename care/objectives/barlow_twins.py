@@ -1,0 +1,59 @@
+"""Barlow Twins (arXiv 2103.03230): the views' cross-correlation shall be the identity."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from care.config import BarlowTwinsConfig
+from care.objectives.base import BaseLoss, BaseObjective
+from care.objectives.precision import full_precision
+from care.objectives.view import View
+
+_EPSILON = 1e-5  # BatchNorm's, which its authors standardize with
+
+
+@full_precision
+def cross_correlation(p1: Tensor, p2: Tensor) -> Tensor:
+    """C [d,d] of two projections, each dimension standardized over the batch.
+
+    Args:
+        p1: Projections of the first views, [N,d].
+        p2: Of the second views of the same images, [N,d].
+    """
+    return _standardize(p1).T @ _standardize(p2) / len(p1)
+
+
+@full_precision
+def barlow_twins_loss(p1: Tensor, p2: Tensor, off_diagonal: float) -> Tensor:
+    """Σ_i (1 - C_ii)² + off_diagonal · Σ_{i≠j} C_ij² (Eq. 1).
+
+    Args:
+        p1: Projections of the first views, [N,d], N >= 2; not normalized.
+        p2: Of the second views of the same images, [N,d].
+        off_diagonal: Weight of the redundancy-reduction term, >= 0.
+
+    Returns:
+        A scalar >= 0, in float32, or in float64 if the projections are.
+    """
+    correlation = cross_correlation(p1, p2)
+    diagonal = correlation.diagonal()
+    redundancy = correlation.square().sum() - diagonal.square().sum()
+    return (1 - diagonal).square().sum() + off_diagonal * redundancy
+
+
+class BarlowTwins(BaseObjective[BarlowTwinsConfig]):
+    """The Barlow Twins loss of two views."""
+
+    def forward(self, views: Sequence[View]) -> BaseLoss:
+        """See :class:`BaseObjective`."""
+        first, second = (view.embedding for view in views)
+        loss = barlow_twins_loss(first.projection, second.projection, self.config.off_diagonal)
+        return BaseLoss(loss, {"barlow_twins": loss}, (first.sphere, second.sphere))
+
+
+def _standardize(values: Tensor) -> Tensor:
+    variance, mean = torch.var_mean(values, dim=0, correction=0)
+    return (values - mean) / (variance + _EPSILON).sqrt()

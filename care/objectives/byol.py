@@ -1,0 +1,68 @@
+"""BYOL (arXiv 2006.07733): predict the target network's embedding of the other view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as fn
+
+from care.config import ByolConfig
+from care.models import Network
+from care.models.seeding import seeded
+from care.objectives.base import BaseLoss, BaseObjective
+from care.objectives.momentum import MomentumNetwork
+from care.objectives.precision import full_precision
+from care.objectives.view import View
+
+
+@full_precision
+def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
+    """The mean of 2 - 2 cos(prediction, target), which is ‖·-·‖² on the sphere (Eq. 2).
+
+    Args:
+        predictions: [N,d], of any norm.
+        targets: [N,d], of any norm.
+
+    Returns:
+        A scalar in [0, 4].
+    """
+    return 2 - 2 * fn.cosine_similarity(predictions, targets, dim=1).mean()
+
+
+class BYOL(BaseObjective[ByolConfig]):
+    """The loss of both directions, summed; the target follows ever more slowly.
+
+    Attributes:
+        target: The target network.
+        predictor: Linear without bias, BatchNorm, ReLU, Linear, on the projection.
+    """
+
+    def __init__(self, config: ByolConfig, network: Network, seed: int) -> None:
+        super().__init__(config, network, seed)
+        self.target = MomentumNetwork(network)
+        dimension = network.embedding_dim
+        with seeded(seed, "predictor"):
+            self.predictor = nn.Sequential(
+                nn.Linear(dimension, config.hidden, bias=False),
+                nn.BatchNorm1d(config.hidden),
+                nn.ReLU(inplace=True),
+                nn.Linear(config.hidden, dimension),
+            )
+
+    def forward(self, views: Sequence[View]) -> BaseLoss:
+        """See :class:`BaseObjective`."""
+        first, second = views
+        with torch.no_grad():
+            targets = [self.target.network.embed(view.images).projection for view in views]
+        predictions = [self.predictor(view.embedding.projection) for view in views]
+        loss = byol_loss(predictions[0], targets[1]) + byol_loss(predictions[1], targets[0])
+        positives = (first.embedding.sphere, second.embedding.sphere)
+        return BaseLoss(loss, {"byol": loss}, positives)
+
+    def after_step(self, network: Network, progress: float) -> None:
+        """Let the target follow with momentum 1 - (1 - m) (cos(π · progress) + 1) / 2."""
+        rising = 1 - (1 - self.config.momentum) * (math.cos(math.pi * progress) + 1) / 2
+        self.target.follow(network, rising)

@@ -1,0 +1,72 @@
+"""EquiMod (arXiv 2211.01244): predict what an augmentation does to an embedding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as fn
+
+from care.augmentation.augmenter import PARAMETERS, parameters
+from care.config import EquimodConfig
+from care.models.seeding import seeded
+from care.objectives.infonce import infonce
+from care.objectives.view import View
+
+
+class EquiMod(nn.Module):
+    """A second projection head and a predictor beside any base objective.
+
+    The predictor sees the embedding of the image as it is and the parameters of an augmentation; it
+    is to predict the embedding of the augmented image. The loss is InfoNCE between embeddings and
+    predictions of two views. Layers are those of the authors' CIFAR-10 runs.
+
+    Attributes:
+        head: From the encoder's features to the equivariant embedding, three layers.
+        parameters_head: Projects an augmentation's parameters; its BatchNorm brings them to scale.
+        predictor: One layer, from embedding and projected parameters to the predicted embedding.
+    """
+
+    def __init__(self, config: EquimodConfig, feature_dim: int, seed: int) -> None:
+        super().__init__()
+        self._temperature = config.temperature
+        hidden, output = config.hidden, config.output
+        with seeded(seed, "equimod"):
+            self.head = nn.Sequential(
+                *_layer(feature_dim, hidden), *_layer(hidden, hidden), *_output(hidden, output)
+            )
+            self.parameters_head = nn.Sequential(
+                nn.Linear(PARAMETERS, output, bias=False), nn.BatchNorm1d(output)
+            )
+            self.predictor = nn.Sequential(*_output(2 * output, output))
+
+    def forward(self, original: View, views: Sequence[View]) -> Tensor:
+        """The loss of one step.
+
+        Args:
+            original: The images as they are.
+            views: The first two of these, of the same N images, are predicted.
+        """
+        views = views[:2]
+        before = self.head(original.embedding.features)
+        after = torch.cat([self.head(view.embedding.features) for view in views])
+        table = torch.cat([_rows(view) for view in views]).to(after.device, non_blocking=True)
+        described = self.parameters_head(table)
+        predicted = self.predictor(torch.cat([torch.cat([before, before]), described], dim=1))
+        return infonce(
+            fn.normalize(after, dim=1), fn.normalize(predicted, dim=1), self._temperature
+        )
+
+
+def _rows(view: View) -> Tensor:
+    """The parameters of each image's augmentation, [N,P]."""
+    return parameters(view.table.repeat(len(view.images) // len(view.table)))
+
+
+def _layer(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs), nn.ReLU(inplace=True)]
+
+
+def _output(inputs: int, outputs: int) -> list[nn.Module]:
+    return [nn.Linear(inputs, outputs, bias=False), nn.BatchNorm1d(outputs, affine=False)]

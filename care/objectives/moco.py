@@ -1,0 +1,90 @@
+"""MoCo-v2 (arXiv 1911.05722, 2003.04297): InfoNCE against a queue of keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as fn
+
+from care.config import MocoConfig
+from care.models import Network
+from care.objectives.base import BaseLoss, BaseObjective
+from care.objectives.momentum import MomentumNetwork
+from care.objectives.precision import full_precision
+from care.objectives.view import View
+from care.randomness import generator
+
+
+@full_precision
+def queue_infonce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
+    """The mean of -log softmax of the positive key, with the queue's keys as negatives.
+
+    Args:
+        queries: Embeddings of the first views, [N,d] on the unit sphere.
+        keys: Of the second views of the same images by the momentum encoder, [N,d].
+        queue: Keys of earlier steps, [K,d].
+        temperature: τ > 0.
+
+    Returns:
+        A scalar >= 0, in float32, or in float64 if the embeddings are.
+    """
+    positive = (queries * keys).sum(1, keepdim=True)
+    logits = torch.cat([positive, queries @ queue.T], dim=1) / temperature
+    first = torch.zeros(len(logits), dtype=torch.int64, device=logits.device)
+    return fn.cross_entropy(logits, first)
+
+
+class MoCo(BaseObjective[MocoConfig]):
+    """Queries from the trained network, keys from its moving average, negatives from a queue.
+
+    The loss has one direction: the first view is the query, the second the key. A step's keys enter
+    the queue, in place of the oldest, when the optimizer has stepped.
+
+    Attributes:
+        encoder: The momentum encoder.
+        queue: Keys [K,d] on the unit sphere; random ones at the start.
+        place: Index of the oldest key, int64.
+    """
+
+    queue: Tensor
+    place: Tensor
+
+    def __init__(self, config: MocoConfig, network: Network, seed: int) -> None:
+        super().__init__(config, network, seed)
+        self.encoder = MomentumNetwork(network)
+        shape = (config.queue, network.embedding_dim)
+        random = generator(seed, "queue").standard_normal(shape)
+        self.register_buffer("queue", fn.normalize(torch.from_numpy(random).float(), dim=1))
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self._keys: Tensor | None = None
+
+    def forward(self, views: Sequence[View]) -> BaseLoss:
+        """See :class:`BaseObjective`."""
+        query_view, key_view = views
+        queries = query_view.embedding.sphere
+        self._keys = keys = self._embed_keys(key_view)
+        loss = queue_infonce(queries, keys, self.queue, self.config.temperature)
+        return BaseLoss(loss, {"infonce": loss}, (queries, keys))
+
+    @torch.no_grad()
+    def after_step(self, network: Network, progress: float) -> None:
+        """Let the momentum encoder follow and put the step's keys into the queue."""
+        self.encoder.follow(network, self.config.momentum)
+        assert self._keys is not None
+        rows = self.place + torch.arange(len(self._keys), device=self.place.device)
+        self.queue.index_copy_(0, rows % len(self.queue), self._keys)
+        self.place.add_(len(self._keys)).remainder_(len(self.queue))
+        self._keys = None
+
+    @torch.no_grad()
+    def _embed_keys(self, view: View) -> Tensor:
+        groups = self.config.shuffle_groups
+        if groups == 1:
+            return self.encoder.network.embed(view.images).sphere
+        order = torch.from_numpy(view.generator("shuffle").permutation(len(view.images)))
+        order = order.to(view.images.device)
+        shuffled = view.images[order].chunk(groups)
+        keys = torch.cat([self.encoder.network.embed(images).sphere for images in shuffled])
+        return torch.empty_like(keys).index_copy_(0, order, keys)

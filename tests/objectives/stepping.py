@@ -1,0 +1,84 @@
+"""One step of an objective on real digits, with every forward pass of the encoder counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from care.config import TrialConfig
+from care.data import load_dataset
+from care.loading import validate
+from care.objectives.view import Views
+from care.trainer import Trainer
+from tests.conftest import TINY
+
+BATCH = 32
+CPU = torch.device("cpu")
+# Narrow predictors: the widths of the papers cost seconds and show nothing here.
+SMALL: dict[str, dict[str, Any]] = {
+    "simclr": {"name": "simclr"},
+    "simclr-4": {"name": "simclr", "views": 4},
+    "care": {"name": "simclr", "equivariance": {"weight": 0.1}},
+    "care-shared": {"name": "simclr", "equivariance": {"weight": 0.1, "shared_views": True}},
+    "care-encoder": {"name": "simclr", "equivariance": {"weight": 0.1, "space": "encoder"}},
+    "moco": {"name": "moco_v2", "queue": 64},
+    "moco-shuffled": {"name": "moco_v2", "queue": 64, "shuffle_groups": 4},
+    "care-moco": {"name": "moco_v2", "queue": 64, "equivariance": {"weight": 0.1}},
+    "barlow": {"name": "barlow_twins"},
+    "care-barlow": {"name": "barlow_twins", "equivariance": {"weight": 0.1}},
+    "byol": {"name": "byol", "hidden": 16},
+    "equimod-simclr": {"name": "simclr", "equimod": {"weight": 1.0, "hidden": 16, "output": 8}},
+    "equimod-byol": {
+        "name": "byol",
+        "hidden": 16,
+        "equimod": {"weight": 1.0, "hidden": 16, "output": 8},
+    },
+    "alignment": {"name": "alignment"},
+    "alignment-authors": {"name": "alignment", "form": "authors"},
+    "uniformity": {"name": "uniformity"},
+    "uniformity-authors": {"name": "uniformity", "form": "authors"},
+    "equivariance": {"name": "none", "equivariance": {"weight": 1.0}},
+    "equivariance-uniformity": {"name": "uniformity", "equivariance": {"weight": 1.0}},
+}
+
+
+def config(name: str, **parts: Any) -> TrialConfig:
+    """A tiny trial of one of the objectives above."""
+    objective = {**SMALL[name]}
+    if "equivariance" in objective:
+        objective["equivariance"] = {"splits": 4, **objective["equivariance"]}
+    training = {"epochs": 2, "batch_size": BATCH}
+    return validate(
+        TrialConfig, {**TINY, "objective": objective, "training": training, **parts}, ""
+    )
+
+
+def trainer(name: str, **parts: Any) -> Trainer:
+    """Its trainer."""
+    return Trainer(config(name, **parts), load_dataset("digits"), CPU)
+
+
+def views(made: Trainer, step: int = 0) -> Views:
+    """The views of a step of the first epoch, of the first images."""
+    images = made.dataset.train.images[:BATCH]
+    return Views(made.network, made._augmenter, images, 0, 0, step)
+
+
+class Passes:
+    """Counts the images that go forward through a module.
+
+    Attributes:
+        batches: Sizes of the batches, in order.
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        self.batches: list[int] = []
+        module.register_forward_hook(self._count)
+
+    def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        self.batches.append(len(inputs[0]))
+
+
+__all__ = ["BATCH", "SMALL", "Passes", "config", "trainer", "views"]
