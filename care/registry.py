@@ -35,6 +35,12 @@ ENCODERS: dict[str, str] = {
     "resnet18": "care.models.resnet:resnet18_encoder",
     "resnet50": "care.models.resnet:resnet50_encoder",
 }
+"""Encoders of images."""
+
+POINT_ENCODERS: dict[str, str] = {
+    "deep_sets": "care.models.deep_sets:deep_sets_encoder",
+}
+"""Encoders of point clouds."""
 
 OBJECTIVES: dict[str, str] = {
     "simclr": "care.objectives.simclr:SimCLR",

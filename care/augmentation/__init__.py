@@ -6,7 +6,17 @@ Sharing one augmentation over a chunk of images is sampling one row for it.
 from __future__ import annotations
 
 from care.augmentation.apply import apply
-from care.augmentation.augmenter import ImageAugmenter
+from care.augmentation.augmenter import Augmenter, ImageAugmenter, Table
+from care.augmentation.rotation import RotationAugmenter
 from care.augmentation.table import AugmentationTable, identity, sample
 
-__all__ = ["AugmentationTable", "ImageAugmenter", "apply", "identity", "sample"]
+__all__ = [
+    "AugmentationTable",
+    "Augmenter",
+    "ImageAugmenter",
+    "RotationAugmenter",
+    "Table",
+    "apply",
+    "identity",
+    "sample",
+]

@@ -1,16 +1,51 @@
-"""Sampling and applying augmentations of one data set, with everything but the numbers fixed."""
+"""Sampling and applying the augmentations of one data set, whatever its samples are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol, Self, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from care.augmentation.apply import apply
 from care.augmentation.table import AugmentationTable, identity, sample
 from care.config import AugmentationConfig
+
+
+class Table(Protocol):
+    """Parameters of augmentations, a row each."""
+
+    def __len__(self) -> int:
+        """Number of rows."""
+        ...
+
+    def repeat(self, times: int) -> Self:
+        """The table with each row ``times`` times, one after the other."""
+        ...
+
+    def parameters(self) -> Tensor:
+        """The rows as numbers, float32 [R,P]."""
+        ...
+
+
+TableT = TypeVar("TableT", bound=Table)
+
+
+class Augmenter(Protocol[TableT]):
+    """Draws tables and applies them; with R rows and N samples a row serves N / R of them."""
+
+    def identity(self) -> TableT:
+        """One row that changes nothing."""
+        ...
+
+    def sample(self, rows: int, rng: np.random.Generator) -> TableT:
+        """Draw ``rows`` augmentations, a function of ``rng``."""
+        ...
+
+    def apply(self, table: TableT, inputs: Tensor) -> Tensor:
+        """Samples [N,...] as a network takes them, float32 [N,...]."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -40,26 +75,3 @@ class ImageAugmenter:
     def apply(self, table: AugmentationTable, images: Tensor) -> Tensor:
         """Augment and normalize uint8 [N,3,H,W] to float32; see :func:`care.augmentation.apply`."""
         return apply(table, images, self.mean, self.std)
-
-
-def parameters(table: AugmentationTable) -> Tensor:
-    """The augmentations as EquiMod's predictor sees them, float32 [R,16].
-
-    Crop (top, left, height, width), flip, order of the jitter's four operations, its four values,
-    grey, whether blurred, and the blur's σ. EquiMod's authors add whether colours were jittered at
-    all, which here the neutral values say.
-    """
-    columns = (
-        table.crop,
-        table.flip[:, None],
-        table.order,
-        table.jitter,
-        table.gray[:, None],
-        (table.sigma > 0)[:, None],
-        table.sigma[:, None],
-    )
-    return torch.cat([column.float() for column in columns], dim=1)
-
-
-PARAMETERS = 16
-"""Columns of :func:`parameters`."""

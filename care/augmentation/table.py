@@ -14,6 +14,7 @@ from care.config import AugmentationConfig, ColorJitterConfig, CropConfig
 
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # factors and hue shift that change nothing
+PARAMETERS = 16  # columns of AugmentationTable.parameters
 _TRIES = 10
 
 
@@ -59,6 +60,24 @@ class AugmentationTable:
             gray=self.gray[index],
             sigma=self.sigma[index],
         )
+
+    def parameters(self) -> Tensor:
+        """The augmentations as EquiMod's predictor sees them, float32 [R,16].
+
+        Crop (top, left, height, width), flip, order of the jitter's four operations, its four
+        values, grey, whether blurred, and the blur's σ. EquiMod's authors add whether colors were
+        jittered at all, which here the neutral values say.
+        """
+        columns = (
+            self.crop,
+            self.flip[:, None],
+            self.order,
+            self.jitter,
+            self.gray[:, None],
+            (self.sigma > 0)[:, None],
+            self.sigma[:, None],
+        )
+        return torch.cat([column.float() for column in columns], dim=1)
 
     def repeat(self, times: int) -> AugmentationTable:
         """The table with each row ``times`` times, one after the other."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from care.augmentation import ImageAugmenter
+from care.augmentation import Augmenter, ImageAugmenter
 from care.config import AugmentationConfig
 from care.errors import ConfigError, unknown_name
 from care.registry import DATA, load
@@ -56,15 +57,14 @@ class Dataset:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
-    def augmenter(self, config: AugmentationConfig) -> ImageAugmenter:
+    def augmenter(self, config: AugmentationConfig) -> Augmenter[Any]:
         """Augments its images with augmentations distributed as ``config`` says."""
         height, width = self.train.images.shape[-2:]
         return ImageAugmenter(config, (height, width), self.mean, self.std)
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same on ``device``."""
-        train, test = self.train.to(device), self.test.to(device)
-        return Dataset(self.name, train, test, self.classes, self.mean, self.std)
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
 def load_dataset(name: str) -> Dataset:

@@ -6,7 +6,7 @@ from functools import partial
 
 from torch import Tensor
 
-from care.augmentation import AugmentationTable
+from care.augmentation import Table
 from care.config import AugmentationConfig, EvaluationConfig
 from care.data import Dataset, ImageSet
 from care.evaluation.features import Features, extract
@@ -45,7 +45,7 @@ def evaluate(
     """
     augmenter = dataset.augmenter(augmentation)
 
-    def features(part: ImageSet, table: AugmentationTable) -> Features:
+    def features(part: ImageSet, table: Table) -> Features:
         """Of a part's images under one augmentation that all of them share."""
         return extract(network, part.images, partial(augmenter.apply, table))
 

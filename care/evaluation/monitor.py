@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from care.augmentation import ImageAugmenter
+from care.augmentation import Augmenter
 from care.config import EvaluationConfig
 from care.data import Dataset
 from care.evaluation.features import extract
@@ -25,7 +27,7 @@ class Monitor:
     """
 
     def __init__(
-        self, dataset: Dataset, augmenter: ImageAugmenter, evaluation: EvaluationConfig
+        self, dataset: Dataset, augmenter: Augmenter[Any], evaluation: EvaluationConfig
     ) -> None:
         """Choose and augment the images.
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from care.augmentation.augmenter import PARAMETERS, parameters
+from care.augmentation.table import PARAMETERS
 from care.config import EquimodConfig
 from care.models.seeding import seeded
 from care.objectives.infonce import infonce
@@ -61,7 +61,7 @@ class EquiMod(nn.Module):
 
 def _rows(view: View) -> Tensor:
     """The parameters of each image's augmentation, [N,P]."""
-    return parameters(view.table.repeat(len(view.images) // len(view.table)))
+    return view.table.repeat(len(view.inputs) // len(view.table)).parameters()
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:

@@ -82,9 +82,9 @@ class MoCo(BaseObjective[MocoConfig]):
     def _embed_keys(self, view: View) -> Tensor:
         groups = self.config.shuffle_groups
         if groups == 1:
-            return self.encoder.network.embed(view.images).sphere
-        order = torch.from_numpy(view.generator("shuffle").permutation(len(view.images)))
-        order = order.to(view.images.device)
-        shuffled = view.images[order].chunk(groups)
-        keys = torch.cat([self.encoder.network.embed(images).sphere for images in shuffled])
+            return self.encoder.network.embed(view.inputs).sphere
+        order = torch.from_numpy(view.generator("shuffle").permutation(len(view.inputs)))
+        order = order.to(view.inputs.device)
+        shuffled = view.inputs[order].chunk(groups)
+        keys = torch.cat([self.encoder.network.embed(inputs).sphere for inputs in shuffled])
         return torch.empty_like(keys).index_copy_(0, order, keys)

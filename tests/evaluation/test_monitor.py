@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from care.augmentation import ImageAugmenter, apply, identity, sample
+from care.augmentation import Augmenter, apply, identity, sample
 from care.config import AugmentationConfig, EvaluationConfig
 from care.data import Dataset
 from care.evaluation.monitor import Monitor
@@ -35,7 +36,7 @@ def with_test_image_changed(dataset: Dataset, index: int) -> Dataset:
     return dataclasses.replace(dataset, test=dataclasses.replace(dataset.test, images=images))
 
 
-def augmenter(dataset: Dataset) -> ImageAugmenter:
+def augmenter(dataset: Dataset) -> Augmenter[Any]:
     return dataset.augmenter(AUGMENTATION)
 
 

@@ -31,7 +31,7 @@ def test_both_directions_count_and_the_target_is_not_trained() -> None:
     byol = made.objective.base
     assert isinstance(byol, BYOL)
     drawn = views(made)
-    first, second = drawn.augmented("view-1").images, drawn.augmented("view-2").images
+    first, second = drawn.augmented("view-1").inputs, drawn.augmented("view-2").inputs
     target = [byol.target.network.embed(images).projection.detach() for images in (first, second)]
     predicted = [
         byol.predictor(made.network.embed(images).projection) for images in (first, second)

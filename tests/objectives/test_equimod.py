@@ -3,8 +3,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as fn
 
-from care.augmentation.augmenter import PARAMETERS, parameters
-from care.augmentation.table import identity, sample
+from care.augmentation.table import PARAMETERS, identity, sample
 from care.config import AugmentationConfig
 from care.objectives.equimod import EquiMod
 from care.objectives.infonce import infonce
@@ -14,7 +13,7 @@ from tests.objectives.stepping import BATCH, trainer, views
 
 def test_every_parameter_of_an_augmentation_is_seen() -> None:
     table = sample(AugmentationConfig(), 64, (16, 16), generator(0, "test"))
-    seen = parameters(table)
+    seen = table.parameters()
     assert seen.shape == (64, PARAMETERS)
     expected = [
         [
@@ -29,7 +28,7 @@ def test_every_parameter_of_an_augmentation_is_seen() -> None:
         for i in range(64)
     ]
     assert torch.equal(seen, torch.tensor(expected))
-    assert torch.equal(parameters(identity(1, (16, 16)))[0, :5], torch.tensor([0, 0, 16, 16, 0.0]))
+    assert torch.equal(identity(1, (16, 16)).parameters()[0, :5], torch.tensor([0, 0, 16, 16, 0.0]))
 
 
 def test_the_loss_is_infonce_of_embeddings_and_predictions() -> None:
@@ -41,7 +40,7 @@ def test_the_loss_is_infonce_of_embeddings_and_predictions() -> None:
     seen = [drawn.augmented("view-1"), drawn.augmented("view-2")]
     before = module.head(drawn.original().embedding.features)
     after = torch.cat([module.head(view.embedding.features) for view in seen])
-    described = module.parameters_head(torch.cat([parameters(view.table) for view in seen]))
+    described = module.parameters_head(torch.cat([view.table.parameters() for view in seen]))
     predicted = module.predictor(torch.cat([before.repeat(2, 1), described], dim=1))
     expected = infonce(fn.normalize(after, dim=1), fn.normalize(predicted, dim=1), 0.2)
     torch.testing.assert_close(terms["train/equimod"], expected)
@@ -69,6 +68,6 @@ def test_images_that_share_an_augmentation_share_its_parameters() -> None:
     module.parameters_head.register_forward_hook(lambda m, inputs, output: seen.append(inputs[0]))
     module(drawn.original(), chunks)
     expected = torch.cat(
-        [parameters(view.table).repeat_interleave(BATCH // 4, 0) for view in chunks]
+        [view.table.parameters().repeat_interleave(BATCH // 4, 0) for view in chunks]
     )
     assert torch.equal(seen[0], expected)

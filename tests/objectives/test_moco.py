@@ -63,7 +63,7 @@ def test_a_steps_keys_replace_the_oldest() -> None:
     expected = base.queue.clone()
     for step in range(3):  # a queue of 64 is full again after two batches of 32
         drawn = views(made, step)
-        keys = base.encoder.network(drawn.augmented("view-2").images)
+        keys = base.encoder.network(drawn.augmented("view-2").inputs)
         made.objective(drawn)
         made.objective.after_step(made.network, 0.1)
         start = step * BATCH % len(expected)

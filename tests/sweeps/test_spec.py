@@ -133,7 +133,7 @@ BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({SPLITS: [8, 7]}, SPLITS, 7, "divides the batch of 256", None),
     ({"training.batch_size": [256, 2048]}, "training.batch_size", 2048, "at most 1437", None),
     ({"data.name": ["digits", "digit"]}, "data.name", "digit", "allowed: digits", "digits"),
-    ({"model.encoder": ["smal"]}, "model.encoder", "smal", "allowed: resnet18", "small"),
+    ({"model.encoder": ["smal"]}, "model.encoder", "smal", "allowed: deep_sets", "small"),
     ({"objective.name": ["dino"]}, "objective.name", "dino", "allowed: alignment", None),
 ]  # fmt: skip
 

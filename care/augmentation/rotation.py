@@ -1,0 +1,83 @@
+"""Rotations of point clouds, the augmentation of the protein experiment (CARE.md section 7)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class RotationTable:
+    """R rotations of space.
+
+    Attributes:
+        rotations: For column vectors, float32 [R,3,3], determinant 1.
+    """
+
+    rotations: Tensor
+
+    def __len__(self) -> int:
+        return len(self.rotations)
+
+    def repeat(self, times: int) -> RotationTable:
+        """The table with each row ``times`` times, one after the other."""
+        return RotationTable(self.rotations.repeat_interleave(times, dim=0))
+
+    def parameters(self) -> Tensor:
+        """The matrices' entries, float32 [R,9]."""
+        return self.rotations.flatten(1)
+
+
+@dataclass(frozen=True)
+class RotationAugmenter:
+    """Rotations drawn uniformly from SO(3) [P], about the origin."""
+
+    def identity(self) -> RotationTable:
+        """One row that changes nothing."""
+        return RotationTable(torch.eye(3)[None])
+
+    def sample(self, rows: int, rng: np.random.Generator) -> RotationTable:
+        """Draw ``rows`` rotations: normally distributed quaternions have uniform directions."""
+        return RotationTable(from_quaternions(rng.standard_normal((rows, 4))))
+
+    def apply(self, table: RotationTable, points: Tensor) -> Tensor:
+        """Rotate clouds [N,P,4] of x, y, z and a mark; the mark stays as it is.
+
+        Raises:
+            ValueError: N is not a multiple of the table's rows.
+        """
+        if not len(table) or len(points) % len(table):
+            raise ValueError(f"got {len(points)} clouds for {len(table)} rows; allowed: a multiple")
+        rotations = table.repeat(len(points) // len(table)).rotations
+        rotations = rotations.to(points.device, non_blocking=True)
+        rotated = points[..., :3] @ rotations.mT
+        return torch.cat([rotated, points[..., 3:]], dim=2)
+
+
+def from_quaternions(quaternions: NDArray[np.float64]) -> Tensor:
+    """Rotation matrices, float32 [R,3,3], of quaternions (w, x, y, z) [R,4] of any norm but 0."""
+    w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return torch.from_numpy(np.array(rows).transpose(2, 0, 1).astype(np.float32))
+
+
+def about_axis(axis: int, count: int) -> RotationTable:
+    """``count`` evenly spaced rotations over 360° about an axis, from the identity on (Fig 3).
+
+    Args:
+        axis: 0, 1 or 2 for x, y or z.
+        count: Rows of the table.
+    """
+    half = np.arange(count) * math.pi / count
+    quaternions = np.zeros((count, 4))
+    quaternions[:, 0], quaternions[:, 1 + axis] = np.cos(half), np.sin(half)
+    return RotationTable(from_quaternions(quaternions))
