@@ -34,6 +34,7 @@ ENCODERS: dict[str, str] = {
     "small": "care.models.small:small_encoder",
     "resnet18": "care.models.resnet:resnet18_encoder",
     "resnet50": "care.models.resnet:resnet50_encoder",
+    "resnet50_imagenet": "care.models.resnet:resnet50_imagenet_encoder",
 }
 """Encoders of images."""
 
@@ -41,6 +42,15 @@ POINT_ENCODERS: dict[str, str] = {
     "deep_sets": "care.models.deep_sets:deep_sets_encoder",
 }
 """Encoders of point clouds."""
+
+ENCODER_FLOPS: dict[str, tuple[int, float]] = {
+    "small": (16, 1.70e6),
+    "resnet18": (32, 1.11e9),
+    "resnet50": (32, 2.60e9),
+    "resnet50_imagenet": (224, 8.17e9),
+    "deep_sets": (100, 3.45e6),
+}
+"""(side or points, floating-point operations of one forward pass of one sample of that size)."""
 
 OBJECTIVES: dict[str, str] = {
     "simclr": "care.objectives.simclr:SimCLR",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import statistics
 from collections import Counter
@@ -9,11 +10,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from pydantic import ValidationError
+
 from care.config import TrialConfig
+from care.cost import passes
 from care.errors import ConfigError, Problem
 from care.identity import code_version, group_id, trial_id
 from care.trial_folder import TrialFolder
-from sweeps.spec import Sweep
+from sweeps.spec import VARIANT, Sweep
 from sweeps.store import PlanState, Store, trial_state
 
 _PAST_TRIALS_READ = 200
@@ -47,7 +51,10 @@ class PlannedTrial:
 
 def point_label(point: dict[str, Any]) -> str:
     """For people: ``λ=0.1 splits=4``."""
-    return " ".join(f"{_axis_label(field)}={_short(value)}" for field, value in point.items())
+    return " ".join(
+        str(value) if field == VARIANT else f"{_axis_label(field)}={_short(value)}"
+        for field, value in point.items()
+    )
 
 
 def _axis_label(field: str) -> str:
@@ -193,7 +200,7 @@ def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None
     past = _past_epochs(store)
     total = 0.0
     for config, epoch in left:
-        seconds = past.get(_cost(config.model_dump(mode="json")))
+        seconds = past.get(_cost(config))
         if not seconds:
             return None
         total += statistics.median(seconds) * (config.training.epochs - epoch)
@@ -205,8 +212,10 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     past: dict[str, list[float]] = {}
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
         seconds = _seconds_per_epoch(folder)
-        if seconds:
-            past.setdefault(_cost(folder.read_trial()["config"]), []).append(seconds)
+        with contextlib.suppress(ValidationError):  # a trial that an older version declared
+            config = TrialConfig.model_validate(folder.read_trial()["config"])
+            if seconds:
+                past.setdefault(_cost(config), []).append(seconds)
     return past
 
 
@@ -216,8 +225,7 @@ def _seconds_per_epoch(folder: TrialFolder) -> float | None:
     return statistics.median(timings[1:] or timings) if timings else None
 
 
-def _cost(config: dict[str, Any]) -> str:
+def _cost(config: TrialConfig) -> str:
     """What the time of an epoch depends on, as a key."""
-    parts = [config["data"], config["model"], config["training"]["batch_size"]]
-    forwards = 4 if config["objective"]["equivariance"]["weight"] else 2
-    return repr([*parts, forwards])
+    parts = [config.data, config.model, config.training.batch_size, config.objective.name]
+    return repr([*parts, passes(config.objective)])

@@ -13,6 +13,10 @@ from care.config import Model, PositiveInt, TrialConfig
 from care.errors import ConfigError, Problem, nearest
 from care.loading import parse_override, read_yaml, set_field, validate
 from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from sweeps.reproduction import ProfileConfig, ReproducesConfig, profiled
+
+VARIANT = "variant"
+"""The axis whose values are the names of variants."""
 
 _SEEDS = "seeds have a list of their own, 'seeds'"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -120,20 +124,39 @@ class SweepSpec(Model):
         description: One sentence for the report.
         experiment: YAML file of the base configuration, relative to the sweep's file.
         overrides: Dotted fields set in every trial.
+        variants: Named sets of dotted fields, e.g. methods; the values of an axis ``variant``,
+            which comes first and holds all of them where it is not given.
         axes: Dotted field to its values, or for Optuna also to ``{low, high, log}``.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
+        profiles: Other sizes of the sweep; ``--profile`` chooses one.
+        reproduces: What of the paper it reproduces.
     """
 
     name: str
     description: str = ""
     experiment: str
     overrides: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     axes: dict[str, Any]
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seed_list)] = (0,)
     search: SearchConfig = SearchConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
+    profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
+    reproduces: ReproducesConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variants_are_an_axis(cls, tree: Any) -> Any:
+        """Put the axis ``variant`` first, with every name where it is not given."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("variants"), dict):
+            return tree
+        axes = tree.get("axes", {})
+        if not tree["variants"] or not isinstance(axes, dict):
+            return tree
+        chosen = {VARIANT: axes.get(VARIANT, list(tree["variants"]))}
+        return {**tree, "axes": {**chosen, **axes}}
 
     @field_validator("name")
     @classmethod
@@ -158,6 +181,7 @@ class SweepSpec(Model):
         for field, values in self.axes.items():
             _check_axis(field, values, self.search.name)
             _check_alone(field, values, self.axes)
+        _check_variants(self.variants, self.axes)
         if self.search.name == "optuna" and not self.axes:
             raise PydanticCustomError(
                 "search.name", "allowed with one axis or more", {"value": self.search.name}
@@ -221,6 +245,22 @@ def _check_alone(field: str, values: Any, axes: dict[str, Any]) -> None:
             )
 
 
+def _check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) -> None:
+    for name in axes.get(VARIANT, ()):
+        if name not in variants:
+            close = nearest(str(name), variants)
+            hint = f"; did you mean {close!r}?" if close else ""
+            names = ", ".join(variants) or "those that 'variants' declares, which is not there"
+            _refuse(VARIANT, name, f"allowed: {names}{hint}")
+    for fields in variants.values():
+        for field, value in fields.items():
+            if field in axes or field.partition(".")[0] in ("seed", "runtime"):
+                allowed = f"allowed in variants: fields that are no axis; {_SEEDS}"
+                raise PydanticCustomError(
+                    f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
+                )
+
+
 class Sweep:
     """A declared sweep with its base configuration resolved.
 
@@ -247,7 +287,9 @@ class Sweep:
         """
         tree = _copy(self.base)
         for field, value in point.items():
-            set_field(tree, field, _copy(value))
+            fields = self.spec.variants[value] if field == VARIANT else {field: value}
+            for name, setting in fields.items():
+                set_field(tree, name, _copy(setting))
         tree["seed"] = seed
         return validate(TrialConfig, tree, self.source)
 
@@ -256,13 +298,20 @@ def _copy(tree: Any) -> Any:
     return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
 
 
-def load_sweep(path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
-    """The sweep in a YAML file; ``overrides`` set dotted fields of its base configuration.
+def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None = None) -> Sweep:
+    """The sweep in a YAML file.
+
+    Args:
+        path: The file.
+        overrides: ``field=value`` to set in its base configuration.
+        profile: One of its profiles; None for the sweep as it stands.
 
     Raises:
         ConfigError: The file, its experiment or a field is wrong; nothing was started.
     """
-    spec = validate(SweepSpec, read_yaml(path), str(path))
+    tree = read_yaml(path)
+    validate(SweepSpec, tree, str(path))
+    spec = validate(SweepSpec, profiled(tree, profile, str(path)), str(path))
     return resolve_sweep(spec, path, overrides)
 
 

@@ -50,9 +50,9 @@ BAD_FIELDS = [
      "an odd number", None),
     # unknown name
     ("data.name=digit", "data.name", "digit", "allowed: digits", "digits"),
-    ("model.encoder=resnet8", "model.encoder", "resnet8", "allowed: deep_sets, resnet18, resnet50, small",
+    ("model.encoder=resnet8", "model.encoder", "resnet8", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small",
      "resnet18"),
-    ("model.encoder=vit", "model.encoder", "vit", "allowed: deep_sets, resnet18, resnet50, small", None),
+    ("model.encoder=vit", "model.encoder", "vit", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small", None),
     ("objective.name=simcrl", "objective.name", "simcrl", "allowed: alignment, barlow_twins, byol, moco_v2, none, simclr, uniformity", "simclr"),
     ("objective.name=3", "objective.name", 3, "allowed: alignment, barlow_twins, byol, moco_v2, none, simclr, uniformity", None),
     ("objective.queue=256", "objective.queue", 256, "no such field; objective has equimod", None),

@@ -11,10 +11,17 @@ from care.registry import ENCODERS, POINT_ENCODERS
 
 
 class HeadConfig(Model):
-    """Projection head, Linear (no bias), BatchNorm, ReLU, Linear (CARE.md section 5 [C])."""
+    """Projection head, Linear, BatchNorm, ReLU, Linear (CARE.md section 5 [C]).
+
+    Attributes:
+        hidden: Width of the hidden layer.
+        output: Dimension d of the embedding.
+        batch_norm: The ImageNet-100 head of the authors has none.
+    """
 
     hidden: PositiveInt = 512
     output: Annotated[int, Field(ge=2)] = 128
+    batch_norm: bool = True
 
 
 class ModelConfig(Model):

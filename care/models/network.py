@@ -77,5 +77,5 @@ def build_network(config: ModelConfig, seed: int) -> Network:
     """
     with seeded(seed, "init"):
         encoder = load({**ENCODERS, **POINT_ENCODERS}[config.encoder])()
-        head = projection_head(encoder.feature_dim, config.head.hidden, config.head.output)
+        head = projection_head(encoder.feature_dim, **config.head.model_dump())
         return Network(encoder, head)

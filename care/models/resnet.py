@@ -1,4 +1,4 @@
-"""ResNets with the stem for 32×32 images: conv1 3×3 with stride 1, no max-pool (CARE.md sec. 5)."""
+"""ResNets: whole, or with the stem for small images, conv1 3×3, stride 1, no max-pool [C]."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from care.vision import resnet18, resnet50
 
 
 class ResNetEncoder(nn.Module):
-    """A torchvision ResNet without its classifier and with the CIFAR stem.
+    """A torchvision ResNet without its classifier.
 
     Attributes:
         feature_dim: Width of the output: 512 for ResNet-18, 2,048 for ResNet-50.
     """
 
-    def __init__(self, resnet: Any) -> None:
+    def __init__(self, resnet: Any, *, cifar_stem: bool) -> None:
         super().__init__()
         self.feature_dim: int = resnet.fc.in_features
-        resnet.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
-        resnet.maxpool = nn.Identity()
+        if cifar_stem:
+            resnet.conv1 = nn.Conv2d(3, 64, 3, stride=1, padding=1, bias=False)
+            resnet.maxpool = nn.Identity()
         resnet.fc = nn.Identity()
         self.resnet = resnet
 
@@ -32,9 +33,14 @@ class ResNetEncoder(nn.Module):
 
 def resnet18_encoder() -> ResNetEncoder:
     """The encoder called ``resnet18``."""
-    return ResNetEncoder(resnet18(weights=None))
+    return ResNetEncoder(resnet18(weights=None), cifar_stem=True)
 
 
 def resnet50_encoder() -> ResNetEncoder:
     """The encoder called ``resnet50``."""
-    return ResNetEncoder(resnet50(weights=None))
+    return ResNetEncoder(resnet50(weights=None), cifar_stem=True)
+
+
+def resnet50_imagenet_encoder() -> ResNetEncoder:
+    """The encoder called ``resnet50_imagenet``, for images of 224×224."""
+    return ResNetEncoder(resnet50(weights=None), cifar_stem=False)

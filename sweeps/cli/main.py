@@ -36,6 +36,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="[FIELD=VALUE]...", help="Dotted fields of the configuration to set."),
 ]
+Profile = Annotated[
+    str | None,
+    typer.Option(help="A profile that the file declares; without one, the sweep as it stands."),
+]
 _STORE = Path("runs")
 
 
@@ -55,19 +59,21 @@ def train(
 def sweep_plan(
     file: SweepFile,
     overrides: Overrides = None,
+    profile: Profile = None,
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
     """Say what a run would do: new, cached, running, failed, stale. Runs and writes nothing."""
-    from sweeps.cli.sweep import plan_command
+    from sweeps.cli.sweep import Declared, plan_command
 
-    plan_command(file, tuple(overrides or ()), store, as_json)
+    plan_command(Declared(file, tuple(overrides or ()), profile), store, as_json)
 
 
 @sweep_app.command("run")
 def sweep_run(
     file: SweepFile,
     overrides: Overrides = None,
+    profile: Profile = None,
     store: StoreOption = _STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: Annotated[
@@ -80,21 +86,23 @@ def sweep_run(
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
 ) -> None:
     """Run what is missing of a sweep on this machine, track it and report it."""
-    from sweeps.cli.sweep import RunOptions, run_command
+    from sweeps.cli.sweep import Declared, RunOptions, run_command
 
     options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
-    raise typer.Exit(run_command(file, tuple(overrides or ()), store, options))
+    declared = Declared(file, tuple(overrides or ()), profile)
+    raise typer.Exit(run_command(declared, store, options))
 
 
 @app.command()
 def report(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep.")],
+    profile: Profile = None,
     store: StoreOption = _STORE,
 ) -> None:
     """Write the report of a sweep, finished or not: HTML, PNG, CSV, Parquet."""
     from sweeps.cli.report import report_command
 
-    report_command(sweep, store)
+    report_command(sweep, profile, store)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import yaml
 from rich.console import Console
@@ -15,22 +16,23 @@ from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 
 
-def report_command(name: str, root: Path) -> None:
+def report_command(name: str, profile: str | None, root: Path) -> None:
     """Write a sweep's report and say where it is."""
     store = Store(root)
-    sweep = find_sweep(name, store)
+    sweep = find_sweep(name, profile, store)
     page = write_sweep_report(sweep, store)
     Console(soft_wrap=True).print(f"report: {page}")
 
 
-def find_sweep(name: str, store: Store) -> Sweep:
+def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
     """A sweep by its file, or by the name under which it was started.
 
     Raises:
         ConfigError: Neither a file nor a started sweep.
     """
     if name.endswith((".yaml", ".yml")):
-        return load_sweep(Path(name))
+        return load_sweep(Path(name), profile=profile)
+    name = f"{name}-{profile}" if profile else name
     declaration = store.sweep(name).read()
     if declaration is None:
         known = [folder.name for folder in store.all_sweeps()]
@@ -72,11 +74,15 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         mode=spec.metric.mode,
         spec_yaml=_yaml(spec.model_dump(mode="json")),
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
-        command=" ".join(
-            ["care sweep run", declared.get("file", sweep.source), *declared.get("overrides", [])]
-        ),
+        command=" ".join(["care sweep run", *_arguments(sweep, declared)]),
         code_version=code_version(),
     )
+
+
+def _arguments(sweep: Sweep, declared: dict[str, Any]) -> list[str]:
+    profile = declared.get("profile")
+    chosen = ["--profile", profile] if profile else []
+    return [declared.get("file", sweep.source), *declared.get("overrides", []), *chosen]
 
 
 def _yaml(tree: object) -> str:

@@ -27,6 +27,30 @@ from sweeps.tracking.sweep import SweepTracking
 
 
 @dataclass(frozen=True)
+class Declared:
+    """A sweep as it is named on the command line.
+
+    Attributes:
+        file: Its YAML file.
+        overrides: ``field=value`` to set in its base configuration.
+        profile: One of its profiles.
+    """
+
+    file: Path
+    overrides: tuple[str, ...] = ()
+    profile: str | None = None
+
+    def load(self) -> Sweep:
+        """The sweep."""
+        return load_sweep(self.file, self.overrides, self.profile)
+
+    def __str__(self) -> str:
+        """What to type to go on with it."""
+        chosen = ["--profile", self.profile] if self.profile else []
+        return " ".join(["care sweep run", str(self.file), *self.overrides, *chosen])
+
+
+@dataclass(frozen=True)
 class RunOptions:
     """Options of ``care sweep run``."""
 
@@ -36,9 +60,9 @@ class RunOptions:
     report: bool
 
 
-def plan_command(file: Path, overrides: tuple[str, ...], root: Path, as_json: bool) -> None:
+def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     """Print the plan."""
-    sweep = load_sweep(file, overrides)
+    sweep = declared.load()
     store = Store(root)
     plan = make_plan(sweep, store)
     resources = share_out(sweep.spec.resources, plan.wanted)
@@ -57,20 +81,20 @@ def plan_command(file: Path, overrides: tuple[str, ...], root: Path, as_json: bo
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
 
 
-def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: RunOptions) -> int:
+def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
     """Run what is missing, track it, report it.
 
     Returns:
         0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
     """
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    sweep = load_sweep(file, overrides)
+    sweep = declared.load()
     store = Store(root)
     plan = make_plan(sweep, store)
     resources = share_out(sweep.spec.resources, plan.wanted)
     _check_device(sweep.base_config().runtime.device)
     store.prepare()
-    store.sweep(sweep.spec.name).write(_declaration(sweep, file, overrides))
+    store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
     if _clear_the_way(plan, store, options):
         plan = make_plan(sweep, store)
     board = Board(sweep.spec.metric, plan.wanted)
@@ -88,7 +112,7 @@ def run_command(file: Path, overrides: tuple[str, ...], root: Path, options: Run
         finally:
             final = make_plan(sweep, store)
             tracking.finish(final, page)
-    return _conclude(console, file, final, page, interrupt.requested)
+    return _conclude(console, declared, final, page, interrupt.requested)
 
 
 def _check_device(name: str) -> None:
@@ -100,7 +124,7 @@ def _check_device(name: str) -> None:
 
 
 def _conclude(
-    console: Console, file: Path, plan: Plan, page: Path | None, interrupted: bool
+    console: Console, declared: Declared, plan: Plan, page: Path | None, interrupted: bool
 ) -> int:
     """Say how it ended and what to type next."""
     if page:
@@ -110,28 +134,25 @@ def _conclude(
         if trial.state == "failed":
             console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
     if interrupted:
-        console.print(f"Stopped; nothing is lost. Run the same command to go on: {_again(file)}")
+        console.print(f"Stopped; nothing is lost. Run the same command to go on: {declared}")
         return 130
     if counts["failed"]:
-        console.print(f"{counts['failed']} failed; to try again: {_again(file)} --retry-failed")
+        console.print(f"{counts['failed']} failed; to try again: {declared} --retry-failed")
     if counts["stale"]:
         console.print(
             f"{counts['stale']} stale: their numbers come from other code and are left out of the "
-            f"report's means. To run them anew: {_again(file)} --rerun-stale"
+            f"report's means. To run them anew: {declared} --rerun-stale"
         )
     return 0 if counts["cached"] + counts["stopped"] == plan.wanted else 1
 
 
-def _again(file: Path) -> str:
-    return f"care sweep run {file}"
-
-
-def _declaration(sweep: Sweep, file: Path, overrides: tuple[str, ...]) -> dict[str, Any]:
+def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
     return {
         "spec": sweep.spec.model_dump(mode="json"),
         "base": sweep.base_config().model_dump(mode="json"),
-        "file": os.path.relpath(file),
-        "overrides": list(overrides),
+        "file": os.path.relpath(declared.file),
+        "overrides": list(declared.overrides),
+        "profile": declared.profile,
         "code_version": code_version(),
     }
 

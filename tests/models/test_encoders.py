@@ -41,6 +41,12 @@ def test_resnet_has_the_published_layers_and_the_cifar_stem(
     assert encoder.feature_dim == feature_dim
 
 
+def test_resnet_for_imagenet_is_the_published_one() -> None:
+    encoder = load(ENCODERS["resnet50_imagenet"])()
+    assert count_parameters(encoder) == 25_557_032 - (2048 * 1000 + 1000)
+    assert encoder.resnet.conv1.kernel_size == (7, 7)
+
+
 def test_resnet_stem_keeps_the_resolution() -> None:
     """The last maps of a 32x32 image are 4x4: no stride and no pooling before the stages."""
     encoder = load(ENCODERS["resnet18"])().eval()

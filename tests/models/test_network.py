@@ -37,6 +37,17 @@ def test_head_is_linear_without_bias_batchnorm_relu_linear() -> None:
     assert last.bias is not None
 
 
+def test_head_without_batchnorm_is_linear_relu_linear() -> None:
+    head = HeadConfig(hidden=24, output=8, batch_norm=False)
+    first, activation, last = build_network(
+        ModelConfig(encoder="small", head=head), seed=0
+    ).head.children()
+    assert isinstance(first, nn.Linear)
+    assert first.bias is not None
+    assert isinstance(activation, nn.ReLU)
+    assert isinstance(last, nn.Linear)
+
+
 def test_initialization_is_a_function_of_the_seed_alone() -> None:
     torch.manual_seed(1)
     first = weights(build_network(CONFIG, seed=3))

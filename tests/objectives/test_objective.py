@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
-from care import checkpoint
+from care import checkpoint, cost
 from care.config import Model
 from care.config import objective as models
 from care.objectives.equivariance import equivariance_loss
@@ -57,6 +57,7 @@ def test_forward_passes_of_the_trained_encoder(name: str) -> None:
     passes = Passes(made.network.encoder)
     terms = made.objective(views(made))
     assert passes.batches == [BATCH] * FORWARDS[name]
+    assert cost.passes(made.config.objective).trained == FORWARDS[name]
     assert all(value.isfinite() and value.shape == () for value in terms.values())
 
 

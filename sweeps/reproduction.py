@@ -1,0 +1,107 @@
+"""What a sweep reproduces of the paper, and the profiles it can be run in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from care.config import Model
+from care.errors import ConfigError, unknown_name
+
+Figure = Literal[
+    "table",
+    "trajectories",
+    "bars",
+    "wahba",
+    "cosine_histogram",
+    "sweep",
+    "curves",
+    "retrieval",
+    "cosine_curves",
+]
+
+
+def as_tuple(value: Any) -> Any:
+    """YAML has lists."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(as_tuple)]
+
+
+class ReferenceConfig(Model):
+    """A number that the paper gives.
+
+    Attributes:
+        value: As printed.
+        spread: What it is printed with after ±; None where there is none.
+    """
+
+    value: float
+    spread: float | None = None
+
+
+class ReproducesConfig(Model):
+    """What of the paper a sweep reproduces.
+
+    Attributes:
+        what: E.g. ``Table 1, CIFAR-10``.
+        figure: How it is drawn.
+        metric: The measure that the paper's numbers are of; None where it gives none.
+        unit: ``%`` where the paper's numbers are hundredfold ours.
+        values: The paper's numbers, by variant.
+        assumed: Fields whose values neither the paper nor the authors' code gives.
+        missing: What is not here, and why.
+    """
+
+    what: str
+    figure: Figure
+    metric: str | None = None
+    unit: Literal["", "%"] = ""
+    values: dict[str, ReferenceConfig] = Field(default_factory=dict)
+    assumed: Names = ()
+    missing: str = ""
+
+
+class ProfileConfig(Model):
+    """Another size of the same sweep.
+
+    Attributes:
+        overrides: Dotted fields set in every trial, over the sweep's own.
+        axes: Axes that replace the sweep's own of the same name.
+        seeds: Seeds instead of the sweep's own.
+    """
+
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    axes: dict[str, Any] = Field(default_factory=dict)
+    seeds: Annotated[int | list[int] | None, Field()] = None
+
+
+def profiled(tree: dict[str, Any], profile: str | None, source: str) -> dict[str, Any]:
+    """A sweep's declaration in one of its profiles: a declaration without profiles.
+
+    Args:
+        tree: The declaration as in its file.
+        profile: Name of a profile; None or ``paper`` for the sweep as it stands in the file.
+        source: Named in errors.
+
+    Raises:
+        ConfigError: There is no profile of this name.
+    """
+    profiles = tree.get("profiles")
+    if not isinstance(profiles, dict):
+        profiles = {}
+    plain = {name: value for name, value in tree.items() if name != "profiles"}
+    if profile in (None, "paper"):
+        return plain
+    if profile not in profiles:
+        raise ConfigError(source, [unknown_name("profile", profile, ["paper", *profiles])])
+    chosen = profiles[profile] or {}
+    return {
+        **plain,
+        "name": f"{plain.get('name')}-{profile}",
+        "overrides": {**plain.get("overrides", {}), **chosen.get("overrides", {})},
+        "axes": {**plain.get("axes", {}), **chosen.get("axes", {})},
+        "seeds": plain.get("seeds", (0,)) if chosen.get("seeds") is None else chosen["seeds"],
+    }

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from care.config import TrialConfig
+from care.cost import passes, training_flops
+from care.loading import validate
+from care.models import Network
+from care.registry import ENCODER_FLOPS, ENCODERS, POINT_ENCODERS, load
+from tests.objectives.stepping import SMALL, Passes, config, trainer, views
+
+
+@pytest.mark.parametrize("name", [*ENCODERS, *POINT_ENCODERS])
+def test_the_table_is_what_torch_counts(name: str) -> None:
+    size, flops = ENCODER_FLOPS[name]
+    encoder = load({**ENCODERS, **POINT_ENCODERS}[name])().eval()
+    sample = torch.ones(1, size, 4) if name in POINT_ENCODERS else torch.randn(1, 3, size, size)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        encoder(sample)
+    assert flops == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_passes_without_gradient(name: str) -> None:
+    made = trainer(name)
+    counted = [
+        Passes(module.encoder) for module in made.objective.modules() if isinstance(module, Network)
+    ]
+    made.objective(views(made))
+    images = sum(sum(passed.batches) for passed in counted)
+    assert images == 32 * passes(config(name).objective).forward
+
+
+def test_care_costs_twice_simclr_and_resnet50_what_the_paper_says() -> None:
+    """Forward and backward of 2.6 GFLOP: 7.79 GFLOP a trained image."""
+    trial = validate(
+        TrialConfig,
+        {
+            "training": {"epochs": 2, "batch_size": 256},
+            "objective": {"equivariance": {"weight": 1}},
+        },
+        "",
+    )
+    simclr = validate(TrialConfig, {"training": {"epochs": 2, "batch_size": 256}}, "")
+    images = 2 * (1437 // 256) * 256
+    assert training_flops(trial, 1437, 32) == pytest.approx(images * 4 * 7.79e9, rel=0.01)
+    assert training_flops(trial, 1437, 32) == 2 * training_flops(simclr, 1437, 32)
+    assert training_flops(trial, 1437, 64) == 4 * training_flops(trial, 1437, 32)
