@@ -23,7 +23,7 @@ from analysis.statistics import Estimate
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
 _MARKERS = "osD^vP"
 _STYLES = ("-", "--", ":", "-.")
-_STYLE: Any = {
+STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -145,7 +145,7 @@ def _against_axis(
 ) -> Figure:
     measures = shown_measures(comparison)
     positions = Positions(comparison)
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panel_grid(len(measures))
         for axes, measure in zip(panels, measures, strict=True):
             if zero_line:
@@ -205,7 +205,7 @@ def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
     names = [name for name in _CURVE_PANELS if name in curves and curves[name].notna().any()]
     points = comparison.points()
     colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(points)))
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure, panels = _panel_grid(len(names), width=3.4)
         for axes, name in zip(panels, names, strict=True):
             for point, color in zip(points, colors, strict=True):
@@ -227,6 +227,6 @@ def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
 def png(figure: Figure) -> bytes:
     """A figure as PNG; the same figure gives the same bytes."""
     buffer = io.BytesIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

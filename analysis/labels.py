@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+VARIANT = "variant"
+"""The axis whose values are names of methods."""
+
 SPACES = {"encoder": "head's input", "head": "head's output, on the sphere"}
 SHORT_SPACES = {"encoder": "input", "head": "sphere"}
 
@@ -53,6 +56,7 @@ _AXES = {
     "objective.equivariance.weight": "λ",
     "objective.equivariance.splits": "splits",
     "objective.temperature": "τ",
+    VARIANT: "method",
     "optimizer.learning_rate": "learning rate",
     "training.batch_size": "batch size",
 }
@@ -85,6 +89,9 @@ def value_label(value: object) -> str:
 
 
 def point_name(axes: Sequence[str], point: Sequence[object]) -> str:
-    """For people: ``λ = 0.1, splits = 4``."""
+    """For people: ``λ = 0.1, splits = 4``; a variant's name stands for itself."""
     pairs = zip(axes, point, strict=True)
-    return ", ".join(f"{axis_label(axis)} = {value_label(value)}" for axis, value in pairs)
+    return ", ".join(
+        str(value) if axis == VARIANT else f"{axis_label(axis)} = {value_label(value)}"
+        for axis, value in pairs
+    )

@@ -31,6 +31,8 @@ from analysis.labels import (
     short_metric_label,
     value_label,
 )
+from analysis.paper import paper_rows
+from analysis.paper_figures import FIGURES
 from analysis.summary import SweepSummary
 from care.files import DiskError
 from care.trial_folder import TrialFolder
@@ -93,6 +95,9 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:
         figures["differences"] = png(differences_figure(comparison))
     if comparison and len(curves):
         figures["curves"] = png(curves_figure(comparison, curves))
+    reproduction = summary.reproduction
+    if comparison and metrics and reproduction and reproduction.figure in FIGURES:
+        figures["paper"] = png(FIGURES[reproduction.figure](comparison, curves, reproduction))
     for name, table in tables.items():
         table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
@@ -129,6 +134,9 @@ def _page(
         finished=counts["cached"],
         span=span(comparison) if comparison else None,
         findings=findings(comparison) if comparison else [],
+        paper_rows=paper_rows(comparison, summary.reproduction)
+        if comparison and summary.reproduction
+        else [],
         table=_headline_table(comparison) if comparison and counts["cached"] else None,
         figures={name: base64.b64encode(image).decode() for name, image in figures.items()},
         trials=_trial_rows(trials, summary),

@@ -26,6 +26,31 @@ class Member:
 
 
 @dataclass(frozen=True)
+class Reproduction:
+    """What of the paper a sweep reproduces.
+
+    Attributes:
+        what: E.g. ``Table 1, CIFAR-10``.
+        figure: How it is drawn; a name of :data:`analysis.paper_figures.FIGURES`, or ``table``.
+        metric: The measure that the paper's numbers are of; None where it gives none.
+        percent: Whether the paper's numbers are hundredfold ours.
+        values: The paper's (value, spread) by variant; spread None where none is printed.
+        differing: (field, the paper's value, the value here) of each setting that differs.
+        assumed: What neither the paper nor the authors' code says.
+        missing: What is not reproduced, and why.
+    """
+
+    what: str
+    figure: str
+    metric: str | None
+    percent: bool
+    values: dict[str, tuple[float, float | None]]
+    differing: list[tuple[str, str, str]]
+    assumed: tuple[str, ...]
+    missing: str
+
+
+@dataclass(frozen=True)
 class SweepSummary:
     """A sweep as its author declared it and as the plan sees it.
 
@@ -39,6 +64,7 @@ class SweepSummary:
         experiment_yaml: The base configuration, resolved.
         command: What runs it.
         code_version: Of the code that wrote the report.
+        reproduction: What of the paper it reproduces, if anything.
     """
 
     name: str
@@ -50,3 +76,4 @@ class SweepSummary:
     experiment_yaml: str
     command: str
     code_version: str
+    reproduction: Reproduction | None = None

@@ -29,7 +29,7 @@ State = Literal["running", "paused", "finished", "failed"]
 
 def now() -> str:
     """The time in UTC, to the second, as ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)

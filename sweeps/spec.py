@@ -268,16 +268,28 @@ class Sweep:
         spec: The declaration.
         base: The experiment as a tree, with the sweep's overrides.
         source: Where it was declared.
+        paper: The same as ``base`` without profile and overrides of the command line.
     """
 
-    def __init__(self, spec: SweepSpec, base: dict[str, Any], source: str) -> None:
+    def __init__(
+        self,
+        spec: SweepSpec,
+        base: dict[str, Any],
+        source: str,
+        paper: dict[str, Any] | None = None,
+    ) -> None:
         self.spec = spec
         self.base = base
         self.source = source
+        self.paper = paper or base
 
     def base_config(self) -> TrialConfig:
         """The experiment before any axis is set."""
         return validate(TrialConfig, self.base, self.source)
+
+    def paper_config(self) -> TrialConfig:
+        """The experiment at the paper's settings, before any axis is set."""
+        return validate(TrialConfig, self.paper, self.source)
 
     def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:
         """The configuration at ``point`` (dotted field to value) with ``seed``.
@@ -312,7 +324,11 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
     tree = read_yaml(path)
     validate(SweepSpec, tree, str(path))
     spec = validate(SweepSpec, profiled(tree, profile, str(path)), str(path))
-    return resolve_sweep(spec, path, overrides)
+    sweep = resolve_sweep(spec, path, overrides)
+    if spec.reproduces:
+        plain = validate(SweepSpec, profiled(tree, None, str(path)), str(path))
+        sweep.paper = resolve_sweep(plain, path).base
+    return sweep
 
 
 def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
@@ -335,4 +351,4 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
 def restore_sweep(declaration: dict[str, Any]) -> Sweep:
     """The sweep that the store's ``sweep.json`` tells of."""
     spec = validate(SweepSpec, declaration["spec"], "sweep.json")
-    return Sweep(spec, declaration["base"], declaration["file"])
+    return Sweep(spec, declaration["base"], declaration["file"], declaration.get("paper"))

@@ -106,6 +106,20 @@ def report(
 
 
 @app.command()
+def experiments(
+    folder: Annotated[
+        Path, typer.Option("--folder", help="Folder of the sweeps that reproduce the paper.")
+    ] = Path("experiments/paper"),
+    store: StoreOption = _STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
+) -> None:
+    """List the paper's tables and figures: what reproduces each, its cost and its status."""
+    from sweeps.cli.experiments import experiments_command
+
+    experiments_command(folder, store, as_json)
+
+
+@app.command()
 def ui(
     store: StoreOption = _STORE,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",

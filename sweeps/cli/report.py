@@ -8,9 +8,9 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from analysis.summary import Member, SweepSummary
+from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
-from care.identity import code_version
+from care.identity import canonical, code_version, flatten
 from sweeps.plan import Plan, make_plan
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
@@ -76,7 +76,37 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
         command=" ".join(["care sweep run", *_arguments(sweep, declared)]),
         code_version=code_version(),
+        reproduction=_reproduction(sweep),
     )
+
+
+def _reproduction(sweep: Sweep) -> Reproduction | None:
+    reproduces = sweep.spec.reproduces
+    if reproduces is None:
+        return None
+    values = {name: (given.value, given.spread) for name, given in reproduces.values.items()}
+    return Reproduction(
+        what=reproduces.what,
+        figure=reproduces.figure,
+        metric=reproduces.metric,
+        percent=reproduces.unit == "%",
+        values=values,
+        differing=_differing(sweep),
+        assumed=reproduces.assumed,
+        missing=reproduces.missing,
+    )
+
+
+def _differing(sweep: Sweep) -> list[tuple[str, str, str]]:
+    """(field, the paper's value, the value here) of each field of the base that differs."""
+    paper = dict(flatten(canonical(sweep.paper_config())))
+    here = dict(flatten(canonical(sweep.base_config())))
+    names = sorted({*paper, *here} - {"seed"})
+    return [
+        (name, str(paper.get(name, "–")), str(here.get(name, "–")))
+        for name in names
+        if paper.get(name) != here.get(name)
+    ]
 
 
 def _arguments(sweep: Sweep, declared: dict[str, Any]) -> list[str]:

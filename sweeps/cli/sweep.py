@@ -150,6 +150,7 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
     return {
         "spec": sweep.spec.model_dump(mode="json"),
         "base": sweep.base_config().model_dump(mode="json"),
+        "paper": sweep.paper_config().model_dump(mode="json"),
         "file": os.path.relpath(declared.file),
         "overrides": list(declared.overrides),
         "profile": declared.profile,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from care.claim import holder
-from care.identity import code_version
+from care.identity import code_version, flatten
 from care.trial_folder import TrialFolder
 from sweeps.tracking.database import connect, default_tracking_uri, writing
 
@@ -185,15 +185,7 @@ def _params(config: dict[str, Any]) -> list[Any]:
     """The configuration, flat and without ``runtime``."""
     from mlflow.entities import Param
 
-    return [Param(name, str(value)) for name, value in _flatten(config) if name[:8] != "runtime."]
-
-
-def _flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
+    return [Param(name, str(value)) for name, value in flatten(config) if name[:8] != "runtime."]
 
 
 _Row = tuple[str, float, int, int]
