@@ -24,7 +24,9 @@ def _train(threads: int, trials: int) -> None:
     torch.set_num_threads(threads)
     config = load_trial(_EXPERIMENT)
     for _ in range(trials):
-        trainer = Trainer(config, load_dataset(config.data.name), torch.device("cpu"))
+        trainer = Trainer(
+            config, load_dataset(config.data, Path(config.runtime.data_root)), torch.device("cpu")
+        )
         for _ in range(_EPOCHS):
             trainer.run_epoch()
 

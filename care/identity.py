@@ -19,9 +19,18 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
 
     ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
     other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial. So
-    it is with EquiMod's.
+    it is with EquiMod's. A side or a part that is the whole says nothing, and point clouds have no
+    augmentation of images.
     """
     tree = config.model_dump(mode="json", exclude={"runtime"})
+    tree["data"]["side"] = config.data.pixels
+    source = config.data.source
+    if config.data.train_images == source.train_size:
+        tree["data"]["train_images"] = None
+    if config.data.test_images == source.test_size:
+        tree["data"]["test_images"] = None
+    if source.kind == "points":
+        del tree["augmentation"]
     for part in ("equivariance", "equimod"):
         if tree["objective"].get(part, {}).get("weight") == 0:
             tree["objective"][part] = {"weight": 0.0}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -16,18 +16,97 @@ class DataSource:
     """A data set a configuration may name.
 
     Attributes:
-        loader: ``module:function`` that returns a :class:`care.data.Dataset`.
-        train_size: Number of training images, so that a batch can be checked before loading.
-        side: Height and width of its images in pixels.
+        loader: ``module:function`` that reads it from a configuration and the data's root folder,
+            as a :class:`care.data.Dataset`.
+        about: What it is, in a few words.
+        preparer: ``module:function`` that downloads it or builds its cache; None where there is
+            nothing to do.
+        train_size: Number of training samples, so that a batch can be checked before loading; None
+            where only the files tell.
+        test_size: Likewise, of held-out samples.
+        side: Height and width of its images in pixels, unless the configuration says another.
+        resizable: Whether it may.
+        kind: ``images`` or ``points``.
+        located: Whether the configuration may say where it lies.
+        tree: Whether it is a tree of class folders.
     """
 
     loader: str
-    train_size: int
-    side: int
+    about: str
+    preparer: str | None = None
+    train_size: int | None = None
+    test_size: int | None = None
+    side: int | None = None
+    resizable: bool = True
+    kind: Literal["images", "points"] = "images"
+    located: bool = False
+    tree: bool = False
 
 
 DATA: dict[str, DataSource] = {
-    "digits": DataSource("care.data.digits:load_digits", train_size=1437, side=16),
+    "digits": DataSource(
+        "care.data.digits:load_digits",
+        "handwritten digits that scikit-learn ships, tinted",
+        train_size=1437,
+        test_size=360,
+        side=16,
+        resizable=False,
+    ),
+    "cifar10": DataSource(
+        "care.data.cifar:load_cifar10",
+        "CIFAR-10",
+        preparer="care.data.cifar:prepare_cifar10",
+        train_size=50_000,
+        test_size=10_000,
+        side=32,
+    ),
+    "cifar100": DataSource(
+        "care.data.cifar:load_cifar100",
+        "CIFAR-100",
+        preparer="care.data.cifar:prepare_cifar100",
+        train_size=50_000,
+        test_size=10_000,
+        side=32,
+    ),
+    "stl10": DataSource(
+        "care.data.stl10:load_stl10",
+        "STL-10, trained on labelled and unlabelled images",
+        preparer="care.data.stl10:prepare_stl10",
+        train_size=105_000,
+        test_size=8_000,
+        side=32,
+    ),
+    "flowers102": DataSource(
+        "care.data.flowers102:load_flowers102",
+        "Flowers-102, trained on its train and val splits",
+        preparer="care.data.flowers102:prepare_flowers102",
+        train_size=2_040,
+        test_size=6_149,
+        side=64,
+    ),
+    "imagenet100": DataSource(
+        "care.data.tree:load_imagenet100",
+        "100 classes of an ImageNet tree",
+        preparer="care.data.tree:prepare_imagenet100",
+        side=224,
+        located=True,
+        tree=True,
+    ),
+    "images": DataSource(
+        "care.data.tree:load_images",
+        "any tree of class folders",
+        preparer="care.data.tree:prepare_images",
+        side=64,
+        located=True,
+        tree=True,
+    ),
+    "proteins": DataSource(
+        "care.data.proteins:load_proteins",
+        "proteins as point clouds, from PDB, mmCIF or .npz files",
+        preparer="care.data.proteins:prepare_proteins",
+        kind="points",
+        located=True,
+    ),
 }
 
 ENCODERS: dict[str, str] = {

@@ -133,7 +133,8 @@ class Trainer:
 
     def _train_step(self, order: Tensor) -> None:
         batch = self.config.training.batch_size
-        images = self.dataset.train.images[order[self.step * batch : (self.step + 1) * batch]]
+        chosen = order[self.step * batch : (self.step + 1) * batch]
+        images = self.dataset.train.batch(chosen, self.device)
         place = (self.config.seed, self.epoch, self.step)
         terms = self.objective(Views(self.network, self._augmenter, images, *place))
         self._set_learning_rate()

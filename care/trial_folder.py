@@ -28,7 +28,7 @@ State = Literal["running", "paused", "finished", "failed"]
 
 
 def now() -> str:
-    """The time in UTC, to the second, as ISO 8601."""
+    """The time in UTC, to the microsecond, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 

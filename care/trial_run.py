@@ -11,6 +11,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -19,7 +20,7 @@ from care import checkpoint
 from care.allocator import keep_freed_memory
 from care.config import TrialConfig
 from care.cores import available_cores
-from care.data import load_dataset
+from care.data import Dataset, check_sizes, load_dataset
 from care.device import resolve_device
 from care.evaluation.final import evaluate
 from care.failure import describe
@@ -96,7 +97,7 @@ class TrialRun:
         device = resolve_device(self.config.runtime.device)
         threads = self._threads()
         torch.set_num_threads(threads)
-        self._trainer = Trainer(self.config, _dataset(self.config.data.name), device)
+        self._trainer = Trainer(self.config, self._dataset(), device)
         state = checkpoint.load(self.folder.path, device, self._warn)
         if state:
             self._trainer.load_state(state)
@@ -104,6 +105,11 @@ class TrialRun:
         self.folder.write_provenance(provenance(device, threads))
         self._write_status("running")
         self._saved_at = time.monotonic()
+
+    def _dataset(self) -> Dataset:
+        dataset = _dataset(self.config.data, Path(self.config.runtime.data_root))
+        check_sizes(self.config, dataset)
+        return dataset
 
     def _threads(self) -> int:
         """The thread count that the trial began with: with another one, sums round differently."""

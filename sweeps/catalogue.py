@@ -11,7 +11,6 @@ from care.config import TrialConfig
 from care.cost import training_flops
 from care.errors import ConfigError, Problem
 from care.loading import read_yaml
-from care.registry import DATA
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.resources import share_out
 from sweeps.spec import Sweep, load_sweep
@@ -106,9 +105,8 @@ def _flops(plan: Plan) -> float | None:
 
 
 def _trial_flops(config: TrialConfig) -> float | None:
-    source = DATA[config.data.name]
-    size, side = source.train_size, source.side
-    return training_flops(config, size, side) if size else None
+    size, side = config.data.train_size, config.data.pixels
+    return training_flops(config, size, side) if size and side else None
 
 
 def _seconds(sweep: Sweep, plan: Plan, store: Store) -> float | None:

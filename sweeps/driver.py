@@ -141,7 +141,13 @@ class Driver:
 
     def _task(self, config: TrialConfig, point: dict[str, Any], stop_file: Path) -> dict[str, Any]:
         """What the trainable takes."""
-        runtime = config.runtime.model_copy(update={"threads": self.resources.threads})
+        # Tune's actors have a working folder of their own.
+        runtime = config.runtime.model_copy(
+            update={
+                "threads": self.resources.threads,
+                "data_root": str(Path(config.runtime.data_root).resolve()),
+            }
+        )
         resolved = config.model_copy(update={"runtime": runtime})
         identity = trial_id(config)
         self.board.enter(identity, config, point)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,15 @@ TINY: dict[str, Any] = {
     "evaluation": {"monitor_images": 32, "rotation_augmentations": 2, "knn_neighbors": 5},
     "runtime": {"threads": 1},
 }
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder of real data beside the repository; CI has it."""
+    folder = Path(__file__).parents[2] / "shared" / "data"
+    if not folder.is_dir() and not os.environ.get("CI"):
+        pytest.skip(f"no real data in {folder}")
+    return folder
 
 
 @pytest.fixture

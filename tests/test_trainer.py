@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from care.config import TrialConfig
+from care.config import DataConfig, TrialConfig
 from care.data import load_dataset
 from care.failure import DivergedError
 from care.loading import validate
@@ -28,7 +28,7 @@ def config(**parts: Any) -> TrialConfig:
 
 
 def trainer(**parts: Any) -> Trainer:
-    return Trainer(config(**parts), load_dataset("digits"), CPU)
+    return Trainer(config(**parts), load_dataset(DataConfig(), Path()), CPU)
 
 
 def objective(weight: float, **equivariance: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def test_simclr_alone_has_no_further_loss() -> None:
 
 def test_the_first_step_sees_the_same_views_whatever_the_weight() -> None:
     """Streams of randomness are apart: λ changes the loss, not the images of SimCLR."""
-    images = load_dataset("digits").train.images[:64]
+    images = load_dataset(DataConfig(), Path()).train.images[:64]
     losses = set()
     for weight in (0, 0.1, 1):
         made = trainer(objective=objective(weight))

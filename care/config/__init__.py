@@ -14,6 +14,7 @@ from care.config.augmentation import (
     GaussianBlurConfig,
 )
 from care.config.base import Model, Positive, PositiveInt
+from care.config.data import DataConfig
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -28,7 +29,7 @@ from care.config.objective import (
     UniformityConfig,
 )
 from care.config.training import EvaluationConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.config.trial import DataConfig, TrialConfig
+from care.config.trial import TrialConfig
 
 __all__ = [
     "AlignmentConfig",

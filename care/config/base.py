@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -14,6 +14,11 @@ class Model(BaseModel):
     """Base of every configuration model: frozen, strict, no unknown field, no NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+def refuse(field: str, value: object, allowed: str) -> NoReturn:
+    """Raise what a check across fields finds: ``field`` is the dotted name of the wrong one."""
+    raise PydanticCustomError(field, "allowed: {allowed}", {"allowed": allowed, "value": value})
 
 
 def ordered(pair: tuple[float, float]) -> tuple[float, float]:

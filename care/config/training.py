@@ -51,11 +51,13 @@ class RuntimeConfig(Model):
     """How a trial is run. Nothing here may change a number, so none of it is in its identity.
 
     Attributes:
+        data_root: Folder of the data sets' files.
         device: ``auto`` takes the first accelerator, else the CPU.
         threads: CPU threads of the trial; the device type and this are recorded with it.
         checkpoint_seconds: Longest time between two checkpoints; each epoch ends with one.
     """
 
+    data_root: str = "data"
     device: str = "auto"
     threads: PositiveInt | None = None
     checkpoint_seconds: Positive = 300.0

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from care.config.augmentation import AugmentationConfig
-from care.config.base import Model, registered
+from care.config.base import Model, refuse
+from care.config.data import DataConfig
 from care.config.model import ModelConfig
 from care.config.objective import (
     EquivarianceConfig,
@@ -18,13 +18,9 @@ from care.config.objective import (
     SimclrConfig,
 )
 from care.config.training import EvaluationConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.registry import DATA
+from care.registry import ENCODERS, POINT_ENCODERS
 
-
-class DataConfig(Model):
-    """Which images."""
-
-    name: Annotated[str, registered(tuple(DATA))] = "digits"
+_KINDS = {"images": "images", "points": "point clouds"}
 
 
 class TrialConfig(Model):
@@ -48,30 +44,42 @@ class TrialConfig(Model):
         return self
 
 
-def _refuse(field: str, value: object, allowed: str) -> None:
-    raise PydanticCustomError(field, "allowed: {allowed}", {"allowed": allowed, "value": value})
-
-
 def _check_against_data(config: TrialConfig) -> None:
-    name, source = config.data.name, DATA[config.data.name]
-    most = f"at most {source.train_size}, the number of training images of {name!r}"
-    if config.training.batch_size > source.train_size:
-        _refuse("training.batch_size", config.training.batch_size, most)
-    if config.evaluation.knn_neighbors > source.train_size:
-        _refuse("evaluation.knn_neighbors", config.evaluation.knn_neighbors, most)
-    kernel, largest = config.augmentation.gaussian_blur.kernel_size, 2 * source.side - 1
+    _check_sizes(config)
+    _check_encoder(config)
+    side = config.data.pixels
+    if side is None:
+        return
+    kernel, largest = config.augmentation.gaussian_blur.kernel_size, 2 * side - 1
     if kernel > largest:
-        allowed = (
-            f"at most {largest} pixels for the {source.side} × {source.side} images of {name!r}"
-        )
-        _refuse("augmentation.gaussian_blur.kernel_size", kernel, allowed)
+        allowed = f"at most {largest} pixels for images of {side} × {side}"
+        refuse("augmentation.gaussian_blur.kernel_size", kernel, allowed)
+
+
+def _check_sizes(config: TrialConfig) -> None:
+    size = config.data.train_size
+    if size is None:  # checked once the files are read, by care.data.check_sizes
+        return
+    most = f"at most {size}, the number of training samples"
+    if config.training.batch_size > size:
+        refuse("training.batch_size", config.training.batch_size, most)
+    if config.evaluation.knn_neighbors > size:
+        refuse("evaluation.knn_neighbors", config.evaluation.knn_neighbors, most)
+
+
+def _check_encoder(config: TrialConfig) -> None:
+    kind = config.data.source.kind
+    encoders = ENCODERS if kind == "images" else POINT_ENCODERS
+    if config.model.encoder not in encoders:
+        allowed = f"{', '.join(encoders)}, as {config.data.name!r} are {_KINDS[kind]}"
+        refuse("model.encoder", config.model.encoder, allowed)
 
 
 def _check_objective(objective: ObjectiveConfig, batch: int) -> None:
     equivariance = objective.equivariance
     if isinstance(objective, NoBaseConfig) and equivariance.weight == 0:
         allowed = "greater than 0 with the base 'none', which has no other loss"
-        _refuse("objective.equivariance.weight", equivariance.weight, allowed)
+        refuse("objective.equivariance.weight", equivariance.weight, allowed)
     if equivariance.weight > 0:
         _check_splits(equivariance, batch)
         if equivariance.shared_views and isinstance(objective, SimclrConfig):
@@ -83,23 +91,23 @@ def _check_objective(objective: ObjectiveConfig, batch: int) -> None:
 def _check_views(objective: SimclrConfig) -> None:
     if objective.views != 2:
         allowed = "2 with shared_views, as chunks have two views"
-        _refuse("objective.views", objective.views, allowed)
+        refuse("objective.views", objective.views, allowed)
 
 
 def _check_moco(moco: MocoConfig, batch: int) -> None:
     if moco.queue % batch:
-        _refuse("objective.queue", moco.queue, f"a multiple of the batch of {batch}")
+        refuse("objective.queue", moco.queue, f"a multiple of the batch of {batch}")
     groups = moco.shuffle_groups
     if batch % groups or batch // groups < 2:
         allowed = f"a divisor of the batch of {batch} that leaves groups of two or more images"
-        _refuse("objective.shuffle_groups", groups, allowed)
+        refuse("objective.shuffle_groups", groups, allowed)
 
 
 def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:
     splits = equivariance.splits
     if batch % splits or batch // splits < 2:
         divisors = ", ".join(str(n) for n in range(1, batch // 2 + 1) if batch % n == 0)
-        _refuse(
+        refuse(
             "objective.equivariance.splits",
             splits,
             f"a number that divides the batch of {batch} into chunks of two or more images"
@@ -109,7 +117,7 @@ def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:
 
 def _check_schedule(optimizer: OptimizerConfig, epochs: int) -> None:
     if optimizer.name == "adam" and optimizer.momentum:
-        _refuse("optimizer.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
+        refuse("optimizer.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
     if optimizer.warmup_epochs > epochs:
         allowed = f"at most {epochs}, the epochs of the training"
-        _refuse("optimizer.warmup_epochs", optimizer.warmup_epochs, allowed)
+        refuse("optimizer.warmup_epochs", optimizer.warmup_epochs, allowed)

@@ -1,26 +1,34 @@
-"""Images in memory: uint8 tensors, labels, and the factors that are known of them."""
+"""Samples of a data set: uint8 images or point clouds, labels, and the factors known of them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from care.augmentation import Augmenter, ImageAugmenter
-from care.config import AugmentationConfig
-from care.errors import ConfigError, unknown_name
-from care.registry import DATA, load
+from care.config import AugmentationConfig, DataConfig, TrialConfig
+from care.data.preparation import Reporter
+from care.data.selection import balanced
+from care.errors import ConfigError, Problem
+from care.registry import load
+from care.vision import functional
+
+_RESIZED_AT_ONCE = 1000
+# What is left of an accelerator's memory is for the training.
+_DEVICE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """Images of one split.
+    """Samples of one split.
 
     Attributes:
-        images: uint8 [N,3,H,W].
-        labels: Classes, int64 [N].
+        images: uint8 [N,3,H,W], in memory or mapped from a file; or point clouds.
+        labels: Classes, int64 [N]; -1 where there is none.
         factors: Known factors by name, float32 [N]; ``hue`` in turns of the circle, [0, 1).
     """
 
@@ -32,9 +40,24 @@ class ImageSet:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """The same on ``device``."""
+        """The same on ``device``; images that would take most of its memory stay where they are."""
         factors = {name: values.to(device) for name, values in self.factors.items()}
-        return ImageSet(self.images.to(device), self.labels.to(device), factors)
+        images = self.images.to(device) if _fits(self.images, device) else self.images
+        return ImageSet(images, self.labels.to(device), factors)
+
+    def batch(self, index: Tensor, device: torch.device) -> Tensor:
+        """The images at ``index`` [B], on ``device``."""
+        return self.images[index.to(self.images.device)].to(device)
+
+    def part(self, index: Tensor) -> ImageSet:
+        """The samples at ``index`` [n]."""
+        factors = {name: values[index] for name, values in self.factors.items()}
+        return ImageSet(self.images[index], self.labels[index], factors)
+
+    def labelled(self) -> ImageSet:
+        """Those that have a label."""
+        known = self.labels >= 0
+        return self if bool(known.all()) else self.part(known.nonzero().flatten().cpu())
 
 
 @dataclass(frozen=True)
@@ -63,17 +86,75 @@ class Dataset:
         return ImageAugmenter(config, (height, width), self.mean, self.std)
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same on ``device``."""
+        """The same on ``device``; see :meth:`ImageSet.to`."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
-def load_dataset(name: str) -> Dataset:
-    """The data set that the configuration calls ``name``, on the CPU.
+def load_dataset(config: DataConfig, root: Path) -> Dataset:
+    """The data set of ``config`` on the CPU; reads files and writes none.
+
+    Args:
+        config: Which, or which part.
+        root: Folder of the data sets' files.
 
     Raises:
-        ConfigError: No data set has this name.
+        ConfigError: It is smaller than the part asked for.
+        CareError: Its files are missing or damaged; says which, and how to get them.
     """
-    if name not in DATA:
-        raise ConfigError("data", [unknown_name("data.name", name, DATA)])
-    dataset: Dataset = load(DATA[name].loader)()
-    return dataset
+    dataset: Dataset = load(config.source.loader)(config, root)
+    train = _part(dataset.train, config.train_images, "train")
+    test = _part(dataset.test, config.test_images, "test")
+    side = config.pixels
+    if side is not None and dataset.train.images.shape[-1] != side:
+        train, test = _resized(train, side), _resized(test, side)
+    return replace(dataset, train=train, test=test)
+
+
+def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
+    """Bring a data set's files into place: download what is missing, build its cache.
+
+    Doing it twice costs a check of the files. See :func:`load_dataset` for what it raises.
+    """
+    if config.source.preparer:
+        load(config.source.preparer)(config, root, reporter)
+
+
+def check_sizes(config: TrialConfig, dataset: Dataset) -> None:
+    """Refuse a trial that needs more training samples than there are.
+
+    Before the files are there, a configuration can be checked only for sets of known size.
+
+    Raises:
+        ConfigError: Names the field.
+    """
+    size = len(dataset.train)
+    needs = [("training.batch_size", config.training.batch_size)]
+    if config.data.source.kind == "images":
+        needs.append(("evaluation.knn_neighbors", config.evaluation.knn_neighbors))
+    allowed = f"allowed: at most {size}, the number of training samples"
+    problems = [Problem(field, value, allowed) for field, value in needs if value > size]
+    if problems:
+        raise ConfigError("data", problems)
+
+
+def _part(split: ImageSet, count: int | None, name: str) -> ImageSet:
+    if count is None or count == len(split):
+        return split
+    if count > len(split):
+        allowed = f"allowed: at most {len(split)}, the number of {name} images"
+        raise ConfigError("data", [Problem(f"data.{name}_images", count, allowed)])
+    return split.part(balanced(split.labels, count))
+
+
+def _resized(split: ImageSet, side: int) -> ImageSet:
+    """Antialiased bilinear, as torchvision resizes a tensor."""
+    parts = torch.split(split.images, _RESIZED_AT_ONCE)
+    images = torch.cat([functional.resize(part, [side, side], antialias=True) for part in parts])
+    return replace(split, images=images)
+
+
+def _fits(images: Tensor, device: torch.device | str) -> bool:
+    if torch.device(device).type != "cuda":
+        return True
+    free, _ = torch.cuda.mem_get_info(torch.device(device))
+    return images.nbytes < _DEVICE_SHARE * free

@@ -7,22 +7,23 @@ representation that threw color away shows it.
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits as load_sklearn_digits
 from torch import Tensor
 from torch.nn import functional as fn
 
+from care.config import DataConfig
 from care.data import Dataset, ImageSet
 from care.randomness import generator
-from care.registry import DATA
 
-_SIDE = DATA["digits"].side
-_TRAIN = DATA["digits"].train_size
+_SIDE = 16
+_TRAIN = 1437
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def load_digits() -> Dataset:
+def load_digits(config: DataConfig, root: Path) -> Dataset:  # noqa: ARG001 - it has no files
     """Digits, 16×16 RGB: 1,437 training and 360 test images, the same split for every seed."""
     bunch = load_sklearn_digits()
     gray = torch.from_numpy(bunch.images / 16.0)

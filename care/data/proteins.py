@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from care.augmentation import RotationAugmenter
-from care.config import AugmentationConfig
+from care.config import AugmentationConfig, DataConfig
 from care.data import Dataset, ImageSet
+from care.data.preparation import Reporter
 from care.data.structures import Points, read_structures
 from care.randomness import generator
 
@@ -31,18 +32,29 @@ class PointDataset(Dataset):
         return RotationAugmenter()
 
 
-def load_proteins(path: Path) -> PointDataset:
+def load_proteins(config: DataConfig, root: Path) -> PointDataset:
     """The proteins in a folder or an .npz file, four fifths for training.
+
+    Args:
+        config: ``path`` names folder or file; without one it is ``proteins`` or ``proteins.npz``.
+        root: Where it lies.
 
     Raises:
         ConfigError: See :func:`care.data.structures.read_structures`.
     """
-    structures = read_structures(path)
+    places = [config.path] if config.path else ["proteins", "proteins.npz"]
+    found = [root / place for place in places if (root / place).exists()]
+    structures = read_structures(found[0] if found else root / places[0])
     clouds = _padded(list(structures.values()))
     order = generator(0, "proteins-split").permutation(len(clouds))
     held_out = max(1, len(clouds) // _TEST_SHARE)
     parts = [_part(clouds, np.sort(part)) for part in (order[held_out:], order[:held_out])]
     return PointDataset("proteins", parts[0], parts[1], (), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def prepare_proteins(config: DataConfig, root: Path, reporter: Reporter) -> None:  # noqa: ARG001
+    """Read them once, so that a file that is wrong is known of before anything starts."""
+    load_proteins(config, root)
 
 
 def _padded(structures: list[Points]) -> Tensor:

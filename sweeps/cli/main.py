@@ -17,7 +17,9 @@ app = typer.Typer(
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
+data_app = typer.Typer(no_args_is_help=True, help="Data sets: which there are, and get them.")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
 
 StoreOption = Annotated[
@@ -40,7 +42,9 @@ Profile = Annotated[
     str | None,
     typer.Option(help="A profile that the file declares; without one, the sweep as it stands."),
 ]
+DataRoot = Annotated[Path, typer.Option("--root", help="Folder of the data sets' files.")]
 _STORE = Path("runs")
+_DATA = Path("data")
 
 
 @app.command()
@@ -137,6 +141,29 @@ def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None)
     from sweeps.cli.track import sync_command
 
     sync_command(store, tracking_uri)
+
+
+@data_app.command("list")
+def data_list(root: DataRoot = _DATA) -> None:
+    """List the data sets, and which of them are there."""
+    from sweeps.cli.data import list_command
+
+    list_command(root)
+
+
+@data_app.command("get")
+def data_get(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a data set.")],
+    fields: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FIELD=VALUE]...", help="As under data: in a YAML file, side=96."),
+    ] = None,
+    root: DataRoot = _DATA,
+) -> None:
+    """Download a data set, decode its images, check it; doing it twice changes nothing."""
+    from sweeps.cli.data import get_command
+
+    get_command(name, fields or [], root)
 
 
 def main() -> None:

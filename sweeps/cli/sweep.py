@@ -14,6 +14,7 @@ from rich.console import Console
 from care.claim import Claim
 from care.identity import code_version
 from care.trial_folder import TrialFolder
+from sweeps.cli.data import prepare_data
 from sweeps.cli.report import write_sweep_report
 from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
@@ -93,6 +94,8 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
     plan = make_plan(sweep, store)
     resources = share_out(sweep.spec.resources, plan.wanted)
     _check_device(sweep.base_config().runtime.device)
+    if plan.missing() or sweep.spec.search.name != "grid":
+        prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
     store.prepare()
     store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
     if _clear_the_way(plan, store, options):

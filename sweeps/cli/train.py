@@ -10,6 +10,7 @@ from care.claim import Claim, holder
 from care.errors import CareError
 from care.identity import code_version, trial_id
 from care.loading import load_trial
+from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
 from sweeps.live import duration
 from sweeps.store import Store, trial_state
@@ -29,6 +30,8 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     from care.device import resolve_device
 
     resolve_device(config.runtime.device)  # refused before anything is written
+    if trial_state(folder, code_version()) != "cached":
+        prepare_data([config], console)
     store.prepare()
     claim = Claim.take(folder.path)
     if claim is None:

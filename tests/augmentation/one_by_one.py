@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from care.augmentation import AugmentationTable
+from care.config import DataConfig
 from care.data import load_dataset
 from care.randomness import generator
 from care.vision import functional as tv
@@ -13,7 +16,7 @@ from care.vision import functional as tv
 
 def real_images(count: int) -> Tensor:
     """Digits, uint8 [count,3,16,16]."""
-    return load_dataset("digits").train.images[:count]
+    return load_dataset(DataConfig(), Path()).train.images[:count]
 
 
 def noise_images(count: int, size: tuple[int, int]) -> Tensor:

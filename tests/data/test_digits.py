@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +10,17 @@ import torch
 from sklearn import datasets
 from torch import Tensor
 
+from care.config import DataConfig
 from care.data import Dataset, ImageSet, load_dataset
 from care.errors import Problem
+from care.loading import validate
 from care.registry import DATA
 from care.vision import functional as tv
 
 
 @pytest.fixture(scope="module")
 def digits() -> Dataset:
-    return load_dataset("digits")
+    return load_dataset(DataConfig(), Path())
 
 
 def test_sizes_are_those_of_the_registry(digits: Dataset) -> None:
@@ -65,7 +68,7 @@ def test_classes_have_their_share_of_each_part(digits: Dataset) -> None:
 def test_loading_again_gives_the_same(digits: Dataset) -> None:
     torch.manual_seed(1)
     np.random.seed(1)
-    again = load_dataset("digits")
+    again = load_dataset(DataConfig(), Path())
     for one, other in ((digits.train, again.train), (digits.test, again.test)):
         assert torch.equal(one.images, other.images)
         assert torch.equal(one.labels, other.labels)
@@ -123,5 +126,6 @@ def test_moves_to_another_device_whole(digits: Dataset) -> None:
 
 
 def test_an_unknown_name_is_refused(refused: Callable[..., Problem]) -> None:
-    problem = refused(load_dataset, "digit")
-    assert (problem.field, problem.value, problem.nearest) == ("data.name", "digit", "digits")
+    problem = refused(validate, DataConfig, {"name": "digit"}, "test")
+    assert (problem.field, problem.value) == ("name", "digit")
+    assert "did you mean 'digits'?" in problem.allowed

@@ -10,6 +10,7 @@ import gemmi
 import numpy as np
 import pytest
 
+from care.config import DataConfig
 from care.data.proteins import load_proteins
 from care.data.structures import read_structures
 from care.errors import ConfigError, Problem
@@ -127,7 +128,7 @@ def test_the_data_set(tmp_path: Path) -> None:
     sizes = [5, 9, 6, 7, 8, 5, 6, 9, 4, 7]
     arrays = {f"p{i}": places(size, seed=i) for i, size in enumerate(sizes)}
     np.savez(tmp_path / "proteins.npz", **arrays)  # type: ignore[arg-type]
-    dataset = load_proteins(tmp_path / "proteins.npz")
+    dataset = load_proteins(DataConfig(name="proteins"), tmp_path)
     assert (len(dataset.train), len(dataset.test)) == (8, 2)
     seen = []
     for part in (dataset.train, dataset.test):
@@ -146,5 +147,5 @@ def test_the_data_set(tmp_path: Path) -> None:
                 )
             )
     assert sorted(seen) == sorted(arrays)
-    again = load_proteins(tmp_path / "proteins.npz")
+    again = load_proteins(DataConfig(name="proteins"), tmp_path)
     assert again.train.images.equal(dataset.train.images)

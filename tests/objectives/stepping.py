@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from care.config import TrialConfig
+from care.config import DataConfig, TrialConfig
 from care.data import load_dataset
 from care.loading import validate
 from care.objectives.view import Views
@@ -57,7 +58,7 @@ def config(name: str, **parts: Any) -> TrialConfig:
 
 def trainer(name: str, **parts: Any) -> Trainer:
     """Its trainer."""
-    return Trainer(config(name, **parts), load_dataset("digits"), CPU)
+    return Trainer(config(name, **parts), load_dataset(DataConfig(), Path()), CPU)
 
 
 def views(made: Trainer, step: int = 0) -> Views:

@@ -1,0 +1,343 @@
+"""Images decoded once into a file that trials map into memory.
+
+A cache is a folder ``<root>/.care-cache/<name>-<digest>``, named after what it is made of. It is
+whole once it has ``index.json``, which is written last. Until then ``images.npy.partial`` is filled
+part by part; a part that is on the disk has a file ``part-00012.json``, so a build that was killed
+goes on where it stopped. One process builds, which a claim on the folder says; others wait for it.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from care.claim import Claim, holder
+from care.cores import available_cores
+from care.data.decoding import fingerprint
+from care.data.preparation import Reporter
+from care.errors import CareError
+from care.files import DiskError, read_json, write_json
+
+FORMAT = 1
+_PART = 256
+_POLL_SECONDS = 0.5
+_NAMED = 20
+
+
+class Block(NamedTuple):
+    """Some images of a source, one after the other.
+
+    Attributes:
+        pixels: uint8 [n,3,side,side]; zeros where an image could not be read.
+        modes: How many files had which mode of their own, where that is known.
+        failures: What could not be read, and why, by row of the block.
+    """
+
+    pixels: NDArray[np.uint8]
+    modes: dict[str, int]
+    failures: dict[int, str]
+
+
+class Source(Protocol):
+    """What a cache is made of.
+
+    Attributes:
+        name: Begins the cache's name.
+        key: What decides its content, e.g. names, sizes and times of files.
+        side: Height and width of the images in pixels.
+        skip_corrupt: Leave out what cannot be read.
+    """
+
+    name: str
+    key: list[str]
+    side: int
+    skip_corrupt: bool
+
+    def __len__(self) -> int:
+        """Number of images."""
+        ...
+
+    def read(self, start: int, stop: int) -> Block:
+        """Some of the images; called by several threads at once."""
+        ...
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A whole cache.
+
+    Attributes:
+        images: uint8 [N,3,side,side], mapped from the file.
+        mean: Of each channel over the images, in [0, 1].
+        std: Likewise, the standard deviation.
+        skipped: Rows of the source that could not be read and are left out.
+    """
+
+    images: Tensor
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    skipped: tuple[int, ...]
+
+
+def open_cache(source: Source, root: Path) -> Cache:
+    """The cache of ``source``.
+
+    Raises:
+        CareError: It was not built, or what it was built from has changed since.
+    """
+    folder = _folder(source, root)
+    index = read_json(folder / "index.json")
+    if index is None:
+        raise CareError(
+            f"{root}: the images of {source.name!r} are not decoded yet, or have changed since; "
+            "'care data get' does that, and so do 'care train' and 'care sweep run'"
+        )
+    # Copy on write: torch wants memory that it may write to, and the file stays as it is.
+    pixels = np.load(_whole(folder), mmap_mode="c")
+    return Cache(
+        torch.from_numpy(pixels), tuple(index["mean"]), tuple(index["std"]), tuple(index["skipped"])
+    )
+
+
+def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
+    """Make the cache of ``source`` unless it is there, with all cores.
+
+    Raises:
+        CareError: Images could not be read; names up to 20 of them and counts all.
+        DiskError: There is no space for it, or no permission.
+    """
+    folder = _folder(source, root)
+    claim = _take(folder, reporter)
+    if claim is None:
+        return
+    with claim:
+        if _is_whole(folder):
+            return
+        _remove_outdated(source, folder)
+        try:
+            _fill(source, folder, reporter)
+        except OSError as error:
+            raise DiskError(folder, error) from error
+        failures = _failures(folder, source)
+        if failures and not source.skip_corrupt:
+            _forget_failed(folder, source)
+            raise CareError(_corrupt(source, failures))
+        _finish(source, folder, list(failures))
+    _tell(source, folder, failures, reporter)
+
+
+def _folder(source: Source, root: Path) -> Path:
+    key = [f"format {FORMAT}", str(source.side), str(source.skip_corrupt), *source.key]
+    return root / ".care-cache" / f"{source.name}-{fingerprint(key)}"
+
+
+def _is_whole(folder: Path) -> bool:
+    return (folder / "index.json").exists()
+
+
+def _take(folder: Path, reporter: Reporter) -> Claim | None:
+    """The claim to build; None when the cache is whole, perhaps because another one built it."""
+    said = False
+    while not _is_whole(folder):
+        claim = Claim.take(folder)
+        if claim:
+            return claim
+        if not said:
+            reporter.say(f"{folder.name} is being made by {holder(folder)}; waiting for it")
+            said = True
+        time.sleep(_POLL_SECONDS)
+    return None
+
+
+def _remove_outdated(source: Source, folder: Path) -> None:
+    """Remove unfinished caches of the same set that nobody works on: its files have changed."""
+    for other in folder.parent.glob(f"{source.name}-*"):
+        digest = other.name.removeprefix(f"{source.name}-")
+        if other != folder and "-" not in digest and not _is_whole(other) and not holder(other):
+            shutil.rmtree(other)
+
+
+def _partial(folder: Path) -> Path:
+    return folder / "images.npy.partial"
+
+
+def _whole(folder: Path) -> Path:
+    return folder / "images.npy"
+
+
+def _part_file(folder: Path, start: int) -> Path:
+    return folder / f"part-{start // _PART:05d}.json"
+
+
+def _starts(source: Source) -> range:
+    return range(0, len(source), _PART)
+
+
+def _fill(source: Source, folder: Path, reporter: Reporter) -> None:
+    """Decode every part that is not on the disk."""
+    offset = _allocate(source, folder)
+    missing = [start for start in _starts(source) if not _part_file(folder, start).exists()]
+    done = len(source) - sum(min(_PART, len(source) - start) for start in missing)
+    reporter.progress(source.name, done, len(source))
+    # Decoding and resizing release the interpreter's lock, so threads do.
+    with ThreadPoolExecutor(available_cores()) as pool:
+        futures = {pool.submit(_fill_part, source, folder, offset, start) for start in missing}
+        try:
+            for future in as_completed(futures):
+                done += future.result()
+                reporter.progress(source.name, done, len(source))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _allocate(source: Source, folder: Path) -> int:
+    """Make the file with room for all images, so that a full disk is known of before the work.
+
+    Returns:
+        Bytes of its header.
+    """
+    path = _partial(folder)
+    shape = (len(source), 3, source.side, source.side)
+    size = math.prod(shape)
+    if not path.exists() and _whole(folder).exists():  # a build was killed before its last word
+        _whole(folder).replace(path)
+    if not path.exists():
+        for start in _starts(source):
+            _part_file(folder, start).unlink(missing_ok=True)
+        temporary = path.with_suffix(".new")
+        with temporary.open("wb") as file:
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            os.posix_fallocate(file.fileno(), file.tell(), size)
+        temporary.replace(path)
+    return path.stat().st_size - size
+
+
+def _fill_part(source: Source, folder: Path, offset: int, start: int) -> int:
+    """Decode one part; the number of its images."""
+    stop = min(start + _PART, len(source))
+    block = source.read(start, stop)
+    with _partial(folder).open("r+b") as file:
+        file.seek(offset + start * block.pixels[0].nbytes)
+        file.write(np.ascontiguousarray(block.pixels).data)
+        file.flush()
+        os.fsync(file.fileno())
+    sums, squares = _sums(block)
+    record = {
+        "sum": sums,
+        "sum_of_squares": squares,
+        "modes": block.modes,
+        "failures": block.failures,
+    }
+    write_json(_part_file(folder, start), record)
+    return stop - start
+
+
+def _sums(block: Block) -> tuple[list[int], list[int]]:
+    """Of each channel's values, and of their squares, over the images that could be read."""
+    sums, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
+    for row, image in enumerate(block.pixels):  # one by one: in 64 bits a part is large
+        if row not in block.failures:
+            values = image.reshape(3, -1).astype(np.uint64)
+            sums += values.sum(1)
+            squares += (values * values).sum(1)
+    return sums.tolist(), squares.tolist()
+
+
+def _records(folder: Path, source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
+    for start in _starts(source):
+        record = read_json(_part_file(folder, start))
+        assert record is not None
+        yield start, record
+
+
+def _failures(folder: Path, source: Source) -> dict[int, str]:
+    return {
+        start + int(row): why
+        for start, record in _records(folder, source)
+        for row, why in record["failures"].items()
+    }
+
+
+def _forget_failed(folder: Path, source: Source) -> None:
+    """A mended file is read anew, even if its size and time are as before."""
+    for start, record in list(_records(folder, source)):
+        if record["failures"]:
+            _part_file(folder, start).unlink()
+
+
+def _finish(source: Source, folder: Path, skipped: list[int]) -> None:
+    records = [record for _, record in _records(folder, source)]
+    count = len(source) - len(skipped)
+    if count == 0:
+        raise CareError(f"{source.name}: none of the {len(source)} images can be read")
+    mean, std = _moments(records, count * source.side**2)
+    if skipped:
+        _write_kept(folder, skipped)
+    else:
+        _partial(folder).replace(_whole(folder))
+    modes = sum((Counter(record["modes"]) for record in records), Counter[str]())
+    index = {"mean": mean, "std": std, "skipped": skipped, "modes": dict(modes)}
+    write_json(folder / "index.json", index)
+    # Also what a killed build was just writing.
+    for path in [*folder.glob("*part-*.json*"), *folder.glob("images.npy.*")]:
+        path.unlink()
+
+
+def _moments(records: list[dict[str, Any]], pixels: int) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, in [0, 1], from exact integer sums."""
+    sums = [sum(record["sum"][channel] for record in records) for channel in range(3)]
+    squares = [sum(record["sum_of_squares"][channel] for record in records) for channel in range(3)]
+    mean = [total / pixels / 255 for total in sums]
+    # In integers: the difference of two large floats would lose the variance's digits.
+    variance = [pixels * square - total**2 for square, total in zip(squares, sums, strict=True)]
+    return mean, [math.sqrt(value) / pixels / 255 for value in variance]
+
+
+def _write_kept(folder: Path, skipped: list[int]) -> None:
+    """Write the images again, without the rows that could not be read."""
+    pixels = np.load(_partial(folder), mmap_mode="r")
+    kept = np.setdiff1d(np.arange(len(pixels)), skipped)
+    temporary = folder / "images.npy.kept"
+    shape = (len(kept), *pixels.shape[1:])
+    smaller = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+    for start in range(0, len(kept), _PART):
+        smaller[start : start + _PART] = pixels[kept[start : start + _PART]]
+    smaller.flush()
+    # What it is made of stays until the index is there: a killed build finds all rows again.
+    temporary.replace(_whole(folder))
+
+
+def _corrupt(source: Source, failures: dict[int, str]) -> str:
+    named = [f"  {why}" for why in list(failures.values())[:_NAMED]]
+    more = [f"  and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
+    lines = "\n".join(named + more)
+    return (
+        f"{source.name}: {len(failures)} of {len(source)} image files cannot be read:\n{lines}\n"
+        "Mend or remove them, or leave them out with data.skip_corrupt: true."
+    )
+
+
+def _tell(source: Source, folder: Path, failures: dict[int, str], reporter: Reporter) -> None:
+    index = read_json(folder / "index.json") or {}
+    odd = {mode: count for mode, count in index["modes"].items() if mode != "RGB"}
+    if odd:
+        listed = ", ".join(f"{count} {mode}" for mode, count in sorted(odd.items()))
+        reporter.say(f"{source.name}: made RGB of {sum(odd.values())} images: {listed}")
+    if failures:
+        named = "\n".join(f"  {why}" for why in list(failures.values())[:_NAMED])
+        reporter.say(f"{source.name}: left out {len(failures)} that cannot be read:\n{named}")

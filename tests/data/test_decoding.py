@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from care.data.decoding import decode
+from care.vision import transforms
+
+RNG = np.random.default_rng(1)
+GREY = RNG.integers(0, 256, (9, 9), np.uint8)
+
+
+@pytest.mark.parametrize("size", [(40, 30), (30, 40), (17, 17), (5, 90)])
+def test_size_is_torchvisions_resize_and_centre_crop(tmp_path: Path, size: tuple[int, int]) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (*size, 3), np.uint8))
+    image.save(tmp_path / "a.png")
+    oracle = transforms.Compose([transforms.Resize(16), transforms.CenterCrop(16)])(image)
+    decoded = decode(tmp_path / "a.png", 16)
+    assert decoded.mode == "RGB"
+    assert np.array_equal(decoded.pixels.transpose(1, 2, 0), np.asarray(oracle))
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr", "LAB"])
+def test_other_modes_are_seen_as_pil_shows_them(tmp_path: Path, mode: str) -> None:
+    image = Image.fromarray(RNG.integers(0, 256, (9, 9, 3), np.uint8)).convert(mode)
+    path = tmp_path / "a.tiff"
+    image.save(path)
+    decoded = decode(path, 9)
+    with Image.open(path) as oracle:
+        assert decoded.mode == oracle.mode
+        assert np.array_equal(decoded.pixels.transpose(1, 2, 0), np.asarray(oracle.convert("RGB")))
+
+
+def test_sixteen_bit_greys_keep_their_high_byte(tmp_path: Path) -> None:
+    Image.fromarray(GREY.astype(np.uint16) * 256 + 77).save(tmp_path / "a.png")
+    decoded = decode(tmp_path / "a.png", 9)
+    assert decoded.mode.startswith("I")
+    for channel in decoded.pixels:
+        assert np.array_equal(channel, GREY)
+
+
+def test_what_is_transparent_is_seen_on_white(tmp_path: Path) -> None:
+    color = RNG.integers(0, 256, (9, 9, 3), np.uint8)
+    alpha = RNG.integers(0, 256, (9, 9, 1), np.uint8)
+    Image.fromarray(np.concatenate([color, alpha], 2)).save(tmp_path / "a.png")
+    share = alpha / 255
+    oracle = color * share + 255 * (1 - share)
+    found = decode(tmp_path / "a.png", 9).pixels.transpose(1, 2, 0)
+    assert np.abs(found - oracle).max() <= 1
+
+
+def test_a_palette_with_transparency_too(tmp_path: Path) -> None:
+    image = Image.fromarray(np.zeros((9, 9), np.uint8), "P")
+    image.putpalette([10, 20, 30])
+    image.save(tmp_path / "a.png", transparency=0)
+    assert (decode(tmp_path / "a.png", 9).pixels == 255).all()
+
+
+@pytest.mark.parametrize("kind", ["empty", "text", "cut", "noise"])
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "ppm", "tiff"])
+def test_damaged_files_are_errors_of_the_file(tmp_path: Path, kind: str, suffix: str) -> None:
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), np.uint8)).save(path)
+    whole = path.read_bytes()
+    noise = whole[:8] + RNG.bytes(len(whole) - 8)
+    damaged = {"empty": b"", "text": b"hello", "cut": whole[: len(whole) // 2], "noise": noise}
+    path.write_bytes(damaged[kind])
+    with pytest.raises(OSError):  # noqa: PT011 - PIL has many messages
+        decode(path, 9)

@@ -1,0 +1,199 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from care.config import DataConfig, TrialConfig
+from care.data import Dataset, check_sizes, load_dataset, prepare
+from care.errors import CareError, ConfigError, Problem
+from tests.conftest import TINY
+from tests.data.trees import tree, write_tree
+
+
+class Listener:
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.steps: list[tuple[str, int, int]] = []
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    def progress(self, what: str, done: int, total: int) -> None:
+        self.steps.append((what, done, total))
+
+
+def get(root: Path, **fields: object) -> tuple[Dataset, Listener]:
+    listener, config = Listener(), tree(fields)
+    prepare(config, root, listener)
+    return load_dataset(config, root), listener
+
+
+def test_a_tree_is_read_in_the_order_of_its_names(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    dataset, listener = get(tmp_path, side=9)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    files = sorted((folder / "train").rglob("*.png"))
+    for file, image in zip(files, dataset.train.images, strict=True):
+        whole = np.asarray(Image.open(file))
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), whole[2:11])  # 12 × 9, the middle
+    pixels = dataset.train.images.double() / 255
+    torch.testing.assert_close(torch.tensor(dataset.mean).double(), pixels.mean((0, 2, 3)))
+    std = pixels.std((0, 2, 3), correction=0)
+    torch.testing.assert_close(torch.tensor(dataset.std).double(), std)
+    assert listener.steps[-1][1:] == (2, 2)
+    assert listener.lines == []
+
+
+@pytest.mark.shared
+def test_real_photographs(shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "tree").symlink_to(shared_data / "flowers17")
+    dataset, _ = get(tmp_path, side=32)
+    assert (len(dataset.train), len(dataset.test), len(dataset.classes)) == (1088, 272, 17)
+    assert dataset.train.labels.bincount().tolist() == [64] * 17
+
+
+def test_images_of_another_mode_are_counted(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    for number, mode in enumerate(("L", "RGBA", "RGBA")):
+        Image.new(mode, (9, 9)).save(folder / "train" / "cat" / f"odd{number}.png")
+    dataset, listener = get(tmp_path)
+    assert len(dataset.train) == 9
+    assert listener.lines == ["tree-train-8: made RGB of 3 images: 1 L, 2 RGBA"]
+
+
+def test_corrupt_files_are_named_and_counted(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path, count=30)
+    for number in range(25):
+        (folder / "train" / "dog" / f"{number:04d}.png").write_bytes(b"no image")
+    with pytest.raises(CareError) as caught:
+        get(tmp_path)
+    message = str(caught.value)
+    assert "25 of 60 image files cannot be read" in message
+    assert message.count("  dog/00") == 20
+    assert "  and 5 more" in message
+    assert "data.skip_corrupt: true" in message
+    with pytest.raises(CareError, match="not decoded yet"):
+        load_dataset(tree(), tmp_path)
+
+
+def test_a_mended_file_is_read_again(tmp_path: Path) -> None:
+    file = write_tree(tmp_path) / "train" / "dog" / "0001.png"
+    whole = file.read_bytes()
+    file.write_bytes(b"no image")
+    with pytest.raises(CareError, match="1 of 6 image files"):
+        get(tmp_path)
+    file.write_bytes(whole)
+    assert len(get(tmp_path)[0].train) == 6
+
+
+def test_corrupt_files_are_left_out_where_that_is_asked_for(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    whole = get(tmp_path)[0]
+    (folder / "train" / "cat" / "0001.png").write_bytes(b"no image")
+    dataset, listener = get(tmp_path, skip_corrupt=True)
+    kept = [0, 2, 3, 4, 5]
+    assert torch.equal(dataset.train.images, whole.train.images[kept])
+    assert torch.equal(dataset.train.labels, whole.train.labels[kept])
+    assert listener.lines[0].startswith("tree-train-8: left out 1 that cannot be read:\n  cat/0001")
+    pixels = dataset.train.images.double() / 255
+    torch.testing.assert_close(torch.tensor(dataset.mean).double(), pixels.mean((0, 2, 3)))
+
+
+def test_a_tree_without_one_readable_image(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    for file in (folder / "train").rglob("*.png"):
+        file.write_bytes(b"no image")
+    with pytest.raises(CareError, match="none of the 6 images can be read"):
+        get(tmp_path, skip_corrupt=True)
+
+
+def test_a_changed_tree_is_not_read_from_its_old_cache(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    get(tmp_path)
+    shutil.copy(folder / "train/cat/0000.png", folder / "train/cat/0009.png")
+    with pytest.raises(CareError, match="have changed since"):
+        load_dataset(tree(), tmp_path)
+    assert len(get(tmp_path)[0].train) == 7
+
+
+def test_a_class_list_chooses_folders(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    (tmp_path / "classes.txt").write_text("dog  # the only one\n\n")
+    dataset, _ = get(tmp_path, class_list="classes.txt")
+    assert dataset.classes == ("dog",)
+    assert len(dataset.train) == 3
+
+
+def test_imagenet_100_is_a_tree_with_a_list(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    folder.rename(tmp_path / "imagenet")
+    (tmp_path / "imagenet" / "test").rename(tmp_path / "imagenet" / "val")
+    config = DataConfig(name="imagenet100", side=8)
+    with pytest.raises(CareError, match=r"imagenet100.txt of the repository HobbitLong/CMC"):
+        prepare(config, tmp_path, Listener())
+    (tmp_path / "imagenet100.txt").write_text("dog\ncat\n")
+    prepare(config, tmp_path, Listener())
+    assert load_dataset(config, tmp_path).classes == ("cat", "dog")
+
+
+def broken(root: Path, kind: str) -> dict[str, Any]:
+    folder = write_tree(root)
+    (root / "classes.txt").write_text("dog\nbird\n" if kind == "unlisted" else "dog\ndog\n")
+    if kind == "empty class":
+        (folder / "train" / "bird").mkdir()
+    elif kind == "class of test only":
+        shutil.copytree(folder / "test" / "cat", folder / "test" / "bird")
+    elif kind == "no test":
+        shutil.rmtree(folder / "test")
+    elif kind == "no classes":
+        shutil.rmtree(folder / "train")
+        (folder / "train").mkdir()
+    return {"class_list": "classes.txt"} if kind in ("unlisted", "twice") else {}
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "allowed"),
+    [
+        ("empty class", "train/bird", "one image or more"),
+        ("class of test only", "test/", "only classes that train/ has too"),
+        ("no test", "data.path", "a folder with train/ and test/ or val/"),
+        ("no classes", "data.path", "a folder for each class"),
+        ("twice", "data.class_list", "a class folder a line, each once"),
+        ("unlisted", "data.class_list", "allowed: cat, dog"),
+    ],
+)
+def test_a_broken_tree_is_refused(
+    refused: Callable[..., Problem], tmp_path: Path, kind: str, field: str, allowed: str
+) -> None:
+    problem = refused(prepare, tree(broken(tmp_path, kind)), tmp_path, Listener())
+    assert problem.field == field
+    assert allowed in problem.allowed
+
+
+def test_a_missing_tree_and_list_are_refused(
+    refused: Callable[..., Problem], tmp_path: Path
+) -> None:
+    assert refused(prepare, tree(), tmp_path, Listener()).field == "data.path"
+    write_tree(tmp_path)
+    config = tree({"class_list": "none.txt"})
+    assert refused(prepare, config, tmp_path, Listener()).field == "data.class_list"
+
+
+def test_a_batch_larger_than_the_tree_is_refused_once_it_is_known(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    dataset, _ = get(tmp_path)
+    config = TrialConfig.model_validate({**TINY, "data": {"name": "images", "path": "tree"}})
+    with pytest.raises(ConfigError) as caught:
+        check_sizes(config, dataset)
+    assert [problem.field for problem in caught.value.problems] == ["training.batch_size"]
+    part = tree({"train_images": 7})
+    with pytest.raises(ConfigError, match="at most 6, the number of train images"):
+        load_dataset(part, tmp_path)
