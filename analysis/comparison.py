@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.collect import finished
+from analysis.labels import MEASURES, SPACES, measure_label
 from analysis.statistics import Estimate, estimate, paired_differences
 
 Point = tuple[Any, ...]
@@ -75,6 +76,15 @@ class Comparison:
     def difference(self, point: Point, metric: str) -> Estimate:
         """The mean of :meth:`differences`."""
         return estimate(self.differences(point, metric).tolist())
+
+    def measured(self) -> list[str]:
+        """The names of the measures of the end of which there is a value, in the labels' order."""
+        done = self.done
+        known = [str(name) for name in done.columns if done[name].notna().any()]
+        others = {name.partition("/")[2] for name in known} - set(MEASURES)
+        order = [*MEASURES, *sorted(name for name in others if measure_label(name))]
+        names = [f"{space}/{measure}" for measure in order for space in SPACES]
+        return [name for name in names if name in known]
 
 
 def compare(trials: pd.DataFrame, axes: list[str]) -> Comparison:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,27 +18,22 @@ from matplotlib.ticker import MaxNLocator
 from analysis.comparison import Comparison, Point
 from analysis.labels import CURVES, MEASURES, SPACES, Label, axis_label, point_name, value_label
 from analysis.statistics import Estimate
+from analysis.style import STYLE, method_color, method_dashes
 
-# Okabe and Ito's colors, told apart by color-blind readers too.
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
 _MARKERS = "osD^vP"
 _STYLES = ("-", "--", ":", "-.")
-STYLE: Any = {
-    "font.size": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.titlesize": 9.5,
-    "axes.titlelocation": "left",
-    "axes.titleweight": "bold",
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "grid.color": "#e6e6e6",
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-    "figure.constrained_layout.use": True,
-    "savefig.dpi": 150,
-}
-_PANELS = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
+_PANELS = (
+    "gamma",
+    "wahba_per_sqrt_n",
+    "composition",
+    "hue_r2",
+    "color_following",
+    "axis_error",
+    "probe_accuracy",
+    "knn_accuracy",
+    "gamma_median",
+)
 _CURVE_PANELS = (
     "train/infonce",
     "heldout/uniformity",
@@ -47,6 +42,7 @@ _CURVE_PANELS = (
     "heldout/gamma_median",
     "heldout/equivariance",
 )
+_HANDLE, _LETTER = 0.62, 0.075  # inches that a legend's line and a letter take
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
 
 
@@ -60,7 +56,7 @@ class Positions:
         self.log = spread and all(value >= 0 for value in values)
         self.zero = self.log and 0 in values
         self._even = {value: place for place, value in enumerate(values)}
-        self._numeric = comparison.numeric
+        self.numeric = comparison.numeric
         self._least = min(positive) if positive else 1.0
         self.values = values
 
@@ -70,14 +66,18 @@ class Positions:
             if value == 0:
                 return math.log10(self._least) - _ZERO_GAP
             return math.log10(float(value))
-        return float(value) if self._numeric else self._even[value]
+        return float(value) if self.numeric else self._even[value]
 
     def dress(self, axes: Axes, label: str) -> None:
         """Put ticks and label on an axis."""
         places = [self(value) for value in self.values]
         names = list(map(value_label, self.values))
         axes.set_xticks(places, names)
-        axes.set_xlabel(label)
+        if self.numeric:
+            axes.set_xlabel(label)
+        else:  # names say what they are, and are longer than their step
+            axes.set_xlim(-0.5, len(names) - 0.5)
+            axes.tick_params(axis="x", rotation=35, rotation_mode="xtick")
         if self.zero:
             self._break(axes, (places[0] + places[1]) / 2)
 
@@ -108,9 +108,9 @@ def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Fi
 
 
 def shown_measures(comparison: Comparison) -> list[str]:
-    """The measures of which there is a value, in the figures' order."""
-    columns = comparison.done.columns
-    return [name for name in _PANELS if any(f"{space}/{name}" in columns for space in SPACES)]
+    """The measures with a panel of which there is a value, in the figures' order."""
+    measured = comparison.measured()
+    return [name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACES)]
 
 
 def measures_figure(comparison: Comparison) -> Figure:
@@ -157,7 +157,7 @@ def _against_axis(
                     _draw_line(axes, positions, line, metric, seeds, mean, style)
             axes.set_title(title(MEASURES[measure]))
             positions.dress(axes, axis_label(comparison.x))
-        figure.legend(handles=_legend(comparison), loc="outside upper left", ncols=4)
+        legend(figure, _handles(comparison))
     return figure
 
 
@@ -178,13 +178,16 @@ def _draw_line(
         axes.plot([place] * len(values), values, marker, ms=3.2, color=color, alpha=0.45, mew=0)
     places = [place for place, _, _ in known]
     middles = [found.mean for _, found, _ in known]
-    axes.plot(places, middles, dashes, color=color, lw=1.6)
+    if positions.numeric:
+        axes.plot(places, middles, dashes, color=color, lw=1.6)
+    else:  # nothing lies between two names
+        axes.plot(places, middles, "_", color=color, ms=11, mew=1.8)
     for place, found, _ in known:
         if not math.isnan(found.low):
             axes.plot([place, place], [found.low, found.high], color=color, lw=1.2, alpha=0.8)
 
 
-def _legend(comparison: Comparison) -> list[Line2D]:
+def _handles(comparison: Comparison) -> list[Line2D]:
     handles = [
         Line2D([], [], color=color, marker="o", ms=4, label=SPACES[space])
         for space, color in _SPACE_COLORS.items()
@@ -200,33 +203,57 @@ def _legend(comparison: Comparison) -> list[Line2D]:
     return handles
 
 
-def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure:
-    """Metrics over the epochs: thin lines are seeds, thick ones means, the color is the axis."""
+def legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Put a legend above the panels, in as many columns as fit."""
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fitting = int(figure.get_figwidth() / (_HANDLE + _LETTER * longest))
+    figure.legend(
+        handles=handles, loc="outside upper left", ncols=max(1, min(len(handles), fitting))
+    )
+
+
+def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure | None:
+    """Metrics over the epochs; None where none of them was measured."""
     names = [name for name in _CURVE_PANELS if name in curves and curves[name].notna().any()]
+    return over_epochs(comparison, curves, names) if names else None
+
+
+def over_epochs(comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[str]) -> Figure:
+    """Metrics over the epochs: thin lines are seeds, thick ones means, the color is the point.
+
+    Args:
+        comparison: The points.
+        curves: A row an epoch.
+        metrics: At least one; one that was not measured leaves its panel empty.
+    """
     points = comparison.points()
-    colors = mpl.colormaps["viridis"](np.linspace(0, 0.9, len(points)))
+    looks = _looks(comparison)
     with mpl.rc_context(STYLE):
-        figure, panels = _panel_grid(len(names), width=3.4)
-        for axes, name in zip(panels, names, strict=True):
-            for point, color in zip(points, colors, strict=True):
+        figure, panels = _panel_grid(len(metrics), width=3.4 if len(metrics) > 1 else 5.0)
+        for axes, metric in zip(panels, metrics, strict=True):
+            for point, look in zip(points, looks, strict=True):
                 here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]
-                by_seed = here.pivot_table(index="epoch", columns="seed", values=name)
-                axes.plot(by_seed.index, by_seed, color=color, lw=0.6, alpha=0.45)
-                axes.plot(by_seed.index, by_seed.mean(axis=1), color=color, lw=1.8)
-            axes.set_title(str(CURVES[name]))
+                if metric in here and here[metric].notna().any():
+                    by_seed = here.pivot_table(index="epoch", columns="seed", values=metric)
+                    axes.plot(by_seed.index, by_seed, lw=0.6, alpha=0.45, **look)
+                    axes.plot(by_seed.index, by_seed.mean(axis=1), lw=1.8, **look)
+            axes.set_title(str(CURVES[metric]))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         handles = [
-            Line2D([], [], color=color, lw=2, label=point_name(comparison.axes, point))
-            for point, color in zip(points, colors, strict=True)
+            Line2D([], [], lw=2, label=point_name(comparison.axes, point), **look)
+            for point, look in zip(points, looks, strict=True)
         ]
-        figure.legend(handles=handles, loc="outside upper left", ncols=min(8, len(points)))
+        legend(figure, handles)
     return figure
 
 
-def png(figure: Figure) -> bytes:
-    """A figure as PNG; the same figure gives the same bytes."""
-    buffer = io.BytesIO()
-    with mpl.rc_context(STYLE):
-        figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+def _looks(comparison: Comparison) -> list[dict[str, Any]]:
+    """A line's look for each point: along a number a gradient, for names colors far apart."""
+    count = len(comparison.points())
+    if comparison.numeric:
+        gradient = mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
+        return [{"color": tuple(shade)} for shade in gradient]
+    return [
+        {"color": method_color(place), "linestyle": method_dashes(place)} for place in range(count)
+    ]

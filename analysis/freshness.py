@@ -9,7 +9,14 @@ from pathlib import Path
 from analysis.summary import SweepSummary
 
 NAME = "inputs.sha256"
-_READ = ("metrics.jsonl", "timings.jsonl", "evaluation.json", "status.json", "provenance.json")
+_READ = (
+    "metrics.jsonl",
+    "timings.jsonl",
+    "evaluation.json",
+    "details.npz",
+    "status.json",
+    "provenance.json",
+)
 
 
 def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
@@ -36,4 +43,4 @@ def _files(store_trials: Path, summary: SweepSummary) -> Iterator[Path]:
 
 def _own_code() -> list[Path]:
     here = Path(__file__).parent
-    return sorted([*here.glob("*.py"), *(here / "templates").iterdir()])
+    return sorted([*here.rglob("*.py"), *(here / "templates").iterdir()])

@@ -35,10 +35,26 @@ MEASURES = {
     "gamma_median": Label("median of γ_f's ratios", "↓", "γ_f median"),
     "wahba_per_sqrt_n": Label("Wahba residual / √n", "↓", "Wahba/√n"),
     "wahba": Label("Wahba residual", "↓", "Wahba"),
-    "probe_accuracy": Label("class, linear probe accuracy", "↑", "class, probe"),
-    "knn_accuracy": Label("class, kNN accuracy", "↑", "class, kNN"),
+    "wahba_o_per_sqrt_n": Label("Wahba residual / √n over O(d)", "↓", "Wahba O(d)/√n"),
+    "composition": Label("composition error", "↓", "composition"),
+    "composition_on_data": Label("composition error on the embeddings / √n", "↓", "comp. on data"),
     "hue_r2": Label("hue, linear R²", "↑", "hue R²"),
+    "color_following": Label("neighbors' hue follows the query's", "↑", "color following"),
+    "axis_error": Label("principal axis, error in degrees", "↓", "axis error, °"),
+    "circularity": Label("circularity of trajectories", "↑", "circularity"),
+    "probe_accuracy": Label("class, linear probe accuracy", "↑", "class, probe"),
+    "probe_top5": Label("class, linear probe top-5 accuracy", "↑", "class, probe top 5"),
+    "knn_accuracy": Label("class, kNN accuracy", "↑", "class, kNN"),
+    "paper_probe_accuracy": Label("class, the paper's probe", "↑", "class, paper's probe"),
+    "paper_probe_top5": Label("class, the paper's probe, top 5", "↑", "paper's probe top 5"),
+    "paper_probe_spread": Label("the paper's probe, std over its starts", "", "paper's probe std"),
+    "authors_probe_accuracy": Label("class, the authors' probe", "↑", "class, authors' probe"),
+    "authors_probe_top5": Label("class, the authors' probe, top 5", "↑", "authors' probe top 5"),
+    "authors_probe_spread": Label("the authors' probe, std over its starts", "", "authors' std"),
 }
+"""The measures of the end of a training, in the order of every table."""
+
+_TRANSFER = "transfer_"
 
 CURVES = {
     "train/loss": Label("training loss"),
@@ -48,7 +64,7 @@ CURVES = {
     "heldout/gamma_median": Label("median of γ_f's ratios, held out", "↓"),
     "heldout/equivariance": Label("L_equi, held out", "↓"),
     "heldout/positive_cosine": Label("cosine of positive pairs, held out", "↑"),
-    "heldout/alignment": Label("alignment, held out", "↓"),
+    "heldout/alignment": Label("alignment L_inv, held out", "↓"),
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
 }
 
@@ -67,20 +83,26 @@ def axis_label(field: str) -> str:
     return _AXES.get(field, field.rpartition(".")[2].replace("_", " "))
 
 
+def measure_label(measure: str) -> Label | None:
+    """How a measure of the end is shown; None for what is none."""
+    if measure.startswith(_TRANSFER):
+        other = measure.removeprefix(_TRANSFER)
+        return Label(f"class of {other}, linear probe accuracy", "↑", f"class of {other}")
+    return MEASURES.get(measure)
+
+
 def metric_label(name: str) -> str:
     """What a metric is and in which space it is measured."""
     space, _, measure = name.partition("/")
-    if measure in MEASURES and space in SPACES:
-        return f"{MEASURES[measure]}, {SPACES[space]}"
-    return str(CURVES.get(name, name))
+    label = measure_label(measure) if space in SPACES else None
+    return f"{label}, {SPACES[space]}" if label else str(CURVES.get(name, name))
 
 
 def short_metric_label(name: str) -> str:
     """The same for the head of a narrow column: ``γ_f, sphere``."""
     space, _, measure = name.partition("/")
-    if measure in MEASURES and space in SPACES:
-        return f"{MEASURES[measure].short}, {SHORT_SPACES[space]}"
-    return str(CURVES.get(name, name))
+    label = measure_label(measure) if space in SPACES else None
+    return f"{label.short}, {SHORT_SPACES[space]}" if label else str(CURVES.get(name, name))
 
 
 def value_label(value: object) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.comparison import Comparison
-from analysis.labels import point_name
+from analysis.comparison import Comparison, Point
+from analysis.labels import VARIANT, point_name
 from analysis.statistics import Estimate, estimate
 from analysis.summary import Reproduction
 
@@ -19,34 +19,51 @@ class PaperRow:
         paper: The paper's number as printed, or –.
         measured: Mean over seeds with its interval, in the paper's unit.
         change: Difference to the first row, paired by seed, in the paper's unit.
+        spread: What the paper prints after ±, here: the standard deviation over the probe's
+            initializations, mean over seeds; of no trial where it is not measured.
     """
 
     name: str
     paper: str
     measured: Estimate
     change: Estimate
+    spread: Estimate
 
 
 def paper_rows(comparison: Comparison, reproduction: Reproduction) -> list[PaperRow]:
     """A row for each point in the order of the sweep; none where the measure is not known."""
-    if reproduction.metric is None:
+    metric = reproduction.metric
+    if metric is None:
         return []
     scale = 100.0 if reproduction.percent else 1.0
     points = comparison.points()
-    first = comparison.values(points[0], reproduction.metric)
+    first = comparison.values(points[0], metric)
     rows = []
     for point in points:
-        values = comparison.values(point, reproduction.metric)
+        values = comparison.values(point, metric)
         differences = (values - first).dropna() if point != points[0] else values.iloc[:0]
+        spreads = comparison.values(point, _spread(metric))
         rows.append(
             PaperRow(
                 point_name(comparison.axes, point),
-                _printed(reproduction, str(point[0])),
+                _printed(reproduction, _variant(comparison, point)),
                 estimate((scale * values).tolist()),
                 estimate((scale * differences).tolist()),
+                estimate((scale * spreads).tolist()),
             )
         )
     return rows
+
+
+def _variant(comparison: Comparison, point: Point) -> str:
+    """The name of a point's method; empty in a sweep without methods."""
+    axes = comparison.axes
+    return str(point[axes.index(VARIANT)]) if VARIANT in axes else ""
+
+
+def _spread(metric: str) -> str:
+    """``encoder/paper_probe_spread`` for ``encoder/paper_probe_accuracy``."""
+    return metric.removesuffix("accuracy").removesuffix("top5") + "spread"
 
 
 def _printed(reproduction: Reproduction, variant: str) -> str:

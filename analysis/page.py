@@ -1,0 +1,122 @@
+"""The report's page: what :mod:`analysis.contents` gathered, in words and tables."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from analysis.comparison import Comparison
+from analysis.contents import Contents
+from analysis.findings import findings, span
+from analysis.labels import (
+    axis_label,
+    metric_label,
+    point_name,
+    short_metric_label,
+    value_label,
+)
+from analysis.paper import paper_rows
+from analysis.summary import SweepSummary
+from analysis.tables import chief_table, other_table
+from care.trial_folder import TrialFolder
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
+    """The page as HTML that needs no other file.
+
+    Args:
+        store_trials: The folder of the trials' folders.
+        summary: The sweep.
+        contents: What is shown of it.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    trials, comparison = contents.tables["trials"], contents.comparison
+    counts = Counter(trials["state"]) if len(trials) else Counter()
+    return environment.get_template("report.html.j2").render(
+        summary=summary,
+        counts=counts,
+        finished=counts["cached"],
+        span=span(comparison) if comparison else None,
+        findings=findings(comparison) if comparison else [],
+        figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
+        drawn=contents.drawn,
+        remarks=contents.remarks,
+        trials=_trial_rows(trials, summary),
+        axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
+        metric_label=short_metric_label(summary.metric),
+        provenance=_provenance(store_trials, summary),
+        **_paper(comparison, summary),
+        **_tables(comparison, summary, counts["cached"]),
+    )
+
+
+def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, Any]:
+    """The paper's numbers beside the measured ones, and what they are of."""
+    reproduction = summary.reproduction
+    if comparison is None or reproduction is None or reproduction.metric is None:
+        return {"paper_rows": [], "paper_metric": "", "spreads": False}
+    rows = paper_rows(comparison, reproduction)
+    return {
+        "paper_rows": rows,
+        "paper_metric": metric_label(reproduction.metric),
+        "spreads": any(row.spread.n for row in rows),
+    }
+
+
+def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int) -> dict[str, Any]:
+    """The measures, and the point that differences are to."""
+    if comparison is None or not finished:
+        return {"table": None, "others": None, "baseline": ""}
+    asked = {summary.metric}
+    if summary.reproduction and summary.reproduction.metric:
+        asked.add(summary.reproduction.metric)
+    return {
+        "table": chief_table(comparison, asked),
+        "others": other_table(comparison, asked),
+        "baseline": point_name(comparison.axes[:1], comparison.points()[0][:1]),
+    }
+
+
+def _trial_rows(trials: pd.DataFrame, summary: SweepSummary) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    for entry in trials.to_dict("records"):
+        record = {str(name): value for name, value in entry.items()}
+        metric = record.get(summary.metric)
+        known = metric is not None and not pd.isna(metric)
+        rows.append(
+            {
+                **record,
+                "axes": [value_label(record[name]) for name in summary.members[0].axes],
+                "metric": f"{metric:.4g}" if known else "–",
+                "rate": "–"
+                if pd.isna(record["images_per_second"])
+                else f"{record['images_per_second']:,.0f}",
+            }
+        )
+    return rows
+
+
+def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str]]:
+    """Each fact with every value it has among the trials: one, if the sweep is of a piece."""
+    facts: dict[str, set[str]] = {}
+    for member in summary.members:
+        record = TrialFolder(store_trials / member.trial_id).read_provenance() or {}
+        flat = {
+            **record,
+            **{f"{name} version": v for name, v in record.get("versions", {}).items()},
+        }
+        for name, value in flat.items():
+            if name != "versions":
+                facts.setdefault(name.replace("_", " "), set()).add(str(value))
+    return {name: sorted(values) for name, values in facts.items()}

@@ -1,0 +1,66 @@
+"""The error of the linear readout against an axis (Fig 7)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.comparison import Point
+from analysis.figures import Positions, legend
+from analysis.labels import SPACES, axis_label, metric_label, point_name
+from analysis.paper_figures.material import Drawn, Material, Picture, not_measured
+from analysis.style import STYLE, method_color
+
+_CAPTION = "A dot is a seed, the line the mean, a bar the 95 % t-interval over seeds."
+
+
+def readout(material: Material) -> Drawn:
+    """The metric against the axis; an accuracy as its error in %, as the paper does."""
+    comparison, metric = material.comparison, material.metric
+    if not material.has_metric:
+        return not_measured("The readout", metric_label(metric))
+    positions = Positions(comparison)
+    lines = comparison.lines()
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(5.2, 3.4))
+        axes = figure.subplots()
+        for place, line in enumerate(lines.values()):
+            _line(axes, material, positions, line, method_color(place))
+        axes.set_title(_title(metric))
+        positions.dress(axes, axis_label(comparison.x))
+        if len(lines) > 1:
+            names = [point_name(comparison.axes[1:], values) for values in lines]
+            looks = [Line2D([], [], color=method_color(i), label=n) for i, n in enumerate(names)]
+            legend(figure, looks)
+    return Drawn([Picture("readout", figure, _CAPTION)])
+
+
+def _line(
+    axes: Axes, material: Material, positions: Positions, line: list[Point], color: str
+) -> None:
+    comparison, metric = material.comparison, material.metric
+    shown: Callable[[float], float] = _error if metric.endswith("accuracy") else float
+    known = [(positions(point[0]), comparison.mean(point, metric), point) for point in line]
+    known = [item for item in known if item[1].n]
+    for place, found, point in known:
+        values = [shown(value) for value in comparison.values(point, metric)]
+        axes.plot([place] * len(values), values, "o", ms=3.5, color=color, alpha=0.5, mew=0)
+        if not math.isnan(found.low):
+            axes.plot([place, place], [shown(found.low), shown(found.high)], color=color, lw=1.1)
+    means = [shown(found.mean) for _, found, _ in known]
+    axes.plot([place for place, _, _ in known], means, color=color, lw=1.7)
+
+
+def _error(accuracy: float) -> float:
+    return 100 * (1 - accuracy)
+
+
+def _title(metric: str) -> str:
+    if not metric.endswith("accuracy"):
+        return metric_label(metric)
+    return f"error of the linear readout, %, {SPACES[metric.partition('/')[0]]}"

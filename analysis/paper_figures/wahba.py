@@ -1,0 +1,118 @@
+"""How well the best rotation fits each augmentation (Fig 5)."""
+
+from __future__ import annotations
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from analysis.comparison import Point
+from analysis.details import Array
+from analysis.figures import legend
+from analysis.labels import SPACES
+from analysis.paper_figures.material import Drawn, Material, Picture, seeds_text, without
+from analysis.style import STYLE, method_color
+
+_MARKERS = "os^Dv<>p"
+_WIDTH = 0.6  # of the band within which the methods stand side by side
+_RANDOM = (
+    "Residual of the best rotation of SO(d) by √n, {space}, for the random augmentations listed "
+    "below. A mark is the mean over seeds, a line their range; the order of the augmentations is "
+    "the same for all methods."
+)
+_NAMED = "The same for single operations, and γ_f of each. Lower is more equivariant in both."
+
+
+def wahba(material: Material) -> Drawn:
+    """The residual of each random augmentation, and of single named operations."""
+    space = material.space
+    known = material.arrays(f"{space}/wahba")
+    named = material.arrays(f"{space}/named_wahba")
+    pictures = []
+    if known:
+        names = _names(material, known, "rotation/names")
+        caption = _RANDOM.format(space=SPACES[space])
+        pictures.append(Picture("wahba", _random(material, known), caption, names))
+    if named:
+        pictures.append(Picture("wahba-named", _operations(material, named), _NAMED))
+    left_out = without(material, "The residual of each augmentation", known)
+    return Drawn(pictures, left_out)
+
+
+def _names(material: Material, known: dict[Point, dict[int, Array]], name: str) -> tuple[str, ...]:
+    """What the augmentations are: the same in all trials, so the first one tells."""
+    first = material.details.get(next(iter(known)), name)
+    return tuple(map(str, next(iter(first.values()))))
+
+
+def _random(material: Material, known: dict[Point, dict[int, Array]]) -> Figure:
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 3.6))
+        axes = figure.subplots()
+        count = _spread(axes, material, known, vertical=True)
+        axes.set_xticks(range(count), [str(number + 1) for number in range(count)])
+        axes.set_xlim(-0.6, count - 0.4)
+        axes.set_ylim(bottom=0)
+        axes.set_xlabel("augmentation")
+        axes.set_title("Wahba residual / √n")
+        _legend(figure, material, known)
+    return figure
+
+
+def _operations(material: Material, named: dict[Point, dict[int, Array]]) -> Figure:
+    names = _names(material, named, "named/names")
+    gammas = material.arrays(f"{material.space}/named_gamma")
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(8.4, 1.2 + 0.3 * len(names)))
+        panels = figure.subplots(1, 2, sharey=True)
+        for axes, arrays, title in zip(
+            panels, (named, gammas), ("Wahba residual / √n", "γ_f"), strict=True
+        ):
+            _spread(axes, material, arrays, vertical=False)
+            axes.set_title(title)
+            axes.set_xlim(left=0)
+            axes.grid(axis="x")
+        panels[0].set_yticks(range(len(names)), names)
+        panels[0].set_ylim(len(names) - 0.4, -0.6)
+        _legend(figure, material, named)
+    return figure
+
+
+def _spread(
+    axes: Axes, material: Material, known: dict[Point, dict[int, Array]], *, vertical: bool
+) -> int:
+    """Draw each point's values [A] over seeds side by side; gives A."""
+    count = 0
+    for index, (point, arrays) in enumerate(known.items()):
+        values = np.stack(list(arrays.values()))
+        count = values.shape[1]
+        shift = _WIDTH * ((index + 0.5) / len(known) - 0.5)
+        places, means = np.arange(count) + shift, values.mean(0)
+        color, marker = method_color(material.place(point)), _MARKERS[index % len(_MARKERS)]
+        least, most = values.min(0), values.max(0)
+        if vertical:
+            axes.vlines(places, least, most, lw=1.1, color=color)
+            axes.plot(places, means, marker, ms=4.5, mew=0, color=color)
+        else:
+            axes.hlines(places, least, most, lw=1.1, color=color)
+            axes.plot(means, places, marker, ms=4.5, mew=0, color=color)
+    return count
+
+
+def _legend(figure: Figure, material: Material, known: dict[Point, dict[int, Array]]) -> None:
+    handles = [
+        Line2D(
+            [],
+            [],
+            color=method_color(material.place(point)),
+            marker=_MARKERS[index % len(_MARKERS)],
+            ms=4.5,
+            mew=0,
+            lw=1.1,
+            label=f"{material.name(point)} ({seeds_text({point: arrays})})",
+        )
+        for index, (point, arrays) in enumerate(known.items())
+    ]
+    legend(figure, handles)

@@ -1,0 +1,33 @@
+"""The trials' remarks on their measures, and where they hold."""
+
+from __future__ import annotations
+
+from analysis.comparison import Comparison, Point
+from analysis.details import Details
+from analysis.labels import point_name
+
+
+def remarks(comparison: Comparison, details: Details) -> list[tuple[str, str]]:
+    """Each remark once, with the points that it holds for: all, or which, or which seeds."""
+    everywhere = {point for point in comparison.points() if details.seeds(point)}
+    return [
+        (note, _where(comparison, details, points, everywhere))
+        for note, points in details.notes().items()
+    ]
+
+
+def _where(
+    comparison: Comparison,
+    details: Details,
+    points: dict[Point, list[int]],
+    everywhere: set[Point],
+) -> str:
+    whole = all(seeds == details.seeds(point) for point, seeds in points.items())
+    if whole and set(points) == everywhere:
+        return "all points"
+    names = []
+    for point, seeds in points.items():
+        name = point_name(comparison.axes, point)
+        some = "" if seeds == details.seeds(point) else f" (seed {', '.join(map(str, seeds))})"
+        names.append(name + some)
+    return "; ".join(names)

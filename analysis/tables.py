@@ -1,0 +1,99 @@
+"""The report's tables of measures: the chief ones, a row a point, and the others."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from analysis.comparison import Comparison
+from analysis.labels import SHORT_SPACES, measure_label, point_name, value_label
+from analysis.statistics import Estimate
+
+_CHIEF = (
+    "gamma",
+    "wahba_per_sqrt_n",
+    "composition",
+    "hue_r2",
+    "axis_error",
+    "circularity",
+    "probe_accuracy",
+)
+
+
+@dataclass(frozen=True)
+class ChiefTable:
+    """A row a point, a column a measure and space.
+
+    Attributes:
+        heads: Each measure's name and the number of its columns.
+        spaces: The space of each column.
+        rows: Each point's values of the axes, and its estimates.
+    """
+
+    heads: dict[str, int]
+    spaces: list[str]
+    rows: list[tuple[list[str], list[Estimate]]]
+
+
+@dataclass(frozen=True)
+class OtherTable:
+    """A row a measure and space, a column a point: for many measures.
+
+    Attributes:
+        points: The points' names.
+        rows: Each measure's name, its space, and its estimates.
+    """
+
+    points: list[str]
+    rows: list[tuple[str, str, list[Estimate]]]
+
+
+def chief_table(comparison: Comparison, asked: set[str]) -> ChiefTable:
+    """The measures that most questions are about.
+
+    Args:
+        comparison: The trials.
+        asked: Names of further metrics, those that the sweep is about.
+    """
+    metrics = _chief(comparison, asked)
+    heads: dict[str, int] = {}
+    for metric in metrics:
+        head = _head(metric)
+        heads[head] = heads.get(head, 0) + 1
+    rows = [
+        (
+            [value_label(value) for value in point],
+            [comparison.mean(point, metric) for metric in metrics],
+        )
+        for point in comparison.points()
+    ]
+    return ChiefTable(heads, [_space(metric) for metric in metrics], rows)
+
+
+def other_table(comparison: Comparison, asked: set[str]) -> OtherTable:
+    """All measures that :func:`chief_table` leaves out; its rows are empty if there are none."""
+    chief = _chief(comparison, asked)
+    points = comparison.points()
+    rows = [
+        (
+            str(measure_label(metric.partition("/")[2])),
+            _space(metric),
+            [comparison.mean(point, metric) for point in points],
+        )
+        for metric in comparison.measured()
+        if metric not in chief
+    ]
+    return OtherTable([point_name(comparison.axes, point) for point in points], rows)
+
+
+def _chief(comparison: Comparison, asked: set[str]) -> list[str]:
+    measures = {*_CHIEF, *(name.partition("/")[2] for name in asked)}
+    return [name for name in comparison.measured() if name.partition("/")[2] in measures]
+
+
+def _head(metric: str) -> str:
+    label = measure_label(metric.partition("/")[2])
+    return f"{label.short} {label.better}".strip() if label else metric
+
+
+def _space(metric: str) -> str:
+    return SHORT_SPACES[metric.partition("/")[0]]
