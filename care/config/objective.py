@@ -42,10 +42,10 @@ class EquivarianceConfig(Model):
 class EquimodConfig(Model):
     """EquiMod (arXiv 2211.01244): predict an augmented view's embedding from its parameters.
 
-    Widths and temperature are those of its authors' CIFAR-10 runs.
+    Widths and temperature are those of its authors' CIFAR-10 runs. Of four views it predicts two.
 
     Attributes:
-        weight: Of its loss; 0 trains the base alone.
+        weight: Of its loss, 1 in those runs; 0 trains the base alone.
         temperature: τ of its InfoNCE between embedding and prediction.
         hidden: Width of the two hidden layers of its projection head.
         output: Width of its embedding and of the projected augmentation parameters.
@@ -86,8 +86,9 @@ class MocoConfig(BaseObjectiveConfig):
         temperature: τ; 0.1 on CIFAR and STL-10, 0.2 on ImageNet-100 [P].
         momentum: Of the key encoder; .99 on ImageNet-100 [C].
         queue: Keys kept, a multiple of the batch; 65,536 on ImageNet-100 [C], else not known [A].
-        shuffle_groups: 1: keys' BatchNorm over the whole batch, no shuffling. g > 1: as on g GPUs
-            with shuffled BatchNorm, keys in g random groups, each with its own statistics.
+        shuffle_groups: 1: no shuffling, the keys' BatchNorm sees the whole batch. g > 1: shuffled
+            BatchNorm as on g GPUs, keys in g random groups, each with its own statistics; the
+            queries' BatchNorm sees the whole batch always.
     """
 
     name: Literal["moco_v2"] = "moco_v2"
@@ -140,8 +141,9 @@ class UniformityConfig(BaseObjectiveConfig):
     """L_unif alone (Fig 10).
 
     Attributes:
-        form: log E exp(f(x)·f(x')) over the first views as printed [P], or InfoNCE's own: the mean
-            over both views of log Σ over the 2N - 2 negatives of exp(·/τ) [C].
+        form: log E exp(f(x)·f(x')) within a view as printed [P], its mean over the two views [A];
+            or InfoNCE's own: the mean over the 2N embeddings of log Σ over their 2N - 2 negatives
+            of exp(·/τ) [C].
         temperature: τ of the authors' form.
     """
 

@@ -26,13 +26,16 @@ class AlignmentOnly(BaseObjective[AlignmentConfig]):
 
 
 class UniformityOnly(BaseObjective[UniformityConfig]):
-    """L_unif alone: nothing brings the views of an image together."""
+    """L_unif alone: nothing brings the views of an image together.
+
+    The printed form is a mean over the two views; it never compares one with the other.
+    """
 
     def forward(self, views: Sequence[View]) -> BaseLoss:
         """See :class:`BaseObjective`."""
         z1, z2 = (view.embedding.sphere for view in views)
         if self.config.form == "printed":
-            loss = uniformity(z1)
+            loss = (uniformity(z1) + uniformity(z2)) / 2
         else:
             loss = negatives_energy(z1, z2, self.config.temperature)
         return BaseLoss(loss, {"uniformity": loss}, (z1, z2))

@@ -20,11 +20,14 @@ class EquiMod(nn.Module):
 
     The predictor sees the embedding of the image as it is and the parameters of an augmentation; it
     is to predict the embedding of the augmented image. The loss is InfoNCE between embeddings and
-    predictions of two views. Layers are those of the authors' CIFAR-10 runs.
+    predictions of two views. Layers are those of its authors' CIFAR-10 runs. Where these bring the
+    parameters to one scale with constants of their augmentations, here the batch's statistics do,
+    so that a shift of the hue, of some hundredths, counts as much as a crop, of many pixels.
 
     Attributes:
-        head: From the encoder's features to the equivariant embedding, three layers.
-        parameters_head: Projects an augmentation's parameters; its BatchNorm brings them to scale.
+        head: From the encoder's features to the equivariant embedding, three layers, whose
+            BatchNorm sees the images as they are and both views together.
+        parameters_head: Standardizes an augmentation's parameters and projects them.
         predictor: One layer, from embedding and projected parameters to the predicted embedding.
     """
 
@@ -37,7 +40,9 @@ class EquiMod(nn.Module):
                 *_layer(feature_dim, hidden), *_layer(hidden, hidden), *_output(hidden, output)
             )
             self.parameters_head = nn.Sequential(
-                nn.Linear(PARAMETERS, output, bias=False), nn.BatchNorm1d(output)
+                nn.BatchNorm1d(PARAMETERS, affine=False),
+                nn.Linear(PARAMETERS, output, bias=False),
+                nn.BatchNorm1d(output),
             )
             self.predictor = nn.Sequential(*_output(2 * output, output))
 
@@ -46,11 +51,12 @@ class EquiMod(nn.Module):
 
         Args:
             original: The images as they are.
-            views: The first two of these, of the same N images, are predicted.
+            views: Two or more of the same N images; the first two are predicted.
         """
         views = views[:2]
-        before = self.head(original.embedding.features)
-        after = torch.cat([self.head(view.embedding.features) for view in views])
+        features = torch.cat([view.embedding.features for view in (original, *views)])
+        before, *both = self.head(features).chunk(3)
+        after = torch.cat(both)
         table = torch.cat([_rows(view) for view in views]).to(after.device, non_blocking=True)
         described = self.parameters_head(table)
         predicted = self.predictor(torch.cat([torch.cat([before, before]), described], dim=1))

@@ -21,3 +21,9 @@ def sphere(count: int, dim: int, seed: int) -> Tensor:
 def shuffled(count: int, seed: int) -> Tensor:
     """A permutation, int64 [count]."""
     return torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+
+
+def orthogonal(dim: int, seed: int) -> Tensor:
+    """A rotation or reflection, float64 [dim,dim]."""
+    q: Tensor = torch.linalg.qr(points(dim, dim, seed)).Q
+    return q

@@ -6,15 +6,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor
-from torch.nn import functional as fn
 
 from care.objectives.alignment import alignment, positive_cosine, uniformity
-
-
-def sphere(count: int, dim: int, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return fn.normalize(torch.randn(count, dim, generator=rng, dtype=torch.float64), dim=1)
+from tests.objectives.points import sphere
 
 
 @settings(deadline=None)

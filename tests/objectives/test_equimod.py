@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
-from torch.nn import functional as fn
+from numpy.typing import NDArray
+from torch import nn
 
 from care.augmentation.table import PARAMETERS, identity, sample
 from care.config import AugmentationConfig
 from care.objectives.equimod import EquiMod
-from care.objectives.infonce import infonce
+from care.objectives.view import View
 from care.randomness import generator
 from tests.objectives.stepping import BATCH, trainer, views
 
@@ -31,21 +34,63 @@ def test_every_parameter_of_an_augmentation_is_seen() -> None:
     assert torch.equal(identity(1, (16, 16)).parameters()[0, :5], torch.tensor([0, 0, 16, 16, 0.0]))
 
 
-def test_the_loss_is_infonce_of_embeddings_and_predictions() -> None:
-    made = trainer("equimod-simclr")
+def standardized(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5))
+
+
+def weights(module: nn.Module) -> list[NDArray[np.float64]]:
+    """Of its Linear layers, in order; the affine parameters of a new BatchNorm are 1 and 0."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+    assert all(layer.bias is None for layer in layers)
+    return [layer.weight.detach().double().numpy() for layer in layers]
+
+
+def by_hand(module: EquiMod, original: View, seen: list[View]) -> float:
+    """arXiv 2211.01244, layer by layer in float64, with loops for the loss."""
+    features = torch.cat([view.embedding.features for view in (original, *seen)])
+    x = features.detach().double().numpy()
+    first, second, third = weights(module.head)
+    for weight in (first, second):
+        x = np.maximum(standardized(x @ weight.T), 0)
+    x = standardized(x @ third.T)
+    before, after = np.concatenate([x[:BATCH], x[:BATCH]]), x[BATCH:]
+    described = torch.cat([view.table.parameters() for view in seen]).double().numpy()
+    described = standardized(standardized(described) @ weights(module.parameters_head)[0].T)
+    both = np.concatenate([before, described], axis=1)
+    predicted = standardized(both @ weights(module.predictor)[0].T)
+    z = np.concatenate([after, predicted])
+    z /= np.linalg.norm(z, axis=1, keepdims=True)
+    similar = np.exp(z @ z.T / 0.2)
+    total = 0.0
+    for i in range(len(z)):
+        partner = (i + len(after)) % len(z)
+        total -= np.log(similar[i, partner] / (similar[i].sum() - similar[i, i]))
+    return float(total / len(z))
+
+
+@pytest.mark.parametrize("name", ["equimod-simclr", "equimod-byol"])
+def test_the_loss_is_the_formula_layer_by_layer(name: str) -> None:
+    made = trainer(name)
     module = made.objective.equimod
     assert module is not None
-    terms = made.objective(views(made))
     drawn = views(made)
     seen = [drawn.augmented("view-1"), drawn.augmented("view-2")]
-    before = module.head(drawn.original().embedding.features)
-    after = torch.cat([module.head(view.embedding.features) for view in seen])
-    described = module.parameters_head(torch.cat([view.table.parameters() for view in seen]))
-    predicted = module.predictor(torch.cat([before.repeat(2, 1), described], dim=1))
-    expected = infonce(fn.normalize(after, dim=1), fn.normalize(predicted, dim=1), 0.2)
-    torch.testing.assert_close(terms["train/equimod"], expected)
-    total = terms["train/infonce"] + terms["train/equimod"]
-    torch.testing.assert_close(terms["train/loss"], total)
+    terms = made.objective(views(made))
+    expected = by_hand(module, drawn.original(), seen)
+    assert terms["train/equimod"].item() == pytest.approx(expected, rel=1e-5)
+    base = terms["train/byol" if name == "equimod-byol" else "train/infonce"]
+    torch.testing.assert_close(terms["train/loss"], base + terms["train/equimod"])
+
+
+def test_the_unit_of_a_parameter_does_not_matter() -> None:
+    """A shift of the hue by some hundredths has the say that a crop by many pixels has."""
+    made = trainer("equimod-simclr")
+    assert made.objective.equimod is not None
+    head = made.objective.equimod.parameters_head
+    table = sample(AugmentationConfig(), 256, (16, 16), generator(0, "test")).parameters()
+    units = torch.logspace(0, 2, PARAMETERS)
+    # BatchNorm's epsilon is some thousandths of the hue's variance.
+    torch.testing.assert_close(head(table * units), head(table), rtol=0, atol=0.02)
 
 
 def test_everything_of_it_is_trained() -> None:

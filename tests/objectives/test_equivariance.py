@@ -7,9 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional as fn
 
 from care.objectives.equivariance import equivariance_loss
+from tests.objectives.points import orthogonal, sphere
 
 Scale = Literal["mean", "authors"]
 shapes = {
@@ -18,17 +18,6 @@ shapes = {
     "dim": st.integers(2, 6),
     "seed": st.integers(0, 1000),
 }
-
-
-def sphere(count: int, dim: int, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return fn.normalize(torch.randn(count, dim, generator=rng, dtype=torch.float64), dim=1)
-
-
-def orthogonal(dim: int, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    q: Tensor = torch.linalg.qr(torch.randn(dim, dim, generator=rng, dtype=torch.float64)).Q
-    return q
 
 
 def brute_force_mean(z1: Tensor, z2: Tensor, splits: int) -> float:

@@ -7,14 +7,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
-from torch.nn import functional as fn
 
 from care.objectives.infonce import infonce
-
-
-def sphere(count: int, dim: int, seed: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed)
-    return fn.normalize(torch.randn(count, dim, generator=rng, dtype=torch.float64), dim=1)
+from tests.objectives.points import sphere
 
 
 def brute_force(z1: Tensor, z2: Tensor, temperature: float) -> float:
