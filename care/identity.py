@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from care.config import TrialConfig
+from care.config import DataConfig, TrialConfig
 
 _DIGITS = 16
 
@@ -19,21 +19,29 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
 
     ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
     other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial. So
-    it is with EquiMod's. A side or a part that is the whole says nothing, and point clouds have no
-    augmentation of images.
+    it is with EquiMod's, and with those of a probe that is not trained. A side or a part that is
+    the whole says nothing, and point clouds have no augmentation of images.
     """
     tree = config.model_dump(mode="json", exclude={"runtime"})
-    tree["data"]["side"] = config.data.pixels
-    source = config.data.source
-    if config.data.train_images == source.train_size:
-        tree["data"]["train_images"] = None
-    if config.data.test_images == source.test_size:
-        tree["data"]["test_images"] = None
-    if source.kind == "points":
+    tree["data"] = _canonical_data(config.data)
+    tree["evaluation"]["transfer"] = [_canonical_data(data) for data in config.transfer_data]
+    if config.data.source.kind == "points":
         del tree["augmentation"]
     for part in ("equivariance", "equimod"):
         if tree["objective"].get(part, {}).get("weight") == 0:
             tree["objective"][part] = {"weight": 0.0}
+    if not config.evaluation.trained_probe.protocols:
+        tree["evaluation"]["trained_probe"] = {"protocols": []}
+    return tree
+
+
+def _canonical_data(data: DataConfig) -> dict[str, Any]:
+    tree = data.model_dump(mode="json")
+    tree["side"] = data.pixels
+    if data.train_images == data.source.train_size:
+        tree["train_images"] = None
+    if data.test_images == data.source.test_size:
+        tree["test_images"] = None
     return tree
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from care.registry import DATA
+
 EPOCH_METRICS = (
     "train/loss",
     "train/infonce",
@@ -22,17 +24,38 @@ EPOCH_METRICS = (
 )
 """Reported after every epoch."""
 
-FINAL_MEASURES = tuple(
-    f"{space}/{measure}"
-    for space in ("encoder", "head")
-    for measure in (
-        "knn_accuracy",
-        "probe_accuracy",
-        "hue_r2",
-        "wahba",
-        "wahba_per_sqrt_n",
-        "gamma",
-        "gamma_median",
-    )
+_SPACE_MEASURES = (
+    "knn_accuracy",
+    "probe_accuracy",
+    "probe_top5",
+    "hue_r2",
+    "color_r2",
+    "color_following",
+    "axis_error",
+    "wahba",
+    "wahba_per_sqrt_n",
+    "wahba_o_per_sqrt_n",
+    "gamma",
+    "gamma_median",
+    "composition",
+    "composition_on_data",
+    "positive_cosine",
 )
-"""Measured once, at the end, from frozen features of the head's input and of its output."""
+_ENCODER_MEASURES = (
+    *(
+        f"{protocol}_probe_{score}"
+        for protocol in ("paper", "authors")
+        for score in ("accuracy", "top5", "spread")
+    ),
+    *(f"transfer_{name}" for name, source in DATA.items() if source.kind == "images"),
+)
+
+FINAL_MEASURES = (
+    *(f"{space}/{measure}" for space in ("encoder", "head") for measure in _SPACE_MEASURES),
+    *(f"encoder/{measure}" for measure in _ENCODER_MEASURES),
+    "head/circularity",
+)
+"""Measured once, at the end, from frozen features of the head's input and of its output.
+
+Which of them a trial has depends on its data and on ``evaluation``.
+"""

@@ -6,6 +6,7 @@
 ``status.json``     state, epoch, error; replaced
 ``metrics.jsonl``   one line an epoch: what the configuration determines, equal in every rerun
 ``timings.jsonl``   one line an epoch: what the machine did, different in every run
+``details.npz``     arrays that figures are drawn from (:mod:`care.evaluation.final`), and notes
 ``evaluation.json`` the final measures
 ``checkpoint-*``    the last two checkpoints (:mod:`care.checkpoint`)
 ==================  =============================================================================
@@ -13,14 +14,28 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
+import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import append_line, read_json, read_lines, rewrite_lines, write_json
+from care.files import (
+    append_line,
+    read_json,
+    read_lines,
+    rewrite_lines,
+    write_atomic,
+    write_json,
+)
 from care.identity import group_id, trial_id
 
 FORMAT = 1
@@ -121,6 +136,27 @@ class TrialFolder:
     def write_evaluation(self, evaluation: dict[str, float]) -> None:
         """Record the final measures."""
         write_json(self.path / "evaluation.json", evaluation)
+
+    def read_details(self) -> dict[str, NDArray[Any]]:
+        """The arrays that figures are drawn from, by name; none before the end.
+
+        Raises:
+            CareError: The file is damaged, which no crash of ours can cause.
+        """
+        path = self.path / "details.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except FileNotFoundError:
+            return {}
+        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+            raise CareError(f"{path}: damaged ({error})") from error
+
+    def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
+        """Record the arrays that figures are drawn from."""
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
+        write_atomic(self.path / "details.npz", buffer.getvalue())
 
 
 def _ends_whole(path: Path) -> bool:

@@ -14,13 +14,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 
 from care import checkpoint
 from care.allocator import keep_freed_memory
 from care.config import TrialConfig
 from care.cores import available_cores
-from care.data import Dataset, check_sizes, load_dataset
+from care.data import Dataset, check_dataset, load_dataset
 from care.device import resolve_device
 from care.evaluation.final import evaluate
 from care.failure import describe
@@ -108,7 +109,7 @@ class TrialRun:
 
     def _dataset(self) -> Dataset:
         dataset = _dataset(self.config.data, Path(self.config.runtime.data_root))
-        check_sizes(self.config, dataset)
+        check_dataset(self.config, dataset)
         return dataset
 
     def _threads(self) -> int:
@@ -150,13 +151,17 @@ class TrialRun:
 
     def _finish(self) -> dict[str, float]:
         trainer, config = self._trainer, self.config
-        measures = evaluate(
-            trainer.network, trainer.dataset, config.augmentation, config.evaluation
-        )
-        self.folder.write_evaluation(measures)
+        root = Path(config.runtime.data_root)
+        transfer = (load_dataset(data, root).to(trainer.device) for data in config.transfer_data)
+        outcome = evaluate(trainer.network, trainer.dataset, config, transfer)
+        for note in outcome.notes:
+            self._warn(note)
+        # The measures last: a trial that has them has everything.
+        self.folder.write_details({**outcome.details, "notes": np.array(outcome.notes, np.str_)})
+        self.folder.write_evaluation(outcome.measures)
         self._write_status("finished")
         self.finished = True
-        return measures
+        return outcome.measures
 
     def _save(self) -> None:
         trainer = self._trainer

@@ -14,7 +14,13 @@ import pytest
 from pydantic import BaseModel
 
 import care
-from care.config import EquimodConfig, EquivarianceConfig, TrialConfig
+from care.config import (
+    AugmentationConfig,
+    DataConfig,
+    EquimodConfig,
+    EquivarianceConfig,
+    TrialConfig,
+)
 from care.identity import canonical, code_version, group_id, trial_id
 from care.loading import load_trial
 from care.registry import OBJECTIVES
@@ -49,6 +55,8 @@ def another(value: Any, annotation: Any) -> Any:
     if typing.get_origin(annotation) is typing.Literal:
         return next(name for name in typing.get_args(annotation) if name != value)
     match value:
+        case None if AugmentationConfig in typing.get_args(annotation):
+            return AugmentationConfig(grayscale=0.3)
         case None:
             return "given" if str in typing.get_args(annotation) else 1
         case bool():
@@ -59,15 +67,25 @@ def another(value: Any, annotation: Any) -> Any:
             return value + "-2"
         case int() | float():
             return value + 1
+        case ():
+            return (one_of(typing.get_args(annotation)[0]),)
         case tuple():
-            return (value[0], value[1] + 1)
+            return (value[0], value[1] + 1) if len(value) == 2 else ()
     raise TypeError(value)
+
+
+def one_of(kind: Any) -> Any:
+    """A value for a tuple of these."""
+    if kind is DataConfig:
+        return DataConfig(name="cifar100", side=16)
+    return typing.get_args(kind)[0] if typing.get_origin(kind) is typing.Literal else 5
 
 
 def with_everything() -> TrialConfig:
     """A trial of which every part is in use."""
     parts = {"equivariance": {"weight": 0.1}, "equimod": {"weight": 1}}
-    return TrialConfig.model_validate({"objective": parts})
+    probe = {"trained_probe": {"protocols": ["paper"]}}
+    return TrialConfig.model_validate({"objective": parts, "evaluation": probe})
 
 
 FIELDS = list(leaves(with_everything()))
@@ -75,7 +93,8 @@ NAME = "objective.name"  # has a model for each of its values; see below
 COUNTED = [path for path in FIELDS if not path.startswith("runtime.") and path != NAME]
 EQUIVARIANCE = [f"objective.equivariance.{name}" for name in EquivarianceConfig.model_fields]
 EQUIMOD = [f"objective.equimod.{name}" for name in EquimodConfig.model_fields]
-OPTIONAL = [*EQUIVARIANCE, *EQUIMOD]
+PROBE = [path for path in COUNTED if path.startswith("evaluation.trained_probe.")]
+OPTIONAL = [*EQUIVARIANCE, *EQUIMOD, *PROBE]
 
 
 def test_the_walk_finds_fields_of_every_part() -> None:
@@ -123,6 +142,14 @@ def test_what_only_says_the_whole_says_nothing() -> None:
     assert trial_id(one) == trial_id(other)
 
 
+def test_the_side_of_transfer_data_is_the_trials() -> None:
+    one, other = (
+        TrialConfig.model_validate({"evaluation": {"transfer": [{"name": "cifar10", **fields}]}})
+        for fields in ({}, {"side": 16, "train_images": 50_000})
+    )
+    assert trial_id(one) == trial_id(other)
+
+
 def test_augmentations_of_images_do_not_matter_to_point_clouds() -> None:
     tree: dict[str, Any] = {"data": {"name": "proteins"}, "model": {"encoder": "deep_sets"}}
     one, other = (
@@ -135,7 +162,7 @@ def test_augmentations_of_images_do_not_matter_to_point_clouds() -> None:
 @pytest.mark.parametrize("path", OPTIONAL)
 def test_at_zero_weight_the_rest_of_the_loss_does_not_matter(path: str) -> None:
     same = trial_id(changed(at_zero(), path)) == trial_id(at_zero())
-    assert same == (path.rpartition(".")[2] != "weight")
+    assert same == (path.rpartition(".")[2] not in ("weight", "protocols"))
 
 
 def at_zero() -> TrialConfig:
@@ -165,7 +192,7 @@ def test_the_order_of_fields_does_not_matter(tmp_path: Path) -> None:
 def test_the_default_experiment_is_who_it_was() -> None:
     """Golden. A change here orphans every stored trial: change it only if numbers change, too."""
     config = load_trial(DIGITS)
-    assert (trial_id(config), group_id(config)) == ("cd1e821ac8bacd38", "d3589ad96796af40")
+    assert (trial_id(config), group_id(config)) == ("cbb932767ad63564", "806ec8de3b685926")
     assert canonical(config)["seed"] == 0
 
 

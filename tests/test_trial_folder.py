@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
@@ -106,3 +109,34 @@ def test_an_epoch_stands_once_its_metrics_do(
     monkeypatch.setattr("care.trial_folder.append_line", lambda path, _: written.append(path.name))
     folder.append_epoch({"epoch": 1}, {"epoch": 1})
     assert written == ["timings.jsonl", "metrics.jsonl"]
+
+
+def test_details_are_read_as_they_were_written(tmp_path: Path) -> None:
+    folder = TrialFolder(tmp_path)
+    assert folder.read_details() == {}
+    details: dict[str, NDArray[Any]] = {
+        "head/wahba": np.arange(3) / 7,
+        "head/retrieval": np.arange(6, dtype=np.uint8).reshape(1, 2, 3),
+        "notes": np.array(["σ is the blur's", "another"], np.str_),
+        "none": np.array([], np.str_),
+    }
+    folder.write_details(details)
+    found = folder.read_details()
+    assert set(found) == set(details)
+    for name, values in details.items():
+        assert np.array_equal(found[name], values), name
+        assert found[name].dtype == values.dtype
+    assert [path.name for path in tmp_path.iterdir()] == ["details.npz"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
+def test_damaged_details_are_an_error_that_names_the_file(tmp_path: Path, damage: str) -> None:
+    folder, file = TrialFolder(tmp_path), tmp_path / "details.npz"
+    folder.write_details({"a": np.arange(1000)})
+    content = bytearray(file.read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 255
+    damaged = {"cut": content[:middle], "flipped": content, "empty": bytearray()}
+    file.write_bytes(damaged[damage])
+    with pytest.raises(CareError, match=r"details\.npz: damaged"):
+        folder.read_details()

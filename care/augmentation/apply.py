@@ -14,13 +14,8 @@ from care.augmentation.table import AugmentationTable
 
 
 @torch.no_grad()
-def apply(
-    table: AugmentationTable,
-    images: Tensor,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-) -> Tensor:
-    """Crop, flip, jitter, drop color, blur, normalize, in this order, on the images' device.
+def augment(table: AugmentationTable, images: Tensor) -> Tensor:
+    """Crop, flip, jitter, drop color, blur, in this order, on the images' device.
 
     With R rows and N images, row r serves the images r·m … (r + 1)·m - 1, m = N / R: a table with
     a row for each image augments each on its own, one with a row for each chunk shares it there.
@@ -28,12 +23,10 @@ def apply(
 
     Args:
         table: R augmentations.
-        images: uint8 [N,3,H,W], N a multiple of R.
-        mean: Of each channel, in [0, 1].
-        std: Likewise.
+        images: uint8, or float32 in [0, 1], [N,3,H,W], N a multiple of R.
 
     Returns:
-        float32 [N,3,H,W], normalized.
+        float32 [N,3,H,W] in [0, 1].
 
     Raises:
         ValueError: N is not a multiple of R, or the table is for images of another size.
@@ -56,7 +49,31 @@ def apply(
             rows = blurred.to(x.device, non_blocking=True)
             blurry = blur(x.index_select(0, rows), table.sigma[blurred], table.kernel_size)
             x.index_copy_(0, rows, blurry)
-        return x.sub_(_channels(mean, x)).div_(_channels(std, x))
+        return x
+
+
+@torch.no_grad()
+def normalize(
+    images: Tensor, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> Tensor:
+    """Subtract each channel's mean and divide by its standard deviation, in place.
+
+    Args:
+        images: float32 [N,3,H,W] in [0, 1].
+        mean: Of each channel, in [0, 1].
+        std: Likewise.
+    """
+    return images.sub_(_channels(mean, images)).div_(_channels(std, images))
+
+
+def apply(
+    table: AugmentationTable,
+    images: Tensor,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Tensor:
+    """:func:`augment`, then :func:`normalize`: what a network takes."""
+    return normalize(augment(table, images), mean, std)
 
 
 def _channels(values: Sequence[float], like: Tensor) -> Tensor:

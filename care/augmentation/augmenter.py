@@ -8,7 +8,8 @@ from typing import Protocol, Self, TypeVar
 import numpy as np
 from torch import Tensor
 
-from care.augmentation.apply import apply
+from care.augmentation.apply import apply, augment, normalize
+from care.augmentation.named import named_augmentations
 from care.augmentation.table import AugmentationTable, identity, sample
 from care.config import AugmentationConfig
 
@@ -20,12 +21,20 @@ class Table(Protocol):
         """Number of rows."""
         ...
 
+    def rows(self, index: slice) -> Self:
+        """The table of the rows at ``index``."""
+        ...
+
     def repeat(self, times: int) -> Self:
         """The table with each row ``times`` times, one after the other."""
         ...
 
     def parameters(self) -> Tensor:
         """The rows as numbers, float32 [R,P]."""
+        ...
+
+    def describe(self) -> list[str]:
+        """What each row does, in a few words for people."""
         ...
 
 
@@ -43,8 +52,16 @@ class Augmenter(Protocol[TableT]):
         """Draw ``rows`` augmentations, a function of ``rng``."""
         ...
 
+    def named(self) -> dict[str, TableT]:
+        """Augmentations of one row that change one thing each, by name."""
+        ...
+
     def apply(self, table: TableT, inputs: Tensor) -> Tensor:
         """Samples [N,...] as a network takes them, float32 [N,...]."""
+        ...
+
+    def apply_both(self, first: TableT, second: TableT, inputs: Tensor) -> Tensor:
+        """The same under ``first`` and then ``second``: a'∘a."""
         ...
 
 
@@ -72,6 +89,16 @@ class ImageAugmenter:
         """Draw ``rows`` augmentations, a function of ``rng``."""
         return sample(self.config, rows, self.size, rng)
 
+    def named(self) -> dict[str, AugmentationTable]:
+        """See :func:`care.augmentation.named.named_augmentations`."""
+        return named_augmentations(self.size)
+
     def apply(self, table: AugmentationTable, images: Tensor) -> Tensor:
         """Augment and normalize uint8 [N,3,H,W] to float32; see :func:`care.augmentation.apply`."""
         return apply(table, images, self.mean, self.std)
+
+    def apply_both(
+        self, first: AugmentationTable, second: AugmentationTable, images: Tensor
+    ) -> Tensor:
+        """Augment uint8 [N,3,H,W] twice, without rounding between, and normalize to float32."""
+        return normalize(augment(second, augment(first, images)), self.mean, self.std)

@@ -18,7 +18,7 @@ def crop(images: Tensor, windows: Tensor, flip: Tensor) -> Tensor:
     scaled to [0, 1].
 
     Args:
-        images: uint8 [N,3,H,W], N a multiple of R.
+        images: uint8, or float32 in [0, 1], [N,3,H,W], N a multiple of R.
         windows: top, left, height, width, int64 [R,4] on the CPU.
         flip: bool [R] on the CPU.
 
@@ -34,8 +34,10 @@ def crop(images: Tensor, windows: Tensor, flip: Tensor) -> Tensor:
     x = _sources(left, window_width, columns).to(images.device, non_blocking=True)
     lines = images.to(torch.float32).reshape(rows, planes * height, width)
     lines = torch.bmm(lines, _weights(x, width).mT).view(rows, planes, height, width)
-    vertical = _weights(y, height).div_(255).unsqueeze(1)
-    return torch.matmul(vertical, lines).view(images.shape)
+    vertical = _weights(y, height)
+    if images.dtype == torch.uint8:
+        vertical = vertical.div_(255)
+    return torch.matmul(vertical.unsqueeze(1), lines).view(images.shape)
 
 
 def _sources(start: Tensor, length: Tensor, outputs: Tensor) -> Tensor:

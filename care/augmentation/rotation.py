@@ -24,6 +24,14 @@ class RotationTable:
     def __len__(self) -> int:
         return len(self.rotations)
 
+    def rows(self, index: slice) -> RotationTable:
+        """The table of the rows at ``index``."""
+        return RotationTable(self.rotations[index])
+
+    def describe(self) -> list[str]:
+        """Angle and axis of each row, e.g. ``90° about (0.00, 0.00, 1.00)``."""
+        return [_describe(rotation) for rotation in self.rotations.double()]
+
     def repeat(self, times: int) -> RotationTable:
         """The table with each row ``times`` times, one after the other."""
         return RotationTable(self.rotations.repeat_interleave(times, dim=0))
@@ -45,6 +53,14 @@ class RotationAugmenter:
         """Draw ``rows`` rotations: normally distributed quaternions have uniform directions."""
         return RotationTable(from_quaternions(rng.standard_normal((rows, 4))))
 
+    def named(self) -> dict[str, RotationTable]:
+        """A quarter and a half turn about each axis."""
+        return {
+            f"{360 * step // 4}° about {name}": about_axis(axis, 4).rows(slice(step, step + 1))
+            for axis, name in enumerate("xyz")
+            for step in (1, 2)
+        }
+
     def apply(self, table: RotationTable, points: Tensor) -> Tensor:
         """Rotate clouds [N,P,4] of x, y, z and a mark; the mark stays as it is.
 
@@ -57,6 +73,10 @@ class RotationAugmenter:
         rotations = rotations.to(points.device, non_blocking=True)
         rotated = points[..., :3] @ rotations.mT
         return torch.cat([rotated, points[..., 3:]], dim=2)
+
+    def apply_both(self, first: RotationTable, second: RotationTable, points: Tensor) -> Tensor:
+        """Rotate clouds twice."""
+        return self.apply(second, self.apply(first, points))
 
 
 def from_quaternions(quaternions: NDArray[np.float64]) -> Tensor:
@@ -81,3 +101,17 @@ def about_axis(axis: int, count: int) -> RotationTable:
     quaternions = np.zeros((count, 4))
     quaternions[:, 0], quaternions[:, 1 + axis] = np.cos(half), np.sin(half)
     return RotationTable(from_quaternions(quaternions))
+
+
+def _describe(rotation: Tensor) -> str:
+    """Angle in [0, 180] degrees and axis of one rotation matrix [3,3]."""
+    angle = math.degrees(((rotation.trace() - 1) / 2).clamp(-1, 1).acos())
+    axis = torch.linalg.eigh(rotation + rotation.T).eigenvectors[:, -1]
+    x, y, z = (axis * _sense(rotation, axis)).tolist()
+    return f"{angle:.0f}° about ({x:.2f}, {y:.2f}, {z:.2f})"
+
+
+def _sense(rotation: Tensor, axis: Tensor) -> float:
+    """-1 where the turn about ``axis`` [3] is clockwise."""
+    skew = rotation - rotation.T
+    return -1.0 if torch.stack([skew[2, 1], skew[0, 2], skew[1, 0]]) @ axis < 0 else 1.0

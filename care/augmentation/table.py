@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,6 +16,7 @@ from care.config import AugmentationConfig, ColorJitterConfig, CropConfig
 BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 NEUTRAL = (1.0, 1.0, 1.0, 0.0)  # factors and hue shift that change nothing
 PARAMETERS = 16  # columns of AugmentationTable.parameters
+_JITTER = ("brightness", "contrast", "saturation", "hue")
 _TRIES = 10
 
 
@@ -78,6 +80,25 @@ class AugmentationTable:
             self.sigma[:, None],
         )
         return torch.cat([column.float() for column in columns], dim=1)
+
+    def describe(self) -> list[str]:
+        """What each row does, e.g. ``crop 12 × 9 at 3, 0, flip, hue + 0.05``."""
+        return [", ".join(self._changes(row)) or "nothing" for row in range(len(self))]
+
+    def _changes(self, row: int) -> Iterator[str]:
+        top, left, height, width = self.crop[row].tolist()
+        if (height, width) != self.size:
+            yield f"crop {height} × {width} at {top}, {left}"
+        if self.flip[row]:
+            yield "flip"
+        for name, neutral, value in zip(_JITTER, NEUTRAL, self.jitter[row].tolist(), strict=True):
+            if value != neutral:
+                sign = "×" if neutral else "+" if value > 0 else "−"
+                yield f"{name} {sign} {abs(value):.2f}"
+        if self.gray[row]:
+            yield "grayscale"
+        if self.sigma[row]:
+            yield f"blur {self.sigma[row]:.2f} px"
 
     def repeat(self, times: int) -> AugmentationTable:
         """The table with each row ``times`` times, one after the other."""

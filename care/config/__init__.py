@@ -15,6 +15,7 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
+from care.config.evaluation import EvaluationConfig, Protocol, TrainedProbeConfig
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -28,7 +29,7 @@ from care.config.objective import (
     SimclrConfig,
     UniformityConfig,
 )
-from care.config.training import EvaluationConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
+from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
 from care.config.trial import TrialConfig
 
 __all__ = [
@@ -52,8 +53,10 @@ __all__ = [
     "OptimizerConfig",
     "Positive",
     "PositiveInt",
+    "Protocol",
     "RuntimeConfig",
     "SimclrConfig",
+    "TrainedProbeConfig",
     "TrainingConfig",
     "TrialConfig",
     "UniformityConfig",

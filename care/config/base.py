@@ -35,6 +35,13 @@ def odd(value: int) -> int:
     return value
 
 
+def once(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Nothing is asked for twice."""
+    if len(set(values)) < len(values):
+        raise PydanticCustomError("name", "allowed: each once")
+    return values
+
+
 def registered(names: tuple[str, ...]) -> AfterValidator:
     """A validator that admits ``names`` and hints at the nearest."""
 

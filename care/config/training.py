@@ -1,4 +1,4 @@
-"""Optimiser, length of the training, measures, and how a trial is run."""
+"""Optimiser, length of the training, and how a trial is run."""
 
 from __future__ import annotations
 
@@ -25,26 +25,6 @@ class TrainingConfig(Model):
 
     epochs: PositiveInt = 400
     batch_size: Annotated[int, Field(ge=2)] = 256
-
-
-class EvaluationConfig(Model):
-    """What is measured on held-out images, each epoch (``monitor``) and at the end.
-
-    Attributes:
-        monitor_images: Size of the fixed part of the test images used after every epoch.
-        monitor_augmentations: Fixed augmentations that γ_f averages over after every epoch.
-        rotation_augmentations: Random augmentations of the Wahba residual and the final γ_f.
-        knn_neighbors: k of the weighted k-nearest-neighbour classifier.
-        knn_temperature: τ of its weights exp(similarity / τ).
-        probe_l2: L2 penalty of the linear probes, per sample.
-    """
-
-    monitor_images: Annotated[int, Field(ge=2)] = 256
-    monitor_augmentations: PositiveInt = 4
-    rotation_augmentations: PositiveInt = 20
-    knn_neighbors: PositiveInt = 200
-    knn_temperature: Positive = 0.5
-    probe_l2: NonNegative = 1e-4
 
 
 class RuntimeConfig(Model):

@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from care.config.augmentation import AugmentationConfig
 from care.config.base import Model, refuse
 from care.config.data import DataConfig
+from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
 from care.config.objective import (
     EquivarianceConfig,
@@ -17,7 +18,7 @@ from care.config.objective import (
     ObjectiveConfig,
     SimclrConfig,
 )
-from care.config.training import EvaluationConfig, OptimizerConfig, RuntimeConfig, TrainingConfig
+from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
 from care.registry import ENCODERS, POINT_ENCODERS
 
 _KINDS = {"images": "images", "points": "point clouds"}
@@ -36,11 +37,21 @@ class TrialConfig(Model):
     evaluation: EvaluationConfig = EvaluationConfig()
     runtime: RuntimeConfig = RuntimeConfig()
 
+    @property
+    def transfer_data(self) -> tuple[DataConfig, ...]:
+        """``evaluation.transfer``, each with images of the trial's side."""
+        side = {"side": self.data.pixels}
+        return tuple(data.model_copy(update=side) for data in self.evaluation.transfer)
+
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
         _check_objective(self.objective, self.training.batch_size)
         _check_schedule(self.optimizer, self.training.epochs)
+        _check_momentum(
+            "evaluation.trained_probe.optimizer", self.evaluation.trained_probe.optimizer
+        )
+        _check_transfer(self)
         return self
 
 
@@ -58,7 +69,7 @@ def _check_against_data(config: TrialConfig) -> None:
 
 def _check_sizes(config: TrialConfig) -> None:
     size = config.data.train_size
-    if size is None:  # checked once the files are read, by care.data.check_sizes
+    if size is None:  # checked once the files are read, by care.data.check_dataset
         return
     most = f"at most {size}, the number of training samples"
     if config.training.batch_size > size:
@@ -115,9 +126,32 @@ def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:
         )
 
 
-def _check_schedule(optimizer: OptimizerConfig, epochs: int) -> None:
+def _check_momentum(field: str, optimizer: OptimizerConfig) -> None:
     if optimizer.name == "adam" and optimizer.momentum:
-        refuse("optimizer.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
+        refuse(f"{field}.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
+
+
+def _check_transfer(config: TrialConfig) -> None:
+    transfer, side = config.evaluation.transfer, config.data.pixels
+    if transfer and side is None:
+        names = [data.name for data in transfer]
+        refuse("evaluation.transfer", names, f"none, as {config.data.name!r} are point clouds")
+    seen = {config.data.name}
+    for place, data in enumerate(transfer):
+        field = f"evaluation.transfer.{place}"
+        if data.name in seen:
+            refuse(f"{field}.name", data.name, "each data set once, and not the trial's own")
+        seen.add(data.name)
+        if data.source.kind != "images":
+            refuse(f"{field}.name", data.name, "a data set of images")
+        if side != (data.side or side):
+            refuse(f"{field}.side", data.side, f"{side}, the side of the trial's images")
+        if side != data.source.side and not data.source.resizable:
+            refuse(f"{field}.name", data.name, f"a data set whose images can have side {side}")
+
+
+def _check_schedule(optimizer: OptimizerConfig, epochs: int) -> None:
+    _check_momentum("optimizer", optimizer)
     if optimizer.warmup_epochs > epochs:
         allowed = f"at most {epochs}, the epochs of the training"
         refuse("optimizer.warmup_epochs", optimizer.warmup_epochs, allowed)

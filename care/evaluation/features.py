@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from care.models import Network
+from care.augmentation import Augmenter, Table
+from care.models import Embedding, Network
+
+_BATCH = 256
 
 
 class Features(NamedTuple):
@@ -45,7 +48,7 @@ def extract(
     network: Network,
     inputs: Tensor,
     prepare: Callable[[Tensor], Tensor] = _unchanged,
-    batch_size: int = 256,
+    batch_size: int = _BATCH,
 ) -> Features:
     """Features of all ``inputs``, computed in batches with eval-mode BatchNorm.
 
@@ -61,7 +64,31 @@ def extract(
     device = next(network.parameters()).device
     with evaluation_mode(network):
         batches = torch.split(inputs, batch_size)
-        parts = [network.embed(prepare(batch.to(device))) for batch in batches]
+        return _joined([network.embed(prepare(batch.to(device))) for batch in batches])
+
+
+def extract_augmented(
+    network: Network, augmenter: Augmenter[Any], table: Table, inputs: Tensor
+) -> Features:
+    """Features of all ``inputs`` under augmentations; see :func:`extract`.
+
+    Args:
+        network: Left as it was.
+        augmenter: Applies the table.
+        table: One row that all inputs share, or a row for each of them.
+        inputs: Samples [N,...] on any device.
+    """
+    device = next(network.parameters()).device
+    parts = []
+    with evaluation_mode(network):
+        for start in range(0, len(inputs), _BATCH):
+            here = slice(start, start + _BATCH)
+            rows = table if len(table) == 1 else table.rows(here)
+            parts.append(network.embed(augmenter.apply(rows, inputs[here].to(device))))
+    return _joined(parts)
+
+
+def _joined(parts: list[Embedding]) -> Features:
     return Features(
         torch.cat([part.features for part in parts]), torch.cat([part.sphere for part in parts])
     )

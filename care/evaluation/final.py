@@ -2,84 +2,47 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Iterable
 
-from torch import Tensor
-
-from care.augmentation import Table
-from care.config import AugmentationConfig, EvaluationConfig
-from care.data import Dataset, ImageSet
-from care.evaluation.features import Features, extract
-from care.evaluation.knn import knn_accuracy
-from care.evaluation.linear_probe import hue_r2, probe_accuracy
-from care.evaluation.rotation import RotationMeasures
+from care.augmentation import ImageAugmenter
+from care.config import TrialConfig
+from care.data import Dataset
+from care.evaluation.color import color_outcome
+from care.evaluation.geometry import geometry
+from care.evaluation.outcome import Outcome
+from care.evaluation.pose import pose_outcome
+from care.evaluation.readout import readout
 from care.models import Network
-from care.randomness import generator
-
-# γ_f looks at all pairs: 1,000 images make 499,500 of them for each augmentation.
-_GAMMA_IMAGES = 1000
 
 
 def evaluate(
-    network: Network,
-    dataset: Dataset,
-    augmentation: AugmentationConfig,
-    evaluation: EvaluationConfig,
-) -> dict[str, float]:
+    network: Network, dataset: Dataset, config: TrialConfig, transfer: Iterable[Dataset] = ()
+) -> Outcome:
     """Measure frozen features of the head's input, ``encoder``, and output on the sphere, ``head``.
 
     Args:
         network: On any device; left as it was.
         dataset: On any device.
-        augmentation: Distribution of the augmentations of the rotation measures. They are a
-            function of it alone, the same for all trials and seeds.
-        evaluation: Settings of the measures.
+        config: The trial: distribution of the augmentations, settings of the measures.
+        transfer: The data sets of ``evaluation.transfer``.
 
     Returns:
-        For each space, as ``encoder/...`` and ``head/...``: ``knn_accuracy`` and
-        ``probe_accuracy`` in [0, 1] and, for data with a known hue, ``hue_r2``, fitted on the
-        training images and measured on the test images; ``wahba``, the mean residual over random
-        augmentations of the test images, ``wahba_per_sqrt_n``, that by √n, ``gamma`` and
-        ``gamma_median``, of the first 1,000 test images. The rotation measures normalize the
-        encoder's features to the unit sphere first.
+        Measures by the names of :data:`care.measures.FINAL_MEASURES`, for each space those that
+        the data admit: ``docs/method.md`` says what each is. Details, A augmentations, M named
+        ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] by √n,
+        ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],
+        ``cosine/edges`` [B+1], ``*/cosine_shared`` and ``*/cosine_positive`` [B]; of images
+        ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
+        ``head/trajectories`` [3,3,100,2].
     """
-    augmenter = dataset.augmenter(augmentation)
-
-    def features(part: ImageSet, table: Table) -> Features:
-        """Of a part's images under one augmentation that all of them share."""
-        return extract(network, part.images, partial(augmenter.apply, table))
-
-    train = features(dataset.train, augmenter.identity())
-    test = features(dataset.test, augmenter.identity())
-    rotations = [RotationMeasures(space, _GAMMA_IMAGES) for space in test]
-    for index in range(evaluation.rotation_augmentations):
-        shared = augmenter.sample(1, generator(0, "rotation", index))
-        for rotation, space in zip(rotations, features(dataset.test, shared), strict=True):
-            rotation.add(space)
-    metrics = {}
-    for index, name in enumerate(Features._fields):
-        readout = _readout(dataset, train[index], test[index], evaluation)
-        measures = {**readout, **rotations[index].summary()}
-        metrics.update({f"{name}/{measure}": value for measure, value in measures.items()})
-    return metrics
-
-
-def _readout(
-    dataset: Dataset, train: Tensor, test: Tensor, evaluation: EvaluationConfig
-) -> dict[str, float]:
-    """Class and hue, read from features [N,F] of the training and [M,F] of the test images."""
-    samples = (
-        train,
-        dataset.train.labels.to(train.device),
-        test,
-        dataset.test.labels.to(test.device),
-    )
-    k, temperature = evaluation.knn_neighbors, evaluation.knn_temperature
-    measures = {
-        "knn_accuracy": knn_accuracy(*samples, k, temperature),
-        "probe_accuracy": probe_accuracy(*samples, evaluation.probe_l2),
-    }
-    if "hue" in dataset.train.factors:
-        train_hue, test_hue = dataset.train.factors["hue"], dataset.test.factors["hue"]
-        measures["hue_r2"] = hue_r2(train, train_hue, test, test_hue, evaluation.probe_l2)
-    return measures
+    augmenter = dataset.augmenter(config.augmentation)
+    count = config.evaluation.rotation_augmentations
+    whole = geometry(network, dataset.test.images, augmenter, count)
+    if dataset.classes:
+        whole.add(readout(network, dataset, config, transfer))
+    if isinstance(augmenter, ImageAugmenter):
+        whole.add(color_outcome(network, dataset.test.images, augmenter))
+    else:
+        clouds = dataset.train.images, dataset.test.images
+        whole.add(pose_outcome(*clouds, network, config.evaluation.probe_l2))
+    return whole

@@ -6,7 +6,6 @@ The paper gives neither regressor nor number for these figures; both measures ar
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,11 +13,13 @@ from torch import Tensor
 from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
+from care.evaluation.outcome import Outcome
 from care.models import Network
 from care.randomness import generator
 
 _ROTATIONS = 20
 _STEPS = 100
+_SHOWN = 3
 # Relative variance below which a path of float32 embeddings is rounding only.
 _STILL = 1e-12
 
@@ -114,24 +115,22 @@ def plane(paths: Tensor) -> Tensor:
     return flat * signs
 
 
-def pose_measures(
-    train: Tensor, test: Tensor, network: Network, l2: float
-) -> tuple[dict[str, float], dict[str, Any]]:
-    """Scalars, and what the figures draw.
+def pose_outcome(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:
+    """How well the pose is read, and the paths that embeddings take.
 
     Returns:
-        ``encoder/axis_error`` and ``head/axis_error`` in degrees and ``head/circularity``; and
-        ``trajectories``: the paths of the first three held-out proteins in their planes,
-        [protein][axis][step][2].
+        ``encoder/axis_error`` and ``head/axis_error`` in degrees and ``head/circularity``; and of
+        the first three held-out proteins ``head/trajectories``, their paths in their planes,
+        [3,3,100,2] by protein, axis, step.
     """
     errors = axis_errors(train, test, network, l2)
     paths = trajectories(test, network)
-    scalars = {
+    measures = {
         "encoder/axis_error": float(errors.encoder.mean()),
         "head/axis_error": float(errors.head.mean()),
         "head/circularity": float(circularity(paths).mean()),
     }
-    return scalars, {"trajectories": plane(paths[:3]).tolist()}
+    return Outcome(measures, {"head/trajectories": plane(paths[:_SHOWN]).cpu().numpy()})
 
 
 def _rotated(clouds: Tensor, purpose: str) -> Tensor:

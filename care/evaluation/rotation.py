@@ -19,21 +19,38 @@ from care.evaluation.features import double
 _STILL = 1e-12
 
 
-def best_rotation(embeddings: Tensor, augmented: Tensor) -> Tensor:
-    """R* = argmin over R in SO(d) of ‖R F - F_a‖_F, by the SVD of F_a Fᵀ.
+class BestRotations(NamedTuple):
+    """argmin over R of ‖R F - F_a‖_F, float64 [d,d] for column vectors.
+
+    Unique only where the embeddings span R^d.
+
+    Attributes:
+        proper: Over SO(d), as printed.
+        orthogonal: Over O(d), of which Prop 1 speaks; the same matrix where its determinant is 1.
+    """
+
+    proper: Tensor
+    orthogonal: Tensor
+
+
+def best_rotations(embeddings: Tensor, augmented: Tensor) -> BestRotations:
+    """Both by one SVD of F_a Fᵀ.
 
     Args:
         embeddings: f(x_i) as rows, the columns of F, [N,d].
         augmented: f(a(x_i)) as rows, [N,d].
-
-    Returns:
-        A rotation, float64 [d,d], for column vectors.
     """
     U, _, Vt = torch.linalg.svd(double(augmented).T @ double(embeddings))
+    orthogonal: Tensor = U @ Vt
     signs = torch.ones_like(U[0])
-    signs[-1] = torch.linalg.det(U @ Vt).sign()
-    rotation: Tensor = (U * signs) @ Vt
-    return rotation
+    signs[-1] = torch.linalg.det(orthogonal).sign()
+    return BestRotations((U * signs) @ Vt, orthogonal)
+
+
+def residual(rotation: Tensor, embeddings: Tensor, augmented: Tensor) -> float:
+    """‖R F - F_a‖_F for a rotation [d,d] and embeddings as rows, [N,d]."""
+    rotated = double(embeddings) @ rotation.T
+    return float(torch.linalg.matrix_norm(rotated - double(augmented)))
 
 
 def wahba(embeddings: Tensor, augmented: Tensor) -> float:
@@ -45,8 +62,7 @@ def wahba(embeddings: Tensor, augmented: Tensor) -> float:
         embeddings: f(x_i) as rows, [N,d].
         augmented: f(a(x_i)) as rows, [N,d].
     """
-    rotated = double(embeddings) @ best_rotation(embeddings, augmented).T
-    return float(torch.linalg.matrix_norm(rotated - double(augmented)))
+    return residual(best_rotations(embeddings, augmented).proper, embeddings, augmented)
 
 
 class Gamma(NamedTuple):
@@ -88,9 +104,13 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
 
 
 class RotationMeasures:
-    """Wahba residual and γ_f of one feature space, an augmentation at a time.
+    """Wahba residuals and γ_f of one feature space, an augmentation at a time.
 
     Features are normalized to the unit sphere first.
+
+    Attributes:
+        residuals: W_f(a) / √N over SO(d), of each augmentation.
+        residuals_o: The same over O(d).
     """
 
     def __init__(self, features: Tensor, gamma_images: int) -> None:
@@ -102,22 +122,41 @@ class RotationMeasures:
         """
         self._clean = fn.normalize(features, dim=1)
         self._gamma_images = gamma_images
-        self._residuals: list[float] = []
+        self.residuals: list[float] = []
+        self.residuals_o: list[float] = []
         self._augmented: list[Tensor] = []
 
-    def add(self, features: Tensor) -> None:
-        """Take the features [N,F] of the same images under one shared augmentation."""
+    def add(self, features: Tensor) -> Tensor:
+        """Take the features [N,F] of the same images under one shared augmentation.
+
+        Returns:
+            The best rotation in SO(F), float64 [F,F].
+        """
         augmented = fn.normalize(features, dim=1)
-        self._residuals.append(wahba(self._clean, augmented))
+        best, root = best_rotations(self._clean, augmented), math.sqrt(len(augmented))
+        self.residuals.append(residual(best.proper, self._clean, augmented) / root)
+        self.residuals_o.append(residual(best.orthogonal, self._clean, augmented) / root)
         self._augmented.append(augmented[: self._gamma_images])
+        return best.proper
+
+    def gammas(self) -> list[float]:
+        """γ_f of each augmentation."""
+        clean = self._clean[: self._gamma_images]
+        return [gamma(clean, augmented.unsqueeze(0)).mean for augmented in self._augmented]
 
     def summary(self) -> dict[str, float]:
-        """``wahba`` and ``wahba_per_sqrt_n``, means over augmentations, and ``gamma(_median)``."""
+        """Means over augmentations.
+
+        Returns:
+            ``wahba``, and as multiples of √N ``wahba_per_sqrt_n`` and, over O(d),
+            ``wahba_o_per_sqrt_n``; ``gamma`` and ``gamma_median``.
+        """
         relative = gamma(self._clean[: self._gamma_images], torch.stack(self._augmented))
-        residual = sum(self._residuals) / len(self._residuals)
+        residual = sum(self.residuals) / len(self.residuals)
         return {
-            "wahba": residual,
-            "wahba_per_sqrt_n": residual / math.sqrt(len(self._clean)),
+            "wahba": residual * math.sqrt(len(self._clean)),
+            "wahba_per_sqrt_n": residual,
+            "wahba_o_per_sqrt_n": sum(self.residuals_o) / len(self.residuals_o),
             "gamma": relative.mean,
             "gamma_median": relative.median,
         }

@@ -2,16 +2,25 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as fn
 
-from care.augmentation import apply, identity, sample
-from care.config import AugmentationConfig, EvaluationConfig
+from care.augmentation import ImageAugmenter, apply, identity, sample
+from care.config import AugmentationConfig, TrialConfig
 from care.data import Dataset, ImageSet
+from care.data.proteins import PointDataset
+from care.evaluation.composition import composition_error
+from care.evaluation.cosine import EDGES
 from care.evaluation.final import evaluate
-from care.evaluation.rotation import gamma, wahba
+from care.evaluation.outcome import Outcome
+from care.evaluation.rotation import best_rotations, gamma, wahba
+from care.measures import FINAL_MEASURES
+from care.models import Network, build_network
 from care.randomness import generator
 from tests.evaluation.colored_images import (
     SIDE,
@@ -22,55 +31,123 @@ from tests.evaluation.colored_images import (
 )
 
 AUGMENTATION = AugmentationConfig()
-EVALUATION = EvaluationConfig(knn_neighbors=5, rotation_augmentations=3)
-NAMES = {"knn_accuracy", "probe_accuracy", "wahba", "wahba_per_sqrt_n", "gamma", "gamma_median"}
+EVERY_SPACE = {
+    "knn_accuracy",
+    "probe_accuracy",
+    "color_r2",
+    "color_following",
+    "wahba",
+    "wahba_per_sqrt_n",
+    "wahba_o_per_sqrt_n",
+    "gamma",
+    "gamma_median",
+    "composition_on_data",
+    "positive_cosine",
+}
+
+
+def trial(augmentation: AugmentationConfig = AUGMENTATION, **evaluation: Any) -> TrialConfig:
+    settings = {"knn_neighbors": 5, "rotation_augmentations": 4, **evaluation}
+    return TrialConfig.model_validate(
+        {"augmentation": augmentation.model_dump(), "evaluation": settings}
+    )
+
+
+def measured(
+    network: Network, dataset: Dataset, config: TrialConfig | None = None
+) -> dict[str, float]:
+    return evaluate(network, dataset, config or trial()).measures
 
 
 def test_readout_finds_what_each_space_holds() -> None:
     """The stand-in's encoder holds the color, which is the class and the hue; its head nothing."""
-    measured = evaluate(color_network(), colored_dataset(), AUGMENTATION, EVALUATION)
-    assert measured["encoder/knn_accuracy"] == 1
-    assert measured["encoder/probe_accuracy"] == 1
-    assert measured["encoder/hue_r2"] > 0.99
-    assert measured["head/probe_accuracy"] == pytest.approx(1 / 3)
-    assert measured["head/hue_r2"] == pytest.approx(0, abs=0.01)
+    found = measured(color_network(), colored_dataset())
+    assert found["encoder/knn_accuracy"] == 1
+    assert found["encoder/probe_accuracy"] == 1
+    assert found["encoder/hue_r2"] > 0.99
+    assert found["encoder/color_r2"] > 0.99
+    assert found["head/probe_accuracy"] == pytest.approx(1 / 3)
+    assert found["head/hue_r2"] == pytest.approx(0, abs=0.01)
+    assert found["head/color_r2"] == pytest.approx(0, abs=0.01)
+
+
+def embedded(dataset: Dataset, *indices: int | None) -> list[torch.Tensor]:
+    """What the stand-in's encoder makes of the test images under random augmentations."""
+    points = []
+    for index in indices:
+        table = identity(1, (SIDE, SIDE))
+        if index is not None:
+            table = sample(AUGMENTATION, 1, (SIDE, SIDE), generator(0, "rotation", index))
+        images = apply(table, dataset.test.images, dataset.mean, dataset.std)
+        points.append(fn.normalize(images.mean((2, 3)), dim=1))
+    return points
 
 
 def test_rotation_measures_are_those_of_normalized_features() -> None:
-    dataset, network = colored_dataset(), color_network()
-    measured = evaluate(network, dataset, AUGMENTATION, EVALUATION)
-    images = dataset.test.images
-
-    def points(rows: int, index: int | None) -> torch.Tensor:
-        size = (SIDE, SIDE)
-        table = identity(rows, size)
-        if index is not None:
-            table = sample(AUGMENTATION, rows, size, generator(0, "rotation", index))
-        features = apply(table, images, dataset.mean, dataset.std).mean((2, 3))
-        return fn.normalize(features, dim=1)
-
-    clean, augmented = points(1, None), torch.stack([points(1, index) for index in range(3)])
-    residual = sum(wahba(clean, moved) for moved in augmented) / 3
-    assert measured["encoder/wahba"] == pytest.approx(residual, rel=1e-4)
-    assert measured["encoder/wahba_per_sqrt_n"] == pytest.approx(
-        residual / math.sqrt(len(images)), rel=1e-4
+    dataset = colored_dataset()
+    outcome = evaluate(color_network(), dataset, trial())
+    clean, *moved = embedded(dataset, None, 0, 1, 2, 3)
+    root = math.sqrt(len(clean))
+    residuals = [wahba(clean, augmented) for augmented in moved]
+    measures = outcome.measures
+    assert measures["encoder/wahba"] == pytest.approx(sum(residuals) / 4, rel=1e-4)
+    assert measures["encoder/wahba_per_sqrt_n"] == pytest.approx(
+        sum(residuals) / 4 / root, rel=1e-4
     )
-    relative = gamma(clean, augmented)
-    assert measured["encoder/gamma"] == pytest.approx(relative.mean, rel=1e-3)
-    assert measured["encoder/gamma_median"] == pytest.approx(relative.median, rel=1e-3)
-    assert residual > 0.1
+    assert outcome.details["encoder/wahba"] == pytest.approx(np.array(residuals) / root, rel=1e-4)
+    relative = gamma(clean, torch.stack(moved))
+    assert measures["encoder/gamma"] == pytest.approx(relative.mean, rel=1e-3)
+    assert measures["encoder/gamma_median"] == pytest.approx(relative.median, rel=1e-3)
+    assert residuals[0] > 0.1
+
+
+def test_composition_is_that_of_pairs_of_random_augmentations() -> None:
+    dataset = colored_dataset()
+    augmenter = dataset.augmenter(AUGMENTATION)
+    assert isinstance(augmenter, ImageAugmenter)
+    clean, *moved = embedded(dataset, None, 0, 1, 2, 3)
+    errors = []
+    for place in (0, 2):
+        first, second = (augmenter.sample(1, generator(0, "rotation", place + i)) for i in (0, 1))
+        both = augmenter.apply_both(first, second, dataset.test.images).mean((2, 3))
+        one, other = (best_rotations(clean, points).proper for points in moved[place : place + 2])
+        composed = best_rotations(clean, fn.normalize(both, dim=1)).proper
+        errors.append(composition_error(clean, one, other, composed))
+    found = measured(color_network(), dataset)
+    assert found["encoder/composition"] == pytest.approx(
+        sum(error.matrices for error in errors) / 2, rel=1e-3
+    )
+    assert found["encoder/composition_on_data"] == pytest.approx(
+        sum(error.on_data for error in errors) / 2, rel=1e-3
+    )
+
+
+def test_a_lone_augmentation_is_composed_with_itself() -> None:
+    assert "encoder/composition" in measured(
+        color_network(), colored_dataset(), trial(rotation_augmentations=1)
+    )
 
 
 def test_a_space_that_no_augmentation_moves_has_no_residual() -> None:
-    measured = evaluate(color_network(), colored_dataset(), AUGMENTATION, EVALUATION)
-    assert measured["head/wahba"] == pytest.approx(0, abs=1e-5)
-    assert measured["head/gamma"] == 0
-    still = evaluate(color_network(), colored_dataset(), UNCHANGED, EVALUATION)
+    found = measured(color_network(), colored_dataset())
+    assert found["head/wahba"] == pytest.approx(0, abs=1e-5)
+    assert found["head/gamma"] == 0
+    still = measured(color_network(), colored_dataset(), trial(UNCHANGED))
     assert still["encoder/wahba"] == pytest.approx(0, abs=1e-4)
     assert still["encoder/gamma"] == 0
 
 
-def test_hue_is_read_only_where_it_is_known() -> None:
+def test_a_space_that_embeddings_do_not_span_is_noted() -> None:
+    """All of the stand-in's head is one point of the circle."""
+    outcome = evaluate(color_network(), colored_dataset(), trial())
+    (note,) = outcome.notes
+    assert "head: the 24 held-out embeddings do not span all 2 dimensions" in note
+    assert "head/composition" not in outcome.measures
+    few = evaluate(small_network(), colored_dataset(test=8), trial())
+    assert "encoder: the 8 held-out embeddings do not span all 96 dimensions" in few.notes[0]
+
+
+def test_each_trial_has_the_measures_that_its_data_admit() -> None:
     dataset = colored_dataset()
 
     def without_factors(images: ImageSet) -> ImageSet:
@@ -79,24 +156,116 @@ def test_hue_is_read_only_where_it_is_known() -> None:
     unknown = dataclasses.replace(
         dataset, train=without_factors(dataset.train), test=without_factors(dataset.test)
     )
+    expected = {f"{space}/{name}" for space in ("encoder", "head") for name in EVERY_SPACE}
+    expected.add("encoder/composition")
+    assert set(measured(color_network(), unknown)) == expected
+    hue = {"encoder/hue_r2", "head/hue_r2"}
+    assert set(measured(color_network(), dataset)) == expected | hue
+    assert expected | hue <= set(FINAL_MEASURES)
 
-    def keys(data: Dataset) -> set[str]:
-        return set(evaluate(color_network(), data, AUGMENTATION, EVALUATION))
 
-    expected = {f"{space}/{name}" for space in ("encoder", "head") for name in NAMES}
-    assert keys(unknown) == expected
-    assert keys(dataset) == expected | {"encoder/hue_r2", "head/hue_r2"}
+def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
+    dataset = colored_dataset()
+    other = dataclasses.replace(
+        colored_dataset(train=30), name="digits", classes=tuple("abcdef"), mean=(0.0,) * 3
+    )
+    probe: dict[str, Any] = {"protocols": ["paper", "authors"], "epochs": 2}
+    config = trial(trained_probe=probe)
+
+    def new(classes: Iterable[Dataset]) -> dict[str, float]:
+        plain = measured(color_network(), dataset)
+        found = evaluate(color_network(), dataset, config, classes).measures
+        assert plain.items() <= found.items()
+        return {name: value for name, value in found.items() if name not in plain}
+
+    scores = new([other])
+    kinds = ("accuracy", "spread")
+    names = [
+        f"encoder/{protocol}_probe_{kind}" for protocol in probe["protocols"] for kind in kinds
+    ]
+    assert set(scores) == {*names, "encoder/transfer_digits"}
+    assert scores["encoder/transfer_digits"] == 1
+    assert set(scores) <= set(FINAL_MEASURES)
+
+
+def test_top_five_needs_more_than_five_classes() -> None:
+    many = dataclasses.replace(colored_dataset(), classes=tuple("abcdef"))
+    found = measured(color_network(), many)
+    assert found["encoder/probe_top5"] == 1
+    assert "encoder/probe_top5" not in measured(color_network(), colored_dataset())
+
+
+def points() -> PointDataset:
+    parts = []
+    for count, seed in ((40, 0), (24, 1)):
+        clouds = torch.ones(count, 12, 4)
+        clouds[..., :3] = torch.from_numpy(
+            generator(seed, "clouds").standard_normal((count, 12, 3)) * (3, 2, 1)
+        )
+        parts.append(ImageSet(clouds, torch.full((count,), -1), {}))
+    return PointDataset("proteins", parts[0], parts[1], (), (0.0,) * 3, (1.0,) * 3)
+
+
+def proteins_trial() -> TrialConfig:
+    tree = {
+        "data": {"name": "proteins"},
+        "model": {"encoder": "deep_sets", "head": {"hidden": 16, "output": 4}},
+        "evaluation": {"rotation_augmentations": 4},
+    }
+    return TrialConfig.model_validate(tree)
+
+
+def test_point_clouds_have_pose_instead_of_classes_and_colors() -> None:
+    config = proteins_trial()
+    network = build_network(config.model, 0)
+    outcome = evaluate(network, points(), config)
+    gone = {"knn_accuracy", "probe_accuracy", "color_r2", "color_following"}
+    rest = {f"{space}/{name}" for space in ("encoder", "head") for name in EVERY_SPACE - gone}
+    pose = {"encoder/axis_error", "head/axis_error", "head/circularity", "head/composition"}
+    assert set(outcome.measures) == rest | pose
+    assert set(outcome.measures) <= set(FINAL_MEASURES)
+    assert outcome.details["head/trajectories"].shape == (3, 3, 100, 2)
+    assert outcome.details["named/names"][0] == "90° about x"
+
+
+def check_details(outcome: Outcome, samples: int) -> None:
+    details = outcome.details
+    named = len(details["named/names"])
+    for space in ("encoder", "head"):
+        assert details[f"{space}/cosine_positive"].sum() == samples
+        assert details[f"{space}/cosine_shared"].sum() == 4 * samples
+        for name in ("wahba", "wahba_o"):
+            assert details[f"{space}/{name}"].shape == (4,)
+            assert details[f"{space}/named_{name}"].shape == (named,)
+        assert (details[f"{space}/wahba_o"] <= details[f"{space}/wahba"] + 1e-9).all()
+        centers = (EDGES[1:] + EDGES[:-1]) / 2
+        counts = details[f"{space}/cosine_positive"]
+        mean = float((counts * centers).sum() / samples)
+        assert outcome.measures[f"{space}/positive_cosine"] == pytest.approx(mean, abs=0.013)
+
+
+def test_details_are_what_figures_need() -> None:
+    dataset = colored_dataset()
+    outcome = evaluate(small_network(), dataset, trial())
+    assert len(outcome.details["rotation/names"]) == 4
+    check_details(outcome, len(dataset.test))
+    config = proteins_trial()
+    check_details(evaluate(build_network(config.model, 0), points(), config), 24)
 
 
 def test_measures_are_finite_bit_equal_and_leave_the_network_as_it_was() -> None:
     network = small_network().train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    first = evaluate(network, colored_dataset(), AUGMENTATION, EVALUATION)
+    config = trial(trained_probe={"protocols": ["paper", "authors"], "epochs": 2})
+    first = evaluate(network, colored_dataset(), config)
     torch.manual_seed(1)
-    second = evaluate(network, colored_dataset(), AUGMENTATION, EVALUATION)
-    assert second == first
-    assert all(math.isfinite(value) for value in first.values())
-    assert all(type(value) is float for value in first.values())
+    second = evaluate(network, colored_dataset(), config)
+    assert second.measures == first.measures
+    assert all(math.isfinite(value) for value in first.measures.values())
+    assert all(type(value) is float for value in first.measures.values())
+    assert set(second.details) == set(first.details)
+    for name, values in first.details.items():
+        assert np.array_equal(second.details[name], values), name
     assert all(module.training for module in network.modules())
     for name, value in network.state_dict().items():
         assert torch.equal(value, before[name]), name

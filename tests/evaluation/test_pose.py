@@ -13,7 +13,7 @@ from care.evaluation.pose import (
     axis_errors,
     circularity,
     plane,
-    pose_measures,
+    pose_outcome,
     principal_axes,
     trajectories,
 )
@@ -111,7 +111,9 @@ def test_the_plane_is_that_of_pca_and_has_its_first_point_on_the_positive_side()
 def test_measures_are_complete_repeatable_and_change_nothing() -> None:
     made = network(Moments())
     train, test = clouds(12, 1), clouds(4, 2)
-    scalars, details = pose_measures(train, test, made, 1e-4)
-    assert set(scalars) == {"encoder/axis_error", "head/axis_error", "head/circularity"}
-    assert np.array(details["trajectories"]).shape == (3, 3, 100, 2)
-    assert pose_measures(train, test, made, 1e-4) == (scalars, details)
+    found, again = (pose_outcome(train, test, made, 1e-4) for _ in range(2))
+    assert set(found.measures) == {"encoder/axis_error", "head/axis_error", "head/circularity"}
+    paths = found.details["head/trajectories"]
+    assert paths.shape == (3, 3, 100, 2)
+    assert again.measures == found.measures
+    assert np.array_equal(again.details["head/trajectories"], paths)

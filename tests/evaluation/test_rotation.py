@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as fn
 
-from care.evaluation.rotation import RotationMeasures, best_rotation, gamma, wahba
+from care.evaluation.rotation import RotationMeasures, best_rotations, gamma, residual, wahba
 from care.objectives.equivariance import equivariance_loss
 
 shapes = {"count": st.integers(2, 9), "dim": st.integers(2, 6), "seed": st.integers(0, 1000)}
@@ -32,7 +32,7 @@ def rotation(dim: int, seed: int) -> Tensor:
     return q
 
 
-def residual(turn: Tensor, f: Tensor, fa: Tensor) -> float:
+def distance(turn: Tensor, f: Tensor, fa: Tensor) -> float:
     """‖R F - F_a‖_F for embeddings in rows."""
     return math.sqrt(
         sum(math.dist((turn @ x).tolist(), y.tolist()) ** 2 for x, y in zip(f, fa, strict=True))
@@ -51,12 +51,14 @@ def test_wahba_agrees_with_scipy_in_three_dimensions(count: int, seed: int) -> N
 @given(**shapes)
 def test_best_rotation_is_procrustes_kept_in_so_d(count: int, dim: int, seed: int) -> None:
     f, fa = sphere(count, dim, seed), sphere(count, dim, seed + 1)
-    found = best_rotation(f, fa)
-    torch.testing.assert_close(found @ found.T, torch.eye(dim, dtype=torch.float64))
+    found, orthogonal = best_rotations(f, fa)
+    for matrix in (found, orthogonal):
+        torch.testing.assert_close(matrix @ matrix.T, torch.eye(dim, dtype=torch.float64))
     assert float(torch.linalg.det(found)) == pytest.approx(1)
-    assert wahba(f, fa) == pytest.approx(residual(found, f, fa), rel=1e-9, abs=1e-12)
+    assert wahba(f, fa) == pytest.approx(distance(found, f, fa), rel=1e-9, abs=1e-12)
     free, _ = orthogonal_procrustes(f.numpy(), fa.numpy())
     unconstrained = float(np.linalg.norm(f.numpy() @ free - fa.numpy()))
+    assert residual(orthogonal, f, fa) == pytest.approx(unconstrained, rel=1e-9, abs=1e-9)
     if count < dim or np.linalg.det(free) > 0:
         assert wahba(f, fa) == pytest.approx(unconstrained, rel=1e-9, abs=1e-9)
     else:
@@ -68,10 +70,10 @@ def test_best_rotation_is_procrustes_kept_in_so_d(count: int, dim: int, seed: in
 def test_no_other_rotation_does_better(count: int, dim: int, seed: int) -> None:
     f, fa = sphere(count, dim, seed), sphere(count, dim, seed + 1)
     for other in range(5):
-        assert wahba(f, fa) <= residual(rotation(dim, seed + other), f, fa) + 1e-12
+        assert wahba(f, fa) <= distance(rotation(dim, seed + other), f, fa) + 1e-12
     skew = 1e-2 * sphere(dim, dim, seed)
-    near = best_rotation(f, fa) @ torch.matrix_exp(skew - skew.T)
-    assert wahba(f, fa) <= residual(near, f, fa) + 1e-12
+    near = best_rotations(f, fa).proper @ torch.matrix_exp(skew - skew.T)
+    assert wahba(f, fa) <= distance(near, f, fa) + 1e-12
 
 
 @settings(deadline=None)
@@ -188,5 +190,19 @@ def test_measures_normalize_and_average_over_augmentations() -> None:
     expected = (wahba(points[0], points[1]) + wahba(points[0], points[2])) / 2
     assert summary["wahba"] == pytest.approx(expected)
     assert summary["wahba_per_sqrt_n"] == pytest.approx(expected / math.sqrt(8))
+    assert measures.residuals == pytest.approx(
+        [wahba(points[0], moved) / math.sqrt(8) for moved in points[1:]]
+    )
     relative = gamma(points[0][:5], torch.stack([points[1][:5], points[2][:5]]))
     assert (summary["gamma"], summary["gamma_median"]) == pytest.approx(relative)
+    assert sum(measures.gammas()) / 2 == pytest.approx(relative.mean)
+
+
+def test_a_reflection_costs_nothing_over_o_d() -> None:
+    clean = sphere(8, 4, 0)
+    measures = RotationMeasures(clean, gamma_images=5)
+    turn = measures.add(clean * torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64))
+    assert float(torch.linalg.det(turn)) == pytest.approx(1)
+    summary = measures.summary()
+    assert summary["wahba_o_per_sqrt_n"] == pytest.approx(0, abs=1e-12)
+    assert summary["wahba_per_sqrt_n"] > 0.1

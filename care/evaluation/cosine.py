@@ -1,0 +1,32 @@
+"""Histograms of the cosine between embeddings that belong together (Figs 6, 11, 13, 15)."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as fn
+
+from care.evaluation.features import double
+
+BINS = 80
+EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)
+"""Bins of equal width over [-1, 1], each with its left edge; the last one with both."""
+
+
+def cosine_histogram(one: Tensor, other: Tensor) -> NDArray[np.int64]:
+    """How many rows' cosines lie in each bin of :data:`EDGES`, int64 [BINS].
+
+    Args:
+        one: Embeddings [n,d] of any length but 0.
+        other: Those that belong to them, [n,d].
+    """
+    cosines = (fn.normalize(double(one), dim=1) * fn.normalize(double(other), dim=1)).sum(1)
+    counts, _ = np.histogram(cosines.clamp(-1, 1).cpu().numpy(), EDGES)
+    return counts.astype(np.int64)
+
+
+def mean_cosine(one: Tensor, other: Tensor) -> float:
+    """The mean cosine of rows, in [-1, 1]; see :func:`cosine_histogram`."""
+    return float(torch.cosine_similarity(double(one), double(other), dim=1).mean())

@@ -1,0 +1,147 @@
+"""How augmentations move the embeddings of held-out samples: rotation, composition, cosines."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from torch.nn import functional as fn
+
+from care.augmentation import Augmenter, Table
+from care.evaluation.composition import Composition, composition_error, spans
+from care.evaluation.cosine import EDGES, cosine_histogram, mean_cosine
+from care.evaluation.features import Features, extract, extract_augmented
+from care.evaluation.outcome import Outcome
+from care.evaluation.rotation import RotationMeasures, best_rotations
+from care.models import Network
+from care.randomness import generator
+
+# γ_f looks at all pairs: 1,000 images make 499,500 of them for each augmentation.
+GAMMA_IMAGES = 1000
+
+
+class _Space:
+    """One feature space, an augmentation at a time."""
+
+    def __init__(self, name: str, clean: Tensor) -> None:
+        self.name = name
+        self.clean = fn.normalize(clean, dim=1)
+        self.shared = RotationMeasures(clean, GAMMA_IMAGES)
+        self.named = RotationMeasures(clean, GAMMA_IMAGES)
+        self.cosines = np.zeros(len(EDGES) - 1, dtype=np.int64)
+        self.rotations: list[Tensor] = []
+        self.compositions: list[Composition] = []
+
+    def add(self, features: Tensor) -> None:
+        """Under the next random augmentation."""
+        self.rotations.append(self.shared.add(features))
+        self.cosines += cosine_histogram(self.clean, features)
+
+    def compose(self, both: Tensor) -> None:
+        """Under the first and then the last of the augmentations since the last call."""
+        composed = best_rotations(self.clean, fn.normalize(both, dim=1)).proper
+        pair = self.rotations[0], self.rotations[-1]
+        self.compositions.append(composition_error(self.clean, *pair, composed))
+        self.rotations = []
+
+    def outcome(self) -> Outcome:
+        """Everything that was seen."""
+        measures = self.shared.summary()
+        count, dim = self.clean.shape
+        identifiable = spans(self.clean)
+        if identifiable:
+            measures["composition"] = _mean([error.matrices for error in self.compositions])
+        measures["composition_on_data"] = _mean([error.on_data for error in self.compositions])
+        details = {
+            "wahba": np.array(self.shared.residuals),
+            "wahba_o": np.array(self.shared.residuals_o),
+            "named_wahba": np.array(self.named.residuals),
+            "named_wahba_o": np.array(self.named.residuals_o),
+            "named_gamma": np.array(self.named.gammas()),
+            "cosine_shared": self.cosines,
+        }
+        notes = [] if identifiable else [_not_identifiable(self.name, count, dim)]
+        return Outcome(
+            {f"{self.name}/{name}": value for name, value in measures.items()},
+            {f"{self.name}/{name}": values for name, values in details.items()},
+            notes,
+        )
+
+
+def geometry(
+    network: Network, samples: Tensor, augmenter: Augmenter[Any], augmentations: int
+) -> Outcome:
+    """Wahba residuals over SO(d) and O(d), γ_f, composition, and cosines of positive pairs.
+
+    Augmentations are a function of their distribution alone, the same for all trials and seeds.
+    Features of the head's input are scaled to the unit sphere first.
+
+    Args:
+        network: Left as it was.
+        samples: Held out, [N,...].
+        augmenter: Draws and applies augmentations.
+        augmentations: Random ones, each shared by all samples.
+    """
+    clean = extract_augmented(network, augmenter, augmenter.identity(), samples)
+    spaces = [_Space(name, space) for name, space in zip(Features._fields, clean, strict=True)]
+    tables = [
+        augmenter.sample(1, generator(0, "rotation", place)) for place in range(augmentations)
+    ]
+    for place, table in enumerate(tables):
+        features = extract_augmented(network, augmenter, table, samples)
+        for space, found in zip(spaces, features, strict=True):
+            space.add(found)
+        if place % 2 or augmentations == 1:
+            # Pairs that follow each other; a lone augmentation is composed with itself.
+            first = tables[max(0, place - 1)]
+            both = extract(network, samples, partial(augmenter.apply_both, first, table))
+            for space, found in zip(spaces, both, strict=True):
+                space.compose(found)
+    named = augmenter.named()
+    for table in named.values():
+        features = extract_augmented(network, augmenter, table, samples)
+        for space, found in zip(spaces, features, strict=True):
+            space.named.add(found)
+    return _gathered(spaces, tables, list(named), _positives(network, samples, augmenter))
+
+
+def _positives(network: Network, samples: Tensor, augmenter: Augmenter[Any]) -> Outcome:
+    """Cosines between two views of each sample, augmented on their own (Figs 11 to 16)."""
+    views = []
+    for index in (1, 2):
+        table = augmenter.sample(len(samples), generator(0, f"positive-{index}"))
+        views.append(extract_augmented(network, augmenter, table, samples))
+    found = Outcome()
+    for name, one, other in zip(Features._fields, *views, strict=True):
+        found.details[f"{name}/cosine_positive"] = cosine_histogram(one, other)
+        found.measures[f"{name}/positive_cosine"] = mean_cosine(one, other)
+    return found
+
+
+def _gathered(
+    spaces: list[_Space], tables: list[Table], named: list[str], positives: Outcome
+) -> Outcome:
+    described = [text for table in tables for text in table.describe()]
+    whole = Outcome(
+        details={
+            "rotation/names": np.array(described),
+            "named/names": np.array(named),
+            "cosine/edges": EDGES,
+        }
+    )
+    for part in (*(space.outcome() for space in spaces), positives):
+        whole.add(part)
+    return whole
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _not_identifiable(space: str, count: int, dim: int) -> str:
+    return (
+        f"{space}: the {count} held-out embeddings do not span all {dim} dimensions, so the best "
+        "rotation is not unique: its residual stands, its composition is measured on the data only"
+    )

@@ -1,0 +1,110 @@
+"""What can be read from frozen features: classes, hue and color, classes of other data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from care.augmentation import Augmenter, Table
+from care.config import EvaluationConfig, TrialConfig
+from care.data import Dataset, ImageSet
+from care.evaluation.color import colorfulness
+from care.evaluation.features import Features, extract_augmented
+from care.evaluation.knn import knn_accuracy
+from care.evaluation.linear_probe import fit_classifier, fit_regression, hue_r2, r2
+from care.evaluation.outcome import Outcome
+from care.evaluation.trained_probe import ProbeScores, top_k_accuracy, train_probes
+from care.models import Network
+
+_TOP = 5
+
+
+def readout(
+    network: Network, dataset: Dataset, config: TrialConfig, transfer: Iterable[Dataset]
+) -> Outcome:
+    """Everything that is fitted on training and measured on test features.
+
+    Args:
+        network: Left as it was.
+        dataset: With labels for some of its training and all of its test images.
+        config: The trial.
+        transfer: Other data sets, of images as large, whose classes are read from the same network.
+    """
+    augmenter = dataset.augmenter(config.augmentation)
+    train = dataset.train.labelled()
+    features = [_plain(network, augmenter, part) for part in (train, dataset.test)]
+    found = Outcome()
+    for space, name in enumerate(Features._fields):
+        seen, unseen = features[0][space], features[1][space]
+        measures = _classes(seen, train, unseen, dataset, config.evaluation)
+        measures |= _colors(seen, train, unseen, dataset.test, config.evaluation.probe_l2)
+        found.measures |= {f"{name}/{measure}": value for measure, value in measures.items()}
+    for other in transfer:
+        accuracy = _transferred(network, augmenter, other, config.evaluation.probe_l2)
+        found.measures[f"encoder/transfer_{other.name}"] = accuracy
+    for protocol in config.evaluation.trained_probe.protocols:
+        probe = config.evaluation.trained_probe
+        scores = train_probes(network, dataset, config.augmentation, probe, protocol)
+        found.measures |= _probe_measures(protocol, scores, len(dataset.classes))
+    return found
+
+
+def _plain(network: Network, augmenter: Augmenter[Table], part: ImageSet) -> Features:
+    return extract_augmented(network, augmenter, augmenter.identity(), part.images)
+
+
+def _classes(
+    seen: Tensor, train: ImageSet, unseen: Tensor, dataset: Dataset, evaluation: EvaluationConfig
+) -> dict[str, float]:
+    """Accuracies of kNN and linear probe."""
+    labels, true = train.labels.to(seen.device), dataset.test.labels.to(seen.device)
+    k, temperature = evaluation.knn_neighbors, evaluation.knn_temperature
+    logits = fit_classifier(seen, labels, evaluation.probe_l2)(unseen)
+    true_here = true.to(logits.device)
+    measures = {
+        "knn_accuracy": knn_accuracy(seen, labels, unseen, true, k, temperature),
+        "probe_accuracy": float(top_k_accuracy(logits, true_here, 1)),
+    }
+    if len(dataset.classes) > _TOP:
+        measures["probe_top5"] = float(top_k_accuracy(logits, true_here, _TOP))
+    return measures
+
+
+def _colors(
+    seen: Tensor, train: ImageSet, unseen: Tensor, test: ImageSet, l2: float
+) -> dict[str, float]:
+    """R² of the images' mean color, unless they are grey, and of the hue where it is known."""
+    targets = [_components(part.images) for part in (train, test)]
+    measures = {}
+    if bool((targets[1].std(0) > 0).all()):
+        predicted = fit_regression(seen, targets[0], l2)(unseen)
+        measures["color_r2"] = r2(predicted, targets[1].to(predicted.device))
+    if "hue" in train.factors:
+        measures["hue_r2"] = hue_r2(seen, train.factors["hue"], unseen, test.factors["hue"], l2)
+    return measures
+
+
+def _components(images: Tensor) -> Tensor:
+    """The mean color as two coordinates, float64 [N,2]."""
+    return torch.view_as_real(colorfulness(images)).double()
+
+
+def _transferred(network: Network, augmenter: Augmenter[Table], other: Dataset, l2: float) -> float:
+    """Linear probe accuracy on another data set, normalized as the network is used to."""
+    train = other.train.labelled()
+    seen, unseen = (_plain(network, augmenter, part).encoder for part in (train, other.test))
+    logits = fit_classifier(seen, train.labels, l2)(unseen)
+    return float(top_k_accuracy(logits, other.test.labels.to(logits.device), 1))
+
+
+def _probe_measures(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:
+    """Mean over initializations, and their standard deviation where there are two or more."""
+    name = f"encoder/{protocol}_probe"
+    measures = {f"{name}_accuracy": float(scores.top1.mean())}
+    if classes > _TOP:
+        measures[f"{name}_top5"] = float(scores.top5.mean())
+    if len(scores.top1) > 1:
+        measures[f"{name}_spread"] = float(scores.top1.std())
+    return measures

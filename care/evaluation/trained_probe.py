@@ -1,0 +1,158 @@
+"""Linear probes trained by gradient descent on augmented images, for Table 1 (CARE.md section 5).
+
+All initializations are trained at once on one stream of features: each has its own weights, and
+the optimizers work element by element, so each is what it would be alone.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as fn
+
+from care.augmentation import Augmenter
+from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
+from care.data import Dataset, ImageSet
+from care.evaluation.features import extract_augmented
+from care.models import Network
+from care.optimization import build_optimizer
+from care.randomness import generator
+
+_DECAY = 0.1
+
+
+class LinearProbes(nn.Module):
+    """Several linear classifiers of the same features, initialized as torch's ``Linear``.
+
+    Attributes:
+        weight: float32 [I,C,F].
+        bias: float32 [I,C].
+    """
+
+    def __init__(self, features: int, classes: int, initializations: int) -> None:
+        super().__init__()
+        reach = 1 / math.sqrt(features)
+        weights, biases = [], []
+        for index in range(initializations):
+            rng = generator(0, "probe-init", index)
+            weights.append(torch.from_numpy(rng.uniform(-reach, reach, (classes, features))))
+            biases.append(torch.from_numpy(rng.uniform(-reach, reach, classes)))
+        self.weight = nn.Parameter(torch.stack(weights).float())
+        self.bias = nn.Parameter(torch.stack(biases).float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Logits [I,n,C] of features [n,F]."""
+        return torch.matmul(features, self.weight.mT) + self.bias.unsqueeze(1)
+
+    def loss(self, features: Tensor, labels: Tensor) -> Tensor:
+        """The sum over initializations of the mean cross-entropy, a scalar.
+
+        Args:
+            features: [n,F].
+            labels: Classes, int64 [n].
+        """
+        logits = self(features)
+        many = labels.expand(len(logits), -1)
+        total = fn.cross_entropy(logits.flatten(0, 1), many.flatten(), reduction="sum")
+        return total / len(labels)
+
+
+class ProbeScores(NamedTuple):
+    """Test accuracy of each initialization.
+
+    Attributes:
+        top1: In [0, 1], float64 [I].
+        top5: Likewise, the true class among the five most likely.
+    """
+
+    top1: Tensor
+    top5: Tensor
+
+
+def train_probes(
+    network: Network,
+    dataset: Dataset,
+    augmentation: AugmentationConfig,
+    config: TrainedProbeConfig,
+    protocol: Protocol,
+) -> ProbeScores:
+    """Train on the labelled training images, augmented; test on the plain test images.
+
+    Args:
+        network: Left as it was; only its encoder is used.
+        dataset: On any device.
+        augmentation: Distribution of the augmentations, unless ``config`` has its own.
+        config: Length, batch, optimizer.
+        protocol: ``paper``: the encoder is frozen, BatchNorm included. ``authors``: it stays in
+            training mode, so it normalizes training features by batch and its running statistics,
+            which the test uses, drift [C].
+    """
+    device = next(network.parameters()).device
+    frozen = copy.deepcopy(network).requires_grad_(False)
+    augmenter = dataset.augmenter(config.augmentation or augmentation)
+    probes = LinearProbes(network.feature_dim, len(dataset.classes), config.initializations)
+    probes = probes.to(device)
+    optimizer = build_optimizer(config.optimizer, probes.parameters())
+    train = dataset.train.labelled()
+    frozen.train(protocol == "authors")
+    with torch.enable_grad():
+        for epoch in range(config.epochs):
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, epoch)
+            for features, labels in _batches(frozen, train, augmenter, config.batch_size, epoch):
+                optimizer.zero_grad(set_to_none=True)
+                probes.loss(features, labels).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+    frozen.eval()
+    return _scores(probes, frozen, dataset.test, augmenter)
+
+
+def learning_rate(config: TrainedProbeConfig, epoch: int) -> float:
+    """Of an epoch from 0 on: a tenth after each milestone that is past."""
+    past = sum(epoch >= milestone for milestone in config.milestones)
+    return config.optimizer.learning_rate * _DECAY**past
+
+
+def _batches(
+    frozen: Network, train: ImageSet, augmenter: Augmenter[Any], size: int, epoch: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Features [n,F] and labels [n] of each batch, the last and smaller one included.
+
+    A last batch of a single image is left out: batch statistics need two.
+    """
+    device = next(frozen.parameters()).device
+    order = torch.from_numpy(generator(0, "probe-order", epoch).permutation(len(train)))
+    for step, chosen in enumerate(torch.split(order, size)):
+        if len(chosen) < 2:
+            continue
+        table = augmenter.sample(len(chosen), generator(0, "probe-view", epoch, step))
+        with torch.no_grad():
+            features = frozen.features(augmenter.apply(table, train.batch(chosen, device)))
+        yield features, train.labels[chosen.to(train.labels.device)].to(device)
+
+
+def _scores(
+    probes: LinearProbes, frozen: Network, test: ImageSet, augmenter: Augmenter[Any]
+) -> ProbeScores:
+    features = extract_augmented(frozen, augmenter, augmenter.identity(), test.images).encoder
+    with torch.no_grad():
+        logits = probes(features)
+    labels = test.labels.to(logits.device)
+    return ProbeScores(top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5))
+
+
+def top_k_accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:
+    """Share of samples whose class is among the ``k`` largest logits, float64 [...].
+
+    Args:
+        logits: [...,n,C]; with C < k every sample counts.
+        labels: Classes, int64 [n].
+        k: 1 or more.
+    """
+    best = logits.topk(min(k, logits.shape[-1]), dim=-1).indices
+    return (best == labels.unsqueeze(1)).any(-1).double().mean(-1)
