@@ -119,22 +119,56 @@ def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
         load(config.source.preparer)(config, root, reporter)
 
 
-def check_sizes(config: TrialConfig, dataset: Dataset) -> None:
-    """Refuse a trial that needs more training samples than there are.
+def check_dataset(config: TrialConfig, dataset: Dataset) -> None:
+    """Refuse a trial whose data turn out too small for it, or without classes to tell apart.
 
     Before the files are there, a configuration can be checked only for sets of known size.
 
     Raises:
-        ConfigError: Names the field.
+        ConfigError: Names each field that is wrong.
     """
-    size = len(dataset.train)
-    needs = [("training.batch_size", config.training.batch_size)]
+    samples, labelled = len(dataset.train), int((dataset.train.labels >= 0).sum())
+    needs = [("training.batch_size", config.training.batch_size, samples, "")]
     if config.data.source.kind == "images":
-        needs.append(("evaluation.knn_neighbors", config.evaluation.knn_neighbors))
-    allowed = f"allowed: at most {size}, the number of training samples"
-    problems = [Problem(field, value, allowed) for field, value in needs if value > size]
+        neighbors = config.evaluation.knn_neighbors
+        needs.append(("evaluation.knn_neighbors", neighbors, labelled, "labelled "))
+    problems = [
+        Problem(field, value, f"allowed: at most {most}, the number of {kind}training samples")
+        for field, value, most, kind in needs
+        if value > most
+    ]
+    problems += _single_class(config.data, dataset, "data")
     if problems:
         raise ConfigError("data", problems)
+
+
+def check_transfer(data: DataConfig, dataset: Dataset, field: str) -> None:
+    """Refuse a data set that no linear probe can be trained on.
+
+    Args:
+        data: Its configuration.
+        dataset: What it is.
+        field: Dotted path of ``data`` in the trial's configuration.
+
+    Raises:
+        ConfigError: All its labelled training samples are of one class.
+    """
+    problems = _single_class(data, dataset, field)
+    if problems:
+        raise ConfigError("data", problems)
+
+
+def _single_class(data: DataConfig, dataset: Dataset, field: str) -> list[Problem]:
+    """The problem of a data set with classes of which its training samples show fewer than two."""
+    labels = dataset.train.labels
+    there = torch.unique(labels[labels >= 0]).tolist()
+    if not dataset.classes or len(there) > 1:
+        return []
+    chosen = ("train_images", "class_list", "name")
+    by = next(name for name in chosen if getattr(data, name) is not None)
+    only = f"are all of {dataset.classes[there[0]]!r}" if there else "have no labels"
+    allowed = f"allowed: two classes or more, for a linear probe; the training samples {only}"
+    return [Problem(f"{field}.{by}", getattr(data, by), allowed)]
 
 
 def _part(split: ImageSet, count: int | None, name: str) -> ImageSet:

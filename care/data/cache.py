@@ -12,6 +12,7 @@ import math
 import os
 import shutil
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -193,7 +194,8 @@ def _fill(source: Source, folder: Path, reporter: Reporter) -> None:
     done = len(source) - sum(min(_PART, len(source) - start) for start in missing)
     reporter.progress(source.name, done, len(source))
     # Decoding and resizing release the interpreter's lock, so threads do.
-    with ThreadPoolExecutor(available_cores()) as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as pool:
+        warnings.filterwarnings("ignore", module="PIL")  # of metadata that nobody reads here
         futures = {pool.submit(_fill_part, source, folder, offset, start) for start in missing}
         try:
             for future in as_completed(futures):

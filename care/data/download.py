@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
 from care.data.preparation import Reporter
 from care.errors import CareError
+from care.files import DiskError
 
-_PATIENCE_SECONDS = 30.0
+_PATIENCE_SECONDS = 15.0
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class Remote(NamedTuple):
@@ -45,6 +49,7 @@ def fetch(
 
     Raises:
         CareError: It cannot be downloaded; names each file, its address, checksum and place.
+        DiskError: There is no space for it, or no permission.
     """
     try:
         make(False)
@@ -52,12 +57,17 @@ def fetch(
     except RuntimeError:
         pass
     for remote in remotes:
-        reporter.say(f"downloading {remote.url} to {root / remote.name}")
+        if (root / remote.name).exists():
+            reporter.say(f"checking {root / remote.name}")
+        else:
+            reporter.say(f"downloading {remote.url} to {root / remote.name}")
     try:
         root.mkdir(parents=True, exist_ok=True)
         with _patience():
             make(True)
-    except (OSError, RuntimeError, EOFError) as error:
+    except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in _DISK:
+            raise DiskError(root, error) from error
         raise CareError(_by_hand(remotes, root, error)) from error
 
 
@@ -69,7 +79,8 @@ def _by_hand(remotes: Sequence[Remote], root: Path, error: Exception) -> str:
     return (
         f"the data are not there and cannot be downloaded ({error}). "
         f"On a machine with a network, fetch\n{listed}\n"
-        "and run the same command again, or name another folder with runtime.data_root."
+        "and run the same command again, or name another folder: runtime.data_root, and with "
+        "'care data' --root."
     )
 
 

@@ -12,7 +12,7 @@ from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
 from care.data.tree import Files, FileSource, read_cached
 from care.errors import CareError
-from care.vision import datasets, extract_archive
+from care.vision import datasets, download_and_extract_archive
 
 _CLASSES = tuple(f"class {number:03d}" for number in range(1, 103))
 _IMAGES = 8189
@@ -26,18 +26,23 @@ def load_flowers102(config: DataConfig, root: Path) -> Dataset:
 def prepare_flowers102(config: DataConfig, root: Path, reporter: Reporter) -> None:
     """Download them where they are not there, and decode them."""
     kind = datasets.Flowers102
-    folder = root / "flowers-102"
     remotes = [
         Remote(kind._download_url_prefix + name, md5, f"flowers-102/{name}")
         for name, md5 in kind._file_dict.values()
     ]
-    fetch(lambda download: kind(root, download=download), remotes, root, reporter)
-    if len(list((folder / "jpg").glob("image_*.jpg"))) != _IMAGES:
-        # torchvision takes a folder that was half unpacked for whole.
-        reporter.say(f"unpacking {folder / '102flowers.tgz'} again: images are missing")
-        extract_archive(str(folder / "102flowers.tgz"), str(folder))
+    fetch(lambda download: _read(root, remotes[0], download), remotes, root, reporter)
     for source in _sources(config, root):
         build_cache(source, root, reporter)
+
+
+def _read(root: Path, archive: Remote, download: bool) -> None:
+    """Have torchvision look, which takes a folder that was half unpacked for whole."""
+    datasets.Flowers102(root, download=download)
+    folder = root / "flowers-102"
+    if len(list((folder / "jpg").glob("image_*.jpg"))) != _IMAGES:
+        if not download:
+            raise RuntimeError("images are missing")
+        download_and_extract_archive(archive.url, str(folder), md5=archive.md5)
 
 
 def _sources(config: DataConfig, root: Path) -> tuple[FileSource, FileSource]:

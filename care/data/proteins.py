@@ -18,10 +18,12 @@ from care.config import AugmentationConfig, DataConfig
 from care.data import Dataset, ImageSet
 from care.data.preparation import Reporter
 from care.data.structures import Points, read_structures
+from care.errors import ConfigError, Problem
 from care.randomness import generator
 
 _NANOMETRES = 0.1  # of an ångström
 _TEST_SHARE = 5
+_FEWEST = 2
 
 
 class PointDataset(Dataset):
@@ -40,11 +42,16 @@ def load_proteins(config: DataConfig, root: Path) -> PointDataset:
         root: Where it lies.
 
     Raises:
-        ConfigError: See :func:`care.data.structures.read_structures`.
+        ConfigError: There is one protein only; and see
+            :func:`care.data.structures.read_structures`.
     """
     places = [config.path] if config.path else ["proteins", "proteins.npz"]
     found = [root / place for place in places if (root / place).exists()]
-    structures = read_structures(found[0] if found else root / places[0])
+    path = found[0] if found else root / places[0]
+    structures = read_structures(path)
+    if len(structures) < _FEWEST:
+        allowed = f"allowed: {_FEWEST} proteins or more, of which one is held out"
+        raise ConfigError(str(path), [Problem("proteins", len(structures), allowed)])
     clouds = _padded(list(structures.values()))
     order = generator(0, "proteins-split").permutation(len(clouds))
     held_out = max(1, len(clouds) // _TEST_SHARE)

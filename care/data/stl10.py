@@ -21,6 +21,7 @@ _SIDE = 96
 _FOLDER = datasets.STL10.base_folder
 _TRAIN = ("train_X.bin", "unlabeled_X.bin")
 _TEST = ("test_X.bin",)
+_OTHERS = ("train_y.bin", "test_y.bin", "class_names.txt")
 # CARE.md section 4 [C].
 _MEAN, _STD = (0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)
 
@@ -78,9 +79,11 @@ def load_stl10(config: DataConfig, root: Path) -> Dataset:
 
 def prepare_stl10(config: DataConfig, root: Path, reporter: Reporter) -> None:
     """Download it where it is not there, and bring its images to their side."""
-    kind = datasets.STL10
-    remote = Remote(kind.url, kind.tgz_md5, kind.filename)
-    if not all((root / _FOLDER / name).exists() for name in (*_TRAIN, *_TEST)):
+    try:
+        load_stl10(config, root)
+    except CareError:  # not decoded, so that the checksums of its 3 GB are to be looked at
+        kind = datasets.STL10
+        remote = Remote(kind.url, kind.tgz_md5, kind.filename)
         fetch(lambda download: kind(root, download=download), [remote], root, reporter)
     for source in _sources(config, root):
         build_cache(source, root, reporter)
@@ -89,21 +92,20 @@ def prepare_stl10(config: DataConfig, root: Path, reporter: Reporter) -> None:
 def _sources(config: DataConfig, root: Path) -> list[BinarySource]:
     folder, side = root / _FOLDER, config.pixels
     assert side is not None
-    try:
-        return [
-            BinarySource(f"stl10-{split}-{side}", folder, files, side)
-            for split, files in (("train", _TRAIN), ("test", _TEST))
-        ]
-    except FileNotFoundError as error:
-        raise CareError(
-            f"{error.filename}: not there; 'care data get stl10' downloads it"
-        ) from error
+    for name in (*_TRAIN, *_TEST, *_OTHERS):
+        if not (folder / name).is_file():
+            raise CareError(f"{folder / name}: not there; 'care data get stl10' downloads it")
+    return [
+        BinarySource(f"stl10-{split}-{side}", folder, files, side)
+        for split, files in (("train", _TRAIN), ("test", _TEST))
+    ]
 
 
 def _mapped(path: Path) -> NDArray[np.uint8]:
     image = 3 * _SIDE * _SIDE
-    if path.stat().st_size % image:
-        raise CareError(f"{path}: damaged, its size is no multiple of an image's {image} bytes")
+    size = path.stat().st_size
+    if size == 0 or size % image:
+        raise CareError(f"{path}: damaged, its {size} bytes are no multiple of an image's {image}")
     return np.memmap(path, np.uint8, "r").reshape(-1, 3, _SIDE, _SIDE)
 
 

@@ -126,8 +126,9 @@ def _sources(
     train, held_out = folder / "train", _held_out(folder)
     if not train.is_dir():
         raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
-    listed = _listed(root / class_list) if class_list else None
-    classes = listed or _folders(train)
+    there = _folders(train)
+    listed = _listed(root / class_list, there) if class_list else None
+    classes = listed or there
     side = config.pixels
     assert side is not None
     label = path.replace("/", "_").strip("._") or "images"
@@ -150,14 +151,15 @@ def _held_out(folder: Path) -> Path:
     raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
 
 
-def _listed(path: Path) -> list[str]:
-    """Class folders named in a file, the first word of each line."""
+def _listed(path: Path, there: list[str]) -> list[str]:
+    """Class folders named in a file, each by a line or by the first word of it."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         allowed = f"a readable text file with a class folder a line ({error})"
         raise _refuse("data.class_list", str(path), allowed) from error
-    names = [line.split()[0] for line in lines if line.strip()]
+    lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    names = [line if line in there else line.split()[0] for line in lines]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice or not names:
         given = f"{', '.join(twice)} twice" if twice else "an empty file"
@@ -166,7 +168,8 @@ def _listed(path: Path) -> list[str]:
 
 
 def _folders(split: Path) -> list[str]:
-    names = sorted(entry.name for entry in split.iterdir() if entry.is_dir())
+    folders = [entry.name for entry in split.iterdir() if entry.is_dir()]
+    names = sorted(name for name in folders if not name.startswith("."))
     if not names:
         raise _refuse("data.path", str(split), "a folder for each class, with images in it")
     return names
@@ -198,8 +201,14 @@ def _files(split: Path, classes: list[str], listed: bool) -> Files:
 
 
 def _images_in(folder: Path) -> list[str]:
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.name.lower().endswith(SUFFIXES))
+    """Image files in a folder and those below it, in torchvision's order; hidden ones are none."""
+    names = []
+    for where, folders, files in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        below = Path(where).relative_to(folder)
+        images = [name for name in files if name.lower().endswith(SUFFIXES)]
+        names += [(below / name).as_posix() for name in images if not name.startswith(".")]
+    return sorted(names, key=lambda name: name.rpartition("/")[::2])
 
 
 def _refuse(field_name: str, value: object, allowed: str) -> ConfigError:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
@@ -15,6 +17,13 @@ from care.config import DataConfig, TrialConfig
 from care.errors import CareError, ConfigError
 from care.loading import parse_override, validate
 from care.registry import DATA
+
+if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
+    from care.data import Dataset
+
+    Check = Callable[[Dataset], None]
+
+_WIDE = 200
 
 
 class ConsoleReporter:
@@ -54,47 +63,66 @@ def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
     """Bring the files of all trials' data into place, and refuse what they are too small for.
 
     Raises:
-        CareError: See :func:`care.data.prepare`.
+        CareError: See :func:`care.data.prepare` and :func:`care.data.check_dataset`.
     """
-    prepared: set[tuple[DataConfig, str]] = set()
-    for config in configs:
-        if config.data.source.preparer is None:
-            continue
-        from care.data import check_sizes, load_dataset
+    for (data, root), checks in _wanted(configs).items():
+        _prepare(data, root, console)
+        from care.data import load_dataset
 
-        key = (config.data, config.runtime.data_root)
+        dataset = load_dataset(data, root)
+        for check in checks:
+            check(dataset)
+
+
+def _wanted(configs: Iterable[TrialConfig]) -> dict[tuple[DataConfig, Path], list[Check]]:
+    """The data sets with files that trials use, and what is to be checked of each."""
+    from care.data import check_dataset, check_transfer
+
+    wanted: dict[tuple[DataConfig, Path], list[Check]] = {}
+    for config in configs:
         root = Path(config.runtime.data_root)
-        if key not in prepared:
-            prepared.add(key)
-            _prepare(config.data, root, console)
-        if config.data.train_size is None:
-            check_sizes(config, load_dataset(config.data, root))
+        used: list[tuple[DataConfig, Check]] = [(config.data, partial(check_dataset, config))]
+        for place, data in enumerate(config.transfer_data):
+            field = f"evaluation.transfer.{place}"
+            used.append((data, partial(check_transfer, data, field=field)))
+        for data, check in used:
+            if data.source.preparer:
+                wanted.setdefault((data, root), []).append(check)
+    return wanted
 
 
 def get_command(name: str, fields: list[str], root: Path) -> None:
     """Prepare one data set and say what it holds."""
     tree = dict(parse_override(field) for field in fields)
     config = validate(DataConfig, {**tree, "name": name}, "care data get")
-    console = Console(highlight=False)
+    console = _console()
     _prepare(config, root, console)
     from care.data import load_dataset
 
-    data = load_dataset(config, root)
-    shape = " × ".join(map(str, data.train.images.shape[1:]))
-    sizes = f"{len(data.train)} training and {len(data.test)} test samples of {shape}"
-    console.print(f"{name}: {sizes}, {len(data.classes)} classes, in {root}")
+    console.print(f"{name} in {root}: {_described(load_dataset(config, root))}", markup=False)
+
+
+def _described(data: Dataset) -> str:
+    sizes = f"{len(data.train)} training and {len(data.test)} test"
+    shape = data.train.images.shape
+    if not data.classes:
+        return f"{sizes} point clouds of up to {shape[1]} points"
+    return f"{sizes} images of {shape[2]} × {shape[3]}, {len(data.classes)} classes"
 
 
 def list_command(root: Path) -> None:
     """Each data set, and whether it can be loaded from ``root`` as it is."""
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("name", "train", "test", "side", f"in {root}", "what it is"):
-        table.add_column(column, justify="right" if column in ("train", "test", "side") else "left")
+    for column in ("name", "train", "test", "side"):
+        table.add_column(column, justify="left" if column == "name" else "right", no_wrap=True)
+    for column in (f"in {root}", "what it is"):
+        table.add_column(column, overflow="fold")
     for name, source in DATA.items():
         sizes = (source.train_size, source.test_size, source.side)
         shown = [str(size) if size else "–" for size in sizes]
         table.add_row(name, *shown, _presence(name, root), source.about)
-    Console(soft_wrap=True).print(table)
+    # A pipe has no width to fit into.
+    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
 
 def _presence(name: str, root: Path) -> str:
@@ -109,6 +137,10 @@ def _presence(name: str, root: Path) -> str:
     return "yes"
 
 
+def _console() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
 def _prepare(config: DataConfig, root: Path, console: Console) -> None:
     from care.data import prepare
 
@@ -119,3 +151,6 @@ def _prepare(config: DataConfig, root: Path, console: Console) -> None:
             raise
         except CareError as error:
             raise CareError(f"data.name {config.name!r}: {error}") from error
+        except KeyboardInterrupt:
+            reporter.say("stopped; the same command goes on from here")
+            raise

@@ -18,6 +18,7 @@ from care.data import load_dataset, prepare
 from care.data.preparation import Silent
 from care.errors import CareError
 from care.files import DiskError
+from tests.data.listener import Listener
 from tests.data.trees import tree, write_tree
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +28,7 @@ import sys, time
 from pathlib import Path
 import care.data.tree as module
 from care.data import prepare
+from tests.data.listener import Listener
 from tests.data.trees import tree
 decode = module.decode
 def slow(path, side):
@@ -39,11 +41,32 @@ class Reporter:
 prepare(tree(), Path(sys.argv[1]), Reporter())
 """
 
+# Builds the cache and dies when all that is missing is the file that says that it is whole.
+DYING_BUILDER = """
+import os, signal, sys
+from pathlib import Path
+import care.data.cache as module
+from care.data import prepare
+from care.data.preparation import Silent
+from tests.data.listener import Listener
+from tests.data.trees import tree
+write = module.write_json
+def deadly(path, value):
+    if path.name == "index.json":
+        os.kill(os.getpid(), signal.SIGKILL)
+    write(path, value)
+module.write_json = deadly
+prepare(tree({"skip_corrupt": True}), Path(sys.argv[1]), Silent())
+"""
+
 
 def builder(root: Path, delay: float = 0.002) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", BUILDER, str(root), str(delay)]
+    return started(BUILDER, str(root), str(delay))
+
+
+def started(script: str, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command,
+        [sys.executable, "-c", script, *arguments],
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
@@ -76,6 +99,29 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     cache = tmp_path / "killed" / ".care-cache"
     left = {path.name for folder in cache.iterdir() for path in folder.iterdir()}
     assert {name for name in left if not name.startswith("claim-")} == {"images.npy", "index.json"}
+
+
+@pytest.mark.parametrize("corrupt", [False, True])
+def test_a_build_killed_before_its_last_word_decodes_nothing_again(
+    tmp_path: Path, corrupt: bool
+) -> None:
+    for name in ("killed", "whole"):
+        folder = write_tree(tmp_path / name)
+        if corrupt:
+            (folder / "train/cat/0001.png").write_bytes(b"no image")
+    config = tree({"skip_corrupt": True})
+    for _ in range(2):
+        process = started(DYING_BUILDER, str(tmp_path / "killed"))
+        assert process.wait(60) == -signal.SIGKILL
+    listener = Listener()
+    prepare(config, tmp_path / "killed", listener)
+    assert [step[1:] for step in listener.steps if "train" in step[0]] == [(6, 6)]
+    prepare(config, tmp_path / "whole", Silent())
+    killed, whole = (load_dataset(config, tmp_path / name) for name in ("killed", "whole"))
+    assert torch.equal(killed.train.images, whole.train.images)
+    assert torch.equal(killed.train.labels, whole.train.labels)
+    assert (killed.mean, killed.std) == (whole.mean, whole.std)
+    assert len(killed.train) == 6 - corrupt
 
 
 def test_two_builders_at_once_do_the_work_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def test_a_palette_with_transparency_too(tmp_path: Path) -> None:
     assert (decode(tmp_path / "a.png", 9).pixels == 255).all()
 
 
+@pytest.mark.filterwarnings("ignore:::PIL")
 @pytest.mark.parametrize("kind", ["empty", "text", "cut", "noise"])
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "ppm", "tiff"])
 def test_damaged_files_are_errors_of_the_file(tmp_path: Path, kind: str, suffix: str) -> None:
@@ -70,3 +72,19 @@ def test_damaged_files_are_errors_of_the_file(tmp_path: Path, kind: str, suffix:
     path.write_bytes(damaged[kind])
     with pytest.raises(OSError):  # noqa: PT011 - PIL has many messages
         decode(path, 9)
+
+
+@pytest.mark.filterwarnings("ignore:::PIL")
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "bmp", "ppm", "tiff"])
+def test_whatever_the_damage_no_other_error_comes_out(tmp_path: Path, suffix: str) -> None:
+    rng = np.random.default_rng(2)
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(rng.integers(0, 256, (20, 30, 3), np.uint8)).save(path)
+    whole = path.read_bytes()
+    for _ in range(150):
+        damaged = bytearray(whole)
+        for place in rng.exponential(80, 4).astype(int) % len(whole):
+            damaged[place] = rng.integers(256)
+        path.write_bytes(damaged)
+        with contextlib.suppress(OSError):
+            assert decode(path, 9).pixels.shape == (3, 9, 9)

@@ -9,8 +9,10 @@ from pathlib import Path
 import gemmi
 import numpy as np
 import pytest
+import torch
 
-from care.config import DataConfig
+from care.config import DataConfig, TrialConfig
+from care.data import check_dataset, load_dataset
 from care.data.proteins import load_proteins
 from care.data.structures import read_structures
 from care.errors import ConfigError, Problem
@@ -149,3 +151,22 @@ def test_the_data_set(tmp_path: Path) -> None:
     assert sorted(seen) == sorted(arrays)
     again = load_proteins(DataConfig(name="proteins"), tmp_path)
     assert again.train.images.equal(dataset.train.images)
+
+
+def test_one_protein_leaves_none_to_train_on(tmp_path: Path, refused: Refused) -> None:
+    np.savez(tmp_path / "proteins.npz", only=places(5))
+    problem = refused(load_proteins, DataConfig(name="proteins"), tmp_path)
+    assert (problem.value, problem.allowed[:29]) == (1, "allowed: 2 proteins or more, ")
+
+
+@pytest.mark.shared
+def test_real_proteins(shared_data: Path) -> None:
+    config = DataConfig(name="proteins", path="proteins_ca.npz")
+    dataset = load_dataset(config, shared_data)
+    assert (len(dataset.train), len(dataset.test), dataset.classes) == (148, 36, ())
+    tree = {"data": config, "model": {"encoder": "deep_sets"}, "training": {"batch_size": 64}}
+    tree["objective"] = {"equivariance": {"splits": 4}}
+    check_dataset(TrialConfig.model_validate(tree), dataset)  # no classes, and no probe
+    chains = [cloud[cloud[:, 3] == 1][:, :3] for cloud in dataset.train.images]
+    steps = torch.cat([(chain[1:] - chain[:-1]).norm(dim=1) for chain in chains])
+    assert steps.mean() == pytest.approx(0.38, abs=0.002)  # nanometers from one C-alpha to the next

@@ -11,22 +11,13 @@ import torch
 from PIL import Image
 
 from care.config import DataConfig, TrialConfig
-from care.data import Dataset, check_sizes, load_dataset, prepare
+from care.data import Dataset, check_dataset, check_transfer, load_dataset, prepare
+from care.data.decoding import decode
 from care.errors import CareError, ConfigError, Problem
+from care.vision import datasets
 from tests.conftest import TINY
+from tests.data.listener import Listener
 from tests.data.trees import tree, write_tree
-
-
-class Listener:
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.steps: list[tuple[str, int, int]] = []
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        self.steps.append((what, done, total))
 
 
 def get(root: Path, **fields: object) -> tuple[Dataset, Listener]:
@@ -124,12 +115,40 @@ def test_a_changed_tree_is_not_read_from_its_old_cache(tmp_path: Path) -> None:
     assert len(get(tmp_path)[0].train) == 7
 
 
+def test_files_and_labels_are_those_of_torchvision(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    for name in ("cat/b/deep", "cat/b", "dog/a"):
+        below = folder / "train" / name
+        below.mkdir(exist_ok=True, parents=True)
+        shutil.copy(folder / "train/cat/0000.png", below / "z.png")
+        Image.new("RGB", (9, 9), "red").save(below / "a.JPG")
+    (folder / "train" / "cat" / "notes.txt").write_text("no image")
+    oracle = datasets.ImageFolder(folder / "train")
+    dataset, _ = get(tmp_path, side=9)
+    assert dataset.train.labels.tolist() == oracle.targets
+    for image, (path, _) in zip(dataset.train.images, oracle.samples, strict=True):
+        assert np.array_equal(image.numpy(), decode(Path(path), 9).pixels)
+
+
+def test_what_is_hidden_is_neither_class_nor_image(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    for hidden in (".checkpoints", "cat/.checkpoints"):
+        (folder / "train" / hidden).mkdir()
+        shutil.copy(folder / "train/cat/0000.png", folder / "train" / hidden / "0000.png")
+    (folder / "train/cat/._0001.png").write_bytes(b"what a Mac leaves")
+    dataset, _ = get(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert len(dataset.train) == 6
+
+
 def test_a_class_list_chooses_folders(tmp_path: Path) -> None:
-    write_tree(tmp_path)
-    (tmp_path / "classes.txt").write_text("dog  # the only one\n\n")
+    folder = write_tree(tmp_path)
+    shutil.copytree(folder / "train" / "cat", folder / "train" / "wild cat")
+    shutil.copytree(folder / "test" / "cat", folder / "test" / "wild cat")
+    (tmp_path / "classes.txt").write_text("# mine\nwild cat\n\ndog  the best friend\n")
     dataset, _ = get(tmp_path, class_list="classes.txt")
-    assert dataset.classes == ("dog",)
-    assert len(dataset.train) == 3
+    assert dataset.classes == ("dog", "wild cat")
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
 
 
 def test_imagenet_100_is_a_tree_with_a_list(tmp_path: Path) -> None:
@@ -187,12 +206,55 @@ def test_a_missing_tree_and_list_are_refused(
     assert refused(prepare, config, tmp_path, Listener()).field == "data.class_list"
 
 
+def small_trial(**data: Any) -> TrialConfig:
+    """A trial that a tree of six images is large enough for."""
+    tree = {**TINY, "data": {"name": "images", "path": "tree", "side": 8, **data}}
+    tree["training"] = {"epochs": 1, "batch_size": 2}
+    tree["evaluation"] = {"knn_neighbors": 2}
+    tree["objective"] = {"equivariance": {"splits": 1}}
+    return TrialConfig.model_validate(tree)
+
+
+@pytest.mark.parametrize(
+    ("data", "field", "value"),
+    [
+        ({}, "data.name", "images"),
+        ({"class_list": "classes.txt"}, "data.class_list", "classes.txt"),
+        ({"class_list": "classes.txt", "train_images": 2}, "data.train_images", 2),
+    ],
+)
+def test_a_single_class_is_refused(
+    refused: Callable[..., Problem], tmp_path: Path, data: dict[str, Any], field: str, value: object
+) -> None:
+    folder = write_tree(tmp_path)
+    (tmp_path / "classes.txt").write_text("dog\n")
+    if not data:
+        shutil.rmtree(folder / "train" / "cat")
+        shutil.rmtree(folder / "test" / "cat")
+    config = small_trial(**data)
+    prepare(config.data, tmp_path, Listener())
+    dataset = load_dataset(config.data, tmp_path)
+    problem = refused(check_dataset, config, dataset)
+    assert (problem.field, problem.value) == (field, value)
+    assert "two classes or more, for a linear probe" in problem.allowed
+    assert "are all of 'dog'" in problem.allowed
+    problem = refused(check_transfer, config.data, dataset, "evaluation.transfer.0")
+    assert problem.field == field.replace("data.", "evaluation.transfer.0.")
+
+
+def test_two_classes_are_enough(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    dataset, _ = get(tmp_path)
+    check_dataset(small_trial(), dataset)
+    check_transfer(tree(), dataset, "evaluation.transfer.0")
+
+
 def test_a_batch_larger_than_the_tree_is_refused_once_it_is_known(tmp_path: Path) -> None:
     write_tree(tmp_path)
     dataset, _ = get(tmp_path)
     config = TrialConfig.model_validate({**TINY, "data": {"name": "images", "path": "tree"}})
     with pytest.raises(ConfigError) as caught:
-        check_sizes(config, dataset)
+        check_dataset(config, dataset)
     assert [problem.field for problem in caught.value.problems] == ["training.batch_size"]
     part = tree({"train_images": 7})
     with pytest.raises(ConfigError, match="at most 6, the number of train images"):
