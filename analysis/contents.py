@@ -55,6 +55,8 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     if metrics := comparison.measured():
         tables["summary"] = summary_table(comparison, metrics)
         tables["differences"] = paired_table(comparison, metrics)
+    if len(curves):  # other code's curves do not mix with ours
+        curves = curves[curves["state"] != "stale"]
     details = Details(store_trials, comparison)
     drawn = _paper(comparison, curves, details, summary)
     figures = _figures(comparison, curves)

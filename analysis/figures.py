@@ -43,6 +43,7 @@ _CURVE_PANELS = (
     "heldout/equivariance",
 )
 _HANDLE, _LETTER = 0.62, 0.075  # inches that a legend's line and a letter take
+_BESIDE = 0.13  # of the step between names: the two spaces stand side by side
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
 
 
@@ -146,15 +147,16 @@ def _against_axis(
     measures = shown_measures(comparison)
     positions = Positions(comparison)
     with mpl.rc_context(STYLE):
-        figure, panels = _panel_grid(len(measures))
+        figure, panels = _panel_grid(len(measures), height=2.6 if positions.numeric else 3.0)
         for axes, measure in zip(panels, measures, strict=True):
             if zero_line:
                 axes.axhline(0, color="#555555", lw=0.8)
-            for space, color in _SPACE_COLORS.items():
+            for (space, color), side in zip(_SPACE_COLORS.items(), (-1, 1), strict=True):
                 metric = f"{space}/{measure}"
+                shift = 0 if positions.numeric else side * _BESIDE
                 for place, line in enumerate(comparison.lines().values()):
                     style = (color, _MARKERS[place % len(_MARKERS)], _STYLES[place % len(_STYLES)])
-                    _draw_line(axes, positions, line, metric, seeds, mean, style)
+                    _draw_line(axes, positions, shift, line, metric, seeds, mean, style)
             axes.set_title(title(MEASURES[measure]))
             positions.dress(axes, axis_label(comparison.x))
         legend(figure, _handles(comparison))
@@ -164,6 +166,7 @@ def _against_axis(
 def _draw_line(
     axes: Axes,
     positions: Positions,
+    shift: float,
     line: list[Point],
     metric: str,
     seeds: Callable[[Point, str], pd.Series],
@@ -171,7 +174,7 @@ def _draw_line(
     style: tuple[str, str, str],
 ) -> None:
     color, marker, dashes = style
-    known = [(positions(point[0]), mean(point, metric), point) for point in line]
+    known = [(positions(point[0]) + shift, mean(point, metric), point) for point in line]
     known = [item for item in known if item[1].n]
     for place, _, point in known:
         values = seeds(point, metric)
@@ -229,7 +232,8 @@ def over_epochs(comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[
     points = comparison.points()
     looks = _looks(comparison)
     with mpl.rc_context(STYLE):
-        figure, panels = _panel_grid(len(metrics), width=3.4 if len(metrics) > 1 else 5.0)
+        width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
+        figure, panels = _panel_grid(len(metrics), width, height)
         for axes, metric in zip(panels, metrics, strict=True):
             for point, look in zip(points, looks, strict=True):
                 here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]

@@ -35,7 +35,7 @@ def paper_rows(comparison: Comparison, reproduction: Reproduction) -> list[Paper
     metric = reproduction.metric
     if metric is None:
         return []
-    scale = 100.0 if reproduction.percent else 1.0
+    scale, digits = (100.0, 2) if reproduction.percent else (1.0, 3)
     points = comparison.points()
     first = comparison.values(points[0], metric)
     rows = []
@@ -47,9 +47,9 @@ def paper_rows(comparison: Comparison, reproduction: Reproduction) -> list[Paper
             PaperRow(
                 point_name(comparison.axes, point),
                 _printed(reproduction, _variant(comparison, point)),
-                estimate((scale * values).tolist()),
-                estimate((scale * differences).tolist()),
-                estimate((scale * spreads).tolist()),
+                estimate((scale * values).tolist(), digits),
+                estimate((scale * differences).tolist(), digits),
+                estimate((scale * spreads).tolist(), digits),
             )
         )
     return rows

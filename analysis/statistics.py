@@ -22,12 +22,14 @@ class Estimate:
         low: Lower end of the 95 % t-interval; NaN with fewer than two values.
         high: Upper end.
         n: Values.
+        digits: Decimals for people.
     """
 
     mean: float
     low: float
     high: float
     n: int
+    digits: int = 3
 
     @property
     def excludes_zero(self) -> bool:
@@ -37,32 +39,37 @@ class Estimate:
     @property
     def value(self) -> str:
         """The mean, for people."""
-        return "–" if self.n == 0 else _number(self.mean)
+        return "–" if self.n == 0 else _number(self.mean, self.digits)
 
     @property
     def interval(self) -> str:
         """``± 0.128, n = 3``: half of the interval, which is symmetric, and what it rests on."""
         if math.isnan(self.low):
             return f"n = {self.n}"
-        return f"± {_number(self.high - self.mean)}, n = {self.n}"
+        return f"± {_number(self.high - self.mean, self.digits)}, n = {self.n}"
 
 
-def _number(value: float) -> str:
-    text = f"{value:.3f}" if abs(value) >= 0.001 else f"{value:.1g}"
+def _number(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}" if abs(value) >= 10**-digits else f"{value:.1g}"
     return text.replace("-", "−")
 
 
-def estimate(values: Sequence[float]) -> Estimate:
-    """The mean of independent values with its 95 % t-interval; NaN and infinities are left out."""
+def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
+    """The mean of independent values with its 95 % t-interval; NaN and infinities are left out.
+
+    Args:
+        values: One a seed.
+        digits: Decimals for people.
+    """
     known = np.array([value for value in values if math.isfinite(value)], dtype=float)
     n = len(known)
     if n == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return Estimate(math.nan, math.nan, math.nan, 0, digits)
     mean = float(known.mean())
     if n == 1:
-        return Estimate(mean, math.nan, math.nan, 1)
+        return Estimate(mean, math.nan, math.nan, 1, digits)
     reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * known.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, mean - reach, mean + reach, n)
+    return Estimate(mean, mean - reach, mean + reach, n, digits)
 
 
 def paired_differences(values: pd.Series, baseline: pd.Series) -> pd.Series:

@@ -48,7 +48,7 @@ def histograms(material: Material, known: dict[Point, dict[int, Array]]) -> tupl
             axes.set_title(material.name(point))
             counted = sum(int(counts.sum()) for counts in known[point].values())
             text = f"{seeds_text({point: known[point]})}\n{counted:,} cosines"
-            axes.text(0.03, 0.97, text, transform=axes.transAxes, va="top", size=SMALL, color=INK)
+            _corner(axes, text)
         for axes in panels[len(known) :]:
             axes.set_visible(False)
         figure.supxlabel("cosine", size=STYLE["font.size"])
@@ -64,6 +64,13 @@ def density(counts: Array, edges: Array) -> Array:
 
 def _edges(material: Material, point: Point) -> Array:
     return next(iter(material.details.get(point, "cosine/edges").values()))
+
+
+def _corner(axes: Axes, text: str) -> None:
+    look = {"facecolor": "white", "edgecolor": "none", "pad": 2.0}
+    axes.text(
+        0.03, 0.96, text, transform=axes.transAxes, va="top", size=SMALL, color=INK, bbox=look
+    )
 
 
 def _panel(axes: Axes, values: Array, edges: Array, fill: str) -> None:

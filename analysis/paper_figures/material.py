@@ -104,11 +104,10 @@ def without(material: Material, what: str, known: dict[Point, dict[int, Array]])
     missing = [point for point in material.comparison.points() if point not in known]
     if not missing:
         return []
-    reason = "which no finished trial has in its details.npz yet (trials run before it have none)"
     if not known:
-        return [f"{what} is not drawn: it needs measures {reason}."]
+        return [f"{what} is not drawn: no finished trial has what it needs in its details.npz."]
     names = "; ".join(material.name(point) for point in missing)
-    return [f"{what} leaves out {names}: it needs measures {reason} there."]
+    return [f"{what} lacks {names}: no finished trial there has what it needs in its details.npz."]
 
 
 def not_measured(what: str, measure: str) -> Drawn:

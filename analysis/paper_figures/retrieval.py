@@ -48,7 +48,7 @@ def retrieval(material: Material) -> Drawn:
     for start in range(0, len(points), _METHODS):
         some = {p: known[p][seeds[p]][:_QUERIES] for p in points[start : start + _METHODS]}
         name = f"retrieval-{start // _METHODS + 1}"
-        caption = "" if start else _CAPTION
+        caption = _CAPTION if start + _METHODS >= len(points) else ""
         pictures.append(Picture(name, _grid(material, some, seeds), caption))
     return Drawn(pictures, left_out)
 
@@ -57,7 +57,7 @@ def _grid(material: Material, grids: dict[Point, Array], seeds: dict[Point, int]
     queries = max(map(len, grids.values()))
     width = _LEFT + len(grids) * (_STRIP + _GUTTER)
     with mpl.rc_context({**STYLE, "figure.constrained_layout.use": False}):
-        figure = Figure(figsize=(width, _HEAD + queries * _QUERY + _APART))
+        figure = Figure(figsize=(width, _HEAD + queries * _QUERY + 2 * _APART))
         for column, (point, grid) in enumerate(grids.items()):
             left = _LEFT + column * (_STRIP + _GUTTER)
             name = f"{material.name(point)}, seed {seeds[point]}"

@@ -52,7 +52,7 @@ def _protein(
 ) -> Figure:
     one_seed = len(set(seeds.values())) == 1
     with mpl.rc_context({**STYLE, "axes.grid": False, "axes.spines.bottom": False}):
-        figure = Figure(figsize=(6.6, 0.9 + 1.9 * len(paths)))
+        figure = Figure(figsize=(5.8, 0.9 + 1.6 * len(paths)))
         panels = figure.subplots(len(paths), 3, squeeze=False)
         for row, (point, path) in zip(panels, paths.items(), strict=True):
             for axis, axes in enumerate(row):
@@ -66,7 +66,8 @@ def _protein(
         bar.set_ticks([0, 90, 180, 270, 360])
         which = f", seed {next(iter(seeds.values()))}" if one_seed else ""
         title = f"Protein {protein + 1}{which}"
-        figure.suptitle(title, size=STYLE["axes.titlesize"], weight="bold")
+        look = {"size": STYLE["axes.titlesize"], "weight": "bold"}
+        figure.suptitle(title, x=0.02, ha="left", **look)
     return figure
 
 
@@ -88,6 +89,6 @@ def _path(axes: Axes, path: Array) -> Any:
     axes.set_aspect("equal")
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(f"r = {radius:.2g}", size=SMALL)
+    axes.set_xlabel("r = 0" if radius < _STILL else f"r = {radius:.2g}", size=SMALL)
     axes.spines["left"].set_visible(False)
     return marks

@@ -17,12 +17,13 @@ from analysis.style import STYLE, method_color
 
 _MARKERS = "os^Dv<>p"
 _WIDTH = 0.6  # of the band within which the methods stand side by side
+_BAND = "#f3f4f6"  # behind every other augmentation
 _RANDOM = (
     "Residual of the best rotation of SO(d) by √n, {space}, for the random augmentations listed "
     "below. A mark is the mean over seeds, a line their range; the order of the augmentations is "
     "the same for all methods."
 )
-_NAMED = "The same for single operations, and γ_f of each. Lower is more equivariant in both."
+_NAMED = "The same for single operations, and γ_f of each one. Lower is more equivariant in both."
 
 
 def wahba(material: Material) -> Drawn:
@@ -52,8 +53,10 @@ def _random(material: Material, known: dict[Point, dict[int, Array]]) -> Figure:
         figure = Figure(figsize=(8.4, 3.6))
         axes = figure.subplots()
         count = _spread(axes, material, known, vertical=True)
+        for number in range(0, count, 2):
+            axes.axvspan(number - 0.5, number + 0.5, color=_BAND, lw=0, zorder=0)
         axes.set_xticks(range(count), [str(number + 1) for number in range(count)])
-        axes.set_xlim(-0.6, count - 0.4)
+        axes.set_xlim(-0.5, count - 0.5)
         axes.set_ylim(bottom=0)
         axes.set_xlabel("augmentation")
         axes.set_title("Wahba residual / √n")
@@ -74,8 +77,11 @@ def _operations(material: Material, named: dict[Point, dict[int, Array]]) -> Fig
             axes.set_title(title)
             axes.set_xlim(left=0)
             axes.grid(axis="x")
+            axes.grid(visible=False, axis="y")
+            for number in range(0, len(names), 2):
+                axes.axhspan(number - 0.5, number + 0.5, color=_BAND, lw=0, zorder=0)
         panels[0].set_yticks(range(len(names)), names)
-        panels[0].set_ylim(len(names) - 0.4, -0.6)
+        panels[0].set_ylim(len(names) - 0.5, -0.5)
         _legend(figure, material, named)
     return figure
 
