@@ -76,19 +76,22 @@ def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
 
 def _wanted(configs: Iterable[TrialConfig]) -> dict[tuple[DataConfig, Path], list[Check]]:
     """The data sets with files that trials use, and what is to be checked of each."""
-    from care.data import check_dataset, check_transfer
-
     wanted: dict[tuple[DataConfig, Path], list[Check]] = {}
     for config in configs:
-        root = Path(config.runtime.data_root)
-        used: list[tuple[DataConfig, Check]] = [(config.data, partial(check_dataset, config))]
-        for place, data in enumerate(config.transfer_data):
-            field = f"evaluation.transfer.{place}"
-            used.append((data, partial(check_transfer, data, field=field)))
-        for data, check in used:
+        for place, data in enumerate([config.data, *config.transfer_data]):
             if data.source.preparer:
-                wanted.setdefault((data, root), []).append(check)
+                key = (data, Path(config.runtime.data_root))
+                wanted.setdefault(key, []).append(_check(config, data, place))
     return wanted
+
+
+def _check(config: TrialConfig, data: DataConfig, place: int) -> Check:
+    """What is to be checked of the trial's own data (place 0) or of those of a transfer."""
+    from care.data import check_dataset, check_transfer
+
+    if place == 0:
+        return partial(check_dataset, config)
+    return partial(check_transfer, data, field=f"evaluation.transfer.{place - 1}")
 
 
 def get_command(name: str, fields: list[str], root: Path) -> None:
