@@ -53,13 +53,16 @@ def save(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
-def load(folder: Path, device: torch.device, warn: Callable[[str], None]) -> dict[str, Any] | None:
+def load(
+    folder: Path, device: torch.device, warn: Callable[[str], None], *, set_aside: bool = True
+) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None when there is none.
 
     Args:
         folder: The trial's folder.
         device: Where its tensors go.
         warn: Called with one line for each damaged checkpoint that was passed over.
+        set_aside: Rename those, which only the holder of the trial's claim may.
     """
     for epoch, step, digest, path in _found(folder):
         content = path.read_bytes()
@@ -69,5 +72,6 @@ def load(folder: Path, device: torch.device, warn: Callable[[str], None]) -> dic
             )
             return state
         warn(f"{path.name} is damaged (epoch {epoch}, step {step}); going back to the one before")
-        path.rename(path.with_suffix(".damaged"))
+        if set_aside:
+            path.rename(path.with_suffix(".damaged"))
     return None

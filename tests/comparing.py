@@ -9,7 +9,7 @@ import torch
 
 def assert_equal_to_the_bit(trial: Path, expected: Path, context: str = "") -> None:
     """Compare what no way of running may change: metrics, measures, weights, optimizer state."""
-    for name in ("metrics.jsonl", "evaluation.json"):
+    for name in ("metrics.jsonl", "evaluation.json", "details.npz"):
         assert (trial / name).read_bytes() == (expected / name).read_bytes(), context
     states = [
         torch.load(max(place.glob("checkpoint-*.pt")), weights_only=True)

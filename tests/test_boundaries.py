@@ -90,6 +90,7 @@ def test_nobody_elses_processes_are_ended() -> None:
         ["sweep", "--help"],
         ["sweep", "plan", "--help"],
         ["sweep", "run", "--help"],
+        ["evaluate", "--help"],
         ["report", "--help"],
         ["ui", "--help"],
     ],

@@ -59,6 +59,27 @@ def train(
     train_command(experiment, overrides or [], store)
 
 
+@app.command()
+def evaluate(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[FIELD=VALUE]...",
+            help="Of evaluation, e.g. evaluation.trained_probe.protocols=[paper].",
+        ),
+    ] = None,
+    store: StoreOption = _STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
+) -> None:
+    """Measure a trained trial again, with other settings; trains and writes nothing."""
+    from sweeps.cli.evaluate import evaluate_command
+
+    evaluate_command(trial, overrides or [], store, as_json)
+
+
 @sweep_app.command("plan")
 def sweep_plan(
     file: SweepFile,

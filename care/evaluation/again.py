@@ -1,0 +1,49 @@
+"""Measures of a trained trial anew, with other settings and without training."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from care import checkpoint
+from care.config import TrialConfig
+from care.cores import available_cores
+from care.data import check_dataset, load_dataset
+from care.device import resolve_device
+from care.errors import CareError
+from care.evaluation.final import evaluate
+from care.evaluation.outcome import Outcome
+from care.models import build_network
+from care.trial_folder import TrialFolder
+
+
+def evaluate_again(
+    folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
+) -> Outcome:
+    """Measure the network of the trial's newest checkpoint; writes nothing.
+
+    Args:
+        folder: Of the trial, finished or not.
+        config: Its configuration, perhaps with other settings of its measures; its data have been
+            prepared.
+        warn: Called with a line for each damaged checkpoint that was passed over.
+
+    Raises:
+        CareError: There is no checkpoint, or the data are not there.
+    """
+    device = resolve_device(config.runtime.device)
+    state = checkpoint.load(folder.path, device, warn, set_aside=False)
+    if state is None:
+        raise CareError(f"{folder.path}: has no checkpoint, so there is no network to measure")
+    # With another number of threads sums round differently.
+    recorded = (folder.read_provenance() or {}).get("threads")
+    torch.set_num_threads(int(recorded or config.runtime.threads or available_cores()))
+    root = Path(config.runtime.data_root)
+    dataset = load_dataset(config.data, root)
+    check_dataset(config, dataset)
+    network = build_network(config.model, config.seed).to(device)
+    network.load_state_dict(state["network"])
+    transfer = (load_dataset(data, root).to(device) for data in config.transfer_data)
+    return evaluate(network, dataset.to(device), config, transfer)

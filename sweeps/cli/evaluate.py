@@ -1,0 +1,79 @@
+"""``care evaluate``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem, nearest
+from care.loading import parse_override, set_field, validate
+from care.trial_folder import TrialFolder
+from sweeps.cli.data import prepare_data
+from sweeps.store import Store
+
+_SHOWN = 5
+_MAY_DIFFER = ("evaluation", "runtime")
+
+
+def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool) -> None:
+    """Print the measures of a trial's network under other settings; the store stays as it is."""
+    console = Console(stderr=True, highlight=False)
+    folder = find_trial(name, Store(root))
+    config = evaluation_config(folder, overrides)
+    # torch is loaded for what is not refused.
+    from care.device import resolve_device
+    from care.evaluation.again import evaluate_again
+
+    resolve_device(config.runtime.device)
+    prepare_data([config], console)
+    outcome = evaluate_again(folder, config, lambda text: console.print(text, markup=False))
+    for note in outcome.notes:
+        console.print(note, markup=False)
+    if as_json:
+        print(json.dumps(outcome.measures, indent=1))
+        return
+    for measure, value in sorted(outcome.measures.items()):
+        print(f"{measure:32s} {value:.4f}")
+
+
+def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialConfig:
+    """The trial's configuration with other settings of its measures.
+
+    Args:
+        folder: Of the trial.
+        overrides: ``field=value`` below ``evaluation`` or ``runtime``.
+
+    Raises:
+        ConfigError: Another field, or a value that is not allowed.
+    """
+    tree = folder.read_trial()["config"]
+    for override in overrides:
+        field, value = parse_override(override)
+        if field.partition(".")[0] not in _MAY_DIFFER:
+            allowed = "allowed: fields of evaluation and runtime; others need a training"
+            raise ConfigError("command line", [Problem(field, value, allowed)])
+        set_field(tree, field, value)
+    return validate(TrialConfig, tree, str(folder.path))
+
+
+def find_trial(name: str, store: Store) -> TrialFolder:
+    """A trial by its identity or the first digits of it.
+
+    Raises:
+        ConfigError: No trial begins so, or several do.
+    """
+    known = [folder.trial_id for folder in store.all_trials()]
+    found = [trial for trial in known if trial.startswith(name)]
+    if not found:
+        some = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
+        allowed = f"allowed: one of the store's {len(known)} trials ({some or 'none yet'})"
+        problem = Problem("trial", name, allowed, nearest(name, known))
+        raise ConfigError(str(store.root), [problem])
+    if len(found) > 1:
+        allowed = f"allowed: more digits; so begin {', '.join(found)}"
+        raise ConfigError(str(store.root), [Problem("trial", name, allowed)])
+    return store.trial(found[0])

@@ -1,0 +1,106 @@
+"""``care evaluate``: the measures of a trained network anew, without training."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.processes import care
+from tests.sweeps.declaring import declare
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where one trial was trained."""
+    folder = tmp_path_factory.mktemp("trained")
+    declare(folder)
+    care("train", "experiment.yaml", "training.epochs=1", cwd=folder)
+    return folder
+
+
+def trial_in(folder: Path) -> Path:
+    (trial,) = (folder / "runs" / "trials").iterdir()
+    return trial
+
+
+def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+
+def evaluate(folder: Path, *fields: str) -> dict[str, float]:
+    before = contents(folder)
+    done = care("evaluate", trial_in(folder).name[:6], *fields, "--json", cwd=folder)
+    assert contents(folder) == before
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def test_without_other_settings_it_is_the_trials_evaluation_to_the_bit(folder: Path) -> None:
+    assert evaluate(folder) == json.loads((trial_in(folder) / "evaluation.json").read_text())
+
+
+def test_other_settings_give_other_measures(folder: Path) -> None:
+    before = json.loads((trial_in(folder) / "evaluation.json").read_text())
+    fields = ("evaluation.trained_probe={protocols: [paper, authors], epochs: 2}",)
+    found = evaluate(folder, *fields)
+    assert before.items() <= found.items()
+    kinds = ("accuracy", "top5", "spread")
+    names = {f"encoder/{who}_probe_{kind}" for who in ("paper", "authors") for kind in kinds}
+    assert set(found) - set(before) == names
+    assert evaluate(folder, "evaluation.rotation_augmentations=1") != before
+
+
+def test_a_list_for_people(folder: Path) -> None:
+    done = care("evaluate", trial_in(folder).name, cwd=folder)
+    lines = dict(line.split() for line in done.stdout.splitlines())
+    assert lines["head/gamma"] == f"{evaluate(folder)['head/gamma']:.4f}"
+
+
+BAD = [
+    (("training.epochs=3",), ["training.epochs", "3", "fields of evaluation and runtime"]),
+    (("evaluation.knn_neighbours=3",), ["evaluation.knn_neighbours", "'knn_neighbors'"]),
+    (("evaluation.trained_probe.protocols=[papers]",), ["protocols", "'papers'", "'paper'"]),
+    (("evaluation.trained_probe.protocols=[paper, paper]",), ["protocols", "each once"]),
+    (("evaluation.transfer=[{name: proteins}]",), ["transfer.0.name", "a data set of images"]),
+    (("evaluation.transfer=[{name: digits}]",), ["transfer.0.name", "not the trial's own"]),
+    (
+        ("evaluation.transfer=[{name: cifar10, side: 32}]",),
+        ["transfer.0.side", "16, the side of the trial's images"],
+    ),
+    (
+        ("evaluation.trained_probe.optimizer.momentum=0.9",),
+        ["evaluation.trained_probe.optimizer.momentum", "0 with adam"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "parts"), BAD)
+def test_bad_fields_are_refused(folder: Path, fields: tuple[str, ...], parts: list[str]) -> None:
+    done = care("evaluate", trial_in(folder).name, *fields, cwd=folder, check=False)
+    assert done.returncode == 2
+    assert all(part in done.stderr for part in parts), done.stderr
+
+
+def test_an_unknown_trial_is_refused(folder: Path) -> None:
+    done = care("evaluate", "zzz", cwd=folder, check=False)
+    assert done.returncode == 2
+    assert f"one of the store's 1 trials ({trial_in(folder).name})" in done.stderr
+
+
+def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    for file in trial_in(copy).glob("checkpoint-*.pt"):
+        file.write_bytes(file.read_bytes()[:-9])
+    before = contents(copy)
+    done = care("evaluate", trial_in(copy).name, cwd=copy, check=False)
+    assert done.returncode == 2
+    assert "has no checkpoint" in done.stderr
+    assert "is damaged" in done.stderr
+    assert contents(copy) == before
