@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -65,5 +66,5 @@ def _read(file: Path, name: str) -> Array | None:
     try:
         with np.load(file, allow_pickle=False) as arrays:
             return np.asarray(arrays[name]) if name in arrays else None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise CareError(f"{file}: not a readable npz file ({error})") from error

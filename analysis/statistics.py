@@ -11,6 +11,8 @@ import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
+# Equal values differ by less than this after a sum and a division.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class Estimate:
 
 
 def _number(value: float, digits: int) -> str:
-    text = f"{value:.{digits}f}" if abs(value) >= 10**-digits else f"{value:.1g}"
+    if abs(value) < _ROUNDING:
+        value = 0.0
+    plain = value == 0 or abs(value) >= 10**-digits
+    text = f"{value:.{digits}f}" if plain else f"{value:.1g}"
     return text.replace("-", "−")
 
 

@@ -44,7 +44,8 @@ def histograms(material: Material, known: dict[Point, dict[int, Array]]) -> tupl
         panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
         for axes, (point, values) in zip(panels, densities.items(), strict=False):
             _panel(axes, values, edges[point], method_color(material.place(point)))
-            axes.set_ylim(0, _HEADROOM * (max(peaks) if shared else values.max()))
+            top = max(peaks) if shared else float(values.max())
+            axes.set_ylim(0, _HEADROOM * (top or 1.0))
             axes.set_title(material.name(point))
             counted = sum(int(counts.sum()) for counts in known[point].values())
             text = f"{seeds_text({point: known[point]})}\n{counted:,} cosines"

@@ -31,6 +31,9 @@ def test_three_seeds_by_hand() -> None:
     assert (found.low, found.high) == pytest.approx((2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5))
     assert (found.value, found.interval) == ("2.000", "± 2.484, n = 3")
     assert estimate([-0.002, -0.002]).value == "−0.002"
+    assert estimate([0.00004]).value == "4e−05"
+    assert estimate([91.926, 91.926], digits=2).value == "91.93"
+    assert estimate([-0.4, -0.4, -0.4]).interval == "± 0.000, n = 3"
     assert not found.excludes_zero
     assert estimate([1.0, 1.1, 1.2]).excludes_zero
 
