@@ -211,10 +211,17 @@ def _annotation(model: type[BaseModel], loc: Iterable[int | str]) -> Any:
 
 
 def _field_annotation(owner: Any, name: str) -> Any:
-    """The type of a model's field: a model, a choice between models, or anything else."""
+    """The type of a model's field: a model, a choice between models, or anything else.
+
+    Of a mapping with names of the user's own it is that of the values.
+    """
+    if typing.get_origin(owner) is dict:
+        return typing.get_args(owner)[1]
     field = owner.model_fields.get(name) if _is_model(owner) else None
     if field is None:
         return None
+    if typing.get_origin(field.annotation) is dict:
+        return field.annotation
     options = typing.get_args(field.annotation)
     models = [option for option in (field.annotation, *options) if _is_model(option)]
     return models[0] if models else field.annotation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ class Entry:
 
     Attributes:
         name: Of the sweep.
+        file: Where it is declared.
         reproduces: What of the paper.
         profile: ``paper`` or another one that the file declares.
         command: What runs it.
@@ -40,6 +42,7 @@ class Entry:
     """
 
     name: str
+    file: Path
     reproduces: str
     profile: str
     command: str
@@ -59,7 +62,7 @@ class Entry:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {**asdict(self), "status": self.status}
+        return {**asdict(self), "file": str(self.file), "status": self.status}
 
 
 def catalogue(folder: Path, store: Store) -> Iterator[Entry]:
@@ -68,13 +71,19 @@ def catalogue(folder: Path, store: Store) -> Iterator[Entry]:
     Raises:
         ConfigError: There is no such folder, or a file in it is wrong.
     """
-    files = sorted(folder.glob("*.yaml"))
+    files = sorted(folder.glob("*.yaml"), key=_natural)
     if not files:
         problem = Problem("experiments", str(folder), "allowed: a folder of sweeps' YAML files")
         raise ConfigError("care experiments", [problem])
     for file in files:
         for profile in (PAPER, *(read_yaml(file).get("profiles") or {})):
             yield _entry(file, profile, store)
+
+
+def _natural(file: Path) -> list[tuple[int, str]]:
+    """Fig 3 comes before Fig 10."""
+    parts = re.findall(r"\d+|\D+", file.stem)
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
 def _entry(file: Path, profile: str, store: Store) -> Entry:
@@ -87,6 +96,7 @@ def _entry(file: Path, profile: str, store: Store) -> Entry:
     option = "" if profile == PAPER else f" --profile {profile}"
     return Entry(
         name=sweep.spec.name,
+        file=file,
         reproduces=reproduces.what,
         profile=profile,
         command=f"care sweep run {file}{option}",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
 from care.config import Model
 from care.errors import ConfigError, unknown_name
+from care.loading import read_yaml
 
 Figure = Literal[
     "table",
@@ -68,26 +70,29 @@ class ProfileConfig(Model):
     """Another size of the same sweep.
 
     Attributes:
-        overrides: Dotted fields set in every trial, over the sweep's own.
+        include: A YAML file of dotted fields, relative to the sweep's file, that several sweeps
+            share; set over the sweep's own overrides.
+        overrides: Dotted fields set in every trial, over those.
         axes: Axes that replace the sweep's own of the same name.
         seeds: Seeds instead of the sweep's own.
     """
 
+    include: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
     axes: dict[str, Any] = Field(default_factory=dict)
     seeds: Annotated[int | list[int] | None, Field()] = None
 
 
-def profiled(tree: dict[str, Any], profile: str | None, source: str) -> dict[str, Any]:
+def profiled(tree: dict[str, Any], profile: str | None, file: Path) -> dict[str, Any]:
     """A sweep's declaration in one of its profiles: a declaration without profiles.
 
     Args:
         tree: The declaration as in its file.
         profile: Name of a profile; None or ``paper`` for the sweep as it stands in the file.
-        source: Named in errors.
+        file: Where it stands.
 
     Raises:
-        ConfigError: There is no profile of this name.
+        ConfigError: There is no profile of this name, or what it includes cannot be read.
     """
     profiles = tree.get("profiles")
     if not isinstance(profiles, dict):
@@ -96,12 +101,13 @@ def profiled(tree: dict[str, Any], profile: str | None, source: str) -> dict[str
     if profile in (None, "paper"):
         return plain
     if profile not in profiles:
-        raise ConfigError(source, [unknown_name("profile", profile, ["paper", *profiles])])
+        raise ConfigError(str(file), [unknown_name("profile", profile, ["paper", *profiles])])
     chosen = profiles[profile] or {}
+    shared = read_yaml(file.parent / chosen["include"]) if chosen.get("include") else {}
     return {
         **plain,
         "name": f"{plain.get('name')}-{profile}",
-        "overrides": {**plain.get("overrides", {}), **chosen.get("overrides", {})},
+        "overrides": {**plain.get("overrides", {}), **shared, **chosen.get("overrides", {})},
         "axes": {**plain.get("axes", {}), **chosen.get("axes", {})},
         "seeds": plain.get("seeds", (0,)) if chosen.get("seeds") is None else chosen["seeds"],
     }

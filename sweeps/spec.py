@@ -323,10 +323,10 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
     """
     tree = read_yaml(path)
     validate(SweepSpec, tree, str(path))
-    spec = validate(SweepSpec, profiled(tree, profile, str(path)), str(path))
+    spec = validate(SweepSpec, profiled(tree, profile, path), str(path))
     sweep = resolve_sweep(spec, path, overrides)
     if spec.reproduces:
-        plain = validate(SweepSpec, profiled(tree, None, str(path)), str(path))
+        plain = validate(SweepSpec, profiled(tree, None, path), str(path))
         sweep.paper = resolve_sweep(plain, path).base
     return sweep
 

@@ -19,28 +19,36 @@ def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, indent=1))
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("reproduces", "profile", "status"):
+    console = Console(highlight=False)
+    console.print(_table(entries))
+    console.print(
+        f"\nRun one: care sweep run {folder}/NAME.yaml, or with --profile PROFILE.\n"
+        "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of what is missing here,\n"
+        "known once a trial of the kind was run. What is assumed where the paper is silent is\n"
+        "in the file and in --json.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _table(entries: list[Entry]) -> Table:
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    for name in ("name", "reproduces", "profile", "status"):
         table.add_column(name, no_wrap=True)
-    for name in ("trials", "EFLOP", "time here"):
+    for name in ("trials", "EFLOP", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("command", no_wrap=True)
-    for entry in entries:
+    for place, entry in enumerate(entries):
+        again = place > 0 and entries[place - 1].file == entry.file
         table.add_row(
-            entry.reproduces,
+            "" if again else entry.file.stem,
+            "" if again else entry.reproduces,
             entry.profile,
             entry.status,
             str(entry.trials),
             _exaflop(entry),
             "–" if entry.seconds is None else duration(entry.seconds),
-            entry.command,
         )
-    console = Console(soft_wrap=True)
-    console.print(table)
-    console.print(
-        "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of what is missing, from "
-        "past trials here. What is assumed where the paper is silent: --json, or the file."
-    )
+    return table
 
 
 def _exaflop(entry: Entry) -> str:
