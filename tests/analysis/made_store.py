@@ -75,7 +75,7 @@ class MadeStore:
         folder.write_status("finished", 1, 1)
         folder.write_evaluation(dict(measures or {"head/gamma": 1.0}))
         if details is not None:
-            np.savez(folder.path / "details.npz", **dict(details))  # type: ignore[arg-type]
+            folder.write_details(details)
         identity = folder.trial_id
         self.members.append(Member(identity, group_id(config), seed, {"variant": method}, state))
         return folder.path

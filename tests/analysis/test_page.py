@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 
 from analysis import freshness
 from analysis.freshness import fingerprint, is_current
+from analysis.labels import metric_label, short_metric_label
 from care.errors import CareError
+from care.measures import EPOCH_METRICS, FINAL_MEASURES
 from tests.analysis.made_store import MadeStore, image_details
 
 METHODS = ("SimCLR", "CARE")
@@ -106,7 +108,7 @@ def test_details_hold_no_objects(store: MadeStore) -> None:
     """Reading one would run whatever its file says."""
     file = store.root / "trials" / store.members[0].trial_id / "details.npz"
     np.savez(file, notes=np.array([{}], dtype=object))
-    with pytest.raises(CareError, match="not a readable npz file"):
+    with pytest.raises(CareError, match="damaged"):
         store.report(store.summary("table"))
 
 
@@ -176,6 +178,15 @@ def test_every_measure_is_in_a_table_and_in_the_csv(measured: MadeStore) -> None
         "encoder/paper_probe_spread",
         "encoder/transfer_cifar100",
     }
+
+
+HELD_OUT = [name for name in EPOCH_METRICS if name.startswith("heldout/")]
+
+
+@pytest.mark.parametrize("metric", [*FINAL_MEASURES, *HELD_OUT])
+def test_every_measure_has_a_name_for_people(metric: str) -> None:
+    assert metric_label(metric) != metric
+    assert short_metric_label(metric) != metric
 
 
 def test_what_the_sweep_is_about_is_in_the_chief_table(measured: MadeStore) -> None:
