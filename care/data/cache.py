@@ -97,7 +97,7 @@ def open_cache(source: Source, root: Path) -> Cache:
     """The cache of ``source``.
 
     Raises:
-        CareError: It was not built, or what it was built from has changed since.
+        CareError: It was not built, what it was built from has changed since, or it is damaged.
     """
     folder = _folder(source, root)
     index = read_json(folder / "index.json")
@@ -106,8 +106,12 @@ def open_cache(source: Source, root: Path) -> Cache:
             f"{root}: the images of {source.name!r} are not decoded yet, or have changed since; "
             "'care data get' does that, and so do 'care train' and 'care sweep run'"
         )
-    # Copy on write: torch wants memory that it may write to, and the file stays as it is.
-    pixels = np.load(_whole(folder), mmap_mode="c")
+    try:
+        # Copy on write: torch wants memory that it may write to, and the file stays as it is.
+        pixels = np.load(_whole(folder), mmap_mode="c")
+    except (OSError, ValueError) as error:
+        message = f"{folder}: damaged ({error}); remove it, and run the same command again"
+        raise CareError(message) from error
     return Cache(
         torch.from_numpy(pixels), tuple(index["mean"]), tuple(index["std"]), tuple(index["skipped"])
     )

@@ -13,7 +13,7 @@ from PIL import Image, UnidentifiedImageError
 from care.vision import functional
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
-RULE = "shorter side by antialiased bilinear, centre crop; transparent on white; EXIF ignored"
+RULE = "shorter side by antialiased bilinear, center crop; transparent on white; EXIF ignored"
 """How an image is made; part of a cache's name."""
 
 
@@ -32,7 +32,7 @@ class Decoded(NamedTuple):
 def decode(path: Path, side: int) -> Decoded:
     """The image in ``path``, its shorter side brought to ``side``, the middle cut out.
 
-    Greyscale, palette, CMYK and 16-bit images become RGB; what is transparent is seen on white.
+    Grayscale, palette, CMYK and 16-bit images become RGB; what is transparent is seen on white.
 
     Raises:
         OSError: The file cannot be read, or is no image, or a part of one.
@@ -51,7 +51,7 @@ def decode(path: Path, side: int) -> Decoded:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """``image`` as RGB: 16-bit greys by their high byte, transparent parts on white."""
+    """``image`` as RGB: 16-bit grays by their high byte, transparent parts on white."""
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB")

@@ -1,7 +1,7 @@
 """Proteins as point clouds for the protein experiment (CARE.md section 7).
 
-What the paper leaves out is chosen here [A]: the C-alpha atoms, centred on their mean, in
-nanometres; a fifth of the proteins is held out, the same for every seed.
+What the paper leaves out is chosen here [A]: the C-alpha atoms, centered on their mean, in
+nanometers; a fifth of the proteins is held out, the same for every seed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from care.data.structures import Points, read_structures
 from care.errors import ConfigError, Problem
 from care.randomness import generator
 
-_NANOMETRES = 0.1  # of an ångström
+_NANOMETERS = 0.1  # of an ångström
 _TEST_SHARE = 5
 _FEWEST = 2
 
 
 class PointDataset(Dataset):
-    """A data set of point clouds [N,P,4]: x, y, z in nanometres and 1, or zeros as padding."""
+    """A data set of point clouds [N,P,4]: x, y, z in nanometers and 1, or zeros as padding."""
 
     def augmenter(self, config: AugmentationConfig) -> RotationAugmenter:  # noqa: ARG002 - images'
         """Rotates them; the configured augmentations are for images."""
@@ -69,7 +69,7 @@ def _padded(structures: list[Points]) -> Tensor:
     clouds = torch.zeros(len(structures), longest, 4)
     for cloud, points in zip(clouds, structures, strict=True):
         centered = points - points.mean(0, dtype=np.float64)
-        cloud[: len(points), :3] = torch.from_numpy(centered * _NANOMETRES)
+        cloud[: len(points), :3] = torch.from_numpy(centered * _NANOMETERS)
         cloud[: len(points), 3] = 1
     return clouds
 

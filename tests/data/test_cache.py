@@ -176,3 +176,13 @@ def test_writing_to_mapped_images_changes_no_file(tmp_path: Path) -> None:
     before = images.clone()
     images.zero_()
     assert torch.equal(load_dataset(tree(), tmp_path).train.images, before)
+
+
+def test_a_cache_that_lost_its_end_is_named(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    prepare(tree(), tmp_path, Silent())
+    (file,) = tmp_path.glob(".care-cache/tree-train-*/images.npy")
+    with file.open("r+b") as opened:
+        opened.truncate(300)
+    with pytest.raises(CareError, match=r"tree-train-8-.*: damaged .*remove it"):
+        load_dataset(tree(), tmp_path)

@@ -11,11 +11,11 @@ from care.data.decoding import decode
 from care.vision import transforms
 
 RNG = np.random.default_rng(1)
-GREY = RNG.integers(0, 256, (9, 9), np.uint8)
+GRAY = RNG.integers(0, 256, (9, 9), np.uint8)
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (17, 17), (5, 90)])
-def test_size_is_torchvisions_resize_and_centre_crop(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_size_is_torchvisions_resize_and_center_crop(tmp_path: Path, size: tuple[int, int]) -> None:
     image = Image.fromarray(RNG.integers(0, 256, (*size, 3), np.uint8))
     image.save(tmp_path / "a.png")
     oracle = transforms.Compose([transforms.Resize(16), transforms.CenterCrop(16)])(image)
@@ -35,12 +35,12 @@ def test_other_modes_are_seen_as_pil_shows_them(tmp_path: Path, mode: str) -> No
         assert np.array_equal(decoded.pixels.transpose(1, 2, 0), np.asarray(oracle.convert("RGB")))
 
 
-def test_sixteen_bit_greys_keep_their_high_byte(tmp_path: Path) -> None:
-    Image.fromarray(GREY.astype(np.uint16) * 256 + 77).save(tmp_path / "a.png")
+def test_sixteen_bit_grays_keep_their_high_byte(tmp_path: Path) -> None:
+    Image.fromarray(GRAY.astype(np.uint16) * 256 + 77).save(tmp_path / "a.png")
     decoded = decode(tmp_path / "a.png", 9)
     assert decoded.mode.startswith("I")
     for channel in decoded.pixels:
-        assert np.array_equal(channel, GREY)
+        assert np.array_equal(channel, GRAY)
 
 
 def test_what_is_transparent_is_seen_on_white(tmp_path: Path) -> None:
