@@ -41,9 +41,14 @@ class CuttingHandler(Handler):
         outputfile.write(content[: len(content) // 2])
 
 
+class Server(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        """A client that hangs up is what is tested here."""
+
+
 @contextlib.contextmanager
 def serving(folder: Path, handler: type[Handler] = Handler) -> Iterator[str]:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
+    server = Server(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
