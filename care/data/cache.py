@@ -228,7 +228,10 @@ def _allocate(source: Source, folder: Path) -> int:
         with temporary.open("wb") as file:
             header = {"descr": "|u1", "fortran_order": False, "shape": shape}
             np.lib.format.write_array_header_1_0(file, header)
-            os.posix_fallocate(file.fileno(), file.tell(), size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), file.tell(), size)
+            else:  # macOS, where a full disk shows later
+                file.truncate(file.tell() + size)
         temporary.replace(path)
     return path.stat().st_size - size
 

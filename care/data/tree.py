@@ -67,7 +67,10 @@ class FileSource:
         return Block(pixels, dict(modes), failures)
 
     def _stamp(self, name: str) -> str:
-        status = (self.files.folder / name).stat()
+        try:
+            status = (self.files.folder / name).stat()
+        except OSError:  # a link to nothing, which reading it will tell
+            return f"{name}\tgone"
         return f"{name}\t{status.st_size}\t{status.st_mtime_ns}"
 
 

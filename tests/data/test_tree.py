@@ -75,6 +75,16 @@ def test_corrupt_files_are_named_and_counted(tmp_path: Path) -> None:
         load_dataset(tree(), tmp_path)
 
 
+def test_a_link_to_nothing_is_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    link = write_tree(tmp_path) / "train" / "dog" / "link.png"
+    link.symlink_to("nothing.png")
+    with pytest.raises(CareError, match=r"1 of 7 image files cannot be read:\n  dog/link.png"):
+        get(tmp_path)
+    link.unlink()
+    link.symlink_to("0001.png")
+    assert len(get(tmp_path)[0].train) == 7
+
+
 def test_a_mended_file_is_read_again(tmp_path: Path) -> None:
     file = write_tree(tmp_path) / "train" / "dog" / "0001.png"
     whole = file.read_bytes()
