@@ -16,6 +16,7 @@ from care.trainer import Trainer
 from tests.conftest import TINY
 
 BATCH = 32
+QUEUE = 96  # three batches: a pause after two finds the place of the oldest key in the middle
 CPU = torch.device("cpu")
 # Narrow predictors: the widths of the papers cost seconds and show nothing here.
 SMALL: dict[str, dict[str, Any]] = {
@@ -24,9 +25,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "care": {"name": "simclr", "equivariance": {"weight": 0.1}},
     "care-shared": {"name": "simclr", "equivariance": {"weight": 0.1, "shared_views": True}},
     "care-encoder": {"name": "simclr", "equivariance": {"weight": 0.1, "space": "encoder"}},
-    "moco": {"name": "moco_v2", "queue": 64},
-    "moco-shuffled": {"name": "moco_v2", "queue": 64, "shuffle_groups": 4},
-    "care-moco": {"name": "moco_v2", "queue": 64, "equivariance": {"weight": 0.1}},
+    "moco": {"name": "moco_v2", "queue": QUEUE},
+    "moco-shuffled": {"name": "moco_v2", "queue": QUEUE, "shuffle_groups": 4},
+    "care-moco": {"name": "moco_v2", "queue": QUEUE, "equivariance": {"weight": 0.1}},
     "barlow": {"name": "barlow_twins"},
     "care-barlow": {"name": "barlow_twins", "equivariance": {"weight": 0.1}},
     "byol": {"name": "byol", "hidden": 16},
@@ -82,4 +83,4 @@ class Passes:
         self.batches.append(len(inputs[0]))
 
 
-__all__ = ["BATCH", "SMALL", "Passes", "config", "trainer", "views"]
+__all__ = ["BATCH", "QUEUE", "SMALL", "Passes", "config", "trainer", "views"]

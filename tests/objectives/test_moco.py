@@ -15,7 +15,7 @@ from care.objectives.view import View
 from care.randomness import generator
 from care.trainer import Trainer
 from tests.objectives.points import points, shuffled, sphere
-from tests.objectives.stepping import BATCH, trainer, views
+from tests.objectives.stepping import BATCH, QUEUE, trainer, views
 
 COUNTS = {"count": st.integers(1, 5), "kept": st.integers(1, 6), "seed": st.integers(0, 1000)}
 
@@ -61,7 +61,7 @@ def test_a_steps_keys_replace_the_oldest() -> None:
     made = trainer("moco")
     base = moco(made)
     expected = base.queue.clone()
-    for step in range(3):  # a queue of 64 is full again after two batches of 32
+    for step in range(QUEUE // BATCH + 1):  # the last one begins anew
         drawn = views(made, step)
         keys = base.encoder.network(drawn.augmented("view-2").inputs)
         made.objective(drawn)
@@ -73,7 +73,7 @@ def test_a_steps_keys_replace_the_oldest() -> None:
 
 def test_negatives_begin_as_points_of_the_sphere_and_the_seed_decides() -> None:
     queues = [moco(trainer("moco", seed=seed)).queue for seed in (0, 0, 1)]
-    torch.testing.assert_close(queues[0].norm(dim=1), torch.ones(64))
+    torch.testing.assert_close(queues[0].norm(dim=1), torch.ones(QUEUE))
     assert torch.equal(queues[0], queues[1])
     assert not torch.equal(queues[0], queues[2])
 
