@@ -73,12 +73,14 @@ class ProfileConfig(Model):
         include: A YAML file of dotted fields, relative to the sweep's file, that several sweeps
             share; set over the sweep's own overrides.
         overrides: Dotted fields set in every trial, over those.
-        axes: Axes that replace the sweep's own of the same name.
+        variants: Variants that replace the sweep's own of the same name.
+        axes: Axes that do.
         seeds: Seeds instead of the sweep's own.
     """
 
     include: str | None = None
     overrides: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     axes: dict[str, Any] = Field(default_factory=dict)
     seeds: Annotated[int | list[int] | None, Field()] = None
 
@@ -108,6 +110,7 @@ def profiled(tree: dict[str, Any], profile: str | None, file: Path) -> dict[str,
         **plain,
         "name": f"{plain.get('name')}-{profile}",
         "overrides": {**plain.get("overrides", {}), **shared, **chosen.get("overrides", {})},
+        "variants": {**plain.get("variants", {}), **chosen.get("variants", {})},
         "axes": {**plain.get("axes", {}), **chosen.get("axes", {})},
         "seeds": plain.get("seeds", (0,)) if chosen.get("seeds") is None else chosen["seeds"],
     }

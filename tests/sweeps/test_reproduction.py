@@ -45,6 +45,16 @@ def test_a_profile_is_the_sweep_in_another_size(tmp_path: Path) -> None:
     assert whole.base_config().training.epochs == 5
 
 
+def test_a_profile_may_have_variants_of_its_own(tmp_path: Path) -> None:
+    profile = {"variants": {"wide": {"model.head.hidden": 33}}}
+    variants: dict[str, dict[str, Any]] = {"CARE": {}, "wide": {"model.head.hidden": 99}}
+    file = declared(tmp_path, variants=variants, axes={}, profiles={"small": profile})
+    small, whole = load_sweep(file, profile="small"), load_sweep(file)
+    assert small.trial({"variant": "wide"}, 0).model.head.hidden == 33
+    assert whole.trial({"variant": "wide"}, 0).model.head.hidden == 99
+    assert small.spec.axes == {"variant": ["CARE", "wide"]}
+
+
 def test_the_sweep_as_it_stands_is_called_paper(tmp_path: Path) -> None:
     file = declared(tmp_path)
     assert load_sweep(file, profile="paper").base == load_sweep(file).base
