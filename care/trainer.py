@@ -25,6 +25,7 @@ from care.optimization import build_optimizer, learning_rate
 from care.randomness import generator
 
 _NEVER_BAD = 2**62
+_KEPT = "the last good checkpoint is kept. A lower learning rate or λ may help."
 
 
 class Trainer:
@@ -90,17 +91,28 @@ class Trainer:
         return metrics
 
     def check_finite(self) -> None:
-        """Raise if any step since the epoch's start had a loss that is not finite.
+        """Raise if a loss since the epoch's start or a weight is not finite.
+
+        A step's loss is that of the weights before it: what it made of them has to be looked at
+        before they are measured or saved.
 
         Raises:
-            DivergedError: Names the epoch and the first such step.
+            DivergedError: Names the epoch and the step.
         """
         bad = int(self._first_bad_step)
         if bad < _NEVER_BAD:
             raise DivergedError(
-                f"the loss was not finite at step {bad + 1} of epoch {self.epoch + 1}; "
-                "the last good checkpoint is kept. A lower learning rate or λ may help."
+                f"the loss was not finite at step {bad + 1} of epoch {self.epoch + 1}; {_KEPT}"
             )
+        if not self._weights_are_finite():
+            raise DivergedError(
+                f"weights were not finite after step {self.step} of epoch {self.epoch + 1}; {_KEPT}"
+            )
+
+    def _weights_are_finite(self) -> bool:
+        weights: list[Tensor] = [*self.network.parameters(), *self.objective.parameters()]
+        norms = torch._foreach_norm([weight.detach() for weight in weights])
+        return bool(torch.stack(list(norms)).isfinite().all())
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`load_state` needs, of types that ``weights_only`` admits."""

@@ -277,3 +277,24 @@ def test_files_are_utf8_whatever_the_locale_says(experiment: Path) -> None:
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.stdout.strip() == "{'seed': 3}", done.stderr
+
+
+def test_equimod_is_for_images(refused: Refused) -> None:
+    tree = {
+        "data": {"name": "proteins"},
+        "model": {"encoder": "deep_sets"},
+        "objective": {"equimod": {"weight": 1.0}},
+    }
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert (problem.field, problem.value) == ("objective.equimod.weight", 1.0)
+    assert "0, as 'proteins' are point clouds" in problem.allowed
+
+
+def test_transfer_is_for_images(refused: Refused) -> None:
+    tree = {
+        "data": {"name": "proteins"},
+        "model": {"encoder": "deep_sets"},
+        "evaluation": {"transfer": [{"name": "cifar10"}]},
+    }
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert (problem.field, problem.value) == ("evaluation.transfer", ["cifar10"])

@@ -116,6 +116,29 @@ def test_diverging_is_told_and_the_last_good_checkpoint_kept(
     assert sorted(folder.path.glob("checkpoint-*.pt")) == good
 
 
+def test_weights_that_a_last_step_broke_are_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The loss of an epoch's last step was finite; the next one would come after the checkpoint."""
+    folder = TrialFolder(tmp_path / "trial")
+    running = TrialRun(config(), folder)
+    running.advance()
+    good = sorted(folder.path.glob("checkpoint-*.pt"))
+    original: Callable[..., None] = Trainer._train_step
+
+    def step(made: Trainer, order: torch.Tensor) -> None:
+        original(made, order)
+        if made.step == made.steps_per_epoch - 1:
+            with torch.no_grad():
+                next(made.network.parameters()).view(-1)[0] = torch.nan
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    with pytest.raises(DivergedError, match=r"weights were not finite after step 5 of epoch 2;"):
+        running.advance()
+    assert sorted(folder.path.glob("checkpoint-*.pt")) == good
+    assert len(folder.read_metrics()) == 1
+
+
 def _poison(running: TrialRun, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the weights infinite before the third step, as too high a learning rate would."""
     original: Callable[..., None] = Trainer._train_step

@@ -12,6 +12,7 @@ from care.config.data import DataConfig
 from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
 from care.config.objective import (
+    EquimodConfig,
     EquivarianceConfig,
     MocoConfig,
     NoBaseConfig,
@@ -47,6 +48,7 @@ class TrialConfig(Model):
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
         _check_objective(self.objective, self.training.batch_size)
+        _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
         _check_momentum(
             "evaluation.trained_probe.optimizer", self.evaluation.trained_probe.optimizer
@@ -97,6 +99,13 @@ def _check_objective(objective: ObjectiveConfig, batch: int) -> None:
             _check_views(objective)
     if isinstance(objective, MocoConfig):
         _check_moco(objective, batch)
+
+
+def _check_equimod(config: TrialConfig) -> None:
+    equimod: EquimodConfig = getattr(config.objective, "equimod", EquimodConfig())
+    if equimod.weight > 0 and config.data.source.kind == "points":
+        allowed = f"0, as {config.data.name!r} are point clouds and EquiMod is for images"
+        refuse("objective.equimod.weight", equimod.weight, allowed)
 
 
 def _check_views(objective: SimclrConfig) -> None:

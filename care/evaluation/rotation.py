@@ -98,7 +98,7 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
         denominator = shift[rows] + shift[columns]
         numerator = _squared_distances(moved)[rows, columns] - distances
         ratio = (numerator / denominator).square()
-        ratios.append(ratio.where(denominator > _STILL, 0.0))
+        ratios.append(torch.where(denominator <= _STILL, 0.0, ratio))
     values = torch.cat(ratios)
     return Gamma(float(values.mean()), float(_median(values)))
 

@@ -180,6 +180,14 @@ def test_pairs_that_do_not_move_count_as_zero() -> None:
     assert gamma(f, two_moved.unsqueeze(0)).mean == pytest.approx(statistics.fmean(ratios))
 
 
+def test_broken_embeddings_have_no_good_gamma() -> None:
+    f = sphere(6, 4, 0)
+    broken = f.clone()
+    broken[2] = torch.nan
+    assert math.isnan(gamma(f, broken.unsqueeze(0)).mean)
+    assert math.isnan(gamma(broken, broken.unsqueeze(0)).mean)
+
+
 def test_measures_normalize_and_average_over_augmentations() -> None:
     clean, first, second = (3 * sphere(8, 4, seed) for seed in range(3))
     measures = RotationMeasures(clean, gamma_images=5)

@@ -143,7 +143,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
         "optimizer.momentum": 0.9,
         "objective.temperature": 0.2,
         "objective.equivariance.splits": 4,
-        "objective.equivariance.weight": 0.005,
+        "objective.equivariance.weight": 0.07,  # "Effective λ", section 3
+        "objective.equivariance.scale": "mean",
         "model.head.batch_norm": False,
         "model.head.hidden": 2048,
         "evaluation.trained_probe.optimizer.learning_rate": 30,
