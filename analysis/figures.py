@@ -239,11 +239,13 @@ def over_epochs(comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[
                 here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]
                 if metric in here and here[metric].notna().any():
                     by_seed = here.pivot_table(index="epoch", columns="seed", values=metric)
-                    axes.plot(by_seed.index, by_seed, lw=0.6, alpha=0.45, **look)
-                    axes.plot(by_seed.index, by_seed.mean(axis=1), lw=1.8, **look)
+                    dot = "o" if len(by_seed) == 1 else "none"  # a line through one point is none
+                    axes.plot(by_seed.index, by_seed, marker=dot, ms=3, lw=0.6, alpha=0.45, **look)
+                    mean = by_seed.mean(axis=1)
+                    axes.plot(by_seed.index, mean, marker=dot, ms=5, lw=1.8, **look)
             axes.set_title(str(CURVES[metric]))
             axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         handles = [
             Line2D([], [], lw=2, label=point_name(comparison.axes, point), **look)
             for point, look in zip(points, looks, strict=True)

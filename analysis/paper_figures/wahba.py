@@ -17,6 +17,7 @@ from analysis.style import STYLE, method_color
 
 _MARKERS = "os^Dv<>p"
 _WIDTH = 0.6  # of the band within which the methods stand side by side
+_DECADES = 50.0
 _BAND = "#f3f4f6"  # behind every other augmentation
 _RANDOM = (
     "Residual of the best rotation of SO(d) by √n, {space}, for the random augmentations listed "
@@ -75,7 +76,7 @@ def _operations(material: Material, named: dict[Point, dict[int, Array]]) -> Fig
         ):
             _spread(axes, material, arrays, vertical=False)
             axes.set_title(title)
-            axes.set_xlim(left=0)
+            _scale(axes, np.concatenate([one for by in arrays.values() for one in by.values()]))
             axes.grid(axis="x")
             axes.grid(visible=False, axis="y")
             for number in range(0, len(names), 2):
@@ -84,6 +85,14 @@ def _operations(material: Material, named: dict[Point, dict[int, Array]]) -> Fig
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         _legend(figure, material, named)
     return figure
+
+
+def _scale(axes: Axes, values: Array) -> None:
+    """From 0 on, or decades: γ_f has no upper bound, and its peaks would hide all else."""
+    if values.min() > 0 and values.max() > _DECADES * values.min():
+        axes.set_xscale("log")
+    else:
+        axes.set_xlim(left=0)
 
 
 def _spread(

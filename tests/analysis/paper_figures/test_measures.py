@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -49,6 +51,15 @@ def test_another_measure_is_shown_as_it_is(store: MadeStore) -> None:
     axes = picture.figure.axes[0]
     assert heights(axes.lines[-1]) == pytest.approx([0.5, 0.3])
     assert axes.get_title(loc="left").startswith("γ_f")
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_curve_of_one_epoch_is_seen(tmp_path: Path, epochs: int) -> None:
+    store = MadeStore(tmp_path)
+    store.add("CARE", 0, epochs={"heldout/positive_cosine": [0.5] * epochs})
+    axes = store.draw("cosine_curves").pictures[-1].figure.axes[0]
+    assert all((line.get_marker() == "o") == (epochs == 1) for line in axes.lines)
+    assert len(axes.lines) == 2
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from analysis.style import method_color
-from tests.analysis.made_store import AUGMENTATIONS, OPERATIONS, SPACES, MadeStore
+from tests.analysis.made_store import AUGMENTATIONS, OPERATIONS, SPACES, MadeStore, image_details
 
 
 def marks(axes: Axes) -> list[NDArray[np.float64]]:
@@ -67,6 +67,21 @@ def test_single_operations(store: MadeStore) -> None:
             np.testing.assert_allclose(lines[:, 1, 0], np.max(values, axis=0))
             assert np.round(points[:, 1]).tolist() == [0, 1, 2]
             assert np.max(values) <= axes.get_xlim()[1]
+
+
+def test_an_unbounded_ratio_does_not_hide_the_others(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """γ_f of an operation that hardly moves most images, as measured on CIFAR-10."""
+    store = MadeStore(tmp_path)
+    gammas = np.array([0.1, 5000.0, 0.3])
+    store.add("CARE", 0, details=image_details(rng) | {"head/named_gamma": gammas})
+    left, right = store.draw("wahba").pictures[1].figure.axes
+    assert (left.get_xscale(), right.get_xscale()) == ("linear", "log")
+    low, high = right.get_xlim()
+    assert low < 0.1
+    assert high > 5000
+    np.testing.assert_allclose(marks(right)[0][:, 0], gammas)
 
 
 def test_proteins_have_no_single_operations(tmp_path: Path) -> None:
