@@ -91,6 +91,7 @@ def _scale(axes: Axes, values: Array) -> None:
     """From 0 on, or decades: γ_f has no upper bound, and its peaks would hide all else."""
     if values.min() > 0 and values.max() > _DECADES * values.min():
         axes.set_xscale("log")
+        axes.xaxis.set_major_formatter("{x:,g}")  # exponents would be too small to read
     else:
         axes.set_xlim(left=0)
 

@@ -82,6 +82,8 @@ def test_an_unbounded_ratio_does_not_hide_the_others(
     assert low < 0.1
     assert high > 5000
     np.testing.assert_allclose(marks(right)[0][:, 0], gammas)
+    shown = [tick.get_text() for tick in right.get_xticklabels()]
+    assert {"0.1", "10", "1,000"} <= set(shown)
 
 
 def test_proteins_have_no_single_operations(tmp_path: Path) -> None:
