@@ -139,9 +139,10 @@ class Trainer:
         self._first_bad_step = torch.tensor(_NEVER_BAD, device=self.device)
 
     def _order(self) -> Tensor:
-        """The epoch's order of the training images, int64 [N] on the device."""
+        """The epoch's order of the training images, int64 [N], where the images are."""
         rng = generator(self.config.seed, "order", self.epoch)
-        return torch.from_numpy(rng.permutation(len(self.dataset.train))).to(self.device)
+        order = torch.from_numpy(rng.permutation(len(self.dataset.train)))
+        return order.to(self.dataset.train.images.device)
 
     def _train_step(self, order: Tensor) -> None:
         batch = self.config.training.batch_size

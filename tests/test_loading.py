@@ -290,6 +290,17 @@ def test_equimod_is_for_images(refused: Refused) -> None:
     assert "0, as 'proteins' are point clouds" in problem.allowed
 
 
+def test_what_has_no_classes_has_no_probe(refused: Refused) -> None:
+    tree = {
+        "data": {"name": "proteins"},
+        "model": {"encoder": "deep_sets"},
+        "evaluation": {"trained_probe": {"protocols": ["paper"]}},
+    }
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert problem.field == "evaluation.trained_probe.protocols"
+    assert "no classes" in problem.allowed
+
+
 def test_transfer_is_for_images(refused: Refused) -> None:
     tree = {
         "data": {"name": "proteins"},

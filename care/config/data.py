@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Self
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
 from care.config.base import Model, PositiveInt, refuse, registered
 from care.registry import DATA, DataSource
@@ -29,7 +29,7 @@ class DataConfig(Model):
     name: Annotated[str, registered(tuple(DATA))] = "digits"
     side: PositiveInt | None = None
     train_images: PositiveInt | None = None
-    test_images: PositiveInt | None = None
+    test_images: Annotated[int, Field(ge=2)] | None = None
     path: str | None = None
     class_list: str | None = None
     skip_corrupt: bool = False

@@ -25,7 +25,7 @@ class TrainedProbeConfig(Model):
         initializations: Probes, whose mean and standard deviation are reported.
         epochs: Passes over the labelled training images.
         batch_size: Images a step.
-        optimizer: Its schedule is not used; ``milestones`` are.
+        optimizer: Of constant rate but for ``milestones``.
         milestones: Epochs after which the learning rate is a tenth of what it was.
         augmentation: Of the images it is trained on; None for that of the trial.
     """

@@ -50,10 +50,8 @@ class TrialConfig(Model):
         _check_objective(self.objective, self.training.batch_size)
         _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
-        _check_momentum(
-            "evaluation.trained_probe.optimizer", self.evaluation.trained_probe.optimizer
-        )
         _check_transfer(self)
+        _check_probe(self)
         return self
 
 
@@ -63,10 +61,17 @@ def _check_against_data(config: TrialConfig) -> None:
     side = config.data.pixels
     if side is None:
         return
-    kernel, largest = config.augmentation.gaussian_blur.kernel_size, 2 * side - 1
+    _check_blur("augmentation", config.augmentation, side)
+    of_probe = config.evaluation.trained_probe.augmentation
+    if of_probe is not None:
+        _check_blur("evaluation.trained_probe.augmentation", of_probe, side)
+
+
+def _check_blur(field: str, augmentation: AugmentationConfig, side: int) -> None:
+    kernel, largest = augmentation.gaussian_blur.kernel_size, 2 * side - 1
     if kernel > largest:
         allowed = f"at most {largest} pixels for images of {side} × {side}"
-        refuse("augmentation.gaussian_blur.kernel_size", kernel, allowed)
+        refuse(f"{field}.gaussian_blur.kernel_size", kernel, allowed)
 
 
 def _check_sizes(config: TrialConfig) -> None:
@@ -138,6 +143,20 @@ def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:
 def _check_momentum(field: str, optimizer: OptimizerConfig) -> None:
     if optimizer.name == "adam" and optimizer.momentum:
         refuse(f"{field}.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
+
+
+def _check_probe(config: TrialConfig) -> None:
+    probe, field = config.evaluation.trained_probe, "evaluation.trained_probe"
+    if probe.protocols and config.data.source.kind == "points":
+        allowed = f"none, as {config.data.name!r} have no classes"
+        refuse(f"{field}.protocols", list(probe.protocols), allowed)
+    optimizer = probe.optimizer
+    _check_momentum(f"{field}.optimizer", optimizer)
+    if optimizer.schedule != "constant":
+        allowed = f"constant; {field}.milestones lower its rate"
+        refuse(f"{field}.optimizer.schedule", optimizer.schedule, allowed)
+    if optimizer.warmup_epochs:
+        refuse(f"{field}.optimizer.warmup_epochs", optimizer.warmup_epochs, "0 for a probe")
 
 
 def _check_transfer(config: TrialConfig) -> None:

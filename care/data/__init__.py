@@ -20,6 +20,7 @@ from care.vision import functional
 _RESIZED_AT_ONCE = 1000
 # What is left of an accelerator's memory is for the training.
 _DEVICE_SHARE = 0.5
+_FEWEST_HELD_OUT = 2
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,9 @@ def check_dataset(config: TrialConfig, dataset: Dataset) -> None:
         if value > most
     ]
     problems += _single_class(config.data, dataset, "data")
+    if not problems and len(dataset.test) < _FEWEST_HELD_OUT:
+        allowed = f"allowed: data with {_FEWEST_HELD_OUT} held-out samples or more, to compare"
+        problems.append(Problem("data.name", config.data.name, allowed))
     if problems:
         raise ConfigError("data", problems)
 
@@ -190,5 +194,6 @@ def _resized(split: ImageSet, side: int) -> ImageSet:
 def _fits(images: Tensor, device: torch.device | str) -> bool:
     if torch.device(device).type != "cuda":
         return True
-    free, _ = torch.cuda.mem_get_info(torch.device(device))
-    return images.nbytes < _DEVICE_SHARE * free
+    # Of the whole memory: what is free changes while trials run, and with it their last bits would.
+    _, whole = torch.cuda.mem_get_info(torch.device(device))
+    return images.nbytes < _DEVICE_SHARE * whole

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -66,6 +67,8 @@ def fetch(
         with _patience():
             make(True)
     except (OSError, RuntimeError, EOFError, HTTPException) as error:
+        with contextlib.suppress(OSError):
+            root.rmdir()  # made for nothing; what holds anything stays
         if isinstance(error, OSError) and error.errno in _DISK:
             raise DiskError(root, error) from error
         raise CareError(_by_hand(remotes, root, error)) from error

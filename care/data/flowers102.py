@@ -50,7 +50,7 @@ def _sources(config: DataConfig, root: Path) -> tuple[FileSource, FileSource]:
     assert side is not None
     return (
         FileSource(f"flowers102-train-{side}", _files(root, ("train", "val")), side),
-        FileSource(f"flowers102-test-{side}", _files(root, ("test",)), side),
+        FileSource(f"flowers102-test-{side}", _files(root, ("test",)).mixed(), side),
     )
 
 

@@ -17,23 +17,30 @@ from care.data.cache import Block, build_cache, open_cache
 from care.data.decoding import RULE, SUFFIXES, decode
 from care.data.preparation import Reporter
 from care.errors import CareError, ConfigError, Problem, unknown_name
+from care.randomness import generator
 
 _HELD_OUT = ("test", "val")
 _IMAGENET_CLASSES = "imagenet100.txt"
 
 
 class Files(NamedTuple):
-    """Image files of one split.
+    """Image files of one split, sorted within each class.
 
     Attributes:
         folder: Where they lie.
-        names: Relative to it, sorted within each class.
+        names: Relative to it.
         labels: Class of each.
     """
 
     folder: Path
     names: list[str]
     labels: list[int]
+
+    def mixed(self) -> Files:
+        """The same in a fixed random order: what looks at the first samples sees all classes."""
+        order = generator(0, "held-out-order").permutation(len(self.names)).tolist()
+        names, labels = ([values[place] for place in order] for values in (self.names, self.labels))
+        return Files(self.folder, names, labels)
 
 
 @dataclass
@@ -138,11 +145,12 @@ def _sources(
     found = [
         FileSource(
             f"{label}-{split.name}-{side}",
-            _files(split, classes, listed is not None),
+            files if split == train else files.mixed(),
             side,
             config.skip_corrupt,
         )
         for split in (train, held_out)
+        for files in [_files(split, classes, listed is not None)]
     ]
     return tuple(classes), (found[0], found[1])
 

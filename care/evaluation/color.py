@@ -82,9 +82,12 @@ def color_following(colors: Tensor, before: Tensor, after: Mapping[float, Tensor
     nothing to do with the query's, as TURNS are even.
 
     Args:
-        colors: Of the gallery, complex [n], not all 0; see :func:`colorfulness`.
+        colors: Of the gallery, complex [n]; see :func:`colorfulness`.
         before: Neighbors of the unchanged queries, int64 [Q,k].
         after: For each turn those of the changed queries, int64 [Q,k].
+
+    Returns:
+        At most 1; NaN where no neighbor has a color.
     """
     z = colors[before].sum(1)
     follow = still = weight = 0.0
@@ -95,7 +98,7 @@ def color_following(colors: Tensor, before: Tensor, after: Mapping[float, Tensor
         follow += float((moved * z.conj() * back).real.sum())
         still += strength * math.cos(2 * math.pi * turn)
         weight += strength
-    return (follow - still) / (weight - still)
+    return (follow - still) / (weight - still) if weight > 0 else math.nan
 
 
 def shown_queries(colors: Tensor) -> Tensor:
@@ -168,7 +171,11 @@ def color_outcome(network: Network, images: Tensor, augmenter: ImageAugmenter) -
             for turn, features in turned.items()
         }
         places = colors.to(before.device)
-        whole.measures[f"{name}/color_following"] = color_following(places, before, after)
+        followed = color_following(places, before, after)
+        if math.isnan(followed):
+            whole.notes.append(f"color: the neighbors in {name} have none to follow")
+        else:
+            whole.measures[f"{name}/color_following"] = followed
         found = before[shown], after[SHOWN_TURN][shown]
         whole.details[f"{name}/retrieval"] = retrieval_grid(images, pixels, shown, *found)
     return whole

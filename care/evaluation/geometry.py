@@ -53,7 +53,7 @@ class _Space:
         identifiable = spans(self.clean)
         if identifiable:
             measures["composition"] = _mean([error.matrices for error in self.compositions])
-        measures["composition_on_data"] = _mean([error.on_data for error in self.compositions])
+            measures["composition_on_data"] = _mean([error.on_data for error in self.compositions])
         details = {
             "wahba": np.array(self.shared.residuals),
             "wahba_o": np.array(self.shared.residuals_o),
@@ -143,5 +143,5 @@ def _mean(values: list[float]) -> float:
 def _not_identifiable(space: str, count: int, dim: int) -> str:
     return (
         f"{space}: the {count} held-out embeddings do not span all {dim} dimensions, so the best "
-        "rotation is not unique: its residual stands, its composition is measured on the data only"
+        "rotation is not unique: its residual stands, composition is not measured"
     )

@@ -35,11 +35,13 @@ def readout(
     augmenter = dataset.augmenter(config.augmentation)
     train = dataset.train.labelled()
     features = [_plain(network, augmenter, part) for part in (train, dataset.test)]
+    colors = [_components(part.images) for part in (train, dataset.test)]
     found = Outcome()
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
         measures = _classes(seen, train, unseen, dataset, config.evaluation)
-        measures |= _colors(seen, train, unseen, dataset.test, config.evaluation.probe_l2)
+        measures |= _colors(seen, unseen, colors, config.evaluation.probe_l2)
+        measures |= _hue(seen, train, unseen, dataset.test, config.evaluation.probe_l2)
         found.measures |= {f"{name}/{measure}": value for measure, value in measures.items()}
     for other in transfer:
         accuracy = _transferred(network, augmenter, other, config.evaluation.probe_l2)
@@ -72,18 +74,21 @@ def _classes(
     return measures
 
 
-def _colors(
+def _colors(seen: Tensor, unseen: Tensor, colors: list[Tensor], l2: float) -> dict[str, float]:
+    """R² of the images' mean color, unless they are grey."""
+    if not bool((colors[1].std(0) > 0).all()):
+        return {}
+    predicted = fit_regression(seen, colors[0], l2)(unseen)
+    return {"color_r2": r2(predicted, colors[1].to(predicted.device))}
+
+
+def _hue(
     seen: Tensor, train: ImageSet, unseen: Tensor, test: ImageSet, l2: float
 ) -> dict[str, float]:
-    """R² of the images' mean color, unless they are grey, and of the hue where it is known."""
-    targets = [_components(part.images) for part in (train, test)]
-    measures = {}
-    if bool((targets[1].std(0) > 0).all()):
-        predicted = fit_regression(seen, targets[0], l2)(unseen)
-        measures["color_r2"] = r2(predicted, targets[1].to(predicted.device))
-    if "hue" in train.factors:
-        measures["hue_r2"] = hue_r2(seen, train.factors["hue"], unseen, test.factors["hue"], l2)
-    return measures
+    """R² of the hue where it is a known factor."""
+    if "hue" not in train.factors:
+        return {}
+    return {"hue_r2": hue_r2(seen, train.factors["hue"], unseen, test.factors["hue"], l2)}
 
 
 def _components(images: Tensor) -> Tensor:

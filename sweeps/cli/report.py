@@ -103,10 +103,18 @@ def _differing(sweep: Sweep) -> list[tuple[str, str, str]]:
     here = dict(flatten(canonical(sweep.base_config())))
     names = sorted({*paper, *here} - {"seed"})
     return [
-        (name, str(paper.get(name, "–")), str(here.get(name, "–")))
+        (name, _setting(name, paper), _setting(name, here))
         for name in names
         if paper.get(name) != here.get(name)
     ]
+
+
+def _setting(name: str, fields: dict[str, Any]) -> str:
+    """A field's value for people; a part of the data that is not given is the whole."""
+    value = fields.get(name)
+    if value is None:
+        return "all" if name.endswith("_images") else "–"
+    return str(value)
 
 
 def _arguments(sweep: Sweep, declared: dict[str, Any]) -> list[str]:

@@ -75,6 +75,14 @@ BAD = [
         ("evaluation.trained_probe.optimizer.momentum=0.9",),
         ["evaluation.trained_probe.optimizer.momentum", "0 with adam"],
     ),
+    (
+        ("evaluation.trained_probe.optimizer.schedule=cosine",),
+        ["evaluation.trained_probe.optimizer.schedule", "constant", "milestones"],
+    ),
+    (
+        ("evaluation.trained_probe.augmentation={gaussian_blur: {kernel_size: 33}}",),
+        ["trained_probe.augmentation.gaussian_blur.kernel_size", "at most 31 pixels"],
+    ),
 ]
 
 

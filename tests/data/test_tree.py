@@ -51,6 +51,30 @@ def test_real_photographs(shared_data: Path, tmp_path: Path) -> None:
     assert dataset.train.labels.bincount().tolist() == [64] * 17
 
 
+def test_held_out_images_are_mixed_so_that_the_first_ones_are_of_all_classes(
+    tmp_path: Path,
+) -> None:
+    folder = write_tree(tmp_path)
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        for number in range(1, 40):
+            pixels = rng.integers(0, 256, (8, 8, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / "test" / name / f"{number:04d}.png")
+    test, again = get(tmp_path)[0].test, get(tmp_path)[0].test
+    assert sorted(test.labels.tolist()) == [0] * 40 + [1] * 40
+    assert 10 <= int(test.labels[:40].sum()) <= 30
+    assert torch.equal(test.images, again.images)
+    assert test.labels.tolist() == again.labels.tolist()
+    for image, label in zip(test.images, test.labels.tolist(), strict=True):
+        files = (folder / "test" / ("cat", "dog")[label]).glob("*.png")
+        shown = [np.asarray(Image.open(file)) for file in files]
+        eights = [pixels for pixels in shown if pixels.shape == (8, 8, 3)]
+        assert len(eights) == 39
+        if any(np.array_equal(image.permute(1, 2, 0).numpy(), pixels) for pixels in eights):
+            continue
+        assert len(shown) - len(eights) == 1  # the one of another size, which was resized
+
+
 def test_images_of_another_mode_are_counted(tmp_path: Path) -> None:
     folder = write_tree(tmp_path)
     for number, mode in enumerate(("L", "RGBA", "RGBA")):

@@ -132,6 +132,15 @@ def test_pictures_show_queries_and_neighbors() -> None:
     assert len({int(4 * hue) for hue in hues.tolist()}) == len(queries)
 
 
+def test_neighbors_without_color_have_nothing_to_follow() -> None:
+    """One image has a color, and is no neighbor of its own."""
+    images = torch.arange(9, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
+    images = torch.cat([plain_images([0.0]), 5 * images])
+    found = color_outcome(Network(Blind(), nn.Linear(2, 2)), images, AUGMENTER)
+    assert "encoder/color_following" not in found.measures
+    assert any("the neighbors in encoder have none" in note for note in found.notes)
+
+
 def test_large_images_are_shown_small() -> None:
     images = plain_images([i / 10 for i in range(10)])[:, :, :1, :1].expand(-1, 3, 128, 96)
     augmenter = ImageAugmenter(AugmentationConfig(), (128, 96), (0.5,) * 3, (0.25,) * 3)
