@@ -11,7 +11,6 @@ from analysis.statistics import Estimate
 _CHIEF = (
     "gamma",
     "wahba_per_sqrt_n",
-    "composition",
     "hue_r2",
     "axis_error",
     "circularity",

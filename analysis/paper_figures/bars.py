@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -11,6 +12,7 @@ from analysis.labels import metric_label
 from analysis.paper_figures.material import Drawn, Material, Picture, not_measured
 from analysis.style import INK, STYLE, method_color
 
+_TITLE_WIDTH = 48  # characters that fit the narrowest picture
 _CAPTION = "A bar is the mean over seeds, a dot a seed, a line the 95 % t-interval."
 
 
@@ -37,5 +39,6 @@ def bars(material: Material) -> Drawn:
         names = [material.name(point) for point in points]
         axes.set_xticks(range(len(points)), names, rotation=25, ha="right", rotation_mode="anchor")
         axes.set_xlim(-0.6, len(points) - 0.4)
-        axes.set_title(metric_label(metric) + (", %" if material.reproduction.percent else ""))
+        title = metric_label(metric) + (", %" if material.reproduction.percent else "")
+        axes.set_title(textwrap.fill(title, _TITLE_WIDTH))
     return Drawn([Picture("bars", figure, _CAPTION)])
