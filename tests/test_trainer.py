@@ -102,10 +102,8 @@ def test_every_image_is_seen_once_an_epoch() -> None:
 def test_diverging_is_told_and_the_last_good_checkpoint_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = TrialFolder(tmp_path / "trial")
-    running = TrialRun(config(), folder)
-    running.advance()
-    good = sorted(folder.path.glob("checkpoint-*.pt"))
+    running, good = _after_an_epoch(tmp_path)
+    folder = running.folder
     _poison(running, monkeypatch)
     with pytest.raises(DivergedError, match=r"step 3 of epoch 2; the last good checkpoint is kept"):
         running.advance()
@@ -120,10 +118,8 @@ def test_weights_that_a_last_step_broke_are_not_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The loss of an epoch's last step was finite; the next one would come after the checkpoint."""
-    folder = TrialFolder(tmp_path / "trial")
-    running = TrialRun(config(), folder)
-    running.advance()
-    good = sorted(folder.path.glob("checkpoint-*.pt"))
+    running, good = _after_an_epoch(tmp_path)
+    folder = running.folder
     original: Callable[..., None] = Trainer._train_step
 
     def step(made: Trainer, order: torch.Tensor) -> None:
@@ -137,6 +133,13 @@ def test_weights_that_a_last_step_broke_are_not_saved(
         running.advance()
     assert sorted(folder.path.glob("checkpoint-*.pt")) == good
     assert len(folder.read_metrics()) == 1
+
+
+def _after_an_epoch(tmp_path: Path) -> tuple[TrialRun, list[Path]]:
+    """A trial and its checkpoints."""
+    running = TrialRun(config(), TrialFolder(tmp_path / "trial"))
+    running.advance()
+    return running, sorted(running.folder.path.glob("checkpoint-*.pt"))
 
 
 def _poison(running: TrialRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
 
 
@@ -16,14 +15,3 @@ class Reporter(Protocol):
     def progress(self, what: str, done: int, total: int) -> None:
         """``done`` of ``total`` of ``what``; the last call has them equal."""
         ...
-
-
-@dataclass(frozen=True)
-class Silent:
-    """Tells nobody."""
-
-    def say(self, line: str) -> None:
-        """Nothing."""
-
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Nothing."""

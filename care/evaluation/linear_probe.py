@@ -125,14 +125,6 @@ def fit_regression(features: Tensor, targets: Tensor, l2: float) -> LinearProbe:
     return LinearProbe(standardization, weight, bias)
 
 
-def probe_accuracy(
-    train: Tensor, train_labels: Tensor, test: Tensor, test_labels: Tensor, l2: float
-) -> float:
-    """Test accuracy, in [0, 1], of :func:`fit_classifier` on the training features."""
-    logits = fit_classifier(train, train_labels, l2)(test)
-    return float((logits.argmax(1) == test_labels.to(logits.device)).double().mean())
-
-
 def hue_r2(train: Tensor, train_hue: Tensor, test: Tensor, test_hue: Tensor, l2: float) -> float:
     """How well a linear map reads the hue: R² on the test set, mean over its cosine and sine.
 

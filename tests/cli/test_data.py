@@ -16,9 +16,9 @@ from PIL import Image
 
 from care.config import DataConfig
 from care.data import load_dataset, prepare
-from care.data.preparation import Silent
 from care.registry import DATA
 from tests.conftest import TINY
+from tests.data.listener import Listener
 from tests.data.trees import tree, write_tree
 from tests.processes import care, start_care, wait_for
 
@@ -128,7 +128,7 @@ def test_decoding_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert int(todo[1]) < 1206
     stopped = load_dataset(tree(), tmp_path / "stopped").train.images
     shutil.rmtree(tmp_path / "stopped" / ".care-cache")
-    prepare(tree(), tmp_path / "stopped", Silent())
+    prepare(tree(), tmp_path / "stopped", Listener())
     assert load_dataset(tree(), tmp_path / "stopped").train.images.equal(stopped)
 
 

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from care.data import load_dataset, prepare
-from care.data.preparation import Silent
 from care.errors import CareError
 from care.files import DiskError
 from tests.data.listener import Listener
@@ -47,7 +46,7 @@ import os, signal, sys
 from pathlib import Path
 import care.data.cache as module
 from care.data import prepare
-from care.data.preparation import Silent
+from tests.data.listener import Listener
 from tests.data.trees import tree
 write = module.write_json
 def deadly(path, value):
@@ -55,7 +54,7 @@ def deadly(path, value):
         os.kill(os.getpid(), signal.SIGKILL)
     write(path, value)
 module.write_json = deadly
-prepare(tree({"skip_corrupt": True}), Path(sys.argv[1]), Silent())
+prepare(tree({"skip_corrupt": True}), Path(sys.argv[1]), Listener())
 """
 
 
@@ -92,7 +91,7 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert 256 <= done < 1400
     assert again.wait(60) == 0
     write_tree(tmp_path / "whole", count=700)
-    prepare(tree(), tmp_path / "whole", Silent())
+    prepare(tree(), tmp_path / "whole", Listener())
     killed, whole = (load_dataset(tree(), tmp_path / name).train for name in ("killed", "whole"))
     assert torch.equal(killed.images, whole.images)
     cache = tmp_path / "killed" / ".care-cache"
@@ -115,7 +114,7 @@ def test_a_build_killed_before_its_last_word_decodes_nothing_again(
     listener = Listener()
     prepare(config, tmp_path / "killed", listener)
     assert [step[1:] for step in listener.steps if "train" in step[0]] == [(6, 6)]
-    prepare(config, tmp_path / "whole", Silent())
+    prepare(config, tmp_path / "whole", Listener())
     killed, whole = (load_dataset(config, tmp_path / name) for name in ("killed", "whole"))
     assert torch.equal(killed.train.images, whole.train.images)
     assert torch.equal(killed.train.labels, whole.train.labels)
@@ -138,10 +137,10 @@ def test_a_full_disk_is_told_and_leaves_nothing_that_passes_for_whole(
 ) -> None:
     write_tree(tmp_path)
     with no_space(1000), pytest.raises(DiskError):
-        prepare(tree(), tmp_path, Silent())
+        prepare(tree(), tmp_path, Listener())
     with pytest.raises(CareError, match="not decoded yet"):
         load_dataset(tree(), tmp_path)
-    prepare(tree(), tmp_path, Silent())
+    prepare(tree(), tmp_path, Listener())
     assert len(load_dataset(tree(), tmp_path).train) == 6
 
 
@@ -151,26 +150,26 @@ def test_an_unfinished_cache_of_files_that_have_changed_is_removed(tmp_path: Pat
     whole = file.read_bytes()
     file.write_bytes(b"no image")
     with pytest.raises(CareError):
-        prepare(tree(), tmp_path, Silent())
+        prepare(tree(), tmp_path, Listener())
     file.write_bytes(whole)
-    prepare(tree(), tmp_path, Silent())
+    prepare(tree(), tmp_path, Listener())
     caches = list((tmp_path / ".care-cache").iterdir())
     assert len(caches) == 2, caches  # training and test images
 
 
 def test_a_second_preparation_decodes_nothing(tmp_path: Path) -> None:
     write_tree(tmp_path)
-    prepare(tree(), tmp_path, Silent())
+    prepare(tree(), tmp_path, Listener())
     files = list((tmp_path / ".care-cache").rglob("images.npy"))
     times = [file.stat().st_mtime_ns for file in files]
     time.sleep(0.02)
-    prepare(tree(), tmp_path, Silent())
+    prepare(tree(), tmp_path, Listener())
     assert [file.stat().st_mtime_ns for file in files] == times
 
 
 def test_writing_to_mapped_images_changes_no_file(tmp_path: Path) -> None:
     write_tree(tmp_path)
-    prepare(tree(), tmp_path, Silent())
+    prepare(tree(), tmp_path, Listener())
     images = load_dataset(tree(), tmp_path).train.images
     before = images.clone()
     images.zero_()
@@ -179,7 +178,7 @@ def test_writing_to_mapped_images_changes_no_file(tmp_path: Path) -> None:
 
 def test_a_cache_that_lost_its_end_is_named(tmp_path: Path) -> None:
     write_tree(tmp_path)
-    prepare(tree(), tmp_path, Silent())
+    prepare(tree(), tmp_path, Listener())
     (file,) = tmp_path.glob(".care-cache/tree-train-*/images.npy")
     with file.open("r+b") as opened:
         opened.truncate(300)

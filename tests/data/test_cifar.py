@@ -11,9 +11,9 @@ from PIL import Image
 
 from care.config import DataConfig
 from care.data import load_dataset, prepare
-from care.data.preparation import Silent
 from care.errors import CareError
 from care.vision import datasets
+from tests.data.listener import Listener
 
 pytestmark = pytest.mark.shared
 
@@ -46,7 +46,7 @@ def test_a_part_is_the_wholes_images_resized(shared_data: Path) -> None:
 
 
 def test_what_is_there_needs_no_download(shared_data: Path) -> None:
-    prepare(DataConfig(name="cifar10"), shared_data, Silent())
+    prepare(DataConfig(name="cifar10"), shared_data, Listener())
 
 
 def test_a_damaged_file_is_not_read(shared_data: Path, tmp_path: Path) -> None:

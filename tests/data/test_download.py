@@ -16,7 +16,6 @@ import pytest
 
 from care.config import DataConfig
 from care.data import load_dataset, prepare
-from care.data.preparation import Silent
 from care.errors import CareError
 from care.files import DiskError
 from care.vision import datasets
@@ -83,14 +82,14 @@ def test_what_is_missing_is_downloaded_once(
         prepare(STL10, root, listener)
     assert f"downloading {address}/stl10_binary.tar.gz to {root}" in listener.lines[0]
     assert len(load_dataset(STL10, root).train) == 16
-    prepare(STL10, root, Silent())  # the server is gone
+    prepare(STL10, root, Listener())  # the server is gone
 
 
 def test_an_archive_put_there_by_hand_needs_no_network(
     remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     no_network(monkeypatch)
-    prepare(STL10, remote, Silent())
+    prepare(STL10, remote, Listener())
     assert len(load_dataset(STL10, remote).test) == 4
 
 
@@ -101,10 +100,10 @@ def test_a_transfer_that_is_cut_is_no_data_set_and_is_tried_again(
     with serving(remote, CuttingHandler) as address:
         point_to(address, monkeypatch)
         with pytest.raises(CareError, match="cannot be downloaded"):
-            prepare(STL10, root, Silent())
+            prepare(STL10, root, Listener())
     with serving(remote) as address:
         point_to(address, monkeypatch)
-        prepare(STL10, root, Silent())
+        prepare(STL10, root, Listener())
     assert len(load_dataset(STL10, root).train) == 16
 
 
@@ -115,16 +114,16 @@ def test_another_content_is_refused(
     with serving(remote) as address:
         point_to(address, monkeypatch)
         with pytest.raises(CareError, match=f"md5 {datasets.STL10.tgz_md5}"):
-            prepare(STL10, tmp_path / "data", Silent())
+            prepare(STL10, tmp_path / "data", Listener())
 
 
 def test_files_that_were_half_unpacked_are_unpacked_again(
     remote: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare(STL10, remote, Silent())
+    prepare(STL10, remote, Listener())
     file = remote / "stl10_binary" / "unlabeled_X.bin"
     file.write_bytes(file.read_bytes()[: 3 * 96 * 96])
-    prepare(STL10, remote, Silent())
+    prepare(STL10, remote, Listener())
     assert len(load_dataset(STL10, remote).train) == 16
 
 
@@ -134,8 +133,8 @@ def test_a_full_disk_is_told(
     with serving(remote) as address:
         point_to(address, monkeypatch)
         with no_space(1000), pytest.raises(DiskError):
-            prepare(STL10, tmp_path / "data", Silent())
-        prepare(STL10, tmp_path / "data", Silent())
+            prepare(STL10, tmp_path / "data", Listener())
+        prepare(STL10, tmp_path / "data", Listener())
     assert len(load_dataset(STL10, tmp_path / "data").train) == 16
 
 
@@ -146,7 +145,7 @@ def test_a_network_that_answers_nothing_is_not_waited_for(
     with socket.create_server(("127.0.0.1", 0)) as mute:
         point_to(f"http://127.0.0.1:{mute.getsockname()[1]}", monkeypatch)
         with pytest.raises(CareError, match="timed out"):
-            prepare(STL10, tmp_path / "data", Silent())
+            prepare(STL10, tmp_path / "data", Listener())
     assert socket.getdefaulttimeout() is None
 
 
@@ -164,7 +163,7 @@ def test_without_a_network_one_is_told_what_to_put_where(
 ) -> None:
     no_network(monkeypatch)
     with pytest.raises(CareError) as caught:
-        prepare(DataConfig(name=name), tmp_path, Silent())
+        prepare(DataConfig(name=name), tmp_path, Listener())
     message = str(caught.value)
     assert f"to {tmp_path / file} (md5 {md5})" in message
     assert "://" in message

@@ -10,7 +10,6 @@ from PIL import Image
 
 from care.config import DataConfig
 from care.data import load_dataset, prepare
-from care.data.preparation import Silent
 from care.errors import CareError
 from care.randomness import generator
 from care.vision import datasets
@@ -36,7 +35,7 @@ def in_the_middle(image: Image.Image, side: int) -> np.ndarray:
 
 
 def test_order_labels_and_pixels(folder: Path) -> None:
-    prepare(CONFIG, folder.parent, Silent())
+    prepare(CONFIG, folder.parent, Listener())
     dataset = load_dataset(CONFIG, folder.parent)
     for part, splits in ((dataset.train, ("train", "val")), (dataset.test, ("test",))):
         oracle = [pair for name in splits for pair in datasets.Flowers102(folder.parent, name)]
@@ -66,11 +65,11 @@ def test_missing_images_without_their_archive_need_a_network(
     (folder / "jpg" / "image_00004.jpg").unlink()
     (folder / "102flowers.tgz").unlink()
     with pytest.raises(CareError, match="cannot be downloaded"):
-        prepare(CONFIG, folder.parent, Silent())
+        prepare(CONFIG, folder.parent, Listener())
 
 
 def test_damaged_labels_are_not_read(folder: Path) -> None:
-    prepare(CONFIG, folder.parent, Silent())
+    prepare(CONFIG, folder.parent, Listener())
     content = bytearray((folder / "imagelabels.mat").read_bytes())
     content[-1] ^= 1
     (folder / "imagelabels.mat").write_bytes(content)

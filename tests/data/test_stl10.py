@@ -10,13 +10,13 @@ import torch
 
 from care.config import DataConfig, TrialConfig
 from care.data import check_dataset, load_dataset, prepare
-from care.data.preparation import Silent
 from care.data.stl10 import BinarySource
 from care.errors import CareError, ConfigError
 from care.vision import datasets
 from care.vision import functional as tv
 from tests.conftest import TINY
 from tests.data.archives import write_stl10
+from tests.data.listener import Listener
 
 LARGE = DataConfig(name="stl10", side=96)
 
@@ -27,7 +27,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_it_is_read_as_torchvision_reads_it(folder: Path) -> None:
-    prepare(LARGE, folder.parent, Silent())
+    prepare(LARGE, folder.parent, Listener())
     dataset = load_dataset(LARGE, folder.parent)
     for part, split in ((dataset.train, "train+unlabeled"), (dataset.test, "test")):
         oracle = datasets.STL10(folder.parent, split=split)
@@ -40,7 +40,7 @@ def test_it_is_read_as_torchvision_reads_it(folder: Path) -> None:
 
 def test_a_pixel_is_where_the_format_puts_it(folder: Path) -> None:
     """Channel by channel, column by column: https://cs.stanford.edu/~acoates/stl10/."""
-    prepare(LARGE, folder.parent, Silent())
+    prepare(LARGE, folder.parent, Listener())
     content = (folder / "unlabeled_X.bin").read_bytes()
     images = load_dataset(LARGE, folder.parent).train.images[6:]
     for image, channel, row, column in ((0, 0, 0, 1), (2, 1, 30, 4), (9, 2, 95, 94)):
@@ -50,7 +50,7 @@ def test_a_pixel_is_where_the_format_puts_it(folder: Path) -> None:
 
 def test_at_the_authors_side(folder: Path) -> None:
     config = DataConfig(name="stl10")
-    prepare(config, folder.parent, Silent())
+    prepare(config, folder.parent, Listener())
     train = load_dataset(config, folder.parent).train
     whole = torch.from_numpy(datasets.STL10(folder.parent, split="train+unlabeled").data)
     assert torch.equal(train.images, tv.resize(whole, [32, 32], antialias=True))
@@ -65,7 +65,7 @@ def test_it_is_read_in_parts_across_its_files(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["unlabeled_X.bin", "train_y.bin", "class_names.txt"])
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
-    prepare(LARGE, folder.parent, Silent())
+    prepare(LARGE, folder.parent, Listener())
     (folder / name).unlink()
     with pytest.raises(CareError, match=f"{name}: not there; 'care data get stl10'"):
         load_dataset(LARGE, folder.parent)
@@ -79,7 +79,7 @@ def test_a_cut_file_is_damaged(folder: Path, content: bytes) -> None:
 
 
 def test_more_neighbors_than_labelled_images_are_refused(folder: Path) -> None:
-    prepare(LARGE, folder.parent, Silent())
+    prepare(LARGE, folder.parent, Listener())
     dataset = load_dataset(LARGE, folder.parent)
     tree = {**TINY, "data": {"name": "stl10"}, "training": {"epochs": 1, "batch_size": 16}}
     tree["evaluation"] = {"knn_neighbors": 7}

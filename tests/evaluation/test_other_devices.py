@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as fn
 
 from care.evaluation.knn import knn_accuracy
-from care.evaluation.linear_probe import hue_r2, probe_accuracy
+from care.evaluation.linear_probe import fit_classifier, hue_r2
 from care.evaluation.rotation import RotationMeasures, gamma, wahba
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
@@ -38,7 +38,7 @@ MEASURES: dict[str, Callable[[], object]] = {
     "uniformity": lambda: float(uniformity(POINTS)),
     "positive_cosine": lambda: float(positive_cosine(POINTS, MOVED)),
     "knn": lambda: knn_accuracy(POINTS, LABELS, MOVED, LABELS, 3, 0.5),
-    "probe": lambda: probe_accuracy(POINTS, LABELS, MOVED, LABELS, 1e-3),
+    "probe": lambda: fit_classifier(POINTS, LABELS, 1e-3)(MOVED).tolist(),
     "hue": lambda: hue_r2(POINTS, HUE, MOVED, HUE, 1e-3),
     "wahba": lambda: wahba(POINTS, MOVED),
     "gamma": lambda: gamma(POINTS, MOVED.unsqueeze(0)),

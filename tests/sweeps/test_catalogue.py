@@ -20,7 +20,6 @@ from tests.processes import care
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "experiments" / "paper"
 FILES = sorted(PAPER.glob("*.yaml"))
-SHARED = ROOT.parent / "shared" / "paper" / "CARE.md"
 TABLES = {
     "CIFAR-10": "table1-cifar10",
     "CIFAR-100": "table1-cifar100",
@@ -84,9 +83,15 @@ def printed(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="CARE.md lies beside the repository, in CI too")
-def test_table_1_has_the_papers_numbers() -> None:
-    lines = SHARED.read_text().split("## 6. Table 1")[1].split("## 7")[0].splitlines()
+@pytest.mark.shared
+def test_table_1_has_the_papers_numbers(shared_data: Path) -> None:
+    lines = (
+        (shared_data.parent / "paper" / "CARE.md")
+        .read_text()
+        .split("## 6. Table 1")[1]
+        .split("## 7")[0]
+        .splitlines()
+    )
     head, _, *rows = [line for line in lines if line.startswith("|")]
     for column, data in enumerate(printed(head)[1:], start=1):
         given = load_sweep(PAPER / f"{TABLES[data]}.yaml").spec.reproduces
