@@ -9,8 +9,6 @@ import torch
 from care.errors import CareError
 from care.files import DiskError
 
-TRANSIENT = frozenset({"out_of_memory", "disk"})
-
 
 class DivergedError(CareError):
     """The loss became NaN or infinite."""

@@ -3,6 +3,7 @@
 ==================  =============================================================================
 ``trial.json``      format, identity and full configuration; written once
 ``provenance.json`` code version, library versions, device, threads, host; written at each start
+``starts.jsonl``    one line a start: when, where, from which epoch and step
 ``status.json``     state, epoch, error; replaced
 ``metrics.jsonl``   one line an epoch: what the configuration determines, equal in every rerun
 ``timings.jsonl``   one line an epoch: what the machine did, different in every run
@@ -15,6 +16,9 @@
 from __future__ import annotations
 
 import io
+import itertools
+import os
+import socket
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -106,6 +110,23 @@ class TrialFolder:
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """Record what the trial runs on and with."""
         write_json(self.path / "provenance.json", provenance)
+
+    def append_start(self, epoch: int, step: int) -> None:
+        """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
+        where = {"host": socket.gethostname(), "pid": os.getpid()}
+        append_line(
+            self.path / "starts.jsonl", {"at": now(), **where, "epoch": epoch, "step": step}
+        )
+
+    def read_starts(self) -> list[dict[str, Any]]:
+        """One dict a start: ``at``, ``host``, ``pid``, ``epoch``, ``step``."""
+        return read_lines(self.path / "starts.jsonl")
+
+    def tries_at_this_place(self) -> int:
+        """How often in a row the trial was started at the place where it was started last."""
+        places = [(start["epoch"], start["step"]) for start in self.read_starts()]
+        same = itertools.takewhile(lambda place: place == places[-1], reversed(places))
+        return len(list(same))
 
     def read_metrics(self) -> list[dict[str, Any]]:
         """One dict an epoch, in order."""

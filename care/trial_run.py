@@ -104,6 +104,7 @@ class TrialRun:
             self._trainer.load_state(state)
         self.folder.rewind(self._trainer.epoch)
         self.folder.write_provenance(provenance(device, threads))
+        self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status("running")
         self._saved_at = time.monotonic()
 

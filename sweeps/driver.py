@@ -15,13 +15,14 @@ from typing import Any
 
 from care.claim import Claim, holder
 from care.config import TrialConfig
-from care.identity import code_version, trial_id
+from care.identity import trial_id
+from care.trial_folder import TrialFolder
 from sweeps.interrupt import Interrupt
+from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.progress import Board
-from sweeps.resources import Resources
 from sweeps.spec import Sweep
-from sweeps.store import Store, trial_state
+from sweeps.store import Store
 
 _POLL_SECONDS = 0.5
 
@@ -32,7 +33,7 @@ class Driver:
     Args:
         sweep: What is wanted.
         store: Where trials are.
-        resources: A trial's part of the machine.
+        pool: Where its trials run.
         board: Told what happens.
         changed: Called with the identity of each trial that has news.
         say: Called with lines for the user.
@@ -42,12 +43,12 @@ class Driver:
         self,
         sweep: Sweep,
         store: Store,
-        resources: Resources,
+        pool: Pool,
         board: Board,
         changed: Callable[[str], None],
         say: Callable[[str], None],
     ) -> None:
-        self.sweep, self.store, self.resources, self.board = sweep, store, resources, board
+        self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
         self._changed, self._say = changed, say
         self._folder = store.sweep(sweep.spec.name)
 
@@ -57,16 +58,18 @@ class Driver:
         if claim is None:
             return
         with claim, ExitStack() as stack:
-            scratch: Path | None = None
+            scratch = None
             while not interrupt.requested:
                 plan = make_plan(self.sweep, self.store)
                 missing = self._missing(plan)
                 if missing or self._search_goes_on():
                     if scratch is None:
-                        scratch = stack.enter_context(self._start_ray())
+                        log = self._folder.path / "ray.log"
+                        scratch = stack.enter_context(self.pool.start(log))
                         interrupt.arm()
+                        interrupt.on_request(self.pool.pause_trials)
                     self._launch(missing, scratch, interrupt)
-                elif not self._wait_for_others(plan, interrupt):
+                else:
                     return
 
     def _take_sweep(self, interrupt: Interrupt) -> Claim | None:
@@ -85,21 +88,21 @@ class Driver:
             time.sleep(_POLL_SECONDS)
         return None
 
-    def _start_ray(self) -> Any:
-        from sweeps.launch.local import local_ray
-
-        log = self._folder.path / "ray.log"
-        return local_ray(self.resources.cores, self.resources.machine_gpus, log)
-
     def _missing(self, plan: Plan) -> list[PlannedTrial]:
-        """Trials to launch: the new ones and, for ASHA's rungs, results it has not seen yet."""
+        """Trials to launch: for ASHA's rungs results it has not seen yet, new ones, others' last.
+
+        A trial that somebody else runs, or ran when their node was lost, is tried until it is free
+        or finished.
+        """
         if self.sweep.spec.search.name == "optuna":
             return []
+        others = [trial for trial in plan.unique().values() if trial.state == "running"]
         if self.sweep.spec.scheduler.name == "none":
-            return plan.missing()
+            return plan.missing() + others
         seen = {event["trial_id"] for event in self._folder.events() if event["event"] == "rung"}
         cached = [trial for trial in plan.unique().values() if trial.state == "cached"]
-        return [trial for trial in cached if trial.trial_id not in seen] + plan.missing()
+        unseen = [trial for trial in cached if trial.trial_id not in seen]
+        return unseen + plan.missing() + others
 
     def _search_goes_on(self) -> bool:
         spec = self.sweep.spec
@@ -108,43 +111,30 @@ class Driver:
         told = [event for event in self._folder.events() if event["event"] == "value"]
         return len(told) < spec.search.trials * len(spec.seeds)
 
-    def _wait_for_others(self, plan: Plan, interrupt: Interrupt) -> bool:
-        """Wait until no other sweep runs a trial of ours; False when none does."""
-        others = [trial for trial in plan.unique().values() if trial.state == "running"]
-        for trial in others:
-            folder = self.store.trial(trial.trial_id)
-            while not interrupt.requested and trial_state(folder, code_version()) == "running":
-                time.sleep(_POLL_SECONDS)
-        return bool(others)
-
     def _launch(self, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt) -> None:
         from sweeps.launch.tuning import Launch
 
-        stop_file = scratch / "stop"
-        interrupt.on_request(stop_file.touch)
         launch = Launch(
             self.sweep,
             self._folder,
-            self.resources,
+            self.pool,
             self.board,
             scratch,
-            make_config=lambda point, seed: self._task(
-                self.sweep.trial(point, seed), point, stop_file
-            ),
+            make_config=lambda point, seed: self._task(self.sweep.trial(point, seed), point),
             changed=self._changed,
             say=self._say,
             interrupt=interrupt,
         )
-        launch.run([self._task(trial.config, trial.point, stop_file) for trial in missing])
+        launch.run([self._task(trial.config, trial.point) for trial in missing])
         for identity, reason in launch.lost.items():
             self._mark_lost(identity, reason)
 
-    def _task(self, config: TrialConfig, point: dict[str, Any], stop_file: Path) -> dict[str, Any]:
+    def _task(self, config: TrialConfig, point: dict[str, Any]) -> dict[str, Any]:
         """What the trainable takes."""
         # Tune's actors have a working folder of their own.
         runtime = config.runtime.model_copy(
             update={
-                "threads": self.resources.threads,
+                "threads": self.pool.resources.threads,
                 "data_root": str(Path(config.runtime.data_root).resolve()),
             }
         )
@@ -155,9 +145,13 @@ class Driver:
             "trial_id": identity,
             "tree": resolved.model_dump(),
             "folder": str(self.store.trial(identity).path.resolve()),
-            "stop_file": str(stop_file),
             "replay": self.sweep.spec.scheduler.name != "none",
         }
+
+    def _lost(self, folder: TrialFolder, reason: str) -> dict[str, str]:
+        last = reason.strip().splitlines()[-1]
+        message = f"its process was lost {folder.tries_at_this_place()} times at one place: {last}"
+        return {"kind": "lost", "message": message, "traceback": reason}
 
     def _mark_lost(self, identity: str, reason: str) -> None:
         """A trial whose process died more often than is retried has failed, and says why."""
@@ -167,15 +161,10 @@ class Driver:
             return
         with claim:
             status = folder.read_status() or {"state": "new", "epoch": 0}
-            if status["state"] in ("finished", "failed"):
+            if status["state"] == "finished":
                 return
-            config = self.board.trials[identity]
-            tries = self.sweep.spec.resources.retries + 1
-            error = {
-                "kind": "lost",
-                "message": f"its process was lost {tries} times: {reason.strip().splitlines()[-1]}",
-                "traceback": reason,
-            }
-            folder.write_status("failed", status["epoch"], config.epochs, error)
+            error = status.get("error") or self._lost(folder, reason)
+            epochs = self.board.trials[identity].epochs
+            folder.write_status("failed", status["epoch"], epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})
         self._changed(identity)

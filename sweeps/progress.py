@@ -13,6 +13,8 @@ from care.config import TrialConfig
 from sweeps.plan import Plan, point_label
 from sweeps.spec import MetricConfig
 
+_LEFT = ("new", "running", "paused", "disk")
+
 
 @dataclass
 class TrialProgress:
@@ -66,6 +68,10 @@ class Board:
         if self.trials[trial_id].state == "running":
             self.trials[trial_id].state = "stopped"
 
+    def lose(self, trial_id: str) -> None:
+        """A trial's process was lost."""
+        self.trials[trial_id].state = "paused"
+
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a result of the trainable."""
         trial = self.trials[trial_id]
@@ -79,7 +85,7 @@ class Board:
 
     def counts(self) -> dict[str, int]:
         """Trials by state, as a person calls them."""
-        names = {"cached": "finished", "paused": "new", "busy": "elsewhere"}
+        names = {"cached": "finished", "paused": "new", "busy": "elsewhere", "disk": "new"}
         found = Counter(names.get(trial.state, trial.state) for trial in self.trials.values())
         found["new"] += max(0, self.target - len(self.trials))
         return {state: number for state, number in found.items() if number}
@@ -94,7 +100,7 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """An estimate from the throughput so far; None before the first epoch."""
-        known = [t for t in self.trials.values() if t.state in ("new", "running", "paused")]
+        known = [t for t in self.trials.values() if t.state in _LEFT]
         typical = max((trial.epochs for trial in self.trials.values()), default=0)
         unknown = max(0, self.target - len(self.trials))
         epochs = sum(trial.epochs - trial.epoch for trial in known) + unknown * typical

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from typing import Any
 
 from care.cores import available_cores
 from care.errors import ConfigError, Problem
@@ -30,6 +32,18 @@ class Resources:
         """Trials side by side."""
         fit = self.cores // self.threads
         return min(fit, int(self.machine_gpus / self.gpus)) if self.gpus else fit
+
+    @property
+    def largest_share(self) -> int:
+        """Factor on a trial's part at which it shares its GPU, or the cores, with no other."""
+        if self.gpus:
+            return math.ceil(1 / self.gpus)
+        return self.cores // self.threads
+
+    def request(self, task: dict[str, Any]) -> dict[str, float]:
+        """What Ray is asked for: the task's ``share`` times a trial's part."""
+        gpus = min(1.0, task["share"] * self.gpus) if self.gpus < 1 else self.gpus
+        return {"cpu": min(self.cores, task["share"] * self.threads), "gpu": gpus}
 
 
 def share_out(config: ResourcesConfig, trials: int) -> Resources:

@@ -20,6 +20,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from care.errors import ConfigError, Problem
 from care.randomness import torch_seed
+from sweeps.launch.tasks import TaskQueue
 from sweeps.spec import AxisRange, Sweep, SweepSpec
 from sweeps.store import SweepFolder
 
@@ -65,26 +66,37 @@ def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
 
 
 class ListSearch(Searcher):  # type: ignore[misc]
-    """Hands out tasks in the order given."""
+    """Hands out the tasks of a queue."""
 
-    def __init__(self, tasks: list[dict[str, Any]]) -> None:
+    def __init__(self, queue: TaskQueue) -> None:
         super().__init__()
-        self._tasks = list(tasks)
+        self._queue = queue
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str:
-        """The next task, or FINISHED."""
-        return self._tasks.pop(0) if self._tasks else str(Searcher.FINISHED)
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next task; None when one may come back later; or FINISHED."""
+        task = self._queue.take(trial_id)
+        return str(Searcher.FINISHED) if task is None and self._queue.over else task
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Nothing depends on results."""
+        """Put back what is not over; nothing depends on other results."""
+        self._queue.end(trial_id, ended_with(result, error))
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: the store is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
         """Nothing: the store is the state."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles a search for its own restore, which is never used."""
+        return {}
+
+
+def ended_with(result: dict[str, Any] | None, error: bool) -> str | None:
+    """What a trial's process said last; None when it was lost, even if it said something before."""
+    return None if error else (result or {}).get("outcome")
 
 
 class StudySearch(Searcher):  # type: ignore[misc]
@@ -94,13 +106,17 @@ class StudySearch(Searcher):  # type: ignore[misc]
         sweep: The sweep, whose axes are the space.
         folder: Its folder; the log is replayed at once.
         make_config: Turns a point and a seed into the trainable's configuration.
+        queue: Where tasks whose try ended early wait for the next one.
     """
 
-    def __init__(self, sweep: Sweep, folder: SweepFolder, make_config: MakeConfig) -> None:
+    def __init__(
+        self, sweep: Sweep, folder: SweepFolder, make_config: MakeConfig, queue: TaskQueue
+    ) -> None:
         spec = sweep.spec
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._spec, self._folder, self._make_config = spec, folder, make_config
+        self._queue = queue
         self._inner = OptunaSearch(
             space=_distributions(sweep),
             metric=spec.metric.name,
@@ -109,7 +125,6 @@ class StudySearch(Searcher):  # type: ignore[misc]
             study_name=spec.name,
         )
         self._open: dict[int, _Suggestion] = {}
-        self._running: dict[str, tuple[int, int]] = {}
         self._count = 0
         self._replay(folder.events())
 
@@ -120,16 +135,11 @@ class StudySearch(Searcher):  # type: ignore[misc]
         return study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next point and seed, or FINISHED."""
-        number = next((n for n, open_ in self._open.items() if open_.to_run), None)
-        if number is None:
-            if self._count >= self._spec.search.trials:
-                return str(Searcher.FINISHED)
-            number = self._suggest_new()
-        suggestion = self._open[number]
-        seed = suggestion.to_run.pop(0)
-        self._running[trial_id] = (number, seed)
-        return self._make_config(suggestion.point, seed)
+        """The next point and seed; None when one may come back later; or FINISHED."""
+        task = self._queue.take(trial_id)
+        if task is None and not self._queue.stopping:
+            task = self._put_next(trial_id)
+        return str(Searcher.FINISHED) if task is None and self._queue.over else task
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Optuna is told final values only."""
@@ -138,10 +148,10 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Note a seed's value; once a point has all of them, tell Optuna the mean."""
-        number, seed = self._running.pop(trial_id)
-        outcome = (result or {}).get("outcome")
-        if outcome in ("paused", "busy"):
-            return  # not over: the next launch runs it on
+        number, seed = self._queue.running(trial_id)["suggested"]
+        outcome = ended_with(result, error)
+        if not self._queue.end(trial_id, outcome):
+            return
         value = (result or {}).get(self._spec.metric.name)
         if error or outcome == "failed" or value is None or not math.isfinite(value):
             value = None
@@ -165,6 +175,18 @@ class StudySearch(Searcher):  # type: ignore[misc]
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles a search for its own restore, which is never used."""
         return {}
+
+    def _put_next(self, trial_id: str) -> dict[str, Any] | None:
+        """The first seed that was never handed out, of a new point if need be."""
+        number = next((n for n, open_ in self._open.items() if open_.to_run), None)
+        if number is None:
+            if self._count >= self._spec.search.trials:
+                return None
+            number = self._suggest_new()
+        suggestion = self._open[number]
+        seed = suggestion.to_run.pop(0)
+        self._queue.put({**self._make_config(suggestion.point, seed), "suggested": (number, seed)})
+        return self._queue.take(trial_id)
 
     def _suggest_new(self) -> int:
         number = self._count

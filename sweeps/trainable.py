@@ -14,25 +14,27 @@ from ray import tune
 
 from care.claim import Claim
 from care.config import TrialConfig
-from care.failure import TRANSIENT, classify
+from care.failure import classify
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from sweeps.node import Node
 
 _STOP_POLL_SECONDS = 0.25
+_PAUSING_SECONDS = 0.5
 
 
 class StopFlag:
-    """A file that asks every actor of a launch to checkpoint and pause, looked at now and then."""
+    """Whether the trials of a node are to checkpoint and pause, looked at now and then."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, node: Node) -> None:
+        self._node = node
         self._looked = 0.0
         self._seen = False
 
     def __call__(self) -> bool:
-        """Whether the launch is to stop."""
+        """Whether they are."""
         if not self._seen and time.monotonic() - self._looked > _STOP_POLL_SECONDS:
-            self._seen = self._path.exists()
+            self._seen = self._node.pausing
             self._looked = time.monotonic()
         return self._seen
 
@@ -41,11 +43,12 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     """One trial at a time; ``reset_config`` goes to the next one in the same process.
 
     The configuration Tune passes has ``trial_id``, ``tree`` (a dumped :class:`TrialConfig`),
-    ``folder``, ``stop_file`` and ``replay`` (whether epochs that are done are reported again, which
-    a scheduler needs).
+    ``folder`` and ``replay`` (whether epochs that are done are reported again, which a scheduler
+    needs).
 
     A result has ``outcome``: ``running``, ``finished``, ``paused``, ``busy`` (somebody else holds
-    the trial) or ``failed``; ``warnings``; and the epoch's metrics.
+    the trial), ``disk`` (its folder cannot be written now) or ``failed``; ``warnings``; and the
+    epoch's metrics. A process whose memory is full ends with the error: another one starts empty.
     """
 
     _claim: Claim | None
@@ -71,9 +74,11 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
             result = self._step()
         except Exception as error:
             self._close()
-            if classify(error) in TRANSIENT:
+            kind = classify(error)
+            if kind == "out_of_memory":
                 raise
-            return self._result("failed", {"error": f"{classify(error)}: {error}"})
+            outcome = "disk" if kind == "disk" else "failed"
+            return self._result(outcome, {"error": f"{kind}: {error}"})
         if result["done"]:
             self._close()
         return result
@@ -82,7 +87,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         if self._run is None:
             self._run = self._open_run()
         if self._run is None:
-            return self._result("paused" if self._stop() else "busy")
+            return self._not_begun()
         if self._replayed:
             return self._result("running", self._replayed.pop(0))
         line = self._finished_line() if self._run.finished else self._run.advance(self._stop)
@@ -93,7 +98,8 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     def _open(self, config: dict[str, Any]) -> None:
         self._trial = TrialConfig.model_validate(config["tree"])
         self._folder = TrialFolder(Path(config["folder"]))
-        self._stop = StopFlag(Path(config["stop_file"]))
+        self._node = Node.of_this_process()
+        self._stop = StopFlag(self._node)
         self._replay = bool(config["replay"])
         self._replayed: list[dict[str, Any]] = []
         self._warnings: list[str] = []
@@ -107,12 +113,20 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._claim = Claim.take(self._folder.path)
         if self._claim is None:
             return None
+        self._node.enter(self._folder.path)
         run = TrialRun(self._trial, self._folder, lambda text: self._warnings.append(text))
         if self._replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()
             self._replayed = done[:-1] if run.finished else done
         return run
+
+    def _not_begun(self) -> dict[str, Any]:
+        if not self._stop():
+            return self._result("busy")
+        # Until its Ray has ended, a node that pauses is offered one trial after another.
+        time.sleep(_PAUSING_SECONDS)
+        return self._result("paused")
 
     def _finished_line(self) -> dict[str, Any]:
         return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
@@ -124,6 +138,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
                 self._run.pause()
         if self._claim is not None:
             self._claim.release()
+            self._node.leave(self._folder.path)
         self._run = self._claim = None
 
     def _result(self, outcome: str, line: dict[str, Any] | None = None) -> dict[str, Any]:

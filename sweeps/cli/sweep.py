@@ -18,6 +18,7 @@ from sweeps.cli.data import prepare_data
 from sweeps.cli.report import write_sweep_report
 from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
+from sweeps.launch.local import LocalPool
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.progress import Board
@@ -103,7 +104,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
     board = Board(sweep.spec.metric, plan.wanted)
     board.plan(plan, lambda identity: _metric(store, sweep, identity))
     tracking = SweepTracking(sweep, store, options.tracking_uri, console.print)
-    driver = Driver(sweep, store, resources, board, tracking.touch, console.print)
+    driver = Driver(sweep, store, LocalPool(resources), board, tracking.touch, console.print)
     page = None
     with Interrupt() as interrupt:
         tracking.start(plan)

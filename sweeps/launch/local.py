@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care.claim import process_alive
+from sweeps.node import Node
+from sweeps.resources import Resources
 
 _PREFIX = "care-ray-"
 # Ray's sockets lie some 60 characters below this, and a Unix socket's path ends at 107.
@@ -27,6 +29,38 @@ _ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is never used
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
 }
+
+
+class LocalPool:
+    """This machine.
+
+    Attributes:
+        resources: What of it the sweep gets.
+    """
+
+    def __init__(self, resources: Resources) -> None:
+        self.resources = resources
+        self._node: Node | None = None
+
+    @property
+    def concurrency(self) -> int | None:
+        """Trials side by side."""
+        return self.resources.concurrency
+
+    @contextlib.contextmanager
+    def start(self, log: Path) -> Iterator[Path]:
+        """Have a Ray of this process's own; see :func:`local_ray`."""
+        with local_ray(self.resources.cores, self.resources.machine_gpus, log) as scratch:
+            self._node = Node(scratch)
+            yield scratch
+
+    def pause_trials(self) -> None:
+        """Ask every running trial to checkpoint and pause."""
+        if self._node:
+            self._node.pause_trials()
+
+    def wants(self, trials: int) -> None:
+        """A machine is as large as it is."""
 
 
 @contextlib.contextmanager
@@ -52,6 +86,7 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     _log_to(log)
     _remove_leftovers()
     scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_short_folder()))
+    os.environ.update(Node(scratch).environment)
     try:
         ray.init(
             address="local",

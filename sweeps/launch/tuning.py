@@ -12,8 +12,10 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from sweeps.interrupt import Interrupt
+from sweeps.launch.pool import Pool
+from sweeps.launch.retry import RetryPolicy
+from sweeps.launch.tasks import TaskQueue
 from sweeps.progress import Board
-from sweeps.resources import Resources
 from sweeps.scheduling import build_scheduler
 from sweeps.search import ListSearch, MakeConfig, StudySearch
 from sweeps.spec import Sweep
@@ -26,15 +28,17 @@ _GRACE_SECONDS = 60.0
 class Launch:
     """Runs tasks until they are done, failed or, after an interrupt, paused.
 
+    Tune itself retries nothing: what is not over goes back to the queue.
+
     Attributes:
-        lost: Trials whose process died more often than is retried, by identity, with the reason.
+        lost: Trials that get no other try though they are not over, by identity, with the reason.
     """
 
     def __init__(
         self,
         sweep: Sweep,
         folder: SweepFolder,
-        resources: Resources,
+        pool: Pool,
         board: Board,
         scratch: Path,
         *,
@@ -43,9 +47,11 @@ class Launch:
         say: Callable[[str], None],
         interrupt: Interrupt,
     ) -> None:
-        self.sweep, self.folder, self.resources = sweep, folder, resources
+        self.sweep, self.folder, self.pool = sweep, folder, pool
         self.scratch, self.make_config = scratch, make_config
-        self._callback = _Callback(board, changed, say)
+        policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
+        self._queue = TaskQueue(policy, lambda: interrupt.requested)
+        self._callback = _Callback(board, self._queue, changed, say)
         self._stopper = _Stopper(interrupt, self._callback)
 
     @property
@@ -55,14 +61,16 @@ class Launch:
 
     def run(self, tasks: list[dict[str, Any]]) -> None:
         """Blocks until the launch is over."""
+        for task in tasks:
+            self._queue.put(task)
         tuner = tune.Tuner(
-            tune.with_resources(CareTrainable, self._resources()),
+            tune.with_resources(CareTrainable, self.pool.resources.request),
             tune_config=tune.TuneConfig(
-                search_alg=self._search(tasks),
+                search_alg=self._search(),
                 scheduler=self._scheduler(),
                 num_samples=-1,
                 reuse_actors=True,
-                max_concurrent_trials=self.resources.concurrency,
+                max_concurrent_trials=self.pool.concurrency,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(
@@ -70,20 +78,17 @@ class Launch:
                 storage_path=str(self.scratch / "tune"),
                 callbacks=[self._callback],
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                failure_config=tune.FailureConfig(max_failures=self.sweep.spec.resources.retries),
+                failure_config=tune.FailureConfig(max_failures=0),
                 stop=self._stopper,
                 verbose=0,
             ),
         )
         tuner.fit()
 
-    def _resources(self) -> dict[str, float]:
-        return {"cpu": self.resources.threads, "gpu": self.resources.gpus}
-
-    def _search(self, tasks: list[dict[str, Any]]) -> Searcher:
+    def _search(self) -> Searcher:
         if self.sweep.spec.search.name == "optuna":
-            return StudySearch(self.sweep, self.folder, self.make_config)
-        return ListSearch(tasks)
+            return StudySearch(self.sweep, self.folder, self.make_config, self._queue)
+        return ListSearch(self._queue)
 
     def _scheduler(self) -> Any:
         spec = self.sweep.spec
@@ -102,11 +107,16 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
     """Tells the board, and whoever else wants to know, of everything Tune hears."""
 
     def __init__(
-        self, board: Board, changed: Callable[[str], None], say: Callable[[str], None]
+        self,
+        board: Board,
+        queue: TaskQueue,
+        changed: Callable[[str], None],
+        say: Callable[[str], None],
     ) -> None:
-        self._board = board
+        self._board, self._queue = board, queue
         self._changed = changed
         self._say = say
+        self._said: set[str] = set()
         self.lost: dict[str, str] = {}
         self.active: set[str] = set()
 
@@ -124,6 +134,8 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         self._board.report(identity, result)
         for text in result.get("warnings", ()):
             self._say(f"{self._board.trials[identity].label}: {text}")
+        if result["outcome"] == "disk":
+            self._say_once(result["error"])
         self._changed(identity)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -131,13 +143,22 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         identity = trial.config["trial_id"]
         self.active.discard(identity)
         self._board.complete(identity)
+        if identity in self._queue.given_up:
+            self.lost[identity] = str(trial.last_result.get("error"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """A trial's process was lost for the last time, or it met a transient error as often."""
+        """A trial's process was lost; the queue has decided about another try."""
         identity = trial.config["trial_id"]
         self.active.discard(identity)
-        self.lost[identity] = str(trial.get_error() or "unknown")
+        self._board.lose(identity)
+        if identity in self._queue.given_up:
+            self.lost[identity] = str(trial.get_error() or "unknown")
         self._changed(identity)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._said:
+            self._said.add(text)
+            self._say(f"{text} It is tried again every few seconds.")
 
 
 class _Stopper(_NotSaved, tune.Stopper):  # type: ignore[misc]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from care.errors import Problem
 from sweeps import resources
-from sweeps.resources import share_out
+from sweeps.resources import Resources, share_out
 from sweeps.spec import ResourcesConfig
 
 
@@ -62,3 +62,22 @@ def test_more_than_there_is(
         problem = refused(share_out, config, 10)
     assert (problem.field, problem.value) == (field, value)
     assert "of this machine" in problem.allowed
+
+
+@pytest.mark.parametrize(
+    ("resources", "parts"),
+    [
+        (Resources(cores=8, threads=2, gpus=0.0, machine_gpus=0), [(2, 0.0), (4, 0.0), (8, 0.0)]),
+        (Resources(cores=8, threads=1, gpus=0.25, machine_gpus=2), [(1, 0.25), (2, 0.5), (4, 1.0)]),
+        (Resources(cores=8, threads=1, gpus=0.4, machine_gpus=1), [(1, 0.4), (2, 0.8), (3, 1.0)]),
+        (Resources(cores=8, threads=4, gpus=2.0, machine_gpus=4), [(4, 2.0)]),
+    ],
+)
+def test_less_packing_ends_where_a_trial_is_alone(
+    resources: Resources, parts: list[tuple[int, float]]
+) -> None:
+    shares = [1]
+    while shares[-1] < resources.largest_share:
+        shares.append(min(2 * shares[-1], resources.largest_share))
+    requests = [resources.request({"share": share}) for share in shares]
+    assert [(request["cpu"], request["gpu"]) for request in requests] == parts

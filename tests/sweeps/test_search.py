@@ -14,7 +14,9 @@ from ray.tune.search import Searcher
 
 from care.errors import ConfigError
 from care.randomness import generator
-from sweeps.search import ListSearch, StudySearch
+from sweeps.launch.retry import Again
+from sweeps.launch.tasks import TaskQueue
+from sweeps.search import StudySearch
 from sweeps.spec import Sweep
 from sweeps.store import SweepFolder
 from tests.sweeps.declaring import SPLITS, WEIGHT, load
@@ -52,13 +54,22 @@ def measure(point: dict[str, Any], seed: int) -> float | None:
     return float((math.log10(point[WEIGHT]) + 1.5) ** 2 + point[SPLITS] / 100 + seed / 10)
 
 
+def task(point: dict[str, Any], seed: int) -> dict[str, Any]:
+    return {"trial_id": f"{point} {seed}", "p": point, "s": seed}
+
+
+def queue() -> TaskQueue:
+    """Trials that were paused or busy are tried again at once, lost ones never."""
+    return TaskQueue(lambda _, outcome: Again(0, 1) if outcome in ("paused", "busy") else None)
+
+
 class Driver:
     """Plays Ray Tune: keeps trials in flight and completes them in an order of its own."""
 
     def __init__(self, sweep: Sweep, path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
         self.folder = SweepFolder(path)
-        self.search = StudySearch(sweep, self.folder, lambda point, seed: {"p": point, "s": seed})
+        self.search = StudySearch(sweep, self.folder, task, queue())
         self.flying: dict[str, tuple[dict[str, Any], int]] = {}
         self._names = map(str, itertools.count())
 
@@ -66,7 +77,7 @@ class Driver:
         while len(self.flying) < IN_FLIGHT:
             name = next(self._names)
             task = self.search.suggest(name)
-            if task == Searcher.FINISHED:
+            if task is None or task == Searcher.FINISHED:
                 return
             assert isinstance(task, dict)
             self.flying[name] = (task["p"], task["s"])
@@ -203,6 +214,10 @@ def test_a_trial_that_is_not_over_is_handed_out_again(
     tasks = [first.suggest(name) for name in "ab"]
     first.on_trial_complete("a", {"outcome": outcome})
     assert [event["event"] for event in SweepFolder(tmp_path / "log").events()] == ["suggest"]
+    again = first.suggest("c")
+    assert isinstance(again, dict)
+    assert isinstance(tasks[0], dict)
+    assert (again["p"], again["s"]) == (tasks[0]["p"], tasks[0]["s"])
     second = Driver(sweep, tmp_path / "log").search
     assert [second.suggest(name) for name in "ab"] == tasks
 
@@ -215,7 +230,9 @@ def test_more_seeds_are_run_for_the_points_there_are(sweep: Sweep, tmp_path: Pat
         driver.search.on_trial_complete(name, {"outcome": "finished", METRIC: 1.0})
     point = driver.search.study.trials[0].params
     more = Driver(optuna_sweep(tmp_path, seeds=3), tmp_path / "log").search
-    assert more.suggest("c") == {"p": point, "s": 2}
+    suggested = more.suggest("c")
+    assert isinstance(suggested, dict)
+    assert (suggested["p"], suggested["s"]) == (point, 2)
     more.on_trial_complete("c", {"outcome": "finished", METRIC: 4.0})
     assert more.study.trials[0].value == 2.0
 
@@ -258,12 +275,3 @@ def test_random_search_is_rebuilt_as_well(tmp_path: Path) -> None:
     other = Driver(optuna_sweep(tmp_path, search={**search, "seed": 6}), tmp_path / "other")
     other.fill()
     assert other.folder.events()[0] != whole.folder.events()[0]
-
-
-def test_a_list_is_handed_out_in_order() -> None:
-    tasks = [{"trial_id": name} for name in "abc"]
-    search = ListSearch(tasks)
-    assert [search.suggest(str(number)) for number in range(5)] == [
-        *tasks, Searcher.FINISHED, Searcher.FINISHED
-    ]  # fmt: skip
-    assert len(tasks) == 3

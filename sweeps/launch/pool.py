@@ -1,0 +1,39 @@
+"""Where a sweep's trials run, as the driver sees it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from sweeps.resources import Resources
+
+
+class Pool(Protocol):
+    """A Ray and the machines in it: this machine, or nodes of a SLURM cluster.
+
+    Attributes:
+        resources: A machine's part in it, and a trial's part of a machine.
+    """
+
+    resources: Resources
+
+    @property
+    def concurrency(self) -> int | None:
+        """Trials side by side; None for as many as the machines of the moment can take."""
+
+    def start(self, log: Path) -> AbstractContextManager[Path]:
+        """Have a Ray that this process is connected to, and end it afterwards.
+
+        Args:
+            log: File for what Ray and Tune have to say.
+
+        Returns:
+            Yields a scratch folder of this machine that lives as long as the Ray.
+        """
+
+    def pause_trials(self) -> None:
+        """Ask every running trial to checkpoint and pause; safe in a signal handler."""
+
+    def wants(self, trials: int) -> None:
+        """Told how many trials are still to run or running, whenever that changes."""

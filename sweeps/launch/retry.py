@@ -1,0 +1,71 @@
+"""Whether a trial that is not over gets another try, when, and with how much of a machine.
+
+What is counted is tries without progress, which the trial's own log of starts tells: a node may be
+pre-empted any number of times, but a trial that kills its process at one and the same place is
+given up.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from care.trial_folder import TrialFolder
+
+_DRAINING_SECONDS = 1.0
+_BUSY_SECONDS = 5.0
+_DISK_SECONDS = 10.0
+# A file server may be away for a while; a full disk needs a person, who reads of it meanwhile.
+_DISK_TRIES = 90
+
+
+@dataclass(frozen=True)
+class Again:
+    """Another try.
+
+    Attributes:
+        after: Seconds to wait.
+        share: Factor on the trial's part of a machine.
+    """
+
+    after: float
+    share: int
+
+
+@dataclass(frozen=True)
+class RetryPolicy:
+    """Decides about another try.
+
+    Attributes:
+        retries: Tries without progress after the first one.
+        largest_share: Factor at which a trial shares its GPU, or machine, with no other.
+    """
+
+    retries: int
+    largest_share: int
+
+    def __call__(self, task: dict[str, Any], outcome: str | None) -> Again | None:
+        """What becomes of a task whose try has ended; None when it is over.
+
+        Args:
+            task: As the trainable took it.
+            outcome: What the trainable said last; None when its process was lost, by an accident
+                or because its memory was full.
+        """
+        share = task["share"]
+        if outcome == "paused":
+            return Again(_DRAINING_SECONDS, share)
+        if outcome == "busy":
+            return Again(_BUSY_SECONDS, share)
+        if outcome == "disk":
+            return Again(_DISK_SECONDS, share) if task["tries"] < _DISK_TRIES else None
+        return None if outcome else self._after_loss(TrialFolder(Path(task["folder"])), share)
+
+    def _after_loss(self, folder: TrialFolder, share: int) -> Again | None:
+        status = folder.read_status() or {}
+        if (status.get("error") or {}).get("kind") == "out_of_memory":
+            if share >= self.largest_share:
+                return None
+            return Again(0.0, min(2 * share, self.largest_share))
+        return Again(0.0, share) if folder.tries_at_this_place() <= self.retries else None

@@ -1,0 +1,60 @@
+"""What a machine's trials and the process that keeps its Ray tell each other, in a local folder.
+
+The keeper asks the trials to checkpoint and pause; each trial notes that it runs here. A local
+folder, because a shared one may show news a minute late.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+_VARIABLE = "CARE_NODE_FOLDER"
+
+
+@dataclass(frozen=True)
+class Node:
+    """The folder of one keeper; Ray's processes find it by an environment variable."""
+
+    folder: Path
+
+    @classmethod
+    def of_this_process(cls) -> Node:
+        """The node that Ray started this process on."""
+        return cls(Path(os.environ[_VARIABLE]))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What Ray's processes need in order to find this node."""
+        return {_VARIABLE: str(self.folder)}
+
+    def pause_trials(self) -> None:
+        """Ask every trial here to checkpoint and pause; safe in a signal handler."""
+        self._stop.touch()
+
+    @property
+    def pausing(self) -> bool:
+        """Whether the trials were asked to pause."""
+        return self._stop.exists()
+
+    def enter(self, trial: Path) -> None:
+        """The trial in the folder ``trial`` runs here from now on."""
+        self._trials.mkdir(exist_ok=True)
+        (self._trials / trial.name).write_text(str(trial))
+
+    def leave(self, trial: Path) -> None:
+        """It does so no more."""
+        (self._trials / trial.name).unlink(missing_ok=True)
+
+    def trials(self) -> list[Path]:
+        """Folders of the trials that run here, or did when their process was killed."""
+        return [Path(entry.read_text()) for entry in sorted(self._trials.glob("*"))]
+
+    @property
+    def _stop(self) -> Path:
+        return self.folder / "stop"
+
+    @property
+    def _trials(self) -> Path:
+        return self.folder / "trials"

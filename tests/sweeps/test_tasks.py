@@ -1,0 +1,133 @@
+"""What becomes of a task whose try has ended, and what the search says meanwhile."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ray.tune.search import Searcher
+
+from care.config import TrialConfig
+from care.trial_folder import TrialFolder
+from sweeps.launch.retry import Again, RetryPolicy
+from sweeps.launch.tasks import TaskQueue
+from sweeps.search import ListSearch
+
+POLICY = RetryPolicy(retries=2, largest_share=4)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
+    folder = TrialFolder(tmp_path / "trial")
+    folder.create(tiny_config)
+    return folder
+
+
+def queue(*names: str, stopping: list[bool] | None = None) -> TaskQueue:
+    """Tries that end with ``paused`` come back at once, lost ones do not."""
+    flag = stopping or [False]
+    made = TaskQueue(
+        lambda _, outcome: Again(0, 1) if outcome == "paused" else None, lambda: flag[0]
+    )
+    for name in names:
+        made.put({"trial_id": name})
+    return made
+
+
+def name_of(suggested: Any) -> str:
+    return str(suggested["trial_id"])
+
+
+def test_a_list_is_handed_out_in_order_and_then_ends() -> None:
+    search = ListSearch(queue("a", "b"))
+    assert [name_of(search.suggest(key)) for key in "12"] == ["a", "b"]
+    assert search.suggest("3") is None, "a or b may come back"
+    search.on_trial_complete("1", {"outcome": "finished"})
+    search.on_trial_complete("2", {"outcome": "paused"})
+    assert name_of(search.suggest("4")) == "b"
+    search.on_trial_complete("4", {"outcome": "finished"})
+    assert search.suggest("5") == Searcher.FINISHED
+
+
+def test_a_lost_process_counts_as_lost_whatever_it_said_before() -> None:
+    tasks = queue("a")
+    search = ListSearch(tasks)
+    search.suggest("1")
+    search.on_trial_complete("1", {"outcome": "running"}, error=True)
+    assert tasks.given_up == {"a"}
+    assert search.suggest("2") == Searcher.FINISHED
+
+
+def test_nothing_is_handed_out_while_stopping() -> None:
+    stopping = [False]
+    search = ListSearch(queue("a", "b", stopping=stopping))
+    search.suggest("1")
+    stopping[0] = True
+    search.on_trial_complete("1", {"outcome": "paused"})
+    assert search.suggest("2") == Searcher.FINISHED
+
+
+def test_a_task_comes_back_when_its_time_has_come() -> None:
+    tasks = TaskQueue(lambda *_: Again(after=0.2, share=1))
+    tasks.put({"trial_id": "a"})
+    tasks.take("1")
+    ended = time.monotonic()
+    assert not tasks.end("1", "busy")
+    assert (len(tasks), tasks.take("2")) == (1, None)
+    while tasks.take("3") is None:
+        time.sleep(0.01)
+    assert time.monotonic() - ended >= 0.2
+
+
+def task(folder: TrialFolder, share: int = 1, tries: int = 1) -> dict[str, Any]:
+    return {"folder": str(folder.path), "share": share, "tries": tries}
+
+
+@pytest.mark.parametrize("outcome", ["finished", "failed", "running"])
+def test_what_is_over_is_not_tried_again(folder: TrialFolder, outcome: str) -> None:
+    assert POLICY(task(folder), outcome) is None
+
+
+@pytest.mark.parametrize("outcome", ["paused", "busy"])
+def test_pre_emption_is_never_counted(folder: TrialFolder, outcome: str) -> None:
+    again = POLICY(task(folder, share=2, tries=10_000), outcome)
+    assert again
+    assert again.share == 2
+    assert again.after > 0
+
+
+def test_a_process_lost_without_progress_is_given_up(folder: TrialFolder) -> None:
+    folder.write_status("running", 1, 3)
+    for start in range(1, 3):
+        folder.append_start(1, 0)
+        assert POLICY(task(folder), None) == Again(0, 1), f"after start {start}"
+    folder.append_start(1, 0)
+    assert POLICY(task(folder), None) is None
+
+
+def test_a_process_lost_after_progress_is_tried_again(folder: TrialFolder) -> None:
+    folder.write_status("running", 1, 3)
+    for step in range(20):
+        folder.append_start(1, step)
+        assert POLICY(task(folder), None) == Again(0, 1)
+
+
+def test_full_memory_means_less_packing(folder: TrialFolder) -> None:
+    error = {"kind": "out_of_memory", "message": "", "traceback": ""}
+    folder.write_status("failed", 0, 3, error)
+    assert POLICY(task(folder, share=1), None) == Again(0, 2)
+    assert POLICY(task(folder, share=2), None) == Again(0, 4)
+    assert POLICY(task(folder, share=4), None) is None
+
+
+def test_a_disk_that_stays_full_ends_the_trial_at_last(folder: TrialFolder) -> None:
+    again = POLICY(task(folder), "disk")
+    assert again
+    patience = 0.0
+    tries = 1
+    while again := POLICY(task(folder, tries=tries), "disk"):
+        patience += again.after
+        tries += 1
+    assert 300 < patience < 3600
