@@ -26,6 +26,7 @@ from care.files import DiskError
 
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _BEAT_SECONDS = 15.0
+_RETRY_SECONDS = 2.0
 LEASE_SECONDS = 120.0
 
 
@@ -104,6 +105,36 @@ def holder(folder: Path) -> Holder | None:
     return _alive(claims[-1][1])
 
 
+def release_dead(folder: Path) -> bool:
+    """Free ``folder`` if a process of this machine held it and is dead.
+
+    Others could tell only by its silence, after a while.
+
+    Returns:
+        Whether no process of this machine holds it.
+    """
+    claims = _numbers(folder)
+    if not claims or claims[-1][2]:
+        return True
+    path = claims[-1][1]
+    try:
+        record = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return True
+    if record["boot"] != _boot():
+        return True
+    if record["started"] is None or _process_start(record["pid"]) == record["started"]:
+        return False
+    _mark_released(path)
+    return True
+
+
+def _mark_released(path: Path) -> None:
+    # The folder may have been moved to the archive, and the claim with it.
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f"{path.name}.released"))
+
+
 class Claim:
     """A claim that this process holds, until :meth:`release` or the end of the process."""
 
@@ -142,18 +173,28 @@ class Claim:
             return cls(path)
 
     def release(self) -> None:
-        """Give the claim up."""
+        """Give the claim up, at once or as soon as the folder can be written again."""
         if not self._released.is_set():
+            try:
+                _mark_released(self._path)
+            except OSError:
+                threading.Thread(
+                    target=self._release_later, name="claim-release", daemon=True
+                ).start()
             self._released.set()
-            # The folder may have been moved to the archive, and the claim with it.
-            with contextlib.suppress(FileNotFoundError):
-                self._path.rename(self._path.with_name(f"{self._path.name}.released"))
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    def _release_later(self) -> None:
+        while True:
+            time.sleep(_RETRY_SECONDS)
+            with contextlib.suppress(OSError):
+                _mark_released(self._path)
+                return
 
     def _beat(self) -> None:
         while not self._released.wait(_BEAT_SECONDS):

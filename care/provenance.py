@@ -12,7 +12,11 @@ from typing import Any
 
 import torch
 
+from care.files import read_json
 from care.identity import code_version
+
+SNAPSHOT = "snapshot.json"
+"""Beside a copy of the code: the state of git when it was made."""
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 
@@ -37,13 +41,21 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def git_state() -> dict[str, Any]:
+    """Commit of this code and whether it was edited since: now, or when its copy was made."""
+    snapshot = read_json(Path(__file__).parents[1] / SNAPSHOT)
+    if snapshot:
+        return dict(snapshot)
+    changes = _git("status", "--porcelain")
+    dirty = None if changes is None else bool(changes)
+    return {"git_commit": _git("rev-parse", "HEAD"), "git_dirty": dirty}
+
+
 @functools.cache
 def _of_this_process() -> dict[str, Any]:
-    changes = _git("status", "--porcelain")
     return {
         "code_version": code_version(),
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": None if changes is None else bool(changes),
+        **git_state(),
         "versions": _versions(),
         "hostname": socket.gethostname(),
         "cpu": platform.processor() or platform.machine(),

@@ -49,7 +49,7 @@ class Driver:
         say: Callable[[str], None],
     ) -> None:
         self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
-        self._changed, self._say = changed, say
+        self._tell, self._say = changed, say
         self._folder = store.sweep(sweep.spec.name)
 
     def run(self, interrupt: Interrupt) -> None:
@@ -61,6 +61,7 @@ class Driver:
             scratch = None
             while not interrupt.requested:
                 plan = make_plan(self.sweep, self.store)
+                self.pool.wants(self.board.left())
                 missing = self._missing(plan)
                 if missing or self._search_goes_on():
                     if scratch is None:
@@ -87,6 +88,10 @@ class Driver:
                 said = True
             time.sleep(_POLL_SECONDS)
         return None
+
+    def _changed(self, identity: str) -> None:
+        self.pool.wants(self.board.left())
+        self._tell(identity)
 
     def _missing(self, plan: Plan) -> list[PlannedTrial]:
         """Trials to launch: for ASHA's rungs results it has not seen yet, new ones, others' last.

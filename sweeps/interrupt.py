@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Self
 
@@ -13,26 +13,30 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 class Interrupt:
     """While entered, notes the first SIGINT or SIGTERM instead of dying of it.
 
+    Args:
+        signals: Other signals than those, or none where somebody else handles them.
+
     Attributes:
         requested: Whether one came.
-        signal: Which one.
+        signal: Which one; 0 when it was no signal that asked.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, signals: Sequence[int] = _SIGNALS) -> None:
+        self._signals = signals
         self.requested = False
         self.signal = 0
         self._actions: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in self._signals}
         self.arm()
         return self
 
     def arm(self) -> None:
         """Install the handlers, again where a library (Ray) has put its own in their place."""
         if not self.requested:
-            for number in _SIGNALS:
+            for number in self._signals:
                 signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:
@@ -45,10 +49,14 @@ class Interrupt:
         if self.requested:
             action()
 
-    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+    def request(self) -> None:
+        """Ask for an orderly end, as a signal does."""
         self.requested = True
-        self.signal = number
-        for handled in _SIGNALS:
-            signal.signal(handled, self._before[handled])
         for action in self._actions:
             action()
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.signal = number
+        for handled in self._signals:
+            signal.signal(handled, self._before[handled])
+        self.request()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -16,8 +17,8 @@ from sweeps.progress import Board, TrialProgress
 
 _REFRESH_PER_SECOND = 4
 _LOG_EVERY_SECONDS = 15.0
-_ORDER = ("finished", "running", "new", "stopped", "elsewhere", "failed", "stale")
-_STYLE = {"finished": "green", "running": "cyan", "failed": "red", "stale": "yellow"}
+STATES = ("finished", "running", "new", "stopped", "elsewhere", "failed", "stale")
+STYLES = {"finished": "green", "running": "cyan", "failed": "red", "stale": "yellow"}
 
 
 def duration(seconds: float | None) -> str:
@@ -68,20 +69,16 @@ class LiveView:
 
     def _table(self) -> RenderableType:
         board = self._board
-        table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-        for column in ("trial", "seed", "epochs", "", "images/s", board.metric.name):
-            table.add_column(column, style="dim" if column == "seed" else "")
-        for trial in board.running():
-            table.add_row(*_cells(trial))
-        running = [table] if table.row_count else []
+        trials = board.running()
+        running = [trial_table(trials, board.metric.name)] if trials else []
         return Group(Text(self._name, style="bold"), self._counts(), *running, self._footer())
 
     def _counts(self) -> Text:
         counts = self._board.counts()
         parts = Text("  ")
-        for state in _ORDER:
+        for state in STATES:
             if counts.get(state):
-                parts.append(f"{counts[state]} {state}   ", style=_STYLE.get(state, ""))
+                parts.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
         return parts
 
     def _footer(self) -> Text:
@@ -110,6 +107,16 @@ class LiveView:
             if counts != shown or time.monotonic() - logged_at > _LOG_EVERY_SECONDS:
                 self._console.print(self._summary(), soft_wrap=True)
                 shown, logged_at = counts, time.monotonic()
+
+
+def trial_table(trials: Sequence[TrialProgress], metric: str) -> Table:
+    """Trials that train, a row each."""
+    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
+    for column in ("trial", "seed", "epochs", "", "images/s", metric):
+        table.add_column(column, style="dim" if column == "seed" else "")
+    for trial in trials:
+        table.add_row(*_cells(trial))
+    return table
 
 
 def _cells(trial: TrialProgress) -> tuple[RenderableType, ...]:

@@ -33,6 +33,10 @@ class Node:
         """Ask every trial here to checkpoint and pause; safe in a signal handler."""
         self._stop.touch()
 
+    def resume(self) -> None:
+        """Take that back, for trials of another Ray."""
+        self._stop.unlink(missing_ok=True)
+
     @property
     def pausing(self) -> bool:
         """Whether the trials were asked to pause."""

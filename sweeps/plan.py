@@ -207,6 +207,13 @@ def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None
     return total / min(concurrency, len(left))
 
 
+def estimate_epoch_seconds(sweep: Sweep, store: Store) -> float | None:
+    """The longest epoch of the sweep's trials, from past ones; None when none was run here."""
+    past = _past_epochs(store)
+    seconds = [past.get(_cost(trial.config), []) for trial in make_plan(sweep, store).trials]
+    return max((statistics.median(found) for found in seconds if found), default=None)
+
+
 def _past_epochs(store: Store) -> dict[str, list[float]]:
     """Seconds an epoch of past trials, by what their cost depends on."""
     past: dict[str, list[float]] = {}

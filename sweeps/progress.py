@@ -14,6 +14,7 @@ from sweeps.plan import Plan, point_label
 from sweeps.spec import MetricConfig
 
 _LEFT = ("new", "running", "paused", "disk")
+_ELSEWHERE = ("busy",)
 
 
 @dataclass
@@ -89,6 +90,11 @@ class Board:
         found = Counter(names.get(trial.state, trial.state) for trial in self.trials.values())
         found["new"] += max(0, self.target - len(self.trials))
         return {state: number for state, number in found.items() if number}
+
+    def left(self) -> int:
+        """Trials that are still to run or running."""
+        known = sum(trial.state in _LEFT + _ELSEWHERE for trial in self.trials.values())
+        return known + max(0, self.target - len(self.trials))
 
     def running(self) -> list[TrialProgress]:
         """The trials that train now."""

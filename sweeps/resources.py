@@ -59,20 +59,37 @@ def share_out(config: ResourcesConfig, trials: int) -> Resources:
     Raises:
         ConfigError: The machine has too few cores or GPUs for one trial.
     """
-    cores = available_cores()
     machine_gpus = _count_gpus() if config.gpus else 0
-    side_by_side = min(cores, max(1, trials))
+    return part_of(config, available_cores(), machine_gpus, "this machine", trials)
+
+
+def part_of(
+    config: ResourcesConfig, cores: int, machine_gpus: int, machine: str, trials: int | None = None
+) -> Resources:
+    """Give each trial an equal part of a machine.
+
+    Args:
+        config: What the sweep asks for.
+        cores: Of the machine.
+        machine_gpus: Likewise.
+        machine: What it is called in messages.
+        trials: Trials of the whole sweep; None where they are not all on this machine.
+
+    Raises:
+        ConfigError: The machine has too few cores or GPUs for one trial.
+    """
+    side_by_side = cores if trials is None else min(cores, max(1, trials))
     if config.gpus:
-        _check("resources.gpus", config.gpus, machine_gpus, "GPUs")
+        _check("resources.gpus", config.gpus, machine_gpus, f"GPUs of {machine}")
         side_by_side = min(side_by_side, max(1, int(machine_gpus / config.gpus)))
     threads = max(1, cores // side_by_side) if config.threads == "auto" else config.threads
-    _check("resources.threads", threads, cores, "cores")
+    _check("resources.threads", threads, cores, f"cores of {machine}")
     return Resources(cores, threads, config.gpus, machine_gpus)
 
 
-def _check(field: str, asked: float, available: int, unit: str) -> None:
+def _check(field: str, asked: float, available: int, what: str) -> None:
     if asked > available:
-        allowed = f"allowed: at most {available}, the {unit} of this machine"
+        allowed = f"allowed: at most {available}, the {what}"
         raise ConfigError("sweep", [Problem(field, asked, allowed)])
 
 

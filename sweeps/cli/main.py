@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -41,6 +41,16 @@ Overrides = Annotated[
 Profile = Annotated[
     str | None,
     typer.Option(help="A profile that the file declares; without one, the sweep as it stands."),
+]
+RetryFailed = Annotated[
+    bool, typer.Option("--retry-failed", help="Continue failed trials as well.")
+]
+RerunStale = Annotated[
+    bool,
+    typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
+]
+SubmittedSweep = Annotated[
+    str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
 DataRoot = Annotated[Path, typer.Option("--root", help="Folder of the data sets' files.")]
 _STORE = Path("runs")
@@ -101,21 +111,69 @@ def sweep_run(
     profile: Profile = None,
     store: StoreOption = _STORE,
     tracking_uri: TrackingOption = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Continue failed trials as well.")
-    ] = False,
-    rerun_stale: Annotated[
-        bool,
-        typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
-    ] = False,
+    retry_failed: RetryFailed = False,
+    rerun_stale: RerunStale = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
 ) -> None:
     """Run what is missing of a sweep on this machine, track it and report it."""
-    from sweeps.cli.sweep import Declared, RunOptions, run_command
+    from sweeps.cli.sweep import Declared, run_command
+    from sweeps.run import RunOptions
 
     options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
     declared = Declared(file, tuple(overrides or ()), profile)
     raise typer.Exit(run_command(declared, store, options))
+
+
+@sweep_app.command("submit")
+def sweep_submit(
+    file: SweepFile,
+    overrides: Overrides = None,
+    cluster: Annotated[
+        Path, typer.Option("--cluster", metavar="FILE", help="YAML file of the cluster.")
+    ] = Path("sweeps/clusters/mine.yaml"),
+    workers: Annotated[
+        str, typer.Option(metavar="LEAST:MOST", help="Workers, more the more trials wait.")
+    ] = "1:4",
+    head: Annotated[
+        Literal["job", "here"],
+        typer.Option(help="Where Ray's head and the driver run: a job, or this terminal."),
+    ] = "job",
+    profile: Profile = None,
+    store: StoreOption = _STORE,
+    tracking_uri: TrackingOption = None,
+    retry_failed: RetryFailed = False,
+    rerun_stale: RerunStale = False,
+) -> None:
+    """Submit what is missing of a sweep to a SLURM cluster; doing it twice attaches."""
+    from sweeps.cli.cluster import parse_workers, submit_command
+    from sweeps.cli.sweep import Declared
+    from sweeps.run import RunOptions
+
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri)
+    declared = Declared(file, tuple(overrides or ()), profile)
+    range_ = parse_workers(workers)
+    raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
+
+
+@sweep_app.command("status")
+def sweep_status(
+    sweep: SubmittedSweep,
+    store: StoreOption = _STORE,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
+) -> None:
+    """Show how a submitted sweep stands, from any node."""
+    from sweeps.cli.cluster import status_command
+
+    raise typer.Exit(status_command(sweep, store, watch, as_json))
+
+
+@sweep_app.command("cancel")
+def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = _STORE) -> None:
+    """End a submitted sweep: its trials save their place, its jobs end; submitting goes on."""
+    from sweeps.cli.cluster import cancel_command
+
+    raise typer.Exit(cancel_command(sweep, store))
 
 
 @app.command()

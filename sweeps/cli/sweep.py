@@ -15,17 +15,14 @@ from care.claim import Claim
 from care.identity import code_version
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
-from sweeps.cli.report import write_sweep_report
-from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
 from sweeps.launch.local import LocalPool
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
-from sweeps.progress import Board
 from sweeps.resources import share_out
+from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
-from sweeps.tracking.sweep import SweepTracking
 
 
 @dataclass(frozen=True)
@@ -46,20 +43,10 @@ class Declared:
         """The sweep."""
         return load_sweep(self.file, self.overrides, self.profile)
 
-    def __str__(self) -> str:
-        """What to type to go on with it."""
+    def command(self, verb: str) -> str:
+        """What to type to ``run`` or ``submit`` it."""
         chosen = ["--profile", self.profile] if self.profile else []
-        return " ".join(["care sweep run", str(self.file), *self.overrides, *chosen])
-
-
-@dataclass(frozen=True)
-class RunOptions:
-    """Options of ``care sweep run``."""
-
-    retry_failed: bool
-    rerun_stale: bool
-    tracking_uri: str | None
-    report: bool
+        return " ".join([f"care sweep {verb}", str(self.file), *self.overrides, *chosen])
 
 
 def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
@@ -84,16 +71,30 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
 
 
 def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
-    """Run what is missing, track it, report it.
+    """Run what is missing on this machine, track it, report it.
 
     Returns:
         0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
     """
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    sweep, store, plan = prepare(declared, root, options, console)
+    pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
+    run = SweepRun(sweep, store, pool, options, console.print)
+    with Interrupt() as interrupt:
+        outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
+    return conclude(console, declared.command("run"), outcome, interrupt.requested)
+
+
+def prepare(
+    declared: Declared, root: Path, options: RunOptions, console: Console
+) -> tuple[Sweep, Store, Plan]:
+    """Everything that may be refused, and then what a sweep needs before its first trial.
+
+    Its data, its folder, and room for trials that are to be run again.
+    """
     sweep = declared.load()
     store = Store(root)
     plan = make_plan(sweep, store)
-    resources = share_out(sweep.spec.resources, plan.wanted)
     _check_device(sweep.base_config().runtime.device)
     if plan.missing() or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
@@ -101,22 +102,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
     store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
     if _clear_the_way(plan, store, options):
         plan = make_plan(sweep, store)
-    board = Board(sweep.spec.metric, plan.wanted)
-    board.plan(plan, lambda identity: _metric(store, sweep, identity))
-    tracking = SweepTracking(sweep, store, options.tracking_uri, console.print)
-    driver = Driver(sweep, store, LocalPool(resources), board, tracking.touch, console.print)
-    page = None
-    with Interrupt() as interrupt:
-        tracking.start(plan)
-        try:
-            with LiveView(board, sweep.spec.name, console):
-                driver.run(interrupt)
-            if options.report:
-                page = write_sweep_report(sweep, store, again=False)
-        finally:
-            final = make_plan(sweep, store)
-            tracking.finish(final, page)
-    return _conclude(console, declared, final, page, interrupt.requested)
+    return sweep, store, plan
 
 
 def _check_device(name: str) -> None:
@@ -127,27 +113,26 @@ def _check_device(name: str) -> None:
         resolve_device(name)
 
 
-def _conclude(
-    console: Console, declared: Declared, plan: Plan, page: Path | None, interrupted: bool
-) -> int:
+def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool) -> int:
     """Say how it ended and what to type next."""
-    if page:
-        console.print(f"report: {page}")
+    plan = outcome.plan
+    if outcome.page:
+        console.print(f"report: {outcome.page}")
     counts = plan.counts()
     for trial in plan.unique().values():
         if trial.state == "failed":
             console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
     if interrupted:
-        console.print(f"Stopped; nothing is lost. Run the same command to go on: {declared}")
+        console.print(f"Stopped; nothing is lost. Run the same command to go on: {command}")
         return 130
     if counts["failed"]:
-        console.print(f"{counts['failed']} failed; to try again: {declared} --retry-failed")
+        console.print(f"{counts['failed']} failed; to try again: {command} --retry-failed")
     if counts["stale"]:
         console.print(
             f"{counts['stale']} stale: their numbers come from other code and are left out of the "
-            f"report's means. To run them anew: {declared} --rerun-stale"
+            f"report's means. To run them anew: {command} --rerun-stale"
         )
-    return 0 if counts["cached"] + counts["stopped"] == plan.wanted else 1
+    return 0 if outcome.complete else 1
 
 
 def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
@@ -160,13 +145,6 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
         "profile": declared.profile,
         "code_version": code_version(),
     }
-
-
-def _metric(store: Store, sweep: Sweep, identity: str) -> float | None:
-    folder = store.trial(identity)
-    metrics = folder.read_metrics()
-    found = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
-    return found.get(sweep.spec.metric.name)
 
 
 def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:

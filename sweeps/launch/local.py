@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care.claim import process_alive
+from sweeps.launch.connection import connected
 from sweeps.node import Node
 from sweeps.resources import Resources
 
@@ -19,16 +19,6 @@ _PREFIX = "care-ray-"
 # Ray's sockets lie some 60 characters below this, and a Unix socket's path ends at 107.
 _LONGEST = 45
 _OBJECT_STORE_BYTES = 128 * 1024**2
-
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store is the log
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver asks the trials to pause by itself
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # final measures come with the last epoch only
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is never used
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
 
 
 class LocalPool:
@@ -75,53 +65,24 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     Yields:
         A scratch folder that lives as long as this Ray.
     """
-    os.environ.update(_ENVIRONMENT)
-    os.environ.pop("RAY_ADDRESS", None)
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    import ray
-    import ray.tune
-
-    _log_to(log)
     _remove_leftovers()
     scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_short_folder()))
     os.environ.update(Node(scratch).environment)
+    settings = {
+        "num_cpus": cores,
+        "num_gpus": gpus,
+        "include_dashboard": False,
+        "object_store_memory": _OBJECT_STORE_BYTES,
+        "_temp_dir": str(scratch),
+    }
     try:
-        ray.init(
-            address="local",
-            num_cpus=cores,
-            num_gpus=gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            configure_logging=False,
-            object_store_memory=_OBJECT_STORE_BYTES,
-            _temp_dir=str(scratch),
-        )
-        _log_to(log)  # again: starting Ray sets its loggers up anew
-        yield scratch
+        with connected("local", log, **settings):
+            yield scratch
     finally:
-        ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-class _LogFile(logging.FileHandler):
-    """A log that is not worth a traceback when its disk is full."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say nothing: what matters is written elsewhere, and its failure is told."""
-
-
-def _log_to(path: Path) -> None:
-    """Send Ray's own messages to a file."""
-    handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "ray"]
-    for logger in map(logging.getLogger, {"ray", *names}):
-        logger.handlers = [handler] if logger.name == "ray" else []
-        logger.propagate = logger.name != "ray"
-        logger.setLevel(logging.WARNING)
 
 
 def _short_folder() -> str:

@@ -1,0 +1,230 @@
+"""``care sweep submit``, ``care sweep status`` and ``care sweep cancel``."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Literal
+
+from rich.console import Console
+from rich.live import Live
+
+from care.claim import holder
+from care.errors import CareError, ConfigError, Problem, nearest
+from sweeps.cli.sweep import Declared, prepare
+from sweeps.interrupt import Interrupt
+from sweeps.launch.slurm import commands
+from sweeps.launch.slurm.check import check_cluster
+from sweeps.launch.slurm.cluster import ClusterConfig, load_cluster
+from sweeps.launch.slurm.folder import PoolFolder, Request, Workers
+from sweeps.launch.slurm.snapshot import take_snapshot
+from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
+from sweeps.live import LiveView
+from sweeps.plan import estimate_epoch_seconds
+from sweeps.resources import part_of
+from sweeps.run import RunOptions
+from sweeps.spec import load_sweep
+from sweeps.store import Store
+
+HeadPlace = Literal["job", "here"]
+_WATCH_SECONDS = 2.0
+_CANCEL_SECONDS = 120.0
+_RANGE = re.compile(r"(\d+)(?::(\d+))?")
+
+
+def parse_workers(text: str) -> Workers:
+    """``4`` or ``1:16``.
+
+    Raises:
+        ConfigError: Neither, or the most is less than the least, or nothing.
+    """
+    match = _RANGE.fullmatch(text)
+    least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
+    if not match or most < max(1, least):
+        allowed = "allowed: a number, or LEAST:MOST with LEAST <= MOST, e.g. 1:16"
+        raise ConfigError("care sweep submit", [Problem("--workers", text, allowed)])
+    return Workers(least=least, most=most)
+
+
+def submit_command(
+    declared: Declared,
+    root: Path,
+    cluster_file: Path,
+    workers: Workers,
+    head: HeadPlace,
+    options: RunOptions,
+) -> int:
+    """Submit a sweep to a cluster, or attach to it where it runs already.
+
+    Returns:
+        0 when it is submitted or runs already; with the head here, as of ``care sweep run``.
+    """
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    cluster = load_cluster(cluster_file)
+    _check_slurm(declared)
+    check_cluster(cluster, commands.partitions(), str(cluster_file))
+    _check_trials(declared, root, cluster, cluster_file)
+    name = declared.load().spec.name
+    folder = PoolFolder(Store(root), name)
+    if _runs_already(folder):
+        _attach(folder, workers, console)
+        return 0
+    sweep, store, _ = prepare(declared, root, options, console)
+    del sweep, store
+    request = Request(
+        cluster=cluster,
+        workers=workers,
+        tracking_uri=options.tracking_uri,
+        folder=str(Path.cwd()),
+        code=str(take_snapshot(folder.path / "code")),
+        command=f"{declared.command('submit')} --cluster {cluster_file} --workers {workers}",
+    )
+    folder.prepare(request)
+    if head == "here":
+        return _run_head_here(folder, request, console)
+    from sweeps.launch.slurm.jobs import submit_head
+
+    job_id = submit_head(folder, request)
+    console.print(f"submitted {name}: head job {job_id}, {workers} workers; you may log out")
+    console.print(f"care sweep status {name}    how it stands, from any node (--watch: live)")
+    console.print(f"care sweep cancel {name}    end it; what was trained stays")
+    return 0
+
+
+def _check_slurm(declared: Declared) -> None:
+    if not commands.available():
+        raise CareError(
+            "SLURM is not here: there is no sbatch on this machine. Submit from a login node of "
+            f"the cluster, or run the sweep on this machine: {declared.command('run')}"
+        )
+
+
+def _check_trials(declared: Declared, root: Path, cluster: ClusterConfig, file: Path) -> None:
+    """Refuse trials that no worker can take, or whose epoch is longer than a worker's time."""
+    sweep = declared.load()
+    part_of(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
+    seconds = estimate_epoch_seconds(sweep, Store(root))
+    usable = cluster.time * 60 - cluster.grace_seconds
+    if usable <= 0:
+        allowed = f"allowed: less than the time, {cluster.time} minutes"
+        problem = Problem("grace_seconds", cluster.grace_seconds, allowed)
+        raise ConfigError(str(file), [problem])
+    if seconds is not None and seconds > usable:
+        allowed = (
+            f"allowed: more than an epoch, which took {seconds / 60:.0f} minutes here, and "
+            f"grace_seconds ({cluster.grace_seconds})"
+        )
+        raise ConfigError(str(file), [Problem("time", cluster.time, allowed)])
+
+
+def _runs_already(folder: PoolFolder) -> bool:
+    """Whether a head is in the queue, or lives somewhere else."""
+    if commands.jobs_named(folder.job_name("head")):
+        return True
+    return holder(folder.path.parent) is not None and not folder.head().job_id
+
+
+def _attach(folder: PoolFolder, workers: Workers, console: Console) -> None:
+    """Say how the running sweep stands; another range of workers is taken over."""
+    request = folder.request()
+    console.print(f"{folder.name} is submitted already; nothing was submitted twice.")
+    if request.cancel:
+        console.print("It is being cancelled; submit it again once it has ended.")
+    elif request.workers != workers:
+        folder.write_request(request.model_copy(update={"workers": workers}))
+        console.print(f"workers: {workers} from now on (were {request.workers})")
+    console.print(status_view(read_status(folder)))
+
+
+def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> int:
+    from sweeps.cli.sweep import conclude
+    from sweeps.launch.slurm.head import HeadRun
+
+    run = HeadRun(folder, request, "", console)
+    with Interrupt() as interrupt:
+        outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
+    cancelled = folder.request().cancel
+    run.pool.end(again=False)
+    return conclude(console, request.command, outcome, interrupt.requested and not cancelled)
+
+
+def find_pool(name: str, root: Path) -> PoolFolder:
+    """A submitted sweep by its name or its YAML file.
+
+    Raises:
+        ConfigError: No sweep of that name was submitted from this store.
+    """
+    store = Store(root)
+    if name.endswith((".yaml", ".yml")):
+        name = load_sweep(Path(name)).spec.name
+    folder = PoolFolder(store, name)
+    if not folder.submitted:
+        known = [sweep.name for sweep in store.all_sweeps()]
+        known = [other for other in known if PoolFolder(store, other).submitted]
+        allowed = f"allowed: a sweep that was submitted ({', '.join(known) or 'none was'})"
+        raise ConfigError(str(root), [Problem("sweep", name, allowed, nearest(name, known))])
+    return folder
+
+
+def status_command(name: str, root: Path, watch: bool, as_json: bool) -> int:
+    """Show how a submitted sweep stands.
+
+    Returns:
+        0 when every trial is finished or the sweep goes on, 1 otherwise.
+    """
+    folder = find_pool(name, root)
+    status = read_status(folder)
+    if as_json:
+        print(json.dumps(status.as_json()))
+    elif watch:
+        status = _watch(folder, status)
+    else:
+        Console(highlight=False).print(status_view(status))
+    return 0 if status.active or status.complete else 1
+
+
+def _watch(folder: PoolFolder, status: SweepStatus) -> SweepStatus:
+    """Show it until it has ended, or Ctrl-C, which ends the watching only."""
+    with Live(status_view(status), auto_refresh=False, console=Console(highlight=False)) as live:
+        while status.active:
+            time.sleep(_WATCH_SECONDS)
+            status = read_status(folder)
+            live.update(status_view(status), refresh=True)
+    return status
+
+
+def cancel_command(name: str, root: Path) -> int:
+    """End a submitted sweep: trials save their place, jobs end.
+
+    Returns:
+        0.
+    """
+    console = Console(highlight=False)
+    folder = find_pool(name, root)
+    folder.write_request(folder.request().model_copy(update={"cancel": True}))
+    heads = commands.jobs_named(folder.job_name("head"))
+    if any(job.running for job in heads):
+        console.print("asked the trials to save their place …")
+        _wait_for_end(folder)
+    left = commands.jobs_named(folder.job_name("head"))
+    left += commands.jobs_named(folder.job_name("worker"))
+    commands.cancel([job.job_id for job in left])
+    console.print(
+        f"{folder.name} is cancelled; nothing is lost. To go on: {folder.request().command}"
+    )
+    return 0
+
+
+def _wait_for_end(folder: PoolFolder) -> None:
+    end = time.monotonic() + _CANCEL_SECONDS
+    names = [folder.job_name("head"), folder.job_name("worker")]
+    while any(job.running for name in names for job in commands.jobs_named(name)):
+        if time.monotonic() > end:
+            return
+        time.sleep(1.0)
+
+
+__all__ = ["cancel_command", "parse_workers", "status_command", "submit_command"]

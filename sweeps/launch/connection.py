@@ -1,0 +1,67 @@
+"""This process's connection to a Ray, with what Ray and Tune say sent to a file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store is the log
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver asks the trials to pause by itself
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # final measures come with the last epoch only
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is never used
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+}
+
+
+@contextlib.contextmanager
+def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
+    """Be connected to a Ray, and to no other one that the environment names.
+
+    Args:
+        address: ``local`` to start one, or that of a head.
+        log: File for what Ray and Tune have to say; the terminal is for the sweep's own table.
+        settings: More of ``ray.init``.
+    """
+    os.environ.update(_ENVIRONMENT)
+    os.environ.pop("RAY_ADDRESS", None)
+    import ray
+    import ray.tune
+
+    _log_to(log)
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            configure_logging=False,
+            **settings,
+        )
+        _log_to(log)  # again: starting Ray sets its loggers up anew
+        yield
+    finally:
+        ray.shutdown()
+
+
+class _LogFile(logging.FileHandler):
+    """A log that is not worth a traceback when its disk is full."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        """Say nothing: what matters is written elsewhere, and its failure is told."""
+
+
+def _log_to(path: Path) -> None:
+    """Send Ray's own messages to a file."""
+    handler = _LogFile(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "ray"]
+    for logger in map(logging.getLogger, {"ray", *names}):
+        logger.handlers = [handler] if logger.name == "ray" else []
+        logger.propagate = logger.name != "ray"
+        logger.setLevel(logging.WARNING)

@@ -1,0 +1,69 @@
+"""Addresses and ports of this node."""
+
+from __future__ import annotations
+
+import fcntl
+import socket
+import struct
+
+from care.errors import CareError
+
+_SIOCGIFADDR = 0x8915
+
+
+def address_of(interface: str | None) -> str:
+    """This node's IPv4 address on an interface, or the one that its host name stands for.
+
+    Raises:
+        CareError: There is no such interface, or it has no address; names those that there are.
+    """
+    if interface:
+        found = _of_interface(interface)
+        if found is None:
+            names = ", ".join(name for _, name in socket.if_nameindex())
+            raise CareError(f"interface: got {interface!r}; allowed on this node: {names}")
+        return found
+    named = _of_name(socket.gethostname())
+    if named and not named.startswith("127."):
+        return named
+    others = (_of_interface(name) for _, name in socket.if_nameindex())
+    return next((found for found in others if found and not found.startswith("127.")), "127.0.0.1")
+
+
+def _of_name(name: str) -> str | None:
+    try:
+        return socket.gethostbyname(name)
+    except OSError:
+        return None
+
+
+def _of_interface(name: str) -> str | None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        request = struct.pack("256s", name.encode()[:15])
+        try:
+            answer = fcntl.ioctl(probe.fileno(), _SIOCGIFADDR, request)
+        except OSError:
+            return None
+    return socket.inet_ntoa(answer[20:24])
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nobody listens on now, each another one."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def answers(address: str, seconds: float = 3.0) -> bool:
+    """Whether somebody listens at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=seconds).close()
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,76 @@
+"""What SLURM gave this job: its part of the node, never the node's own figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from care.cores import available_cores
+
+_NO_DEVICES = ("", "NoDevFiles", "-1")
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """A worker's part of its node.
+
+    Attributes:
+        cpus: Cores.
+        gpus: GPUs.
+        memory_bytes: Memory; None where nothing limits it.
+        devices: Environment variables that make Ray and torch see these GPUs and no others.
+    """
+
+    cpus: int
+    gpus: int
+    memory_bytes: int | None
+    devices: dict[str, str]
+
+    @classmethod
+    def of_this_job(cls, environment: Mapping[str, str] = os.environ) -> Allocation:
+        """Read from the affinity, the cgroup and what SLURM set."""
+        cpus = _cpus(environment)
+        gpus, devices = _gpus(environment)
+        return cls(cpus, gpus, _memory(environment, cpus, gpus), devices)
+
+
+def _cpus(environment: Mapping[str, str]) -> int:
+    """The affinity, or fewer where SLURM does not bind its tasks to their cores."""
+    told = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
+    return min(available_cores(), int(told)) if told else available_cores()
+
+
+def _gpus(environment: Mapping[str, str]) -> tuple[int, dict[str, str]]:
+    for name, ours in (
+        ("CUDA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+        ("HIP_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),
+        ("ROCR_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"),  # Ray refuses AMD's other variable
+    ):
+        devices = environment.get(name)
+        if devices is not None and devices not in _NO_DEVICES:
+            return len(devices.split(",")), {ours: devices}
+    for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):
+        if environment.get(name):
+            return len(environment[name].split(",")), {}
+    count = int(environment.get("SLURM_GPUS_ON_NODE") or 0)
+    # Of a node's GPUs that SLURM gave to others none may be touched.
+    return count, {} if count else {"CUDA_VISIBLE_DEVICES": ""}
+
+
+def _memory(environment: Mapping[str, str], cpus: int, gpus: int) -> int | None:
+    for name, times in (
+        ("SLURM_MEM_PER_NODE", 1),
+        ("SLURM_MEM_PER_CPU", cpus),
+        ("SLURM_MEM_PER_GPU", gpus),
+    ):
+        megabytes = int(environment.get(name) or 0) * times  # 0 means: all that the node has
+        if megabytes:
+            return megabytes * 1024**2
+    try:
+        limit = _CGROUP_LIMIT.read_text().strip()
+    except OSError:
+        return None
+    return int(limit) if limit.isdigit() else None

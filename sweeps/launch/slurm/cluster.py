@@ -1,0 +1,122 @@
+"""A cluster file: what a worker and the head's job ask SLURM for."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from care.config import Model, PositiveInt
+from care.config.base import Positive
+from care.loading import read_yaml, validate
+
+# Ray's sockets lie some 60 characters below its folder, and a Unix socket's path ends at 107.
+LONGEST_SCRATCH = 20
+_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+
+
+def _refuse(allowed: str) -> NoReturn:
+    raise PydanticCustomError("name", "allowed: {allowed}", {"allowed": allowed})
+
+
+def _minutes(value: Any) -> Any:
+    """Whole minutes of SLURM's own notations: 90, "90", "2:30:00", "1-12", "1-12:30"."""
+    if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+        return value
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        _refuse('minutes, or "hours:minutes:seconds", or "days-hours:minutes:seconds", in quotes')
+    days, *rest = match.groups()
+    numbers = [int(part or 0) for part in rest]
+    if days is None and match[4] is None:  # "minutes" or "minutes:seconds"
+        minutes, seconds = numbers[0], numbers[1]
+    else:
+        minutes, seconds = 60 * numbers[0] + numbers[1] + 1440 * int(days or 0), numbers[2]
+    if not minutes and not seconds:
+        _refuse("more than 0")
+    return minutes + (seconds > 0)
+
+
+Minutes = Annotated[int, BeforeValidator(_minutes)]
+
+
+def _scratch(value: Any) -> Any:
+    if not isinstance(value, str) or not value.startswith("/") or len(value) > LONGEST_SCRATCH:
+        _refuse(
+            f"the path of a folder of the node's own, at most {LONGEST_SCRATCH} characters, "
+            "because the names of Ray's sockets have to fit below it"
+        )
+    return value
+
+
+class JobConfig(Model):
+    """What every job asks for.
+
+    Attributes:
+        partition: SLURM's; its default partition when None.
+        account: To be charged.
+        qos: Quality of service.
+        constraint: Features that the node must have.
+        time: Wall time in minutes, or as SLURM writes it.
+        cpus: Cores.
+        memory_gb: Memory; what the partition gives when None.
+        options: Other options of sbatch, by name, ``{exclude: n7, reservation: mine}``.
+    """
+
+    partition: str | None = None
+    account: str | None = None
+    qos: str | None = None
+    constraint: str | None = None
+    time: Minutes = 240
+    cpus: PositiveInt = 1
+    memory_gb: Positive | None = None
+    options: dict[str, str | int | bool] = Field(default_factory=dict)
+
+
+class HeadConfig(JobConfig):
+    """The job of Ray's head and the sweep's driver: no GPU, little work, best a long time.
+
+    What is left out of ``partition``, ``account``, ``qos`` is that of the workers.
+    """
+
+    time: Minutes = 2880
+    cpus: PositiveInt = 2
+    memory_gb: Positive | None = 8.0
+
+
+class ClusterConfig(JobConfig):
+    """A cluster file; its own fields describe a worker, which is a part of one node.
+
+    Attributes:
+        gpus: GPUs of a worker.
+        head: The head's job.
+        setup: Shell lines before Python starts, e.g. ``module load cuda``.
+        python: Command that starts Python on a node; this very Python when None.
+        interface: Network interface that Ray uses, e.g. ``ib0``; the node's address when None.
+        scratch: A folder of the node's own for Ray's sockets and logs.
+        grace_seconds: Before its time is over a worker has this long to checkpoint and leave.
+        idle_seconds: A worker without a trial leaves after this.
+        wait_seconds: A worker without a head leaves after this.
+    """
+
+    gpus: Annotated[int, Field(ge=0)] = 0
+    head: HeadConfig = HeadConfig()
+    setup: tuple[str, ...] = Field(default=(), strict=False)
+    python: str | None = None
+    interface: str | None = None
+    scratch: Annotated[str, BeforeValidator(_scratch)] = "/tmp"
+    grace_seconds: PositiveInt = 120
+    idle_seconds: PositiveInt = 120
+    wait_seconds: PositiveInt = 900
+
+
+def load_cluster(path: Path) -> ClusterConfig:
+    """The cluster in a YAML file.
+
+    Raises:
+        ConfigError: The file or a field is wrong.
+    """
+    return validate(ClusterConfig, read_yaml(path), str(path))

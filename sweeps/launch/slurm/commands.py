@@ -1,0 +1,190 @@
+"""SLURM's commands, each with a time limit: a controller that is away must not hang anybody.
+
+Neither ``sacct`` nor a database is needed.
+"""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+from care.errors import CareError
+
+_SECONDS = 30.0
+
+
+class SlurmError(CareError):
+    """A command of SLURM failed, or there is none."""
+
+
+@dataclass(frozen=True)
+class QueuedJob:
+    """A job, or one task of an array, that is in the queue.
+
+    Attributes:
+        job_id: ``123`` or ``123_4``.
+        state: SLURM's word: ``PENDING``, ``RUNNING``, ``COMPLETING``, …
+        node: Where it runs, or an empty string.
+        reason: Why it waits.
+    """
+
+    job_id: str
+    state: str
+    node: str
+    reason: str
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs now."""
+        return self.state == "RUNNING"
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it waits for no more than a time of day."""
+        return self.pending and self.reason == "BeginTime"
+
+    @property
+    def pending(self) -> bool:
+        """Whether it waits to run, for the first time or again."""
+        return self.state in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+
+
+@dataclass(frozen=True)
+class Partition:
+    """What sinfo says of one kind of node in a partition.
+
+    Attributes:
+        name: The partition.
+        default: Whether jobs go there that name none.
+        up: Whether it takes jobs.
+        minutes: Longest wall time; None for no limit.
+        cpus: Cores of a node.
+        memory_mb: Memory of a node.
+        gpus: GPUs of a node.
+        features: What ``constraint`` may name.
+        nodes: How many there are.
+    """
+
+    name: str
+    default: bool
+    up: bool
+    minutes: int | None
+    cpus: int
+    memory_mb: int
+    gpus: int
+    features: tuple[str, ...]
+    nodes: int
+
+
+def available() -> bool:
+    """Whether this machine has SLURM's commands."""
+    return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
+
+
+def run(*command: str) -> str:
+    """Output of a command.
+
+    Raises:
+        SlurmError: It failed, took too long or is not there; says what it said.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
+    except FileNotFoundError as error:
+        raise SlurmError(
+            f"{command[0]}: there is no such command; is this a SLURM node?"
+        ) from error
+    except subprocess.TimeoutExpired as error:
+        raise SlurmError(f"{command[0]}: no answer within {_SECONDS:.0f} s") from error
+    if done.returncode:
+        said = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
+        raise SlurmError(f"{command[0]}: {said}")
+    return done.stdout
+
+
+def jobs_named(name: str) -> list[QueuedJob]:
+    """This user's jobs of that name, each task of an array by itself."""
+    form = "%i|%T|%N|%r"
+    lines = run(
+        "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", f"--name={name}",
+        f"--format={form}",
+    )  # fmt: skip
+    return [QueuedJob(*map(str.strip, line.split("|", 3))) for line in lines.splitlines() if line]
+
+
+def cancel(job_ids: list[str]) -> None:
+    """End jobs; those that have ended are passed over."""
+    if job_ids:
+        run("scancel", "--quiet", *job_ids)
+
+
+def requeue(job_id: str) -> None:
+    """Put a running job back into the queue, which ends its processes."""
+    run("scontrol", "requeue", job_id)
+
+
+def start_now(job_id: str) -> None:
+    """Let a job that was put back into the queue start as soon as there is room.
+
+    SLURM holds it back for two minutes otherwise.
+    """
+    run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
+
+
+def partitions() -> list[Partition]:
+    """What the cluster has, a line for each kind of node of each partition."""
+    form = "%R|%P|%a|%l|%c|%m|%G|%f|%D"
+    lines = run("sinfo", "--noheader", f"--format={form}").splitlines()
+    return [_partition(line) for line in lines if line]
+
+
+def _partition(line: str) -> Partition:
+    name, starred, up, limit, cpus, memory, gres, features, nodes = line.split("|")
+    return Partition(
+        name,
+        starred.endswith("*"),
+        up == "up",
+        parse_limit(limit),
+        _number(cpus),
+        _number(memory),
+        count_gpus(gres),
+        tuple(feature for feature in features.split(",") if feature != "(null)"),
+        _number(nodes),
+    )
+
+
+def _number(text: str) -> int:
+    """Of ``8`` and ``8+``."""
+    return int(text.strip().rstrip("+") or 0)
+
+
+def parse_limit(text: str) -> int | None:
+    """Minutes of ``infinite``, ``30:00``, ``4:00:00``, ``1-00:00:00``; None for no limit."""
+    if not text[:1].isdigit():
+        return None
+    days, _, clock = text.rpartition("-")
+    parts = [int(part) for part in clock.split(":")]
+    hours, minutes = (parts[-3] if len(parts) > 2 else 0), (parts[-2] if len(parts) > 1 else 0)
+    return int(days or 0) * 1440 + hours * 60 + minutes
+
+
+def count_gpus(gres: str) -> int:
+    """Of ``gpu:a100:4(S:0-1)``, ``gpu:2,lustre:1``, ``(null)``."""
+    count = 0
+    for entry in gres.split(","):
+        parts = entry.partition("(")[0].split(":")
+        if parts[0] == "gpu":
+            count += int(parts[-1]) if parts[-1].isdigit() else 1
+    return count
+
+
+@functools.cache
+def max_array_size() -> int:
+    """Tasks that one array may have; 1 where the controller does not say."""
+    for line in run("scontrol", "show", "config").splitlines():
+        field, _, value = line.partition("=")
+        if field.strip() == "MaxArraySize":
+            return max(1, int(value) - 1)  # it bounds the highest index
+    return 1

@@ -1,0 +1,116 @@
+"""The head's job: Ray's head and the sweep's driver, until every trial is finished.
+
+It may be put back into the queue or killed at any time: whoever runs next replays the store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+from pathlib import Path
+
+from rich.console import Console
+
+from sweeps.interrupt import Interrupt
+from sweeps.launch.slurm import commands
+from sweeps.launch.slurm.deadline import Deadline, end_of_this_job
+from sweeps.launch.slurm.folder import PoolFolder, Request
+from sweeps.launch.slurm.pool import SlurmPool
+from sweeps.launch.slurm.status import StatusFile
+from sweeps.resources import Resources, part_of
+from sweeps.run import Outcome, RunOptions, SweepRun, View
+from sweeps.spec import Sweep, restore_sweep
+from sweeps.store import Store
+
+_LOOK_SECONDS = 1.0
+
+
+def run_head(store: str, name: str) -> str:
+    """The job.
+
+    Returns:
+        How the sweep stands: ``finished``, ``unfinished`` or ``interrupted``.
+    """
+    from sweeps.launch.slurm.jobs import leave_job_environment
+
+    folder = PoolFolder(Store(Path(store)), name)
+    request = folder.request()
+    deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)
+    deadline.watch_signals()
+    job_id = os.environ["SLURM_JOB_ID"]
+    leave_job_environment()
+    with folder.log.open("a") as log:
+        console = Console(file=log, highlight=False, soft_wrap=True, width=200)
+        console.print(f"head on {socket.gethostname()}, job {job_id}")
+        with Interrupt(signals=()) as interrupt, _watching(deadline, interrupt):
+            head = HeadRun(folder, request, job_id, console)
+            outcome = head(interrupt, lambda board: StatusFile(board, head.pool))
+        again = interrupt.requested and not folder.request().cancel
+        head.pool.end(again=again)
+        if again and deadline.passed == "time":
+            with contextlib.suppress(commands.SlurmError):
+                commands.requeue(job_id)
+    if interrupt.requested:
+        return "interrupted"
+    return "finished" if outcome.complete else "unfinished"
+
+
+class HeadRun:
+    """The sweep of a pool's folder, run from here.
+
+    Args:
+        folder: The pool's files.
+        request: What people want.
+        job_id: The head's job; empty when it is none.
+        console: For lines.
+
+    Attributes:
+        pool: Its workers.
+    """
+
+    def __init__(self, folder: PoolFolder, request: Request, job_id: str, console: Console) -> None:
+        os.chdir(request.folder)
+        store = Store(folder.path.parents[2])
+        sweep = restore_sweep(store.sweep(folder.name).read() or {})
+        self._interrupt: Interrupt | None = None
+        self.pool = SlurmPool(
+            folder, worker_resources(sweep, request), job_id, console.print, self._cancel
+        )
+        options = RunOptions(tracking_uri=request.tracking_uri)
+        self._run = SweepRun(sweep, store, self.pool, options, console.print)
+
+    def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
+        """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""
+        self._interrupt = interrupt
+        return self._run(interrupt, view)
+
+    def _cancel(self) -> None:
+        if self._interrupt is not None:
+            self._interrupt.request()
+
+
+def worker_resources(sweep: Sweep, request: Request) -> Resources:
+    """A worker's part of the cluster, and a trial's part of a worker."""
+    return part_of(sweep.spec.resources, request.cluster.cpus, request.cluster.gpus, "a worker")
+
+
+@contextlib.contextmanager
+def _watching(deadline: Deadline, interrupt: Interrupt):  # type: ignore[no-untyped-def]
+    """Interrupt the driver when its job has to end."""
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            if deadline.passed:
+                interrupt.request()
+                return
+
+    thread = threading.Thread(target=watch, name="deadline", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

@@ -1,0 +1,182 @@
+"""The driver's side of a cluster: Ray's head, and as many workers as there is work for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from care.errors import CareError
+from care.files import DiskError
+from sweeps.launch.connection import connected
+from sweeps.launch.slurm import commands
+from sweeps.launch.slurm.addresses import address_of, answers
+from sweeps.launch.slurm.elastic import change, wanted
+from sweeps.launch.slurm.folder import Head, PoolFolder, Request
+from sweeps.launch.slurm.ray_node import RayNode, authenticate
+from sweeps.resources import Resources
+
+_START_SECONDS = 120.0
+_LOOK_SECONDS = 2.0
+_QUEUE_SECONDS = 10.0
+_LONGEST_BACKOFF_SECONDS = 600.0
+
+
+class SlurmPool:
+    """Workers of a SLURM cluster.
+
+    Args:
+        folder: The pool's files.
+        resources: A worker's part, and a trial's part of it.
+        job_id: The head's job; empty when it is none.
+        say: Called with lines for the user.
+        cancelled: Called once when people want the sweep to end.
+
+    Attributes:
+        jobs: The workers in SLURM's queue, as last seen.
+    """
+
+    def __init__(
+        self,
+        folder: PoolFolder,
+        resources: Resources,
+        job_id: str,
+        say: Callable[[str], None],
+        cancelled: Callable[[], None],
+    ) -> None:
+        self.folder, self.resources = folder, resources
+        self._say, self._cancelled = say, cancelled
+        self._head = Head(job_id=job_id)
+        self._left = 0
+        self._over = threading.Event()
+        self._writing = threading.Lock()
+        self._retry_at, self._backoff = 0.0, _QUEUE_SECONDS
+        self._complaint = ""
+        self.jobs: list[commands.QueuedJob] = []
+
+    @property
+    def concurrency(self) -> int | None:
+        """As many trials as the workers of the moment can take."""
+        return None
+
+    @contextlib.contextmanager
+    def start(self, log: Path) -> Iterator[Path]:
+        """Have a Ray head, be connected to it, and keep the workers that are wanted."""
+        request = self.folder.request()
+        authenticate(self.folder.token)
+        address = address_of(request.cluster.interface)
+        name = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
+        ray_log = self.folder.jobs / f"ray-head-{name}.log"
+        ray = RayNode(request.cluster.scratch, address, self.folder.token, ray_log)
+        with ray:
+            head = _start_head(ray, ray_log)
+            thread = threading.Thread(target=self._keep_workers, name="elastic", daemon=True)
+            with connected(head, log):
+                self._say_head(state="running", generation=uuid.uuid4().hex, address=head)
+                thread.start()
+                try:
+                    yield ray.node.folder
+                finally:
+                    self._over.set()
+                    thread.join()
+
+    def pause_trials(self) -> None:
+        """The workers see it in the head's file and have their trials checkpoint and pause."""
+        # Called in a signal handler: the lock may be held by what it interrupted.
+        threading.Thread(target=self._say_head, kwargs={"state": "stopping"}).start()
+
+    def wants(self, trials: int) -> None:
+        """Trials that are still to run or running."""
+        self._left = trials
+
+    def end(self, *, again: bool) -> None:
+        """Say that this head is over.
+
+        Args:
+            again: Whether another one will follow, for which workers may wait.
+        """
+        self._say_head(state="stopping" if again else "ended", left=self._left if again else 0)
+        if not again:
+            with contextlib.suppress(commands.SlurmError):
+                waiting = commands.jobs_named(self.folder.job_name("worker"))
+                commands.cancel([job.job_id for job in waiting if job.pending])
+
+    def _say_head(self, **facts: object) -> None:
+        with self._writing:
+            if self._head.state == "stopping" and facts.get("state", "stopping") == "running":
+                return
+            self._head = replace(self._head, **facts)  # type: ignore[arg-type]
+            with contextlib.suppress(DiskError):  # said again with the next look
+                self.folder.write_head(self._head)
+
+    def _keep_workers(self) -> None:
+        looked = 0.0
+        while not self._over.wait(_LOOK_SECONDS):
+            try:
+                request = self.folder.request()
+                if request.cancel:
+                    self._cancelled()
+                    return
+                if time.monotonic() - looked > _QUEUE_SECONDS or not looked:
+                    looked = time.monotonic()
+                    self._adjust(request)
+                if self._head.left != self._left:
+                    self._say_head(left=self._left)
+            except (CareError, OSError) as error:
+                self._complain(f"The pool cannot be looked after for now ({error}).")
+
+    def _adjust(self, request: Request) -> None:
+        """Submit, cancel and release workers."""
+        self.jobs = commands.jobs_named(self.folder.job_name("worker"))
+        for job in self.jobs:
+            if job.held_back:
+                commands.start_now(job.job_id)
+        target = wanted(self._left, self.resources.concurrency, request.workers)
+        said = self.folder.workers()
+        todo = change(target, self.jobs, said, request.cluster.idle_seconds)
+        commands.cancel(list(todo.cancel))
+        if set(todo.release) != set(self._head.release):
+            self._say_head(release=todo.release)
+        if any(worker.get("state") == "running" for worker in said.values()):
+            self._backoff = _QUEUE_SECONDS
+        if todo.submit and time.monotonic() >= self._retry_at:
+            self._submit(request, todo.submit)
+
+    def _submit(self, request: Request, count: int) -> None:
+        """Submit workers; the next ones not before a pause that grows while none of them joins."""
+        from sweeps.launch.slurm.jobs import submit_workers
+
+        self._retry_at = time.monotonic() + self._backoff
+        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
+        try:
+            submitted = submit_workers(self.folder, request, count)
+        except commands.SlurmError as error:
+            self._complain(f"No worker can be submitted for now ({error}).")
+            return
+        self._complaint = ""
+        self._say(f"{count} workers submitted: {', '.join(submitted)}")
+
+    def _complain(self, text: str) -> None:
+        if text != self._complaint:
+            self._complaint = text
+            self._say(f"{text} It is tried again.")
+
+
+def _start_head(ray: RayNode, log: Path) -> str:
+    """Start Ray's head and wait for it.
+
+    Raises:
+        CareError: It did not come up; says where its log is.
+    """
+    head = ray.start_head()
+    end = time.monotonic() + _START_SECONDS
+    while not answers(head):
+        if not ray.running or time.monotonic() > end:
+            raise CareError(f"Ray's head did not start; what it said: {log}")
+        time.sleep(0.2)
+    return head

@@ -1,0 +1,175 @@
+"""Ray's processes of one node: a session of their own, a folder of their own, free ports, a token.
+
+``ray stop`` is never called: it ends every Ray on the node, other people's included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Self
+
+from care.claim import process_alive
+from care.errors import CareError
+from sweeps.launch.slurm.addresses import free_ports
+from sweeps.launch.slurm.allocation import Allocation
+from sweeps.launch.slurm.cluster import LONGEST_SCRATCH
+from sweeps.node import Node
+
+_START_SECONDS = 120.0
+_STOP_SECONDS = 15.0
+_OBJECT_STORE_BYTES = 128 * 1024**2
+_LEFT_FOR_RAY = 0.9  # of the allocation's memory: what Ray hands out to trials
+
+# Ports that must differ between two Rays of one node, and whose defaults are fixed.
+_WORKER_PORTS = (
+    "node-manager-port",
+    "object-manager-port",
+    "runtime-env-agent-port",
+    "dashboard-agent-grpc-port",
+    "dashboard-agent-listen-port",
+    "metrics-export-port",
+)
+
+
+def authenticate(token: Path) -> None:
+    """Make every Ray that this process starts or joins from now on ask for, and show, the token.
+
+    To be called before ray is imported.
+    """
+    os.environ.update(_environment(token))
+    os.environ.pop("RAY_ADDRESS", None)
+    os.environ.pop("RAY_AUTH_TOKEN", None)
+
+
+def _environment(token: Path) -> dict[str, str]:
+    return {
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_raylet_start_wait_time_s": "120",
+        "RAY_worker_num_grpc_internal_threads": "1",
+        # It looks at the whole node's memory; SLURM, or the kernel for it, looks at the job's.
+        "RAY_memory_monitor_refresh_ms": "0",
+    }
+
+
+class RayNode:
+    """Ray on this node, while entered.
+
+    Args:
+        scratch: Folder of the node's own.
+        address: This node's.
+        token: File of the token.
+        log: Where Ray's processes write what they say.
+
+    Attributes:
+        node: What the trials on this node look at.
+    """
+
+    def __init__(self, scratch: str, address: str, token: Path, log: Path) -> None:
+        if len(scratch) > LONGEST_SCRATCH:
+            raise CareError(f"scratch: got {scratch!r}; allowed: at most {LONGEST_SCRATCH} letters")
+        self._scratch, self._address, self._token, self._log = scratch, address, token, log
+        self._process: subprocess.Popen[bytes] | None = None
+        self.node: Node
+
+    def __enter__(self) -> Self:
+        remove_leftovers(Path(self._scratch))
+        prefix = f"care-{os.getpid()}-"
+        self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self._scratch))
+        self.node = Node(self._folder)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def start_head(self) -> str:
+        """Start the head, which runs no trials.
+
+        Returns:
+            Its address, ``host:port``.
+        """
+        port, client = free_ports(2)
+        arguments = ["--head", f"--port={port}", f"--ray-client-server-port={client}"]
+        arguments += ["--num-cpus=0", "--num-gpus=0", "--include-dashboard=false"]
+        arguments.append(f"--temp-dir={self._folder}")
+        self._start(arguments, {})
+        return f"{self._address}:{port}"
+
+    def start_worker(self, head: str, given: Allocation) -> None:
+        """Join ``head`` with what SLURM gave this job."""
+        arguments = [f"--address={head}", f"--num-cpus={given.cpus}", f"--num-gpus={given.gpus}"]
+        if given.memory_bytes:
+            arguments.append(f"--memory={int(given.memory_bytes * _LEFT_FOR_RAY)}")
+        arguments.append(f"--temp-dir={self._folder}")
+        self._start(arguments, given.devices)
+
+    @property
+    def running(self) -> bool:
+        """Whether Ray is up and well."""
+        return self._process is not None and self._process.poll() is None
+
+    def stop(self) -> None:
+        """End Ray and every process below it; does nothing when there is none."""
+        if self._process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self._process.pid, signal.SIGTERM)
+        end = time.monotonic() + _STOP_SECONDS
+        while _of_session(self._process.pid) and time.monotonic() < end:
+            self._process.poll()
+            time.sleep(0.1)
+        for pid in _of_session(self._process.pid):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._process.wait()
+        self._process = None
+
+    def _start(self, arguments: list[str], devices: dict[str, str]) -> None:
+        ports = zip(_WORKER_PORTS, free_ports(len(_WORKER_PORTS)), strict=True)
+        command = [
+            *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
+            *arguments,
+            f"--node-ip-address={self._address}",
+            f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            *("--min-worker-port=0", "--max-worker-port=0"),
+            *(f"--{name}={port}" for name, port in ports),
+        ]
+        environment = {**os.environ, **_environment(self._token), **devices}
+        if "HIP_VISIBLE_DEVICES" in devices:
+            environment.pop("ROCR_VISIBLE_DEVICES", None)
+        environment.update(self.node.environment)
+        with self._log.open("ab") as log:
+            # A session of its own: what must be ended later is what belongs to it, no more.
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=log, start_new_session=True
+            )
+
+
+def _of_session(session: int) -> list[int]:
+    """Living processes of a session; one below a raylet may have left its process group."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            fields = stat.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def remove_leftovers(scratch: Path) -> None:
+    """Remove this user's folders whose process was killed before it could."""
+    for path in scratch.glob("care-[0-9]*-*"):
+        pid = path.name.split("-")[1]
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and not process_alive(int(pid)) and path.stat().st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)

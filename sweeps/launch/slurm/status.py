@@ -1,0 +1,59 @@
+"""The sweep as people see it from any node: written by the head, shown by ``care sweep status``."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from typing import Any, Self
+
+from care.files import DiskError
+from sweeps.launch.slurm.pool import SlurmPool
+from sweeps.progress import Board
+
+_SECONDS = 2.0
+
+
+class StatusFile:
+    """Keeps ``status.json`` up to date while entered.
+
+    Args:
+        board: The sweep's trials.
+        pool: Its workers.
+    """
+
+    def __init__(self, board: Board, pool: SlurmPool) -> None:
+        self._board, self._pool = board, pool
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._keep, name="status", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._write()
+
+    def _keep(self) -> None:
+        self._write()
+        while not self._over.wait(_SECONDS):
+            self._write()
+
+    def _write(self) -> None:
+        with contextlib.suppress(DiskError):  # the folder is away; the next look tells again
+            self._pool.folder.write_status(self._status())
+
+    def _status(self) -> dict[str, Any]:
+        board = self._board
+        best = board.best()
+        return {
+            "node": socket.gethostname(),
+            "counts": board.counts(),
+            "running": [vars(trial) for trial in board.running()],
+            "metric": board.metric.name,
+            "best": None if best is None else {"point": best[0], "mean": best[1], "n": best[2]},
+            "seconds_left": board.seconds_left(),
+            "workers": [vars(job) for job in self._pool.jobs],
+        }

@@ -1,0 +1,170 @@
+"""How a submitted sweep stands, read from its files and from SLURM's queue, for a person."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from sweeps.launch.slurm import commands
+from sweeps.launch.slurm.commands import QueuedJob
+from sweeps.launch.slurm.folder import Head, PoolFolder, Request
+from sweeps.live import STATES, STYLES, duration, trial_table
+from sweeps.plan import make_plan
+from sweeps.progress import TrialProgress
+from sweeps.spec import restore_sweep
+from sweeps.store import Store
+
+_SILENT_SECONDS = 30.0
+_SHOWN = 24
+
+
+@dataclass(frozen=True)
+class SweepStatus:
+    """A submitted sweep at one moment.
+
+    Attributes:
+        name: The sweep's.
+        request: What people want of it.
+        head: What its head says.
+        heads: The head's jobs in SLURM's queue; None where there is no SLURM or it is away.
+        workers: The workers' likewise.
+        counts: Trials by state.
+        running: Trials that train.
+        seen: The rest of what the head saw last.
+        age: Seconds since then; None when there was no head yet.
+    """
+
+    name: str
+    request: Request
+    head: Head
+    heads: list[QueuedJob] | None
+    workers: list[QueuedJob] | None
+    counts: dict[str, int]
+    running: list[TrialProgress]
+    seen: dict[str, Any]
+    age: float | None
+
+    @property
+    def active(self) -> bool:
+        """Whether a head runs, or will."""
+        if self.heads is not None and any(job.running or job.pending for job in self.heads):
+            return True
+        return self.head.state == "running" and self.age is not None and self.age < _SILENT_SECONDS
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is finished, or was stopped by the scheduler."""
+        return not set(self.counts) - {"finished", "stopped"}
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "name": self.name,
+            "active": self.active,
+            "complete": self.complete,
+            "head": self.head.state,
+            "counts": self.counts,
+            "running": [vars(trial) for trial in self.running],
+            "workers": [vars(job) for job in self.workers or ()],
+            **{key: self.seen.get(key) for key in ("best", "seconds_left")},
+        }
+
+
+def read_status(folder: PoolFolder) -> SweepStatus:
+    """Read everything there is; writes nothing."""
+    seen = folder.status() or {}
+    age = time.time() - seen["at"] if seen else None
+    fresh = folder.head().state == "running" and age is not None and age < _SILENT_SECONDS
+    return SweepStatus(
+        folder.name,
+        folder.request(),
+        folder.head(),
+        _jobs(folder.job_name("head")),
+        _jobs(folder.job_name("worker")),
+        seen["counts"] if fresh else _counts(folder),
+        [TrialProgress(**trial) for trial in seen["running"]] if fresh else [],
+        seen,
+        age,
+    )
+
+
+def _jobs(name: str) -> list[QueuedJob] | None:
+    try:
+        return commands.jobs_named(name)
+    except commands.SlurmError:
+        return None
+
+
+def _counts(folder: PoolFolder) -> dict[str, int]:
+    """From the store, where no head tells: exact, but it reads every trial."""
+    store = Store(folder.path.parents[2])
+    plan = make_plan(restore_sweep(store.sweep(folder.name).read() or {}), store)
+    counts = plan.counts()
+    counts["new"] += plan.unsuggested
+    counts["finished"] = counts.pop("cached")
+    return {state: number for state, number in counts.items() if number}
+
+
+def status_view(status: SweepStatus) -> RenderableType:
+    """For a terminal."""
+    lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("  trials", _trials(status.counts))
+    grid.add_row("  workers", f"{_workers(status.workers)}, wanted {status.request.workers}")
+    if status.head.state == "running" and status.seen:
+        best = status.seen["best"]
+        shown = (
+            f"{best['point']}: {status.seen['metric']} {best['mean']:.4g} (mean, n = {best['n']})"
+            if best
+            else "–"
+        )
+        grid.add_row("  best so far", shown)
+        grid.add_row("  time left", duration(status.seen["seconds_left"]))
+    lines.append(grid)
+    if status.running:
+        lines.append(trial_table(status.running[:_SHOWN], status.seen["metric"]))
+        if len(status.running) > _SHOWN:
+            lines.append(Text(f"  … and {len(status.running) - _SHOWN} more"))
+    if not status.active and not status.complete:
+        lines.append(Text(f"  to go on: {status.request.command}"))
+    return Group(*lines)
+
+
+def _headline(status: SweepStatus) -> str:
+    if status.request.cancel:
+        return "being cancelled" if status.active else "cancelled"
+    waiting = next((job for job in status.heads or () if job.pending), None)
+    if waiting:
+        return f"head job {waiting.job_id} waits in the queue ({waiting.reason})"
+    if status.active:
+        where = f"head job {status.head.job_id} on" if status.head.job_id else "head on"
+        silent = status.age is not None and status.age >= _SILENT_SECONDS
+        note = f", silent for {duration(status.age)}" if silent else ""
+        return f"running, {where} {status.seen.get('node', 'a node')}{note}"
+    return "finished" if status.complete else "no head is running"
+
+
+def _trials(counts: dict[str, int]) -> Text:
+    text = Text()
+    for state in STATES:
+        if counts.get(state):
+            text.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
+    return text
+
+
+def _workers(jobs: list[QueuedJob] | None) -> str:
+    if jobs is None:
+        return "unknown: SLURM does not answer here"
+    running = [job.node for job in jobs if job.running]
+    waiting = Counter(job.reason for job in jobs if job.pending)
+    parts = [
+        f"{len(running)} running ({', '.join(sorted(set(running)))})" if running else "0 running"
+    ]
+    parts += [f"{number} waiting ({reason})" for reason, number in waiting.items()]
+    return ", ".join(parts)

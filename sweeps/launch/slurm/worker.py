@@ -1,0 +1,172 @@
+"""A worker's job: its part of a node in the sweep's Ray, for as long as SLURM and the sweep want.
+
+It outlives heads: when one is gone its trials checkpoint and pause, and the next one finds it
+waiting. What it never does is end a trial that could have saved its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from care.claim import release_dead
+from care.errors import CareError
+from sweeps.launch.slurm import commands
+from sweeps.launch.slurm.addresses import address_of, answers
+from sweeps.launch.slurm.allocation import Allocation
+from sweeps.launch.slurm.deadline import Deadline, end_of_this_job
+from sweeps.launch.slurm.folder import Head, PoolFolder, WorkerState
+from sweeps.launch.slurm.ray_node import RayNode
+from sweeps.store import Store
+
+_LOOK_SECONDS = 1.0
+_TELL_SECONDS = 5.0
+_SAVE_SECONDS = 60.0
+_LONGEST_PAUSE_SECONDS = 60.0
+_HEAD_MISSED = 3
+
+
+def run_worker(store: str, name: str) -> None:
+    """The job: work until nothing is left, then leave; go back to the queue when time is up."""
+    folder = PoolFolder(Store(Path(store)), name)
+    cluster = folder.request().cluster
+    deadline = Deadline(end_of_this_job(), cluster.grace_seconds)
+    deadline.watch_signals()
+    job_id = this_job()
+    ray_log = folder.jobs / f"ray-worker-{job_id}.log"
+    with RayNode(cluster.scratch, address_of(cluster.interface), folder.token, ray_log) as ray:
+        worker = Worker(folder, job_id, ray, deadline, cluster.wait_seconds)
+        worker.run()
+    if deadline.passed == "time" and folder.head().left and not folder.request().cancel:
+        # Where that is not allowed, the head submits another worker.
+        with contextlib.suppress(commands.SlurmError):
+            commands.requeue(job_id)
+
+
+def this_job(environment: Mapping[str, str] = os.environ) -> str:
+    """This job as squeue calls it: ``123`` or ``123_4``."""
+    array = environment.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
+
+
+class Worker:
+    """Keeps this node's Ray with whichever head there is.
+
+    Args:
+        folder: The pool's files.
+        job_id: This job.
+        ray: This node's Ray.
+        deadline: When to end.
+        wait_seconds: Longest wait for a head.
+    """
+
+    def __init__(
+        self, folder: PoolFolder, job_id: str, ray: RayNode, deadline: Deadline, wait_seconds: float
+    ) -> None:
+        self._folder, self._job_id, self._ray = folder, job_id, ray
+        self._deadline, self._wait_seconds = deadline, wait_seconds
+        self._head: Head | None = None  # the one whose Ray this node is in
+        self._given = Allocation.of_this_job()
+        self._busy_at = self._waiting_since = time.monotonic()
+        self._join_at, self._pause = 0.0, 1.0
+        self._missed = 0
+        self._told_at = 0.0
+
+    def run(self) -> None:
+        """Return when this worker has to leave, with its trials paused and its Ray ended."""
+        self._tell("waiting")
+        while not self._has_to_leave(head := self._folder.head()):
+            if self._head is None:
+                self._join(head)
+            elif self._lost(head):
+                self._leave_head()
+            else:
+                self._look_after_trials()
+            time.sleep(_LOOK_SECONDS)
+        self._leave_head()
+        self._tell("left")
+
+    def _has_to_leave(self, head: Head) -> bool:
+        if self._deadline.passed or head.state == "ended" or self._job_id in head.release:
+            return True
+        waited = time.monotonic() - self._waiting_since
+        return self._head is None and waited > self._wait_seconds
+
+    def _join(self, head: Head) -> None:
+        if head.state != "running" or time.monotonic() < self._join_at:
+            return
+        if not answers(head.address):
+            return
+        self._ray.node.resume()
+        self._ray.start_worker(head.address, self._given)
+        self._head, self._missed = head, 0
+        self._busy_at = time.monotonic()
+        self._tell("running")
+
+    def _lost(self, head: Head) -> bool:
+        """Whether the Ray that this node is in has ended, or is about to."""
+        assert self._head is not None
+        if head.generation != self._head.generation or head.state != "running":
+            return True
+        if not self._ray.running:
+            # It may be refused at once, again and again.
+            self._join_at = time.monotonic() + self._pause
+            self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
+            return True
+        self._missed = 0 if answers(head.address) else self._missed + 1
+        return self._missed >= _HEAD_MISSED
+
+    def _leave_head(self) -> None:
+        """Have the trials save their place, then end this node's Ray."""
+        if self._head is None:
+            return
+        self._tell("pausing")
+        self._ray.node.pause_trials()
+        end = time.monotonic() + _SAVE_SECONDS
+        while self._ray.running and self._running_trials() and time.monotonic() < end:
+            time.sleep(0.2)
+        self._ray.stop()
+        self._running_trials()
+        self._head = None
+        self._waiting_since = time.monotonic()
+        self._tell("waiting")
+
+    def _look_after_trials(self) -> None:
+        if self._running_trials():
+            self._busy_at = time.monotonic()
+            self._pause = 1.0
+        if time.monotonic() - self._told_at > _TELL_SECONDS:
+            self._tell("running")
+
+    def _running_trials(self) -> list[Path]:
+        """Trials of this node; the claims of those whose process is dead are freed.
+
+        Another node could only wait until such a claim has been silent for two minutes.
+        """
+        living = []
+        for trial in self._ray.node.trials():
+            try:
+                dead = release_dead(trial)
+            except (OSError, CareError):
+                dead = False
+            if dead:
+                self._ray.node.leave(trial)
+            else:
+                living.append(trial)
+        return living
+
+    def _tell(self, state: WorkerState) -> None:
+        self._told_at = time.monotonic()
+        self._folder.write_worker(
+            self._job_id,
+            state=state,
+            node=socket.gethostname(),
+            trials=[trial.name for trial in self._ray.node.trials()],
+            idle=round(time.monotonic() - self._busy_at, 1),
+            cpus=self._given.cpus,
+            gpus=self._given.gpus,
+        )

@@ -1,0 +1,116 @@
+"""A sweep from its plan to its report, wherever its trials run."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.driver import Driver
+from sweeps.interrupt import Interrupt
+from sweeps.launch.pool import Pool
+from sweeps.plan import Plan, make_plan
+from sweeps.progress import Board
+from sweeps.spec import Sweep
+from sweeps.store import Store
+from sweeps.tracking.sweep import SweepTracking
+
+View = Callable[[Board], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a sweep is run.
+
+    Attributes:
+        retry_failed: Whether failed trials are continued.
+        rerun_stale: Whether trials of other code are run anew.
+        tracking_uri: MLflow server; None for the store's own file.
+        report: Whether the report is written.
+    """
+
+    retry_failed: bool = False
+    rerun_stale: bool = False
+    tracking_uri: str | None = None
+    report: bool = True
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        plan: The plan held against the store afterwards.
+        page: The report, if one was written.
+    """
+
+    plan: Plan
+    page: Path | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is finished, or was stopped by the scheduler."""
+        counts = self.plan.counts()
+        return counts["cached"] + counts["stopped"] == self.plan.wanted
+
+
+class SweepRun:
+    """Runs what is missing of a sweep, tracks it and reports it.
+
+    Args:
+        sweep: The sweep.
+        store: Where its trials are.
+        pool: Where they run.
+        options: How.
+        say: Called with lines for the user.
+    """
+
+    def __init__(
+        self,
+        sweep: Sweep,
+        store: Store,
+        pool: Pool,
+        options: RunOptions,
+        say: Callable[[str], None],
+    ) -> None:
+        self.sweep, self.store, self.pool = sweep, store, pool
+        self.options, self._say = options, say
+
+    def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
+        """Return when nothing is missing, or soon after an interrupt.
+
+        Args:
+            interrupt: Asked all the time.
+            view: Shows the sweep's board while entered.
+        """
+        plan = make_plan(self.sweep, self.store)
+        board = Board(self.sweep.spec.metric, plan.wanted)
+        board.plan(plan, self._metric)
+        tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
+        driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
+        page = None
+        tracking.start(plan)
+        try:
+            with view(board):
+                driver.run(interrupt)
+            # Who sends SIGTERM kills soon; who types Ctrl-C has time to read.
+            if self.options.report and interrupt.signal != signal.SIGTERM:
+                page = self._report()
+        finally:
+            final = make_plan(self.sweep, self.store)
+            tracking.finish(final, page)
+        return Outcome(final, page)
+
+    def _report(self) -> Path:
+        from sweeps.cli.report import write_sweep_report
+
+        return write_sweep_report(self.sweep, self.store, again=False)
+
+    def _metric(self, identity: str) -> float | None:
+        """The sweep's metric of a finished trial."""
+        folder = self.store.trial(identity)
+        metrics = folder.read_metrics()
+        found = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+        return found.get(self.sweep.spec.metric.name)
