@@ -51,14 +51,18 @@ class Deadline:
         self._end = "time" if number == signal.SIGUSR2 else "told"
 
 
+def this_job(environment: Mapping[str, str] = os.environ) -> str:
+    """This job as squeue calls it: ``123``, or ``123_4`` of an array."""
+    array = environment.get("SLURM_ARRAY_JOB_ID")
+    return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
+
+
 def end_of_this_job(environment: Mapping[str, str] = os.environ) -> float | None:
-    """When SLURM ends this job, in seconds since 1970; None when it is no job or has no limit."""
-    told = environment.get("SLURM_JOB_END_TIME")
+    """When SLURM ends this job, in seconds since 1970; None when it has no limit."""
+    told = environment.get("SLURM_JOB_END_TIME")  # by SLURM 23.02 and later
     if told:
         return float(told)
-    job = environment.get("SLURM_JOB_ID")
-    if job is None:
-        return None
+    job = this_job(environment)
     try:
         left = commands.run("squeue", "--noheader", f"--jobs={job}", "--format=%L").strip()
     except commands.SlurmError:

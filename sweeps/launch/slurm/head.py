@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sweeps.interrupt import Interrupt
 from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.deadline import Deadline, end_of_this_job
+from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
 from sweeps.launch.slurm.folder import PoolFolder, Request
 from sweeps.launch.slurm.pool import SlurmPool
 from sweeps.launch.slurm.status import StatusFile
@@ -39,7 +39,7 @@ def run_head(store: str, name: str) -> str:
     request = folder.request()
     deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)
     deadline.watch_signals()
-    job_id = os.environ["SLURM_JOB_ID"]
+    job_id = this_job()
     leave_job_environment()
     with folder.log.open("a") as log:
         console = Console(file=log, highlight=False, soft_wrap=True, width=200)

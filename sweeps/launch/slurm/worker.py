@@ -7,10 +7,8 @@ waiting. What it never does is end a trial that could have saved its place.
 from __future__ import annotations
 
 import contextlib
-import os
 import socket
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from care.claim import release_dead
@@ -18,7 +16,7 @@ from care.errors import CareError
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.addresses import address_of, answers
 from sweeps.launch.slurm.allocation import Allocation
-from sweeps.launch.slurm.deadline import Deadline, end_of_this_job
+from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
 from sweeps.launch.slurm.folder import Head, PoolFolder, WorkerState
 from sweeps.launch.slurm.ray_node import RayNode
 from sweeps.store import Store
@@ -45,12 +43,6 @@ def run_worker(store: str, name: str) -> None:
         # Where that is not allowed, the head submits another worker.
         with contextlib.suppress(commands.SlurmError):
             commands.requeue(job_id)
-
-
-def this_job(environment: Mapping[str, str] = os.environ) -> str:
-    """This job as squeue calls it: ``123`` or ``123_4``."""
-    array = environment.get("SLURM_ARRAY_JOB_ID")
-    return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
 
 
 class Worker:

@@ -1,0 +1,181 @@
+"""A small sweep on the test cluster, what happens to it, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.comparing import assert_equal_to_the_bit
+from tests.conftest import TINY
+from tests.processes import CARE
+
+EPOCHS = 16
+NAME = "pooled"
+AXES = {"objective.equivariance.weight": [0, 0.1]}
+CLUSTER: dict[str, Any] = {
+    "partition": "low",
+    "time": 20,
+    "cpus": 1,
+    "gpus": 1,
+    "memory_gb": 2,
+    "grace_seconds": 15,
+    "idle_seconds": 30,
+    "wait_seconds": 300,
+    "head": {"partition": "high", "time": 60, "cpus": 1, "memory_gb": 2},
+}
+
+
+def declare(folder: Path, name: str = NAME, **cluster: Any) -> None:
+    """Write the sweep, its experiment, and the cluster file with changes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    experiment = {**TINY, "training": {**TINY["training"], "epochs": EPOCHS}}
+    sweep = {"name": name, "experiment": "experiment.yaml", "axes": AXES, "seeds": 2}
+    on_gpus = {**sweep, "resources": {"threads": 1, "gpus": 1}}
+    files = {"experiment": experiment, "local": sweep, "sweep": on_gpus}
+    for file, tree in {**files, "cluster": {**CLUSTER, **cluster}}.items():
+        (folder / f"{file}.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 240.0, what: str = "") -> Any:
+    """Wait until ``condition`` gives something true, and return that."""
+    end = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < end, f"did not happen in {seconds:.0f} s: {what}"
+        time.sleep(0.3)
+    return found
+
+
+class Pool:
+    """The sweep in ``folder``, as a person on a login node has it.
+
+    Args:
+        folder: On the shared disk.
+        environment: That of the cluster.
+        name: The sweep's.
+        cluster: Changes of the cluster file.
+    """
+
+    def __init__(
+        self, folder: Path, environment: dict[str, str], name: str = NAME, **cluster: Any
+    ) -> None:
+        self.folder, self.name = folder, name
+        self._environment = {**os.environ, **environment}
+        declare(folder, name, **cluster)
+
+    def care(self, *arguments: str, check: bool = True) -> str:
+        """Run a command and return what it said."""
+        done = subprocess.run(
+            [*CARE, *arguments], cwd=self.folder, env=self._environment,
+            capture_output=True, text=True, timeout=180,
+        )  # fmt: skip
+        said = done.stdout + done.stderr
+        assert done.returncode == 0 or not check, said + self.logs()
+        return said
+
+    def submit(self, workers: str = "1:2", *more: str) -> str:
+        """Submit it."""
+        return self.care(
+            "sweep", "submit", "sweep.yaml", "--cluster", "cluster.yaml", "--workers", workers, *more
+        )
+
+    def status(self) -> dict[str, Any]:
+        """As ``care sweep status --json`` tells."""
+        found: dict[str, Any] = json.loads(
+            self.care("sweep", "status", self.name, "--json", check=False).splitlines()[-1]
+        )
+        return found
+
+    @property
+    def pool(self) -> Path:
+        """The pool's files."""
+        return self.folder / "runs" / "sweeps" / self.name / "pool"
+
+    def trials(self) -> list[Path]:
+        """Folders of the trials that were started."""
+        return sorted((self.folder / "runs" / "trials").glob("*/"))
+
+    def epochs(self) -> dict[str, int]:
+        """Epochs that are logged, by trial."""
+        logs = {trial.name: trial / "metrics.jsonl" for trial in self.trials()}
+        return {name: log.read_bytes().count(b"\n") for name, log in logs.items() if log.exists()}
+
+    def starts(self, trial: Path) -> list[dict[str, Any]]:
+        """When, where and from which place a trial was started."""
+        log = trial / "starts.jsonl"
+        return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+
+    def wait_for_training(self, epoch: int = 3) -> Path:
+        """A trial that has trained for so long and goes on."""
+
+        def training() -> Path | None:
+            for trial in self.trials():
+                if epoch <= self.epochs().get(trial.name, 0) < EPOCHS - 4:
+                    return trial
+            return None
+
+        found: Path = wait_until(training, what=f"a trial at epoch {epoch}\n{self.logs()}")
+        return found
+
+    def claim(self, trial: Path) -> dict[str, Any]:
+        """Who holds a trial: ``host``, ``pid``."""
+        found: dict[str, Any] = json.loads(next(trial.glob("claim-??????")).read_text())
+        return found
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """What the workers say of themselves, by job."""
+        return {path.stem: json.loads(path.read_text()) for path in self.pool.glob("workers/*.json")}
+
+    def head(self) -> dict[str, Any]:
+        """What the head says."""
+        found: dict[str, Any] = json.loads((self.pool / "head.json").read_text())
+        return found
+
+    def wait_for_end(self, seconds: float = 400.0) -> None:
+        """Until no head is left."""
+
+        def over() -> bool:
+            status = self.status()
+            return bool(status["complete"] and status["head"] == "ended")
+
+        wait_until(over, seconds, self.logs)  # type: ignore[arg-type]
+
+    def logs(self) -> str:
+        """For messages: what head and workers said."""
+        files = [*self.pool.glob("head.log"), *sorted(self.pool.glob("jobs/*.out"))]
+        return "".join(f"\n== {file.name}\n{file.read_text()[-2000:]}" for file in files)
+
+    def assert_as_undisturbed(self, undisturbed: Path) -> None:
+        """Every trial finished, equal to the bit to the local run; MLflow knows each once."""
+        wanted = undisturbed / "runs" / "trials"
+        assert {trial.name for trial in self.trials()} == {path.name for path in wanted.iterdir()}
+        for trial in self.trials():
+            assert json.loads((trial / "status.json").read_text())["state"] == "finished"
+            assert_equal_to_the_bit(trial, wanted / trial.name)
+        labels = [f"λ={weight} seed={seed}" for weight in (0, 0.1) for seed in (0, 1)]
+        expected = dict.fromkeys([self.name, *labels], "FINISHED")
+        assert mlflow_runs(f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}") == expected
+
+    def assert_no_trial_began_twice(self, but: frozenset[str] = frozenset()) -> None:
+        """A trial that had trained went on from a checkpoint, whoever ran it next."""
+        for trial in self.trials():
+            again = [start for start in self.starts(trial)[1:] if trial.name not in but]
+            assert all((start["epoch"], start["step"]) > (0, 0) for start in again), again
+
+
+def mlflow_runs(uri: str) -> dict[str, str]:
+    """Status of each run by name; a name that two runs have is an error."""
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [found.experiment_id for found in client.search_experiments()]
+    runs = client.search_runs(experiments)
+    names = [run.info.run_name for run in runs]
+    assert len(set(names)) == len(names), names
+    return {run.info.run_name: run.info.status for run in runs}
