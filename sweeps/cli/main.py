@@ -214,6 +214,20 @@ def ui(
     raise typer.Exit(ui_command(store, host, port))
 
 
+@app.command()
+def doctor(
+    store: StoreOption = _STORE,
+    cluster: Annotated[
+        Path | None, typer.Option("--cluster", metavar="FILE", help="YAML file of a cluster.")
+    ] = None,
+    tracking_uri: TrackingOption = None,
+) -> None:
+    """Check this machine, or a cluster, in a minute: what is well, and how to mend what is not."""
+    from sweeps.cli.doctor import doctor_command
+
+    raise typer.Exit(doctor_command(store, cluster, tracking_uri))
+
+
 @track_app.command("sync")
 def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None) -> None:
     """Bring MLflow up to date with the store; doing it twice changes nothing."""
