@@ -107,17 +107,22 @@ class Plan:
         return sorted(new, key=lambda trial: -trial.epoch)
 
 
-def make_plan(sweep: Sweep, store: Store) -> Plan:
+def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
     """Expand, resolve, hash and compare with the store.
 
     For an Optuna sweep the plan holds the points that were suggested so far.
+
+    Args:
+        sweep: What is wanted.
+        store: What there is.
+        code: Version of the code whose results count; this code's when None.
 
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
     points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
     configs = _resolve(sweep, points)
-    code = code_version()
+    code = code or code_version()
     scheduled = sweep.spec.scheduler.name != "none"
     stopped = store.sweep(sweep.spec.name).stopped() if scheduled else set()
     trials = []

@@ -102,9 +102,13 @@ def _jobs(name: str) -> list[QueuedJob] | None:
 
 
 def _counts(folder: PoolFolder) -> dict[str, int]:
-    """From the store, where no head tells: exact, but it reads every trial."""
+    """From the store, where no head tells: exact, but it reads every trial.
+
+    What counts is the code that was submitted, not the one that it has become here since.
+    """
     store = Store(folder.path.parents[2])
-    plan = make_plan(restore_sweep(store.sweep(folder.name).read() or {}), store)
+    declaration = store.sweep(folder.name).read() or {}
+    plan = make_plan(restore_sweep(declaration), store, declaration["code_version"])
     counts = plan.counts()
     counts["new"] += plan.unsuggested
     counts["finished"] = counts.pop("cached")
