@@ -19,7 +19,7 @@ ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with unique keys and 1e-3 as a number, where YAML 1.1 reads a string."""
+    """YAML with unique keys; 1e-3 is a number and 4:00:00 none, unlike in YAML 1.1."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -41,6 +41,10 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
     list("-+0123456789."),
 )
+for _digit in "0123456789":
+    _Loader.yaml_implicit_resolvers[_digit].insert(
+        0, ("tag:yaml.org,2002:str", re.compile(r"^\d+(:\d+)+$"))
+    )
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

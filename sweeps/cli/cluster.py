@@ -202,7 +202,7 @@ def cancel_command(name: str, root: Path) -> int:
     Returns:
         0.
     """
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     folder = find_pool(name, root)
     folder.write_request(folder.request().model_copy(update={"cancel": True}))
     heads = commands.jobs_named(folder.job_name("head"))

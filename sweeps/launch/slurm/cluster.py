@@ -28,7 +28,7 @@ def _minutes(value: Any) -> Any:
         return value
     match = _TIME.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        _refuse('minutes, or "hours:minutes:seconds", or "days-hours:minutes:seconds", in quotes')
+        _refuse('minutes, or "hours:minutes:seconds", or "days-hours:minutes:seconds"')
     days, *rest = match.groups()
     numbers = [int(part or 0) for part in rest]
     if days is None and match[4] is None:  # "minutes" or "minutes:seconds"

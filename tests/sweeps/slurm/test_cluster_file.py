@@ -1,0 +1,141 @@
+"""The cluster file: read, and held against what sinfo says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from care.errors import ConfigError, Problem
+from sweeps.launch.slurm.check import check_cluster
+from sweeps.launch.slurm.cluster import ClusterConfig, load_cluster
+from sweeps.launch.slurm.commands import Partition
+
+Refused = Callable[..., Problem]
+PARTITIONS = [
+    Partition("cpu", True, True, None, 64, 256_000, 0, (), 10),
+    Partition("gpu", False, True, 240, 32, 512_000, 4, ("a100", "nvlink"), 4),
+    Partition("gpu", False, True, 240, 48, 256_000, 2, ("v100",), 4),
+    Partition("old", False, False, 60, 8, 32_000, 1, (), 1),
+]
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "cluster.yaml"
+    file.write_text(text)
+    return file
+
+
+def test_the_example_is_valid() -> None:
+    cluster = load_cluster(Path("sweeps/clusters/example.yaml"))
+    assert (cluster.time, cluster.head.time) == (240, 2880)
+    assert cluster.setup == ("module load cuda",)
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [
+        ("90", 90),
+        ('"90"', 90),
+        ('"90:30"', 91),
+        ('"2:30:00"', 150),
+        ('"0:00:30"', 1),
+        ('"1-12"', 2160),
+        ('"1-12:30"', 2190),
+        ('"1-12:30:01"', 2191),
+    ],
+)
+def test_times_are_as_slurm_writes_them(tmp_path: Path, text: str, minutes: int) -> None:
+    assert load_cluster(written(tmp_path, f"time: {text}")).time == minutes
+
+
+@pytest.mark.parametrize(
+    "text", ["0", "-5", '"4h"', '"1:2:3:4"', "1.5", "true", '"0:00:00"', "[1]"]
+)
+def test_other_times_are_refused(refused: Refused, tmp_path: Path, text: str) -> None:
+    problem = refused(load_cluster, written(tmp_path, f"time: {text}"))
+    assert problem.field == "time"
+
+
+def test_an_unquoted_time_is_never_taken_for_minutes(tmp_path: Path) -> None:
+    """YAML 1.1 reads 4:00:00 as the number 14400."""
+    assert load_cluster(written(tmp_path, "time: 4:00:00")).time == 240
+
+
+@pytest.mark.parametrize(
+    ("text", "field", "nearest"),
+    [
+        ("partitoin: gpu", "partitoin", "partition"),
+        ("head: {memory: 4}", "head.memory", "memory_gb"),
+        ("gpus: -1", "gpus", None),
+        ("cpus: 0", "cpus", None),
+        ("scratch: relative", "scratch", None),
+        (f"scratch: /{'x' * 40}", "scratch", None),
+    ],
+)
+def test_a_wrong_field_is_named(
+    refused: Refused, tmp_path: Path, text: str, field: str, nearest: str | None
+) -> None:
+    problem = refused(load_cluster, written(tmp_path, text))
+    assert (problem.field, problem.nearest) == (field, nearest)
+
+
+def cluster(**fields: Any) -> ClusterConfig:
+    return ClusterConfig.model_validate({"partition": "gpu", "gpus": 1, **fields})
+
+
+def check(config: ClusterConfig) -> None:
+    check_cluster(config, PARTITIONS, "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"gpus": 4, "cpus": 32},
+        {"gpus": 2, "cpus": 48},
+        {"constraint": "a100"},
+        {"constraint": "a100&nvlink"},
+        {"partition": None, "gpus": 0, "time": 100_000},
+        {"head": {"partition": "cpu"}, "time": 240},
+    ],
+)
+def test_what_there_is_may_be_asked_for(fields: dict[str, Any]) -> None:
+    check(cluster(**{"head": {"partition": "cpu"}, **fields}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "allowed"),
+    [
+        ({"partition": "gpus"}, "partition", "cpu, gpu, old"),
+        ({"partition": "old"}, "partition", "up"),
+        ({"gpus": 8}, "gpus", "at most 4"),
+        ({"gpus": 4, "cpus": 40}, "cpus", "at most 32"),
+        ({"cpus": 100}, "cpus", "at most 48"),
+        ({"memory_gb": 1000.0}, "memory_gb", "at most 500"),
+        ({"time": 241}, "time", "at most 240 minutes"),
+        ({"constraint": "a1000"}, "constraint", "a100, nvlink, v100"),
+        ({"head": {"partition": "cpus"}}, "head.partition", "cpu, gpu, old"),
+        ({"head": {"partition": "cpu", "cpus": 65}}, "head.cpus", "at most 64"),
+        ({"head": {"time": 300}}, "head.time", "at most 240"),
+    ],
+)
+def test_what_there_is_not_is_refused(
+    refused: Refused, fields: dict[str, Any], field: str, allowed: str
+) -> None:
+    problem = refused(check, cluster(**{"head": {"partition": "cpu"}, **fields}))
+    assert problem.field == field
+    assert allowed in problem.allowed
+
+
+def test_a_misspelt_partition_is_guessed(refused: Refused) -> None:
+    problem = refused(check, cluster(partition="gqu", head={"partition": "cpu"}))
+    assert problem.nearest == "gpu"
+
+
+def test_every_wrong_field_is_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check(cluster(gpus=9, time=999, head={"partition": "none"}))
+    fields = [problem.field for problem in caught.value.problems]
+    assert fields == ["gpus", "time", "head.partition"]

@@ -1,0 +1,57 @@
+"""What SLURM's commands print, as several versions and sites print it."""
+
+from __future__ import annotations
+
+import pytest
+
+from sweeps.launch.slurm import commands
+from sweeps.launch.slurm.commands import QueuedJob, SlurmError, count_gpus, parse_limit
+
+
+@pytest.mark.parametrize(
+    ("text", "gpus"),
+    [
+        ("(null)", 0),
+        ("gpu:2", 2),
+        ("gpu:a100:4", 4),
+        ("gpu:a100:4(S:0-1)", 4),
+        ("gpu:h100:8(S:0,1),nvme:1", 1 + 7),
+        ("gpu:a100:2,gpu:v100:3", 5),
+        ("lustre:1", 0),
+        ("gpu", 1),
+    ],
+)
+def test_gpus_of_a_node(text: str, gpus: int) -> None:
+    assert count_gpus(text) == gpus
+
+
+@pytest.mark.parametrize(
+    ("text", "minutes"),
+    [("infinite", None), ("n/a", None), ("30:00", 30), ("4:00:00", 240), ("2-12:30:00", 3630)],
+)
+def test_limit_of_a_partition(text: str, minutes: int | None) -> None:
+    assert parse_limit(text) == minutes
+
+
+def test_a_command_that_is_not_there_is_named() -> None:
+    with pytest.raises(SlurmError, match=r"no-such-slurm-command: there is no such command"):
+        commands.run("no-such-slurm-command")
+
+
+def test_a_command_that_fails_says_why() -> None:
+    with pytest.raises(SlurmError, match=r"sh: broken"):
+        commands.run("sh", "-c", "echo broken >&2; exit 3")
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "running", "pending", "held"),
+    [
+        ("RUNNING", "None", True, False, False),
+        ("PENDING", "Priority", False, True, False),
+        ("PENDING", "BeginTime", False, True, True),
+        ("COMPLETING", "None", False, False, False),
+    ],
+)
+def test_states_of_a_job(state: str, reason: str, running: bool, pending: bool, held: bool) -> None:
+    job = QueuedJob("1_2", state, "", reason)
+    assert (job.running, job.pending, job.held_back) == (running, pending, held)

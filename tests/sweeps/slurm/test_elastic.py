@@ -1,0 +1,66 @@
+"""How many workers there should be, and which may go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sweeps.launch.slurm.commands import QueuedJob
+from sweeps.launch.slurm.elastic import change, wanted
+from sweeps.launch.slurm.folder import Workers
+
+RANGES = st.tuples(st.integers(0, 5), st.integers(1, 20)).map(
+    lambda pair: Workers(least=min(pair), most=max(pair))
+)
+STATES = st.sampled_from(["PENDING", "RUNNING", "COMPLETING"])
+
+
+@given(st.integers(0, 1000), st.integers(1, 8), RANGES)
+def test_workers_are_as_many_as_there_is_work_for(
+    left: int, per_worker: int, workers: Workers
+) -> None:
+    target = wanted(left, per_worker, workers)
+    if left == 0:
+        assert target == 0
+    else:
+        assert workers.least <= target <= workers.most
+        if workers.least < target < workers.most:
+            assert (target - 1) * per_worker < left <= target * per_worker
+
+
+@given(
+    st.integers(0, 12),
+    st.lists(st.tuples(STATES, st.floats(0, 100)), max_size=12),
+    st.floats(1, 50),
+)
+def test_only_idle_workers_and_waiting_jobs_go(
+    target: int, states: list[tuple[str, float]], patience: float
+) -> None:
+    jobs = [QueuedJob(str(n), state, "", "") for n, (state, _) in enumerate(states)]
+    said: dict[str, dict[str, Any]] = {
+        str(n): {"state": "running", "idle": idle} for n, (_, idle) in enumerate(states)
+    }
+    todo = change(target, jobs, said, patience)
+    live = [job.job_id for job in jobs if job.state != "COMPLETING"]
+    pending = {job.job_id for job in jobs if job.state == "PENDING"}
+    idle = {n for n in live if said[n]["idle"] >= patience and n not in pending}
+    assert set(todo.cancel) <= pending
+    assert set(todo.release) <= idle
+    after = len(live) + todo.submit - len(todo.cancel) - len(todo.release)
+    assert todo.submit == max(0, target - len(live))
+    if len(live) >= target:
+        assert after >= target
+        assert after == target or set(todo.cancel) | set(todo.release) == pending | idle
+
+
+def test_the_worker_that_waits_longest_keeps_its_place() -> None:
+    jobs = [QueuedJob(str(number), "PENDING", "", "Priority") for number in range(3)]
+    assert change(1, jobs, {}, 60).cancel == ("2", "1")
+
+
+def test_a_worker_that_has_not_joined_is_not_idle() -> None:
+    jobs = [QueuedJob("1", "RUNNING", "n1", "None")]
+    said = {"1": {"state": "waiting", "idle": 1000.0}}
+    assert change(0, jobs, said, 60).release == ()
