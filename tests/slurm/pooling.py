@@ -162,11 +162,11 @@ class Pool:
         expected = dict.fromkeys([self.name, *labels], "FINISHED")
         assert mlflow_runs(f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}") == expected
 
-    def assert_no_trial_began_twice(self, but: frozenset[str] = frozenset()) -> None:
-        """A trial that had trained went on from a checkpoint, whoever ran it next."""
-        for trial in self.trials():
-            again = [start for start in self.starts(trial)[1:] if trial.name not in but]
-            assert all((start["epoch"], start["step"]) > (0, 0) for start in again), again
+    def assert_went_on(self, trial: Path, epoch: int = 3) -> None:
+        """A trial that had trained for ``epoch`` epochs was never started before that again."""
+        again = self.starts(trial)[1:]
+        assert again, "was not started again"
+        assert all(start["epoch"] >= epoch for start in again), again
 
 
 def mlflow_runs(uri: str) -> dict[str, str]:
