@@ -46,7 +46,7 @@ class TaskQueue:
         due = [entry for entry in self._later if entry[0] <= time.monotonic()]
         for entry in due:
             self._later.remove(entry)
-            self._ready.append(entry[1])
+            self._ready.appendleft(entry[1])  # what was begun ends first
         if not self._ready:
             return None
         self._running[key] = self._ready.popleft()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import uuid
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from sweeps.store import SweepFolder
 from sweeps.trainable import CareTrainable
 
 _GRACE_SECONDS = 60.0
+_STAGED = 16
+_STAGED_OF_A_SEARCH = 4
 
 
 class Launch:
@@ -63,6 +66,8 @@ class Launch:
         """Blocks until the launch is over."""
         for task in tasks:
             self._queue.put(task)
+        # Tune reads it when the experiment starts.
+        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._staged)
         tuner = tune.Tuner(
             tune.with_resources(CareTrainable, self.pool.resources.request),
             tune_config=tune.TuneConfig(
@@ -84,6 +89,15 @@ class Launch:
             ),
         )
         tuner.fit()
+
+    @property
+    def _staged(self) -> int:
+        """Trials that Tune has actors started for at a time.
+
+        Tune's own choice, one, would let nodes that arrive together start one after another. A
+        point that Optuna suggests early is suggested with less knowledge.
+        """
+        return _STAGED_OF_A_SEARCH if self.sweep.spec.search.name == "optuna" else _STAGED
 
     def _search(self) -> Searcher:
         if self.sweep.spec.search.name == "optuna":

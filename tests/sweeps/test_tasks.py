@@ -51,6 +51,14 @@ def test_a_list_is_handed_out_in_order_and_then_ends() -> None:
     assert search.suggest("5") == Searcher.FINISHED
 
 
+def test_what_was_begun_ends_first() -> None:
+    tasks = queue("a", "b", "c")
+    tasks.take("1")
+    tasks.end("1", "paused")
+    taken = [tasks.take(key) for key in "234"]
+    assert [name_of(task) for task in taken] == ["a", "b", "c"]
+
+
 def test_a_lost_process_counts_as_lost_whatever_it_said_before() -> None:
     tasks = queue("a")
     search = ListSearch(tasks)
