@@ -82,7 +82,14 @@ class Pool:
     def submit(self, workers: str = "1:2", *more: str) -> str:
         """Submit it."""
         return self.care(
-            "sweep", "submit", "sweep.yaml", "--cluster", "cluster.yaml", "--workers", workers, *more
+            "sweep",
+            "submit",
+            "sweep.yaml",
+            "--cluster",
+            "cluster.yaml",
+            "--workers",
+            workers,
+            *more,
         )
 
     def status(self) -> dict[str, Any]:
@@ -130,7 +137,9 @@ class Pool:
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """What the workers say of themselves, by job."""
-        return {path.stem: json.loads(path.read_text()) for path in self.pool.glob("workers/*.json")}
+        return {
+            path.stem: json.loads(path.read_text()) for path in self.pool.glob("workers/*.json")
+        }
 
     def head(self) -> dict[str, Any]:
         """What the head says."""
@@ -151,7 +160,7 @@ class Pool:
         files = [*self.pool.glob("head.log"), *sorted(self.pool.glob("jobs/*.out"))]
         return "".join(f"\n== {file.name}\n{file.read_text()[-2000:]}" for file in files)
 
-    def assert_as_undisturbed(self, undisturbed: Path) -> None:
+    def assert_as_undisturbed(self, undisturbed: Path, uri: str | None = None) -> None:
         """Every trial finished, equal to the bit to the local run; MLflow knows each once."""
         wanted = undisturbed / "runs" / "trials"
         assert {trial.name for trial in self.trials()} == {path.name for path in wanted.iterdir()}
@@ -160,7 +169,8 @@ class Pool:
             assert_equal_to_the_bit(trial, wanted / trial.name)
         labels = [f"λ={weight} seed={seed}" for weight in (0, 0.1) for seed in (0, 1)]
         expected = dict.fromkeys([self.name, *labels], "FINISHED")
-        assert mlflow_runs(f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}") == expected
+        own = f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}"
+        assert mlflow_runs(uri or own) == expected
 
     def assert_went_on(self, trial: Path, epoch: int = 3) -> None:
         """A trial that had trained for ``epoch`` epochs was never started before that again."""

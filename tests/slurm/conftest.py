@@ -1,0 +1,114 @@
+"""The test cluster of docker/slurm, for the tests beside this file."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.processes import care
+from tests.slurm.pooling import NAME, Pool, declare
+
+_SCRIPT = Path(__file__).parents[2] / "docker" / "slurm" / "cluster"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A running cluster.
+
+    Attributes:
+        environment: What a login node has.
+        shared: A folder that every node sees.
+        nodes: Names of the nodes.
+    """
+
+    environment: dict[str, str]
+    shared: Path
+    nodes: tuple[str, ...]
+
+    @property
+    def login_address(self) -> str:
+        """This machine's address in the cluster's network."""
+        node = self.on(self.nodes[0], "hostname", "--ip-address").strip()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((node, 9))  # sends nothing: the kernel chooses the way
+            return str(probe.getsockname()[0])
+
+    def run(self, *command: str, check: bool = True) -> str:
+        """Run a command on the login node."""
+        done = subprocess.run(
+            command, env={**os.environ, **self.environment}, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+        assert done.returncode == 0 or not check, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def on(self, node: str, *command: str, check: bool = True) -> str:
+        """Run a command on a node, as root."""
+        return self.run(str(_SCRIPT), "exec", node, "--", *command, check=check)
+
+    def node(self, verb: str, node: str) -> None:
+        """``down`` (its slurmd), ``off`` (all of it) or ``up``."""
+        self.run(str(_SCRIPT), f"node-{verb}", node)
+
+    def jobs(self) -> list[str]:
+        """Jobs in the queue."""
+        return self.run("squeue", "--noheader", "--array", "--format=%i").split()
+
+    def clear(self) -> None:
+        """End every job and bring every node up."""
+        for node in self.nodes:
+            self.node("up", node)
+        if jobs := self.jobs():
+            self.run("scancel", *jobs, check=False)
+        end = time.monotonic() + 90
+        while self.jobs():
+            assert time.monotonic() < end, self.run("squeue")
+            time.sleep(0.5)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Cluster:
+    """The cluster that ``make test-slurm`` has brought up."""
+    subprocess.run([_SCRIPT, "up"], check=True, timeout=180, stdout=subprocess.DEVNULL)
+    state = Path(f"/var/lib/{os.environ.get('CARE_SLURM_NAME', 'care')}-slurm")
+    environment = {"SLURM_CONF": str(state / "slurm.conf")}
+    found = subprocess.run(
+        ["sinfo", "--noheader", "--Node", "--format=%N", "--partition=low"],
+        env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    return Cluster(environment, state / "shared", tuple(sorted(set(found.stdout.split()))))
+
+
+@pytest.fixture(scope="session")
+def undisturbed(cluster: Cluster) -> Path:
+    """The sweep, run on this machine without a cluster."""
+    folder = cluster.shared / f"undisturbed-{uuid.uuid4().hex[:6]}"
+    declare(folder)
+    care("sweep", "run", "local.yaml", "--no-report", cwd=folder)
+    return folder
+
+
+@pytest.fixture
+def pool(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Callable[..., Pool]]:
+    """Makes the sweep in a folder of its own; afterwards no job is left and every node is up."""
+    folders: list[Path] = []
+
+    def make(name: str = NAME, **changes: Any) -> Pool:
+        folder = cluster.shared / f"{request.node.name[:30]}-{uuid.uuid4().hex[:6]}"
+        folders.append(folder)
+        return Pool(folder, cluster.environment, name, **changes)
+
+    yield make
+    cluster.clear()
+    for folder in folders:
+        shutil.rmtree(folder)

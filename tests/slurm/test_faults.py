@@ -1,0 +1,269 @@
+"""What may happen to a sweep on a cluster. Each ends with every trial finished once, to the bit."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeps.launch.slurm.addresses import answers, free_ports
+from tests.slurm.conftest import Cluster
+from tests.slurm.pooling import NAME, Pool, wait_until
+
+MakePool = Callable[..., Pool]
+WHOLE_NODE = {"gpus": 2, "cpus": 2}
+
+
+def kill(cluster: Cluster, pool: Pool, trial: Path, generation: str = "own") -> None:
+    """SIGKILL to a trial's process, or to the raylet that started it."""
+    holder = pool.claim(trial)
+    pid = str(holder["pid"])
+    if generation == "raylet":
+        parent = cluster.on(holder["host"], "ps", "-o", "ppid=", "-p", pid).strip()
+        assert cluster.on(holder["host"], "ps", "-o", "comm=", "-p", parent).strip() == "raylet"
+        pid = parent
+    cluster.on(holder["host"], "kill", "-KILL", pid)
+
+
+def kill_head(cluster: Cluster, pool: Pool) -> None:
+    """SIGKILL to every process of the head's job, and wait until it is gone."""
+    job = pool.head()["job_id"]
+    cluster.run("scancel", "--signal=KILL", "--full", job)
+    wait_until(lambda: job not in cluster.jobs(), what="the head's job ends")
+
+
+@pytest.mark.parametrize("whose", ["own", "raylet"])
+def test_a_killed_process_costs_an_epoch(
+    cluster: Cluster, pool: MakePool, undisturbed: Path, whose: str
+) -> None:
+    sweep = pool()
+    sweep.submit()
+    trial = sweep.wait_for_training()
+    kill(cluster, sweep, trial, whose)
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+def test_an_urgent_job_takes_a_worker_away(
+    cluster: Cluster, pool: MakePool, undisturbed: Path
+) -> None:
+    sweep = pool(**WHOLE_NODE)
+    sweep.submit()
+    trial = sweep.wait_for_training()
+    node = sweep.claim(trial)["host"]
+    cluster.run("srun", "--partition=high", "--gpus-per-node=2", f"--nodelist={node}", "true")
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+@pytest.mark.parametrize("verb", ["down", "off"])
+def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, verb: str) -> None:
+    """``down``: SLURM thinks so, though its processes live. ``off``: they are gone."""
+    sweep = pool(**WHOLE_NODE)
+    sweep.submit()
+    head = wait_until(lambda: sweep.head()["job_id"], what="a head")
+    place = cluster.run("squeue", "--noheader", f"--jobs={head}", "--format=%N").strip()
+    trial = sweep.wait_for_training()
+    while sweep.claim(trial)["host"] == place:  # losing the head is another test
+        trial = sweep.wait_for_training()
+    cluster.node(verb, sweep.claim(trial)["host"])
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
+    sweep = pool(time=1, grace_seconds=15)
+    sweep.submit()
+    sweep.wait_for_end(600)
+    sweep.assert_as_undisturbed(undisturbed)
+    again = [trial for trial in sweep.trials() if len(sweep.starts(trial)) > 1]
+    assert again, "no trial was interrupted"
+
+
+def test_the_head_is_requeued(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
+    sweep = pool()
+    sweep.submit()
+    trial = sweep.wait_for_training()
+    workers = set(sweep.workers())
+    cluster.run("scontrol", "requeue", sweep.head()["job_id"])
+    sweep.wait_for_end()
+    assert set(sweep.workers()) == workers, "the workers waited for the new head"
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+def test_the_driver_is_killed_and_the_sweep_submitted_again(
+    cluster: Cluster, pool: MakePool, undisturbed: Path
+) -> None:
+    sweep = pool()
+    sweep.submit()
+    trial = sweep.wait_for_training()
+    kill_head(cluster, sweep)
+    sweep.submit()
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+def test_driver_and_worker_are_killed_at_once(
+    cluster: Cluster, pool: MakePool, undisturbed: Path
+) -> None:
+    sweep = pool()
+    sweep.submit()
+    trial = sweep.wait_for_training()
+    kill(cluster, sweep, trial, "raylet")
+    kill_head(cluster, sweep)
+    sweep.submit()
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+def test_a_worker_never_comes(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
+    """Of three workers that are wanted two find room; the sweep does not wait for the third."""
+    sweep = pool(**{**WHOLE_NODE, "memory_gb": 9})
+    sweep.submit("3:3")
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    wait_until(lambda: not cluster.jobs(), 60, "the job that waited is taken back")
+
+
+def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
+    sweep = pool()
+    sweep.submit()
+    trial = sweep.wait_for_training()
+    said = sweep.care("sweep", "cancel", NAME)
+    assert "To go on: care sweep submit sweep.yaml" in said
+    assert cluster.jobs() == []
+    assert sweep.status()["active"] is False
+    assert json.loads((trial / "status.json").read_text())["state"] == "paused"
+    sweep.submit()
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    sweep.assert_went_on(trial)
+
+
+def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
+    sweep = pool()
+    sweep.submit()
+    said = sweep.submit("1:1")
+    assert "nothing was submitted twice" in said
+    assert "workers: 1:1 from now on (were 1:2)" in said
+    sweep.wait_for_training()
+    heads = [job for job in cluster.run("squeue", "-h", "-o", "%j").split() if job.endswith("head")]
+    assert len(heads) == 1
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+    assert all(len(sweep.starts(trial)) == 1 for trial in sweep.trials())
+
+
+def test_the_shared_folder_is_read_only_for_a_while(
+    cluster: Cluster, pool: MakePool, undisturbed: Path
+) -> None:
+    sweep = pool()
+    sweep.submit()
+    sweep.wait_for_training()
+    folder = str(sweep.folder)
+    for node in cluster.nodes:
+        cluster.on(node, "mount", "--bind", folder, folder)
+        cluster.on(node, "mount", "-o", "remount,ro,bind", folder)
+    time.sleep(20)
+    for node in cluster.nodes:
+        cluster.on(node, "umount", "--lazy", folder)
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed)
+
+
+def test_of_two_pools_on_one_node_one_ends_and_the_other_lives(
+    cluster: Cluster, pool: MakePool, undisturbed: Path
+) -> None:
+    place = {"options": {"nodelist": cluster.nodes[0]}}
+    place["head"] = {"partition": "high", "time": 60, "memory_gb": 2.0, **place}
+    first, second = pool("first", **place), pool("second", **place)
+    first.submit("1:1")
+    second.submit("1:1")
+    trial = second.wait_for_training()
+    first.wait_for_training(1)
+    first.care("sweep", "cancel", "first")
+    assert second.status()["active"]
+    second.wait_for_end()
+    second.assert_as_undisturbed(undisturbed)
+    assert len(second.starts(trial)) == 1, "the other pool's end disturbed it"
+    first.submit("1:1")
+    first.wait_for_end()
+    first.assert_as_undisturbed(undisturbed)
+
+
+def test_a_wrong_token_is_refused(cluster: Cluster, pool: MakePool, tmp_path: Path) -> None:
+    sweep = pool()
+    sweep.submit("1:1")
+    sweep.wait_for_training(1)
+    wrong = sweep.folder / "wrong-token"
+    wrong.write_text("0" * 64)
+    assert oct((sweep.pool / "token").stat().st_mode & 0o777) == "0o600"
+    script = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('joined')"
+    for token, joins in ((wrong, False), (sweep.pool / "token", True)):
+        done = subprocess.run(
+            [sys.executable, "-c", script, sweep.head()["address"]],
+            env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
+            capture_output=True, text=True, timeout=120,
+        )  # fmt: skip
+        assert ("joined" in done.stdout) == joins, done.stdout + done.stderr
+    sweep.wait_for_end()
+
+
+@pytest.fixture
+def serve(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], str]]:
+    """Starts an MLflow server that the nodes reach, in place of the one before; gives its URI."""
+    servers: list[subprocess.Popen[bytes]] = []
+    address = cluster.login_address
+    (port,) = free_ports(1)
+    uri = f"http://{address}:{port}"
+
+    def start() -> str:
+        stop()
+        place = ["--host", address, "--port", str(port), "--workers", "1"]
+        command = [sys.executable, "-m", "mlflow", "server", *place]
+        command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+        with (tmp_path / "server.log").open("ab") as log:
+            started = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        servers.append(started)
+        wait_until(lambda: answers(f"{address}:{port}"), 90, "the MLflow server answers")
+        return uri
+
+    def stop() -> None:
+        for server in servers:
+            if server.poll() is None:
+                os.killpg(server.pid, signal.SIGKILL)
+                server.wait()
+
+    start.stop = stop  # type: ignore[attr-defined]
+    yield start
+    stop()
+
+
+def test_the_mlflow_server_is_away_for_a_while(
+    cluster: Cluster,
+    pool: MakePool,
+    undisturbed: Path,
+    serve: Callable[[], str],
+    tmp_path: Path,
+) -> None:
+    sweep = pool()
+    sweep.submit("1:2", "--tracking-uri", serve())
+    sweep.wait_for_training(1)
+    serve.stop()  # type: ignore[attr-defined]
+    sweep.wait_for_training(2)
+    serve()
+    sweep.wait_for_end()
+    sweep.assert_as_undisturbed(undisturbed, f"sqlite:///{tmp_path}/mlflow.db")
