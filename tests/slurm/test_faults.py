@@ -15,7 +15,7 @@ import pytest
 
 from sweeps.launch.slurm.addresses import answers, free_ports
 from tests.slurm.conftest import Cluster
-from tests.slurm.pooling import NAME, Pool, wait_until
+from tests.slurm.pooling import CLUSTER, NAME, Pool, wait_until
 
 MakePool = Callable[..., Pool]
 WHOLE_NODE = {"gpus": 2, "cpus": 2}
@@ -188,8 +188,8 @@ def test_of_two_pools_on_one_node_one_ends_and_the_other_lives(
     cluster: Cluster, pool: MakePool, undisturbed: Path
 ) -> None:
     place = {"options": {"nodelist": cluster.nodes[0]}}
-    place["head"] = {"partition": "high", "time": 60, "memory_gb": 2.0, **place}
-    first, second = pool("first", **place), pool("second", **place)
+    head = {**CLUSTER["head"], **place}
+    first, second = (pool(name, head=head, **place) for name in ("first", "second"))
     first.submit("1:1")
     second.submit("1:1")
     trial = second.wait_for_training()
