@@ -30,6 +30,7 @@ from sweeps.spec import load_sweep
 from sweeps.store import Store
 
 HeadPlace = Literal["job", "here"]
+_OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
 _WATCH_SECONDS = 2.0
 _CANCEL_SECONDS = 120.0
 _RANGE = re.compile(r"(\d+)(?::(\d+))?")
@@ -66,6 +67,7 @@ def submit_command(
     cluster = load_cluster(cluster_file)
     _check_slurm(declared)
     check_cluster(cluster, commands.partitions(), str(cluster_file))
+    _check_shared(root, cluster)
     _check_trials(declared, root, cluster, cluster_file)
     name = declared.load().spec.name
     folder = PoolFolder(Store(root), name)
@@ -100,6 +102,15 @@ def _check_slurm(declared: Declared) -> None:
             "SLURM is not here: there is no sbatch on this machine. Submit from a login node of "
             f"the cluster, or run the sweep on this machine: {declared.command('run')}"
         )
+
+
+def _check_shared(root: Path, cluster: ClusterConfig) -> None:
+    """Refuse a store that only this machine can see."""
+    place = root.resolve()
+    for own in (*_OWN_FOLDERS, cluster.scratch):
+        if place.is_relative_to(own):
+            allowed = f"allowed: a folder on a disk that all nodes share; {own} is each node's own"
+            raise ConfigError("care sweep submit", [Problem("--store", str(root), allowed)])
 
 
 def _check_trials(declared: Declared, root: Path, cluster: ClusterConfig, file: Path) -> None:
