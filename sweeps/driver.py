@@ -18,6 +18,7 @@ from care.config import TrialConfig
 from care.identity import trial_id
 from care.trial_folder import TrialFolder
 from sweeps.interrupt import Interrupt
+from sweeps.launch.patience import PatientFolder
 from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.progress import Board
@@ -121,7 +122,7 @@ class Driver:
 
         launch = Launch(
             self.sweep,
-            self._folder,
+            PatientFolder(self._folder, lambda: interrupt.requested, self._say),
             self.pool,
             self.board,
             scratch,

@@ -28,8 +28,10 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
             "or let 'care sweep run --rerun-stale' replace it."
         )
     from care.device import resolve_device
+    from care.distributed.group import Group
 
-    resolve_device(config.runtime.device)  # refused before anything is written
+    leader = Group(0, config.runtime.processes)
+    resolve_device(config.runtime.device, leader)  # refused before anything is written
     if trial_state(folder, code_version()) != "cached":
         prepare_data([config], console)
     store.prepare()

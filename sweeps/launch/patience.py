@@ -1,0 +1,48 @@
+"""A sweep's folder that waits for its disk instead of losing a decision."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from care.files import DiskError
+from sweeps.store import SweepFolder
+
+_PAUSE_SECONDS = 5.0
+_TRIES = 180
+
+
+class PatientFolder(SweepFolder):
+    """Its log is tried again while the disk is full or away, for a quarter of an hour.
+
+    Nothing else of the driver's needs the disk more urgently: trials wait for it as well.
+
+    Args:
+        folder: The sweep's.
+        stopping: Whether there is no time to wait.
+        say: Called with a line for the user.
+    """
+
+    def __init__(
+        self, folder: SweepFolder, stopping: Callable[[], bool], say: Callable[[str], None]
+    ) -> None:
+        super().__init__(folder.path)
+        self._stopping, self._say = stopping, say
+
+    def log(self, event: dict[str, Any]) -> None:
+        """Append a decision before it takes effect.
+
+        Raises:
+            DiskError: The disk did not come back.
+        """
+        for attempt in range(_TRIES):
+            try:
+                return super().log(event)
+            except DiskError as error:
+                if self._stopping():
+                    raise
+                if attempt == 0:
+                    self._say(f"{error} It is tried again every few seconds.")
+                time.sleep(_PAUSE_SECONDS)
+        return super().log(event)

@@ -1,0 +1,43 @@
+"""A decision that cannot be written now is written later, not lost."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from care.files import DiskError
+from sweeps.launch import patience
+from sweeps.launch.patience import PatientFolder
+from sweeps.store import SweepFolder
+
+NoSpace = Callable[[int], contextlib.AbstractContextManager[None]]
+EVENT = {"event": "rung"}
+
+
+def test_a_full_disk_is_waited_for(
+    tmp_path: Path, no_space: NoSpace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0.05)
+    said: list[str] = []
+    folder = PatientFolder(SweepFolder(tmp_path), lambda: False, said.append)
+    writer = threading.Thread(target=folder.log, args=[EVENT])
+    with no_space(3):
+        writer.start()
+        time.sleep(0.3)
+        assert writer.is_alive()
+        assert folder.events() == []
+    writer.join(10)
+    assert folder.events() == [EVENT]
+    assert len(said) == 1
+    assert "tried again" in said[0]
+
+
+def test_not_when_the_sweep_is_to_end(tmp_path: Path, no_space: NoSpace) -> None:
+    folder = PatientFolder(SweepFolder(tmp_path), lambda: True, lambda _: None)
+    with no_space(3), pytest.raises(DiskError):
+        folder.log(EVENT)
