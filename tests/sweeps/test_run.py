@@ -156,6 +156,19 @@ def test_a_killed_trial_process_is_replaced(undisturbed: Path, tmp_path: Path) -
     assert_trials_equal(tmp_path, undisturbed)
 
 
+def test_a_trial_that_no_memory_is_large_enough_for_fails_alone(tmp_path: Path) -> None:
+    """It is tried with less and less beside it, at last with nothing, and then given up."""
+    declare(tmp_path, axes={"model.head.hidden": [32, 10**10]}, seeds=1)
+    done = care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path, check=False)
+    assert done.returncode == 1
+    assert "1 failed, 1 finished" in done.stdout, done.stdout
+    states = [
+        json.loads(path.read_text()) for path in (tmp_path / "runs/trials").glob("*/status.json")
+    ]
+    failed = next(state for state in states if state["state"] == "failed")
+    assert failed["error"]["kind"] == "out_of_memory"
+
+
 def test_none_of_the_ended_sweeps_left_a_process() -> None:
     """Agents of a Ray whose driver was killed try to report for a minute before they give up."""
     assert STARTED
