@@ -172,10 +172,16 @@ class Pool:
         own = f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}"
         assert mlflow_runs(uri or own) == expected
 
-    def assert_went_on(self, trial: Path, epoch: int = 3) -> None:
-        """A trial that had trained for ``epoch`` epochs was never started before that again."""
+    def assert_went_on(self, trial: Path, epoch: int = 3, *, interrupted: bool = True) -> None:
+        """A trial that had trained for ``epoch`` epochs was never started before that again.
+
+        Args:
+            trial: Its folder.
+            epoch: Whole epochs that it had trained.
+            interrupted: Whether it must have been started again at all.
+        """
         again = self.starts(trial)[1:]
-        assert again, "was not started again"
+        assert again or not interrupted, "was not started again"
         assert all(start["epoch"] >= epoch for start in again), again
 
 

@@ -67,7 +67,7 @@ def test_an_urgent_job_takes_a_worker_away(
 
 @pytest.mark.parametrize("verb", ["down", "off"])
 def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, verb: str) -> None:
-    """``down``: SLURM thinks so, though its processes live. ``off``: they are gone."""
+    """``down``: SLURM thinks so, though its trials train on. ``off``: they are gone."""
     sweep = pool(**WHOLE_NODE)
     sweep.submit()
     head = wait_until(lambda: sweep.head()["job_id"], what="a head")
@@ -78,7 +78,7 @@ def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, ver
     cluster.node(verb, sweep.claim(trial)["host"])
     sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
-    sweep.assert_went_on(trial)
+    sweep.assert_went_on(trial, interrupted=verb == "off")
 
 
 def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
