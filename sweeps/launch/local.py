@@ -10,14 +10,11 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from care.claim import process_alive
 from sweeps.launch.connection import connected
+from sweeps.launch.scratch import LONGEST_PARENT, make_scratch
 from sweeps.node import Node
 from sweeps.resources import Resources
 
-_PREFIX = "care-ray-"
-# Ray's sockets lie some 60 characters below this, and a Unix socket's path ends at 107.
-_LONGEST = 45
 _OBJECT_STORE_BYTES = 128 * 1024**2
 
 
@@ -68,8 +65,7 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    _remove_leftovers()
-    scratch = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-", dir=_short_folder()))
+    scratch = make_scratch(_short_folder())
     os.environ.update(Node(scratch).environment)
     settings = {
         "num_cpus": cores,
@@ -85,15 +81,7 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _short_folder() -> str:
+def _short_folder() -> Path:
     """The temporary folder, or /tmp where its path would be too long for Ray's sockets."""
     folder = tempfile.gettempdir()
-    return folder if len(folder) + len(_PREFIX) + 18 <= _LONGEST else "/tmp"
-
-
-def _remove_leftovers() -> None:
-    """Remove scratch folders whose process was killed before it could."""
-    for path in Path(_short_folder()).glob(f"{_PREFIX}*"):
-        pid = path.name.removeprefix(_PREFIX).partition("-")[0]
-        if pid.isdigit() and not process_alive(int(pid)) and path.stat().st_uid == os.getuid():
-            shutil.rmtree(path, ignore_errors=True)
+    return Path(folder if len(folder) <= LONGEST_PARENT else "/tmp")

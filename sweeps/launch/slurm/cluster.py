@@ -12,9 +12,8 @@ from pydantic_core import PydanticCustomError
 from care.config import Model, PositiveInt
 from care.config.base import Positive
 from care.loading import read_yaml, validate
+from sweeps.launch.scratch import LONGEST_PARENT
 
-# Ray's sockets lie some 60 characters below its folder, and a Unix socket's path ends at 107.
-LONGEST_SCRATCH = 20
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 
 
@@ -44,9 +43,9 @@ Minutes = Annotated[int, BeforeValidator(_minutes)]
 
 
 def _scratch(value: Any) -> Any:
-    if not isinstance(value, str) or not value.startswith("/") or len(value) > LONGEST_SCRATCH:
+    if not isinstance(value, str) or not value.startswith("/") or len(value) > LONGEST_PARENT:
         _refuse(
-            f"the path of a folder of the node's own, at most {LONGEST_SCRATCH} characters, "
+            f"the path of a folder of the node's own, at most {LONGEST_PARENT} characters, "
             "because the names of Ray's sockets have to fit below it"
         )
     return value

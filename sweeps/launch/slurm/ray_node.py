@@ -11,16 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import Self
 
-from care.claim import process_alive
-from care.errors import CareError
+from sweeps.launch.scratch import make_scratch
 from sweeps.launch.slurm.addresses import free_ports
 from sweeps.launch.slurm.allocation import Allocation
-from sweeps.launch.slurm.cluster import LONGEST_SCRATCH
 from sweeps.node import Node
 
 _START_SECONDS = 120.0
@@ -75,16 +72,12 @@ class RayNode:
     """
 
     def __init__(self, scratch: str, address: str, token: Path, log: Path) -> None:
-        if len(scratch) > LONGEST_SCRATCH:
-            raise CareError(f"scratch: got {scratch!r}; allowed: at most {LONGEST_SCRATCH} letters")
         self._scratch, self._address, self._token, self._log = scratch, address, token, log
         self._process: subprocess.Popen[bytes] | None = None
         self.node: Node
 
     def __enter__(self) -> Self:
-        remove_leftovers(Path(self._scratch))
-        prefix = f"care-{os.getpid()}-"
-        self._folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self._scratch))
+        self._folder = make_scratch(Path(self._scratch))
         self.node = Node(self._folder)
         return self
 
@@ -164,12 +157,3 @@ def _of_session(session: int) -> list[int]:
             if int(fields[3]) == session and fields[0] != "Z":
                 found.append(int(stat.parent.name))
     return found
-
-
-def remove_leftovers(scratch: Path) -> None:
-    """Remove this user's folders whose process was killed before it could."""
-    for path in scratch.glob("care-[0-9]*-*"):
-        pid = path.name.split("-")[1]
-        with contextlib.suppress(OSError):
-            if pid.isdigit() and not process_alive(int(pid)) and path.stat().st_uid == os.getuid():
-                shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,42 @@
+"""Short-lived folders of this machine's own for a Ray: its sockets, its logs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+from pathlib import Path
+
+from care.claim import process_alive
+
+_NAMESPACE = Path("/proc/self/ns/pid")
+LONGEST_PARENT = 18
+"""A Unix socket's path ends at 107 characters, of which Ray and this module need the rest."""
+
+
+def make_scratch(parent: Path) -> Path:
+    """A new folder below ``parent``; those that killed processes left there are removed.
+
+    Raises:
+        OSError: ``parent`` cannot be written.
+    """
+    _remove_leftovers(parent)
+    folder = parent / f"{_prefix()}{os.getpid()}-{secrets.token_hex(2)}"
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _prefix() -> str:
+    """A process's number means one process only within its namespace: a container has its own."""
+    namespace = _NAMESPACE.stat().st_ino if _NAMESPACE.exists() else 0
+    return f"care-{namespace & 0xFFFF:04x}-"
+
+
+def _remove_leftovers(parent: Path) -> None:
+    prefix = _prefix()
+    for path in parent.glob(f"{prefix}*"):
+        pid = path.name.removeprefix(prefix).partition("-")[0]
+        with contextlib.suppress(OSError):
+            if pid.isdigit() and not process_alive(int(pid)) and path.stat().st_uid == os.getuid():
+                shutil.rmtree(path, ignore_errors=True)

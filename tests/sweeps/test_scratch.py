@@ -1,0 +1,42 @@
+"""Folders for Ray: short enough, and none of a killed process is left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from sweeps.launch.scratch import LONGEST_PARENT, make_scratch
+
+# What Ray puts below it: the time, its process's number, of at most seven digits.
+BELOW = "/session_2026-11-24_15-02-31_200455_1234567/sockets/plasma_store"
+
+
+def test_a_socket_fits_below_it() -> None:
+    folder = make_scratch(Path("/tmp"))
+    longest = len(str(folder)) - len(str(os.getpid())) + 7
+    folder.rmdir()
+    assert longest - len("/tmp") + LONGEST_PARENT + len(BELOW) <= 107
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
+    script = "import sys, pathlib; from sweeps.launch.scratch import make_scratch as make;"
+    script += "print(make(pathlib.Path(sys.argv[1])).name)"
+    run = [sys.executable, "-c", script, str(tmp_path)]
+    left = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()
+    assert (tmp_path / left).exists()
+    mine = make_scratch(tmp_path)
+    assert not (tmp_path / left).exists()
+    assert make_scratch(tmp_path) != mine
+    assert mine.exists(), "a living process keeps its own"
+
+
+def test_a_folder_of_another_container_is_left_alone(tmp_path: Path) -> None:
+    other = tmp_path / "care-beef-999999-0000"
+    mine = make_scratch(tmp_path)
+    assert mine.name[:9] != other.name[:9]
+    mine.rmdir()
+    other.mkdir()
+    make_scratch(tmp_path)
+    assert other.exists()
