@@ -13,11 +13,12 @@ from contextlib import AbstractContextManager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from care import claim as claim_module
-from care.claim import LEASE_SECONDS, Claim, Holder, holder, process_alive
+from care.claim import LEASE_SECONDS, Claim, Holder, holder, process_alive, release_dead
 from care.files import DiskError
 from tests.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
 
@@ -254,3 +255,40 @@ def test_processes_live_or_not(other: BaseProcess) -> None:
     other.kill()
     other.join()
     assert not process_alive(other.pid)
+
+
+def test_a_neighbor_frees_what_a_dead_process_held(folder: Path, other: BaseProcess) -> None:
+    """For others, on other machines, who could tell only by its silence."""
+    assert not release_dead(folder), "its holder lives"
+    assert not names(folder)[-1].endswith(".released")
+    other.kill()
+    other.join()
+    assert release_dead(folder)
+    assert names(folder)[-1].endswith(".released")
+    assert release_dead(folder)
+
+
+def test_a_neighbor_never_frees_what_another_machine_holds(folder: Path) -> None:
+    claim = Claim.take(folder)
+    assert claim
+    rewrite(claim_file(folder), boot="another machine", pid=999_999_999)
+    assert release_dead(folder), "no process of this machine holds it"
+    assert holder(folder)
+    assert Claim.take(folder) is None
+
+
+def test_a_claim_that_cannot_be_given_up_now_is_given_up_later(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder was read-only; its holder lives on, and must not hold it for ever."""
+    monkeypatch.setattr(claim_module, "_RETRY_SECONDS", 0.05)
+    claim = Claim.take(folder)
+    assert claim
+    away = OSError(30, "Read-only file system")
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", Mock(side_effect=away))
+        claim.release()
+        time.sleep(0.2)
+        assert holder(folder)
+    wait_for(lambda: holder(folder) is None)
+    assert Claim.take(folder)
