@@ -17,7 +17,6 @@ import hashlib
 import os
 import secrets
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -82,7 +81,7 @@ class Head:
     address: str = ""
     job_id: str = ""
     left: int = 0
-    release: Sequence[str] = ()
+    release: tuple[str, ...] = ()
 
 
 class PoolFolder:
@@ -143,11 +142,12 @@ class PoolFolder:
 
     def head(self) -> Head:
         """What the head says."""
-        return Head(**(self._read("head.json") or {}))
+        said = self._read("head.json") or {}
+        return Head(**{**said, "release": tuple(said.get("release", ()))})
 
     def write_head(self, head: Head) -> None:
         """Say it."""
-        write_json(self.path / "head.json", {**vars(head), "release": list(head.release)})
+        write_json(self.path / "head.json", vars(head))
 
     def write_worker(self, job_id: str, **facts: Any) -> None:
         """Say how a worker is; a shared folder that is away for a while delays it only."""

@@ -1,0 +1,167 @@
+"""The files by which head, workers and people find each other, and what people read of them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sweeps.cli.cluster import parse_workers
+from sweeps.launch.slurm.addresses import address_of, answers, free_ports
+from sweeps.launch.slurm.cluster import ClusterConfig
+from sweeps.launch.slurm.commands import QueuedJob
+from sweeps.launch.slurm.folder import Head, PoolFolder, Request, Workers
+from sweeps.launch.slurm.view import SweepStatus, status_view
+from sweeps.progress import TrialProgress
+from sweeps.store import Store
+
+
+def request(**changes: Any) -> Request:
+    fields: dict[str, Any] = {
+        "cluster": ClusterConfig(partition="gpu", gpus=1),
+        "workers": Workers(least=1, most=4),
+        "folder": "/home/me",
+        "code": "/home/me/runs/code",
+        "command": "care sweep submit sweep.yaml",
+    }
+    return Request(**{**fields, **changes})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> PoolFolder:
+    store = Store(tmp_path / "runs")
+    store.prepare()
+    return PoolFolder(store, "tiny")
+
+
+def test_only_its_owner_reads_the_token(folder: PoolFolder) -> None:
+    folder.prepare(request())
+    assert folder.token.stat().st_mode & 0o777 == 0o600
+    token = folder.token.read_text()
+    assert len(token) == 64
+    folder.prepare(request())
+    assert folder.token.read_text() == token, "workers that wait have the old one"
+
+
+def test_a_request_is_read_as_it_was_written(folder: PoolFolder) -> None:
+    wanted = request(cluster=ClusterConfig(time="1:00:00", setup=("module load x",)))  # type: ignore[arg-type]
+    folder.prepare(wanted)
+    assert folder.request() == wanted
+    assert folder.head() == Head()
+
+
+def test_a_new_submission_keeps_what_the_head_says(folder: PoolFolder) -> None:
+    folder.prepare(request())
+    said = Head(state="running", generation="g", address="a:1", job_id="7", left=3, release=("8",))
+    folder.write_head(said)
+    folder.prepare(request())
+    assert folder.head() == said
+
+
+def test_jobs_of_two_stores_have_different_names(tmp_path: Path) -> None:
+    names = {
+        PoolFolder(Store(tmp_path / store), "tiny").job_name(role)
+        for store in "ab"
+        for role in ("head", "worker")
+    }
+    assert len(names) == 4
+    assert all(name.startswith("care-tiny-") for name in names)
+
+
+@pytest.mark.parametrize(("text", "workers"), [("4", (4, 4)), ("1:16", (1, 16)), ("0:2", (0, 2))])
+def test_a_range_of_workers(text: str, workers: tuple[int, int]) -> None:
+    parsed = parse_workers(text)
+    assert (parsed.least, parsed.most) == workers
+
+
+def test_free_ports_are_free_and_different() -> None:
+    ports = free_ports(5)
+    assert len(set(ports)) == 5
+    with socket.create_server(("127.0.0.1", ports[0])):
+        assert answers(f"127.0.0.1:{ports[0]}")
+    assert not answers(f"127.0.0.1:{ports[0]}")
+
+
+def test_an_interface_has_an_address() -> None:
+    assert address_of("lo") == "127.0.0.1"
+    with pytest.raises(Exception, match=r"interface: got 'ib9'; allowed on this node: .*lo"):
+        address_of("ib9")
+
+
+def shown(**changes: Any) -> str:
+    trial = TrialProgress("λ=0.1", 2, 20, 5, "running", None, 0.42, 1234.0)
+    fields: dict[str, Any] = {
+        "name": "tiny",
+        "request": request(),
+        "head": Head(state="running", generation="g", address="a:1", job_id="7", left=3),
+        "heads": [QueuedJob("7", "RUNNING", "n1", "None")],
+        "workers": [
+            QueuedJob("8_0", "RUNNING", "n2", "None"),
+            QueuedJob("8_1", "PENDING", "", "Priority"),
+        ],
+        "counts": {"finished": 3, "running": 1, "new": 2},
+        "running": [trial],
+        "seen": {
+            "node": "n1",
+            "metric": "accuracy",
+            "best": {"point": "λ=0", "mean": 0.5, "n": 2},
+            "seconds_left": 61.0,
+        },
+        "age": 1.0,
+    }
+    console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
+    console.print(status_view(SweepStatus(**{**fields, **changes})))
+    return console.export_text()
+
+
+def test_a_running_sweep() -> None:
+    text = shown()
+    assert "tiny: running, head job 7 on n1" in text
+    assert "3 finished   1 running   2 new" in text
+    assert "1 running (n2), 1 waiting (Priority), wanted 1:4" in text
+    assert "λ=0: accuracy 0.5 (mean, n = 2)" in text
+    assert "1 min 01 s" in text
+    assert "λ=0.1" in text
+    assert "5/20" in text
+    assert "to go on" not in text
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"heads": [QueuedJob("7", "PENDING", "", "Priority")]}, "waits in the queue (Priority)"),
+        ({"age": 95.0}, "silent for 1 min 35 s"),
+        ({"heads": [], "age": 95.0}, "no head is running"),
+        ({"heads": [], "age": 95.0}, "to go on: care sweep submit sweep.yaml"),
+        ({"request": request(cancel=True)}, "being cancelled"),
+        ({"request": request(cancel=True), "heads": [], "age": 95.0}, "tiny: cancelled"),
+        ({"workers": None}, "unknown: SLURM does not answer here"),
+        (
+            {"heads": [], "head": Head(state="ended"), "counts": {"finished": 6}, "running": []},
+            "tiny: finished",
+        ),
+    ],
+)
+def test_other_moments_of_a_sweep(changes: dict[str, Any], expected: str) -> None:
+    assert expected in shown(**changes)
+
+
+def test_many_running_trials_are_not_all_shown() -> None:
+    trials = [TrialProgress("p", seed, 20, state="running") for seed in range(100)]
+    text = shown(running=trials)
+    assert "… and 76 more" in text
+    assert len(text.splitlines()) < 40
+
+
+def test_a_worker_whose_disk_is_away_goes_on(folder: PoolFolder) -> None:
+    folder.prepare(request())
+    folder.write_worker("8_0", state="running", idle=1.0)
+    assert json.loads((folder.path / "workers" / "8_0.json").read_text())["idle"] == 1.0
+    shutil.rmtree(folder.path / "workers")
+    folder.write_worker("8_0", state="running", idle=2.0)
+    assert folder.workers() == {}
