@@ -18,13 +18,13 @@ class Interrupt:
 
     Attributes:
         requested: Whether one came.
-        signal: Which one; 0 when it was no signal that asked.
+        hurried: Whether who asked kills soon: SIGTERM, or SLURM, but not a person's Ctrl-C.
     """
 
     def __init__(self, signals: Sequence[int] = _SIGNALS) -> None:
         self._signals = signals
         self.requested = False
-        self.signal = 0
+        self.hurried = False
         self._actions: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
 
@@ -49,14 +49,13 @@ class Interrupt:
         if self.requested:
             action()
 
-    def request(self) -> None:
+    def request(self, hurried: bool = True) -> None:
         """Ask for an orderly end, as a signal does."""
-        self.requested = True
+        self.requested, self.hurried = True, hurried
         for action in self._actions:
             action()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self.signal = number
         for handled in self._signals:
             signal.signal(handled, self._before[handled])
-        self.request()
+        self.request(hurried=number == signal.SIGTERM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -95,8 +94,7 @@ class SweepRun:
         try:
             with view(board):
                 driver.run(interrupt)
-            # Who sends SIGTERM kills soon; who types Ctrl-C has time to read.
-            if self.options.report and interrupt.signal != signal.SIGTERM:
+            if self.options.report and not interrupt.hurried:
                 page = self._report()
         finally:
             final = make_plan(self.sweep, self.store)

@@ -74,8 +74,7 @@ def submit_command(
     if _runs_already(folder):
         _attach(folder, workers, console)
         return 0
-    sweep, store, _ = prepare(declared, root, options, console)
-    del sweep, store
+    prepare(declared, root, options, console)
     request = Request(
         cluster=cluster,
         workers=workers,
@@ -133,7 +132,8 @@ def _check_trials(declared: Declared, root: Path, cluster: ClusterConfig, file: 
 
 def _runs_already(folder: PoolFolder) -> bool:
     """Whether a head is in the queue, or lives somewhere else."""
-    if commands.jobs_named(folder.job_name("head")):
+    heads = commands.jobs_named(folder.job_name("head"))
+    if any(job.running or job.pending for job in heads):
         return True
     return holder(folder.path.parent) is not None and not folder.head().job_id
 

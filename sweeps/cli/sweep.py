@@ -77,6 +77,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
         0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
     """
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    _check_device(declared.load().base_config().runtime.device)
     sweep, store, plan = prepare(declared, root, options, console)
     pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
     run = SweepRun(sweep, store, pool, options, console.print)
@@ -95,7 +96,6 @@ def prepare(
     sweep = declared.load()
     store = Store(root)
     plan = make_plan(sweep, store)
-    _check_device(sweep.base_config().runtime.device)
     if plan.missing() or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
     store.prepare()

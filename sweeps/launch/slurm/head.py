@@ -9,6 +9,7 @@ import contextlib
 import os
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
@@ -38,13 +39,12 @@ def run_head(store: str, name: str) -> str:
     folder = PoolFolder(Store(Path(store)), name)
     request = folder.request()
     deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)
-    deadline.watch_signals()
     job_id = this_job()
     leave_job_environment()
     with folder.log.open("a") as log:
         console = Console(file=log, highlight=False, soft_wrap=True, width=200)
         console.print(f"head on {socket.gethostname()}, job {job_id}")
-        with Interrupt(signals=()) as interrupt, _watching(deadline, interrupt):
+        with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):
             head = HeadRun(folder, request, job_id, console)
             outcome = head(interrupt, lambda board: StatusFile(board, head.pool))
         again = interrupt.requested and not folder.request().cancel
@@ -55,6 +55,18 @@ def run_head(store: str, name: str) -> str:
     if interrupt.requested:
         return "interrupted"
     return "finished" if outcome.complete else "unfinished"
+
+
+class _JobInterrupt(Interrupt):
+    """Signals go to the job's deadline, which a thread watches; also after Ray has put in its own."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        super().__init__(signals=())
+        self._deadline = deadline
+
+    def arm(self) -> None:
+        """Install the handlers."""
+        self._deadline.watch_signals()
 
 
 class HeadRun:
@@ -97,7 +109,7 @@ def worker_resources(sweep: Sweep, request: Request) -> Resources:
 
 
 @contextlib.contextmanager
-def _watching(deadline: Deadline, interrupt: Interrupt):  # type: ignore[no-untyped-def]
+def _watching(deadline: Deadline, interrupt: Interrupt) -> Iterator[None]:
     """Interrupt the driver when its job has to end."""
     over = threading.Event()
 
