@@ -58,7 +58,7 @@ def run_head(store: str, name: str) -> str:
 
 
 class _JobInterrupt(Interrupt):
-    """Signals go to the job's deadline, which a thread watches; also after Ray has put in its own."""
+    """SLURM's signals go to the job's deadline, again after Ray has put in handlers of its own."""
 
     def __init__(self, deadline: Deadline) -> None:
         super().__init__(signals=())
