@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from care.errors import CareError
 from care.files import DiskError
@@ -142,7 +143,7 @@ class SlurmPool:
         commands.cancel(list(todo.cancel))
         if set(todo.release) != set(self._head.release):
             self._say_head(release=todo.release)
-        if any(worker.get("state") == "running" for worker in said.values()):
+        if any(job.running and _joined(said.get(job.job_id, {})) for job in self.jobs):
             self._backoff = _QUEUE_SECONDS
         if todo.submit and time.monotonic() >= self._retry_at:
             self._submit(request, todo.submit)
@@ -165,6 +166,10 @@ class SlurmPool:
         if text != self._complaint:
             self._complaint = text
             self._say(f"{text} It is tried again.")
+
+
+def _joined(said: dict[str, Any]) -> bool:
+    return said.get("state") == "running"
 
 
 def _start_head(ray: RayNode, log: Path) -> str:

@@ -26,6 +26,7 @@ _TELL_SECONDS = 5.0
 _SAVE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _HEAD_MISSED = 3
+_STABLE_SECONDS = 30.0  # a Ray that lives so long was not refused
 
 
 def run_worker(store: str, name: str) -> None:
@@ -53,7 +54,7 @@ class Worker:
         job_id: This job.
         ray: This node's Ray.
         deadline: When to end.
-        wait_seconds: Longest wait for a head.
+        wait_seconds: Longest time without a Ray that works.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Worker:
         self._deadline, self._wait_seconds = deadline, wait_seconds
         self._head: Head | None = None  # the one whose Ray this node is in
         self._given = Allocation.of_this_job()
-        self._busy_at = self._waiting_since = time.monotonic()
+        self._busy_at = self._useful_at = self._joined_at = time.monotonic()
         self._join_at, self._pause = 0.0, 1.0
         self._missed = 0
         self._told_at = 0.0
@@ -85,7 +86,7 @@ class Worker:
     def _has_to_leave(self, head: Head) -> bool:
         if self._deadline.passed or head.state == "ended" or self._job_id in head.release:
             return True
-        waited = time.monotonic() - self._waiting_since
+        waited = time.monotonic() - self._useful_at
         return self._head is None and waited > self._wait_seconds
 
     def _join(self, head: Head) -> None:
@@ -96,7 +97,7 @@ class Worker:
         self._ray.node.resume()
         self._ray.start_worker(head.address, self._given)
         self._head, self._missed = head, 0
-        self._busy_at = time.monotonic()
+        self._busy_at = self._joined_at = time.monotonic()
         self._tell("running")
 
     def _lost(self, head: Head) -> bool:
@@ -124,13 +125,13 @@ class Worker:
         self._ray.stop()
         self._running_trials()
         self._head = None
-        self._waiting_since = time.monotonic()
         self._tell("waiting")
 
     def _look_after_trials(self) -> None:
         if self._running_trials():
             self._busy_at = time.monotonic()
-            self._pause = 1.0
+        if time.monotonic() - self._joined_at > _STABLE_SECONDS:
+            self._useful_at, self._pause = time.monotonic(), 1.0
         if time.monotonic() - self._told_at > _TELL_SECONDS:
             self._tell("running")
 
