@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from care.config import Model, PositiveInt, TrialConfig
@@ -35,6 +35,12 @@ def _thread_count(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and value > 0 and not isinstance(value, bool)):
         return value
     raise PydanticCustomError("name", "allowed: auto or a number greater than 0")
+
+
+def _part_or_whole(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise PydanticCustomError("name", "allowed: a part of one GPU, or whole ones")
+    return gpus
 
 
 class SearchConfig(Model):
@@ -74,12 +80,14 @@ class ResourcesConfig(Model):
         threads: CPU threads; ``auto`` gives each of the trials that fit an equal part of the
             cores. One thread each is the fastest split for small networks, and two trials side by
             side never lose to one with two threads (docs/performance.md).
-        gpus: GPUs, or a part of one.
-        retries: Times that a trial is started again after its process or node was lost.
+        gpus: A part of one, which it shares with other trials, or whole ones, on which it trains
+            data-parallel.
+        retries: Times that a trial is started again at one and the same place after its process or
+            node was lost.
     """
 
     threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_thread_count)] = "auto"
-    gpus: Annotated[float, Field(ge=0)] = 0.0
+    gpus: Annotated[float, Field(ge=0), AfterValidator(_part_or_whole)] = 0.0
     retries: Annotated[int, Field(ge=0)] = 3
 
 

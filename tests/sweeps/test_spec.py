@@ -78,6 +78,7 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"resources": {"threads": "all"}}, "resources.threads", "all",
      "auto or a number greater than 0", None),
     ({"resources": {"retries": -1}}, "resources.retries", -1, "greater than or equal to 0", None),
+    ({"resources": {"gpus": 1.5}}, "resources.gpus", 1.5, "a part of one GPU, or whole ones", None),
     ({"search": {"trials": 0}}, "search.trials", 0, "greater than 0", None),
     # the experiment
     ({"experiment": "experimant.yaml"}, "file", "experimant.yaml", "an existing file",
