@@ -15,10 +15,12 @@ import yaml
 from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
 from tests.processes import CARE
+from tests.sweeps.declaring import WEIGHT
 
 EPOCHS = 16
 NAME = "pooled"
-AXES = {"objective.equivariance.weight": [0, 0.1]}
+SEEDS = 2
+AXES = {WEIGHT: [0, 0.1]}
 CLUSTER: dict[str, Any] = {
     "partition": "low",
     "time": 20,
@@ -32,11 +34,11 @@ CLUSTER: dict[str, Any] = {
 }
 
 
-def declare(folder: Path, name: str = NAME, **cluster: Any) -> None:
+def declare(folder: Path, name: str = NAME, seeds: int = SEEDS, **cluster: Any) -> None:
     """Write the sweep, its experiment, and the cluster file with changes."""
     folder.mkdir(parents=True, exist_ok=True)
     experiment = {**TINY, "training": {**TINY["training"], "epochs": EPOCHS}}
-    sweep = {"name": name, "experiment": "experiment.yaml", "axes": AXES, "seeds": 2}
+    sweep = {"name": name, "experiment": "experiment.yaml", "axes": AXES, "seeds": seeds}
     on_gpus = {**sweep, "resources": {"threads": 1, "gpus": 1}}
     files = {"experiment": experiment, "local": sweep, "sweep": on_gpus}
     for file, tree in {**files, "cluster": {**CLUSTER, **cluster}}.items():
@@ -59,15 +61,21 @@ class Pool:
         folder: On the shared disk.
         environment: That of the cluster.
         name: The sweep's.
+        seeds: Fewer of them make a shorter sweep of the same trials.
         cluster: Changes of the cluster file.
     """
 
     def __init__(
-        self, folder: Path, environment: dict[str, str], name: str = NAME, **cluster: Any
+        self,
+        folder: Path,
+        environment: dict[str, str],
+        name: str = NAME,
+        seeds: int = SEEDS,
+        **cluster: Any,
     ) -> None:
-        self.folder, self.name = folder, name
+        self.folder, self.name, self.seeds = folder, name, seeds
         self._environment = {**os.environ, **environment}
-        declare(folder, name, **cluster)
+        declare(folder, name, seeds, **cluster)
 
     def care(self, *arguments: str, check: bool = True) -> str:
         """Run a command and return what it said."""
@@ -163,11 +171,11 @@ class Pool:
     def assert_as_undisturbed(self, undisturbed: Path, uri: str | None = None) -> None:
         """Every trial finished, equal to the bit to the local run; MLflow knows each once."""
         wanted = undisturbed / "runs" / "trials"
-        assert {trial.name for trial in self.trials()} == {path.name for path in wanted.iterdir()}
+        assert len(self.trials()) == len(AXES[WEIGHT]) * self.seeds
         for trial in self.trials():
             assert json.loads((trial / "status.json").read_text())["state"] == "finished"
             assert_equal_to_the_bit(trial, wanted / trial.name)
-        labels = [f"λ={weight} seed={seed}" for weight in (0, 0.1) for seed in (0, 1)]
+        labels = [f"λ={w} seed={seed}" for w in AXES[WEIGHT] for seed in range(self.seeds)]
         expected = dict.fromkeys([self.name, *labels], "FINISHED")
         own = f"sqlite:///{self.folder / 'runs' / 'mlflow.db'}"
         assert mlflow_runs(uri or own) == expected

@@ -82,12 +82,14 @@ def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, ver
 
 
 def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
-    sweep = pool(time=1, grace_seconds=15)
-    sweep.submit()
+    """A worker of a minute, of which little is left for trials, queues itself again and again."""
+    sweep = pool(seeds=1, time=1, grace_seconds=30)
+    sweep.submit("1:1")
     sweep.wait_for_end(600)
     sweep.assert_as_undisturbed(undisturbed)
     again = [trial for trial in sweep.trials() if len(sweep.starts(trial)) > 1]
     assert again, "no trial was interrupted"
+    assert len(sweep.workers()) == 1, "the worker was another job"
 
 
 def test_the_head_is_requeued(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
