@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test lint format ui report bench clean
+.PHONY: help setup sweep test test-slurm lint format ui report bench clean
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Make .venv with everything that is needed
 
@@ -29,6 +29,9 @@ sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rer
 
 test: $(READY) ## Run the tests
 	@$(BIN)/pytest $(ARGS)
+
+test-slurm: $(READY) ## Run the tests that need a cluster on one that this brings up and takes down (root, Debian)
+	@docker/slurm/cluster run -- $(BIN)/pytest tests/slurm --timeout=900 $(ARGS)
 
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
