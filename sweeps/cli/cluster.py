@@ -23,7 +23,7 @@ from sweeps.launch.slurm.folder import PoolFolder, Request, Workers
 from sweeps.launch.slurm.snapshot import take_snapshot
 from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
 from sweeps.live import LiveView
-from sweeps.plan import estimate_epoch_seconds
+from sweeps.plan import Plan, estimate_epoch_seconds
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
 from sweeps.spec import load_sweep
@@ -74,7 +74,10 @@ def submit_command(
     if _runs_already(folder):
         _attach(folder, workers, console)
         return 0
-    prepare(declared, root, options, console)
+    *_, plan = prepare(declared, root, options, console)
+    if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
+        console.print(f"{name}: nothing is missing, so nothing was submitted ({_said(plan)})")
+        return 0
     request = Request(
         cluster=cluster,
         workers=workers,
@@ -93,6 +96,10 @@ def submit_command(
     console.print(f"care sweep status {name}    how it stands, from any node (--watch: live)")
     console.print(f"care sweep cancel {name}    end it; what was trained stays")
     return 0
+
+
+def _said(plan: Plan) -> str:
+    return ", ".join(f"{number} {state}" for state, number in plan.counts().items() if number)
 
 
 def _check_slurm(declared: Declared) -> None:
