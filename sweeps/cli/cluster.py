@@ -87,14 +87,19 @@ def submit_command(
         command=f"{declared.command('submit')} --cluster {cluster_file} --workers {workers}",
     )
     folder.prepare(request)
-    if head == "here":
-        return _run_head_here(folder, request, console)
+    return _run_head_here(folder, request, console) if head == "here" else _submit(folder, console)
+
+
+def _submit(folder: PoolFolder, console: Console) -> int:
+    """Submit the head's job, which submits the workers."""
     from sweeps.launch.slurm.jobs import submit_head
 
+    name, request = folder.name, folder.request()
     job_id = submit_head(folder, request)
-    console.print(f"submitted {name}: head job {job_id}, {workers} workers; you may log out")
+    console.print(f"submitted {name}: head job {job_id}, {request.workers} workers")
     console.print(f"care sweep status {name}    how it stands, from any node (--watch: live)")
     console.print(f"care sweep cancel {name}    end it; what was trained stays")
+    console.print("You may log out.")
     return 0
 
 
