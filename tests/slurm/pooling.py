@@ -154,14 +154,26 @@ class Pool:
         found: dict[str, Any] = json.loads((self.pool / "head.json").read_text())
         return found
 
+    def finished(self) -> int:
+        """Trials that are finished."""
+        states = [trial / "status.json" for trial in self.trials()]
+        found = [json.loads(state.read_text())["state"] for state in states if state.exists()]
+        return found.count("finished")
+
     def wait_for_end(self, seconds: float = 400.0) -> None:
-        """Until no head is left."""
+        """Until every trial is finished and the head has said that it is over."""
+        wanted = len(AXES[WEIGHT]) * self.seeds
 
         def over() -> bool:
-            status = self.status()
-            return bool(status["complete"] and status["head"] == "ended")
+            # Files, because a command that asks takes a core from the trials.
+            return self.finished() == wanted and self.head()["state"] == "ended"
 
-        wait_until(over, seconds, self.logs)  # type: ignore[arg-type]
+        end = time.monotonic() + seconds
+        while not over():
+            assert time.monotonic() < end, f"no end after {seconds:.0f} s\n{self.logs()}"
+            time.sleep(0.5)
+        status = self.status()
+        assert status["complete"], status
 
     def logs(self) -> str:
         """For messages: what head and workers said."""
