@@ -4,17 +4,35 @@ from __future__ import annotations
 
 import torch
 
+from care.distributed.group import ALONE, Group
 from care.errors import ConfigError, Problem
 
 _ALLOWED = "allowed: auto, cpu, cuda, cuda:N, mps, where the machine has it"
+_ALLOWED_TOGETHER = "allowed: auto, cpu or cuda where several processes train together"
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, group: Group = ALONE) -> torch.device:
     """The device called ``name``; ``auto`` is the first accelerator, else the CPU.
 
+    Each of several processes has a GPU of its own, by its rank, unless they train on the CPU.
+
     Raises:
-        ConfigError: No such device here.
+        ConfigError: No such device here, none that processes can train on together, or fewer GPUs
+            than processes.
     """
+    device = _resolve(name)
+    if group.size == 1 or device.type == "cpu":
+        return device
+    if device.type != "cuda" or name not in ("auto", "cuda"):
+        raise ConfigError("device", [Problem("runtime.device", name, _ALLOWED_TOGETHER)])
+    gpus = torch.cuda.device_count()
+    if group.size > gpus:
+        allowed = f"allowed: at most {gpus}, the number of GPUs that are visible here"
+        raise ConfigError("device", [Problem("runtime.processes", group.size, allowed)])
+    return torch.device("cuda", group.rank)
+
+
+def _resolve(name: str) -> torch.device:
     if name == "auto":
         return torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
     try:

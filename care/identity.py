@@ -19,12 +19,14 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
 
     ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
     other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial. So
-    it is with EquiMod's, and with those of a probe that is not trained. A side or a part that is
-    the whole says nothing, and point clouds have no augmentation of images.
+    it is with EquiMod's, and with those of a probe that is not trained. A side, a part or a group
+    that is the whole says nothing, and point clouds have no augmentation of images.
     """
     tree = config.model_dump(mode="json", exclude={"runtime"})
     tree["data"] = _canonical_data(config.data)
     tree["evaluation"]["transfer"] = [_canonical_data(data) for data in config.transfer_data]
+    if config.training.batch_norm_groups == 1:
+        del tree["training"]["batch_norm_groups"]
     if config.data.source.kind == "points":
         del tree["augmentation"]
     for part in ("equivariance", "equimod"):

@@ -62,12 +62,13 @@ def _of_this_process() -> dict[str, Any]:
     }
 
 
-def provenance(device: torch.device, threads: int) -> dict[str, Any]:
-    """Code state, versions, host, device and thread count of a trial that starts now."""
+def provenance(device: torch.device, threads: int, processes: int) -> dict[str, Any]:
+    """Code state, versions, host, device, threads and processes of a trial that starts now."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         **_of_this_process(),
         "device": device.type,
         "device_name": name,
         "threads": threads,
+        "processes": processes,
     }

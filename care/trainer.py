@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -16,9 +17,11 @@ from torch import Tensor
 
 from care.config import TrialConfig
 from care.data import Dataset
+from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
 from care.failure import DivergedError
 from care.models import build_network
+from care.models.batch_norm import local_statistics, spread_batch_norm
 from care.objectives.objective import Objective, trainable
 from care.objectives.view import Views
 from care.optimization import build_optimizer, learning_rate
@@ -29,26 +32,45 @@ _KEPT = "the last good checkpoint is kept. A lower learning rate or λ may help.
 
 
 class Trainer:
-    """The training of one trial.
+    """The training of one trial, or one process's part of it.
+
+    Args:
+        config: The trial.
+        dataset: Its data, on any device.
+        device: Where this process trains.
+        group: The processes that train it; each has a trainer, at the same place.
 
     Attributes:
         epoch: Whole epochs done.
         step: Steps done of the epoch that runs.
     """
 
-    def __init__(self, config: TrialConfig, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self,
+        config: TrialConfig,
+        dataset: Dataset,
+        device: torch.device,
+        group: Group = ALONE,
+    ) -> None:
         self.config = config
         self.device = device
         self.dataset = dataset.to(device)
-        self.network = build_network(config.model, config.seed).to(device)
+        self._group = group
+        network = build_network(config.model, config.seed)
+        groups = config.training.batch_norm_groups
+        self.network = spread_batch_norm(network, groups, group).to(device)
         self.objective = Objective(config.objective, self.network, config.seed).to(device)
         self.optimizer = build_optimizer(config.optimizer, trainable(self.network, self.objective))
         self._augmenter = self.dataset.augmenter(config.augmentation)
-        self.monitor = Monitor(self.dataset, self._augmenter, config.evaluation)
         self.epoch = 0
         self.step = 0
         self._sums: dict[str, Tensor] = {}
         self._reset_sums()
+
+    @cached_property
+    def monitor(self) -> Monitor:
+        """Measures held-out images; made where it is asked for, in rank 0."""
+        return Monitor(self.dataset, self._augmenter, self.config.evaluation)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -60,10 +82,10 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         between_steps: Callable[[], None] = lambda: None,
     ) -> dict[str, float] | None:
-        """Train to the end of the epoch that runs.
+        """Train to the end of the epoch that runs, with the other processes' :meth:`follow_epoch`.
 
         Args:
-            stop: Asked between steps; True ends the epoch early.
+            stop: Asked between steps; True ends the epoch early, in all processes.
             between_steps: Called after each step, e.g. to save a checkpoint now and then.
 
         Returns:
@@ -73,22 +95,18 @@ class Trainer:
         Raises:
             DivergedError: A loss was NaN or infinite; names the epoch and step.
         """
-        self.network.train()
-        self.objective.train()
-        order = self._order()
-        while self.step < self.steps_per_epoch:
-            if stop():
-                self.check_finite()
-                return None
-            self._train_step(order)
-            self.step += 1
-            between_steps()
+        whole = self._train_epoch(stop, between_steps)
         self.check_finite()
+        if not whole:
+            return None
         metrics = self._epoch_metrics()
-        self.epoch += 1
-        self.step = 0
-        self._reset_sums()
+        self._begin_next_epoch()
         return metrics
+
+    def follow_epoch(self) -> None:
+        """This process's part of rank 0's :meth:`run_epoch`; rank 0 alone stops and judges."""
+        if self._train_epoch(lambda: False, lambda: None):
+            self._begin_next_epoch()
 
     def check_finite(self) -> None:
         """Raise if a loss since the epoch's start or a weight is not finite.
@@ -134,6 +152,24 @@ class Trainer:
         self.epoch, self.step = state["epoch"], state["step"]
         self._sums, self._first_bad_step = state["sums"], state["first_bad_step"]
 
+    def _train_epoch(self, stop: Callable[[], bool], between_steps: Callable[[], None]) -> bool:
+        """Train to the epoch's end; False when rank 0's ``stop`` ended it early."""
+        self.network.train()
+        self.objective.train()
+        order = self._order()
+        while self.step < self.steps_per_epoch:
+            if self._group.agree(stop()):
+                return False
+            self._train_step(order)
+            self.step += 1
+            between_steps()
+        return True
+
+    def _begin_next_epoch(self) -> None:
+        self.epoch += 1
+        self.step = 0
+        self._reset_sums()
+
     def _reset_sums(self) -> None:
         self._sums = {}
         self._first_bad_step = torch.tensor(_NEVER_BAD, device=self.device)
@@ -146,16 +182,23 @@ class Trainer:
 
     def _train_step(self, order: Tensor) -> None:
         batch = self.config.training.batch_size
-        chosen = order[self.step * batch : (self.step + 1) * batch]
+        chosen = order[self.step * batch : (self.step + 1) * batch][self._group.share(batch)]
         images = self.dataset.train.batch(chosen, self.device)
         place = (self.config.seed, self.epoch, self.step)
-        terms = self.objective(Views(self.network, self._augmenter, images, *place))
+        terms = self.objective(Views(self.network, self._augmenter, images, *place, self._group))
         self._set_learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         terms["train/loss"].backward()
+        self._group.average_(self._differing())
         self.optimizer.step()
         self.objective.after_step(self.network, self._progress())
         self._accumulate(terms)
+
+    def _differing(self) -> list[Tensor]:
+        """What a step made different in each process: gradients, statistics of its own rows."""
+        weights = trainable(self.network, self.objective)
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        return [*gradients, *local_statistics(self.network), *local_statistics(self.objective)]
 
     def _progress(self) -> float:
         """Steps done, with the one that runs, over steps of the whole training."""

@@ -1,4 +1,7 @@
-"""The life of one trial in one process: from wherever its folder stands to finished.
+"""The life of one trial: from wherever its folder stands to finished.
+
+It is lived in one process, which alone writes; others may train beside it
+(:mod:`care.distributed`).
 
 What happens when, so that a SIGKILL at any moment costs time only: an epoch's timing line, its
 metrics line, its checkpoint, its status. A start rewinds the logs to the checkpoint it finds and
@@ -7,31 +10,28 @@ runs what came after again, to the same numbers.
 
 from __future__ import annotations
 
-import functools
 import logging
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from care import checkpoint
-from care.allocator import keep_freed_memory
 from care.config import TrialConfig
 from care.cores import available_cores
-from care.data import Dataset, check_dataset, load_dataset
-from care.device import resolve_device
-from care.evaluation.final import evaluate
+from care.distributed.followers import Followers
+from care.distributed.group import Group
+from care.evaluation.final import evaluate, transfer_sets
+from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
+from care.opening import open_trainer
 from care.provenance import provenance
-from care.trainer import Stopwatch, Trainer
+from care.trainer import Stopwatch
 from care.trial_folder import State, TrialFolder
 
 _log = logging.getLogger(__name__)
-# An actor runs many trials of one data set, one after another.
-_dataset = functools.lru_cache(maxsize=1)(load_dataset)
 T = TypeVar("T")
 
 
@@ -67,7 +67,8 @@ class TrialRun:
         """Train one epoch; after the last one evaluate and finish.
 
         Args:
-            stop: Asked between steps; True saves a checkpoint inside the epoch and pauses.
+            stop: Asked between steps, and between parts of the evaluation and epochs of its
+                probes; True saves the place and pauses.
 
         Returns:
             The epoch's line of ``metrics.jsonl`` and its throughput, with the final measures after
@@ -76,11 +77,16 @@ class TrialRun:
         Raises:
             Exception: Whatever ended the trial; it is written to ``status.json`` as well.
         """
-        return self._guarded(lambda: self._advance(stop))
+        try:
+            return self._guarded(lambda: self._advance(stop))
+        except BaseException:
+            self._followers.kill()
+            raise
 
     def pause(self) -> None:
         """Say that the trial waits to be continued; its last checkpoint is where it goes on."""
         if not self.finished:
+            self._followers.close()
             self._write_status("paused")
 
     def _guarded(self, action: Callable[[], T]) -> T:
@@ -94,26 +100,20 @@ class TrialRun:
             raise
 
     def _open(self) -> None:
-        keep_freed_memory()
-        device = resolve_device(self.config.runtime.device)
-        threads = self._threads()
-        torch.set_num_threads(threads)
-        self._trainer = Trainer(self.config, self._dataset(), device)
-        state = checkpoint.load(self.folder.path, device, self._warn)
-        if state:
-            self._trainer.load_state(state)
+        config, path = self.config, self.folder.path
+        processes = config.runtime.processes
+        self._threads = self._resolve_threads()
+        each = max(1, self._threads // processes)
+        self._trainer = open_trainer(config, path, Group(0, processes), each, self._warn)
+        device = self._trainer.device
+        self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
-        self.folder.write_provenance(provenance(device, threads))
+        self.folder.write_provenance(provenance(device, self._threads, processes))
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status("running")
         self._saved_at = time.monotonic()
 
-    def _dataset(self) -> Dataset:
-        dataset = _dataset(self.config.data, Path(self.config.runtime.data_root))
-        check_dataset(self.config, dataset)
-        return dataset
-
-    def _threads(self) -> int:
+    def _resolve_threads(self) -> int:
         """The thread count that the trial began with: with another one, sums round differently."""
         before = self.folder.read_provenance()
         if before:
@@ -129,13 +129,18 @@ class TrialRun:
         else:
             line = self.folder.read_metrics()[-1]
         if self._trainer.epoch == epochs:
-            line = {**line, **self._finish()}
+            self._followers.close()
+            torch.set_num_threads(self._threads)
+            measures = self._finish(stop)
+            return None if measures is None else {**line, **measures}
         return line
 
     def _run_epoch(self, stop: Callable[[], bool]) -> dict[str, Any] | None:
         watch = Stopwatch()
         first_step = self._trainer.step
-        metrics = self._trainer.run_epoch(stop, self._save_now_and_then)
+        metrics = self._followers.lead(
+            lambda: self._trainer.run_epoch(stop, self._save_now_and_then)
+        )
         if metrics is None:
             self._save()
             self.pause()
@@ -150,11 +155,16 @@ class TrialRun:
         self._write_status("running")
         return {**line, "images_per_second": timing["images_per_second"]}
 
-    def _finish(self) -> dict[str, float]:
+    def _finish(self, stop: Callable[[], bool]) -> dict[str, float] | None:
         trainer, config = self._trainer, self.config
-        root = Path(config.runtime.data_root)
-        transfer = (load_dataset(data, root).to(trainer.device) for data in config.transfer_data)
-        outcome = evaluate(trainer.network, trainer.dataset, config, transfer)
+        seconds = config.runtime.checkpoint_seconds
+        progress = SavedProgress(self.folder.path, stop, seconds, self._warn)
+        transfer = transfer_sets(config, trainer.device)
+        try:
+            outcome = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
+        except Paused:
+            self.pause()
+            return None
         for note in outcome.notes:
             self._warn(note)
         # The measures last: a trial that has them has everything.
@@ -162,6 +172,7 @@ class TrialRun:
         self.folder.write_evaluation(outcome.measures)
         self._write_status("finished")
         self.finished = True
+        progress.forget()
         return outcome.measures
 
     def _save(self) -> None:
@@ -172,6 +183,7 @@ class TrialRun:
     def _save_now_and_then(self) -> None:
         if time.monotonic() - self._saved_at > self.config.runtime.checkpoint_seconds:
             self._trainer.check_finite()
+            self._followers.check()
             self._save()
 
     def _write_status(self, state: State) -> None:

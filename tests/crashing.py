@@ -57,6 +57,7 @@ def _nobody() -> Claim:
 
 def _arm(kind: str, number: int) -> None:
     from care import checkpoint, files, trial_folder
+    from care.evaluation import progress
     from care.trainer import Trainer
 
     bomb = _Bomb(number)
@@ -70,6 +71,7 @@ def _arm(kind: str, number: int) -> None:
         append = bomb.wrap(files.append_line, after=True)
         files.write_atomic = atomic
         checkpoint.write_atomic = atomic  # type: ignore[attr-defined]
+        progress.write_atomic = atomic  # type: ignore[attr-defined]
         trial_folder.append_line = append  # type: ignore[attr-defined]
 
 

@@ -15,8 +15,9 @@ from tests.comparing import assert_equal_to_the_bit
 from tests.crashing import run_trial
 
 EPOCHS = 2
-# trial, provenance, status; timings, metrics, checkpoint, status an epoch; evaluation, status
-WRITES = 3 + 4 * EPOCHS + 2
+# trial, provenance, start, status; timings, metrics, checkpoint, status an epoch; geometry, what is
+# read out, color; evaluation, status
+WRITES = 4 + 4 * EPOCHS + 3 + 2
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +48,7 @@ def test_killed_at_every_write(config: TrialConfig, undisturbed: Path, tmp_path:
     assert run_trial(config, tmp_path / "no-more-writes", ("write", WRITES)) == 0
 
 
-@pytest.mark.parametrize("flush", [6, 7, 8, 9, 20])
+@pytest.mark.parametrize("flush", [7, 8, 9, 10, 22])
 def test_killed_with_a_file_half_in_place(
     config: TrialConfig, undisturbed: Path, tmp_path: Path, flush: int
 ) -> None:
@@ -70,7 +71,7 @@ def test_damaged_checkpoint_and_torn_log_cost_an_epoch_only(
     config: TrialConfig, undisturbed: Path, tmp_path: Path
 ) -> None:
     folder = tmp_path / "trial"
-    assert run_trial(config, folder, ("write", 3 + 4 * EPOCHS)) == -signal.SIGKILL
+    assert run_trial(config, folder, ("write", 4 + 4 * EPOCHS)) == -signal.SIGKILL
     newest = max(folder.glob("checkpoint-*.pt"))
     newest.write_bytes(newest.read_bytes()[:-100])
     with (folder / "metrics.jsonl").open("a") as log:

@@ -21,23 +21,36 @@ class OptimizerConfig(Model):
 
 
 class TrainingConfig(Model):
-    """Length and batch of the training; the last incomplete batch of an epoch is left out."""
+    """Length and batch of the training; the last incomplete batch of an epoch is left out.
+
+    Attributes:
+        epochs: Passes through the training set.
+        batch_size: Samples of a step, over all processes.
+        batch_norm_groups: 1: BatchNorm in encoder and head sees the whole batch. g > 1: g groups of
+            consecutive rows have statistics of their own, as on g GPUs that do not synchronize
+            them, whatever the number of processes.
+    """
 
     epochs: PositiveInt = 400
     batch_size: Annotated[int, Field(ge=2)] = 256
+    batch_norm_groups: PositiveInt = 1
 
 
 class RuntimeConfig(Model):
-    """How a trial is run. Nothing here may change a number, so none of it is in its identity.
+    """How a trial is run, which changes no number beyond rounding and is not in its identity.
 
     Attributes:
         data_root: Folder of the data sets' files.
         device: ``auto`` takes the first accelerator, else the CPU.
-        threads: CPU threads of the trial; the device type and this are recorded with it.
+        processes: Processes that train it together, each with an equal share of every batch and,
+            unless it trains on the CPU, a GPU of its own; they are on one machine.
+        threads: CPU threads of the trial, shared out among its processes; the device type and this
+            are recorded with it.
         checkpoint_seconds: Longest time between two checkpoints; each epoch ends with one.
     """
 
     data_root: str = "data"
     device: str = "auto"
+    processes: PositiveInt = 1
     threads: PositiveInt | None = None
     checkpoint_seconds: Positive = 300.0

@@ -48,6 +48,7 @@ class TrialConfig(Model):
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
         _check_objective(self.objective, self.training.batch_size)
+        _check_groups(self)
         _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
         _check_transfer(self)
@@ -126,6 +127,23 @@ def _check_moco(moco: MocoConfig, batch: int) -> None:
     if batch % groups or batch // groups < 2:
         allowed = f"a divisor of the batch of {batch} that leaves groups of two or more images"
         refuse("objective.shuffle_groups", groups, allowed)
+
+
+def _check_groups(config: TrialConfig) -> None:
+    batch, groups = config.training.batch_size, config.training.batch_norm_groups
+    if batch % groups or batch // groups < 2:
+        allowed = f"a divisor of the batch of {batch} that leaves groups of two or more samples"
+        refuse("training.batch_norm_groups", groups, allowed)
+    shuffled = config.objective.shuffle_groups if isinstance(config.objective, MocoConfig) else 1
+    divided = {
+        "batch": batch,
+        "training.batch_norm_groups": groups if groups > 1 else batch,
+        "objective.shuffle_groups": shuffled if shuffled > 1 else batch,
+    }
+    for name, count in divided.items():
+        if count % config.runtime.processes:
+            allowed = f"a divisor of the {name} of {count}"
+            refuse("runtime.processes", config.runtime.processes, allowed)
 
 
 def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:

@@ -13,7 +13,7 @@ from care.cores import available_cores
 from care.data import check_dataset, load_dataset
 from care.device import resolve_device
 from care.errors import CareError
-from care.evaluation.final import evaluate
+from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.outcome import Outcome
 from care.models import build_network
 from care.trial_folder import TrialFolder
@@ -40,10 +40,9 @@ def evaluate_again(
     # With another number of threads sums round differently.
     recorded = (folder.read_provenance() or {}).get("threads")
     torch.set_num_threads(int(recorded or config.runtime.threads or available_cores()))
-    root = Path(config.runtime.data_root)
-    dataset = load_dataset(config.data, root)
+    dataset = load_dataset(config.data, Path(config.runtime.data_root))
     check_dataset(config, dataset)
     network = build_network(config.model, config.seed).to(device)
     network.load_state_dict(state["network"])
-    transfer = (load_dataset(data, root).to(device) for data in config.transfer_data)
+    transfer = transfer_sets(config, device)
     return evaluate(network, dataset.to(device), config, transfer)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
 
 from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
-from care.data import Dataset
+from care.data import Dataset, load_dataset
 from care.evaluation.color import color_outcome
 from care.evaluation.geometry import geometry
 from care.evaluation.outcome import Outcome
 from care.evaluation.pose import pose_outcome
+from care.evaluation.progress import Progress
 from care.evaluation.readout import readout
 from care.models import Network
 
 
+def transfer_sets(config: TrialConfig, device: torch.device) -> Iterator[Dataset]:
+    """The data sets of ``evaluation.transfer``, each loaded when it is its turn."""
+    root = Path(config.runtime.data_root)
+    return (load_dataset(data, root).to(device) for data in config.transfer_data)
+
+
 def evaluate(
-    network: Network, dataset: Dataset, config: TrialConfig, transfer: Iterable[Dataset] = ()
+    network: Network,
+    dataset: Dataset,
+    config: TrialConfig,
+    transfer: Iterable[Dataset] = (),
+    progress: Progress | None = None,
 ) -> Outcome:
     """Measure frozen features of the head's input, ``encoder``, and output on the sphere, ``head``.
 
@@ -25,6 +39,10 @@ def evaluate(
         dataset: On any device.
         config: The trial: distribution of the augmentations, settings of the measures.
         transfer: The data sets of ``evaluation.transfer``.
+        progress: What was measured before, and whether to stop.
+
+    Raises:
+        care.evaluation.progress.Paused: ``progress`` said so.
 
     Returns:
         Measures by the names of :data:`care.measures.FINAL_MEASURES`, for each space those that
@@ -35,14 +53,17 @@ def evaluate(
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
         ``head/trajectories`` [3,3,100,2].
     """
+    progress = progress or Progress()
     augmenter = dataset.augmenter(config.augmentation)
+    test = dataset.test.images
     count = config.evaluation.rotation_augmentations
-    whole = geometry(network, dataset.test.images, augmenter, count)
+    whole = Outcome()
+    whole.add(progress.part("geometry", lambda: geometry(network, test, augmenter, count)))
     if dataset.classes:
-        whole.add(readout(network, dataset, config, transfer))
+        whole.add(readout(network, dataset, config, transfer, progress))
     if isinstance(augmenter, ImageAugmenter):
-        whole.add(color_outcome(network, dataset.test.images, augmenter))
+        whole.add(progress.part("color", lambda: color_outcome(network, test, augmenter)))
     else:
-        clouds = dataset.train.images, dataset.test.images
-        whole.add(pose_outcome(*clouds, network, config.evaluation.probe_l2))
+        clouds, l2 = (dataset.train.images, test), config.evaluation.probe_l2
+        whole.add(progress.part("pose", lambda: pose_outcome(*clouds, network, l2)))
     return whole

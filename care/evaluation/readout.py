@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from care.augmentation import Augmenter, Table
-from care.config import EvaluationConfig, TrialConfig
+from care.config import EvaluationConfig, Protocol, TrialConfig
 from care.data import Dataset, ImageSet
 from care.evaluation.color import colorfulness
 from care.evaluation.features import Features, extract_augmented
 from care.evaluation.knn import knn_accuracy
 from care.evaluation.linear_probe import fit_classifier, fit_regression, hue_r2, r2
 from care.evaluation.outcome import Outcome
+from care.evaluation.progress import Progress
 from care.evaluation.trained_probe import ProbeScores, top_k_accuracy, train_probes
 from care.models import Network
 
@@ -22,7 +24,11 @@ _TOP = 5
 
 
 def readout(
-    network: Network, dataset: Dataset, config: TrialConfig, transfer: Iterable[Dataset]
+    network: Network,
+    dataset: Dataset,
+    config: TrialConfig,
+    transfer: Iterable[Dataset],
+    progress: Progress,
 ) -> Outcome:
     """Everything that is fitted on training and measured on test features.
 
@@ -31,7 +37,26 @@ def readout(
         dataset: With labels for some of its training and all of its test images.
         config: The trial.
         transfer: Other data sets, of images as large, whose classes are read from the same network.
+        progress: What was measured before, and whether to stop.
+
+    Raises:
+        care.evaluation.progress.Paused: ``progress`` said so.
     """
+    found = Outcome()
+    found.add(progress.part("readout", lambda: _fitted(network, dataset, config)))
+    if config.evaluation.transfer:
+        found.add(
+            progress.part(
+                "transfer", lambda: _transfers(network, dataset, config, transfer, progress)
+            )
+        )
+    for protocol in config.evaluation.trained_probe.protocols:
+        measure = partial(_probed, network, dataset, config, protocol, progress)
+        found.add(progress.part(f"probe-{protocol}", measure))
+    return found
+
+
+def _fitted(network: Network, dataset: Dataset, config: TrialConfig) -> Outcome:
     augmenter = dataset.augmenter(config.augmentation)
     train = dataset.train.labelled()
     features = [_plain(network, augmenter, part) for part in (train, dataset.test)]
@@ -43,14 +68,31 @@ def readout(
         measures |= _colors(seen, unseen, colors, config.evaluation.probe_l2)
         measures |= _hue(seen, train, unseen, dataset.test, config.evaluation.probe_l2)
         found.measures |= {f"{name}/{measure}": value for measure, value in measures.items()}
+    return found
+
+
+def _transfers(
+    network: Network,
+    dataset: Dataset,
+    config: TrialConfig,
+    transfer: Iterable[Dataset],
+    progress: Progress,
+) -> Outcome:
+    augmenter = dataset.augmenter(config.augmentation)
+    found = Outcome()
     for other in transfer:
+        progress.check()
         accuracy = _transferred(network, augmenter, other, config.evaluation.probe_l2)
         found.measures[f"encoder/transfer_{other.name}"] = accuracy
-    for protocol in config.evaluation.trained_probe.protocols:
-        probe = config.evaluation.trained_probe
-        scores = train_probes(network, dataset, config.augmentation, probe, protocol)
-        found.measures |= _probe_measures(protocol, scores, len(dataset.classes))
     return found
+
+
+def _probed(
+    network: Network, dataset: Dataset, config: TrialConfig, protocol: Protocol, progress: Progress
+) -> Outcome:
+    probe = config.evaluation.trained_probe
+    scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress)
+    return Outcome(_probe_measures(protocol, scores, len(dataset.classes)))
 
 
 def _plain(network: Network, augmenter: Augmenter[Table], part: ImageSet) -> Features:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,7 @@ from care.augmentation import Augmenter
 from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
 from care.data import Dataset, ImageSet
 from care.evaluation.features import extract_augmented
+from care.evaluation.progress import Progress
 from care.models import Network
 from care.optimization import build_optimizer
 from care.randomness import generator
@@ -80,6 +82,7 @@ def train_probes(
     augmentation: AugmentationConfig,
     config: TrainedProbeConfig,
     protocol: Protocol,
+    progress: Progress | None = None,
 ) -> ProbeScores:
     """Train on the labelled training images, augmented; test on the plain test images.
 
@@ -91,7 +94,12 @@ def train_probes(
         protocol: ``paper``: the encoder is frozen, BatchNorm included. ``authors``: it stays in
             training mode, so it normalizes training features by batch and its running statistics,
             which the test uses, drift [C].
+        progress: Asked between epochs whether to save and stop.
+
+    Raises:
+        care.evaluation.progress.Paused: ``progress`` said so.
     """
+    progress = progress or Progress()
     device = next(network.parameters()).device
     frozen = copy.deepcopy(network).requires_grad_(False)
     augmenter = dataset.augmenter(config.augmentation or augmentation)
@@ -99,9 +107,13 @@ def train_probes(
     probes = probes.to(device)
     optimizer = build_optimizer(config.optimizer, probes.parameters())
     train = dataset.train.labelled()
+    parts = {"probes": probes, "optimizer": optimizer, "frozen": frozen}
+    name = f"probe-{protocol}"
+    begun = _resume(parts, progress.probe(name, device))
     frozen.train(protocol == "authors")
     with torch.enable_grad():
-        for epoch in range(config.epochs):
+        for epoch in range(begun, config.epochs):
+            progress.save_probe(name, epoch, partial(_state, parts, epoch))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, epoch)
             for features, labels in _batches(frozen, train, augmenter, config.batch_size, epoch):
@@ -110,6 +122,20 @@ def train_probes(
                 optimizer.step()
     frozen.eval()
     return _scores(probes, frozen, dataset.test, augmenter)
+
+
+def _state(parts: dict[str, Any], epoch: int) -> dict[str, Any]:
+    """Everything that the next epoch depends on; BatchNorm's statistics may have drifted."""
+    return {"epoch": epoch, **{name: part.state_dict() for name, part in parts.items()}}
+
+
+def _resume(parts: dict[str, Any], state: dict[str, Any] | None) -> int:
+    """Go to a saved state; the number of epochs that are done."""
+    if state is None:
+        return 0
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["epoch"])
 
 
 def learning_rate(config: TrainedProbeConfig, epoch: int) -> float:

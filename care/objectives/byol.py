@@ -56,7 +56,7 @@ class BYOL(BaseObjective[ByolConfig]):
         """See :class:`BaseObjective`."""
         first, second = views
         with torch.no_grad():
-            targets = [self.target.network.embed(view.inputs).projection for view in views]
+            targets = [view.embed_by(self.target.network).projection for view in views]
         predictions = [self.predictor(view.embedding.projection) for view in views]
         loss = byol_loss(predictions[0], targets[1]) + byol_loss(predictions[1], targets[0])
         positives = (first.embedding.sphere, second.embedding.sphere)

@@ -67,7 +67,7 @@ class EquiMod(nn.Module):
 
 def _rows(view: View) -> Tensor:
     """The parameters of each image's augmentation, [N,P]."""
-    return view.table.repeat(len(view.inputs) // len(view.table)).parameters()
+    return view.table.repeat(len(view.embedding.features) // len(view.table)).parameters()
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:

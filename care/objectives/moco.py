@@ -10,6 +10,7 @@ from torch.nn import functional as fn
 
 from care.config import MocoConfig
 from care.models import Network
+from care.models.batch_norm import grouped_batch_norm
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.momentum import MomentumNetwork
 from care.objectives.precision import full_precision
@@ -43,7 +44,8 @@ class MoCo(BaseObjective[MocoConfig]):
     the queue, in place of the oldest, when the optimizer has stepped.
 
     Attributes:
-        encoder: The momentum encoder.
+        encoder: The momentum encoder. Its running statistics are read by nobody; with shuffled
+            groups they follow those of one process.
         queue: Keys [K,d] on the unit sphere; random ones at the start.
         place: Index of the oldest key, int64.
     """
@@ -54,6 +56,8 @@ class MoCo(BaseObjective[MocoConfig]):
     def __init__(self, config: MocoConfig, network: Network, seed: int) -> None:
         super().__init__(config, network, seed)
         self.encoder = MomentumNetwork(network)
+        if config.shuffle_groups > 1:  # each is a pass of its own
+            grouped_batch_norm(self.encoder, 1)
         shape = (config.queue, network.embedding_dim)
         random = generator(seed, "queue").standard_normal(shape)
         self.register_buffer("queue", fn.normalize(torch.from_numpy(random).float(), dim=1))
@@ -82,9 +86,11 @@ class MoCo(BaseObjective[MocoConfig]):
     def _embed_keys(self, view: View) -> Tensor:
         groups = self.config.shuffle_groups
         if groups == 1:
-            return self.encoder.network.embed(view.inputs).sphere
-        order = torch.from_numpy(view.generator("shuffle").permutation(len(view.inputs)))
-        order = order.to(view.inputs.device)
-        shuffled = view.inputs[order].chunk(groups)
-        keys = torch.cat([self.encoder.network.embed(inputs).sphere for inputs in shuffled])
+            return view.embed_by(self.encoder.network).sphere
+        inputs = view.group.gather(view.inputs)  # a random group has rows of every process
+        order = torch.from_numpy(view.generator("shuffle").permutation(len(inputs)))
+        order = order.to(inputs.device)
+        mine = inputs[order].chunk(groups)[view.group.share(groups)]
+        keys = torch.cat([self.encoder.network.embed(part).sphere for part in mine])
+        keys = view.group.gather(keys)
         return torch.empty_like(keys).index_copy_(0, order, keys)

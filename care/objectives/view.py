@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -10,17 +11,20 @@ import numpy as np
 from torch import Tensor
 
 from care.augmentation import Augmenter, Table
+from care.distributed.group import ALONE, Group
 from care.models import Embedding, Network
 from care.randomness import generator
 
 
 class View:
-    """One augmented view of a batch.
+    """One augmented view of a batch of N samples.
 
     Attributes:
-        inputs: What the network takes: normalized float images [N,3,H,W] or points [N,P,4].
-        table: Their augmentations, R rows; each serves N / R consecutive samples.
+        inputs: What the network takes: normalized float images [n,3,H,W] or points [n,P,4], where
+            n is N or this process's share of it.
+        table: The whole batch's augmentations, R rows; each serves N / R consecutive samples.
         generator: Gives random numbers of this step for a purpose.
+        group: The processes that the batch is spread over.
     """
 
     def __init__(
@@ -29,16 +33,22 @@ class View:
         inputs: Tensor,
         table: Table,
         generator: Callable[[str], np.random.Generator],
+        group: Group = ALONE,
     ) -> None:
         self._network = network
         self.inputs = inputs
         self.table = table
         self.generator = generator
+        self.group = group
 
     @cached_property
     def embedding(self) -> Embedding:
         """What the trained network makes of it: one forward pass, when it is first asked for."""
-        return self._network.embed(self.inputs)
+        return self.embed_by(self._network)
+
+    def embed_by(self, network: Network) -> Embedding:
+        """What ``network`` makes of the whole batch, N rows."""
+        return Embedding(*map(self.group.gather, network.embed(self.inputs)))
 
 
 class Views:
@@ -47,10 +57,12 @@ class Views:
     Args:
         network: Embeds them.
         augmenter: Augments them.
-        samples: The step's batch as the data set holds it, e.g. uint8 images [N,3,H,W].
+        samples: The step's batch as the data set holds it, e.g. uint8 images [N,3,H,W]; of several
+            processes this one's share of the rows.
         seed: The trial's seed.
         epoch: Whole epochs done.
         step: Steps done of the epoch that runs.
+        group: The processes that the batch is spread over.
     """
 
     def __init__(
@@ -61,9 +73,11 @@ class Views:
         seed: int,
         epoch: int,
         step: int,
+        group: Group = ALONE,
     ) -> None:
         self._network, self._augmenter, self._samples = network, augmenter, samples
         self._place = (seed, epoch, step)
+        self._group = group
 
     def original(self) -> View:
         """The samples as they are."""
@@ -71,7 +85,7 @@ class Views:
 
     def augmented(self, purpose: str, rows: int | None = None) -> View:
         """A view under ``rows`` augmentations; None for one of its own for each sample."""
-        rows = rows or len(self._samples)
+        rows = rows or len(self._samples) * self._group.size
         return self._view(self._augmenter.sample(rows, self._generator(purpose)))
 
     def _generator(self, purpose: str) -> np.random.Generator:
@@ -79,5 +93,11 @@ class Views:
         return generator(seed, purpose, *place)
 
     def _view(self, table: Table) -> View:
-        inputs = self._augmenter.apply(table, self._samples)
-        return View(self._network, inputs, table, self._generator)
+        inputs = self._augmenter.apply(self._share(table), self._samples)
+        return View(self._network, inputs, table, self._generator, self._group)
+
+    def _share(self, table: Table) -> Table:
+        """The rows that serve this process's samples, each as often as it takes to divide them."""
+        size = self._group.size
+        divisible = table.repeat(size // math.gcd(len(table), size))
+        return divisible.rows(self._group.share(len(divisible))) if size > 1 else table

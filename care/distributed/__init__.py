@@ -1,0 +1,1 @@
+"""Data-parallel training: one trial in several processes of one machine."""

@@ -1,0 +1,47 @@
+"""A trainer at the place where its trial goes on, the same in each of its processes."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from care import checkpoint
+from care.allocator import keep_freed_memory
+from care.config import TrialConfig
+from care.data import check_dataset, load_dataset
+from care.device import resolve_device
+from care.distributed.group import Group
+from care.trainer import Trainer
+
+# An actor runs many trials of one data set, one after another.
+_dataset = functools.lru_cache(maxsize=1)(load_dataset)
+
+
+def open_trainer(
+    config: TrialConfig, folder: Path, group: Group, threads: int, warn: Callable[[str], None]
+) -> Trainer:
+    """A trainer with the state of the trial's newest whole checkpoint, or of its beginning.
+
+    Args:
+        config: The trial.
+        folder: Its folder. Rank 0, which holds the claim, sets damaged checkpoints aside.
+        group: The processes that train it.
+        threads: CPU threads of this process, set here.
+        warn: Called with a line for each damaged checkpoint.
+
+    Raises:
+        ConfigError: The device or the data do not fit the trial.
+    """
+    keep_freed_memory()
+    device = resolve_device(config.runtime.device, group)
+    torch.set_num_threads(threads)
+    dataset = _dataset(config.data, Path(config.runtime.data_root))
+    check_dataset(config, dataset)
+    trainer = Trainer(config, dataset, device, group)
+    state = checkpoint.load(folder, device, warn, set_aside=group.rank == 0)
+    if state:
+        trainer.load_state(state)
+    return trainer
