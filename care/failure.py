@@ -14,14 +14,20 @@ class DivergedError(CareError):
     """The loss became NaN or infinite."""
 
 
+class LostError(RuntimeError):
+    """Another process of the trial has ended; it may go well next time."""
+
+
 def classify(error: BaseException) -> str:
-    """One of ``diverged``, ``disk``, ``user_error``, ``out_of_memory``, ``error``."""
+    """One of ``diverged``, ``disk``, ``user_error``, ``lost``, ``out_of_memory``, ``error``."""
     if isinstance(error, DivergedError):
         return "diverged"
     if isinstance(error, DiskError):
         return "disk"
     if isinstance(error, CareError):
         return "user_error"
+    if isinstance(error, LostError):
+        return "lost"
     text = str(error)
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
         return "out_of_memory"

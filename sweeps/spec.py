@@ -311,6 +311,8 @@ class Sweep:
             for name, setting in fields.items():
                 set_field(tree, name, _copy(setting))
         tree["seed"] = seed
+        if self.spec.resources.gpus > 1:
+            set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
         return validate(TrialConfig, tree, self.source)
 
 

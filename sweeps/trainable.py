@@ -48,7 +48,8 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
 
     A result has ``outcome``: ``running``, ``finished``, ``paused``, ``busy`` (somebody else holds
     the trial), ``disk`` (its folder cannot be written now) or ``failed``; ``warnings``; and the
-    epoch's metrics. A process whose memory is full ends with the error: another one starts empty.
+    epoch's metrics. A process whose memory is full, or that lost another one of the trial's, ends
+    with the error: another one starts anew.
     """
 
     _claim: Claim | None
@@ -75,7 +76,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         except Exception as error:
             self._close()
             kind = classify(error)
-            if kind == "out_of_memory":
+            if kind in ("out_of_memory", "lost"):
                 raise
             outcome = "disk" if kind == "disk" else "failed"
             return self._result(outcome, {"error": f"{kind}: {error}"})

@@ -24,7 +24,7 @@ WEIGHT = "objective.equivariance.weight"
 BAD_FIELDS = [
     # unknown key
     ("trainning.epochs=3", "trainning", {"epochs": 3}, "there are augmentation, data", "training"),
-    ("training.epoch=3", "training.epoch", 3, "training has batch_size, epochs", "epochs"),
+    ("training.epoch=3", "training.epoch", 3, "training has batch_norm_groups, batch_size, epochs", "epochs"),
     ("augmentation.crop.scal=1", "augmentation.crop.scal", 1, "crop has ratio, scale", "scale"),
     ("model.qqqqqq=1", "model.qqqqqq", 1, "model has encoder, head", None),
     # wrong type

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from care.distributed.assignment import Assignment
+from care.failure import LostError
 
 READY = "ready"
 EPOCH = "epoch\n"
@@ -25,7 +26,7 @@ _ROOT = Path(__file__).parents[2]
 _SECONDS_TO_LEAVE = 10.0
 
 
-class LostFollowerError(RuntimeError):
+class LostFollowerError(LostError):
     """A process that trained a trial together with others has ended."""
 
 

@@ -10,6 +10,7 @@ import pytest
 from care.claim import Claim
 from care.config import TrialConfig
 from care.evaluation import final, trained_probe
+from care.evaluation.geometry import geometry
 from care.loading import validate
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
@@ -77,7 +78,7 @@ def test_stopped_again_and_again_nothing_is_measured_twice(
 ) -> None:
     measured: list[str] = []
     epochs: list[int] = []
-    geometry, rate = final.geometry, trained_probe.learning_rate
+    rate = trained_probe.learning_rate
 
     def noted_geometry(*arguments: object) -> object:
         measured.append("geometry")

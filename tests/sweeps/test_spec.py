@@ -83,7 +83,7 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # the experiment
     ({"experiment": "experimant.yaml"}, "file", "experimant.yaml", "an existing file",
      "experiment.yaml"),
-    ({"overrides": {"training.epoch": 3}}, "training.epoch", 3, "training has batch_size", "epochs"),
+    ({"overrides": {"training.epoch": 3}}, "training.epoch", 3, "training has batch_norm_groups", "epochs"),
     ({"overrides": {WEIGHT: 1.0}}, WEIGHT, 1.0, "a field that is not also an axis", None),
     ({"overrides": {"seed": 1}}, "seed", 1, "seeds have a list of their own", None),
 ]  # fmt: skip
@@ -259,3 +259,16 @@ def test_the_default_sweep_is_valid() -> None:
     assert isinstance(sweep.base_config(), TrialConfig)
     assert sweep.spec.axes == {WEIGHT: [0, 0.01, 0.03, 0.1, 0.3, 1]}
     assert sweep.spec.seeds == (0, 1, 2)
+
+
+def test_a_trial_on_whole_gpus_trains_on_all_of_them(tmp_path: Path) -> None:
+    for gpus, processes in ((0, 1), (0.5, 1), (1, 1), (2, 2), (4, 4)):
+        sweep = load(tmp_path, resources={"gpus": float(gpus)})
+        assert sweep.trial({}, 0).runtime.processes == processes
+
+
+def test_a_batch_that_its_gpus_cannot_share_is_refused(
+    refused: Callable[..., Problem], tmp_path: Path
+) -> None:
+    problem = refused(plan, tmp_path, {"resources": {"gpus": 3.0}})
+    assert problem.field == "runtime.processes"
