@@ -68,12 +68,12 @@ class Cluster:
         """End every job and bring every node up."""
         for node in self.nodes:
             self.node("up", node)
-        if jobs := self.jobs():
-            self.run("scancel", *jobs, check=False)
-        end = time.monotonic() + 90
-        while self.jobs():
+        end = time.monotonic() + 120
+        while jobs := self.jobs():
             assert time.monotonic() < end, self.run("squeue")
-            time.sleep(0.5)
+            # Again and again: a head that lives submits other workers in the place of those.
+            self.run("scancel", *jobs, check=False)
+            time.sleep(1.0)
 
 
 @pytest.fixture(scope="session")

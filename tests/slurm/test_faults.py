@@ -215,14 +215,20 @@ def test_a_wrong_token_is_refused(cluster: Cluster, pool: MakePool, tmp_path: Pa
     wrong = sweep.folder / "wrong-token"
     wrong.write_text("0" * 64)
     assert oct((sweep.pool / "token").stat().st_mode & 0o777) == "0o600"
-    script = "import ray, sys; ray.init(sys.argv[1], log_to_driver=False); print('joined')"
-    for token, joins in ((wrong, False), (sweep.pool / "token", True)):
+    script = (
+        "import sys; from ray._raylet import GcsClient;"
+        "print('nodes', len(GcsClient(address=sys.argv[1]).get_all_node_info(timeout=10)))"
+    )
+    for token, heard in ((wrong, False), (sweep.pool / "token", True)):
         done = subprocess.run(
             [sys.executable, "-c", script, sweep.head()["address"]],
             env={**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(token)},
-            capture_output=True, text=True, timeout=120,
-        )  # fmt: skip
-        assert ("joined" in done.stdout) == joins, done.stdout + done.stderr
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert ("nodes 2" in done.stdout) == heard, done.stdout + done.stderr
+        assert ("uthenticat" in done.stderr) != heard, done.stderr
     sweep.wait_for_end()
 
 
