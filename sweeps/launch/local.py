@@ -81,6 +81,18 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
+def try_ray(log: Path) -> None:
+    """Raise whatever Ray raises if it cannot start here and run a task."""
+    with local_ray(1, 0, log):
+        import ray
+
+        ray.get(ray.remote(_nothing).remote(), timeout=60)
+
+
+def _nothing() -> None:
+    """A task."""
+
+
 def _short_folder() -> Path:
     """The temporary folder, or /tmp where its path would be too long for Ray's sockets."""
     folder = tempfile.gettempdir()

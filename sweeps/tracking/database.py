@@ -71,6 +71,16 @@ def connect(store: Path, uri: str) -> tuple[Any, str]:
     return client, str(made)
 
 
+def try_tracking(uri: str) -> None:
+    """Raise whatever MLflow raises if it cannot be asked at ``uri``; writes no run."""
+    quiet_environment()
+    from mlflow import MlflowClient
+
+    for name in ("alembic", "mlflow"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
+
+
 def _make_database(file: Path) -> None:
     """Make the tables in a file that gets its name when they are complete.
 

@@ -1,6 +1,6 @@
 """Ray's processes of one node: a session of their own, a folder of their own, free ports, a token.
 
-``ray stop`` is never called: it ends every Ray on the node, other people's included.
+Ray's own command that stops it is never called: it ends every Ray on the node, other people's, too.
 """
 
 from __future__ import annotations
