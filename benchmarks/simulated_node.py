@@ -1,0 +1,119 @@
+"""The workers' side of the simulation: real trainables that write real folders and do not train."""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+from ray import cloudpickle
+
+import sweeps.trainable
+from care.config import TrialConfig
+from care.files import write_atomic
+from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from care.provenance import provenance
+from care.trial_folder import TrialFolder
+from sweeps.node import Node
+from sweeps.trainable import CareTrainable
+
+_STEPS = 7
+_METRICS = ("train/loss", "train/infonce", "train/equivariance", *EPOCH_METRICS[-8:])
+
+
+class UntrainedRun:
+    """Writes what :class:`care.trial_run.TrialRun` writes, from a formula instead of training."""
+
+    _provenance: dict[str, Any] | None = None
+
+    def __init__(
+        self,
+        config: TrialConfig,
+        folder: TrialFolder,
+        warn: Callable[[str], None],  # noqa: ARG002 - as TrialRun
+    ) -> None:
+        import torch
+
+        self._epochs, self._seed = config.training.epochs, config.seed
+        self._folder = folder
+        folder.create(config)
+        self.finished = (folder.read_status() or {}).get("state") == "finished"
+        if UntrainedRun._provenance is None:
+            UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1)
+        self._epoch = len(folder.read_metrics())
+        folder.write_provenance(UntrainedRun._provenance)
+        folder.append_start(self._epoch, 0)
+        folder.write_status("running", self._epoch, self._epochs)
+
+    def advance(self, stop: Callable[[], bool]) -> dict[str, Any]:  # noqa: ARG002
+        """Log an epoch; after the last one write the measures."""
+        self._epoch += 1
+        value = self._seed + 1 / self._epoch
+        line: dict[str, float] = {"epoch": self._epoch, "step": self._epoch * _STEPS}
+        line |= dict.fromkeys(_METRICS, value)
+        speed = {"seconds": 1.0, "images_per_second": 1000.0, "finished_at": time.time()}
+        self._folder.append_epoch(line, {"epoch": self._epoch, **speed})
+        write_atomic(self._folder.path / "checkpoint-0", bytes(4096))
+        if self._epoch < self._epochs:
+            self._folder.write_status("running", self._epoch, self._epochs)
+            return line
+        measures = dict.fromkeys(FINAL_MEASURES, value)
+        self._folder.write_details({"features": np.zeros(64)})
+        self._folder.write_evaluation(measures)
+        self._folder.write_status("finished", self._epoch, self._epochs)
+        self.finished = True
+        return {**line, **measures}
+
+    def pause(self) -> None:
+        """Wait to be continued."""
+        self._folder.write_status("paused", self._epoch, self._epochs)
+
+
+class _Trainable(CareTrainable):
+    def _setup_logdir(self) -> None:
+        """Ray gives each trial a working folder, which nothing of ours uses."""
+        self._logdir = os.devnull
+
+
+def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
+    """Answer calls until None comes.
+
+    Args:
+        pipe: Takes (number, actor, method, pickled arguments); gives (number, pickled result).
+        epoch_seconds: When the answer to ``train`` leaves, after the call.
+        node: The node that this is.
+    """
+    os.environ.update(node.environment)
+    setattr(sweeps.trainable, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
+    actors: dict[int, CareTrainable] = {}
+    late: list[tuple[float, int, bytes]] = []
+    while True:
+        while late and late[0][0] <= time.monotonic():
+            _, number, content = heapq.heappop(late)
+            pipe.send((number, content))
+        if not pipe.poll(max(0.0, late[0][0] - time.monotonic()) if late else None):
+            continue
+        call = pipe.recv()
+        if call is None:
+            return
+        number, actor, method, content = call
+        asked = time.monotonic()
+        result = cloudpickle.dumps(_answer(actors, actor, method, content))
+        due = asked + epoch_seconds if method == "train" else asked
+        heapq.heappush(late, (due, number, result))
+
+
+def _answer(actors: dict[int, CareTrainable], actor: int, method: str, content: bytes) -> Any:
+    """What the actor returns; nothing here fails but by a mistake, which ends the simulation."""
+    args, kwargs = cloudpickle.loads(content)
+    if method == "__init__":
+        actors[actor] = _Trainable(*args, **kwargs)
+    elif method == "stop":
+        actors.pop(actor).stop()
+    elif method != "__ray_ready__":
+        return getattr(actors[actor], method)(*args, **kwargs)
+    return None

@@ -1,0 +1,212 @@
+"""Ray's core API as Tune's controller uses it, answered by one process instead of a cluster.
+
+Everything above it is real: Tune's controller, its actor manager, its bookkeeping; below it is
+:mod:`benchmarks.simulated_node`. Replaced are ``ray.wait``, ``ray.get``, ``ray.kill``, the calls of
+actors, and the placement groups.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import itertools
+import multiprocessing
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+from unittest import mock
+
+from ray import cloudpickle
+from ray.air.execution._internal import actor_manager, event_manager
+from ray.tune.execution import tune_controller
+
+from benchmarks.simulated_node import run_node
+from sweeps.node import Node
+
+_TUNE_WAITS = 0.1
+
+
+class Future:
+    """What a call of an actor returns at once."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.done = False
+        self.result: Any = None
+
+
+class SimulatedCluster:
+    """Workers that take trials, all of them in one process beside this one.
+
+    Args:
+        workers: Actors that fit at a time.
+        epoch_seconds: How long a worker takes for an epoch.
+        node: Where its trials are noted, as on a real one.
+
+    Attributes:
+        waited: Seconds that Tune has waited for the workers.
+        answers: Answers of actors that were handed to Tune, by method.
+    """
+
+    def __init__(self, workers: int, epoch_seconds: float, node: Node) -> None:
+        self.free = workers
+        self.waited = 0.0
+        self.answers: dict[str, int] = {}
+        context = multiprocessing.get_context("spawn")
+        self._pipe, there = context.Pipe()
+        self._process = context.Process(
+            target=run_node, args=(there, epoch_seconds, node), daemon=True
+        )
+        self._numbers = itertools.count()
+        self._methods: dict[int, str] = {}
+        self._pending: weakref.WeakValueDictionary[int, Future] = weakref.WeakValueDictionary()
+
+    @contextlib.contextmanager
+    def in_place_of_ray(self) -> Iterator[None]:
+        """Have Tune's controllers that are made meanwhile run on this cluster."""
+        self._process.start()
+        ray, resources = _Ray(self), functools.partial(_Resources, self)
+        with (
+            mock.patch.object(actor_manager, "ray", ray),
+            mock.patch.object(event_manager, "ray", ray),
+            mock.patch.object(tune_controller, "PlacementGroupResourceManager", resources),
+        ):
+            yield
+        self._pipe.send(None)
+        self._process.join()
+
+    def call(self, actor: int, method: str, *args: Any, **kwargs: Any) -> Future:
+        """Send a call to an actor, serialised as Ray does it."""
+        future = Future(next(self._numbers))
+        self._methods[future.number] = method
+        self._pending[future.number] = future
+        self._pipe.send((future.number, actor, method, cloudpickle.dumps((args, kwargs))))
+        return future
+
+    def wait(self, futures: Sequence[Future], timeout: float | None) -> Future | None:
+        """The first of ``futures`` that is done; None when none is in time."""
+        end = time.perf_counter() + (_TUNE_WAITS if timeout is None else timeout)
+        while True:
+            self._receive(0.0)
+            ready = next((future for future in futures if future.done), None)
+            left = end - time.perf_counter()
+            if ready is not None or left <= 0:
+                return ready
+            self._receive(left)
+
+    def take(self, future: Future) -> Any:
+        """The result of a future that is done."""
+        while not future.done:
+            self._receive(_TUNE_WAITS)
+        method = self._methods[future.number]
+        self.answers[method] = self.answers.get(method, 0) + 1
+        return future.result
+
+    def _receive(self, seconds: float) -> None:
+        """Take every answer that is there; wait for the first one."""
+        start = time.perf_counter()
+        arrived = self._pipe.poll(seconds)
+        if seconds:
+            self.waited += time.perf_counter() - start
+        while arrived:
+            number, content = self._pipe.recv()
+            future = self._pending.get(number)
+            if future is not None:  # otherwise Tune has let go of it
+                future.result, future.done = cloudpickle.loads(content), True
+            arrived = self._pipe.poll(0)
+
+
+class _Ray:
+    """The module ``ray`` for Tune's actor manager."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        import ray
+
+        self._cluster = cluster
+        self.actor, self.ObjectRef, self.remote = ray.actor, ray.ObjectRef, ray.remote
+
+    def wait(
+        self,
+        futures: Sequence[Future],
+        num_returns: int = 1,  # noqa: ARG002 - Tune takes one at a time
+        timeout: float | None = None,
+    ) -> tuple[list[Future], list[Future]]:
+        ready = self._cluster.wait(futures, timeout)
+        return ([], []) if ready is None else ([ready], [])
+
+    def get(self, future: Future) -> Any:
+        return self._cluster.take(future)
+
+    def kill(self, actor: _Actor) -> None:
+        actor.stop.remote()
+
+
+class _Actor:
+    """A handle whose methods have ``remote``."""
+
+    def __init__(self, cluster: SimulatedCluster, number: int) -> None:
+        self._cluster, self._number = cluster, number
+
+    def __getattr__(self, method: str) -> _Method:
+        return _Method(lambda *args, **kw: self._cluster.call(self._number, method, *args, **kw))
+
+    @property
+    def __ray_ready__(self) -> _Method:
+        return self.__getattr__("__ray_ready__")
+
+
+class _Method:
+    def __init__(self, remote: Callable[..., Future]) -> None:
+        self.remote = remote
+
+
+class _ActorClass:
+    """The actor class, bound to the resources of one worker."""
+
+    def __init__(self, cluster: SimulatedCluster, number: int) -> None:
+        self._cluster, self._number = cluster, number
+
+    def remote(self, **kwargs: Any) -> _Actor:
+        self._cluster.call(self._number, "__init__", **kwargs)
+        return _Actor(self._cluster, self._number)
+
+
+class _Slot:
+    """A worker's resources, acquired for one actor."""
+
+    def __init__(self, cluster: SimulatedCluster, number: int) -> None:
+        self._cluster, self._number = cluster, number
+
+    def annotate_remote_entities(self, entities: list[Any]) -> list[_ActorClass]:
+        return [_ActorClass(self._cluster, self._number) for _ in entities]
+
+
+class _Resources:
+    """Tune's resource manager over the workers that are free."""
+
+    def __init__(self, cluster: SimulatedCluster) -> None:
+        self._cluster = cluster
+        self._numbers = itertools.count()
+
+    def request_resources(self, resource_request: Any) -> None:
+        """Nothing: a worker is free or not."""
+
+    def cancel_resource_request(self, resource_request: Any) -> None:
+        """Nothing likewise."""
+
+    def get_resource_futures(self) -> list[Future]:
+        return []
+
+    def has_resources_ready(self, resource_request: Any) -> bool:  # noqa: ARG002
+        return self._cluster.free > 0
+
+    def acquire_resources(self, resource_request: Any) -> _Slot:  # noqa: ARG002
+        self._cluster.free -= 1
+        return _Slot(self._cluster, next(self._numbers))
+
+    def free_resources(self, acquired_resource: _Slot) -> None:  # noqa: ARG002
+        self._cluster.free += 1
+
+    def clear(self) -> None:
+        """Nothing to give back."""
