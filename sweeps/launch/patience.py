@@ -30,6 +30,10 @@ class PatientFolder(SweepFolder):
         super().__init__(folder.path)
         self._stopping, self._say = stopping, say
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing: Tune pickles a scheduler for its own restore, which is never used."""
+        return {}
+
     def log(self, event: dict[str, Any]) -> None:
         """Append a decision before it takes effect.
 
