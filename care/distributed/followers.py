@@ -83,27 +83,33 @@ class Followers:
         leave()
         for process in self._processes:
             process.end(at_once=False)
-        self._processes = []
+        self._forget()
 
     def kill(self) -> None:
         """End the followers, if there are any, whatever they do."""
+        if not self._processes:
+            return
         for process in self._processes:
             process.end(at_once=True)
-        self._processes = []
         leave(broken=True)
+        self._forget()
+
+    def _forget(self) -> None:
+        self._processes = []
+        self._folder_to_meet.cleanup()
 
     def _start(self) -> None:
         self._ready = 0
-        with tempfile.TemporaryDirectory(prefix="care-") as folder:
-            meeting = Path(folder) / "meeting"
-            for rank in range(1, self._size):
-                told = self._assignment(rank, meeting)
-                process = FollowerProcess(told, self._on_ready, self._on_loss)
-                self._processes.append(process)
-            with self._changed:
-                self._changed.wait_for(lambda: self._loss or self._ready == self._size - 1)
-            self.check()
-            join(Group(0, self._size), meeting, self._device)
+        # Processes read there when this one has joined already, and NCCL when it first sends.
+        self._folder_to_meet = tempfile.TemporaryDirectory(prefix="care-")
+        meeting = Path(self._folder_to_meet.name) / "meeting"
+        for rank in range(1, self._size):
+            told = self._assignment(rank, meeting)
+            self._processes.append(FollowerProcess(told, self._on_ready, self._on_loss))
+        with self._changed:
+            self._changed.wait_for(lambda: self._loss or self._ready == self._size - 1)
+        self.check()
+        join(Group(0, self._size), meeting, self._device)
 
     def _assignment(self, rank: int, meeting: Path) -> Assignment:
         return Assignment(
