@@ -10,11 +10,13 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import signal
 import sys
 import threading
 import time
 import traceback
+from pathlib import Path
 from typing import IO, Any
 
 from care.distributed.assignment import Assignment
@@ -32,7 +34,8 @@ def main() -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else shall print between them
     told = Assignment.from_line(sys.stdin.readline())
     orders: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin, orders), daemon=True).start()
+    meeting = Path(told.rendezvous).parent
+    threading.Thread(target=_listen, args=(sys.stdin, orders, meeting), daemon=True).start()
     status = 0
     try:
         _follow(told, orders, reports)
@@ -45,8 +48,6 @@ def main() -> None:
 
 
 def _follow(told: Assignment, orders: queue.SimpleQueue[str | None], reports: IO[str]) -> None:
-    from pathlib import Path
-
     from care.config import TrialConfig
     from care.distributed.connection import join, leave
     from care.distributed.group import Group
@@ -63,10 +64,11 @@ def _follow(told: Assignment, orders: queue.SimpleQueue[str | None], reports: IO
     leave()
 
 
-def _listen(stream: IO[str], orders: queue.SimpleQueue[str | None]) -> None:
+def _listen(stream: IO[str], orders: queue.SimpleQueue[str | None], meeting: Path) -> None:
     """Pass the orders on; when they end, so does this process, wherever it is."""
     for line in stream:
         orders.put(line)
+    shutil.rmtree(meeting, ignore_errors=True)  # a leader that was killed has left it
     orders.put(None)
     time.sleep(_SECONDS_TO_LEAVE)
     os._exit(1)
