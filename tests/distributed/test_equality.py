@@ -87,3 +87,24 @@ def test_groups_of_rows_equal_one_process_with_as_many(name: str, tmp_path: Path
     assert_equal(
         tmp_path, 2, name, training={"epochs": 2, "batch_size": 32, "batch_norm_groups": 4}
     )
+
+
+def pause_and_go_on(group: Group) -> list[Any]:
+    """Where and with what weights a process is after rank 0 stopped an epoch, and at its end."""
+    made = Trainer(config("care"), load_dataset(DataConfig(), Path()), CPU, group)
+    asked = iter([False, False, True])
+    seen: list[Any] = []
+    for stop in (lambda: next(asked), lambda: False):
+        if group.rank == 0:
+            made.run_epoch(stop)
+        else:
+            made.follow_epoch()
+        weights = torch.cat([weight.detach().flatten() for weight in made.network.parameters()])
+        seen.append([made.epoch, made.step, weights])
+    return seen
+
+
+def test_all_stop_at_the_same_step(tmp_path: Path) -> None:
+    leader, follower = in_ranks(2, tmp_path, pause_and_go_on)
+    assert [place[:2] for place in leader] == [[0, 2], [1, 0]]
+    torch.testing.assert_close(follower, leader, rtol=0, atol=0)
