@@ -178,7 +178,9 @@ def declare(folder: Path, trials: int, epochs: int) -> Sweep:
 def measure(trials: int, workers: int, epochs: int, epoch_seconds: float) -> dict[str, Any]:
     """Plan, run, and find finished, in a store of its own that is removed afterwards."""
     with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="care-scale-")))
+        # MLflow's thread may be at work still.
+        parent = tempfile.TemporaryDirectory(prefix="care-scale-", ignore_cleanup_errors=True)
+        folder = Path(stack.enter_context(parent))
         sweep, store = declare(folder, trials, epochs), Store(folder / "runs")
         stages = {"plan, empty store": seconds(lambda: make_plan(sweep, store))}
         store.prepare()

@@ -12,8 +12,8 @@ from sweeps.tracking.projection import Projection
 from sweeps.tracking.tracker import Tracker
 
 _LONGEST_CATCH_UP_SECONDS = 60.0
-# The parent run's and the report's places in the tracker, which no trial's identity can take.
-_PARENT, _REPORT = "parent", "report"
+# Places in the tracker that no trial's identity can take.
+_PARENT, _BEFORE, _REPORT, _EVERYTHING = "parent", "before", "report", "everything"
 
 
 class SweepTracking:
@@ -33,17 +33,17 @@ class SweepTracking:
         self._projection = Projection(store.root, uri)
         self._say = say
         self._labels: dict[str, str] = {}
+        self._before: list[str] = []
         self._state = "running"
         self._files: list[Path] = []
         self._tracker = Tracker(self._sync, say)
 
     def start(self, plan: Plan) -> None:
         """Note every trial that was ever started: what a crash kept from MLflow is made up for."""
+        self._labels = {trial.trial_id: trial.label for trial in plan.trials}
+        self._before = list(plan.unique())
         self._tracker.touch(_PARENT)
-        for trial in plan.unique().values():
-            self._labels[trial.trial_id] = trial.label
-            if self.store.trial(trial.trial_id).read_status():
-                self._tracker.touch(trial.trial_id)
+        self._tracker.touch(_BEFORE)
 
     def touch(self, trial_id: str) -> None:
         """A trial has news, so Ray is up and it is time to begin with MLflow."""
@@ -60,6 +60,7 @@ class SweepTracking:
             self._files = [page, *sorted((page.parent / "figures").glob("*.png"))]
             self._tracker.touch(_REPORT)
         self._tracker.touch(_PARENT)
+        self._tracker.touch(_EVERYTHING)
         if not self._tracker.close(_LONGEST_CATCH_UP_SECONDS):
             self._say("MLflow is not up to date; 'care track sync' makes up for it.")
 
@@ -67,8 +68,14 @@ class SweepTracking:
         spec = self.sweep.spec
         if name == _PARENT:
             self._projection.sync_sweep(spec.name, spec.description, self._state)
+        elif name == _BEFORE:
+            if not self._projection.recall(spec.name, map(self.store.trial, self._before)):
+                for identity in self._before:
+                    self._tracker.touch(identity)
         elif name == _REPORT:
             self._projection.attach(spec.name, self._files)
+        elif name == _EVERYTHING:
+            self._projection.confirm(spec.name, map(self.store.trial, self._labels))
         else:
             label = self._labels.get(name, name)
             self._projection.sync_trial(self.store.trial(name), spec.name, label)
@@ -88,6 +95,7 @@ def sync_store(store: Store, uri: str | None) -> tuple[int, int]:
         projection.sync_sweep(sweep.spec.name, sweep.spec.description, _state(plan))
         for trial in plan.unique().values():
             projection.sync_trial(store.trial(trial.trial_id), sweep.spec.name, trial.label)
+        projection.confirm(sweep.spec.name, map(store.trial, plan.unique()))
         if (folder.report / "report.html").exists():
             figures = sorted((folder.report / "figures").glob("*.png"))
             projection.attach(sweep.spec.name, [folder.report / "report.html", *figures])

@@ -6,10 +6,13 @@ import multiprocessing
 import resource
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from care.claim import Claim
 from care.config import TrialConfig
@@ -129,11 +132,75 @@ def test_a_crash_after_the_rows_leaves_no_second_ones(
         raise ConnectionError
 
     with monkeypatch.context() as broken:
-        broken.setattr("sweeps.tracking.projection._tags", crash)
-        with pytest.raises(ConnectionError):
+        broken.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._set_tags", crash)
+        with pytest.raises(MlflowException):
             Projection(tmp_path).sync_trial(folder, "s", "λ=0.1 seed=0")
+    assert "care.epochs_logged" not in dump(tmp_path)[1]["tags"]
     sync(tmp_path, folder)
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 2
+
+
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every call of MLflow's store from now on, by name."""
+    calls: list[str] = []
+
+    def note(name: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(*arguments: Any, **named: Any) -> Any:
+            calls.append(name)
+            return method(*arguments, **named)
+
+        return noted
+
+    for name in ("get_run", "search_runs", "create_run", "log_batch", "update_run_info"):
+        monkeypatch.setattr(SqlAlchemyStore, name, note(name, getattr(SqlAlchemyStore, name)))
+    return calls
+
+
+def test_what_is_known_is_neither_asked_nor_written_again(
+    tmp_path: Path, folder: TrialFolder, asked: list[str]
+) -> None:
+    """A sweep of ten thousand trials could not afford it."""
+    projection = Projection(tmp_path)
+    projection.sync_sweep("s", "what it is")
+    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    asked.clear()
+    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    assert asked == []
+    finish(folder)
+    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    assert asked == ["log_batch", "update_run_info"]
+    assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 3
+
+
+def test_what_was_confirmed_is_up_to_date_for_the_next_process(
+    tmp_path: Path, folder: TrialFolder, asked: list[str]
+) -> None:
+    finish(folder)
+    sync(tmp_path, folder)
+    projection = Projection(tmp_path)
+    projection.confirm("s", [folder])
+    assert not Projection(tmp_path).recall("s", [folder]), "nothing of it was synced by this one"
+    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.confirm("s", [folder])
+    later = Projection(tmp_path)
+    assert later.recall("s", [folder])
+    asked.clear()
+    later.sync_trial(folder, "s", "λ=0.1 seed=0")
+    assert asked == []
+
+
+def test_news_undo_a_confirmation(tmp_path: Path, folder: TrialFolder, asked: list[str]) -> None:
+    projection = Projection(tmp_path)
+    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.confirm("s", [folder])
+    finish(folder)
+    later = Projection(tmp_path)
+    assert not later.recall("s", [folder])
+    asked.clear()
+    later.sync_trial(folder, "s", "λ=0.1 seed=0")
+    assert asked == ["log_batch", "update_run_info"], "its run was recalled with those of the sweep"
+    assert dump(tmp_path)[1]["status"] == "FINISHED"
 
 
 def test_a_trial_of_two_sweeps_has_one_run(tmp_path: Path, folder: TrialFolder) -> None:
