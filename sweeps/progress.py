@@ -39,6 +39,9 @@ class TrialProgress:
 class Board:
     """The state of every trial of a launch.
 
+    What the driver asks with every result (:meth:`left`) is kept, not counted anew: with ten
+    thousand trials the counting would take longer than all else that a result costs.
+
     Attributes:
         trials: By identity.
         target: Trials that the sweep wants in all.
@@ -50,55 +53,79 @@ class Board:
         self.trials: dict[str, TrialProgress] = {}
         self._started = time.monotonic()
         self._epochs_run = 0
+        self._states: Counter[str] = Counter()
+        self._epochs_left = 0
+        self._most_epochs = 0
 
     def plan(self, plan: Plan, value: Callable[[str], float | None]) -> None:
         """Enter every trial of a plan; ``value`` gives the metric of a finished one."""
         for trial in plan.unique().values():
             entry = self.enter(trial.trial_id, trial.config, trial.point)
-            entry.state, entry.epoch = trial.state, trial.epoch
+            self._move(entry, trial.state, trial.epoch)
             if trial.state == "cached":
                 entry.value = value(trial.trial_id)
 
     def enter(self, trial_id: str, config: TrialConfig, point: dict[str, Any]) -> TrialProgress:
         """Enter a trial, or find it."""
-        fresh = TrialProgress(point_label(point), config.seed, config.training.epochs)
-        return self.trials.setdefault(trial_id, fresh)
+        if trial_id not in self.trials:
+            fresh = TrialProgress(point_label(point), config.seed, config.training.epochs)
+            self._count(fresh, 1)
+            self._most_epochs = max(self._most_epochs, fresh.epochs)
+            self.trials[trial_id] = fresh
+        return self.trials[trial_id]
 
     def complete(self, trial_id: str) -> None:
         """A trial is over for Tune; one that still said ``running`` was stopped early."""
-        if self.trials[trial_id].state == "running":
-            self.trials[trial_id].state = "stopped"
+        trial = self.trials[trial_id]
+        if trial.state == "running":
+            self._move(trial, "stopped", trial.epoch)
 
     def lose(self, trial_id: str) -> None:
         """A trial's process was lost."""
-        self.trials[trial_id].state = "paused"
+        trial = self.trials[trial_id]
+        self._move(trial, "paused", trial.epoch)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a result of the trainable."""
         trial = self.trials[trial_id]
-        trial.state = result["outcome"]
         trial.error = result.get("error")
         trial.images_per_second = result.get("images_per_second", trial.images_per_second)
         epoch = result.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
-        trial.epoch = epoch
+        self._move(trial, result["outcome"], epoch)
         trial.value = result.get(self.metric.name, trial.value)
+
+    def _move(self, trial: TrialProgress, state: str, epoch: int) -> None:
+        self._count(trial, -1)
+        trial.state, trial.epoch = state, epoch
+        self._count(trial, 1)
+
+    def _count(self, trial: TrialProgress, number: int) -> None:
+        self._states[trial.state] += number
+        if trial.state in _LEFT:
+            self._epochs_left += number * (trial.epochs - trial.epoch)
 
     def counts(self) -> dict[str, int]:
         """Trials by state, as a person calls them."""
         names = {"cached": "finished", "paused": "new", "busy": "elsewhere", "disk": "new"}
-        found = Counter(names.get(trial.state, trial.state) for trial in self.trials.values())
-        found["new"] += max(0, self.target - len(self.trials))
+        found: Counter[str] = Counter()
+        for state, number in self._states.copy().items():
+            found[names.get(state, state)] += number
+        found["new"] += self._unknown
         return {state: number for state, number in found.items() if number}
 
     def left(self) -> int:
         """Trials that are still to run or running."""
-        known = sum(trial.state in _LEFT + _ELSEWHERE for trial in self.trials.values())
-        return known + max(0, self.target - len(self.trials))
+        return sum(self._states[state] for state in _LEFT + _ELSEWHERE) + self._unknown
+
+    @property
+    def _unknown(self) -> int:
+        """Trials that Optuna has still to suggest."""
+        return max(0, self.target - len(self.trials))
 
     def running(self) -> list[TrialProgress]:
         """The trials that train now."""
-        return [trial for trial in self.trials.values() if trial.state == "running"]
+        return [trial for trial in self._entries() if trial.state == "running"]
 
     def epochs_per_second(self) -> float:
         """Epochs that this launch trained, all trials together, per second."""
@@ -106,19 +133,16 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """An estimate from the throughput so far; None before the first epoch."""
-        known = [t for t in self.trials.values() if t.state in _LEFT]
-        typical = max((trial.epochs for trial in self.trials.values()), default=0)
-        unknown = max(0, self.target - len(self.trials))
-        epochs = sum(trial.epochs - trial.epoch for trial in known) + unknown * typical
-        if not known and not unknown:
+        if not any(self._states[state] for state in _LEFT) and not self._unknown:
             return 0.0
+        epochs = self._epochs_left + self._unknown * self._most_epochs
         rate = self.epochs_per_second()
         return epochs / rate if rate else None
 
     def best(self) -> tuple[str, float, int] | None:
         """(point, mean, n) of the best point by the mean over its finished seeds."""
         values: dict[str, list[float]] = {}
-        for trial in self.trials.values():
+        for trial in self._entries():
             if trial.state in ("finished", "cached") and trial.value is not None:
                 values.setdefault(trial.point, []).append(trial.value)
         if not values:
@@ -127,3 +151,7 @@ class Board:
         choose = max if self.metric.mode == "max" else min
         point = choose(means, key=lambda name: means[name])
         return point, means[point], len(values[point])
+
+    def _entries(self) -> list[TrialProgress]:
+        """At this moment: who shows the board is another thread than who changes it."""
+        return list(self.trials.values())

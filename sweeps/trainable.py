@@ -65,6 +65,12 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._open(new_config)
         return True
 
+    def get_auto_filled_metrics(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """What Tune adds to a result, without the configuration, which the driver made itself."""
+        filled: dict[str, Any] = super().get_auto_filled_metrics(*arguments, **named)
+        filled.pop("config", None)
+        return filled
+
     def cleanup(self) -> None:
         """Let go of the trial when the actor ends."""
         self._close()

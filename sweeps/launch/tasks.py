@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable
@@ -27,7 +29,8 @@ class TaskQueue:
     def __init__(self, retry: Retry, stopping: Callable[[], bool] = lambda: False) -> None:
         self._retry, self._is_stopping = retry, stopping
         self._ready: deque[Task] = deque()
-        self._later: list[tuple[float, Task]] = []
+        self._later: list[tuple[float, int, Task]] = []  # a heap, by time and then order
+        self._order = itertools.count()
         self._running: dict[str, Task] = {}
         self.given_up: set[str] = set()
 
@@ -43,10 +46,8 @@ class TaskQueue:
         """The next task that is due, known as ``key`` while it runs; None when none is."""
         if self.stopping:
             return None
-        due = [entry for entry in self._later if entry[0] <= time.monotonic()]
-        for entry in due:
-            self._later.remove(entry)
-            self._ready.appendleft(entry[1])  # what was begun ends first
+        while self._later and self._later[0][0] <= time.monotonic():
+            self._ready.appendleft(heapq.heappop(self._later)[2])  # what was begun ends first
         if not self._ready:
             return None
         self._running[key] = self._ready.popleft()
@@ -83,5 +84,5 @@ class TaskQueue:
                 self.given_up.add(task["trial_id"])
             return True
         task = {**task, "share": again.share, "tries": task["tries"] + 1}
-        self._later.append((time.monotonic() + again.after, task))
+        heapq.heappush(self._later, (time.monotonic() + again.after, next(self._order), task))
         return False

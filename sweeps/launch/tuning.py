@@ -151,6 +151,7 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         if result["outcome"] == "disk":
             self._say_once(result["error"])
         self._changed(identity)
+        _keep_little(result, self._board.metric.name)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial is over; one that said it goes on was stopped by the scheduler."""
@@ -173,6 +174,17 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         if text not in self._said:
             self._said.add(text)
             self._say(f"{text} It is tried again every few seconds.")
+
+
+def _keep_little(result: dict[str, Any], metric: str) -> None:
+    """Leave of a result what the end of a trial is judged by.
+
+    Tune keeps statistics of every number of every trial, 200 KB a trial, and writes them all when
+    the experiment ends, though the driver may have little time then. The store has the numbers.
+    """
+    kept = {"trial_id", "training_iteration", "done", "outcome", "error", "epoch", metric}
+    for name in result.keys() - kept:
+        del result[name]
 
 
 class _Stopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
