@@ -11,15 +11,14 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import resource
 import sqlite3
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
 
@@ -28,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import seconds
+from care.identity import code_version
 from sweeps.interrupt import Interrupt
 from sweeps.launch.local import local_ray
 from sweeps.launch.slurm.commands import QueuedJob
@@ -41,14 +41,35 @@ from sweeps.resources import Resources
 from sweeps.run import RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
+from sweeps.tracking.sweep import sync_store
 
 if TYPE_CHECKING:
     from benchmarks.simulated_ray import SimulatedCluster
 
+_NAME = "scale"
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _SEEDS = 10
 _WINDOWS = 10
 _SAMPLE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Load:
+    """What is simulated.
+
+    Attributes:
+        trials: Trials of the sweep.
+        workers: Trials side by side.
+        epochs: Of a trial.
+        epoch_seconds: Of an epoch.
+        catch_up: Whether MLflow is given the time to get everything, and a second run is timed.
+    """
+
+    trials: int
+    workers: int
+    epochs: int
+    epoch_seconds: float
+    catch_up: bool
 
 
 @dataclass(frozen=True)
@@ -74,21 +95,38 @@ class Sample:
     mebibytes: float
 
 
+def declare(folder: Path, load: Load) -> Sweep:
+    """A grid of that many trials of the small default experiment."""
+    weights = max(1, load.trials // _SEEDS)
+    declared = {
+        "name": _NAME,
+        "experiment": str(_EXPERIMENT),
+        "axes": {
+            "training.epochs": [load.epochs],
+            "objective.equivariance.weight": [number / weights for number in range(weights)],
+        },
+        "seeds": min(load.trials, _SEEDS),
+    }
+    file = folder / "sweep.yaml"
+    file.write_text(yaml.safe_dump(declared))
+    return load_sweep(file)
+
+
 class SimulatedPool:
     """Workers of the simulation, for the driver; named like a cluster's, for the status file.
 
     Args:
-        workers: Trials side by side.
-        epoch_seconds: Of each.
+        load: How many there are.
         folder: The pool's files.
     """
 
-    def __init__(self, workers: int, epoch_seconds: float, folder: PoolFolder) -> None:
-        self.resources = Resources(workers, 1, 0.0, 0)
+    def __init__(self, load: Load, folder: PoolFolder) -> None:
+        folder.path.mkdir(parents=True)
+        self.resources = Resources(load.workers, 1, 0.0, 0)
         self.folder = folder
-        self.jobs = [QueuedJob(str(n), "RUNNING", f"node{n}", "") for n in range(workers)]
+        self.jobs = [QueuedJob(str(n), "RUNNING", f"node{n}", "") for n in range(load.workers)]
         self.cluster: SimulatedCluster | None = None
-        self._epoch_seconds = epoch_seconds
+        self._load = load
 
     @property
     def concurrency(self) -> int | None:
@@ -102,8 +140,8 @@ class SimulatedPool:
             # Ray reads its settings, which local_ray makes, when it is imported.
             from benchmarks.simulated_ray import SimulatedCluster
 
-            workers = len(self.jobs)
-            self.cluster = SimulatedCluster(workers, self._epoch_seconds, Node(scratch))
+            node = Node(scratch)
+            self.cluster = SimulatedCluster(self._load.workers, self._load.epoch_seconds, node)
             with self.cluster.in_place_of_ray():
                 yield scratch
 
@@ -163,51 +201,55 @@ def _count_runs(database: Path) -> int:
         return int(connection.execute("select count(*) from runs").fetchone()[0])
 
 
-def declare(folder: Path, trials: int, epochs: int) -> Sweep:
-    """A grid of ``trials`` trials of the small default experiment."""
-    axes = {
-        "training.epochs": [epochs],
-        "objective.equivariance.weight": [n / trials for n in range(max(1, trials // _SEEDS))],
-    }
-    declared = {"name": "scale", "experiment": str(_EXPERIMENT), "axes": axes}
-    file = folder / "scale.yaml"
-    file.write_text(yaml.safe_dump({**declared, "seeds": min(trials, _SEEDS)}))
-    return load_sweep(file)
-
-
-def measure(trials: int, workers: int, epochs: int, epoch_seconds: float) -> dict[str, Any]:
+def measure(load: Load) -> dict[str, Any]:
     """Plan, run, and find finished, in a store of its own that is removed afterwards."""
-    with ExitStack() as stack:
-        # MLflow's thread may be at work still.
-        parent = tempfile.TemporaryDirectory(prefix="care-scale-", ignore_cleanup_errors=True)
-        folder = Path(stack.enter_context(parent))
-        sweep, store = declare(folder, trials, epochs), Store(folder / "runs")
+    # MLflow's thread may be at work still.
+    with tempfile.TemporaryDirectory(prefix="care-scale-", ignore_cleanup_errors=True) as folder:
+        sweep, store = declare(Path(folder), load), Store(Path(folder, "runs"))
         stages = {"plan, empty store": seconds(lambda: make_plan(sweep, store))}
         store.prepare()
-        store.sweep("scale").path.mkdir(parents=True)
-        pool_folder = PoolFolder(store, "scale")
-        pool_folder.path.mkdir()
-        pool = SimulatedPool(workers, epoch_seconds, pool_folder)
+        store.sweep(_NAME).write({"spec": sweep.spec.model_dump(mode="json")} | _declared(sweep))
+        pool = SimulatedPool(load, PoolFolder(store, _NAME))
         recorders: list[Recorder] = []
 
         def view(board: Board) -> Recorder:
             recorders.append(Recorder(pool, store, board))
             return recorders[-1]
 
-        stages["whole run"] = seconds(lambda: _run(sweep, store, pool, view))
-        stages["driver"] = recorders[0].samples[-1].at
-        stages["MLflow, after the last trial"] = stages["whole run"] - stages["driver"]
+        whole = seconds(lambda: _run(sweep, store, pool, view))
+        samples = recorders[0].samples
+        stages |= _split(whole, samples)
+        runs = _count_runs(store.root / "mlflow.db")
         stages["plan, full store"] = seconds(lambda: make_plan(sweep, store))
-        stages["second run"] = seconds(lambda: _run(sweep, store, pool, view))
+        if load.catch_up:
+            stages["care track sync"] = seconds(lambda: sync_store(store, None))
+            stages["second run"] = seconds(lambda: _run(sweep, store, pool, view))
         return {
-            "trials": trials,
-            "workers": workers,
-            "epochs": epochs,
+            **asdict(load),
             "stages": stages,
-            "windows": list(windows(recorders[0].samples, trials)),
-            "runs in MLflow": _count_runs(store.root / "mlflow.db"),
-            **_store_size(store, trials),
+            "windows": list(windows(samples, load.trials)),
+            "MLflow runs at the end": runs,
+            "MLflow runs/s at the end": (runs - samples[-1].runs) / (whole - samples[-1].at),
+            **_store_size(store, load.trials),
         }
+
+
+def _declared(sweep: Sweep) -> dict[str, Any]:
+    """What ``care sweep run`` notes of a sweep."""
+    configs = {"base": sweep.base_config(), "paper": sweep.paper_config()}
+    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
+    return {**dumped, "file": sweep.source, "code_version": code_version()}
+
+
+def _split(whole: float, samples: list[Sample]) -> dict[str, float]:
+    """Seconds of a run's parts."""
+    last = next(sample for sample in samples if sample.results == samples[-1].results)
+    return {
+        "until the first result": next(s.at for s in samples if s.results),
+        "until the last result": last.at,
+        "Tune's end": samples[-1].at - last.at,
+        "MLflow's catching up": whole - samples[-1].at,
+    }
 
 
 def _run(sweep: Sweep, store: Store, pool: SimulatedPool, view: Callable[[Board], Any]) -> None:
@@ -254,17 +296,16 @@ def show(found: dict[str, Any]) -> None:
     stages = Table("stage", "seconds")
     for name, took in found["stages"].items():
         stages.add_row(name, f"{took:.1f}")
-    columns = list(found["windows"][0])
-    rates = Table(*columns)
+    rates = Table(*found["windows"][0])
     for window in found["windows"]:
         rates.add_row(
-            *(
-                f"{window[name]:,.3g}" if window[name] < 1000 else f"{window[name]:,.0f}"
-                for name in columns
-            )
+            *(f"{value:.3g}" if value < 1e3 else f"{value:,.0f}" for value in window.values())
         )
-    console = Console()
-    console.print(stages, rates)
+    rest = Table("", "")
+    for name, value in found.items():
+        if isinstance(value, float):
+            rest.add_row(name, f"{value:.3g}")
+    Console().print(stages, rates, rest)
 
 
 def main() -> None:
@@ -274,12 +315,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=256)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--epoch-seconds", type=float, default=1.0)
+    parser.add_argument("--catch-up", action="store_true", help="wait for MLflow; run once more")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "scale.json")
-    options = parser.parse_args()
-    os.environ["OMP_NUM_THREADS"] = "1"
-    found = measure(options.trials, options.workers, options.epochs, options.epoch_seconds)
+    options = vars(parser.parse_args())
+    file = options.pop("json")
+    found = measure(Load(**options))
     show(found)
-    options.json.write_text(json.dumps(found, indent=2) + "\n")
+    file.write_text(json.dumps(found, indent=2) + "\n")
 
 
 if __name__ == "__main__":
