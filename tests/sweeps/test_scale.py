@@ -1,0 +1,128 @@
+"""What one trial or one result costs the driver does not grow with the number of trials.
+
+Counted is work, not time: calls of functions, resumed generators, opened files.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from care.measures import EPOCH_METRICS
+from sweeps.launch import tuning
+from sweeps.launch.retry import Again
+from sweeps.launch.tasks import TaskQueue
+from sweeps.plan import make_plan
+from sweeps.progress import Board
+from sweeps.spec import Sweep
+from sweeps.store import Store
+from sweeps.tracking import Tracker
+from tests.sweeps.declaring import WEIGHT, fabricate, load
+
+FEW, MANY = 40, 400
+
+
+def sweep_of(folder: Path, trials: int) -> Sweep:
+    folder.mkdir()
+    return load(folder, axes={WEIGHT: [number / trials for number in range(trials)]}, seeds=1)
+
+
+def calls(action: Callable[[], object]) -> int:
+    """Functions called and generators resumed, of Python and of C."""
+    count = 0
+
+    def note(frame: FrameType, event: str, argument: Any) -> None:
+        nonlocal count
+        count += event in ("call", "c_call")
+
+    sys.setprofile(note)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.fixture
+def board_of(tmp_path: Path) -> Callable[[int], Board]:
+    def make(trials: int) -> Board:
+        sweep = sweep_of(tmp_path / str(trials), trials)
+        board = Board(sweep.spec.metric, trials)
+        board.plan(make_plan(sweep, Store(tmp_path / "runs")), lambda _: None)
+        return board
+
+    return make
+
+
+def test_a_result_on_the_board(board_of: Callable[[int], Board]) -> None:
+    """Each result is reported, and the pool is told what is left."""
+
+    def result(board: Board) -> None:
+        board.report(next(iter(board.trials)), {"outcome": "running", "epoch": 1})
+        board.left()
+
+    few, many = board_of(FEW), board_of(MANY)
+    assert calls(lambda: result(few)) == calls(lambda: result(many))
+    assert (few.left(), many.left()) == (FEW, MANY)
+
+
+def queue_of(tasks: int) -> TaskQueue:
+    """Tasks that were all begun and have all to wait before they are tried again."""
+    queue = TaskQueue(lambda *_: Again(after=3600.0, share=1))
+    for number in range(tasks):
+        queue.put({"trial_id": str(number)})
+        queue.take(str(number))
+        queue.end(str(number), "busy")
+    return queue
+
+
+def test_a_task_while_others_wait() -> None:
+    def turn(queue: TaskQueue) -> None:
+        queue.put({"trial_id": "next"})
+        assert queue.take("key")
+        queue.end("key", "busy")
+
+    few, many = queue_of(FEW), queue_of(MANY)
+    assert calls(lambda: turn(many)) <= calls(lambda: turn(few))
+    assert (len(few), len(many)) == (FEW + 1, MANY + 1)
+
+
+def test_news_for_mlflow_while_it_is_behind() -> None:
+    def behind(trials: int) -> Tracker:
+        tracker = Tracker(lambda _: None, print)
+        for number in range(trials):
+            tracker.touch(str(number))
+        return tracker
+
+    few, many = behind(FEW), behind(MANY)
+    assert calls(lambda: few.touch("0")) == calls(lambda: many.touch("0"))
+
+
+def test_a_trial_of_the_plan(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+
+    def planning(trials: int) -> int:
+        sweep = sweep_of(tmp_path / str(trials), trials)
+        for trial in make_plan(sweep, store).trials:
+            fabricate(store, trial.config, "finished", 3)
+        return calls(lambda: make_plan(sweep, store))
+
+    once, twice, four_times = planning(20), planning(40), planning(80)
+    assert four_times - twice == pytest.approx(2 * (twice - once), rel=0.02)
+
+
+def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> None:
+    """Of every number that it gets, Tune keeps statistics, which it writes when a launch ends."""
+    board = board_of(1)
+    (identity,) = board.trials
+    callback = tuning._Callback(board, queue_of(0), lambda _: None, print)
+    of_the_end = {"outcome": "finished", "done": True, "epoch": 3, board.metric.name: 0.5}
+    result = {**of_the_end, "warnings": [], **dict.fromkeys(EPOCH_METRICS, 1.0)}
+    callback.on_trial_result(0, [], SimpleNamespace(config={"trial_id": identity}), result)
+    assert result == of_the_end
+    assert board.best() == (board.trials[identity].point, 0.5, 1)
