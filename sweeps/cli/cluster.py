@@ -23,7 +23,7 @@ from sweeps.launch.slurm.folder import PoolFolder, Request, Workers
 from sweeps.launch.slurm.snapshot import take_snapshot
 from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
 from sweeps.live import LiveView
-from sweeps.plan import Plan, estimate_epoch_seconds
+from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
 from sweeps.spec import load_sweep
@@ -69,12 +69,13 @@ def submit_command(
     check_cluster(cluster, commands.partitions(), str(cluster_file))
     _check_shared(root, cluster)
     _check_trials(declared, root, cluster, cluster_file)
-    name = declared.load().spec.name
-    folder = PoolFolder(Store(root), name)
+    sweep, store = declared.load(), Store(root)
+    name = sweep.spec.name
+    folder = PoolFolder(store, name)
     if _runs_already(folder):
         _attach(folder, workers, console)
         return 0
-    *_, plan = prepare(declared, root, options, console)
+    plan = prepare(declared, make_plan(sweep, store), store, options, console)
     if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
         console.print(f"{name}: nothing is missing, so nothing was submitted ({_said(plan)})")
         return 0

@@ -77,9 +77,12 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
         0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
     """
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
-    _check_device(declared.load().base_config().runtime.device)
-    sweep, store, plan = prepare(declared, root, options, console)
+    sweep = declared.load()
+    _check_device(sweep.base_config().runtime.device)
+    store = Store(root)
+    plan = make_plan(sweep, store)
     pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
+    prepare(declared, plan, store, options, console)
     run = SweepRun(sweep, store, pool, options, console.print)
     with Interrupt() as interrupt:
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
@@ -87,22 +90,23 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
 
 
 def prepare(
-    declared: Declared, root: Path, options: RunOptions, console: Console
-) -> tuple[Sweep, Store, Plan]:
-    """Everything that may be refused, and then what a sweep needs before its first trial.
+    declared: Declared, plan: Plan, store: Store, options: RunOptions, console: Console
+) -> Plan:
+    """What a sweep needs before its first trial, once nothing of it can be refused any more.
 
     Its data, its folder, and room for trials that are to be run again.
+
+    Returns:
+        The plan, in which those trials are new.
     """
-    sweep = declared.load()
-    store = Store(root)
-    plan = make_plan(sweep, store)
+    sweep = plan.sweep
     if plan.missing() or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
     store.prepare()
     store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
     if _clear_the_way(plan, store, options):
-        plan = make_plan(sweep, store)
-    return sweep, store, plan
+        return make_plan(sweep, store)
+    return plan
 
 
 def _check_device(name: str) -> None:
