@@ -98,7 +98,7 @@ class SweepRun:
                 page = self._report()
         finally:
             final = make_plan(self.sweep, self.store)
-            tracking.finish(final, page)
+            tracking.finish(final, page, lambda: interrupt.requested)
         return Outcome(final, page)
 
     def _report(self) -> Path:

@@ -11,7 +11,7 @@ from sweeps.store import Store
 from sweeps.tracking.projection import Projection
 from sweeps.tracking.tracker import Tracker
 
-_LONGEST_CATCH_UP_SECONDS = 60.0
+_LONGEST_STANDSTILL_SECONDS = 60.0
 # Places in the tracker that no trial's identity can take.
 _PARENT, _BEFORE, _REPORT, _EVERYTHING = "parent", "before", "report", "everything"
 
@@ -50,8 +50,14 @@ class SweepTracking:
         self._tracker.start()
         self._tracker.touch(trial_id)
 
-    def finish(self, plan: Plan, page: Path | None) -> None:
-        """Bring everything up to date, the parent run with the report last."""
+    def finish(self, plan: Plan, page: Path | None, hurry: Callable[[], bool]) -> None:
+        """Bring everything up to date, the parent run with the report last.
+
+        Args:
+            plan: How the sweep stands now.
+            page: Its report, if it was written.
+            hurry: Whether somebody wants this process to end.
+        """
         self._state = _state(plan)
         self._labels.update((trial.trial_id, trial.label) for trial in plan.trials)
         for identity in plan.unique():
@@ -61,7 +67,7 @@ class SweepTracking:
             self._tracker.touch(_REPORT)
         self._tracker.touch(_PARENT)
         self._tracker.touch(_EVERYTHING)
-        if not self._tracker.close(_LONGEST_CATCH_UP_SECONDS):
+        if not self._tracker.close(_LONGEST_STANDSTILL_SECONDS, hurry):
             self._say("MLflow is not up to date; 'care track sync' makes up for it.")
 
     def _sync(self, name: str) -> None:

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 _COALESCE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
+_POLL_SECONDS = 0.2
+_SILENT_SECONDS = 5.0
 
 
 class Tracker:
@@ -27,6 +29,7 @@ class Tracker:
     def __init__(self, sync: Callable[[str], None], say: Callable[[str], None]) -> None:
         self._sync, self._say = sync, say
         self._touched: dict[str, None] = {}
+        self._synced = 0
         self._changed = threading.Condition()
         self._closing = False
         self._failing = False
@@ -43,11 +46,14 @@ class Tracker:
             self._touched[name] = None
             self._changed.notify()
 
-    def close(self, seconds: float) -> bool:
+    def close(self, seconds: float, hurry: Callable[[], bool] = lambda: False) -> bool:
         """Bring everything up to date and end.
 
+        Thousands of trials may be behind; they are waited for as long as MLflow takes them.
+
         Args:
-            seconds: Longest wait.
+            seconds: Longest wait for one name; for all that are left, once ``hurry`` says so.
+            hurry: Whether somebody wants this process to end.
 
         Returns:
             Whether MLflow has everything.
@@ -56,9 +62,20 @@ class Tracker:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        self._thread.join(seconds)
+        self._wait(seconds, hurry)
         with self._changed:
             return not self._touched and not self._thread.is_alive()
+
+    def _wait(self, seconds: float, hurry: Callable[[], bool]) -> None:
+        began = time.monotonic()
+        end, synced, said = began + seconds, self._synced, False
+        while self._thread.is_alive() and (now := time.monotonic()) < end:
+            self._thread.join(_POLL_SECONDS)
+            if self._synced != synced and not hurry():
+                end, synced = now + seconds, self._synced
+            if not said and now - began > _SILENT_SECONDS and not self._failing:
+                self._say(f"MLflow is catching up: {len(self._touched)} to go.")
+                said = True
 
     def _work(self) -> None:
         pause = _COALESCE_SECONDS
@@ -91,6 +108,7 @@ class Tracker:
             except Exception as error:  # noqa: BLE001 - whatever it is, training must go on
                 self._failed(name, error)
                 return False
+            self._synced += 1
             if self._failing:
                 self._failing = False
                 self._say("MLflow is back; it is being brought up to date.")

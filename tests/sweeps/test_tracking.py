@@ -346,6 +346,22 @@ def test_tracker_catches_up_when_mlflow_is_back() -> None:
     assert "back" in target.said[1]
 
 
+@pytest.mark.parametrize("hurry", [False, True])
+def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
+    """Thousands of trials may be behind when a sweep ends, and nobody may be there to sync them."""
+    synced: list[str] = []
+
+    def sync(name: str) -> None:
+        time.sleep(0.1)
+        synced.append(name)
+
+    tracker = Tracker(sync, print)
+    for number in range(40):
+        tracker.touch(str(number))
+    assert tracker.close(1.5, lambda: hurry) is not hurry
+    assert (len(synced) == 40) is not hurry
+
+
 def test_tracker_gives_up_at_the_end_and_says_so() -> None:
     target = Unreliable()
     target.down = True
