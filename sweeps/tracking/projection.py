@@ -112,7 +112,8 @@ class Projection:
         run = self._runs.known(identity)
         if run:
             return run
-        found = self._runs.search(identity[:-1])
+        # By one tag, for MLflow joins a table for each, and all trials have the same care.kind.
+        found = self._runs.search(identity[:1])
         for run in found:
             if run.tags["care.created"] == trial["created"]:
                 self._runs.remember(identity, run)
@@ -161,7 +162,7 @@ class Projection:
 
 
 def _identity(trial_id: str, created: str) -> Identity:
-    return (("care.kind", "trial"), ("trial_id", trial_id), ("care.created", created))
+    return (("trial_id", trial_id), ("care.kind", "trial"), ("care.created", created))
 
 
 def _alive(folder: TrialFolder, status: dict[str, Any]) -> bool:
