@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from care.config import TrialConfig
 from care.distributed.group import ALONE, Group
 from care.errors import ConfigError, Problem
+from care.precision import resolve_precision
 
 _ALLOWED = "allowed: auto, cpu, cuda, cuda:N, mps, where the machine has it"
 _ALLOWED_TOGETHER = "allowed: auto, cpu or cuda where several processes train together"
@@ -30,6 +32,17 @@ def resolve_device(name: str, group: Group = ALONE) -> torch.device:
         allowed = f"allowed: at most {gpus}, the number of GPUs that are visible here"
         raise ConfigError("device", [Problem("runtime.processes", group.size, allowed)])
     return torch.device("cuda", group.rank)
+
+
+def check_machine(config: TrialConfig) -> None:
+    """Refuse a trial that asks for what this machine has not.
+
+    Raises:
+        ConfigError: Device or precision.
+    """
+    device = resolve_device(config.runtime.device, Group(0, config.runtime.processes))
+    resolve_precision("training.precision", config.training.precision, device)
+    resolve_precision("evaluation.precision", config.evaluation.precision, device)
 
 
 def _resolve(name: str) -> torch.device:

@@ -27,6 +27,9 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     tree["evaluation"]["transfer"] = [_canonical_data(data) for data in config.transfer_data]
     if config.training.batch_norm_groups == 1:
         del tree["training"]["batch_norm_groups"]
+    for part, default in (("training", "auto"), ("evaluation", "fp32")):
+        if tree[part]["precision"] == default:
+            del tree[part]["precision"]
     if config.data.source.kind == "points":
         del tree["augmentation"]
     for part in ("equivariance", "equimod"):

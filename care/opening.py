@@ -14,7 +14,9 @@ from care.config import TrialConfig
 from care.data import check_dataset, load_dataset
 from care.device import resolve_device
 from care.distributed.group import Group
+from care.precision import exact_float32
 from care.trainer import Trainer
+from care.trial_folder import TrialFolder
 
 # An actor runs many trials of one data set, one after another.
 _dataset = functools.lru_cache(maxsize=1)(load_dataset)
@@ -36,11 +38,14 @@ def open_trainer(
         ConfigError: The device or the data do not fit the trial.
     """
     keep_freed_memory()
+    exact_float32()
     device = resolve_device(config.runtime.device, group)
     torch.set_num_threads(threads)
     dataset = _dataset(config.data, Path(config.runtime.data_root))
     check_dataset(config, dataset)
-    trainer = Trainer(config, dataset, device, group)
+    # With another precision than it began with, a trial would go on to other numbers.
+    recorded = (TrialFolder(folder).read_provenance() or {}).get("precision")
+    trainer = Trainer(config, dataset, device, group, recorded)
     state = checkpoint.load(folder, device, warn, set_aside=group.rank == 0)
     if state:
         trainer.load_state(state)

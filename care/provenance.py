@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from care.config import Precision
 from care.files import read_json
 from care.identity import code_version
 
@@ -62,8 +63,10 @@ def _of_this_process() -> dict[str, Any]:
     }
 
 
-def provenance(device: torch.device, threads: int, processes: int) -> dict[str, Any]:
-    """Code state, versions, host, device, threads and processes of a trial that starts now."""
+def provenance(
+    device: torch.device, threads: int, processes: int, precision: Precision
+) -> dict[str, Any]:
+    """What a trial that starts now runs on, with which code and libraries, and how."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         **_of_this_process(),
@@ -71,4 +74,5 @@ def provenance(device: torch.device, threads: int, processes: int) -> dict[str, 
         "device_name": name,
         "threads": threads,
         "processes": processes,
+        "precision": precision,
     }

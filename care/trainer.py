@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from care.config import TrialConfig
+from care.config import Precision, TrialConfig
 from care.data import Dataset
 from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
@@ -25,6 +25,7 @@ from care.models.batch_norm import local_statistics, spread_batch_norm
 from care.objectives.objective import Objective, trainable
 from care.objectives.view import Views
 from care.optimization import build_optimizer, learning_rate
+from care.precision import resolve_precision
 from care.randomness import generator
 
 _NEVER_BAD = 2**62
@@ -39,6 +40,7 @@ class Trainer:
         dataset: Its data, on any device.
         device: Where this process trains.
         group: The processes that train it; each has a trainer, at the same place.
+        precision: What the network computes in; None for what ``training.precision`` means here.
 
     Attributes:
         epoch: Whole epochs done.
@@ -51,6 +53,7 @@ class Trainer:
         dataset: Dataset,
         device: torch.device,
         group: Group = ALONE,
+        precision: Precision | None = None,
     ) -> None:
         self.config = config
         self.device = device
@@ -59,6 +62,9 @@ class Trainer:
         network = build_network(config.model, config.seed)
         groups = config.training.batch_norm_groups
         self.network = spread_batch_norm(network, groups, group).to(device)
+        self.network.precision = precision or resolve_precision(
+            "training.precision", config.training.precision, device
+        )
         self.objective = Objective(config.objective, self.network, config.seed).to(device)
         self.optimizer = build_optimizer(config.optimizer, trainable(self.network, self.objective))
         self._augmenter = self.dataset.augmenter(config.augmentation)

@@ -108,7 +108,8 @@ class TrialRun:
         device = self._trainer.device
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
-        self.folder.write_provenance(provenance(device, self._threads, processes))
+        precision = self._trainer.network.precision
+        self.folder.write_provenance(provenance(device, self._threads, processes, precision))
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status("running")
         self._saved_at = time.monotonic()

@@ -29,7 +29,13 @@ from care.config.objective import (
     SimclrConfig,
     UniformityConfig,
 )
-from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
+from care.config.training import (
+    OptimizerConfig,
+    Precision,
+    PrecisionChoice,
+    RuntimeConfig,
+    TrainingConfig,
+)
 from care.config.trial import TrialConfig
 
 __all__ = [
@@ -53,6 +59,8 @@ __all__ = [
     "OptimizerConfig",
     "Positive",
     "PositiveInt",
+    "Precision",
+    "PrecisionChoice",
     "Protocol",
     "RuntimeConfig",
     "SimclrConfig",

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from care.config.augmentation import AugmentationConfig
 from care.config.base import Model, NonNegative, Positive, PositiveInt, once
 from care.config.data import DataConfig
-from care.config.training import OptimizerConfig
+from care.config.training import OptimizerConfig, PrecisionChoice
 
 Protocol = Literal["paper", "authors"]
 
@@ -52,6 +52,8 @@ class EvaluationConfig(Model):
         trained_probe: Linear probes in the protocols of the paper and of its authors.
         transfer: Other data sets whose classes are read from the same network, with images of the
             trial's side.
+        precision: What the network computes features in, see :mod:`care.precision`. Measures are
+            computed in float32 or float64 in any case.
     """
 
     monitor_images: Annotated[int, Field(ge=2)] = 256
@@ -62,3 +64,4 @@ class EvaluationConfig(Model):
     probe_l2: NonNegative = 1e-4
     trained_probe: TrainedProbeConfig = TrainedProbeConfig()
     transfer: Annotated[tuple[DataConfig, ...], Field(strict=False)] = ()
+    precision: PrecisionChoice = "fp32"

@@ -8,6 +8,9 @@ from pydantic import Field
 
 from care.config.base import Model, NonNegative, Positive, PositiveInt
 
+Precision = Literal["fp32", "bf16"]
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+
 
 class OptimizerConfig(Model):
     """Optimiser and learning-rate schedule (CARE.md section 5)."""
@@ -29,11 +32,14 @@ class TrainingConfig(Model):
         batch_norm_groups: 1: BatchNorm in encoder and head sees the whole batch. g > 1: g groups of
             consecutive rows have statistics of their own, as on g GPUs that do not synchronize
             them, whatever the number of processes.
+        precision: What the network computes in, see :mod:`care.precision`. ``auto``: bfloat16 where
+            the device is fast at it; a trial goes on with what it began with, on record with it.
     """
 
     epochs: PositiveInt = 400
     batch_size: Annotated[int, Field(ge=2)] = 256
     batch_norm_groups: PositiveInt = 1
+    precision: PrecisionChoice = "auto"
 
 
 class RuntimeConfig(Model):

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from care.augmentation import Augmenter, Table
+from care.config import PrecisionChoice
 from care.models import Embedding, Network
+from care.precision import resolve_precision
 
 _BATCH = 256
 
@@ -38,6 +40,21 @@ def evaluation_mode(network: nn.Module) -> Iterator[None]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def computing_in(network: Network, field: str, choice: PrecisionChoice) -> Iterator[None]:
+    """While entered, the network computes in what ``choice`` means on its device.
+
+    Raises:
+        ConfigError: See :func:`care.precision.resolve_precision`; ``field`` is the choice's.
+    """
+    before, device = network.precision, next(network.parameters()).device
+    network.precision = resolve_precision(field, choice, device)
+    try:
+        yield
+    finally:
+        network.precision = before
 
 
 def _unchanged(inputs: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
 from care.data import Dataset, load_dataset
 from care.evaluation.color import color_outcome
+from care.evaluation.features import computing_in
 from care.evaluation.geometry import geometry
 from care.evaluation.outcome import Outcome
 from care.evaluation.pose import pose_outcome
@@ -43,6 +44,7 @@ def evaluate(
 
     Raises:
         care.evaluation.progress.Paused: ``progress`` said so.
+        ConfigError: The device lacks ``evaluation.precision``.
 
     Returns:
         Measures by the names of :data:`care.measures.FINAL_MEASURES`, for each space those that
@@ -53,7 +55,17 @@ def evaluate(
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
         ``head/trajectories`` [3,3,100,2].
     """
-    progress = progress or Progress()
+    with computing_in(network, "evaluation.precision", config.evaluation.precision):
+        return _measured(network, dataset, config, transfer, progress or Progress())
+
+
+def _measured(
+    network: Network,
+    dataset: Dataset,
+    config: TrialConfig,
+    transfer: Iterable[Dataset],
+    progress: Progress,
+) -> Outcome:
     augmenter = dataset.augmenter(config.augmentation)
     test = dataset.test.images
     count = config.evaluation.rotation_augmentations

@@ -10,7 +10,7 @@ from torch import Tensor
 from care.augmentation import Augmenter
 from care.config import EvaluationConfig
 from care.data import Dataset
-from care.evaluation.features import extract
+from care.evaluation.features import computing_in, extract
 from care.evaluation.rotation import gamma
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
@@ -36,6 +36,7 @@ class Monitor:
             augmenter: Draws and applies the augmentations.
             evaluation: Numbers of images and augmentations.
         """
+        self._precision = evaluation.precision
         images = dataset.test.images[: evaluation.monitor_images]
         self._augmentations = evaluation.monitor_augmentations
 
@@ -60,7 +61,8 @@ class Monitor:
             ``heldout/positive_cosine``: between two views with an augmentation for each image.
             ``heldout/uniformity``: of the first of these views.
         """
-        embeddings = extract(network, self._inputs).head
+        with computing_in(network, "evaluation.precision", self._precision):
+            embeddings = extract(network, self._inputs).head
         clean, *shared, view1, view2 = torch.split(embeddings, self._count)
         relative = gamma(clean, torch.stack(shared[: self._augmentations]))
         return {

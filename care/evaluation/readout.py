@@ -44,8 +44,9 @@ def readout(
     """
     found = Outcome()
     found.add(progress.part("readout", lambda: _fitted(network, dataset, config)))
-    transfers = partial(_transfers, network, dataset, config, transfer, progress)
-    found.add(progress.part("transfer", transfers))
+    if config.evaluation.transfer:
+        transfers = partial(_transfers, network, dataset, config, transfer, progress)
+        found.add(progress.part("transfer", transfers))
     for protocol in config.evaluation.trained_probe.protocols:
         measure = partial(_probed, network, dataset, config, protocol, progress)
         found.add(progress.part(f"probe-{protocol}", measure))

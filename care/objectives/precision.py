@@ -9,6 +9,8 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
+from care.precision import widen
+
 _P = ParamSpec("_P")
 
 
@@ -27,6 +29,4 @@ def full_precision(loss: Callable[_P, Tensor]) -> Callable[_P, Tensor]:
 
 
 def _widen(value: Any) -> Any:
-    if isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16):
-        return value.float()
-    return value
+    return widen(value) if isinstance(value, Tensor) else value

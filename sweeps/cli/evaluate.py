@@ -27,8 +27,10 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
     # torch is loaded for what is not refused.
     from care.device import resolve_device
     from care.evaluation.again import evaluate_again
+    from care.precision import resolve_precision
 
-    resolve_device(config.runtime.device)
+    device = resolve_device(config.runtime.device)
+    resolve_precision("evaluation.precision", config.evaluation.precision, device)
     prepare_data([config], console)
     outcome = evaluate_again(folder, config, lambda text: console.print(text, markup=False))
     for note in outcome.notes:

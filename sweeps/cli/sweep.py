@@ -78,9 +78,9 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
     """
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
     sweep = declared.load()
-    _check_device(sweep.base_config().runtime.device)
     store = Store(root)
     plan = make_plan(sweep, store)
+    _check_machine(plan)
     pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
     prepare(declared, plan, store, options, console)
     run = SweepRun(sweep, store, pool, options, console.print)
@@ -109,12 +109,18 @@ def prepare(
     return plan
 
 
-def _check_device(name: str) -> None:
-    """Refuse a device that is not here; torch is imported only where one was named."""
-    if name not in ("auto", "cpu"):
-        from care.device import resolve_device
+def _check_machine(plan: Plan) -> None:
+    """Refuse what is not here; torch is imported only where a trial asks for something special."""
+    configs = [plan.sweep.base_config(), *(trial.config for trial in plan.missing())]
+    special = {
+        (config.runtime.device, config.training.precision, config.evaluation.precision): config
+        for config in configs
+    }
+    for (device, *precisions), config in special.items():
+        if device not in ("auto", "cpu") or "bf16" in precisions:
+            from care.device import check_machine
 
-        resolve_device(name)
+            check_machine(config)
 
 
 def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool) -> int:

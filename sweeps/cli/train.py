@@ -27,11 +27,9 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
             f"{folder.path}: its numbers come from other code. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
         )
-    from care.device import resolve_device
-    from care.distributed.group import Group
+    from care.device import check_machine
 
-    leader = Group(0, config.runtime.processes)
-    resolve_device(config.runtime.device, leader)  # refused before anything is written
+    check_machine(config)  # before anything is written
     if trial_state(folder, code_version()) != "cached":
         prepare_data([config], console)
     store.prepare()

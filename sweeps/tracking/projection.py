@@ -202,6 +202,7 @@ def _trial_tags(folder: TrialFolder, status: dict[str, Any]) -> dict[str, str]:
         "git_dirty": str(provenance.get("git_dirty")).lower(),
         "device": str(provenance.get("device")),
         "threads": str(provenance.get("threads")),
+        "precision": str(provenance.get("precision")),
     }
     if error:
         tags["error"] = f"{error['kind']}: {error['message']}"[:500]

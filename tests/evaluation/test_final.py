@@ -166,10 +166,10 @@ def test_each_trial_has_the_measures_that_its_data_admit() -> None:
 def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
     dataset = colored_dataset()
     other = dataclasses.replace(
-        colored_dataset(train=30), name="digits", classes=tuple("abcdef"), mean=(0.0,) * 3
+        colored_dataset(train=30), name="flowers102", classes=tuple("abcdef"), mean=(0.0,) * 3
     )
     probe: dict[str, Any] = {"protocols": ["paper", "authors"], "epochs": 2}
-    config = trial(trained_probe=probe)
+    config = trial(trained_probe=probe, transfer=[{"name": "flowers102"}])
 
     def new(classes: Iterable[Dataset]) -> dict[str, float]:
         plain = measured(color_network(), dataset)
@@ -182,8 +182,8 @@ def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
     names = [
         f"encoder/{protocol}_probe_{kind}" for protocol in probe["protocols"] for kind in kinds
     ]
-    assert set(scores) == {*names, "encoder/transfer_digits"}
-    assert scores["encoder/transfer_digits"] == 1
+    assert set(scores) == {*names, "encoder/transfer_flowers102"}
+    assert scores["encoder/transfer_flowers102"] == 1
     assert set(scores) <= set(FINAL_MEASURES)
 
 
