@@ -10,20 +10,29 @@ import torch
 
 from care import checkpoint
 from care.allocator import keep_freed_memory
-from care.config import TrialConfig
-from care.data import check_dataset, load_dataset
+from care.config import DataConfig, TrialConfig
+from care.data import Dataset, check_dataset, load_dataset
 from care.device import resolve_device
 from care.distributed.group import Group
 from care.precision import exact_float32
+from care.stream import Stream
 from care.trainer import Trainer
 from care.trial_folder import TrialFolder
 
-# An actor runs many trials of one data set, one after another.
-_dataset = functools.lru_cache(maxsize=1)(load_dataset)
+
+@functools.lru_cache(maxsize=1)
+def _dataset(data: DataConfig, root: Path, device: torch.device) -> Dataset:
+    """A process trains many trials of one data set, one after another or side by side."""
+    return load_dataset(data, root).to(device)
 
 
 def open_trainer(
-    config: TrialConfig, folder: Path, group: Group, threads: int, warn: Callable[[str], None]
+    config: TrialConfig,
+    folder: Path,
+    group: Group,
+    threads: int,
+    warn: Callable[[str], None],
+    stream: Stream | None = None,
 ) -> Trainer:
     """A trainer with the state of the trial's newest whole checkpoint, or of its beginning.
 
@@ -33,6 +42,7 @@ def open_trainer(
         group: The processes that train it.
         threads: CPU threads of this process, set here.
         warn: Called with a line for each damaged checkpoint.
+        stream: Shared by the trials that train in this process step by step.
 
     Raises:
         ConfigError: The device or the data do not fit the trial.
@@ -41,11 +51,11 @@ def open_trainer(
     exact_float32()
     device = resolve_device(config.runtime.device, group)
     torch.set_num_threads(threads)
-    dataset = _dataset(config.data, Path(config.runtime.data_root))
+    dataset = _dataset(config.data, Path(config.runtime.data_root), device)
     check_dataset(config, dataset)
     # With another precision than it began with, a trial would go on to other numbers.
     recorded = (TrialFolder(folder).read_provenance() or {}).get("precision")
-    trainer = Trainer(config, dataset, device, group, recorded)
+    trainer = Trainer(config, dataset, device, group, recorded, stream)
     state = checkpoint.load(folder, device, warn, set_aside=group.rank == 0)
     if state:
         trainer.load_state(state)

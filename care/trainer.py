@@ -27,6 +27,8 @@ from care.objectives.view import Views
 from care.optimization import build_optimizer, learning_rate
 from care.precision import resolve_precision
 from care.randomness import generator
+from care.steps import Steps, exhaust
+from care.stream import Stream
 
 _NEVER_BAD = 2**62
 _KEPT = "the last good checkpoint is kept. A lower learning rate or λ may help."
@@ -41,6 +43,7 @@ class Trainer:
         device: Where this process trains.
         group: The processes that train it; each has a trainer, at the same place.
         precision: What the network computes in; None for what ``training.precision`` means here.
+        stream: Shared by trials that train in this process step by step.
 
     Attributes:
         epoch: Whole epochs done.
@@ -54,11 +57,13 @@ class Trainer:
         device: torch.device,
         group: Group = ALONE,
         precision: Precision | None = None,
+        stream: Stream | None = None,
     ) -> None:
         self.config = config
         self.device = device
         self.dataset = dataset.to(device)
         self._group = group
+        self._stream = stream or Stream()
         network = build_network(config.model, config.seed)
         groups = config.training.batch_norm_groups
         self.network = spread_batch_norm(network, groups, group).to(device)
@@ -88,11 +93,17 @@ class Trainer:
         stop: Callable[[], bool] = lambda: False,
         between_steps: Callable[[], None] = lambda: None,
     ) -> dict[str, float] | None:
+        """:meth:`steps` to the end; ``between_steps`` is called after each one."""
+        return exhaust(self.steps(stop), between_steps)
+
+    def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, float] | None]:
         """Train to the end of the epoch that runs, with the other processes' :meth:`follow_epoch`.
 
         Args:
             stop: Asked between steps; True ends the epoch early, in all processes.
-            between_steps: Called after each step, e.g. to save a checkpoint now and then.
+
+        Yields:
+            After each step.
 
         Returns:
             The epoch's metrics, means over its steps and measures on held-out images; or None when
@@ -101,7 +112,7 @@ class Trainer:
         Raises:
             DivergedError: A loss was NaN or infinite; names the epoch and step.
         """
-        whole = self._train_epoch(stop, between_steps)
+        whole = yield from self._train_epoch(stop)
         self.check_finite()
         if not whole:
             return None
@@ -111,7 +122,7 @@ class Trainer:
 
     def follow_epoch(self) -> None:
         """This process's part of rank 0's :meth:`run_epoch`; rank 0 alone stops and judges."""
-        if self._train_epoch(lambda: False, lambda: None):
+        if exhaust(self._train_epoch(lambda: False)):
             self._begin_next_epoch()
 
     def check_finite(self) -> None:
@@ -158,7 +169,7 @@ class Trainer:
         self.epoch, self.step = state["epoch"], state["step"]
         self._sums, self._first_bad_step = state["sums"], state["first_bad_step"]
 
-    def _train_epoch(self, stop: Callable[[], bool], between_steps: Callable[[], None]) -> bool:
+    def _train_epoch(self, stop: Callable[[], bool]) -> Steps[bool]:
         """Train to the epoch's end; False when rank 0's ``stop`` ended it early."""
         self.network.train()
         self.objective.train()
@@ -168,7 +179,7 @@ class Trainer:
                 return False
             self._train_step(order)
             self.step += 1
-            between_steps()
+            yield
         return True
 
     def _begin_next_epoch(self) -> None:
@@ -189,9 +200,12 @@ class Trainer:
     def _train_step(self, order: Tensor) -> None:
         batch = self.config.training.batch_size
         chosen = order[self.step * batch : (self.step + 1) * batch][self._group.share(batch)]
-        images = self.dataset.train.batch(chosen, self.device)
         place = (self.config.seed, self.epoch, self.step)
-        terms = self.objective(Views(self.network, self._augmenter, images, *place, self._group))
+        images = self._stream.get(
+            place, "batch", lambda: self.dataset.train.batch(chosen, self.device)
+        )
+        views = Views(self.network, self._augmenter, images, *place, self._group, self._stream)
+        terms = self.objective(views)
         self._set_learning_rate()
         self.optimizer.zero_grad(set_to_none=True)
         terms["train/loss"].backward()

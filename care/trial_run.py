@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,11 +28,12 @@ from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
 from care.opening import open_trainer
 from care.provenance import provenance
+from care.steps import Steps, after_each, exhaust
+from care.stream import Stream
 from care.trainer import Stopwatch
 from care.trial_folder import State, TrialFolder
 
 _log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 
 class TrialRun:
@@ -42,33 +43,57 @@ class TrialRun:
         config: The trial.
         folder: Its folder.
         warn: Called with what the user should know, e.g. of a damaged checkpoint.
+        stream: Shared with the other trials of a :class:`care.pack.Pack`.
 
     Attributes:
         finished: Whether the trial is trained and evaluated.
     """
 
     def __init__(
-        self, config: TrialConfig, folder: TrialFolder, warn: Callable[[str], None] = _log.warning
+        self,
+        config: TrialConfig,
+        folder: TrialFolder,
+        warn: Callable[[str], None] = _log.warning,
+        stream: Stream | None = None,
     ) -> None:
         self.config = config
+        self._stream = stream
         self.folder = folder
         self._warn = warn
         folder.create(config)
         self.finished = (folder.read_status() or {}).get("state") == "finished"
         if not self.finished:
-            self._guarded(self._open)
+            try:
+                self._open()
+            except Exception as error:
+                self._write_failed(error)
+                raise
 
     @property
     def epoch(self) -> int:
         """Whole epochs done."""
-        return self.config.training.epochs if self.finished else self._trainer.epoch
+        return self.place[0]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """Whole epochs done, and steps of the one that runs."""
+        if self.finished:
+            return self.config.training.epochs, 0
+        return self._trainer.epoch, self._trainer.step
 
     def advance(self, stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
+        """:meth:`steps` to the end."""
+        return exhaust(self.steps(stop))
+
+    def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
         """Train one epoch; after the last one evaluate and finish.
 
         Args:
             stop: Asked between steps, and between parts of the evaluation and epochs of its
                 probes; True saves the place and pauses.
+
+        Yields:
+            After each step of the training, unless other processes train with this one.
 
         Returns:
             The epoch's line of ``metrics.jsonl`` and its throughput, with the final measures after
@@ -78,9 +103,11 @@ class TrialRun:
             Exception: Whatever ended the trial; it is written to ``status.json`` as well.
         """
         try:
-            return self._guarded(lambda: self._advance(stop))
-        except BaseException:
+            return (yield from self._advance(stop))
+        except BaseException as error:
             self._followers.kill()
+            if isinstance(error, Exception):
+                self._write_failed(error)
             raise
 
     def pause(self) -> None:
@@ -89,22 +116,18 @@ class TrialRun:
             self._followers.close()
             self._write_status("paused")
 
-    def _guarded(self, action: Callable[[], T]) -> T:
-        """Do ``action``; an error that ends the trial is written to its status first."""
-        try:
-            return action()
-        except Exception as error:
-            epoch = (self.folder.read_status() or {}).get("epoch", 0)
-            epochs = self.config.training.epochs
-            self.folder.write_status("failed", epoch, epochs, describe(error))
-            raise
+    def _write_failed(self, error: Exception) -> None:
+        epoch = (self.folder.read_status() or {}).get("epoch", 0)
+        self.folder.write_status("failed", epoch, self.config.training.epochs, describe(error))
 
     def _open(self) -> None:
         config, path = self.config, self.folder.path
         processes = config.runtime.processes
         self._threads = self._resolve_threads()
         each = max(1, self._threads // processes)
-        self._trainer = open_trainer(config, path, Group(0, processes), each, self._warn)
+        self._trainer = open_trainer(
+            config, path, Group(0, processes), each, self._warn, self._stream
+        )
         device = self._trainer.device
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
@@ -121,10 +144,10 @@ class TrialRun:
             return int(before["threads"])
         return self.config.runtime.threads or available_cores()
 
-    def _advance(self, stop: Callable[[], bool]) -> dict[str, Any] | None:
+    def _advance(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
         epochs = self.config.training.epochs
         if self._trainer.epoch < epochs:
-            line = self._run_epoch(stop)
+            line = yield from self._run_epoch(stop)
             if line is None:
                 return None
         else:
@@ -136,12 +159,10 @@ class TrialRun:
             return None if measures is None else {**line, **measures}
         return line
 
-    def _run_epoch(self, stop: Callable[[], bool]) -> dict[str, Any] | None:
+    def _run_epoch(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
         watch = Stopwatch()
         first_step = self._trainer.step
-        metrics = self._followers.lead(
-            lambda: self._trainer.run_epoch(stop, self._save_now_and_then)
-        )
+        metrics = yield from self._train(stop)
         if metrics is None:
             self._save()
             self.pause()
@@ -155,6 +176,12 @@ class TrialRun:
         self._save()
         self._write_status("running")
         return {**line, "images_per_second": timing["images_per_second"]}
+
+    def _train(self, stop: Callable[[], bool]) -> Steps[dict[str, float] | None]:
+        trainer, save = self._trainer, self._save_now_and_then
+        if self.config.runtime.processes > 1:
+            return self._followers.lead(lambda: trainer.run_epoch(stop, save))
+        return (yield from after_each(trainer.steps(stop), save))
 
     def _finish(self, stop: Callable[[], bool]) -> dict[str, float] | None:
         trainer, config = self._trainer, self.config

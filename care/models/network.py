@@ -62,11 +62,8 @@ class Network(nn.Module):
 
     def features(self, inputs: Tensor) -> Tensor:
         """The head's input [N,feature_dim] for the same."""
-        if inputs.dim() == 4:
-            # A CPU step of the small encoder becomes 1.15 and of a ResNet 1.4 times faster.
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
         with autocast(self.precision, inputs.device):
-            features: Tensor = self.encoder(inputs)
+            features: Tensor = self.encoder(as_network_takes(inputs))
         return widen(features)
 
     def embed(self, inputs: Tensor) -> Embedding:
@@ -75,6 +72,14 @@ class Network(nn.Module):
         with autocast(self.precision, inputs.device):
             projection = widen(self.head(features))
         return Embedding(features, projection, fn.normalize(projection, dim=1))
+
+
+def as_network_takes(inputs: Tensor) -> Tensor:
+    """The same in the order in memory that is quickest.
+
+    A CPU step of the small encoder becomes 1.15 and of a ResNet 1.4 times faster.
+    """
+    return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
 def build_network(config: ModelConfig, seed: int) -> Network:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor
 from care.augmentation import Augmenter, Table
 from care.distributed.group import ALONE, Group
 from care.models import Embedding, Network
+from care.models.network import as_network_takes
 from care.randomness import generator
+from care.stream import Stream
 
 
 class View:
@@ -63,6 +65,7 @@ class Views:
         epoch: Whole epochs done.
         step: Steps done of the epoch that runs.
         group: The processes that the batch is spread over.
+        stream: Where other trials find what was augmented, and this one what they have.
     """
 
     def __init__(
@@ -74,26 +77,35 @@ class Views:
         epoch: int,
         step: int,
         group: Group = ALONE,
+        stream: Stream | None = None,
     ) -> None:
         self._network, self._augmenter, self._samples = network, augmenter, samples
         self._place = (seed, epoch, step)
         self._group = group
+        self._stream = stream or Stream()
 
     def original(self) -> View:
         """The samples as they are."""
-        return self._view(self._augmenter.identity())
+        return self._view("original", self._augmenter.identity)
 
     def augmented(self, purpose: str, rows: int | None = None) -> View:
         """A view under ``rows`` augmentations; None for one of its own for each sample."""
         rows = rows or len(self._samples) * self._group.size
-        return self._view(self._augmenter.sample(rows, self._generator(purpose)))
+        return self._view(
+            (purpose, rows), lambda: self._augmenter.sample(rows, self._generator(purpose))
+        )
 
     def _generator(self, purpose: str) -> np.random.Generator:
         seed, *place = self._place
         return generator(seed, purpose, *place)
 
-    def _view(self, table: Table) -> View:
-        inputs = self._augmenter.apply(self._share(table), self._samples)
+    def _view(self, name: Hashable, draw: Callable[[], Table]) -> View:
+        def make() -> tuple[Table, Tensor]:
+            table = draw()
+            inputs = self._augmenter.apply(self._share(table), self._samples)
+            return table, as_network_takes(inputs)
+
+        table, inputs = self._stream.get(self._place, name, make)
         return View(self._network, inputs, table, self._generator, self._group)
 
     def _share(self, table: Table) -> Table:

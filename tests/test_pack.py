@@ -1,0 +1,189 @@
+"""Trials that share a process and a stream end with the numbers that each has alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from care.augmentation.augmenter import ImageAugmenter
+from care.config import TrialConfig
+from care.errors import ConfigError
+from care.failure import DivergedError
+from care.loading import validate
+from care.pack import SHARED, Pack, check_members, stream_of
+from care.stream import Stream
+from care.trial_folder import TrialFolder
+from care.trial_run import TrialRun
+from tests.comparing import assert_equal_to_the_bit
+from tests.conftest import TINY
+from tests.objectives.stepping import SMALL
+from tests.objectives.stepping import config as of_objective
+
+EPOCHS = 2
+
+
+def tiny(**parts: Any) -> TrialConfig:
+    training = {"epochs": EPOCHS, "batch_size": 256}
+    return validate(TrialConfig, {**TINY, "training": training, **parts}, "test")
+
+
+CONFIGS = {name: of_objective(name) for name in SMALL}
+
+
+def alone(config: TrialConfig, folder: Path) -> None:
+    run = TrialRun(config, TrialFolder(folder))
+    while not run.finished:
+        run.advance()
+
+
+def opened(configs: dict[str, TrialConfig], folder: Path) -> Pack:
+    stream = Stream()
+    return Pack(
+        [
+            TrialRun(config, TrialFolder(folder / name), stream=stream)
+            for name, config in configs.items()
+        ]
+    )
+
+
+def together(configs: dict[str, TrialConfig], folder: Path) -> None:
+    pack = opened(configs, folder)
+    while pack.going():
+        pack.advance()
+
+
+@pytest.fixture(scope="module")
+def all_together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every objective there is, in one pack."""
+    folder = tmp_path_factory.mktemp("together")
+    together(CONFIGS, folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_objective_equals_its_solo_run(all_together: Path, tmp_path: Path, name: str) -> None:
+    alone(CONFIGS[name], tmp_path)
+    assert_equal_to_the_bit(all_together / name, tmp_path)
+
+
+@pytest.fixture
+def augmented(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """One entry for each batch that is augmented."""
+    batches: list[int] = []
+    original = ImageAugmenter.apply
+
+    def apply(self: ImageAugmenter, table: Any, images: torch.Tensor) -> torch.Tensor:
+        batches.append(len(images))
+        return original(self, table, images)
+
+    monkeypatch.setattr(ImageAugmenter, "apply", apply)
+    return batches
+
+
+LAMBDAS = {f"λ={weight}": weight for weight in (0.01, 0.1, 1.0)}
+
+
+def of_lambdas() -> dict[str, TrialConfig]:
+    equivariance = {"splits": 16}
+    return {
+        name: tiny(objective={"equivariance": {**equivariance, "weight": weight}})
+        for name, weight in LAMBDAS.items()
+    }
+
+
+def test_views_are_made_once(augmented: list[int], tmp_path: Path) -> None:
+    pack = opened(of_lambdas(), tmp_path)
+    trainer = pack.members[0]._trainer
+    augmented.clear()
+    steps = trainer.steps_per_epoch
+    pack.advance()
+    assert augmented.count(256) == 4 * steps, "two views and two of chunks, whatever the members"
+
+
+@pytest.fixture(scope="module")
+def lambdas_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone")
+    for name, config in of_lambdas().items():
+        alone(config, folder / name)
+    return folder
+
+
+def assert_all_as_alone(folder: Path, expected: Path, names: list[str]) -> None:
+    for name in names:
+        assert_equal_to_the_bit(folder / name, expected / name, name)
+
+
+def stops_after(steps: int) -> Callable[[], bool]:
+    answers: Iterator[bool] = iter([False] * steps)
+    return lambda: next(answers, True)
+
+
+@pytest.mark.parametrize("asked", [0, 1, 8, 20])
+def test_paused_anywhere_and_packed_again(lambdas_alone: Path, tmp_path: Path, asked: int) -> None:
+    """``stop`` is asked by each member before each step, so they pause up to a step apart."""
+    configs = of_lambdas()
+    pack, stop = opened(configs, tmp_path), stops_after(asked)
+    while pack.going():
+        pack.advance(stop)
+    assert not any(member.finished for member in pack.members)
+    together(configs, tmp_path)
+    assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
+
+
+def test_one_that_is_ahead_is_met(
+    lambdas_alone: Path, tmp_path: Path, augmented: list[int]
+) -> None:
+    configs = of_lambdas()
+    ahead = TrialRun(next(iter(configs.values())), TrialFolder(tmp_path / next(iter(configs))))
+    ahead.advance()
+    pack = opened(configs, tmp_path)
+    assert set(pack.advance()) == {1, 2}, "those behind go first"
+    augmented.clear()
+    assert set(pack.advance()) == {0, 1, 2}
+    assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
+
+
+def test_one_that_diverges_leaves_the_others(lambdas_alone: Path, tmp_path: Path) -> None:
+    configs = of_lambdas()
+    broken = tiny(optimizer={"name": "sgd", "learning_rate": 1e30})
+    pack = opened({"broken": broken, **configs}, tmp_path)
+    outcomes = pack.advance()
+    assert isinstance(outcomes[0], DivergedError)
+    while pack.going():
+        assert 0 not in pack.advance()
+    assert json.loads((tmp_path / "broken" / "status.json").read_text())["state"] == "failed"
+    assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
+
+
+def test_one_that_is_dropped_leaves_the_others(lambdas_alone: Path, tmp_path: Path) -> None:
+    configs = of_lambdas()
+    pack = opened(configs, tmp_path)
+    pack.advance()
+    pack.drop(1)
+    while pack.going():
+        pack.advance()
+    first, dropped, last = configs
+    assert len((tmp_path / dropped / "metrics.jsonl").read_text().splitlines()) == 1
+    assert_all_as_alone(tmp_path, lambdas_alone, [first, last])
+
+
+@pytest.mark.parametrize(
+    ("field", "parts"),
+    [
+        ("seed", {"seed": 1}),
+        ("augmentation", {"augmentation": {"grayscale": 0.3}}),
+        ("training.batch_size", {"training": {"epochs": EPOCHS, "batch_size": 128}}),
+        ("runtime.threads", {"runtime": {"threads": 2}}),
+    ],
+)
+def test_what_cannot_share_a_stream_is_refused(field: str, parts: dict[str, Any]) -> None:
+    assert field in SHARED
+    other = tiny(**parts)
+    with pytest.raises(ConfigError, match=f"{field}.*of the pack's first trial"):
+        check_members([tiny(), other])
+    assert stream_of(tiny()) != stream_of(other)
