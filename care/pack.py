@@ -10,56 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from care.config import TrialConfig
-from care.errors import ConfigError, Problem
 from care.steps import Steps
+from care.stream import check_members
 from care.trial_run import TrialRun
 
 Line = dict[str, Any]
 Outcome = Line | None | Exception
 """What :meth:`TrialRun.advance` returned, or raised."""
-
-SHARED = (
-    "seed",
-    "data",
-    "augmentation",
-    "training.batch_size",
-    "runtime.data_root",
-    "runtime.device",
-    "runtime.processes",
-    "runtime.threads",
-)
-"""Fields that the members of a pack have in common."""
-
-
-def stream_of(config: TrialConfig) -> tuple[Any, ...]:
-    """Equal for trials that can share a stream."""
-    return tuple(_value(config, field) for field in SHARED)
-
-
-def check_members(configs: Sequence[TrialConfig]) -> None:
-    """Refuse trials that cannot share a stream.
-
-    Raises:
-        ConfigError: Names the first field that differs, or the number of processes.
-    """
-    first = configs[0]
-    for config in configs[1:]:
-        for field in SHARED:
-            value, common = _value(config, field), _value(first, field)
-            if value != common:
-                allowed = f"allowed: {common}, as of the pack's first trial; or no pack"
-                raise ConfigError("pack", [Problem(field, value, allowed)])
-    processes = first.runtime.processes
-    if len(configs) > 1 and processes > 1:
-        raise ConfigError("pack", [Problem("runtime.processes", processes, "allowed: 1")])
-
-
-def _value(config: TrialConfig, field: str) -> Any:
-    value: Any = config
-    for name in field.split("."):
-        value = getattr(value, name)
-    return value
 
 
 class Pack:

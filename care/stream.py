@@ -8,10 +8,55 @@ them there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+import itertools
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem
+
 T = TypeVar("T")
+
+SHARED = (
+    "seed",
+    "data",
+    "augmentation",
+    "training.batch_size",
+    "runtime.data_root",
+    "runtime.device",
+    "runtime.processes",
+    "runtime.threads",
+)
+"""Fields in which trials of one stream are equal."""
+
+
+def stream_of(config: TrialConfig) -> str:
+    """Equal for trials that can share a stream."""
+    return repr([_value(config, field) for field in SHARED])
+
+
+def check_members(configs: Sequence[TrialConfig]) -> None:
+    """Refuse trials that cannot share a stream.
+
+    Raises:
+        ConfigError: Names the first field that differs, or the number of processes.
+    """
+    for first, config in itertools.pairwise(configs):
+        for field in SHARED:
+            value, common = _value(config, field), _value(first, field)
+            if value != common:
+                allowed = f"allowed: {common}, as of the pack's first trial; or no pack"
+                raise ConfigError("pack", [Problem(field, value, allowed)])
+        processes = config.runtime.processes
+        if processes > 1:
+            raise ConfigError("pack", [Problem("runtime.processes", processes, "allowed: 1")])
+
+
+def _value(config: TrialConfig, field: str) -> Any:
+    value: Any = config
+    for name in field.split("."):
+        value = getattr(value, name)
+    return value
 
 
 class Stream:

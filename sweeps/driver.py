@@ -16,6 +16,7 @@ from typing import Any
 from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.identity import trial_id
+from care.stream import stream_of
 from care.trial_folder import TrialFolder
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
@@ -146,13 +147,22 @@ class Driver:
         )
         resolved = config.model_copy(update={"runtime": runtime})
         identity = trial_id(config)
+        scheduled = self.sweep.spec.scheduler.name != "none"
         self.board.enter(identity, config, point)
         return {
             "trial_id": identity,
             "tree": resolved.model_dump(),
             "folder": str(self.store.trial(identity).path.resolve()),
-            "replay": self.sweep.spec.scheduler.name != "none",
+            "replay": scheduled,
+            **self._packing(resolved, scheduled),
         }
+
+    def _packing(self, config: TrialConfig, scheduled: bool) -> dict[str, Any]:
+        """With whom a trial may train side by side, and where a scheduler says who stops."""
+        if self.sweep.spec.resources.pack == 1:
+            return {}
+        events = str(self._folder.path.resolve()) if scheduled else None
+        return {"stream": stream_of(config), "events": events}
 
     def _lost(self, folder: TrialFolder, reason: str) -> dict[str, str]:
         last = reason.strip().splitlines()[-1]

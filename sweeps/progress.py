@@ -13,8 +13,9 @@ from care.config import TrialConfig
 from sweeps.plan import Plan, point_label
 from sweeps.spec import MetricConfig
 
-_LEFT = ("new", "running", "paused", "disk")
+_LEFT = ("new", "running", "paused", "disk", "crowded")
 _ELSEWHERE = ("busy",)
+_OVER = ("finished", "cached", "failed", "stopped")
 
 
 @dataclass
@@ -81,9 +82,10 @@ class Board:
             self._move(trial, "stopped", trial.epoch)
 
     def lose(self, trial_id: str) -> None:
-        """A trial's process was lost."""
+        """A trial's process was lost, if it was still at it."""
         trial = self.trials[trial_id]
-        self._move(trial, "paused", trial.epoch)
+        if trial.state not in _OVER:
+            self._move(trial, "paused", trial.epoch)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a result of the trainable."""
@@ -107,7 +109,8 @@ class Board:
 
     def counts(self) -> dict[str, int]:
         """Trials by state, as a person calls them."""
-        names = {"cached": "finished", "paused": "new", "busy": "elsewhere", "disk": "new"}
+        waiting = dict.fromkeys(("paused", "disk", "crowded"), "new")
+        names = {"cached": "finished", "busy": "elsewhere", **waiting}
         found: Counter[str] = Counter()
         for state, number in self._states.copy().items():
             found[names.get(state, state)] += number

@@ -13,6 +13,7 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from sweeps.launch.packs import identities, results_of
 from sweeps.spec import MetricConfig, SchedulerConfig
 from sweeps.store import SweepFolder
 
@@ -35,24 +36,41 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
     def __init__(self, log: Callable[[dict[str, Any]], None], **settings: Any) -> None:
         super().__init__(time_attr="epoch", brackets=1, **settings)
         self._log = log
+        self._ended: set[str] = set()
 
     def rungs(self) -> list[tuple[float, dict[str, float]]]:
         """(epochs, value by trial identity) of each rung, the last rung first; more is better."""
         return [(milestone, dict(values)) for milestone, values in self._brackets[0]._rungs]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Enter a trial."""
-        super().on_trial_add(tune_controller, _key(trial))
+        """Enter a trial, or those of a pack."""
+        for key in _keys(trial):
+            super().on_trial_add(tune_controller, key)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Judge an epoch; a new rung entry is logged first."""
+        """Judge an epoch; a new rung entry is logged first.
+
+        A pack goes on while one of its members does: the log tells it which do not.
+        """
+        for identity, told in results_of(trial.config, result):
+            ended = bool(told.get("done"))
+            if ended:
+                super().on_trial_complete(tune_controller, _Key(identity), told)
+            elif self._judge(_Key(identity), told) == TrialScheduler.STOP:
+                ended = True
+            if ended:
+                self._ended.add(identity)
+        over = self._ended.issuperset(identities(trial.config))
+        return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
+
+    def _judge(self, key: _Key, result: dict[str, Any]) -> str:
         before = self._entries()
-        action: str = super().on_trial_result(tune_controller, _key(trial), result)
+        action: str = super().on_trial_result(None, key, result)
         if self._entries() > before:
             self._log(
                 {
                     "event": "rung",
-                    "trial_id": _key(trial).trial_id,
+                    "trial_id": key.trial_id,
                     "epoch": result[self._time_attr],
                     "value": result[self._metric],
                     "stopped": action == TrialScheduler.STOP,
@@ -61,12 +79,14 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         return action
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
-        """Take a finished trial's last value."""
-        super().on_trial_complete(tune_controller, _key(trial), result)
+        """Take the last values of trials that finished."""
+        for identity, told in results_of(trial.config, result):
+            super().on_trial_complete(tune_controller, _Key(identity), told)
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
         """Forget a trial that ended without a result; its rung entries stay."""
-        self._trial_info.pop(_key(trial).trial_id, None)
+        for key in _keys(trial):
+            self._trial_info.pop(key.trial_id, None)
 
     def replay(self, events: list[dict[str, Any]]) -> None:
         """Rebuild the rungs from the log of earlier launches."""
@@ -76,15 +96,15 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
                 key = _Key(event["trial_id"])
                 self.on_trial_add(None, key)
                 result = {self._time_attr: event["epoch"], self._metric: event["value"]}
-                self.on_trial_result(None, key, result)
+                self._judge(key, result)
         self._log = log
 
     def _entries(self) -> int:
         return sum(len(values) for _, values in self._brackets[0]._rungs)
 
 
-def _key(trial: Any) -> _Key:
-    return trial if isinstance(trial, _Key) else _Key(trial.config["trial_id"])
+def _keys(trial: Any) -> list[_Key]:
+    return [trial] if isinstance(trial, _Key) else [*map(_Key, identities(trial.config))]
 
 
 def build_scheduler(

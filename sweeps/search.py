@@ -77,10 +77,16 @@ class ListSearch(Searcher):  # type: ignore[misc]
         task = self._queue.take(trial_id)
         return str(Searcher.FINISHED) if task is None and self._queue.over else task
 
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """Note what a pack says of its members."""
+        self._queue.note(trial_id, result)
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Put back what is not over; nothing depends on other results."""
+        if result and not error:
+            self._queue.note(trial_id, result)
         self._queue.end(trial_id, ended_with(result, error))
 
     def save(self, checkpoint_path: str) -> None:

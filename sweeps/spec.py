@@ -82,12 +82,16 @@ class ResourcesConfig(Model):
             side never lose to one with two threads (docs/performance.md).
         gpus: A part of one, which it shares with other trials, or whole ones, on which it trains
             data-parallel.
+        pack: Trials of one seed, data set, augmentation and batch size that one process trains
+            side by side: what they share is loaded and augmented once. Their numbers are those of
+            trials alone, bit for bit.
         retries: Times that a trial is started again at one and the same place after its process or
             node was lost.
     """
 
     threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_thread_count)] = "auto"
     gpus: Annotated[float, Field(ge=0), AfterValidator(_part_or_whole)] = 0.0
+    pack: PositiveInt = 1
     retries: Annotated[int, Field(ge=0)] = 3
 
 
@@ -194,6 +198,7 @@ class SweepSpec(Model):
             raise PydanticCustomError(
                 "search.name", "allowed with one axis or more", {"value": self.search.name}
             )
+        _check_pack(self)
         if self.scheduler.name == "asha" and self.metric.name not in EPOCH_METRICS:
             raise PydanticCustomError(
                 "metric.name",
@@ -208,6 +213,19 @@ class SweepSpec(Model):
             field: AxisRange.model_validate(values) if isinstance(values, dict) else tuple(values)
             for field, values in self.axes.items()
         }
+
+
+def _check_pack(spec: SweepSpec) -> None:
+    pack = spec.resources.pack
+    reason = None
+    if spec.search.name == "optuna":
+        reason = "with optuna, which suggests a point when it knows the ones before"
+    elif spec.resources.gpus > 1:
+        reason = "where a trial trains on several GPUs"
+    if pack > 1 and reason:
+        raise PydanticCustomError(
+            "resources.pack", "allowed: 1 {reason}", {"reason": reason, "value": pack}
+        )
 
 
 def _refuse(field: str, value: Any, allowed: str) -> None:

@@ -1,4 +1,4 @@
-"""The Ray Tune trainable: a trial of the store, run epoch by epoch in an actor that is reused.
+"""The Ray Tune trainable: trials of the store, run epoch by epoch in an actor that is reused.
 
 Tune's own checkpoints are not used. Whatever actor gets a trial opens its folder, finds what is
 there and goes on from it; so it does not matter which actor, launch or machine ran it before.
@@ -12,15 +12,17 @@ from typing import Any
 
 from ray import tune
 
-from care.claim import Claim
-from care.config import TrialConfig
 from care.failure import classify
-from care.trial_folder import TrialFolder
-from care.trial_run import TrialRun
+from care.pack import Pack
+from care.stream import Stream
+from sweeps.launch.packs import members_of
+from sweeps.member import Member
 from sweeps.node import Node
+from sweeps.store import SweepFolder
 
 _STOP_POLL_SECONDS = 0.25
 _PAUSING_SECONDS = 0.5
+_OF_THE_PROCESS = ("out_of_memory", "lost")
 
 
 class StopFlag:
@@ -40,29 +42,29 @@ class StopFlag:
 
 
 class CareTrainable(tune.Trainable):  # type: ignore[misc]
-    """One trial at a time; ``reset_config`` goes to the next one in the same process.
+    """One trial or pack at a time; ``reset_config`` goes to the next one in the same process.
 
-    The configuration Tune passes has ``trial_id``, ``tree`` (a dumped :class:`TrialConfig`),
-    ``folder`` and ``replay`` (whether epochs that are done are reported again, which a scheduler
-    needs).
+    The configuration Tune passes is a task (:mod:`sweeps.launch.packs`) of
+    :class:`sweeps.member.Member`; in a pack each has ``events``, the folder of the sweep whose
+    scheduler may stop members, or None.
 
-    A result has ``outcome``: ``running``, ``finished``, ``paused``, ``busy`` (somebody else holds
-    the trial), ``disk`` (its folder cannot be written now) or ``failed``; ``warnings``; and the
-    epoch's metrics. A process whose memory is full, or that lost another one of the trial's, ends
-    with the error: another one starts anew.
+    A result about a trial has ``outcome``: ``running``, ``finished``, ``paused``, ``busy``
+    (somebody else holds the trial), ``disk`` (its folder cannot be written now), ``crowded`` (the
+    memory is full, and others of its pack are in it), ``stopped`` (by the scheduler, in a pack) or
+    ``failed``; ``warnings``; and the epoch's metrics. A process whose memory is full, or that lost
+    another one of the trial's, ends with the error: another one starts anew.
     """
 
-    _claim: Claim | None
-    _run: TrialRun | None
+    _members: list[Member]
 
     def setup(self, config: dict[str, Any]) -> None:
-        """Take the first trial."""
-        self._open(config)
+        """Take the first task."""
+        self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Let go of the trial that ended and take the next one."""
+        """Let go of the task that ended and take the next one."""
         self._close()
-        self._open(new_config)
+        self._take(new_config)
         return True
 
     def get_auto_filled_metrics(self, *arguments: Any, **named: Any) -> dict[str, Any]:
@@ -72,83 +74,129 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         return filled
 
     def cleanup(self) -> None:
-        """Let go of the trial when the actor ends."""
+        """Let go of the task when the actor ends."""
         self._close()
 
     def step(self) -> dict[str, Any]:
-        """One epoch, or a line about one that is done."""
-        try:
-            result = self._step()
-        except Exception as error:
-            self._close()
-            kind = classify(error)
-            if kind in ("out_of_memory", "lost"):
-                raise
-            outcome = "disk" if kind == "disk" else "failed"
-            return self._result(outcome, {"error": f"{kind}: {error}"})
-        if result["done"]:
-            self._close()
-        return result
+        """One epoch of each trial, or a line about one that is done."""
+        told = self._open() if self._pack is None else []
+        told += self._stopped_by_the_scheduler()
+        told += self._replayed() or self._advanced()
+        if not self._packed:
+            return told[0]
+        done = not self._going
+        return {"members": told, "done": done, "outcome": "ended" if done else "running"}
 
-    def _step(self) -> dict[str, Any]:
-        if self._run is None:
-            self._run = self._open_run()
-        if self._run is None:
-            return self._not_begun()
-        if self._replayed:
-            return self._result("running", self._replayed.pop(0))
-        line = self._finished_line() if self._run.finished else self._run.advance(self._stop)
-        if line is None:
-            return self._result("paused")
-        return self._result("finished" if self._run.finished else "running", line)
-
-    def _open(self, config: dict[str, Any]) -> None:
-        self._trial = TrialConfig.model_validate(config["tree"])
-        self._folder = TrialFolder(Path(config["folder"]))
+    def _take(self, config: dict[str, Any]) -> None:
+        tasks = members_of(config)
         self._node = Node.of_this_process()
         self._stop = StopFlag(self._node)
-        self._replay = bool(config["replay"])
-        self._replayed: list[dict[str, Any]] = []
-        self._warnings: list[str] = []
-        self._claim = None
-        self._run = None
+        self._packed = "members" in config
+        self._events = tasks[0].get("events")
+        self._members = [Member(task, self._node) for task in tasks]
+        self._going: list[Member] = []
+        self._pack: Pack | None = None
 
-    def _open_run(self) -> TrialRun | None:
-        """Claim the trial and open it; None when it is somebody else's or the launch stops."""
+    def _open(self) -> list[dict[str, Any]]:
+        """Open the members; results about those that are not to be trained."""
+        stream = Stream()
+        told = []
+        for member in self._members:
+            try:
+                problem = self._open_one(member, stream)
+            except Exception as error:  # noqa: BLE001 - told, as any error of a trial
+                told.append(self._ended(member, error))
+                continue
+            if problem:
+                told.append(member.tell(problem))
+            else:
+                self._going.append(member)
+        self._pack = Pack([member.run for member in self._going])
+        if not self._going and self._stop():
+            # Until its Ray has ended, a node that pauses is offered one trial after another.
+            time.sleep(_PAUSING_SECONDS)
+        return told
+
+    def _open_one(self, member: Member, stream: Stream) -> str | None:
         if self._stop():
+            return "paused"
+        if member.open(stream):
             return None
-        self._claim = Claim.take(self._folder.path)
-        if self._claim is None:
-            return None
-        self._node.enter(self._folder.path)
-        run = TrialRun(self._trial, self._folder, lambda text: self._warnings.append(text))
-        if self._replay:
-            # A finished trial's last epoch is reported with its final measures, not before.
-            done = self._folder.read_metrics()
-            self._replayed = done[:-1] if run.finished else done
-        return run
+        return "paused" if self._stop() else "busy"
 
-    def _not_begun(self) -> dict[str, Any]:
-        if not self._stop():
-            return self._result("busy")
-        # Until its Ray has ended, a node that pauses is offered one trial after another.
-        time.sleep(_PAUSING_SECONDS)
-        return self._result("paused")
+    def _stopped_by_the_scheduler(self) -> list[dict[str, Any]]:
+        if not self._packed or not self._events:
+            return []
+        stopped = SweepFolder(Path(self._events)).stopped()
+        told = []
+        for member in [member for member in self._going if member.trial_id in stopped]:
+            self._drop(member)
+            told.append(member.tell("stopped"))
+        return told
 
-    def _finished_line(self) -> dict[str, Any]:
-        return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
+    def _replayed(self) -> list[dict[str, Any]]:
+        """What the scheduler has to hear again, an epoch of each member."""
+        return [
+            member.tell("running", member.replayed.pop(0))
+            for member in self._going
+            if member.replayed
+        ]
+
+    def _advanced(self) -> list[dict[str, Any]]:
+        """An epoch of those that are least far, and a line about each that was finished before."""
+        if self._pack is None:
+            return []
+        before = [member for member in self._going if member.run.finished]
+        told = [self._finished(member) for member in before]
+        runs = self._pack.members
+        by_place = {runs.index(member.run): member for member in self._going}
+        for place, outcome in self._pack.advance(self._stop).items():
+            member = by_place[place]
+            if isinstance(outcome, Exception):
+                told.append(self._ended(member, outcome))
+            elif outcome is None:
+                self._drop(member)
+                told.append(member.tell("paused"))
+            elif member.run.finished:
+                self._drop(member)
+                told.append(member.tell("finished", outcome))
+            else:
+                told.append(member.tell("running", outcome))
+        return told
+
+    def _finished(self, member: Member) -> dict[str, Any]:
+        """A line about a trial that was finished before."""
+        try:
+            line = member.finished_line()
+        except Exception as error:  # noqa: BLE001 - told, as any error of a trial
+            return self._ended(member, error)
+        self._drop(member)
+        return member.tell("finished", line)
+
+    def _ended(self, member: Member, error: Exception) -> dict[str, Any]:
+        """A result about a member that an error ended; raises it where the process has to end."""
+        kind = classify(error)
+        if kind == "out_of_memory" and self._packed:
+            self._forget(member)
+            member.put_back()
+            return member.tell("crowded")
+        self._drop(member)
+        if kind in _OF_THE_PROCESS:
+            raise error
+        outcome = "disk" if kind == "disk" else "failed"
+        return member.tell(outcome, {"error": f"{kind}: {error}"})
+
+    def _drop(self, member: Member) -> None:
+        self._forget(member)
+        member.close()
+
+    def _forget(self, member: Member) -> None:
+        """Train it no more."""
+        if member in self._going:
+            self._going.remove(member)
+            if self._pack is not None:
+                self._pack.drop(self._pack.members.index(member.run))
 
     def _close(self) -> None:
-        if self._run is not None and self._claim is not None:
-            status = self._folder.read_status() or {}
-            if status.get("state") == "running":
-                self._run.pause()
-        if self._claim is not None:
-            self._claim.release()
-            self._node.leave(self._folder.path)
-        self._run = self._claim = None
-
-    def _result(self, outcome: str, line: dict[str, Any] | None = None) -> dict[str, Any]:
-        warnings, self._warnings = self._warnings, []
-        done = outcome != "running"
-        return {**(line or {}), "outcome": outcome, "done": done, "warnings": warnings}
+        for member in self._members:
+            member.close()

@@ -15,8 +15,8 @@ from care.config import TrialConfig
 from care.errors import ConfigError
 from care.failure import DivergedError
 from care.loading import validate
-from care.pack import SHARED, Pack, check_members, stream_of
-from care.stream import Stream
+from care.pack import Pack
+from care.stream import SHARED, Stream, check_members, stream_of
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.comparing import assert_equal_to_the_bit

@@ -56,6 +56,8 @@ class RetryPolicy:
         share = task["share"]
         if outcome == "paused":
             return Again(_DRAINING_SECONDS, share)
+        if outcome == "crowded":
+            return Again(0.0, share)
         if outcome == "busy":
             return Again(_BUSY_SECONDS, share)
         if outcome == "disk":

@@ -9,29 +9,42 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from sweeps.launch.packs import Task, members_of, results_of
 from sweeps.launch.retry import Again
 
-Task = dict[str, Any]
 Retry = Callable[[Task, str | None], Again | None]
+# Trials that share a stream lie near each other: seeds are the innermost axis of a plan.
+_LOOKED_AT = 256
 
 
 class TaskQueue:
     """Hands out tasks in order; one whose try ended before it was over comes back.
 
     Args:
-        retry: Decides about another try.
+        retry: Decides about another try of a trial.
         stopping: Whether nothing more is to be handed out.
+        pack: Most trials of one stream that are handed out together.
+        slots: Tasks that run side by side, if that is known: none of them is to stand idle because
+            others have packs.
 
     Attributes:
         given_up: Identities of the trials that were not over and get no other try.
     """
 
-    def __init__(self, retry: Retry, stopping: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        retry: Retry,
+        stopping: Callable[[], bool] = lambda: False,
+        pack: int = 1,
+        slots: int | None = None,
+    ) -> None:
         self._retry, self._is_stopping = retry, stopping
+        self._pack, self._slots = pack, slots
         self._ready: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []  # a heap, by time and then order
         self._order = itertools.count()
         self._running: dict[str, Task] = {}
+        self._outcomes: dict[str, dict[str, str]] = {}
         self.given_up: set[str] = set()
 
     def __len__(self) -> int:
@@ -50,7 +63,7 @@ class TaskQueue:
             self._ready.appendleft(heapq.heappop(self._later)[2])  # what was begun ends first
         if not self._ready:
             return None
-        self._running[key] = self._ready.popleft()
+        self._running[key] = self._with_others(self._ready.popleft())
         return self._running[key]
 
     def running(self, key: str) -> Task:
@@ -67,6 +80,13 @@ class TaskQueue:
         """Whether no task waits and none that runs can come back."""
         return self.stopping or not (self._ready or self._later or self._running)
 
+    def note(self, key: str, result: dict[str, Any]) -> None:
+        """The trainable has said something of the task that runs as ``key``."""
+        task = self._running[key]
+        if "members" in task:
+            said = {identity: told["outcome"] for identity, told in results_of(task, result)}
+            self._outcomes.setdefault(key, {}).update(said)
+
     def end(self, key: str, outcome: str | None) -> bool:
         """The try known as ``key`` has ended.
 
@@ -75,9 +95,21 @@ class TaskQueue:
             outcome: What the trainable said last; None when its process was lost.
 
         Returns:
-            Whether the task is over; otherwise it is handed out again.
+            Whether the task is over; otherwise it, or some of its trials, are handed out again.
         """
-        task = self._running.pop(key)
+        task, said = self._running.pop(key), self._outcomes.pop(key, {})
+        if "members" not in task:
+            return self._end_one(task, outcome)
+        over = True
+        for member in members_of(task):
+            last = said.get(member["trial_id"])
+            # What trained when the process was lost may have been what killed it.
+            lost = outcome is None and last in (None, "running")
+            again = {**member, "alone": True} if lost or last == "crowded" else member
+            over &= self._end_one(again, None if lost else last)
+        return over
+
+    def _end_one(self, task: Task, outcome: str | None) -> bool:
         again = self._retry(task, outcome)
         if again is None:
             if outcome in (None, "disk"):
@@ -86,3 +118,28 @@ class TaskQueue:
         task = {**task, "share": again.share, "tries": task["tries"] + 1}
         heapq.heappush(self._later, (time.monotonic() + again.after, next(self._order), task))
         return False
+
+    def _with_others(self, first: Task) -> Task:
+        """``first``, in a pack with others of its stream if there are any."""
+        wanted = self._pack
+        if self._slots:
+            wanted = min(wanted, -(-(len(self) + 1) // self._slots))
+        if wanted == 1 or not _may_be_packed(first):
+            return first
+        near = itertools.islice(self._ready, _LOOKED_AT)
+        places = [
+            place
+            for place, task in enumerate(near)
+            if _may_be_packed(task) and task["stream"] == first["stream"]
+        ][: wanted - 1]
+        if not places:
+            return first
+        others = [self._ready[place] for place in places]
+        for place in reversed(places):
+            del self._ready[place]
+        return {"members": [first, *others], "share": 1}
+
+
+def _may_be_packed(task: Task) -> bool:
+    """One that lost its process, or wants more than its part of a machine, is tried alone."""
+    return "stream" in task and task["share"] == 1 and not task.get("alone")

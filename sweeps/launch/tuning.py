@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune.search import Searcher
 
 from sweeps.interrupt import Interrupt
+from sweeps.launch.packs import identities, results_of
 from sweeps.launch.pool import Pool
 from sweeps.launch.retry import RetryPolicy
 from sweeps.launch.tasks import TaskQueue
@@ -53,7 +54,8 @@ class Launch:
         self.sweep, self.folder, self.pool = sweep, folder, pool
         self.scratch, self.make_config = scratch, make_config
         policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
-        self._queue = TaskQueue(policy, lambda: interrupt.requested)
+        pack = sweep.spec.resources.pack
+        self._queue = TaskQueue(policy, lambda: interrupt.requested, pack, pool.concurrency)
         self._callback = _Callback(board, self._queue, changed, say)
         self._stopper = _Stopper(interrupt, self._callback)
 
@@ -68,6 +70,8 @@ class Launch:
             self._queue.put(task)
         # Tune reads it when the experiment starts.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._staged)
+        # A pack's metrics are those of its members.
+        os.environ["TUNE_DISABLE_STRICT_METRIC_CHECKING"] = "1"
         tuner = tune.Tuner(
             tune.with_resources(CareTrainable, self.pool.resources.request),
             tune_config=tune.TuneConfig(
@@ -136,39 +140,45 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial got its actor."""
-        self.active.add(trial.config["trial_id"])
+        self.active.update(identities(trial.config))
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial reported."""
-        identity = trial.config["trial_id"]
-        if result["done"]:
-            self.active.discard(identity)
-        self._board.report(identity, result)
-        for text in result.get("warnings", ()):
-            self._say(f"{self._board.trials[identity].label}: {text}")
-        if result["outcome"] == "disk":
-            self._say_once(result["error"])
-        self._changed(identity)
+        for identity, told in results_of(trial.config, result):
+            self._take(identity, told)
         _keep_little(result, self._board.metric.name)
+
+    def _take(self, identity: str, told: dict[str, Any]) -> None:
+        if told["done"]:
+            self.active.discard(identity)
+        self._board.report(identity, told)
+        label = self._board.trials[identity].label
+        for text in told.get("warnings", ()):
+            self._say(f"{label}: {text}")
+        if told["outcome"] == "disk":
+            self._say_once(told["error"])
+        if told["outcome"] == "crowded":
+            self._say(f"{label}: the memory is full; it goes on alone.")
+        self._changed(identity)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial is over; one that said it goes on was stopped by the scheduler."""
-        identity = trial.config["trial_id"]
-        self.active.discard(identity)
-        self._board.complete(identity)
-        if identity in self._queue.given_up:
-            self.lost[identity] = str(trial.last_result.get("error"))
+        for identity in identities(trial.config):
+            self.active.discard(identity)
+            self._board.complete(identity)
+            if identity in self._queue.given_up:
+                self.lost[identity] = str(trial.last_result.get("error"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """A trial's process was lost; the queue has decided about another try."""
-        identity = trial.config["trial_id"]
-        self.active.discard(identity)
-        self._board.lose(identity)
-        if identity in self._queue.given_up:
-            self.lost[identity] = str(trial.get_error() or "unknown")
-        self._changed(identity)
+        for identity in identities(trial.config):
+            self.active.discard(identity)
+            self._board.lose(identity)
+            if identity in self._queue.given_up:
+                self.lost[identity] = str(trial.get_error() or "unknown")
+            self._changed(identity)
 
     def _say_once(self, text: str) -> None:
         if text not in self._said:
@@ -183,8 +193,9 @@ def _keep_little(result: dict[str, Any], metric: str) -> None:
     the experiment ends, though the driver may have little time then. The store has the numbers.
     """
     kept = {"trial_id", "training_iteration", "done", "outcome", "error", "epoch", metric}
-    for name in result.keys() - kept:
-        del result[name]
+    for told in (result, *result.get("members", ())):
+        for name in told.keys() - kept - {"members"}:
+            del told[name]
 
 
 class _Stopper(_NotSaved, tune.Stopper):  # type: ignore[misc]

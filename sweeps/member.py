@@ -1,0 +1,89 @@
+"""One trial in the process that trains it, alone or with others of its pack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from care.claim import Claim
+from care.config import TrialConfig
+from care.stream import Stream
+from care.trial_folder import TrialFolder
+from care.trial_run import TrialRun
+from sweeps.node import Node
+
+
+class Member:
+    """A trial that this process has claimed, or tried to.
+
+    Args:
+        task: ``trial_id``, ``tree`` (a dumped :class:`TrialConfig`), ``folder`` and ``replay``
+            (whether epochs that are done are reported again, which a scheduler needs).
+        node: Where this process runs.
+
+    Attributes:
+        trial_id: Its identity.
+        replayed: Epochs that are still to be reported again.
+    """
+
+    def __init__(self, task: dict[str, Any], node: Node) -> None:
+        self.trial_id = str(task["trial_id"])
+        self.replayed: list[dict[str, Any]] = []
+        self._config = TrialConfig.model_validate(task["tree"])
+        self._folder = TrialFolder(Path(task["folder"]))
+        self._replay = bool(task["replay"])
+        self._node = node
+        self._warnings: list[str] = []
+        self._claim: Claim | None = None
+        self._run: TrialRun | None = None
+
+    @property
+    def run(self) -> TrialRun:
+        """Its run, once it is open."""
+        assert self._run is not None
+        return self._run
+
+    def open(self, stream: Stream | None = None) -> bool:
+        """Claim and open it; False when it is somebody else's.
+
+        Args:
+            stream: Shared with the other members of a pack.
+        """
+        self._claim = Claim.take(self._folder.path)
+        if self._claim is None:
+            return False
+        self._node.enter(self._folder.path)
+        run = TrialRun(self._config, self._folder, self._warnings.append, stream)
+        if self._replay:
+            # A finished trial's last epoch is reported with its final measures, not before.
+            done = self._folder.read_metrics()
+            self.replayed = done[:-1] if run.finished else done
+        self._run = run
+        return True
+
+    def finished_line(self) -> dict[str, Any]:
+        """The last epoch of a trial that is finished, with its measures."""
+        return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
+
+    def close(self) -> None:
+        """Let go of it, wherever it stands."""
+        if self._run is not None and self._claim is not None:
+            status = self._folder.read_status() or {}
+            if status.get("state") == "running":
+                self._run.pause()
+        if self._claim is not None:
+            self._claim.release()
+            self._node.leave(self._folder.path)
+        self._run = self._claim = None
+
+    def put_back(self) -> None:
+        """Let go of a trial that failed for want of room, as one that is to be continued."""
+        epoch = (self._folder.read_status() or {}).get("epoch", 0)
+        self._folder.write_status("paused", epoch, self._config.training.epochs)
+        self.close()
+
+    def tell(self, outcome: str, line: dict[str, Any] | None = None) -> dict[str, Any]:
+        """A result about it."""
+        warnings, self._warnings = self._warnings, []
+        news = {"outcome": outcome, "done": outcome != "running", "warnings": warnings}
+        return {**(line or {}), **news, "trial_id": self.trial_id}
