@@ -133,6 +133,11 @@ class SimulatedPool:
         """As many as there are workers, as on a cluster."""
         return None
 
+    @property
+    def slots(self) -> int:
+        """The number of workers."""
+        return self._load.workers
+
     @contextmanager
     def start(self, log: Path) -> Iterator[Path]:
         """Have a Ray without anything to hand out, and the workers in its place."""

@@ -7,7 +7,8 @@ they share is made once and read by all of them: the batches and their augmented
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from care.steps import Steps
@@ -17,6 +18,8 @@ from care.trial_run import TrialRun
 Line = dict[str, Any]
 Outcome = Line | None | Exception
 """What :meth:`TrialRun.advance` returned, or raised."""
+# The first steps take longer: memory is fetched, kernels are chosen.
+_ROUNDS_BEFORE_MORE = 4
 
 
 class Pack:
@@ -24,14 +27,21 @@ class Pack:
 
     Args:
         members: Opened with one :class:`care.stream.Stream`; this process holds their claims.
+        more: Called once, after some steps of the first members, with the seconds that one of the
+            last of them took; gives members to be trained from then on, too.
 
     Attributes:
-        members: As given.
+        members: As given, and those that came later.
     """
 
-    def __init__(self, members: Sequence[TrialRun]) -> None:
+    def __init__(
+        self,
+        members: Sequence[TrialRun],
+        more: Callable[[float], Sequence[TrialRun]] | None = None,
+    ) -> None:
         check_members([member.config for member in members])
         self.members = list(members)
+        self._more = more
         self._over: set[int] = set()
 
     def advance(self, stop: Callable[[], bool] = lambda: False) -> dict[int, Outcome]:
@@ -47,23 +57,44 @@ class Pack:
             By the place in :attr:`members`, of those that were trained, what came of it. A member's
             error is its own and ends no other.
         """
-        places = {index: self.members[index].place for index in self.going()}
-        least = min(places.values(), default=None)
-        running: dict[int, Steps[Line | None]] = {
-            index: self.members[index].steps(stop)
-            for index, place in places.items()
-            if place == least
-        }
-        outcomes: dict[int, Outcome] = {}
-        while running:
-            for index, steps in list(running.items()):
-                ended, outcome = _next(steps)
-                if ended:
-                    outcomes[index] = outcome
-                    del running[index]
-                    if outcome is None or isinstance(outcome, Exception):
-                        self.drop(index)
-        return outcomes
+        self._stop = stop
+        self._epoch = min((self.members[index].epoch for index in self.going()), default=0)
+        self._running: dict[int, Steps[Line | None]] = {}
+        self._outcomes: dict[int, Outcome] = {}
+        self._start(self.going())
+        rounds = 0
+        while self._running:
+            began = time.perf_counter()
+            self._round()
+            rounds += 1
+            if self._more and (rounds == _ROUNDS_BEFORE_MORE or not self._running):
+                self._add(time.perf_counter() - began)
+        return self._outcomes
+
+    def _start(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            if self.members[index].epoch == self._epoch:
+                self._running[index] = self.members[index].steps(self._stop)
+
+    def _round(self) -> None:
+        """A step of each that is least far: the others wait for it in the epoch."""
+        places = {index: self.members[index].place for index in self._running}
+        least = min(places.values())
+        for index in [index for index, place in places.items() if place == least]:
+            ended, outcome = _next(self._running[index])
+            if ended:
+                self._outcomes[index] = outcome
+                del self._running[index]
+                if outcome is None or isinstance(outcome, Exception):
+                    self.drop(index)
+
+    def _add(self, seconds: float) -> None:
+        assert self._more
+        more, self._more = self._more, None
+        first = len(self.members)
+        self.members += more(seconds)
+        check_members([member.config for member in self.members])
+        self._start(index for index in self.going() if index >= first)
 
     def going(self) -> list[int]:
         """Places of the members that are neither finished nor paused, failed or dropped."""

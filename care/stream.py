@@ -9,6 +9,7 @@ them there.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -60,9 +61,14 @@ def _value(config: TrialConfig, field: str) -> Any:
 
 
 class Stream:
-    """Keeps what was made for one step until something is asked for of another step."""
+    """Keeps what was made for one step until something is asked for of another step.
+
+    Attributes:
+        seconds: Time that it took to make what was asked for of the last step.
+    """
 
     def __init__(self) -> None:
+        self.seconds = 0.0
         self._place: Hashable = None
         self._made: dict[Hashable, Any] = {}
 
@@ -75,8 +81,10 @@ class Stream:
             make: Makes it.
         """
         if place != self._place:
-            self._place, self._made = place, {}
+            self._place, self._made, self.seconds = place, {}, 0.0
         if name not in self._made:
+            began = time.perf_counter()
             self._made[name] = make()
+            self.seconds += time.perf_counter() - began
         found: T = self._made[name]
         return found

@@ -30,7 +30,7 @@ from care.opening import open_trainer
 from care.provenance import provenance
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
-from care.trainer import Stopwatch
+from care.trainer import Stopwatch, Trainer
 from care.trial_folder import State, TrialFolder
 
 _log = logging.getLogger(__name__)
@@ -68,6 +68,11 @@ class TrialRun:
             except Exception as error:
                 self._write_failed(error)
                 raise
+
+    @property
+    def trainer(self) -> Trainer:
+        """What trains it, unless it is finished."""
+        return self._trainer
 
     @property
     def epoch(self) -> int:

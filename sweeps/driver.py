@@ -159,7 +159,7 @@ class Driver:
 
     def _packing(self, config: TrialConfig, scheduled: bool) -> dict[str, Any]:
         """With whom a trial may train side by side, and where a scheduler says who stops."""
-        if self.sweep.spec.resources.pack == 1:
+        if self.sweep.spec.pack == 1:
             return {}
         events = str(self._folder.path.resolve()) if scheduled else None
         return {"stream": stream_of(config), "events": events}

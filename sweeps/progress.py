@@ -13,7 +13,7 @@ from care.config import TrialConfig
 from sweeps.plan import Plan, point_label
 from sweeps.spec import MetricConfig
 
-_LEFT = ("new", "running", "paused", "disk", "crowded")
+_LEFT = ("new", "running", "paused", "disk", "crowded", "unpacked")
 _ELSEWHERE = ("busy",)
 _OVER = ("finished", "cached", "failed", "stopped")
 
@@ -109,7 +109,7 @@ class Board:
 
     def counts(self) -> dict[str, int]:
         """Trials by state, as a person calls them."""
-        waiting = dict.fromkeys(("paused", "disk", "crowded"), "new")
+        waiting = dict.fromkeys(("paused", "disk", "crowded", "unpacked"), "new")
         names = {"cached": "finished", "busy": "elsewhere", **waiting}
         found: Counter[str] = Counter()
         for state, number in self._states.copy().items():

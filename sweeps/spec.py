@@ -13,6 +13,7 @@ from care.config import Model, PositiveInt, TrialConfig
 from care.errors import ConfigError, Problem, nearest
 from care.loading import parse_override, read_yaml, set_field, validate
 from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from care.stream import SHARED
 from sweeps.reproduction import ProfileConfig, ReproducesConfig, profiled
 
 VARIANT = "variant"
@@ -31,7 +32,7 @@ def _seed_list(value: Any) -> Any:
     raise PydanticCustomError("name", "allowed: a number of seeds or a list of seeds")
 
 
-def _thread_count(value: Any) -> Any:
+def _count(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and value > 0 and not isinstance(value, bool)):
         return value
     raise PydanticCustomError("name", "allowed: auto or a number greater than 0")
@@ -84,14 +85,15 @@ class ResourcesConfig(Model):
             data-parallel.
         pack: Trials of one seed, data set, augmentation and batch size that one process trains
             side by side: what they share is loaded and augmented once. Their numbers are those of
-            trials alone, bit for bit.
+            trials alone, bit for bit. ``auto`` measures the first steps and the memory, and packs
+            what it pays to, but leaves no core or GPU idle for it; with ASHA it is 1.
         retries: Times that a trial is started again at one and the same place after its process or
             node was lost.
     """
 
-    threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_thread_count)] = "auto"
+    threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_count)] = "auto"
     gpus: Annotated[float, Field(ge=0), AfterValidator(_part_or_whole)] = 0.0
-    pack: PositiveInt = 1
+    pack: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_count)] = "auto"
     retries: Annotated[int, Field(ge=0)] = 3
 
 
@@ -207,6 +209,16 @@ class SweepSpec(Model):
             )
         return self
 
+    @property
+    def pack(self) -> int | Literal["auto"]:
+        """Trials that a process takes together; see :class:`ResourcesConfig`."""
+        asked = self.resources.pack
+        one_by_one = self.search.name == "optuna" or self.resources.gpus > 1
+        # A scheduler has to be told of each epoch in turn, of a member that joins later too late.
+        if asked == "auto" and (one_by_one or self.scheduler.name != "none"):
+            return 1
+        return asked
+
     def ranges(self) -> dict[str, AxisRange | tuple[Any, ...]]:
         """The axes, each an interval or a tuple of values."""
         return {
@@ -216,16 +228,21 @@ class SweepSpec(Model):
 
 
 def _check_pack(spec: SweepSpec) -> None:
-    pack = spec.resources.pack
-    reason = None
+    pack, reason = spec.resources.pack, None
     if spec.search.name == "optuna":
         reason = "with optuna, which suggests a point when it knows the ones before"
     elif spec.resources.gpus > 1:
         reason = "where a trial trains on several GPUs"
-    if pack > 1 and reason:
+    elif spec.axes and all(_sets_the_stream_apart(field) for field in spec.axes):
+        reason = f"as trials that differ in {', '.join(spec.axes)} share no batches"
+    if isinstance(pack, int) and pack > 1 and reason:
         raise PydanticCustomError(
             "resources.pack", "allowed: 1 {reason}", {"reason": reason, "value": pack}
         )
+
+
+def _sets_the_stream_apart(field: str) -> bool:
+    return any(field == shared or field.startswith(f"{shared}.") for shared in SHARED)
 
 
 def _refuse(field: str, value: Any, allowed: str) -> None:

@@ -14,7 +14,9 @@ from ray import tune
 
 from care.failure import classify
 from care.pack import Pack
+from care.packing import MOST, best_size, most_in_memory
 from care.stream import Stream
+from care.trial_run import TrialRun
 from sweeps.launch.packs import members_of
 from sweeps.member import Member
 from sweeps.node import Node
@@ -48,14 +50,16 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     :class:`sweeps.member.Member`; in a pack each has ``events``, the folder of the sweep whose
     scheduler may stop members, or None.
 
-    A result about a trial has ``outcome``: ``running``, ``finished``, ``paused``, ``busy``
-    (somebody else holds the trial), ``disk`` (its folder cannot be written now), ``crowded`` (the
-    memory is full, and others of its pack are in it), ``stopped`` (by the scheduler, in a pack) or
-    ``failed``; ``warnings``; and the epoch's metrics. A process whose memory is full, or that lost
-    another one of the trial's, ends with the error: another one starts anew.
+    A result about a trial has ``warnings``, the epoch's metrics, and ``outcome``: ``running``,
+    ``finished``, ``paused``, ``busy`` (somebody else holds the trial), ``disk`` (its folder cannot
+    be written now), ``crowded`` (the memory is full, and others of its pack are in it),
+    ``unpacked`` (it does not pay to train it with the others), ``stopped`` (by the scheduler, in a
+    pack) or ``failed``. A process whose memory is full, or that lost another one of the trial's,
+    ends with the error: another one starts anew.
     """
 
     _members: list[Member]
+    _told: list[dict[str, Any]]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
@@ -84,8 +88,13 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         told += self._replayed() or self._advanced()
         if not self._packed:
             return told[0]
+        if not self._going:
+            told += self._give_back()
+        told = [*self._told, *told]
+        self._told = []
         done = not self._going
-        return {"members": told, "done": done, "outcome": "ended" if done else "running"}
+        result = {"members": told, "done": done, "outcome": "ended" if done else "running"}
+        return {**result, "pack": self._size} if self._size else result
 
     def _take(self, config: dict[str, Any]) -> None:
         tasks = members_of(config)
@@ -94,16 +103,38 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._packed = "members" in config
         self._events = tasks[0].get("events")
         self._members = [Member(task, self._node) for task in tasks]
+        self._neighbors = config.get("neighbors")  # with whom a pack of any size shares the machine
+        self._waiting: list[Member] = []
         self._going: list[Member] = []
+        self._told = []
+        self._size: int | None = None
         self._pack: Pack | None = None
 
     def _open(self) -> list[dict[str, Any]]:
-        """Open the members; results about those that are not to be trained."""
-        stream = Stream()
+        """Open the members, or the first of a pack whose size is not known yet.
+
+        Returns:
+            Results about those that are not to be trained.
+        """
+        self._stream = Stream()
+        self._waiting = list(self._members)
+        size_is_known = self._neighbors is None
+        told = self._open_next(len(self._waiting) if size_is_known else 1)
+        self._pack = Pack(
+            [member.run for member in self._going], None if size_is_known else self._grow
+        )
+        if not self._going and self._stop():
+            # Until its Ray has ended, a node that pauses is offered one trial after another.
+            time.sleep(_PAUSING_SECONDS)
+        return told
+
+    def _open_next(self, count: int) -> list[dict[str, Any]]:
+        """Open waiting members until ``count`` are to be trained; results about the others."""
         told = []
-        for member in self._members:
+        while self._waiting and len(self._going) < count:
+            member = self._waiting.pop(0)
             try:
-                problem = self._open_one(member, stream)
+                problem = self._open_one(member, self._stream)
             except Exception as error:  # noqa: BLE001 - told, as any error of a trial
                 told.append(self._ended(member, error))
                 continue
@@ -111,11 +142,27 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
                 told.append(member.tell(problem))
             else:
                 self._going.append(member)
-        self._pack = Pack([member.run for member in self._going])
-        if not self._going and self._stop():
-            # Until its Ray has ended, a node that pauses is offered one trial after another.
-            time.sleep(_PAUSING_SECONDS)
         return told
+
+    def _grow(self, seconds: float) -> list[TrialRun]:
+        """The members that join the first one, whose last step took ``seconds``.
+
+        The rest is given back, with the size that was found.
+        """
+        before = list(self._going)
+        most = min(MOST, len(self._members))
+        if before and not before[0].run.finished:
+            most = min(most, most_in_memory(before[0].run.trainer, self._neighbors or 1))
+            most = best_size(seconds, self._stream.seconds, most)
+        self._size = most
+        self._told += self._open_next(most)
+        self._told += self._give_back()
+        return [member.run for member in self._going if member not in before]
+
+    def _give_back(self) -> list[dict[str, Any]]:
+        """Results about members that were not opened."""
+        waiting, self._waiting = self._waiting, []
+        return [member.tell("unpacked") for member in waiting]
 
     def _open_one(self, member: Member, stream: Stream) -> str | None:
         if self._stop():

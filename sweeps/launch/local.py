@@ -34,6 +34,11 @@ class LocalPool:
         """Trials side by side."""
         return self.resources.concurrency
 
+    @property
+    def slots(self) -> int:
+        """The same."""
+        return self.resources.concurrency
+
     @contextlib.contextmanager
     def start(self, log: Path) -> Iterator[Path]:
         """Have a Ray of this process's own; see :func:`local_ray`."""

@@ -22,6 +22,10 @@ class Pool(Protocol):
     def concurrency(self) -> int | None:
         """Trials side by side; None for as many as the machines of the moment can take."""
 
+    @property
+    def slots(self) -> int:
+        """Trials side by side at most, once all its machines are there."""
+
     def start(self, log: Path) -> AbstractContextManager[Path]:
         """Have a Ray that this process is connected to, and end it afterwards.
 

@@ -56,7 +56,7 @@ class RetryPolicy:
         share = task["share"]
         if outcome == "paused":
             return Again(_DRAINING_SECONDS, share)
-        if outcome == "crowded":
+        if outcome in ("crowded", "unpacked"):
             return Again(0.0, share)
         if outcome == "busy":
             return Again(_BUSY_SECONDS, share)

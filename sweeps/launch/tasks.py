@@ -7,7 +7,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from sweeps.launch.packs import Task, members_of, results_of
 from sweeps.launch.retry import Again
@@ -15,6 +15,8 @@ from sweeps.launch.retry import Again
 Retry = Callable[[Task, str | None], Again | None]
 # Trials that share a stream lie near each other: seeds are the innermost axis of a plan.
 _LOOKED_AT = 256
+# That a pack without a size of its own is made of; what it does not want comes back.
+MOST = 8
 
 
 class TaskQueue:
@@ -23,7 +25,8 @@ class TaskQueue:
     Args:
         retry: Decides about another try of a trial.
         stopping: Whether nothing more is to be handed out.
-        pack: Most trials of one stream that are handed out together.
+        pack: Most trials of one stream that are handed out together; ``auto``: as many as it pays
+            to, which the trainable finds out.
         slots: Tasks that run side by side, if that is known: none of them is to stand idle because
             others have packs.
 
@@ -35,11 +38,12 @@ class TaskQueue:
         self,
         retry: Retry,
         stopping: Callable[[], bool] = lambda: False,
-        pack: int = 1,
+        pack: int | Literal["auto"] = 1,
         slots: int | None = None,
     ) -> None:
         self._retry, self._is_stopping = retry, stopping
-        self._pack, self._slots = pack, slots
+        self._slots, self._auto = slots, pack == "auto"
+        self._pack = MOST if pack == "auto" else pack
         self._ready: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []  # a heap, by time and then order
         self._order = itertools.count()
@@ -84,8 +88,14 @@ class TaskQueue:
         """The trainable has said something of the task that runs as ``key``."""
         task = self._running[key]
         if "members" in task:
+            self._note_size(result)
             said = {identity: told["outcome"] for identity, told in results_of(task, result)}
             self._outcomes.setdefault(key, {}).update(said)
+
+    def _note_size(self, result: dict[str, Any]) -> None:
+        """Packs are no larger from now on than one was found to pay."""
+        if self._auto and result.get("pack"):
+            self._pack, self._auto = result["pack"], False
 
     def end(self, key: str, outcome: str | None) -> bool:
         """The try known as ``key`` has ended.
@@ -137,7 +147,8 @@ class TaskQueue:
         others = [self._ready[place] for place in places]
         for place in reversed(places):
             del self._ready[place]
-        return {"members": [first, *others], "share": 1}
+        pack = {"members": [first, *others], "share": 1}
+        return {**pack, "neighbors": self._slots or 1} if self._auto else pack
 
 
 def _may_be_packed(task: Task) -> bool:

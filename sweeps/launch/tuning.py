@@ -54,8 +54,8 @@ class Launch:
         self.sweep, self.folder, self.pool = sweep, folder, pool
         self.scratch, self.make_config = scratch, make_config
         policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
-        pack = sweep.spec.resources.pack
-        self._queue = TaskQueue(policy, lambda: interrupt.requested, pack, pool.concurrency)
+        pack = sweep.spec.pack
+        self._queue = TaskQueue(policy, lambda: interrupt.requested, pack, pool.slots)
         self._callback = _Callback(board, self._queue, changed, say)
         self._stopper = _Stopper(interrupt, self._callback)
 
@@ -192,7 +192,7 @@ def _keep_little(result: dict[str, Any], metric: str) -> None:
     Tune keeps statistics of every number of every trial, 200 KB a trial, and writes them all when
     the experiment ends, though the driver may have little time then. The store has the numbers.
     """
-    kept = {"trial_id", "training_iteration", "done", "outcome", "error", "epoch", metric}
+    kept = {"trial_id", "training_iteration", "done", "outcome", "error", "epoch", "pack", metric}
     for told in (result, *result.get("members", ())):
         for name in told.keys() - kept - {"members"}:
             del told[name]

@@ -84,6 +84,10 @@ BAD_SWEEPS: list[tuple[dict[str, Any], list[str]]] = [
     ({"experiment": "experimnt.yaml"}, ["experimnt.yaml", "experiment.yaml"]),
     ({"metric": {"name": "head/gama"}}, ["metric.name", "'head/gama'", "'head/gamma'"]),
     ({"resources": {"threads": 4096}}, ["resources.threads", "4096", "at most"]),
+    (
+        {"axes": {"augmentation.grayscale": [0, 1]}, "resources": {"pack": 4}},
+        ["resources.pack", "4", "1", "augmentation.grayscale share no batches"],
+    ),
 ]  # fmt: skip
 
 

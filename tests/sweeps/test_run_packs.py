@@ -23,7 +23,7 @@ PACKED = {"axes": AXES, "seeds": 2, "resources": {"threads": 1, "pack": 3}}
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("one-by-one")
-    declare(folder, axes=AXES, seeds=2, resources={"threads": 1})
+    declare(folder, axes=AXES, seeds=2, resources={"threads": 1, "pack": 1})
     care(*RUN, cwd=folder)
     return folder
 
@@ -54,6 +54,12 @@ def test_the_numbers_of_trials_alone(one_by_one: Path, tmp_path: Path) -> None:
         seed = json.loads((trial / "trial.json").read_text())["config"]["seed"]
         by_seed.setdefault(seed, set()).add(begun_in(trial))
     assert [len(processes) for processes in by_seed.values()] == [1, 1]
+
+
+def test_how_many_is_found_out_by_itself(one_by_one: Path, tmp_path: Path) -> None:
+    declare(tmp_path, axes=AXES, seeds=2, resources={"threads": 1})
+    care(*RUN, cwd=tmp_path)
+    assert_as_one_by_one(tmp_path, one_by_one)
 
 
 @pytest.mark.parametrize("accident", ["worker", "driver", "interrupt"])

@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trial_folder import TrialFolder
+from sweeps.launch.packs import identities
 from sweeps.launch.retry import Again, RetryPolicy
 from sweeps.launch.tasks import TaskQueue
 from sweeps.search import ListSearch
@@ -139,3 +140,76 @@ def test_a_disk_that_stays_full_ends_the_trial_at_last(folder: TrialFolder) -> N
         patience += again.after
         tries += 1
     assert 300 < patience < 3600
+
+
+def streams(pack: Any, slots: int | None = None, count: int = 12) -> TaskQueue:
+    """Trials of three streams in turn, as a plan has its seeds."""
+    made = TaskQueue(
+        lambda _, outcome: None if outcome in ("finished", "running") else Again(0, 1),
+        pack=pack,
+        slots=slots,
+    )
+    for number in range(count):
+        made.put({"trial_id": str(number), "stream": str(number % 3)})
+    return made
+
+
+def told(task: dict[str, Any], *outcomes: str, **more: Any) -> dict[str, Any]:
+    names = identities(task)
+    said = [{"trial_id": n, "outcome": o} for n, o in zip(names, outcomes, strict=True)]
+    return {"members": said, "outcome": "ended", **more}
+
+
+def identity_of(name: str) -> dict[str, Any]:
+    return {"trial_id": name}
+
+
+def taken(tasks: TaskQueue, key: str) -> dict[str, Any]:
+    task = tasks.take(key)
+    assert task is not None
+    return task
+
+
+def test_trials_of_one_stream_are_handed_out_together() -> None:
+    tasks = streams(pack=3)
+    names = [identities(taken(tasks, key)) for key in "abcdef"]
+    assert names == [["0", "3", "6"], ["1", "4", "7"], ["2", "5", "8"], ["9"], ["10"], ["11"]]
+
+
+def test_nobody_stands_idle_for_a_pack() -> None:
+    tasks = streams(pack=8, slots=4, count=6)
+    sizes = [len(identities(taken(tasks, key))) for key in "abcd"]
+    assert sizes == [2, 1, 1, 1]
+
+
+def test_of_a_pack_only_what_is_not_over_comes_back() -> None:
+    search = ListSearch(tasks := streams(pack=4, count=12))
+    first = search.suggest("a")
+    assert isinstance(first, dict)
+    search.on_trial_result("a", told(first, "finished", "running", "running", "running"))
+    rest = {"members": [*map(identity_of, "369")]}
+    search.on_trial_complete("a", told(rest, "running", "paused", "paused"))
+    assert len(tasks) == 8 + 2, "one finished, one was stopped by the scheduler"
+    assert identities(taken(tasks, "b"))[0] in ("6", "9"), "what was begun ends first"
+
+
+def test_what_was_in_a_lost_process_is_tried_alone() -> None:
+    search = ListSearch(tasks := streams(pack=4, count=12))
+    first = search.suggest("a")
+    assert isinstance(first, dict)
+    search.on_trial_result("a", told(first, "finished", "paused", "running", "running"))
+    search.on_trial_complete("a", error=True)
+    names = [identities(taken(tasks, key)) for key in "bcd"]
+    assert sorted(names) == [["3"], ["6"], ["9"]], "the finished one is over"
+
+
+def test_a_size_that_was_found_holds_for_the_next_ones() -> None:
+    search = ListSearch(tasks := streams(pack="auto"))
+    first = search.suggest("a")
+    assert isinstance(first, dict)
+    assert (identities(first), first["neighbors"]) == (["0", "3", "6", "9"], 1)
+    outcomes = ("running", "running", "unpacked", "unpacked")
+    search.on_trial_result("a", told(first, *outcomes, pack=2))
+    second = taken(tasks, "b")
+    assert identities(second) == ["1", "4"]
+    assert "neighbors" not in second

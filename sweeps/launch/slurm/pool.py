@@ -65,6 +65,11 @@ class SlurmPool:
         """As many trials as the workers of the moment can take."""
         return None
 
+    @property
+    def slots(self) -> int:
+        """As many as all workers together could take."""
+        return self.folder.request().workers.most * self.resources.concurrency
+
     @contextlib.contextmanager
     def start(self, log: Path) -> Iterator[Path]:
         """Have a Ray head, be connected to it, and keep the workers that are wanted."""
