@@ -106,6 +106,7 @@ def declare(folder: Path, load: Load) -> Sweep:
             "objective.equivariance.weight": [number / weights for number in range(weights)],
         },
         "seeds": min(load.trials, _SEEDS),
+        "resources": {"pack": 1},
     }
     file = folder / "sweep.yaml"
     file.write_text(yaml.safe_dump(declared))

@@ -12,11 +12,13 @@ from typing import Any
 import numpy as np
 from ray import cloudpickle
 
-import sweeps.trainable
+import sweeps.member
 from care.config import TrialConfig
 from care.files import write_atomic
 from care.measures import EPOCH_METRICS, FINAL_MEASURES
 from care.provenance import provenance
+from care.steps import Steps
+from care.stream import Stream
 from care.trial_folder import TrialFolder
 from sweeps.node import Node
 from sweeps.trainable import CareTrainable
@@ -35,9 +37,11 @@ class UntrainedRun:
         config: TrialConfig,
         folder: TrialFolder,
         warn: Callable[[str], None],  # noqa: ARG002 - as TrialRun
+        stream: Stream | None = None,  # noqa: ARG002
     ) -> None:
         import torch
 
+        self.config, self.evaluation_seconds = config, 0.0
         self._epochs, self._seed = config.training.epochs, config.seed
         self._folder = folder
         folder.create(config)
@@ -49,8 +53,19 @@ class UntrainedRun:
         folder.append_start(self._epoch, 0)
         folder.write_status("running", self._epoch, self._epochs)
 
-    def advance(self, stop: Callable[[], bool]) -> dict[str, Any]:  # noqa: ARG002
+    @property
+    def epoch(self) -> int:
+        """Epochs that are logged."""
+        return self._epoch
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """The same, and no step."""
+        return self._epoch, 0
+
+    def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, Any]]:  # noqa: ARG002
         """Log an epoch; after the last one write the measures."""
+        yield
         self._epoch += 1
         value = self._seed + 1 / self._epoch
         line: dict[str, float] = {"epoch": self._epoch, "step": self._epoch * _STEPS}
@@ -88,7 +103,7 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
         node: The node that this is.
     """
     os.environ.update(node.environment)
-    setattr(sweeps.trainable, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
+    setattr(sweeps.member, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
     actors: dict[int, CareTrainable] = {}
     late: list[tuple[float, int, bytes]] = []
     while True:

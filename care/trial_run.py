@@ -47,6 +47,7 @@ class TrialRun:
 
     Attributes:
         finished: Whether the trial is trained and evaluated.
+        evaluation_seconds: Time of its final evaluation in this process.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class TrialRun:
     ) -> None:
         self.config = config
         self._stream = stream
+        self.evaluation_seconds = 0.0
         self.folder = folder
         self._warn = warn
         folder.create(config)
@@ -160,7 +162,9 @@ class TrialRun:
         if self._trainer.epoch == epochs:
             self._followers.close()
             torch.set_num_threads(self._threads)
+            began = time.monotonic()
             measures = self._finish(stop)
+            self.evaluation_seconds += time.monotonic() - began
             return None if measures is None else {**line, **measures}
         return line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +46,8 @@ class Board:
     Attributes:
         trials: By identity.
         target: Trials that the sweep wants in all.
+        spent: Seconds that the trials' processes spent, all together, by what it was for.
+        first_step_at: When the first of them began, by the monotonic clock.
     """
 
     def __init__(self, metric: MetricConfig, target: int) -> None:
@@ -54,6 +56,8 @@ class Board:
         self.trials: dict[str, TrialProgress] = {}
         self._started = time.monotonic()
         self._epochs_run = 0
+        self.spent: Counter[str] = Counter()
+        self.first_step_at: float | None = None
         self._states: Counter[str] = Counter()
         self._epochs_left = 0
         self._most_epochs = 0
@@ -74,6 +78,12 @@ class Board:
             self._most_epochs = max(self._most_epochs, fresh.epochs)
             self.trials[trial_id] = fresh
         return self.trials[trial_id]
+
+    def spend(self, seconds: Mapping[str, float]) -> None:
+        """Seconds that a trial's process spent on something."""
+        if self.first_step_at is None and seconds:
+            self.first_step_at = time.monotonic() - sum(seconds.values())
+        self.spent.update(seconds)
 
     def complete(self, trial_id: str) -> None:
         """A trial is over for Tune; one that still said ``running`` was stopped early."""

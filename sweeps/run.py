@@ -14,6 +14,7 @@ from sweeps.plan import Plan, make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
 from sweeps.store import Store
+from sweeps.timing import WallTime
 from sweeps.tracking.sweep import SweepTracking
 
 View = Callable[[Board], AbstractContextManager[object]]
@@ -43,10 +44,12 @@ class Outcome:
     Attributes:
         plan: The plan held against the store afterwards.
         page: The report, if one was written.
+        seconds: Of wall time, by what it was spent on.
     """
 
     plan: Plan
     page: Path | None
+    seconds: dict[str, float]
 
     @property
     def complete(self) -> bool:
@@ -85,6 +88,7 @@ class SweepRun:
             view: Shows the sweep's board while entered.
         """
         plan = make_plan(self.sweep, self.store)
+        time = WallTime(self.pool.slots)
         board = Board(self.sweep.spec.metric, plan.wanted)
         board.plan(plan, self._metric)
         tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
@@ -94,12 +98,16 @@ class SweepRun:
         try:
             with view(board):
                 driver.run(interrupt)
+            time.mark("start-up", board.first_step_at)
+            time.mark("trials")
             if self.options.report and not interrupt.hurried:
                 page = self._report()
+            time.mark("report")
         finally:
             final = make_plan(self.sweep, self.store)
             tracking.finish(final, page, lambda: interrupt.requested)
-        return Outcome(final, page)
+        time.mark("tracking")
+        return Outcome(final, page, time.parts(board.spent))
 
     def _report(self) -> Path:
         from sweeps.cli.report import write_sweep_report

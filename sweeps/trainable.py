@@ -21,6 +21,7 @@ from sweeps.launch.packs import members_of
 from sweeps.member import Member
 from sweeps.node import Node
 from sweeps.store import SweepFolder
+from sweeps.timing import Watch
 
 _STOP_POLL_SECONDS = 0.25
 _PAUSING_SECONDS = 0.5
@@ -50,6 +51,8 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     :class:`sweeps.member.Member`; in a pack each has ``events``, the folder of the sweep whose
     scheduler may stop members, or None.
 
+    A result also has ``spent``, seconds of this process by what they were spent on.
+
     A result about a trial has ``warnings``, the epoch's metrics, and ``outcome``: ``running``,
     ``finished``, ``paused``, ``busy`` (somebody else holds the trial), ``disk`` (its folder cannot
     be written now), ``crowded`` (the memory is full, and others of its pack are in it),
@@ -60,6 +63,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
 
     _members: list[Member]
     _told: list[dict[str, Any]]
+    _evaluated: float
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
@@ -83,9 +87,21 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
 
     def step(self) -> dict[str, Any]:
         """One epoch of each trial, or a line about one that is done."""
+        watch = Watch()
         told = self._open() if self._pack is None else []
+        watch.lap("start of trials")
         told += self._stopped_by_the_scheduler()
         told += self._replayed() or self._advanced()
+        watch.lap("training")
+        watch.move("evaluation", self._evaluation_seconds(), out_of="training")
+        return {**self._result(told), "spent": watch.seconds}
+
+    def _evaluation_seconds(self) -> float:
+        """Of the trials that this step evaluated."""
+        before, self._evaluated = self._evaluated, 0.0
+        return before
+
+    def _result(self, told: list[dict[str, Any]]) -> dict[str, Any]:
         if not self._packed:
             return told[0]
         if not self._going:
@@ -107,6 +123,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._waiting: list[Member] = []
         self._going: list[Member] = []
         self._told = []
+        self._evaluated = 0.0
         self._size: int | None = None
         self._pack: Pack | None = None
 
@@ -240,6 +257,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     def _forget(self, member: Member) -> None:
         """Train it no more."""
         if member in self._going:
+            self._evaluated += member.run.evaluation_seconds
             self._going.remove(member)
             if self._pack is not None:
                 self._pack.drop(self._pack.members.index(member.run))

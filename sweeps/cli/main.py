@@ -114,6 +114,9 @@ def sweep_run(
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    timings: Annotated[
+        bool, typer.Option("--timings", help="Say at the end where the wall time went.")
+    ] = False,
 ) -> None:
     """Run what is missing of a sweep on this machine, track it and report it."""
     from sweeps.cli.sweep import Declared, run_command
@@ -121,7 +124,7 @@ def sweep_run(
 
     options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
     declared = Declared(file, tuple(overrides or ()), profile)
-    raise typer.Exit(run_command(declared, store, options))
+    raise typer.Exit(run_command(declared, store, options, timings))
 
 
 @sweep_app.command("submit")

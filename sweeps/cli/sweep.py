@@ -23,6 +23,7 @@ from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
+from sweeps.timing import where_it_went
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,14 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
 
 
-def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
+def run_command(declared: Declared, root: Path, options: RunOptions, timings: bool) -> int:
     """Run what is missing on this machine, track it, report it.
+
+    Args:
+        declared: The sweep.
+        root: Folder of the store.
+        options: How it is run.
+        timings: Whether to say where the wall time went.
 
     Returns:
         0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
@@ -86,6 +93,8 @@ def run_command(declared: Declared, root: Path, options: RunOptions) -> int:
     run = SweepRun(sweep, store, pool, options, console.print)
     with Interrupt() as interrupt:
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
+    if timings:
+        console.print("\n".join(where_it_went(outcome.seconds)))
     return conclude(console, declared.command("run"), outcome, interrupt.requested)
 
 

@@ -146,6 +146,7 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
         """A trial reported."""
+        self._board.spend(result.get("spent", {}))
         for identity, told in results_of(trial.config, result):
             self._take(identity, told)
         _keep_little(result, self._board.metric.name)
