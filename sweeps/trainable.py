@@ -212,9 +212,9 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
             return []
         before = [member for member in self._going if member.run.finished]
         told = [self._finished(member) for member in before]
-        runs = self._pack.members
-        by_place = {runs.index(member.run): member for member in self._going}
-        for place, outcome in self._pack.advance(self._stop).items():
+        outcomes = self._pack.advance(self._stop)
+        by_place = {self._pack.members.index(member.run): member for member in self._going}
+        for place, outcome in outcomes.items():
             member = by_place[place]
             if isinstance(outcome, Exception):
                 told.append(self._ended(member, outcome))

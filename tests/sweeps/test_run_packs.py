@@ -60,6 +60,8 @@ def test_how_many_is_found_out_by_itself(one_by_one: Path, tmp_path: Path) -> No
     declare(tmp_path, axes=AXES, seeds=2, resources={"threads": 1})
     care(*RUN, cwd=tmp_path)
     assert_as_one_by_one(tmp_path, one_by_one)
+    starts = [len((trial / "starts.jsonl").read_text().splitlines()) for trial in trials(tmp_path)]
+    assert starts == [1] * 6, "a trial was begun that its pack had no place for"
 
 
 @pytest.mark.parametrize("accident", ["worker", "driver", "interrupt"])
