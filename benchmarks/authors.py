@@ -35,7 +35,6 @@ from benchmarks.workload import (
 
 cv2: Any = importlib.import_module("cv2") if importlib.util.find_spec("cv2") else None
 
-BLUR = "OpenCV's blur" if cv2 else "PIL's blur"
 _KERNEL = 3
 _SIGMA = (0.1, 2.0)
 

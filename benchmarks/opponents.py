@@ -51,7 +51,9 @@ class Side:
             text=True,
             bufsize=1,
             cwd=_ROOT,
-            env={**os.environ, "PYTHONPATH": str(_ROOT)},
+            # Waiting threads sleep: beside other work, those that spin take the time of those that
+            # are waited for, and either side becomes several times slower.
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "PASSIVE"},
         )
 
     def __enter__(self) -> Self:
