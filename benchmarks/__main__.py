@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import augmentation, losses, steps, threads
+from benchmarks import augmentation, judging, losses, platform, steps, threads
 from benchmarks.guard import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
 from care.errors import CareError, ConfigError, unknown_name
@@ -27,7 +27,12 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "equivariance-loss": losses.equivariance,
     "infonce-loss": losses.contrast,
     "augmentation": augmentation.augmentation,
+    "knn": judging.knn,
+    "linear-probe": judging.linear_probe,
     "trials-side-by-side": threads.threads,
+    "resume": platform.resume,
+    "plan-10000": platform.plan,
+    "collect-10000": platform.collect,
 }
 
 

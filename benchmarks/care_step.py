@@ -45,7 +45,7 @@ def _dataset() -> Dataset:
     return Dataset("noise", split, split, ("noise",), MEAN, STD)
 
 
-class _OneStep:
+class OneStep:
     """Ends the epoch that runs after one more step, as an interruption would."""
 
     def __init__(self, trainer: Trainer) -> None:
@@ -59,4 +59,4 @@ class _OneStep:
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
     """For :mod:`benchmarks.side`."""
     keep_freed_memory()
-    return _OneStep(Trainer(step_config(workload), _dataset(), torch.device("cpu")))
+    return OneStep(Trainer(step_config(workload), _dataset(), torch.device("cpu")))

@@ -26,7 +26,7 @@ def care_small() -> list[Found]:
 
 def care_resnet18() -> list[Found]:
     """CARE with ResNet-18, and how near it comes to the machine's rate."""
-    return _against_authors("care-step-resnet18", Workload("resnet18"), pairs=2)
+    return _against_authors("care-step-resnet18", Workload("resnet18"), pairs=3)
 
 
 def care_resnet50() -> list[Found]:
