@@ -1,8 +1,8 @@
-"""How near a step comes to what this machine's cores can multiply."""
+"""How near a step comes to what this machine's cores can multiply, measured beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,59 +10,61 @@ from torch import Tensor, nn
 from benchmarks.care_step import step_config
 from benchmarks.measure import Line, seconds, summarize
 from benchmarks.workload import SIDE, Workload
-from care.cores import available_cores
 from care.cost import training_flops
 from care.precision import autocast, resolve_precision
 
-# The stages of ResNet-18 on images of side 32: channels and side of the maps.
+# ResNet-18's stages on images of side 32, channels and side of the maps, and a matrix product:
+# each takes the same number of operations.
 _CONVOLUTIONS = ((64, 32), (128, 16), (256, 8), (512, 4))
 _BATCH = 64
-_MATRIX = 2048
-_REPEATS = 3
+_MATRICES = (1536, 1536, 1024)
+_FLOPS = 9 * 2**29
+_REPEATS = 40
+_WHAT = "the fastest of four convolutions and a matrix product"
 
 
-def best_rate() -> tuple[str, float]:
-    """The fastest of some convolutions and a matrix product here, and its FLOP/s, on all cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(available_cores())
-    try:
-        with torch.no_grad():
-            return max(_rates(), key=lambda found: found[1])
-    finally:
-        torch.set_num_threads(before)
+def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
+    """The fastest of them, for :mod:`benchmarks.side`."""
+    device = torch.device("cpu")
+    precision = resolve_precision("training.precision", "auto", device)
+
+    def repeat(kernel: Callable[[], object]) -> None:
+        with torch.no_grad(), autocast(precision, device):
+            for _ in range(_REPEATS):
+                kernel()
+
+    kernels = [*(_convolution(*shape) for shape in _CONVOLUTIONS), _product()]
+    fastest = min(kernels, key=lambda kernel: seconds(lambda: repeat(kernel)))
+    return lambda: repeat(fastest)
 
 
-def share_of_rate(name: str, workload: Workload, step_seconds: list[float]) -> Line:
-    """FLOPs of the encoder in a step, per second, over the machine's rate at that moment."""
-    config = step_config(workload)
-    flops = training_flops(config, workload.batch, SIDE) * workload.steps
-    what, rate = best_rate()
-    versus = f"{what}: {rate / 1e9:.0f} GFLOP/s"
-    shares = [flops / taken / rate for taken in step_seconds]
+def share_of_rate(
+    name: str, workload: Workload, steps: Sequence[float], kernels: Sequence[float]
+) -> Line:
+    """FLOPs of the encoder in a step, per second, over the rate of the kernel timed beside it.
+
+    Args:
+        name: Of the step's line.
+        workload: The step.
+        steps: Its seconds, each time.
+        kernels: Seconds of what :func:`build` gives, beside each.
+    """
+    flops = training_flops(step_config(workload), workload.batch, SIDE) * workload.steps
+    rates = [_REPEATS * _FLOPS / taken for taken in kernels]
+    shares = [flops / taken / rate for taken, rate in zip(steps, rates, strict=True)]
+    versus = f"{_WHAT}: {max(rates) / 1e9:.0f} GFLOP/s"
     return summarize(f"{name}-floor", versus, shares, "of that rate")
 
 
-def _rates() -> list[tuple[str, float]]:
-    device = torch.device("cpu")
-    precision = resolve_precision("training.precision", "auto", device)
-    with autocast(precision, device):
-        found = [
-            (f"{channels} channels 3×3, {precision}", _convolution(channels, side))
-            for channels, side in _CONVOLUTIONS
-        ]
-        a = torch.randn(_MATRIX, _MATRIX)
-        matrix = _rate(lambda: a @ a, 2 * _MATRIX**3)
-    return [*found, (f"matrix product, {precision}", matrix)]
-
-
-def _convolution(channels: int, side: int) -> float:
+def _convolution(channels: int, side: int) -> Callable[[], object]:
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
     layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     maps: Tensor = torch.randn(_BATCH, channels, side, side)
     maps = maps.contiguous(memory_format=torch.channels_last)
-    return _rate(lambda: layer(maps), 2 * 9 * channels**2 * side**2 * _BATCH)
+    return lambda: layer(maps)
 
 
-def _rate(action: Callable[[], object], flops: int) -> float:
-    action()
-    return flops / min(seconds(action) for _ in range(_REPEATS))
+def _product() -> Callable[[], object]:
+    rows, inner, columns = _MATRICES
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    return lambda: a @ b

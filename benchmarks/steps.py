@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks.agreement import check_step
 from benchmarks.floor import share_of_rate
-from benchmarks.measure import Found, Missing, ratios, time_pairs
+from benchmarks.measure import Found, Missing, ratios, seconds, time_pairs
 from benchmarks.opponents import Side, SideError
 from benchmarks.peers import PeerError, best_blur, peer
 from benchmarks.workload import Workload
@@ -21,7 +21,7 @@ _STABLE = "stable-pretraining's loss, kornia"
 
 def care_small() -> list[Found]:
     """CARE with the small encoder."""
-    return _against_authors("care-step-small", Workload("small"), pairs=7)[:1]
+    return _against_authors("care-step-small", Workload("small"), pairs=7)
 
 
 def care_resnet18() -> list[Found]:
@@ -47,11 +47,15 @@ def simclr_resnet18() -> list[Found]:
 def _against_authors(name: str, workload: Workload, pairs: int) -> list[Found]:
     check_step(workload)
     blur, python = best_blur()
-    versus = f"the authors' step, {blur}"
-    with Side("care_step", workload) as ours, Side("authors", workload, python) as theirs:
-        times = time_pairs(ours, theirs, pairs)
-    floor = share_of_rate(name, workload, [mine for mine, _ in times])
-    return [ratios(name, versus, times), floor]
+    with (
+        Side("care_step", workload) as ours,
+        Side("authors", workload, python) as theirs,
+        Side("floor", workload) as kernel,
+    ):
+        times = [(seconds(ours), seconds(theirs), seconds(kernel)) for _ in range(pairs)]
+    step, other, rate = zip(*times, strict=True)
+    line = ratios(name, f"the authors' step, {blur}", list(zip(step, other, strict=True)))
+    return [line, share_of_rate(name, workload, step, rate)]
 
 
 def _against_peers(name: str, workload: Workload, pairs: int) -> list[Found]:
