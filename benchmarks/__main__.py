@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 from benchmarks import augmentation, judging, losses, platform, steps, threads
 from benchmarks.guard import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
+from care.cores import available_cores
 from care.errors import CareError, ConfigError, unknown_name
 
 _FOLDER = Path(__file__).parent
@@ -47,6 +49,7 @@ def main(only: str | None) -> None:
     torch.set_num_threads(1)
     console = Console()
     console.print(machine())
+    _warn_of_other_work(console)
     found: list[Found] = []
     for name in [only] if only else BENCHMARKS:
         console.print(f"measuring {name}", style="dim")
@@ -57,6 +60,13 @@ def main(only: str | None) -> None:
     (_FOLDER / "results.json").write_text(json.dumps(results, indent=2) + "\n")
     for sentence in slower_than_before(_FOLDER / "history.json", lines):
         console.print(f"slower than the last time: {sentence}", style="bold red")
+
+
+def _warn_of_other_work(console: Console) -> None:
+    load, cores = os.getloadavg()[0], available_cores()
+    if load > cores / 2:
+        said = f"other work runs here (load {load:.1f} on {cores} cores): ranges will be wide, "
+        console.print(f"{said}those of ResNets too wide to say anything", style="yellow")
 
 
 def _measure(name: str) -> list[Found]:
