@@ -66,7 +66,7 @@ def _warn_of_other_work(console: Console) -> None:
     load, cores = os.getloadavg()[0], available_cores()
     if load > cores / 2:
         said = f"other work runs here (load {load:.1f} on {cores} cores): ranges will be wide, "
-        console.print(f"{said}those of ResNets too wide to say anything", style="yellow")
+        console.print(f"{said}perhaps too wide for the ResNets to say anything", style="yellow")
 
 
 def _measure(name: str) -> list[Found]:
