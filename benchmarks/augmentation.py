@@ -1,25 +1,48 @@
-"""Batched augmentation against torchvision, an image at a time."""
+"""Batched augmentation against torchvision, an image at a time, and kornia's."""
 
 from __future__ import annotations
 
 import torch
 
-from benchmarks.measure import Line, compare
+from benchmarks.measure import Found, Missing, compare
+from benchmarks.opponents import Side, SideError
+from benchmarks.peers import PeerError, best_blur, peer
+from benchmarks.workload import MEAN, SIDE, STD, Workload, make_images
 from care.augmentation import apply, sample
 from care.config import AugmentationConfig
 from care.randomness import generator
 from care.vision import transforms
 
-BATCH, SIDE = 256, 32
-_MEAN, _STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+BATCH = 256
+_NAME = "augmentation"
+_KORNIA = "kornia, batched"
 
 
-def against_torchvision() -> Line:
-    """One view of 256 images of side 32, against torchvision v2 on tensors."""
-    config = AugmentationConfig()
-    images = torch.from_numpy(
-        generator(0, "bench").integers(0, 256, (BATCH, 3, SIDE, SIDE)).astype("uint8")
-    )
+def augmentation() -> list[Found]:
+    """One view of 256 images of side 32, all on one core."""
+    return [_against_pil(), _against_tensors(), _against_kornia()]
+
+
+def _images() -> torch.Tensor:
+    return torch.from_numpy(make_images()[:BATCH]).permute(0, 3, 1, 2).contiguous()
+
+
+class _Ours:
+    def __init__(self) -> None:
+        self._config, self._images = AugmentationConfig(), _images()
+
+    def __call__(self) -> None:
+        table = sample(self._config, BATCH, (SIDE, SIDE), generator(0, "bench"))
+        apply(table, self._images, MEAN, STD)
+
+
+def _against_pil() -> Found:
+    blur, python = best_blur()
+    with Side("pil_views", Workload("none", BATCH), python, cores=1) as theirs:
+        return compare(_NAME, f"torchvision on PIL images, {blur}", _Ours(), theirs)
+
+
+def _against_tensors() -> Found:
     theirs = transforms.Compose(
         [
             transforms.ToDtype(torch.float32, scale=True),
@@ -28,17 +51,21 @@ def against_torchvision() -> Line:
             transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
             transforms.RandomGrayscale(0.2),
             transforms.RandomApply([transforms.GaussianBlur(3, (0.1, 2.0))], p=0.5),
-            transforms.Normalize(_MEAN, _STD),
+            transforms.Normalize(MEAN, STD),
         ]
     )
-
-    def ours() -> None:
-        table = sample(config, BATCH, (SIDE, SIDE), generator(0, "bench"))
-        apply(table, images, _MEAN, _STD)
-
+    images = _images()
     return compare(
-        "augmentation",
+        _NAME,
         "torchvision v2, image by image",
-        ours,
+        _Ours(),
         lambda: torch.stack([theirs(image) for image in images]),
     )
+
+
+def _against_kornia() -> Found:
+    try:
+        with Side("kornia_views", Workload("none", BATCH), peer("kornia"), cores=1) as theirs:
+            return compare(_NAME, _KORNIA, _Ours(), theirs)
+    except (PeerError, SideError) as error:
+        return Missing(_NAME, _KORNIA, str(error))

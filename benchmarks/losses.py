@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from benchmarks.measure import Line, compare
+from benchmarks.measure import Found, compare
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 
@@ -44,29 +44,31 @@ def _masked_infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return -(positive / (positive + negatives)).log().mean()
 
 
-def equivariance() -> Line:
+def equivariance() -> list[Found]:
     """L_equi, forward and backward, 16 chunks."""
     z1, z2 = _embeddings(1), _embeddings(2)
     torch.testing.assert_close(
         equivariance_loss(z1, z2, SPLITS, "authors"), _loop_equivariance(z1, z2)
     )
-    return compare(
+    line = compare(
         "equivariance-loss",
         "loop over chunks",
         lambda: equivariance_loss(z1, z2, SPLITS, "authors").backward(),  # type: ignore[no-untyped-call]
         lambda: _loop_equivariance(z1, z2).backward(),  # type: ignore[no-untyped-call]
         pairs=31,
     )
+    return [line]
 
 
-def contrast() -> Line:
+def contrast() -> list[Found]:
     """InfoNCE, forward and backward."""
     z1, z2 = _embeddings(1), _embeddings(2)
     torch.testing.assert_close(infonce(z1, z2, 0.5), _masked_infonce(z1, z2, 0.5))
-    return compare(
+    line = compare(
         "infonce-loss",
         "masks built each step",
         lambda: infonce(z1, z2, 0.5).backward(),  # type: ignore[no-untyped-call]
         lambda: _masked_infonce(z1, z2, 0.5).backward(),  # type: ignore[no-untyped-call]
         pairs=11,
     )
+    return [line]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
-from benchmarks.measure import Line, compare
+from benchmarks.measure import Found, compare
 from care.cores import available_cores
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
@@ -41,13 +41,14 @@ def _in_processes(processes: int, threads: int, trials: int) -> None:
         worker.join()
 
 
-def threads() -> Line:
+def threads() -> list[Found]:
     """As many trials as cores with one thread each, against one after another with all threads."""
     cores = available_cores()
-    return compare(
+    line = compare(
         "trials-side-by-side",
         f"one at a time with {cores} threads",
         lambda: _in_processes(cores, 1, 1),
         lambda: _in_processes(1, cores, cores),
         pairs=3,
     )
+    return [line]

@@ -1,0 +1,62 @@
+"""Our training step: :class:`care.trainer.Trainer` with the settings that a trial has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.workload import (
+    HIDDEN,
+    LEARNING_RATE,
+    MEAN,
+    OUTPUT,
+    SPLITS,
+    STD,
+    TEMPERATURE,
+    WEIGHT,
+    WEIGHT_DECAY,
+    Workload,
+    make_images,
+)
+from care.allocator import keep_freed_memory
+from care.config import TrialConfig
+from care.data import Dataset, ImageSet
+from care.loading import validate
+from care.trainer import Trainer
+
+
+def step_config(workload: Workload) -> TrialConfig:
+    """The trial whose steps are timed; one epoch."""
+    equivariance = {"weight": WEIGHT if workload.equivariance else 0.0, "splits": SPLITS}
+    tree = {
+        "data": {"name": "cifar10"},
+        "model": {"encoder": workload.encoder, "head": {"hidden": HIDDEN, "output": OUTPUT}},
+        "objective": {"temperature": TEMPERATURE, "equivariance": equivariance},
+        "optimizer": {"learning_rate": LEARNING_RATE, "weight_decay": WEIGHT_DECAY},
+        "training": {"epochs": 1, "batch_size": workload.batch},
+    }
+    return validate(TrialConfig, tree, "benchmark")
+
+
+def _dataset() -> Dataset:
+    images = torch.from_numpy(make_images()).permute(0, 3, 1, 2).contiguous()
+    split = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), {})
+    return Dataset("noise", split, split, ("noise",), MEAN, STD)
+
+
+class OneStep:
+    """Ends the epoch that runs after one more step, as an interruption would."""
+
+    def __init__(self, trainer: Trainer) -> None:
+        self._trainer = trainer
+
+    def __call__(self) -> None:
+        last = self._trainer.step + 1
+        self._trainer.run_epoch(stop=lambda: self._trainer.step == last)
+
+
+def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
+    """For :mod:`benchmarks.side`."""
+    keep_freed_memory()
+    return OneStep(Trainer(step_config(workload), _dataset(), torch.device("cpu")))

@@ -1,0 +1,72 @@
+"""How near a step comes to what this machine's cores can multiply, measured beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.care_step import step_config
+from benchmarks.measure import Line, seconds, summarize
+from benchmarks.workload import SIDE, Workload
+from care.cost import training_flops
+from care.precision import autocast, resolve_precision
+
+# ResNet-18's stages on images of side 32, channels and side of the maps, and a matrix product:
+# each takes the same number of operations.
+_CONVOLUTIONS = ((64, 32), (128, 16), (256, 8), (512, 4))
+_BATCH = 64
+_MATRICES = (1536, 1536, 1024)
+_FLOPS = 9 * 2**29
+_REPEATS, _TRIALS = 40, 4
+_WHAT = "the fastest of four convolutions and a matrix product"
+
+
+def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
+    """The fastest of them, for :mod:`benchmarks.side`."""
+    device = torch.device("cpu")
+    precision = resolve_precision("training.precision", "auto", device)
+
+    def repeat(kernel: Callable[[], object], times: int) -> None:
+        with torch.no_grad(), autocast(precision, device):
+            for _ in range(times):
+                kernel()
+
+    kernels = [*(_convolution(*shape) for shape in _CONVOLUTIONS), _product()]
+    for kernel in kernels:
+        kernel()
+    fastest = min(kernels, key=lambda kernel: seconds(lambda: repeat(kernel, _TRIALS)))
+    return lambda: repeat(fastest, _REPEATS)
+
+
+def share_of_rate(
+    name: str, workload: Workload, steps: Sequence[float], kernels: Sequence[float]
+) -> Line:
+    """FLOPs of the encoder in a step, per second, over the rate of the kernel timed beside it.
+
+    Args:
+        name: Of the step's line.
+        workload: The step.
+        steps: Its seconds, each time.
+        kernels: Seconds of what :func:`build` gives, beside each.
+    """
+    flops = training_flops(step_config(workload), workload.batch, SIDE) * workload.steps
+    rates = [_REPEATS * _FLOPS / taken for taken in kernels]
+    shares = [flops / taken / rate for taken, rate in zip(steps, rates, strict=True)]
+    versus = f"{_WHAT}: {max(rates) / 1e9:.0f} GFLOP/s"
+    return summarize(f"{name}-floor", versus, shares, "of that rate")
+
+
+def _convolution(channels: int, side: int) -> Callable[[], object]:
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+    layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    maps: Tensor = torch.randn(_BATCH, channels, side, side)
+    maps = maps.contiguous(memory_format=torch.channels_last)
+    return lambda: layer(maps)
+
+
+def _product() -> Callable[[], object]:
+    rows, inner, columns = _MATRICES
+    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    return lambda: a @ b

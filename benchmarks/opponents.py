@@ -1,0 +1,101 @@
+"""Sides of a comparison that live in processes of their own, as seen from this one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Self
+
+from benchmarks.workload import Workload
+from care.cores import available_cores
+from care.errors import CareError
+
+_ROOT = Path(__file__).parent.parent
+_STOP_SECONDS = 30
+
+
+class SideError(CareError):
+    """A side's process ended; its last words say why."""
+
+
+class Side:
+    """A process that does a step when it is called, see :mod:`benchmarks.side`.
+
+    Args:
+        module: Of ``benchmarks``, with a ``build``.
+        workload: What is to be done.
+        python: Of the environment that it needs; None for this one.
+        cores: Its threads; None for all.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        workload: Workload,
+        python: Path | None = None,
+        cores: int | None = None,
+    ) -> None:
+        self._module = module
+        self._words = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the side
+        arguments = [json.dumps(asdict(workload)), str(cores or available_cores())]
+        self._process = subprocess.Popen(
+            [str(python or sys.executable), "-m", "benchmarks.side", module, *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._words,
+            text=True,
+            bufsize=1,
+            cwd=_ROOT,
+            # Waiting threads sleep: beside other work, those that spin take the time of those that
+            # are waited for, and either side becomes several times slower.
+            env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "PASSIVE"},
+        )
+
+    def __enter__(self) -> Self:
+        """Wait until it has warmed up."""
+        try:
+            self._answer("ready")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _pipe(self._process.stdin).close()
+        try:
+            self._process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+        _pipe(self._process.stdout).close()
+        self._words.close()
+
+    def __call__(self) -> None:
+        """Have it do one step.
+
+        Raises:
+            SideError: It ended.
+        """
+        try:
+            _pipe(self._process.stdin).write("\n")
+        except BrokenPipeError:
+            raise self._error() from None
+        self._answer("done")
+
+    def _answer(self, expected: str) -> None:
+        if _pipe(self._process.stdout).readline().strip() != expected:
+            raise self._error()
+
+    def _error(self) -> SideError:
+        self._words.seek(0)
+        lines = self._words.read().strip().splitlines()
+        return SideError(f"{self._module}: {lines[-1] if lines else 'ended'}")
+
+
+def _pipe(pipe: IO[str] | None) -> IO[str]:
+    assert pipe is not None
+    return pipe

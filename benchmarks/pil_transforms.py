@@ -1,0 +1,13 @@
+"""torchvision's transforms of PIL images, imported the way care.vision makes possible.
+
+Environments of peers import this, too: ``care.vision`` needs no more than torch and torchvision.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import care.vision  # noqa: F401 - first, so that the import below works on a CPU build of torch
+
+transforms: Any = importlib.import_module("torchvision.transforms")

@@ -1,0 +1,18 @@
+"""One view of each of a batch's images by torchvision on PIL images, as the authors have it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from PIL import Image
+
+from benchmarks.authors import image_transform
+from benchmarks.workload import Workload, make_images
+
+
+def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
+    """For :mod:`benchmarks.side`."""
+    images = [Image.fromarray(pixels) for pixels in make_images()[: workload.batch]]
+    transform = image_transform()
+    return lambda: torch.stack([transform(image) for image in images])

@@ -1,0 +1,124 @@
+"""What the platform adds around the training, in seconds: no other does the same, so no ratios."""
+
+from __future__ import annotations
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from benchmarks.measure import SECONDS, Found, Line, seconds, summarize
+
+if TYPE_CHECKING:
+    from analysis.summary import SweepSummary
+    from care.trainer import Trainer
+
+_EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
+_TRIALS, _EPOCHS, _REPEATS = 10_000, 3, 3
+
+
+def resume() -> list[Found]:
+    """From a process's start to the first step after a checkpoint: imports, data, state, a step."""
+    with tempfile.TemporaryDirectory() as folder:
+        _in_process(_step_and_save, folder)
+        line = _seconds("resume", "start, imports, data, state, one step", lambda: _again(folder))
+    return [line]
+
+
+def plan() -> list[Found]:
+    """10,000 configurations resolved, hashed and looked for in an empty store."""
+    from benchmarks.scale import Load, declare
+    from sweeps.plan import make_plan
+    from sweeps.store import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = declare(Path(folder), Load(_TRIALS, 1, _EPOCHS, 0.0, False))
+        store = Store(Path(folder, "runs"))
+        assert len(make_plan(sweep, store).trials) == _TRIALS
+        return [_seconds("plan-10000", "an empty store", lambda: make_plan(sweep, store))]
+
+
+def collect() -> list[Found]:
+    """The tables of 10,000 finished trials, from their files."""
+    from analysis.collect import collect
+
+    with tempfile.TemporaryDirectory() as folder:
+        summary = _write_trials(Path(folder))
+        trials, curves = collect(Path(folder), summary)
+        assert len(trials) == _TRIALS
+        assert len(curves) == _TRIALS * _EPOCHS
+        versus = f"files of {_EPOCHS} epochs, read before"
+        return [_seconds("collect-10000", versus, lambda: collect(Path(folder), summary))]
+
+
+def _seconds(name: str, versus: str, action: Callable[[], object]) -> Line:
+    return summarize(name, versus, [seconds(action) for _ in range(_REPEATS)], SECONDS)
+
+
+def _in_process(action: Callable[[str], None], folder: str) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=action, args=(folder,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+
+
+def _again(folder: str) -> None:
+    _in_process(_step_from_there, folder)
+
+
+def _step_and_save(folder: str) -> None:
+    from care import checkpoint
+
+    trainer = _step(folder)
+    checkpoint.save(Path(folder), trainer.epoch, trainer.step, trainer.state())
+
+
+def _step_from_there(folder: str) -> None:
+    assert _step(folder).step == 2
+
+
+def _step(folder: str) -> Trainer:
+    """A trainer of the small experiment, opened as a trial's is, after one more step."""
+    from benchmarks.care_step import OneStep
+    from care.distributed.group import ALONE
+    from care.loading import load_trial
+    from care.opening import open_trainer
+
+    trainer = open_trainer(load_trial(_EXPERIMENT), Path(folder), ALONE, 1, print)
+    OneStep(trainer)()
+    return trainer
+
+
+def _write_trials(root: Path) -> SweepSummary:
+    """Folders of finished trials that are links to the files of one: written in no time."""
+    from analysis.summary import Member, SweepSummary
+
+    first = _write_trial(root / f"{0:016x}")
+    files = list(first.iterdir())
+    for number in range(1, _TRIALS):
+        folder = root / f"{number:016x}"
+        folder.mkdir()
+        for file in files:
+            (folder / file.name).hardlink_to(file)
+    members = [
+        Member(f"{n:016x}", f"{n // 10:016x}", n % 10, {"axis": n // 10}, "cached")
+        for n in range(_TRIALS)
+    ]
+    return SweepSummary("bench", "", members, "measure 0", "max", "", "", "", "benchmark")
+
+
+def _write_trial(path: Path) -> Path:
+    from care.loading import load_trial
+    from care.trial_folder import TrialFolder
+
+    folder = TrialFolder(path)
+    folder.create(load_trial(_EXPERIMENT))
+    folder.write_provenance({"code_version": "benchmark", "threads": 1, "device": "cpu"})
+    for epoch in range(1, _EPOCHS + 1):
+        line = {"epoch": epoch, "step": epoch, "train/loss": 1.0, "heldout/gamma": 1.0}
+        timing = {"epoch": epoch, "seconds": 1.0, "images_per_second": 9.0, "finished_at": 1.0}
+        folder.append_epoch(line, timing)
+    folder.write_status("finished", _EPOCHS, _EPOCHS)
+    folder.write_evaluation({f"measure {number}": 1.0 for number in range(40)})
+    return path

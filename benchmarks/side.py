@@ -1,0 +1,50 @@
+"""``python -m benchmarks.side MODULE WORKLOAD CORES``: one side of a comparison.
+
+Each has a process of its own: the allocator's settings and thread counts belong to a process, and
+peers to an environment of their own. Each line on standard input is answered by one, when one more
+step is done.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+
+from benchmarks.workload import Workload
+
+_WARM_UP_PART = 4
+
+
+def build(module: str, workload: Workload, cores: int) -> Callable[[], object]:
+    """The step of ``benchmarks.MODULE``, after a smaller one that is not counted."""
+    make = importlib.import_module(f"benchmarks.{module}").build
+    small = max(32, workload.batch // _WARM_UP_PART)
+    make(replace(workload, batch=small), cores)()
+    step: Callable[[], object] = make(workload, cores)
+    return step
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    # Whatever a library prints must not look like an answer.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    module, described, cores = sys.argv[1:]
+    workload = Workload(**json.loads(described))
+    torch.set_num_threads(int(cores))
+    step = build(module, workload, int(cores))
+    answers.write("ready\n")
+    for _ in sys.stdin:
+        for _ in range(workload.steps):
+            step()
+        answers.write("done\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,88 @@
+"""Whole training steps: data, augmentation, forward passes, losses, backward pass, optimizer.
+
+Each side has all cores and runs in a process of its own, the two in turn. Ours alone has the
+allocator's settings, which are part of what it does; the machine's fast precision likewise.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from benchmarks.agreement import check_step
+from benchmarks.floor import share_of_rate
+from benchmarks.measure import Found, Missing, ratios, seconds, time_pairs
+from benchmarks.opponents import Side, SideError
+from benchmarks.peers import PeerError, best_blur, peer
+from benchmarks.workload import Workload
+
+_LIGHTLY = "lightly's transform and loss"
+_STABLE = "stable-pretraining's loss, kornia"
+
+
+def care_small() -> list[Found]:
+    """CARE with the small encoder."""
+    return _against_authors("care-step-small", Workload("small"), pairs=7)
+
+
+def care_resnet18() -> list[Found]:
+    """CARE with ResNet-18, and how near it comes to the machine's rate."""
+    return _against_authors("care-step-resnet18", Workload("resnet18"), pairs=3)
+
+
+def care_resnet50() -> list[Found]:
+    """The same with ResNet-50, of a quarter of the batch, as a step takes long on two cores."""
+    return _against_authors("care-step-resnet50", Workload("resnet50", batch=64), pairs=2)
+
+
+def simclr_small() -> list[Found]:
+    """SimCLR with the small encoder."""
+    return _against_peers("simclr-step-small", Workload("small", equivariance=False), pairs=7)
+
+
+def simclr_resnet18() -> list[Found]:
+    """SimCLR with ResNet-18."""
+    return _against_peers("simclr-step-resnet18", Workload("resnet18", equivariance=False), pairs=2)
+
+
+def _against_authors(name: str, workload: Workload, pairs: int) -> list[Found]:
+    check_step(workload)
+    blur, python = best_blur()
+    with (
+        Side("care_step", workload) as ours,
+        Side("authors", workload, python) as theirs,
+        Side("floor", workload) as kernel,
+    ):
+        times = [(seconds(ours), seconds(theirs), seconds(kernel)) for _ in range(pairs)]
+    step, other, rate = zip(*times, strict=True)
+    line = ratios(name, f"the authors' step, {blur}", list(zip(step, other, strict=True)))
+    return [line, share_of_rate(name, workload, step, rate)]
+
+
+def _against_peers(name: str, workload: Workload, pairs: int) -> list[Found]:
+    check_step(workload)
+    with Side("care_step", workload) as ours:
+        return [
+            _against_peer(name, versus, ours, module, workload, pairs)
+            for versus, module in ((_LIGHTLY, "lightly_step"), (_STABLE, "stable_step"))
+        ]
+
+
+def _against_peer(
+    name: str, versus: str, ours: Side, module: str, workload: Workload, pairs: int
+) -> Found:
+    try:
+        label, python = _environment(versus, module)
+        with Side(module, workload, python) as theirs:
+            return ratios(name, label, time_pairs(ours, theirs, pairs))
+    except (PeerError, SideError) as error:
+        return Missing(name, versus, str(error))
+
+
+def _environment(versus: str, module: str) -> tuple[str, Path]:
+    """What the line is called and which Python it runs in."""
+    if module == "lightly_step":
+        return versus, peer("opencv-python-headless", "lightly")
+    try:
+        return versus, peer("opencv-python-headless", "kornia", "stable-pretraining")
+    except PeerError as error:
+        return f"its recipe with kornia ({error})", peer("opencv-python-headless", "kornia")

@@ -1,0 +1,39 @@
+"""What both sides of a training step are given, and the data they make of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SIDE = 32
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
+TEMPERATURE, WEIGHT, SPLITS = 0.5, 0.01, 16
+LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6
+HIDDEN, OUTPUT = 512, 128
+# More steps than are ever timed, so that no epoch ends, which would measure held-out images.
+_IMAGES = 16_384
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One training step at the settings for CIFAR-10 (CARE.md section 5).
+
+    Attributes:
+        encoder: A name of care.registry.
+        batch: Images of a step.
+        steps: Steps that are timed as one, where a single one is too short.
+        equivariance: CARE, with L_equi; otherwise SimCLR.
+    """
+
+    encoder: str
+    batch: int = 256
+    steps: int = 1
+    equivariance: bool = True
+
+
+def make_images() -> NDArray[np.uint8]:
+    """Noise in the shape of CIFAR-10's images, uint8 [N,32,32,3]; nobody's speed depends on it."""
+    rng = np.random.default_rng(0)
+    return rng.integers(0, 256, (_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)

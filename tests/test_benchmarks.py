@@ -1,0 +1,65 @@
+"""The benchmarks' own logic; nothing here is timed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.__main__ import main
+from benchmarks.agreement import check_step
+from benchmarks.guard import slower_than_before
+from benchmarks.measure import FASTER, SECONDS, Line, ratios
+from benchmarks.workload import Workload
+from care.errors import ConfigError
+
+
+def _line(low: float, high: float, unit: str = FASTER) -> Line:
+    return Line("a-line", "another way", (low + high) / 2, low, high, unit)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "slower"),
+    [
+        (_line(2.0, 3.0), _line(1.0, 1.9), True),
+        (_line(2.0, 3.0), _line(1.0, 2.1), False),
+        (_line(2.0, 3.0), _line(3.5, 4.0), False),
+        (_line(2.0, 3.0, SECONDS), _line(3.1, 4.0, SECONDS), True),
+        (_line(2.0, 3.0, SECONDS), _line(1.0, 1.9, SECONDS), False),
+    ],
+)
+def test_slower_is_what_lies_outside_the_earlier_range(
+    tmp_path: Path, before: Line, after: Line, slower: bool
+) -> None:
+    history = tmp_path / "history.json"
+    assert slower_than_before(history, [before]) == []
+    assert bool(slower_than_before(history, [after])) is slower
+    assert slower_than_before(history, [after]) == []
+
+
+def test_lines_that_were_not_measured_stay_known(tmp_path: Path) -> None:
+    history = tmp_path / "history.json"
+    slower_than_before(history, [_line(2.0, 3.0)])
+    slower_than_before(history, [])
+    assert slower_than_before(history, [_line(1.0, 1.5)])
+
+
+def test_a_damaged_history_is_begun_anew(tmp_path: Path) -> None:
+    history = tmp_path / "history.json"
+    history.write_text("{")
+    assert slower_than_before(history, [_line(2.0, 3.0)]) == []
+
+
+def test_a_ratio_is_of_times_measured_in_turn() -> None:
+    line = ratios("a-line", "another way", [(1.0, 2.0), (2.0, 10.0), (1.0, 3.0)])
+    assert (line.low, line.ratio, line.high) == (2.0, 3.0, 5.0)
+
+
+def test_a_bad_name_is_refused_with_the_nearest() -> None:
+    with pytest.raises(ConfigError) as refused:
+        main("care-step-smal")
+    assert refused.value.problems[0].nearest == "care-step-small"
+
+
+def test_the_authors_step_computes_what_ours_does() -> None:
+    check_step(Workload("small"))
