@@ -1,0 +1,48 @@
+"""Trials that share a stream of batches against the same trials apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from benchmarks.measure import Found, compare
+from care.allocator import keep_freed_memory
+from care.data import load_dataset
+from care.loading import load_trial
+from care.stream import Stream
+from care.trainer import Trainer
+
+_EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
+_TRIALS = 4
+
+
+def pack() -> list[Found]:
+    """An epoch of four trials of the small encoder, one thread."""
+    keep_freed_memory()
+    config = load_trial(_EXPERIMENT)
+    data = load_dataset(config.data, Path(config.runtime.data_root))
+    stream = Stream()
+
+    def trainer(shared: Stream | None) -> Trainer:
+        return Trainer(config, data, torch.device("cpu"), stream=shared)
+
+    together = [trainer(stream) for _ in range(_TRIALS)]
+    apart = [trainer(None) for _ in range(_TRIALS)]
+
+    def side_by_side() -> None:
+        epochs = [member.steps(lambda: False) for member in together]
+        for _ in range(together[0].steps_per_epoch):
+            for epoch in epochs:
+                next(epoch)
+        for epoch in epochs:
+            next(epoch, None)
+
+    def one_by_one() -> None:
+        for member in apart:
+            member.run_epoch()
+
+    line = compare("pack", f"{_TRIALS} trials one by one", side_by_side, one_by_one)
+    states = (together[0].state()["network"], apart[0].state()["network"])
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+    return [line]
