@@ -10,7 +10,6 @@ from torch import Tensor
 
 from care.trainer import Trainer
 
-MOST = 8
 _WORTH_IT = 1.05
 _NEAR_THE_BEST = 0.97
 _SHARE_OF_MEMORY = 0.5

@@ -18,6 +18,9 @@ from care.errors import ConfigError, Problem
 
 T = TypeVar("T")
 
+LARGEST_PACK = 8
+"""That ``auto`` makes: more gain little, and wait for each other at an epoch's end."""
+
 SHARED = (
     "seed",
     "data",

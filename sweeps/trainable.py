@@ -14,8 +14,8 @@ from ray import tune
 
 from care.failure import classify
 from care.pack import Pack
-from care.packing import MOST, best_size, most_in_memory
-from care.stream import Stream
+from care.packing import best_size, most_in_memory
+from care.stream import LARGEST_PACK, Stream
 from care.trial_run import TrialRun
 from sweeps.launch.packs import members_of
 from sweeps.member import Member
@@ -167,7 +167,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         The rest is given back, with the size that was found.
         """
         before = list(self._going)
-        most = min(MOST, len(self._members))
+        most = min(LARGEST_PACK, len(self._members))
         if before and not before[0].run.finished:
             most = min(most, most_in_memory(before[0].run.trainer, self._neighbors or 1))
             most = best_size(seconds, self._stream.seconds, most)

@@ -55,27 +55,18 @@ def evaluate(
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
         ``head/trajectories`` [3,3,100,2].
     """
+    progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):
-        return _measured(network, dataset, config, transfer, progress or Progress())
-
-
-def _measured(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    transfer: Iterable[Dataset],
-    progress: Progress,
-) -> Outcome:
-    augmenter = dataset.augmenter(config.augmentation)
-    test = dataset.test.images
-    count = config.evaluation.rotation_augmentations
-    whole = Outcome()
-    whole.add(progress.part("geometry", lambda: geometry(network, test, augmenter, count)))
-    if dataset.classes:
-        whole.add(readout(network, dataset, config, transfer, progress))
-    if isinstance(augmenter, ImageAugmenter):
-        whole.add(progress.part("color", lambda: color_outcome(network, test, augmenter)))
-    else:
-        clouds, l2 = (dataset.train.images, test), config.evaluation.probe_l2
-        whole.add(progress.part("pose", lambda: pose_outcome(*clouds, network, l2)))
-    return whole
+        augmenter = dataset.augmenter(config.augmentation)
+        test = dataset.test.images
+        count = config.evaluation.rotation_augmentations
+        whole = Outcome()
+        whole.add(progress.part("geometry", lambda: geometry(network, test, augmenter, count)))
+        if dataset.classes:
+            whole.add(readout(network, dataset, config, transfer, progress))
+        if isinstance(augmenter, ImageAugmenter):
+            whole.add(progress.part("color", lambda: color_outcome(network, test, augmenter)))
+        else:
+            clouds, l2 = (dataset.train.images, test), config.evaluation.probe_l2
+            whole.add(progress.part("pose", lambda: pose_outcome(*clouds, network, l2)))
+        return whole

@@ -9,14 +9,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
+from care.stream import LARGEST_PACK
 from sweeps.launch.packs import Task, members_of, results_of
 from sweeps.launch.retry import Again
 
 Retry = Callable[[Task, str | None], Again | None]
 # Trials that share a stream lie near each other: seeds are the innermost axis of a plan.
 _LOOKED_AT = 256
-# That a pack without a size of its own is made of; what it does not want comes back.
-MOST = 8
 
 
 class TaskQueue:
@@ -43,7 +42,7 @@ class TaskQueue:
     ) -> None:
         self._retry, self._is_stopping = retry, stopping
         self._slots, self._auto = slots, pack == "auto"
-        self._pack = MOST if pack == "auto" else pack
+        self._pack = LARGEST_PACK if pack == "auto" else pack
         self._ready: deque[Task] = deque()
         self._later: list[tuple[float, int, Task]] = []  # a heap, by time and then order
         self._order = itertools.count()
