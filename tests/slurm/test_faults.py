@@ -179,8 +179,13 @@ def test_the_shared_folder_is_read_only_for_a_while(
     sweep.wait_for_training()
     folder = str(sweep.folder)
     for node in cluster.nodes:
-        cluster.on(node, "mount", "--bind", folder, folder)
-        cluster.on(node, "mount", "-o", "remount,ro,bind", folder)
+        # A mount that a trial writes through cannot be made read-only; a copy of a read-only one is
+        # so from its first moment.
+        aside = cluster.on(node, "mktemp", "-d").strip()
+        cluster.on(node, "mount", "--bind", folder, aside)
+        cluster.on(node, "mount", "-o", "remount,ro,bind", aside)
+        cluster.on(node, "mount", "--bind", aside, folder)
+        cluster.on(node, "umount", aside)
     time.sleep(20)
     for node in cluster.nodes:
         cluster.on(node, "umount", "--lazy", folder)
