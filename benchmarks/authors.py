@@ -152,7 +152,7 @@ def infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     size = len(z1)
     z = torch.cat([z1, z2])
     similarity = torch.exp(z @ z.T.contiguous() / temperature)
-    mask = torch.cat([_without_diagonal(size, 2 * size)] * 2)
+    mask = torch.cat([_without_diagonal(size, 2 * size)] * 2).to(z.device)
     negatives = similarity.masked_select(mask).view(2 * size, -1).sum(1)
     positives = torch.exp((z1 * z2).sum(1) / temperature)
     positives = torch.cat([positives, positives])
@@ -165,7 +165,7 @@ def equivariance_loss(z1: Tensor, z2: Tensor, splits: int) -> Tensor:
     loss = z1.new_zeros(())
     for k in range(splits):
         a, b = z1[k * size : (k + 1) * size], z2[k * size : (k + 1) * size]
-        mask = _without_diagonal(size, size)
+        mask = _without_diagonal(size, size).to(z1.device)
         first = (a @ a.T.contiguous()).masked_select(mask).view(size, -1)
         second = (b @ b.T.contiguous()).masked_select(mask).view(size, -1)
         loss = loss + 2 * torch.norm(first - second, p="fro", dim=-1).pow(2).mean()
@@ -178,8 +178,35 @@ def _log_similarities(z1: Tensor, z2: Tensor) -> tuple[float, float]:
     return (z1 * z2).detach().sum(1).mean().item(), (z @ z.T).mean().item()
 
 
+class RunningLoader:
+    """The loader as it is used with a GPU: its workers run ahead of the training."""
+
+    def __init__(self, dataset: Dataset[Any], batch: int, workers: int) -> None:
+        self._loader: DataLoader[Any] = DataLoader(
+            dataset,
+            batch_size=batch,
+            shuffle=True,
+            num_workers=workers,
+            persistent_workers=True,
+            pin_memory=True,
+            drop_last=True,
+        )
+        self._batches = iter(self._loader)
+
+    def __call__(self) -> list[Any]:
+        """The next batch's columns."""
+        try:
+            columns: list[Any] = next(self._batches)
+        except StopIteration:
+            self._batches = iter(self._loader)
+            columns = next(self._batches)
+        return columns
+
+
 class AuthorsStep:
     """A step of CARE on SimCLR.
+
+    The chunks are augmented where the loader leaves them, on the CPU.
 
     Args:
         workload: What is trained.
@@ -188,8 +215,10 @@ class AuthorsStep:
 
     def __init__(self, workload: Workload, workers: int) -> None:
         self.workload = workload
-        self.network = PlainNetwork(workload.encoder).train()
-        self._loader = StepLoader(_Pairs(), workload.batch, workers)
+        self._device = torch.device(workload.device)
+        self.network = PlainNetwork(workload.encoder).train().to(self._device)
+        loader = RunningLoader if self._device.type == "cuda" else StepLoader
+        self._loader = loader(_Pairs(), workload.batch, workers)
         self._optimizer = torch.optim.Adam(
             self.network.parameters(), lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
         )
@@ -197,18 +226,22 @@ class AuthorsStep:
     def __call__(self) -> None:
         """Train for one step."""
         images, view_1, view_2, _ = self._loader()
-        out_1, out_2 = self.network(view_1), self.network(view_2)
+        out_1, out_2 = self._embed(view_1), self._embed(view_2)
         contrast = infonce(out_1, out_2, TEMPERATURE)
         loss = contrast
         if self.workload.equivariance:
             chunk_1, chunk_2 = chunk_views(images, SPLITS)
-            z1, z2 = self.network(chunk_1), self.network(chunk_2)
+            z1, z2 = self._embed(chunk_1), self._embed(chunk_2)
             loss = contrast + WEIGHT * equivariance_loss(z1, z2, SPLITS)
         self._optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self._optimizer.step()
         _log_similarities(out_1, out_2)
         loss.item(), contrast.item()
+
+    def _embed(self, view: Tensor) -> Tensor:
+        embeddings: Tensor = self.network(view.to(self._device, non_blocking=True))
+        return embeddings
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:

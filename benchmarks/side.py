@@ -43,6 +43,8 @@ def main() -> None:
     for _ in sys.stdin:
         for _ in range(workload.steps):
             step()
+        if workload.device == "cuda":
+            torch.cuda.synchronize()
         answers.write("done\n")
 
 

@@ -25,12 +25,14 @@ class Workload:
         batch: Images of a step.
         steps: Steps that are timed as one, where a single one is too short.
         equivariance: CARE, with L_equi; otherwise SimCLR.
+        device: ``cpu`` or ``cuda``.
     """
 
     encoder: str
     batch: int = 256
     steps: int = 1
     equivariance: bool = True
+    device: str = "cpu"
 
 
 def make_images() -> NDArray[np.uint8]:

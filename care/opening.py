@@ -49,13 +49,15 @@ def open_trainer(
     """
     keep_freed_memory()
     exact_float32()
+    # The shapes of a training are few, so it pays to try every kernel once for each.
+    torch.backends.cudnn.benchmark = True
     device = resolve_device(config.runtime.device, group)
     torch.set_num_threads(threads)
     dataset = _dataset(config.data, Path(config.runtime.data_root), device)
     check_dataset(config, dataset)
     # With another precision than it began with, a trial would go on to other numbers.
     recorded = (TrialFolder(folder).read_provenance() or {}).get("precision")
-    trainer = Trainer(config, dataset, device, group, recorded, stream)
+    trainer = Trainer(config, dataset, device, group, recorded, stream, warn)
     state = checkpoint.load(folder, device, warn, set_aside=group.rank == 0)
     if state:
         trainer.load_state(state)

@@ -7,6 +7,7 @@ float32 (autocast); bfloat16 has float32's range, so nothing is scaled.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -60,5 +61,10 @@ def widen(values: Tensor) -> Tensor:
 
 
 def exact_float32() -> None:
-    """Let float32 be float32 on GPUs: by default cuDNN rounds convolutions' inputs to TF32."""
-    torch.backends.fp32_precision = "ieee"  # type: ignore[attr-defined]
+    """Let float32 be float32 on GPUs: by default cuDNN rounds convolutions' inputs to TF32.
+
+    cuDNN's operations are named, because what is set for all does not reach them in every torch.
+    """
+    backends: Any = torch.backends
+    for what in (backends, backends.cudnn.conv, backends.cudnn.rnn):
+        what.fp32_precision = "ieee"

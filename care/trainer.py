@@ -7,6 +7,7 @@ go on exactly where another one stopped.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -15,20 +16,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from care.augmentation.graphed import graphed
 from care.config import Precision, TrialConfig
+from care.cuda_graph import GraphedPasses
 from care.data import Dataset
 from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
 from care.failure import DivergedError
 from care.models import build_network
 from care.models.batch_norm import local_statistics, spread_batch_norm
+from care.models.network import as_device_computes
 from care.objectives.objective import Objective, trainable
-from care.objectives.view import Views
-from care.optimization import build_optimizer, learning_rate
+from care.objectives.view import Views, made_when_asked_for
+from care.optimization import build_optimizer, learning_rate, load_optimizer
+from care.passes import Passes
 from care.precision import resolve_precision
 from care.randomness import generator
+from care.static_inputs import StaticInputs
 from care.steps import Steps, exhaust
 from care.stream import Stream
+
+_log = logging.getLogger(__name__)
 
 _NEVER_BAD = 2**62
 _KEPT = "the last good checkpoint is kept. A lower learning rate or λ may help."
@@ -44,6 +52,7 @@ class Trainer:
         group: The processes that train it; each has a trainer, at the same place.
         precision: What the network computes in; None for what ``training.precision`` means here.
         stream: Shared by trials that train in this process step by step.
+        warn: Called with what the user should know, e.g. that a step runs slower than it could.
 
     Attributes:
         epoch: Whole epochs done.
@@ -58,6 +67,7 @@ class Trainer:
         group: Group = ALONE,
         precision: Precision | None = None,
         stream: Stream | None = None,
+        warn: Callable[[str], None] = _log.warning,
     ) -> None:
         self.config = config
         self.device = device
@@ -66,17 +76,33 @@ class Trainer:
         self._stream = stream or Stream()
         network = build_network(config.model, config.seed)
         groups = config.training.batch_norm_groups
-        self.network = spread_batch_norm(network, groups, group).to(device)
+        self.network = as_device_computes(spread_batch_norm(network, groups, group), device)
         self.network.precision = precision or resolve_precision(
             "training.precision", config.training.precision, device
         )
         self.objective = Objective(config.objective, self.network, config.seed).to(device)
-        self.optimizer = build_optimizer(config.optimizer, trainable(self.network, self.objective))
+        weights = trainable(self.network, self.objective)
+        self.optimizer = build_optimizer(config.optimizer, weights, device)
         self._augmenter = self.dataset.augmenter(config.augmentation)
         self.epoch = 0
         self.step = 0
         self._sums: dict[str, Tensor] = {}
         self._reset_sums()
+        self._passes = self._build_passes(warn)
+
+    def _build_passes(self, warn: Callable[[str], None]) -> Passes:
+        recorded = self.device.type == "cuda" and self._group.size == 1
+        inputs = StaticInputs() if recorded and self.config.runtime.cuda_graph else None
+        self._views = Views(
+            self.network,
+            graphed(self._augmenter) if inputs else self._augmenter,
+            self.config.seed,
+            self._group,
+            self._stream,
+            inputs or made_when_asked_for,
+        )
+        passes = Passes(self.objective, self._views, self.optimizer)
+        return GraphedPasses(passes, inputs, self.device, warn) if inputs else passes
 
     @cached_property
     def monitor(self) -> Monitor:
@@ -134,6 +160,7 @@ class Trainer:
         Raises:
             DivergedError: Names the epoch and the step.
         """
+        self._passes.wait()
         bad = int(self._first_bad_step)
         if bad < _NEVER_BAD:
             raise DivergedError(
@@ -151,6 +178,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Everything that :meth:`load_state` needs, of types that ``weights_only`` admits."""
+        self._passes.wait()
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -165,7 +193,7 @@ class Trainer:
         """Go to the place and weights that :meth:`state` gave."""
         self.network.load_state_dict(state["network"])
         self.objective.load_state_dict(state["objective"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.epoch, self.step = state["epoch"], state["step"]
         self._sums, self._first_bad_step = state["sums"], state["first_bad_step"]
 
@@ -174,18 +202,23 @@ class Trainer:
         self.network.train()
         self.objective.train()
         order = self._order()
-        while self.step < self.steps_per_epoch:
-            if self._group.agree(stop()):
-                return False
-            self._train_step(order)
-            self.step += 1
-            yield
+        try:
+            while self.step < self.steps_per_epoch:
+                if self._group.agree(stop()):
+                    return False
+                self._train_step(order)
+                self.step += 1
+                yield
+        finally:
+            self._passes.wait()
         return True
 
     def _begin_next_epoch(self) -> None:
         self.epoch += 1
         self.step = 0
         self._reset_sums()
+        if self.epoch == self.config.training.epochs:
+            self._passes.release()
 
     def _reset_sums(self) -> None:
         self._sums = {}
@@ -201,18 +234,17 @@ class Trainer:
         batch = self.config.training.batch_size
         chosen = order[self.step * batch : (self.step + 1) * batch][self._group.share(batch)]
         place = (self.config.seed, self.epoch, self.step)
-        images = self._stream.get(
+        samples = self._stream.get(
             place, "batch", lambda: self.dataset.train.batch(chosen, self.device)
         )
-        views = Views(self.network, self._augmenter, images, *place, self._group, self._stream)
-        terms = self.objective(views)
+        self._views.at(samples, self.epoch, self.step)
         self._set_learning_rate()
-        self.optimizer.zero_grad(set_to_none=True)
-        terms["train/loss"].backward()
-        self._group.average_(self._differing())
-        self.optimizer.step()
-        self.objective.after_step(self.network, self._progress())
-        self._accumulate(terms)
+        with self._passes.queued():
+            terms = self._passes()
+            self._group.average_(self._differing())
+            self.optimizer.step()
+            self.objective.after_step(self.network, self._progress())
+            self._accumulate(terms)
 
     def _differing(self) -> list[Tensor]:
         """What a step made different in each process: gradients, statistics of its own rows."""

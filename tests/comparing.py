@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
+
+
+def assert_equal(actual: Any, expected: Any, context: str = "") -> None:
+    """Compare tensors, or trees of them such as a trainer's state, to the bit."""
+    message = context or None
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=False, msg=message)
 
 
 def assert_equal_to_the_bit(trial: Path, expected: Path, context: str = "") -> None:
@@ -15,4 +22,4 @@ def assert_equal_to_the_bit(trial: Path, expected: Path, context: str = "") -> N
         torch.load(max(place.glob("checkpoint-*.pt")), weights_only=True)
         for place in (trial, expected)
     ]
-    torch.testing.assert_close(*states, rtol=0, atol=0, equal_nan=False, msg=context or None)
+    assert_equal(states[0], states[1], context)

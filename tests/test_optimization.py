@@ -13,6 +13,7 @@ from care.config import OptimizerConfig
 from care.optimization import build_optimizer, learning_rate
 
 STEPS, EPOCHS = 7, 10
+CPU = torch.device("cpu")
 
 
 def config(**fields: object) -> OptimizerConfig:
@@ -64,7 +65,7 @@ def test_a_warm_up_as_long_as_the_training_never_falls() -> None:
 def test_one_step_by_hand(name: str) -> None:
     """With an L2 penalty on every parameter, as the authors have it."""
     weight = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
-    optimizer = build_optimizer(config(name=name, weight_decay=0.1), [weight])
+    optimizer = build_optimizer(config(name=name, weight_decay=0.1), [weight], CPU)
     weight.grad = torch.tensor([3.0], dtype=torch.float64)
     optimizer.step()
     gradient = 3 + 0.1 * 2
@@ -73,5 +74,7 @@ def test_one_step_by_hand(name: str) -> None:
 
 
 def test_momentum_reaches_sgd() -> None:
-    optimizer = build_optimizer(config(name="sgd", momentum=0.9), [nn.Parameter(torch.zeros(1))])
+    optimizer = build_optimizer(
+        config(name="sgd", momentum=0.9), [nn.Parameter(torch.zeros(1))], CPU
+    )
     assert optimizer.param_groups[0]["momentum"] == 0.9

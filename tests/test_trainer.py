@@ -59,7 +59,7 @@ def test_the_first_step_sees_the_same_views_whatever_the_weight() -> None:
     losses = set()
     for weight in (0, 0.1, 1):
         made = trainer(objective=objective(weight))
-        terms = made.objective(Views(made.network, made._augmenter, images, 0, 0, 0))
+        terms = made.objective(Views(made.network, made._augmenter, 0).at(images, 0, 0))
         losses.add(terms["train/infonce"].item())
     assert len(losses) == 1
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from care.augmentation.blur import blur
 from care.augmentation.color import jitter, to_gray
+from care.augmentation.constants import constant
 from care.augmentation.crop import crop
 from care.augmentation.table import AugmentationTable
 
@@ -63,7 +62,8 @@ def normalize(
         mean: Of each channel, in [0, 1].
         std: Likewise.
     """
-    return images.sub_(_channels(mean, images)).div_(_channels(std, images))
+    mean_, std_ = (constant(values, images.device).view(3, 1, 1) for values in (mean, std))
+    return images.sub_(mean_).div_(std_)
 
 
 def apply(
@@ -74,8 +74,3 @@ def apply(
 ) -> Tensor:
     """:func:`augment`, then :func:`normalize`: what a network takes."""
     return normalize(augment(table, images), mean, std)
-
-
-def _channels(values: Sequence[float], like: Tensor) -> Tensor:
-    """One value for each channel, [3,1,1] on the device of ``like``."""
-    return torch.tensor(values).view(3, 1, 1).to(like.device, non_blocking=True)

@@ -21,8 +21,14 @@ def blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
         sigma: Standard deviation in pixels, > 0, float [N] on the CPU.
         kernel_size: Odd, at most 2·min(H, W) - 1.
     """
-    height, width = images.shape[-2:]
     kernel = gaussian_kernel(sigma, kernel_size).to(images.device, non_blocking=True)
+    return convolve(images, kernel)
+
+
+def convolve(images: Tensor, kernel: Tensor) -> Tensor:
+    """Weigh each image's lines and then its columns with its kernel, float32 [N,size]."""
+    height, width = images.shape[-2:]
+    kernel_size = kernel.shape[1]
     padded = fn.pad(images, [kernel_size // 2] * 4, mode="reflect")
     weights = kernel.view(-1, kernel_size, 1, 1, 1).unbind(1)
     lines = padded[..., :height, :] * weights[0]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from care.augmentation.constants import constant
 from care.augmentation.table import CONTRAST, HUE, NEUTRAL, SATURATION
 
 _LUMA = (0.2989, 0.587, 0.114)
@@ -42,7 +43,7 @@ def adjust_hue(images: Tensor, shift: Tensor) -> Tensor:
     # Without chroma the hue is 0 / tiny, and does not matter.
     hue = sixths.div_((6 * chroma).clamp_min_(torch.finfo(chroma.dtype).tiny))
     hue = hue.copysign_(green - blue)
-    peaks = torch.tensor(_PEAKS).to(images.device, non_blocking=True)
+    peaks = constant(_PEAKS, images.device)
     distance = hue.unsqueeze(1) + (shift.unsqueeze(1) - peaks)[:, :, None, None]
     distance = distance.sub_(distance.round()).abs_().clamp_(1 / 6, 1 / 3)
     return torch.addcmul((value + chroma).unsqueeze(1), distance, chroma.unsqueeze(1), value=-6)
@@ -60,7 +61,7 @@ def jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
     blended = not bool(neutral[:, :HUE].all())
     if blended:
         of_pixel, of_mean = (
-            matrices.to(images.device, non_blocking=True) for matrices in _blends(parameters, order)
+            matrices.to(images.device, non_blocking=True) for matrices in blends(parameters, order)
         )
     turned = (order == HUE) & ~neutral[:, HUE:]
     for place in range(4):
@@ -70,11 +71,11 @@ def jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
             rows = rows.to(images.device, non_blocking=True)
             images.index_copy_(0, rows, adjust_hue(images.index_select(0, rows), shift))
         if blended and place < HUE:
-            images = _blend(images, of_pixel[place], of_mean[place])
+            images = blend(images, of_pixel[place], of_mean[place])
     return images
 
 
-def _blends(parameters: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+def blends(parameters: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     """Matrices on each pixel and on the mean pixel, float32 [3,N,3,3] each.
 
     The first axis counts each image's operations other than the hue, in its order.
@@ -90,7 +91,8 @@ def _blends(parameters: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
     return of_pixel.view(3, -1, 3, 3), of_mean.view(3, -1, 3, 3)
 
 
-def _blend(images: Tensor, of_pixel: Tensor, of_mean: Tensor) -> Tensor:
+def blend(images: Tensor, of_pixel: Tensor, of_mean: Tensor) -> Tensor:
+    """Apply matrices [N,3,3] to each pixel and to the mean pixel, and clamp."""
     pixels = images.flatten(2)
     offset = torch.bmm(of_mean, pixels.mean(2, keepdim=True))
     return torch.baddbmm(offset, of_pixel, pixels).clamp_(0, 1).view(images.shape)

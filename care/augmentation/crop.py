@@ -25,13 +25,34 @@ def crop(images: Tensor, windows: Tensor, flip: Tensor) -> Tensor:
     Returns:
         float32 [N,3,H,W] in [0, 1].
     """
-    height, width = images.shape[-2:]
-    rows, planes = len(windows), images.shape[:2].numel() // len(windows)
+    y, x = sources(windows, flip, (images.shape[-2], images.shape[-1]))
+    return resample(
+        images,
+        y.to(images.device, non_blocking=True),
+        x.to(images.device, non_blocking=True),
+    )
+
+
+def sources(windows: Tensor, flip: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Positions that output lines and columns take their values from, float32 [R,H] and [R,W].
+
+    Args:
+        windows: As of :func:`crop`.
+        flip: Likewise.
+        size: Height and width of the images in pixels.
+    """
+    height, width = size
     top, left, window_height, window_width = windows.unsqueeze(2).unbind(1)
-    columns = torch.arange(width).expand(rows, width)
+    columns = torch.arange(width).expand(len(windows), width)
     columns = torch.where(flip.unsqueeze(1), columns.flip(1), columns)
-    y = _sources(top, window_height, torch.arange(height)).to(images.device, non_blocking=True)
-    x = _sources(left, window_width, columns).to(images.device, non_blocking=True)
+    y = _sources(top, window_height, torch.arange(height))
+    return y, _sources(left, window_width, columns)
+
+
+def resample(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
+    """Interpolate each row's images at the positions y [R,H] and x [R,W], on their device."""
+    height, width = images.shape[-2:]
+    rows, planes = len(y), images.shape[:2].numel() // len(y)
     lines = images.to(torch.float32).reshape(rows, planes * height, width)
     lines = torch.bmm(lines, _weights(x, width).mT).view(rows, planes, height, width)
     vertical = _weights(y, height)

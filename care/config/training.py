@@ -52,6 +52,7 @@ class RuntimeConfig(Model):
             unless it trains on the CPU, a GPU of its own; they are on one machine.
         threads: CPU threads of the trial, shared out among its processes; the device type and this
             are recorded with it.
+        cuda_graph: Whether an Nvidia GPU launches a step as a whole; see :mod:`care.cuda_graph`.
         checkpoint_seconds: Longest time between two checkpoints; each epoch ends with one.
     """
 
@@ -59,4 +60,5 @@ class RuntimeConfig(Model):
     device: str = "auto"
     processes: PositiveInt = 1
     threads: PositiveInt | None = None
+    cuda_graph: bool = True
     checkpoint_seconds: Positive = 300.0

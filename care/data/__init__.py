@@ -47,8 +47,16 @@ class ImageSet:
         return ImageSet(images, self.labels.to(device), factors)
 
     def batch(self, index: Tensor, device: torch.device) -> Tensor:
-        """The images at ``index`` [B], on ``device``."""
-        return self.images[index.to(self.images.device)].to(device)
+        """The images at ``index`` [B], on ``device``.
+
+        Those that lie in the host's memory are on their way to a GPU when this returns.
+        """
+        if device.type != "cuda" or self.images.is_cuda:
+            return self.images[index.to(self.images.device)].to(device)
+        shape = (len(index), *self.images.shape[1:])
+        pinned = torch.empty(shape, dtype=self.images.dtype, pin_memory=True)
+        torch.index_select(self.images, 0, index.cpu(), out=pinned)
+        return pinned.to(device, non_blocking=True)
 
     def part(self, index: Tensor) -> ImageSet:
         """The samples at ``index`` [n]."""

@@ -105,7 +105,7 @@ def train_probes(
     augmenter = dataset.augmenter(config.augmentation or augmentation)
     probes = LinearProbes(network.feature_dim, len(dataset.classes), config.initializations)
     probes = probes.to(device)
-    optimizer = build_optimizer(config.optimizer, probes.parameters())
+    optimizer = build_optimizer(config.optimizer, probes.parameters(), device)
     train = dataset.train.labelled()
     parts = {"probes": probes, "optimizer": optimizer, "frozen": frozen}
     name = f"probe-{protocol}"

@@ -80,7 +80,7 @@ class GroupedBatchNorm(_BatchNorm):
             return super().forward(inputs)
         assert self.running_mean is not None
         assert self.running_var is not None
-        mean, variance = torch.zeros(2, self._groups, self.num_features).to(self.running_mean)
+        mean, variance = self.running_mean.new_zeros(2, self._groups, self.num_features)
         parts = [
             # A momentum of 1 leaves the group's own statistics in the rows that would follow them.
             fn.batch_norm(part, m, v, self.weight, self.bias, True, 1.0, self.eps)

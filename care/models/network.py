@@ -82,6 +82,17 @@ def as_network_takes(inputs: Tensor) -> Tensor:
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
+def as_device_computes(network: Network, device: torch.device) -> Network:
+    """``network`` on ``device``, its weights in the order that the device's kernels read.
+
+    cuDNN would bring them there in each pass; oneDNN, on CPUs, has an order of its own anyway.
+    """
+    network = network.to(device)
+    if device.type == "cuda":
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network
+
+
 def build_network(config: ModelConfig, seed: int) -> Network:
     """A new network on the CPU, whose weights are a function of ``config`` and ``seed`` alone.
 

@@ -72,7 +72,7 @@ def negatives_energy(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     count = len(z1)
     z = torch.cat([z1, z2])
     logits = z @ z.T / temperature
-    rows = torch.arange(2 * count, device=z.device)
     logits = logits.fill_diagonal_(-torch.inf)
-    logits[rows, rows.roll(count)] = -torch.inf
+    for positives in (count, -count):
+        logits.diagonal(positives).fill_(-torch.inf)
     return logits.logsumexp(1).mean()

@@ -57,17 +57,11 @@ class EquiMod(nn.Module):
         features = torch.cat([view.embedding.features for view in (original, *views)])
         before, *both = self.head(features).chunk(3)
         after = torch.cat(both)
-        table = torch.cat([_rows(view) for view in views]).to(after.device, non_blocking=True)
-        described = self.parameters_head(table)
+        described = self.parameters_head(torch.cat([view.parameters for view in views]))
         predicted = self.predictor(torch.cat([torch.cat([before, before]), described], dim=1))
         return infonce(
             fn.normalize(after, dim=1), fn.normalize(predicted, dim=1), self._temperature
         )
-
-
-def _rows(view: View) -> Tensor:
-    """The parameters of each image's augmentation, [N,P]."""
-    return view.table.repeat(len(view.embedding.features) // len(view.table)).parameters()
 
 
 def _layer(inputs: int, outputs: int) -> list[nn.Module]:

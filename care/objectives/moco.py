@@ -80,7 +80,6 @@ class MoCo(BaseObjective[MocoConfig]):
         rows = self.place + torch.arange(len(self._keys), device=self.place.device)
         self.queue.index_copy_(0, rows % len(self.queue), self._keys)
         self.place.add_(len(self._keys)).remainder_(len(self.queue))
-        self._keys = None
 
     @torch.no_grad()
     def _embed_keys(self, view: View) -> Tensor:
@@ -88,8 +87,7 @@ class MoCo(BaseObjective[MocoConfig]):
         if groups == 1:
             return view.embed_by(self.encoder.network).sphere
         inputs = view.group.gather(view.inputs)  # a random group has rows of every process
-        order = torch.from_numpy(view.generator("shuffle").permutation(len(inputs)))
-        order = order.to(inputs.device)
+        order = view.permutation("shuffle", len(inputs))
         mine = inputs[order].chunk(groups)[view.group.share(groups)]
         keys = torch.cat([self.encoder.network.embed(part).sphere for part in mine])
         keys = view.group.gather(keys)

@@ -1,13 +1,18 @@
-"""Augmented views of one step's batch."""
+"""Augmented views of one step's batch.
+
+Whatever differs from step to step comes from here, as tensors on the device; the rest of a step is
+the same computation each time (:mod:`care.step_graph` relies on it).
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Hashable
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from care.augmentation import Augmenter, Table
@@ -17,15 +22,31 @@ from care.models.network import as_network_takes
 from care.randomness import generator
 from care.stream import Stream
 
+Make = Callable[[], Tensor]
+Source = Callable[[Hashable, Make], Tensor]
+"""Gives the tensor of that name; what it is told makes the one of the step that runs."""
+
+
+def made_when_asked_for(name: Hashable, make: Make) -> Tensor:  # noqa: ARG001 - a Source
+    """The source that keeps nothing."""
+    return make()
+
 
 class View:
     """One augmented view of a batch of N samples.
 
+    Args:
+        network: Embeds it.
+        inputs: See below.
+        parameters: Gives the augmentation's parameters.
+        permutation: See below.
+        group: See below.
+
     Attributes:
         inputs: What the network takes: normalized float images [n,3,H,W] or points [n,P,4], where
             n is N or this process's share of it.
-        table: The whole batch's augmentations, R rows; each serves N / R consecutive samples.
-        generator: Gives random numbers of this step for a purpose.
+        permutation: Gives a random order for a purpose, a permutation of 0 … count - 1, int64
+            [count] on the device.
         group: The processes that the batch is spread over.
     """
 
@@ -33,14 +54,13 @@ class View:
         self,
         network: Network,
         inputs: Tensor,
-        table: Table,
-        generator: Callable[[str], np.random.Generator],
+        parameters: Make,
+        permutation: Callable[[str, int], Tensor],
         group: Group = ALONE,
     ) -> None:
-        self._network = network
+        self._network, self._parameters = network, parameters
         self.inputs = inputs
-        self.table = table
-        self.generator = generator
+        self.permutation = permutation
         self.group = group
 
     @cached_property
@@ -52,37 +72,53 @@ class View:
         """What ``network`` makes of the whole batch, N rows."""
         return Embedding(*map(self.group.gather, network.embed(self.inputs)))
 
+    @property
+    def parameters(self) -> Tensor:
+        """Parameters of each sample's augmentation in the whole batch, float32 [N,P]."""
+        return self._parameters()
+
 
 class Views:
-    """Draws the views of one step: functions of (seed, purpose, epoch, step).
+    """Draws the views of a step, once :meth:`at` has said which.
+
+    They are functions of (seed, purpose, epoch, step).
 
     Args:
         network: Embeds them.
         augmenter: Augments them.
-        samples: The step's batch as the data set holds it, e.g. uint8 images [N,3,H,W]; of several
-            processes this one's share of the rows.
         seed: The trial's seed.
-        epoch: Whole epochs done.
-        step: Steps done of the epoch that runs.
         group: The processes that the batch is spread over.
         stream: Where other trials find what was augmented, and this one what they have.
+        source: Where tensors are taken from; without it, they are made when they are asked for.
     """
 
     def __init__(
         self,
         network: Network,
         augmenter: Augmenter[Any],
-        samples: Tensor,
         seed: int,
-        epoch: int,
-        step: int,
         group: Group = ALONE,
         stream: Stream | None = None,
+        source: Source = made_when_asked_for,
     ) -> None:
-        self._network, self._augmenter, self._samples = network, augmenter, samples
-        self._place = (seed, epoch, step)
+        self._network, self._augmenter = network, augmenter
+        self._seed = seed
         self._group = group
         self._stream = stream or Stream()
+        self._source = source
+
+    def at(self, samples: Tensor, epoch: int, step: int) -> Self:
+        """Draw the views of this step from now on.
+
+        Args:
+            samples: The step's batch as the data set holds it, e.g. uint8 images [N,3,H,W]; of
+                several processes this one's share of the rows.
+            epoch: Whole epochs done.
+            step: Steps done of the epoch that runs.
+        """
+        self._samples = samples
+        self._place = (self._seed, epoch, step)
+        return self
 
     def original(self) -> View:
         """The samples as they are."""
@@ -90,10 +126,14 @@ class Views:
 
     def augmented(self, purpose: str, rows: int | None = None) -> View:
         """A view under ``rows`` augmentations; None for one of its own for each sample."""
-        rows = rows or len(self._samples) * self._group.size
+        rows = rows or self._whole()
         return self._view(
             (purpose, rows), lambda: self._augmenter.sample(rows, self._generator(purpose))
         )
+
+    def _whole(self) -> int:
+        """Samples N of the whole batch."""
+        return len(self._samples) * self._group.size
 
     def _generator(self, purpose: str) -> np.random.Generator:
         seed, *place = self._place
@@ -105,8 +145,30 @@ class Views:
             inputs = self._augmenter.apply(self._share(table), self._samples)
             return table, as_network_takes(inputs)
 
-        table, inputs = self._stream.get(self._place, name, make)
-        return View(self._network, inputs, table, self._generator, self._group)
+        def drawn() -> tuple[Table, Tensor]:
+            return self._stream.get(self._place, name, make)
+
+        def parameters() -> Tensor:
+            table, _ = drawn()
+            rows = table.repeat(self._whole() // len(table)).parameters()
+            return rows.to(self._samples.device, non_blocking=True)
+
+        inputs = self._source((name, "inputs"), lambda: drawn()[1])
+        named = (name, "parameters")
+        return View(
+            self._network,
+            inputs,
+            lambda: self._source(named, parameters),
+            self._permutation,
+            self._group,
+        )
+
+    def _permutation(self, purpose: str, count: int) -> Tensor:
+        def make() -> Tensor:
+            order = torch.from_numpy(self._generator(purpose).permutation(count))
+            return order.to(self._samples.device, non_blocking=True)
+
+        return self._source((purpose, count), make)
 
     def _share(self, table: Table) -> Table:
         """The rows that serve this process's samples, each as often as it takes to divide them."""

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care.augmentation import AugmentationTable, apply, identity, sample
+from care.augmentation.apply import augment
+from care.augmentation.branchless import augment_packed, pack
 from care.config import AugmentationConfig, ColorJitterConfig
 from care.randomness import generator
 from care.vision import functional as tv
@@ -114,3 +116,26 @@ def test_refuses_images_that_do_not_divide_by_rows(rows: int) -> None:
 def test_refuses_images_of_another_size() -> None:
     with pytest.raises(ValueError, match=r"got images of \(16, 16\) pixels; allowed: \(32, 32\)"):
         apply(identity(8, (32, 32)), real_images(8), MEAN, STD)
+
+
+@settings(deadline=None, max_examples=20)
+@given(
+    rows=st.integers(1, 6),
+    shared=st.integers(1, 5),
+    index=st.integers(0, 1000),
+    jittered=st.sampled_from([0.0, 0.5, 1.0]),
+)
+def test_without_branches_it_is_the_same(
+    rows: int, shared: int, index: int, jittered: float
+) -> None:
+    config = STRONG.model_copy(update={"color_jitter": ColorJitterConfig(probability=jittered)})
+    table = sample(config, rows, (12, 9), generator(0, "test-branchless", index))
+    images = noise_images(rows * shared, (12, 9))
+    result = augment_packed(pack(table), images)
+    torch.testing.assert_close(result, augment(table, images), rtol=0, atol=1e-6)
+
+
+def test_without_branches_the_identity_changes_nothing() -> None:
+    images = real_images(8)
+    table = identity(1, DIGIT)
+    assert torch.equal(augment_packed(pack(table), images), augment(table, images))

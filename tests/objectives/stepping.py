@@ -65,7 +65,7 @@ def trainer(name: str, **parts: Any) -> Trainer:
 def views(made: Trainer, step: int = 0) -> Views:
     """The views of a step of the first epoch, of the first images."""
     images = made.dataset.train.images[:BATCH]
-    return Views(made.network, made._augmenter, images, 0, 0, step)
+    return Views(made.network, made._augmenter, 0).at(images, 0, step)
 
 
 class Passes:

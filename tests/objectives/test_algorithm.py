@@ -73,7 +73,7 @@ class Step:
             self.network.head.weight.data += points(4, 6, 2)  # type: ignore[operator]
 
     def loss(self) -> Tensor:
-        drawn = Views(self.network, self.augmenter, self.images, SEED, EPOCH, STEP)
+        drawn = Views(self.network, self.augmenter, SEED).at(self.images, EPOCH, STEP)
         terms: dict[str, Tensor] = self.objective(drawn)
         return terms["train/loss"]
 
@@ -218,10 +218,10 @@ def test_every_step_draws_its_pairs_anew() -> None:
     step = Step(CASES["care-simclr"])
     drawn = [
         tuple(
-            Views(step.network, step.augmenter, step.images, SEED, *place)
+            Views(step.network, step.augmenter, SEED)
+            .at(step.images, *place)
             .augmented(f"chunk-{i}", SPLITS)
-            .table.parameters()
-            .flatten()
+            .parameters.flatten()
             .tolist()
         )
         for place in ((0, 0), (0, 1), (1, 0))
@@ -246,6 +246,6 @@ def test_augmentations_that_are_exact_rotations_cost_nothing(augmentation: str, 
     step = Step({"name": "none", "equivariance": settings})
     turning = Network(Center(), nn.Identity())
     clouds = points(BATCH * 5, 4, 0).reshape(BATCH, 5, 4).float()
-    terms = step.objective(Views(turning, RotationAugmenter(), clouds, SEED, EPOCH, STEP))
+    terms = step.objective(Views(turning, RotationAugmenter(), SEED).at(clouds, EPOCH, STEP))
     assert terms["train/equivariance"] < 1e-12
     assert terms["train/positive_cosine"] < 0.9, "the rotations did something"

@@ -54,7 +54,7 @@ def by_hand(module: EquiMod, original: View, seen: list[View]) -> float:
         x = np.maximum(standardized(x @ weight.T), 0)
     x = standardized(x @ third.T)
     before, after = np.concatenate([x[:BATCH], x[:BATCH]]), x[BATCH:]
-    described = torch.cat([view.table.parameters() for view in seen]).double().numpy()
+    described = torch.cat([view.parameters for view in seen]).double().numpy()
     described = standardized(standardized(described) @ weights(module.parameters_head)[0].T)
     both = np.concatenate([before, described], axis=1)
     predicted = standardized(both @ weights(module.predictor)[0].T)
@@ -109,10 +109,11 @@ def test_images_that_share_an_augmentation_share_its_parameters() -> None:
     assert module is not None
     drawn = views(made)
     chunks = [drawn.augmented(f"chunk-{i}", rows=4) for i in (1, 2)]
+    tables = [
+        made._augmenter.sample(4, generator(0, f"chunk-{i}", 0, 0)).parameters() for i in (1, 2)
+    ]
     seen: list[torch.Tensor] = []
     module.parameters_head.register_forward_hook(lambda m, inputs, output: seen.append(inputs[0]))
     module(drawn.original(), chunks)
-    expected = torch.cat(
-        [view.table.parameters().repeat_interleave(BATCH // 4, 0) for view in chunks]
-    )
+    expected = torch.cat([table.repeat_interleave(BATCH // 4, 0) for table in tables])
     assert torch.equal(seen[0], expected)

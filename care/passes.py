@@ -1,0 +1,45 @@
+"""Forward and backward pass of a step."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor
+
+from care.objectives.objective import Objective
+from care.objectives.view import Views
+
+Terms = dict[str, Tensor]
+
+
+class Passes:
+    """Runs them one operation after the other.
+
+    Args:
+        objective: Gives the loss.
+        views: Of the step that runs, each time.
+        optimizer: Steps the parameters whose gradients are made.
+    """
+
+    def __init__(
+        self, objective: Objective, views: Views, optimizer: torch.optim.Optimizer
+    ) -> None:
+        self._objective, self._views, self._optimizer = objective, views, optimizer
+
+    def __call__(self) -> Terms:
+        """The objective's terms; the parameters' gradients are those of this step's loss."""
+        self._optimizer.zero_grad(set_to_none=True)
+        terms: Terms = self._objective(self._views)
+        terms["train/loss"].backward()  # type: ignore[no-untyped-call]
+        return terms
+
+    def queued(self) -> AbstractContextManager[object]:
+        """While entered, work is done in order with the passes."""
+        return nullcontext()
+
+    def wait(self) -> None:
+        """What comes after this is done after what was queued."""
+
+    def release(self) -> None:
+        """Give memory back that only further steps need."""
