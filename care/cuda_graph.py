@@ -89,7 +89,14 @@ class GraphedPasses(Passes):
                 self._terms = self._passes()
         except RuntimeError as error:
             self._recordable = False
+            _end_recording_of_random_numbers(self._stream.device)
             reason = str(error).partition("\n")[0]
             self._warn(f"the step could not be recorded as a CUDA graph and runs slower: {reason}")
         else:
             self._graph = graph
+
+
+def _end_recording_of_random_numbers(device: torch.device) -> None:
+    """A recording that fails leaves torch's generator behind as if it still ran."""
+    random = torch.cuda.default_generators[device.index or 0]
+    random.graphsafe_set_state(random.clone_state())

@@ -7,10 +7,10 @@ they share is made once and read by all of them: the batches and their augmented
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from care.packing import Pace
 from care.steps import Steps
 from care.stream import check_members
 from care.trial_run import TrialRun
@@ -18,8 +18,6 @@ from care.trial_run import TrialRun
 Line = dict[str, Any]
 Outcome = Line | None | Exception
 """What :meth:`TrialRun.advance` returned, or raised."""
-# The first steps take longer: memory is fetched, kernels are chosen.
-_ROUNDS_BEFORE_MORE = 4
 
 
 class Pack:
@@ -27,8 +25,8 @@ class Pack:
 
     Args:
         members: Opened with one :class:`care.stream.Stream`; this process holds their claims.
-        more: Called once, after some steps of the first members, with the seconds that one of the
-            last of them took; gives members to be trained from then on, too.
+        more: Called after some steps with the seconds that a step of all members took; gives
+            members to be trained from then on, too, and is called again until it gives none.
 
     Attributes:
         members: As given, and those that came later.
@@ -41,8 +39,9 @@ class Pack:
     ) -> None:
         check_members([member.config for member in members])
         self.members = list(members)
-        self._more = more
         self._over: set[int] = set()
+        self._more = more
+        self._pace = self._new_pace()
 
     def advance(self, stop: Callable[[], bool] = lambda: False) -> dict[int, Outcome]:
         """Take those that are least far one epoch on; the rest wait for them.
@@ -62,37 +61,43 @@ class Pack:
         self._running: dict[int, Steps[Line | None]] = {}
         self._outcomes: dict[int, Outcome] = {}
         self._start(self.going())
-        rounds = 0
         while self._running:
-            began = time.perf_counter()
-            self._round()
-            rounds += 1
-            if self._more and (rounds == _ROUNDS_BEFORE_MORE or not self._running):
-                self._add(time.perf_counter() - began)
+            together, last = self._round(), not self._running
+            if self._pace and (together or last) and (seconds := self._pace.measure(last)):
+                self._add(seconds)
         return self._outcomes
+
+    def _new_pace(self) -> Pace | None:
+        """For a pack that may still grow."""
+        training = [self.members[index] for index in self.going()]
+        return Pace(training[0].trainer.device) if self._more and training else None
 
     def _start(self, indices: Iterable[int]) -> None:
         for index in indices:
             if self.members[index].epoch == self._epoch:
                 self._running[index] = self.members[index].steps(self._stop)
 
-    def _round(self) -> None:
-        """A step of each that is least far: the others wait for it in the epoch."""
+    def _round(self) -> bool:
+        """A step of each that is least far, for whom the others wait; whether that were all."""
         places = {index: self.members[index].place for index in self._running}
         least = min(places.values())
-        for index in [index for index, place in places.items() if place == least]:
+        behind = [index for index, place in places.items() if place == least]
+        for index in behind:
             ended, outcome = _next(self._running[index])
             if ended:
                 self._outcomes[index] = outcome
                 del self._running[index]
                 if outcome is None or isinstance(outcome, Exception):
                     self.drop(index)
+        return len(behind) == len(places)
 
     def _add(self, seconds: float) -> None:
         assert self._more
-        more, self._more = self._more, None
         first = len(self.members)
-        self.members += more(seconds)
+        self.members += self._more(seconds)
+        if len(self.members) == first:
+            self._more = None
+        self._pace = self._new_pace()
         check_members([member.config for member in self.members])
         self._start(index for index in self.going() if index >= first)
 

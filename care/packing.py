@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
 
+from care.cuda_graph import WARM_UP
 from care.trainer import Trainer
 
 _WORTH_IT = 1.05
@@ -15,6 +17,70 @@ _NEAR_THE_BEST = 0.97
 _SHARE_OF_MEMORY = 0.5
 # Weights, gradients and an optimizer's two moments.
 _COPIES = 4
+
+
+# The first steps take longer: memory is fetched, kernels are chosen, graphs recorded.
+_SETTLING_CPU, _MEASURED_CPU = 3, 1
+_SETTLING_GPU, _MEASURED_GPU = WARM_UP + 2, 8
+
+
+class Pace:
+    """Seconds that a round of steps of a pack takes once it has settled.
+
+    A GPU runs behind the CPU that gives it its work, and is waited for before and after.
+
+    Args:
+        device: Where the pack trains.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        gpu = device.type == "cuda"
+        self._settling = _SETTLING_GPU if gpu else _SETTLING_CPU
+        self._enough = self._settling + (_MEASURED_GPU if gpu else _MEASURED_CPU)
+        self._rounds = 0
+        self._began = self._now()
+
+    def measure(self, last: bool) -> float | None:
+        """To be called after a round.
+
+        Args:
+            last: No further round follows, so that what there is has to do.
+
+        Returns:
+            Seconds of a round when enough were measured, else None.
+        """
+        self._rounds += 1
+        measured = self._rounds - self._settling
+        if self._rounds == self._enough or last:
+            return (self._now() - self._began) / (measured if measured > 0 else self._rounds)
+        if measured == 0:
+            self._began = self._now()
+        return None
+
+    def _now(self) -> float:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter()
+
+
+def next_size(paces: Mapping[int, float], most: int) -> int:
+    """The size that a pack on a GPU is to grow to, or, if not above its own, the best it had.
+
+    What a GPU does for several trials at the same time cannot be told from one; it is tried, with
+    twice as many each time.
+
+    Args:
+        paces: Seconds of a round by the pack's size, of each size so far.
+        most: Largest size.
+    """
+    size = max(paces)
+    before = [other for other in paces if other < size]
+    if before:
+        last = max(before)
+        if paces[last] / last < _WORTH_IT * paces[size] / size:
+            return last
+    return min(2 * size, most)
 
 
 def best_size(step: float, shared: float, most: int) -> int:
@@ -39,13 +105,18 @@ def best_size(step: float, shared: float, most: int) -> int:
 def most_in_memory(trainer: Trainer, neighbors: int) -> int:
     """How many trials like this one fit, with what they keep between steps.
 
-    A step's activations are freed before the next member's step.
+    On a CPU a step's activations are freed before the next member's step; on a GPU each member's
+    graph keeps its own.
 
     Args:
         trainer: Of one trial, which is in the memory already.
         neighbors: Packs on the same machine or GPU that may grow at the same time.
     """
     each = _COPIES * _bytes([*trainer.network.parameters(), *trainer.objective.parameters()])
+    if trainer.device.type == "cuda":
+        images = [part.images for part in (trainer.dataset.train, trainer.dataset.test)]
+        shared = _bytes(part for part in images if part.is_cuda)
+        each = max(each, torch.cuda.memory_reserved(trainer.device) - shared)
     room = _SHARE_OF_MEMORY * _free_bytes(trainer.device) / neighbors
     return 1 + int(room / max(each, 1))
 

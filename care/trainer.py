@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from care.augmentation.graphed import graphed
+from care.compilation import CompiledPasses, compiles
 from care.config import Precision, TrialConfig
 from care.cuda_graph import GraphedPasses
 from care.data import Dataset
@@ -102,6 +103,9 @@ class Trainer:
             inputs or made_when_asked_for,
         )
         passes = Passes(self.objective, self._views, self.optimizer)
+        samples, side = len(self.dataset.train), self.dataset.train.images.shape[-2]
+        if self._group.size == 1 and compiles(self.config, self.device, samples, side):
+            passes = CompiledPasses(passes, (self.network, self.objective), warn)
         return GraphedPasses(passes, inputs, self.device, warn) if inputs else passes
 
     @cached_property

@@ -14,7 +14,7 @@ from ray import tune
 
 from care.failure import classify
 from care.pack import Pack
-from care.packing import best_size, most_in_memory
+from care.packing import best_size, most_in_memory, next_size
 from care.stream import LARGEST_PACK, Stream
 from care.trial_run import TrialRun
 from sweeps.launch.packs import members_of
@@ -64,6 +64,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     _members: list[Member]
     _told: list[dict[str, Any]]
     _evaluated: float
+    _most: int
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
@@ -125,6 +126,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._told = []
         self._evaluated = 0.0
         self._size: int | None = None
+        self._paces: dict[int, float] = {}
         self._pack: Pack | None = None
 
     def _open(self) -> list[dict[str, Any]]:
@@ -162,19 +164,36 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         return told
 
     def _grow(self, seconds: float) -> list[TrialRun]:
-        """The members that join the first one, whose last step took ``seconds``.
+        """The members that join those that train, whose last steps took ``seconds``.
 
-        The rest is given back, with the size that was found.
+        When there are enough, the rest is given back, with the size that was found.
         """
+        if self._size is not None:
+            return []
         before = list(self._going)
-        most = min(LARGEST_PACK, len(self._members))
-        if before and not before[0].run.finished:
-            most = min(most, most_in_memory(before[0].run.trainer, self._neighbors or 1))
-            most = best_size(seconds, self._stream.seconds, most)
-        self._size = most
-        self._told += self._open_next(most)
-        self._told += self._give_back()
-        return [member.run for member in self._going if member not in before]
+        wanted = self._wanted(seconds)
+        if wanted > len(before):
+            self._told += self._open_next(wanted)
+        joined = [member.run for member in self._going if member not in before]
+        if not (joined and self._paces):
+            self._size = wanted
+            self._told += self._give_back()
+        return joined
+
+    def _wanted(self, seconds: float) -> int:
+        """How many trials the pack is to have, as far as that is known by now."""
+        if not self._paces:
+            self._most = min(LARGEST_PACK, len(self._members))
+        training = [member.run for member in self._going if not member.run.finished]
+        if not training:
+            return self._most
+        trainer = training[0].trainer
+        if not self._paces:
+            self._most = min(self._most, most_in_memory(trainer, self._neighbors or 1))
+        if trainer.device.type == "cuda":
+            self._paces[len(training)] = seconds
+            return next_size(self._paces, self._most)
+        return best_size(seconds, self._stream.seconds, self._most)
 
     def _give_back(self) -> list[dict[str, Any]]:
         """Results about members that were not opened."""

@@ -3,10 +3,11 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.packing import best_size
+from care.packing import Pace, best_size, next_size
 
 
 def seconds_a_trial(step: float, shared: float, size: int) -> float:
@@ -33,3 +34,33 @@ def test_nearly_as_good_as_any_other_size(shared: float, step: float, most: int)
     best = min(seconds_a_trial(step, shared * step, other) for other in range(1, most + 1))
     mine = seconds_a_trial(step, shared * step, size)
     assert mine <= best * 1.06 or math.isclose(mine, best)
+
+
+def test_a_pack_on_a_gpu_doubles_while_that_pays() -> None:
+    assert next_size({1: 1.0}, 8) == 2
+    assert next_size({1: 1.0, 2: 1.1}, 8) == 4
+    assert next_size({1: 1.0, 2: 1.1, 4: 1.5}, 6) == 6
+
+
+def test_a_pack_on_a_gpu_that_gained_nothing_is_too_large() -> None:
+    assert next_size({1: 1.0, 2: 1.95}, 8) == 1
+    assert next_size({1: 1.0, 2: 1.2, 4: 2.4}, 8) == 2
+
+
+def test_a_pack_grows_no_further_than_it_may() -> None:
+    assert next_size({1: 1.0}, 1) == 1
+    assert next_size({1: 1.0, 2: 1.1}, 2) == 2
+
+
+def test_a_pace_is_that_of_the_steps_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 30.0, 31.0])
+    monkeypatch.setattr("care.packing.time.perf_counter", lambda: next(clock))
+    pace = Pace(torch.device("cpu"))
+    assert [pace.measure(last=False) for _ in range(4)] == [None, None, None, 1.0]
+
+
+def test_a_pace_of_fewer_steps_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 30.0])
+    monkeypatch.setattr("care.packing.time.perf_counter", lambda: next(clock))
+    pace = Pace(torch.device("cpu"))
+    assert [pace.measure(last=False), pace.measure(last=True)] == [None, 15.0]

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from care.config.base import Model, NonNegative, Positive, PositiveInt
 
+Compile = Literal["auto", "always", "never"]
 Precision = Literal["fp32", "bf16"]
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
@@ -52,6 +53,8 @@ class RuntimeConfig(Model):
             unless it trains on the CPU, a GPU of its own; they are on one machine.
         threads: CPU threads of the trial, shared out among its processes; the device type and this
             are recorded with it.
+        compile: Whether torch.compile fuses the encoder's operations, which takes up to half a
+            minute at a trial's start; ``auto``: on an Nvidia GPU if the training is long enough.
         cuda_graph: Whether an Nvidia GPU launches a step as a whole; see :mod:`care.cuda_graph`.
         checkpoint_seconds: Longest time between two checkpoints; each epoch ends with one.
     """
@@ -60,5 +63,6 @@ class RuntimeConfig(Model):
     device: str = "auto"
     processes: PositiveInt = 1
     threads: PositiveInt | None = None
+    compile: Compile = "auto"
     cuda_graph: bool = True
     checkpoint_seconds: Positive = 300.0

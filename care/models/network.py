@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,8 @@ from care.models.head import projection_head
 from care.models.seeding import seeded
 from care.precision import autocast, widen
 from care.registry import ENCODERS, POINT_ENCODERS, load
+
+Encode = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Embedding(NamedTuple):
@@ -36,14 +39,17 @@ class Network(nn.Module):
         encoder: Maps images [N,3,H,W] or points [N,P,4] to features [N,feature_dim].
         head: Maps features to [N,d].
         precision: What it computes in; the outputs are as wide as the weights.
+        encode: Runs the encoder; torch.compile's in its place while a step is trained.
     """
 
     precision: Precision = "fp32"
+    encode: Encode
 
     def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head
+        self.encode = encode
 
     @property
     def feature_dim(self) -> int:
@@ -63,7 +69,7 @@ class Network(nn.Module):
     def features(self, inputs: Tensor) -> Tensor:
         """The head's input [N,feature_dim] for the same."""
         with autocast(self.precision, inputs.device):
-            features: Tensor = self.encoder(as_network_takes(inputs))
+            features = self.encode(self.encoder, as_network_takes(inputs))
         return widen(features)
 
     def embed(self, inputs: Tensor) -> Embedding:
@@ -72,6 +78,12 @@ class Network(nn.Module):
         with autocast(self.precision, inputs.device):
             projection = widen(self.head(features))
         return Embedding(features, projection, fn.normalize(projection, dim=1))
+
+
+def encode(encoder: nn.Module, inputs: Tensor) -> Tensor:
+    """Features [N,feature_dim] of what the encoder takes, one operation after the other."""
+    features: Tensor = encoder(inputs)
+    return features
 
 
 def as_network_takes(inputs: Tensor) -> Tensor:
