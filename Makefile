@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test test-slurm lint format ui report bench clean
+.PHONY: help setup sweep test test-slurm test-gpu lint format ui report bench bench-gpu clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test: $(READY) ## Run the tests
 test-slurm: $(READY) ## Run the tests that need a cluster on one that this brings up and takes down (root, Debian)
 	@docker/slurm/cluster run -- $(BIN)/pytest tests/slurm --timeout=900 $(ARGS)
 
+test-gpu: $(READY) ## Run the tests that need an Nvidia GPU
+	@$(BIN)/pytest tests/gpu $(ARGS)
+
 lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -50,6 +53,9 @@ report: $(READY) ## Write the default sweep's report again (SWEEP=file)
 
 bench: $(READY) ## Measure speed as ratios in one run (ONLY=name for one line)
 	@$(BIN)/python -m benchmarks $(ONLY)
+
+bench-gpu: $(READY) ## The same on an Nvidia GPU
+	@$(BIN)/python -m benchmarks --gpu $(ONLY)
 
 clean: ## Remove .venv and caches; results in runs/ are kept
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build

@@ -1,4 +1,7 @@
-"""``make bench``: ratios measured in one run, also written to benchmarks/results.json."""
+"""``make bench``, ``make bench-gpu``: ratios measured in one run.
+
+They are also written to benchmarks/results.json.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import augmentation, judging, losses, packs, platform, steps, threads
+from benchmarks import augmentation, gpu, judging, losses, packs, platform, steps, threads
 from benchmarks.guard import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
 from care.cores import available_cores
@@ -38,23 +41,31 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "collect-10000": platform.collect,
 }
 
+GPU_BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
+    "care-step-small-gpu": gpu.care_small,
+    "care-step-resnet18-gpu": gpu.care_resnet18,
+    "care-step-resnet50-gpu": gpu.care_resnet50,
+    "pack-small-gpu": gpu.pack_small,
+    "pack-resnet18-gpu": gpu.pack_resnet18,
+}
 
-def main(only: str | None) -> None:
-    """Run one benchmark or all of them.
+
+def main(only: str | None, benchmarks: dict[str, Callable[[], list[Found]]] = BENCHMARKS) -> None:
+    """Run one of ``benchmarks`` or all of them.
 
     Raises:
         ConfigError: No benchmark of that name.
     """
-    if only and only not in BENCHMARKS:
-        raise ConfigError("make bench", [unknown_name("ONLY", only, BENCHMARKS)])
+    if only and only not in benchmarks:
+        raise ConfigError("make bench", [unknown_name("ONLY", only, benchmarks)])
     torch.set_num_threads(1)
     console = Console()
     console.print(machine())
     _warn_of_other_work(console)
     found: list[Found] = []
-    for name in [only] if only else BENCHMARKS:
+    for name in [only] if only else benchmarks:
         console.print(f"measuring {name}", style="dim")
-        found += _measure(name)
+        found += _measure(name, benchmarks[name])
     console.print(_table(found))
     lines = [line for line in found if isinstance(line, Line)]
     results = [line.as_dict() for line in lines]
@@ -70,10 +81,10 @@ def _warn_of_other_work(console: Console) -> None:
         console.print(f"{said}perhaps too wide for the ResNets to say anything", style="yellow")
 
 
-def _measure(name: str) -> list[Found]:
+def _measure(name: str, benchmark: Callable[[], list[Found]]) -> list[Found]:
     """One benchmark's lines; one that cannot run here does not take the others along."""
     try:
-        return BENCHMARKS[name]()
+        return benchmark()
     except CareError as error:
         return [Missing(name, "", str(error))]
 
@@ -92,6 +103,8 @@ def _table(found: list[Found]) -> Table:
 
 if __name__ == "__main__":
     try:
-        main(sys.argv[1] if len(sys.argv) > 1 else None)
+        on_gpu = sys.argv[1:2] == ["--gpu"]
+        name = sys.argv[1 + on_gpu :]
+        main(name[0] if name else None, GPU_BENCHMARKS if on_gpu else BENCHMARKS)
     except ConfigError as error:
         sys.exit(f"error: {error}")

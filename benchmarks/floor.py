@@ -19,21 +19,28 @@ _CONVOLUTIONS = ((64, 32), (128, 16), (256, 8), (512, 4))
 _BATCH = 64
 _MATRICES = (1536, 1536, 1024)
 _FLOPS = 9 * 2**29
+# So much more of each where a GPU would not be busy with it.
+_GPU_TIMES = 16
 _REPEATS, _TRIALS = 40, 4
 _WHAT = "the fastest of four convolutions and a matrix product"
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
     """The fastest of them, for :mod:`benchmarks.side`."""
-    device = torch.device("cpu")
+    device = torch.device(workload.device)
+    times = _times(workload)
     precision = resolve_precision("training.precision", "auto", device)
 
-    def repeat(kernel: Callable[[], object], times: int) -> None:
+    def repeat(kernel: Callable[[], object], count: int) -> None:
         with torch.no_grad(), autocast(precision, device):
-            for _ in range(times):
+            for _ in range(count):
                 kernel()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
-    kernels = [*(_convolution(*shape) for shape in _CONVOLUTIONS), _product()]
+    torch.backends.cudnn.benchmark = True
+    kernels = [_convolution(*shape, times * _BATCH, device) for shape in _CONVOLUTIONS]
+    kernels.append(_product(times, device))
     for kernel in kernels:
         kernel()
     fastest = min(kernels, key=lambda kernel: seconds(lambda: repeat(kernel, _TRIALS)))
@@ -51,22 +58,30 @@ def share_of_rate(
         steps: Its seconds, each time.
         kernels: Seconds of what :func:`build` gives, beside each.
     """
-    flops = training_flops(step_config(workload), workload.batch, SIDE) * workload.steps
-    rates = [_REPEATS * _FLOPS / taken for taken in kernels]
+    config = step_config(workload)
+    step = training_flops(config, workload.batch, SIDE) / config.training.epochs
+    flops = step * workload.steps
+    rates = [_REPEATS * _times(workload) * _FLOPS / taken for taken in kernels]
     shares = [flops / taken / rate for taken, rate in zip(steps, rates, strict=True)]
     versus = f"{_WHAT}: {max(rates) / 1e9:.0f} GFLOP/s"
     return summarize(f"{name}-floor", versus, shares, "of that rate")
 
 
-def _convolution(channels: int, side: int) -> Callable[[], object]:
-    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+def _times(workload: Workload) -> int:
+    return _GPU_TIMES if workload.device == "cuda" else 1
+
+
+def _convolution(
+    channels: int, side: int, batch: int, device: torch.device
+) -> Callable[[], object]:
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False, device=device)
     layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    maps: Tensor = torch.randn(_BATCH, channels, side, side)
+    maps: Tensor = torch.randn(batch, channels, side, side, device=device)
     maps = maps.contiguous(memory_format=torch.channels_last)
     return lambda: layer(maps)
 
 
-def _product() -> Callable[[], object]:
+def _product(times: int, device: torch.device) -> Callable[[], object]:
     rows, inner, columns = _MATRICES
-    a, b = torch.randn(rows, inner), torch.randn(inner, columns)
+    a, b = torch.randn(times * rows, inner, device=device), torch.randn(inner, columns).to(device)
     return lambda: a @ b

@@ -20,8 +20,9 @@ _History = dict[str, dict[str, dict[str, Any]]]
 
 
 def machine() -> str:
-    """What figures must have in common to be compared: processor, cores, torch."""
-    return f"{_processor()}, {available_cores()} cores, torch {torch.__version__}"
+    """What figures must have in common to be compared: processor, cores, GPU, torch."""
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{_processor()}, {available_cores()} cores{gpu}, torch {torch.__version__}"
 
 
 def slower_than_before(history: Path, lines: Sequence[Line]) -> list[str]:

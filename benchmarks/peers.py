@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 import venv
@@ -37,6 +38,8 @@ def peer(*packages: str) -> Path:
 
 def best_blur() -> tuple[str, Path | None]:
     """Whose blur PIL images get, and the Python that has it: OpenCV's, if it can be had."""
+    if importlib.util.find_spec("cv2"):
+        return "OpenCV's blur", None
     try:
         return "OpenCV's blur", peer("opencv-python-headless")
     except PeerError:

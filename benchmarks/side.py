@@ -18,15 +18,26 @@ import torch
 
 from benchmarks.workload import Workload
 
+WARM_UP = 6
 _WARM_UP_PART = 4
 
 
 def build(module: str, workload: Workload, cores: int) -> Callable[[], object]:
     """The step of ``benchmarks.MODULE``, after a smaller one that is not counted."""
     make = importlib.import_module(f"benchmarks.{module}").build
+    if workload.device == "cuda":
+        return _recorded(make(workload, cores))
     small = max(32, workload.batch // _WARM_UP_PART)
     make(replace(workload, batch=small), cores)()
     step: Callable[[], object] = make(workload, cores)
+    return step
+
+
+def _recorded(step: Callable[[], object]) -> Callable[[], object]:
+    """A step for whose shapes kernels are chosen, compiled and recorded."""
+    for _ in range(WARM_UP + 2):
+        step()
+    torch.cuda.synchronize()
     return step
 
 

@@ -11,6 +11,7 @@ SIDE = 32
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 TEMPERATURE, WEIGHT, SPLITS = 0.5, 0.01, 16
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6
+EPOCHS = 400
 HIDDEN, OUTPUT = 512, 128
 # More steps than are ever timed, so that no epoch ends, which would measure held-out images.
 _IMAGES = 16_384

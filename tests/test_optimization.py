@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from care.config import OptimizerConfig
-from care.optimization import build_optimizer, learning_rate
+from care.optimization import build_optimizer, learning_rate, load_optimizer
 
 STEPS, EPOCHS = 7, 10
 CPU = torch.device("cpu")
@@ -78,3 +78,34 @@ def test_momentum_reaches_sgd() -> None:
         config(name="sgd", momentum=0.9), [nn.Parameter(torch.zeros(1))], CPU
     )
     assert optimizer.param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("name", ["adam", "sgd"])
+def test_moments_take_their_parameters_order_in_memory(name: str) -> None:
+    """A fused step goes through both as they lie; a CPU's checkpoint has another order."""
+    settings = config(name=name, momentum=0.9 if name == "sgd" else 0.0)
+
+    def after_two_steps(order: torch.memory_format, moved: bool) -> torch.Tensor:
+        weight = nn.Parameter(torch.arange(24.0).reshape(1, 2, 3, 4))
+        optimizer = build_optimizer(settings, [weight], CPU)
+        for step in range(2):
+            if moved and step == 1:
+                weight = nn.Parameter(weight.detach().contiguous(memory_format=order))
+                state = optimizer.state_dict()
+                optimizer = build_optimizer(settings, [weight], CPU)
+                for group in optimizer.param_groups:
+                    group["fused"] = True
+                load_optimizer(optimizer, state)
+                assert optimizer.param_groups[0]["fused"], (
+                    "how it computes is not the file's affair"
+                )
+                moments = [v for v in optimizer.state[weight].values() if v.dim() == 4]
+                assert moments
+                assert all(moment.stride() == weight.stride() for moment in moments)
+            weight.grad = torch.sin(weight.detach())
+            optimizer.step()
+        return weight.detach()
+
+    expected = after_two_steps(torch.contiguous_format, moved=False)
+    actual = after_two_steps(torch.channels_last, moved=True)
+    torch.testing.assert_close(actual, expected)

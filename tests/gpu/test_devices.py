@@ -21,7 +21,7 @@ def test_a_convolution_keeps_float32s_digits() -> None:
     images, weights = torch.randn(8, 64, 16, 16), torch.randn(32, 64, 3, 3)
     expected = fn.conv2d(images.double(), weights.double())
     actual = fn.conv2d(images.to(CUDA), weights.to(CUDA)).cpu().double()
-    assert (actual - expected).abs().max() / expected.abs().max() < 1e-6
+    assert (actual - expected).abs().max() / expected.abs().max() < 1e-5
 
 
 @pytest.mark.parametrize("name", ["care", "care-moco", "byol", "barlow", "equimod-simclr"])
