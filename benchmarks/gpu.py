@@ -23,17 +23,17 @@ _SIDE_BY_SIDE_STEPS = 30
 
 def care_small() -> list[Found]:
     """CARE with the small encoder."""
-    return _against_authors("care-step-small-gpu", Workload("small", steps=20, device="cuda"))
+    return _against_authors("care-step-small-gpu", Workload("small", steps=10, device="cuda"))
 
 
 def care_resnet18() -> list[Found]:
     """CARE with ResNet-18."""
-    return _against_authors("care-step-resnet18-gpu", Workload("resnet18", steps=20, device="cuda"))
+    return _against_authors("care-step-resnet18-gpu", Workload("resnet18", steps=10, device="cuda"))
 
 
 def care_resnet50() -> list[Found]:
     """CARE with ResNet-50."""
-    return _against_authors("care-step-resnet50-gpu", Workload("resnet50", steps=10, device="cuda"))
+    return _against_authors("care-step-resnet50-gpu", Workload("resnet50", steps=5, device="cuda"))
 
 
 def pack_small() -> list[Found]:

@@ -23,6 +23,8 @@ def trained(compile_: str, name: str = "care-moco") -> tuple[Trainer, list[str]]
     warnings: list[str] = []
     plain = made(name)
     settings = config(name, runtime={"compile": compile_})
+    training = settings.training.model_copy(update={"precision": "fp32"})
+    settings = settings.model_copy(update={"training": training})
     trainer = Trainer(settings, plain.dataset, CPU, warn=warnings.append)
     trainer.run_epoch(stop=lambda: trainer.step == STEPS)
     return trainer, warnings

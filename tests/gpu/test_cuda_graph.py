@@ -9,9 +9,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from care.augmentation.graphed import graphed
 from care.cuda_graph import WARM_UP, GraphedPasses
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
+from care.randomness import generator
 from tests.comparing import assert_equal
 from tests.gpu.training import CUDA, STEPS, of, side_by_side, train, trainer
 from tests.objectives.stepping import SMALL
@@ -100,11 +102,40 @@ def test_a_loss_that_is_not_finite_is_found_and_placed() -> None:
         made.run_epoch()
 
 
-def test_a_trial_ends_and_is_evaluated() -> None:
+def test_epochs_end_with_measures_and_the_last_one_frees_the_graph() -> None:
     made = trainer(of("care", training={"batch_size": 256}))
+    passes = made._passes
+    assert isinstance(passes, GraphedPasses)
     first = made.run_epoch()
+    assert passes.replays
     second = made.run_epoch()
-    assert first is not None
-    assert second is not None
-    assert 0 <= second["monitor/knn_accuracy"] <= 1 if "monitor/knn_accuracy" in second else True
-    assert made.epoch == 2
+    assert not passes.replays
+    for metrics in (first, second):
+        assert metrics is not None
+        assert metrics["heldout/gamma"] > 0
+        assert metrics["train/loss"] > 0
+
+
+def test_compiled_encoders_are_recorded() -> None:
+    """Fused, bfloat16 is rounded less often."""
+    parts: dict[str, Any] = {"model": {"encoder": "resnet18"}}
+    compiled = trainer(of("care-moco", compile_="always", **parts))
+    plain = trainer(of("care-moco", **parts))
+    train(compiled, STEPS)
+    train(plain, STEPS)
+    assert isinstance(compiled._passes, GraphedPasses)
+    assert compiled._passes.replays
+    for name, expected in plain._sums.items():
+        torch.testing.assert_close(compiled._sums[name], expected, rtol=1e-2, atol=1e-2)
+
+
+def test_views_are_augmented_by_a_graph_as_without() -> None:
+    made = trainer(of("care", graph=False))
+    plain = made._augmenter
+    images = made.dataset.train.images[:64].to(CUDA)
+    recorded = graphed(plain)
+    for rows in (64, 4, 1, 64):
+        for purpose in ("first", "second"):
+            table = plain.sample(rows, generator(0, purpose, rows))
+            expected = plain.apply(table, images)
+            torch.testing.assert_close(recorded.apply(table, images), expected, rtol=0, atol=1e-5)

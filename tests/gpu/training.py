@@ -24,10 +24,12 @@ def dataset() -> Dataset:
     return load_dataset(DataConfig(), Path())
 
 
-def of(name: str, *, graph: bool = True, **parts: Any) -> TrialConfig:
+def of(name: str, *, graph: bool = True, compile_: str = "never", **parts: Any) -> TrialConfig:
     """A tiny trial of an objective, its step recorded or not."""
     training = {"epochs": 2, "batch_size": 32, "precision": "fp32", **parts.pop("training", {})}
-    return config(name, training=training, runtime={"cuda_graph": graph}, **parts)
+    return config(
+        name, training=training, runtime={"cuda_graph": graph, "compile": compile_}, **parts
+    )
 
 
 def trainer(settings: TrialConfig, warnings: list[str] | None = None, **named: Any) -> Trainer:
