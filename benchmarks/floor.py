@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from benchmarks.care_step import step_config
 from benchmarks.measure import Line, seconds, summarize
 from benchmarks.workload import SIDE, Workload
 from care.cost import training_flops
-from care.precision import autocast, resolve_precision
+from care.precision import resolve_precision
 
 # ResNet-18's stages on images of side 32, channels and side of the maps, and a matrix product:
 # each takes the same number of operations.
@@ -30,17 +31,21 @@ def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG0
     device = torch.device(workload.device)
     times = _times(workload)
     precision = resolve_precision("training.precision", "auto", device)
+    numbers = {
+        "device": device,
+        "dtype": {"bf16": torch.bfloat16, "fp32": torch.float32}[precision],
+    }
 
+    @torch.no_grad()
     def repeat(kernel: Callable[[], object], count: int) -> None:
-        with torch.no_grad(), autocast(precision, device):
-            for _ in range(count):
-                kernel()
+        for _ in range(count):
+            kernel()
         if device.type == "cuda":
             torch.cuda.synchronize()
 
     torch.backends.cudnn.benchmark = True
-    kernels = [_convolution(*shape, times * _BATCH, device) for shape in _CONVOLUTIONS]
-    kernels.append(_product(times, device))
+    kernels = [_convolution(*shape, times * _BATCH, numbers) for shape in _CONVOLUTIONS]
+    kernels.append(_product(times, numbers))
     for kernel in kernels:
         kernel()
     fastest = min(kernels, key=lambda kernel: seconds(lambda: repeat(kernel, _TRIALS)))
@@ -72,16 +77,16 @@ def _times(workload: Workload) -> int:
 
 
 def _convolution(
-    channels: int, side: int, batch: int, device: torch.device
+    channels: int, side: int, batch: int, numbers: dict[str, Any]
 ) -> Callable[[], object]:
-    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False, device=device)
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False, **numbers)
     layer = layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    maps: Tensor = torch.randn(batch, channels, side, side, device=device)
+    maps: Tensor = torch.randn(batch, channels, side, side, **numbers)
     maps = maps.contiguous(memory_format=torch.channels_last)
     return lambda: layer(maps)
 
 
-def _product(times: int, device: torch.device) -> Callable[[], object]:
+def _product(times: int, numbers: dict[str, Any]) -> Callable[[], object]:
     rows, inner, columns = _MATRICES
-    a, b = torch.randn(times * rows, inner, device=device), torch.randn(inner, columns).to(device)
+    a, b = torch.randn(times * rows, inner, **numbers), torch.randn(inner, columns, **numbers)
     return lambda: a @ b

@@ -8,14 +8,13 @@ import torch
 
 from benchmarks.care_step import OneStep, build_trainer
 from benchmarks.floor import share_of_rate
-from benchmarks.measure import Found, compare, ratios, seconds, summarize
+from benchmarks.measure import MILLISECONDS, Found, compare, ratios, seconds, summarize
 from benchmarks.opponents import Side
 from benchmarks.peers import best_blur
 from benchmarks.workload import Workload
 from care.errors import CareError
 from care.stream import Stream
 
-_MILLISECONDS = "ms a step"
 # The authors' loader fills its queue again, on the cores that ours would need.
 _REFILLED_SECONDS = 2.0
 _SIDE_BY_SIDE_STEPS = 30
@@ -63,7 +62,7 @@ def _against_authors(name: str, workload: Workload, pairs: int = 3) -> list[Foun
     milliseconds = [1000 * taken / workload.steps for taken in step]
     return [
         ratios(name, what, list(zip(step, other, strict=True))),
-        summarize(f"{name}-ms", f"batch {workload.batch}", milliseconds, _MILLISECONDS),
+        summarize(f"{name}-ms", f"batch {workload.batch}", milliseconds, MILLISECONDS),
         share_of_rate(name, workload, step, rate),
     ]
 

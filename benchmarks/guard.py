@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.measure import SECONDS, Line
+from benchmarks.measure import TIMES, Line
 from care.cores import available_cores
 
 _History = dict[str, dict[str, dict[str, Any]]]
@@ -55,7 +55,7 @@ def _with_before(
 
 
 def _is_slower(line: Line, before: dict[str, Any]) -> bool:
-    if line.unit == SECONDS:
+    if line.unit in TIMES:
         return bool(line.low > before["high"])
     return bool(line.high < before["low"])
 

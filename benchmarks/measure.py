@@ -10,6 +10,9 @@ from dataclasses import asdict, dataclass
 
 FASTER = "times faster"
 SECONDS = "seconds"
+MILLISECONDS = "ms a step"
+TIMES = (SECONDS, MILLISECONDS)
+"""Units of which less is better."""
 
 
 @dataclass(frozen=True)

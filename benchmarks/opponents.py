@@ -53,7 +53,7 @@ class Side:
             cwd=_ROOT,
             # Waiting threads sleep: beside other work, those that spin take the time of those that
             # are waited for, and either side becomes several times slower.
-            env={**os.environ, "PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "PASSIVE"},
+            env={**os.environ, "PYTHONPATH": _path(), "OMP_WAIT_POLICY": "PASSIVE"},
         )
 
     def __enter__(self) -> Self:
@@ -94,6 +94,11 @@ class Side:
         self._words.seek(0)
         lines = self._words.read().strip().splitlines()
         return SideError(f"{self._module}: {lines[-1] if lines else 'ended'}")
+
+
+def _path() -> str:
+    """Where a side finds this code, after which whatever it is told to find elsewhere."""
+    return os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -117,8 +117,9 @@ def test_epochs_end_with_measures_and_the_last_one_frees_the_graph() -> None:
 
 
 def test_compiled_encoders_are_recorded() -> None:
-    """Fused, bfloat16 is rounded less often."""
-    parts: dict[str, Any] = {"model": {"encoder": "resnet18"}}
+    """Trained slowly, or what is rounded otherwise would grow."""
+    optimizer = {"name": "sgd", "learning_rate": 1e-6}
+    parts: dict[str, Any] = {"model": {"encoder": "resnet18"}, "optimizer": optimizer}
     compiled = trainer(of("care-moco", compile_="always", **parts))
     plain = trainer(of("care-moco", **parts))
     train(compiled, STEPS)
@@ -126,7 +127,7 @@ def test_compiled_encoders_are_recorded() -> None:
     assert isinstance(compiled._passes, GraphedPasses)
     assert compiled._passes.replays
     for name, expected in plain._sums.items():
-        torch.testing.assert_close(compiled._sums[name], expected, rtol=1e-2, atol=1e-2)
+        torch.testing.assert_close(compiled._sums[name], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_views_are_augmented_by_a_graph_as_without() -> None:
