@@ -31,10 +31,8 @@ def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG0
     device = torch.device(workload.device)
     times = _times(workload)
     precision = resolve_precision("training.precision", "auto", device)
-    numbers = {
-        "device": device,
-        "dtype": {"bf16": torch.bfloat16, "fp32": torch.float32}[precision],
-    }
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    numbers = {"device": device, "dtype": dtype}
 
     @torch.no_grad()
     def repeat(kernel: Callable[[], object], count: int) -> None:

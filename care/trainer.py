@@ -96,7 +96,7 @@ class Trainer:
         inputs = StaticInputs() if recorded and self.config.runtime.cuda_graph else None
         self._views = Views(
             self.network,
-            graphed(self._augmenter) if inputs else self._augmenter,
+            graphed(self._augmenter, warn) if inputs else self._augmenter,
             self.config.seed,
             self._group,
             self._stream,

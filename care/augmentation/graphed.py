@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,11 +15,17 @@ from care.augmentation.branchless import augment_packed, pack
 from care.augmentation.table import AugmentationTable
 
 
-def graphed(augmenter: Augmenter[Any]) -> Augmenter[Any]:
-    """One that augments alike, by graphs where that helps."""
+def graphed(augmenter: Augmenter[Any], warn: Callable[[str], None]) -> Augmenter[Any]:
+    """One that augments alike, by graphs where that helps.
+
+    Args:
+        augmenter: Of any samples.
+        warn: Called if a graph cannot be recorded.
+    """
     if not isinstance(augmenter, ImageAugmenter):
         return augmenter
-    return GraphedImageAugmenter(augmenter.config, augmenter.size, augmenter.mean, augmenter.std)
+    fields = (augmenter.config, augmenter.size, augmenter.mean, augmenter.std)
+    return GraphedImageAugmenter(*fields, warn)
 
 
 @dataclass(frozen=True)
@@ -26,17 +33,30 @@ class GraphedImageAugmenter(ImageAugmenter):
     """Augments uint8 images on a GPU as its base does, but for rounding.
 
     Each shape of table and images is recorded when it first comes.
+
+    Attributes:
+        warn: Called if that fails; the shape is then augmented operation by operation.
     """
 
-    _records: dict[tuple[object, ...], _Record] = field(default_factory=dict, compare=False)
+    warn: Callable[[str], None]
+    _records: dict[tuple[int, ...], _Record | None] = field(default_factory=dict, compare=False)
 
     def apply(self, table: AugmentationTable, images: Tensor) -> Tensor:
         """See :class:`ImageAugmenter`."""
         packed = pack(table)
         key = (*packed.shape, *images.shape)
         if key not in self._records:
-            self._records[key] = _Record(self, packed, images)
-        return self._records[key](packed, images)
+            self._records[key] = self._record(packed, images)
+        record = self._records[key]
+        return record(packed, images) if record else super().apply(table, images)
+
+    def _record(self, packed: Tensor, images: Tensor) -> _Record | None:
+        try:
+            return _Record(self, packed, images)
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            self.warn(f"views could not be recorded as a CUDA graph and are made slower: {reason}")
+            return None
 
 
 class _Record:

@@ -134,7 +134,7 @@ def test_views_are_augmented_by_a_graph_as_without() -> None:
     made = trainer(of("care", graph=False))
     plain = made._augmenter
     images = made.dataset.train.images[:64].to(CUDA)
-    recorded = graphed(plain)
+    recorded = graphed(plain, pytest.fail)
     for rows in (64, 4, 1, 64):
         for purpose in ("first", "second"):
             table = plain.sample(rows, generator(0, purpose, rows))
