@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 
 import torch
 from torch import nn
@@ -68,14 +67,6 @@ class CompiledPasses(Passes):
             return self._try()
         with _compiled(self._modules) if self._works else contextlib.nullcontext():
             return self._passes()
-
-    def queued(self) -> AbstractContextManager[object]:
-        """See :class:`Passes`."""
-        return self._passes.queued()
-
-    def wait(self) -> None:
-        """See :class:`Passes`."""
-        self._passes.wait()
 
     def _try(self) -> Terms:
         """The first pass; what one that fails did to running statistics is undone."""

@@ -30,7 +30,7 @@ from care.models.network import as_device_computes
 from care.objectives.objective import Objective, trainable
 from care.objectives.view import Views, made_when_asked_for
 from care.optimization import build_optimizer, learning_rate, load_optimizer
-from care.passes import Passes
+from care.passes import Passes, PlainPasses
 from care.precision import resolve_precision
 from care.randomness import generator
 from care.static_inputs import StaticInputs
@@ -102,7 +102,7 @@ class Trainer:
             self._stream,
             inputs or made_when_asked_for,
         )
-        passes = Passes(self.objective, self._views, self.optimizer)
+        passes: Passes = PlainPasses(self.objective, self._views, self.optimizer)
         samples, side = len(self.dataset.train), self.dataset.train.images.shape[-2]
         if self._group.size == 1 and compiles(self.config, self.device, samples, side):
             passes = CompiledPasses(passes, (self.network, self.objective), warn)
