@@ -84,6 +84,20 @@ class ProbeInputs:
         """float64 [F,F]."""
         return self.values.T @ self.values / len(self.values)
 
+    @cached_property
+    def _axes(self) -> tuple[Tensor, Tensor]:
+        """The covariance's eigenvalues [F], 0 below their rounding, and eigenvectors [F,F]."""
+        values, vectors = torch.linalg.eigh(self.covariance)
+        rounding = len(values) * torch.finfo(values.dtype).eps * values[-1]
+        return torch.where(values > rounding, values, 0.0), vectors
+
+    def ridge(self, right: Tensor, l2: float) -> Tensor:
+        """The solution of (covariance + l2) · x = right [F,outputs]; of least norm for l2 = 0."""
+        values, vectors = self._axes
+        damped = values + l2
+        inverse = torch.where(damped > 0, 1 / damped, 0.0)
+        return vectors @ (inverse.unsqueeze(1) * (vectors.T @ right))
+
     def probe(self, weight: Tensor, bias: Tensor) -> LinearProbe:
         """A probe of the same features."""
         return LinearProbe(self.standardization, weight, bias)
@@ -121,18 +135,17 @@ def fit_regression(features: Tensor | ProbeInputs, targets: Tensor, l2: float) -
     inputs = _prepared(features)
     targets = double(targets).to(inputs.values.device)
     bias = targets.mean(0)
-    covariance = inputs.covariance.clone()
-    covariance.diagonal().add_(l2)
-    inverse = torch.linalg.pinv(covariance, hermitian=True)
-    weight = (inverse @ (inputs.values.T @ (targets - bias)) / len(targets)).T
-    return inputs.probe(weight, bias)
+    against = inputs.values.T @ (targets - bias) / len(targets)
+    return inputs.probe(inputs.ridge(against, l2).T, bias)
 
 
 def _prepared(features: Tensor | ProbeInputs) -> ProbeInputs:
     return features if isinstance(features, ProbeInputs) else ProbeInputs(features)
 
 
-def hue_r2(train: Tensor, train_hue: Tensor, test: Tensor, test_hue: Tensor, l2: float) -> float:
+def hue_r2(
+    train: Tensor | ProbeInputs, train_hue: Tensor, test: Tensor, test_hue: Tensor, l2: float
+) -> float:
     """How well a linear map reads the hue: R² on the test set, mean over its cosine and sine.
 
     Args:
