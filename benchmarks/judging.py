@@ -184,7 +184,7 @@ def _by_epochs(problem: _Problem, least: float) -> _Solution:  # noqa: ARG001
     layer = torch.nn.Linear(rows.shape[1], _CLASSES)
     optimizer = torch.optim.Adam(layer.parameters(), lr=_RATE, weight_decay=problem.l2)
     for _ in range(_EPOCHS):
-        for chosen in torch.randperm(len(rows)).split(_BATCH):
+        for chosen in torch.split(torch.randperm(len(rows)), _BATCH):
             loss = fn.cross_entropy(layer(rows[chosen]), problem.labels[chosen])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

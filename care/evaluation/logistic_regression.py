@@ -24,7 +24,7 @@ _MAX_PRODUCTS = 250  # of the Hessian with a vector, for a step
 # A step's equations are solved up to this share of the gradient, or, nearer the minimum, to
 # (gradient / first gradient) ** _TIGHTENING; both chosen on features of CIFAR-10 and digits.
 _LOOSEST, _TIGHTENING = 0.2, 0.3
-_ENOUGH = 0.3  # of the tolerance: to solve them any better would be in vain
+_ENOUGH = 0.5  # of the tolerance: to solve them any better would be in vain
 # A line search ends where the slope is at most this share of what it was.
 _FLAT = 0.5
 _MAX_TRIALS = 30
