@@ -107,8 +107,8 @@ def fit_classifier(features: Tensor | ProbeInputs, labels: Tensor, l2: float) ->
     """Multinomial logistic regression: min over W, b of mean cross-entropy + l2/2 ‖W‖².
 
     scikit-learn's ``LogisticRegression(C=1 / (l2 * N))`` on standardized features, until no entry
-    of the gradient exceeds 1e-8. Without a penalty the optimum of separable classes lies at
-    infinity; it then stops far out.
+    of the gradient exceeds 1e-8, or for 50 Newton steps. Without a penalty the optimum of separable
+    classes lies at infinity; it then stops far out.
 
     Args:
         features: Float [N,F].

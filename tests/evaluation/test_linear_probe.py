@@ -72,7 +72,7 @@ def correlated(count: int, dim: int, classes: int) -> tuple[Tensor, Tensor]:
     return hidden @ torch.randn(dim, dim, generator=generator) + 1, labels
 
 
-@pytest.mark.parametrize("l2", [1e-1, 1e-4, 1e-6])
+@pytest.mark.parametrize("l2", [1e-1, 1e-4, 1e-6, 1e-8])
 @pytest.mark.parametrize(
     ("count", "dim", "classes"), [(400, 20, 2), (600, 60, 7), (50, 90, 3), (300, 10, 40)]
 )
