@@ -17,7 +17,7 @@ from torch.nn import functional as fn
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
 from care.augmentation.named import turned_hue
-from care.evaluation.features import Features, double, extract_augmented
+from care.evaluation.features import Features, PlainFeatures, double, extract_augmented
 from care.evaluation.outcome import Outcome
 from care.models import Network
 from care.vision import functional
@@ -140,13 +140,16 @@ def retrieval_grid(
     return grid
 
 
-def color_outcome(network: Network, images: Tensor, augmenter: ImageAugmenter) -> Outcome:
+def color_outcome(
+    network: Network, images: Tensor, augmenter: ImageAugmenter, plain: PlainFeatures | None = None
+) -> Outcome:
     """``color_following`` of both spaces and the pictures of it.
 
     Args:
         network: Left as it was.
         images: Held out, uint8 [N,3,H,W], more than five; the first 1,000 are the queries.
         augmenter: Normalizes them.
+        plain: Of the network.
     """
     if len(images) <= NEIGHBORS:
         return Outcome(notes=[f"color: {len(images)} images have no five neighbors each"])
@@ -154,7 +157,7 @@ def color_outcome(network: Network, images: Tensor, augmenter: ImageAugmenter) -
     if not bool(colors.abs().max() > 0):
         return Outcome(notes=["color: the images have none to follow"])
     queries = images[:_QUERIES]
-    gallery = _unit(extract_augmented(network, augmenter, augmenter.identity(), images))
+    gallery = _unit((plain or PlainFeatures(network, augmenter))(images))
     turned = {
         turn: _unit(
             extract_augmented(network, augmenter, turned_hue(augmenter.size, turn), queries)

@@ -105,6 +105,29 @@ def extract_augmented(
     return _joined(parts)
 
 
+class PlainFeatures:
+    """Features of samples as they are, extracted when first asked for and kept for all who ask.
+
+    Args:
+        network: Left as it was; it must not change meanwhile.
+        augmenter: Normalizes the samples.
+    """
+
+    def __init__(self, network: Network, augmenter: Augmenter[Any]) -> None:
+        self._network, self._augmenter = network, augmenter
+        self._kept: list[tuple[Tensor, Features]] = []
+
+    def __call__(self, samples: Tensor) -> Features:
+        """Features of [N,...]; the same tensor gives the same features."""
+        for known, features in self._kept:
+            if known is samples:
+                return features
+        identity = self._augmenter.identity()
+        features = extract_augmented(self._network, self._augmenter, identity, samples)
+        self._kept.append((samples, features))
+        return features
+
+
 def _joined(parts: list[Embedding]) -> Features:
     return Features(
         torch.cat([part.features for part in parts]), torch.cat([part.sphere for part in parts])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
 from care.data import Dataset, load_dataset
 from care.evaluation.color import color_outcome
-from care.evaluation.features import computing_in
+from care.evaluation.features import PlainFeatures, computing_in
 from care.evaluation.geometry import geometry
 from care.evaluation.outcome import Outcome
 from care.evaluation.pose import pose_outcome
@@ -58,14 +59,17 @@ def evaluate(
     progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):
         augmenter = dataset.augmenter(config.augmentation)
+        plain = PlainFeatures(network, augmenter)
         test = dataset.test.images
         count = config.evaluation.rotation_augmentations
         whole = Outcome()
-        whole.add(progress.part("geometry", lambda: geometry(network, test, augmenter, count)))
+        moved = partial(geometry, network, test, augmenter, count, plain)
+        whole.add(progress.part("geometry", moved))
         if dataset.classes:
-            whole.add(readout(network, dataset, config, transfer, progress))
+            whole.add(readout(network, dataset, config, transfer, progress, plain))
         if isinstance(augmenter, ImageAugmenter):
-            whole.add(progress.part("color", lambda: color_outcome(network, test, augmenter)))
+            followed = partial(color_outcome, network, test, augmenter, plain)
+            whole.add(progress.part("color", followed))
         else:
             clouds, l2 = (dataset.train.images, test), config.evaluation.probe_l2
             whole.add(progress.part("pose", lambda: pose_outcome(*clouds, network, l2)))

@@ -12,7 +12,7 @@ from torch.nn import functional as fn
 from care.augmentation import Augmenter, Table
 from care.evaluation.composition import Composition, composition_error, spans
 from care.evaluation.cosine import EDGES, cosine_histogram, mean_cosine
-from care.evaluation.features import Features, extract, extract_augmented
+from care.evaluation.features import Features, PlainFeatures, extract, extract_augmented
 from care.evaluation.outcome import Outcome
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
@@ -71,7 +71,11 @@ class _Space:
 
 
 def geometry(
-    network: Network, samples: Tensor, augmenter: Augmenter[Any], augmentations: int
+    network: Network,
+    samples: Tensor,
+    augmenter: Augmenter[Any],
+    augmentations: int,
+    plain: PlainFeatures | None = None,
 ) -> Outcome:
     """Wahba residuals over SO(d) and O(d), γ_f, composition, and cosines of positive pairs.
 
@@ -83,8 +87,9 @@ def geometry(
         samples: Held out, [N,...].
         augmenter: Draws and applies augmentations.
         augmentations: Random ones, each shared by all samples.
+        plain: Of the network.
     """
-    clean = extract_augmented(network, augmenter, augmenter.identity(), samples)
+    clean = (plain or PlainFeatures(network, augmenter))(samples)
     spaces = [_Space(name, space) for name, space in zip(Features._fields, clean, strict=True)]
     tables = [
         augmenter.sample(1, generator(0, "rotation", place)) for place in range(augmentations)

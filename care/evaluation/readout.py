@@ -8,13 +8,18 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from care.augmentation import Augmenter, Table
 from care.config import EvaluationConfig, Protocol, TrialConfig
 from care.data import Dataset, ImageSet
 from care.evaluation.color import colorfulness
-from care.evaluation.features import Features, extract_augmented
+from care.evaluation.features import Features, PlainFeatures
 from care.evaluation.knn import knn_accuracy
-from care.evaluation.linear_probe import fit_classifier, fit_regression, hue_r2, r2
+from care.evaluation.linear_probe import (
+    ProbeInputs,
+    fit_classifier,
+    fit_regression,
+    hue_r2,
+    r2,
+)
 from care.evaluation.outcome import Outcome
 from care.evaluation.progress import Progress
 from care.evaluation.trained_probe import ProbeScores, top_k_accuracy, train_probes
@@ -29,6 +34,7 @@ def readout(
     config: TrialConfig,
     transfer: Iterable[Dataset],
     progress: Progress,
+    plain: PlainFeatures,
 ) -> Outcome:
     """Everything that is fitted on training and measured on test features.
 
@@ -38,32 +44,33 @@ def readout(
         config: The trial.
         transfer: Other data sets, of images as large, whose classes are read from the same network.
         progress: What was measured before, and whether to stop.
+        plain: Of the network.
 
     Raises:
         care.evaluation.progress.Paused: ``progress`` said so.
     """
     found = Outcome()
-    found.add(progress.part("readout", lambda: _fitted(network, dataset, config)))
+    found.add(progress.part("readout", lambda: _fitted(plain, dataset, config)))
     if config.evaluation.transfer:
         transfers = partial(_transfers, network, dataset, config, transfer, progress)
         found.add(progress.part("transfer", transfers))
     for protocol in config.evaluation.trained_probe.protocols:
-        measure = partial(_probed, network, dataset, config, protocol, progress)
+        measure = partial(_probed, network, dataset, config, protocol, progress, plain)
         found.add(progress.part(f"probe-{protocol}", measure))
     return found
 
 
-def _fitted(network: Network, dataset: Dataset, config: TrialConfig) -> Outcome:
-    augmenter = dataset.augmenter(config.augmentation)
+def _fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outcome:
     train = dataset.train.labelled()
-    features = [_plain(network, augmenter, part) for part in (train, dataset.test)]
+    features = [plain(part.images) for part in (train, dataset.test)]
     colors = [_components(part.images) for part in (train, dataset.test)]
     found = Outcome()
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
-        measures = _classes(seen, train, unseen, dataset, config.evaluation)
-        measures |= _colors(seen, unseen, colors, config.evaluation.probe_l2)
-        measures |= _hue(seen, train, unseen, dataset.test, config.evaluation.probe_l2)
+        inputs, l2 = ProbeInputs(seen), config.evaluation.probe_l2
+        measures = _classes(seen, inputs, train, unseen, dataset, config.evaluation)
+        measures |= _colors(inputs, unseen, colors, l2)
+        measures |= _hue(inputs, train, unseen, dataset.test, l2)
         found.measures |= {f"{name}/{measure}": value for measure, value in measures.items()}
     return found
 
@@ -79,30 +86,38 @@ def _transfers(
     found = Outcome()
     for other in transfer:
         progress.check()
-        accuracy = _transferred(network, augmenter, other, config.evaluation.probe_l2)
+        accuracy = _transferred(
+            PlainFeatures(network, augmenter), other, config.evaluation.probe_l2
+        )
         found.measures[f"encoder/transfer_{other.name}"] = accuracy
     return found
 
 
 def _probed(
-    network: Network, dataset: Dataset, config: TrialConfig, protocol: Protocol, progress: Progress
+    network: Network,
+    dataset: Dataset,
+    config: TrialConfig,
+    protocol: Protocol,
+    progress: Progress,
+    plain: PlainFeatures,
 ) -> Outcome:
     probe = config.evaluation.trained_probe
-    scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress)
+    scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress, plain)
     return Outcome(_probe_measures(protocol, scores, len(dataset.classes)))
 
 
-def _plain(network: Network, augmenter: Augmenter[Table], part: ImageSet) -> Features:
-    return extract_augmented(network, augmenter, augmenter.identity(), part.images)
-
-
 def _classes(
-    seen: Tensor, train: ImageSet, unseen: Tensor, dataset: Dataset, evaluation: EvaluationConfig
+    seen: Tensor,
+    inputs: ProbeInputs,
+    train: ImageSet,
+    unseen: Tensor,
+    dataset: Dataset,
+    evaluation: EvaluationConfig,
 ) -> dict[str, float]:
     """Accuracies of kNN and linear probe."""
     labels, true = train.labels.to(seen.device), dataset.test.labels.to(seen.device)
     k, temperature = evaluation.knn_neighbors, evaluation.knn_temperature
-    logits = fit_classifier(seen, labels, evaluation.probe_l2)(unseen)
+    logits = fit_classifier(inputs, labels, evaluation.probe_l2)(unseen)
     true_here = true.to(logits.device)
     measures = {
         "knn_accuracy": knn_accuracy(seen, labels, unseen, true, k, temperature),
@@ -113,21 +128,23 @@ def _classes(
     return measures
 
 
-def _colors(seen: Tensor, unseen: Tensor, colors: list[Tensor], l2: float) -> dict[str, float]:
+def _colors(
+    inputs: ProbeInputs, unseen: Tensor, colors: list[Tensor], l2: float
+) -> dict[str, float]:
     """R² of the images' mean color, unless they are grey."""
     if not bool((colors[1].std(0) > 0).all()):
         return {}
-    predicted = fit_regression(seen, colors[0], l2)(unseen)
+    predicted = fit_regression(inputs, colors[0], l2)(unseen)
     return {"color_r2": r2(predicted, colors[1].to(predicted.device))}
 
 
 def _hue(
-    seen: Tensor, train: ImageSet, unseen: Tensor, test: ImageSet, l2: float
+    inputs: ProbeInputs, train: ImageSet, unseen: Tensor, test: ImageSet, l2: float
 ) -> dict[str, float]:
     """R² of the hue where it is a known factor."""
     if "hue" not in train.factors:
         return {}
-    return {"hue_r2": hue_r2(seen, train.factors["hue"], unseen, test.factors["hue"], l2)}
+    return {"hue_r2": hue_r2(inputs, train.factors["hue"], unseen, test.factors["hue"], l2)}
 
 
 def _components(images: Tensor) -> Tensor:
@@ -135,10 +152,10 @@ def _components(images: Tensor) -> Tensor:
     return torch.view_as_real(colorfulness(images)).double()
 
 
-def _transferred(network: Network, augmenter: Augmenter[Table], other: Dataset, l2: float) -> float:
+def _transferred(plain: PlainFeatures, other: Dataset, l2: float) -> float:
     """Linear probe accuracy on another data set, normalized as the network is used to."""
     train = other.train.labelled()
-    seen, unseen = (_plain(network, augmenter, part).encoder for part in (train, other.test))
+    seen, unseen = (plain(part.images).encoder for part in (train, other.test))
     logits = fit_classifier(seen, train.labels, l2)(unseen)
     return float(top_k_accuracy(logits, other.test.labels.to(logits.device), 1))
 

@@ -19,7 +19,7 @@ from torch.nn import functional as fn
 from care.augmentation import Augmenter
 from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
 from care.data import Dataset, ImageSet
-from care.evaluation.features import extract_augmented
+from care.evaluation.features import PlainFeatures
 from care.evaluation.progress import Progress
 from care.models import Network
 from care.optimization import build_optimizer
@@ -83,6 +83,7 @@ def train_probes(
     config: TrainedProbeConfig,
     protocol: Protocol,
     progress: Progress | None = None,
+    plain: PlainFeatures | None = None,
 ) -> ProbeScores:
     """Train on the labelled training images, augmented; test on the plain test images.
 
@@ -95,6 +96,7 @@ def train_probes(
             training mode, so it normalizes training features by batch and its running statistics,
             which the test uses, drift [C].
         progress: Asked between epochs whether to save and stop.
+        plain: Of the network; a frozen encoder's features of the test images need no second look.
 
     Raises:
         care.evaluation.progress.Paused: ``progress`` said so.
@@ -120,8 +122,9 @@ def train_probes(
                 optimizer.zero_grad(set_to_none=True)
                 probes.loss(features, labels).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-    frozen.eval()
-    return _scores(probes, frozen, dataset.test, augmenter)
+    if plain is None or protocol == "authors":  # the encoder that has drifted is another
+        plain = PlainFeatures(frozen, augmenter)
+    return _scores(probes, plain(dataset.test.images).encoder, dataset.test.labels)
 
 
 def _state(parts: dict[str, Any], epoch: int) -> dict[str, Any]:
@@ -162,13 +165,10 @@ def _batches(
         yield features, train.labels[chosen.to(train.labels.device)].to(device)
 
 
-def _scores(
-    probes: LinearProbes, frozen: Network, test: ImageSet, augmenter: Augmenter[Any]
-) -> ProbeScores:
-    features = extract_augmented(frozen, augmenter, augmenter.identity(), test.images).encoder
+def _scores(probes: LinearProbes, features: Tensor, labels: Tensor) -> ProbeScores:
     with torch.no_grad():
         logits = probes(features)
-    labels = test.labels.to(logits.device)
+    labels = labels.to(logits.device)
     return ProbeScores(top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5))
 
 

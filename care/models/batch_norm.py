@@ -15,6 +15,7 @@ from torch.nn import functional as fn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from care.distributed.group import Group
+from care.precision import widen
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -39,16 +40,19 @@ class SynchronizedBatchNorm(nn.SyncBatchNorm):
             return super().forward(inputs)
         assert self.running_mean is not None
         assert self.running_var is not None
+        narrow = inputs.dtype
+        inputs = widen(inputs)  # statistics of bfloat16 rows are as wide as torch's own BatchNorm's
         mean, variance = self._statistics(inputs)
         count = self._group.size * inputs.numel() // inputs.shape[1]
         with torch.no_grad():
             unbiased = variance * (count / (count - 1))
             _follow(self, mean.detach(), unbiased)
         scale = (variance + self.eps).rsqrt()
+        centered = inputs - _channels(mean, inputs)
         if not self.affine:
-            return (inputs - _channels(mean, inputs)) * _channels(scale, inputs)
-        centered, slope = inputs - _channels(mean, inputs), _channels(scale * self.weight, inputs)
-        return torch.addcmul(_channels(self.bias, inputs), centered, slope)
+            return (centered * _channels(scale, inputs)).to(narrow)
+        slope = _channels(scale * self.weight, inputs)
+        return torch.addcmul(_channels(self.bias, inputs), centered, slope).to(narrow)
 
     def _statistics(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and biased variance [C] over the rows of all processes."""

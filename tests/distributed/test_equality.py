@@ -38,8 +38,9 @@ def train(group: Group, name: str, parts: dict[str, Any]) -> dict[str, Any]:
     """State after some steps of an epoch."""
     made = Trainer(config(name, **parts), load_dataset(DataConfig(), Path()), CPU, group)
     made.network.double()
+    made.network.precision = "fp32"  # nor autocast to bfloat16, where that is fast
     made.objective.double()
-    made._augmenter = InDouble(made._augmenter)
+    made._views._augmenter = InDouble(made._augmenter)
     if made.objective.equimod is not None:
         made.objective.equimod.parameters_head.register_forward_pre_hook(
             lambda _, inputs: (inputs[0].double(),)

@@ -82,6 +82,26 @@ def embedded(dataset: Dataset, *indices: int | None) -> list[torch.Tensor]:
     return points
 
 
+@pytest.mark.parametrize(("protocols", "passes"), [(["paper"], 1), (["paper", "authors"], 2)])
+def test_plain_test_images_pass_a_network_once(protocols: list[str], passes: int) -> None:
+    """All measures share the features; the encoder whose BatchNorm has drifted is another."""
+    network, dataset = small_network(), colored_dataset()
+    augmenter = dataset.augmenter(AUGMENTATION)
+    plain = augmenter.apply(augmenter.identity(), dataset.test.images)
+    seen: list[bool] = []
+    forward = type(network.encoder).forward
+
+    def noted(self: torch.nn.Module, images: torch.Tensor) -> torch.Tensor:
+        seen.append(torch.equal(images, plain))
+        return forward(self, images)  # type: ignore[no-any-return]
+
+    probe = {"protocols": protocols, "epochs": 1, "initializations": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(network.encoder), "forward", noted)
+        evaluate(network, dataset, trial(trained_probe=probe))
+    assert seen.count(True) == passes
+
+
 def test_rotation_measures_are_those_of_normalized_features() -> None:
     dataset = colored_dataset()
     outcome = evaluate(color_network(), dataset, trial())

@@ -9,8 +9,10 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import r2_score
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
+from torch.nn import functional as fn
 
 from care.evaluation.linear_probe import (
+    ProbeInputs,
     Standardization,
     fit_classifier,
     fit_regression,
@@ -45,10 +47,69 @@ def test_classifier_agrees_with_sklearn(l2: float) -> None:
     reference.fit(scaler.transform(train), labels)
     probabilities = fit_classifier(train, labels, l2)(test).softmax(1)
     expected = reference.predict_proba(scaler.transform(test))
-    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
     accuracy = reference.score(scaler.transform(test), test_labels)
     assert probe_accuracy(train, labels, test, test_labels, l2) == pytest.approx(accuracy)
     assert 0.5 < accuracy < 1
+
+
+def largest_gradient(features: Tensor, labels: Tensor, l2: float) -> float:
+    """Of mean cross-entropy + l2/2 ‖W‖² at the probe, by autograd in float64."""
+    probe = fit_classifier(features, labels, l2)
+    inputs = Standardization.fit(features.double())(features)
+    weight, bias = probe.weight.clone().requires_grad_(), probe.bias.clone().requires_grad_()
+    loss = fn.cross_entropy(inputs @ weight.T + bias, labels) + l2 / 2 * weight.square().sum()
+    return max(float(part.abs().max()) for part in torch.autograd.grad(loss, (weight, bias)))
+
+
+def correlated(count: int, dim: int, classes: int) -> tuple[Tensor, Tensor]:
+    """float32 features whose variances fall over six orders of magnitude, as encoders' do."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(classes, (count,), generator=generator)
+    scale = torch.logspace(0, -3, dim)
+    hidden = torch.randn(count, dim, generator=generator) * scale
+    hidden += 0.3 * (torch.randn(classes, dim, generator=generator) * scale)[labels]
+    return hidden @ torch.randn(dim, dim, generator=generator) + 1, labels
+
+
+@pytest.mark.parametrize("l2", [1e-1, 1e-4, 1e-6, 1e-8])
+@pytest.mark.parametrize(
+    ("count", "dim", "classes"), [(400, 20, 2), (600, 60, 7), (50, 90, 3), (300, 10, 40)]
+)
+def test_the_gradient_at_the_optimum_vanishes(
+    count: int, dim: int, classes: int, l2: float
+) -> None:
+    assert largest_gradient(*correlated(count, dim, classes), l2) < 1.1e-8
+
+
+def test_overlapping_classes_have_an_optimum_without_penalty() -> None:
+    assert largest_gradient(*correlated(2000, 8, 3), 0.0) < 1.1e-8
+
+
+def test_a_class_without_samples_is_never_predicted() -> None:
+    train, labels = blobs(200, 0)
+    probabilities = fit_classifier(train, labels + (labels >= 2).long(), 1e-3)(train).softmax(1)
+    expected = fit_classifier(train, labels, 1e-3)(train).softmax(1)
+    assert float(probabilities[:, 2].max()) < 1e-6
+    np.testing.assert_allclose(probabilities[:, [0, 1, 3, 4]], expected, atol=1e-5)
+
+
+def test_equal_inputs_give_equal_bits() -> None:
+    train, labels = correlated(300, 30, 5)
+    one, other = (fit_classifier(train.clone(), labels, 1e-4) for _ in range(2))
+    assert torch.equal(one.weight, other.weight)
+    assert torch.equal(one.bias, other.bias)
+
+
+def test_probes_that_share_their_inputs_are_those_that_do_not() -> None:
+    train, labels = blobs(100, 0)
+    shared, targets = ProbeInputs(train), train[:, :2] ** 2
+    pairs = [
+        (fit_classifier(shared, labels, 1e-3), fit_classifier(train, labels, 1e-3)),
+        (fit_regression(shared, targets, 1e-3), fit_regression(train, targets, 1e-3)),
+    ]
+    for one, other in pairs:
+        assert torch.equal(one(train), other(train))
 
 
 def test_separable_classes_without_penalty_end() -> None:

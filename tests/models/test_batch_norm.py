@@ -11,7 +11,7 @@ from torch import nn
 from care.config import ModelConfig
 from care.distributed.group import ALONE, Group
 from care.models import build_network
-from care.models.batch_norm import GroupedBatchNorm, spread_batch_norm
+from care.models.batch_norm import GroupedBatchNorm, SynchronizedBatchNorm, spread_batch_norm
 
 CONFIG = ModelConfig(encoder="small")
 GROUPS = 4
@@ -41,6 +41,20 @@ def test_each_group_is_normalized_as_by_a_batch_norm_of_its_own(shape: tuple[int
     for name in ("running_mean", "running_var"):
         mean = torch.stack([norm.get_buffer(name) for norm in alone]).mean(0)
         torch.testing.assert_close(grouped.get_buffer(name), mean)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_bfloat16_rows_have_statistics_as_wide_as_torchs(affine: bool) -> None:
+    inputs = (3 + torch.randn(64, 6, 5, 5)).bfloat16()
+    plain = nn.BatchNorm2d(6, affine=affine)
+    spread = SynchronizedBatchNorm(6, ALONE)
+    spread.affine = affine
+    spread.load_state_dict(plain.state_dict(), strict=False)
+    made, expected = spread(inputs), plain(inputs)
+    assert made.dtype == torch.bfloat16
+    torch.testing.assert_close(made, expected)
+    for name in ("running_mean", "running_var"):
+        torch.testing.assert_close(spread.get_buffer(name), plain.get_buffer(name))
 
 
 @pytest.mark.parametrize(("groups", "processes"), [(1, Group(0, 2)), (4, Group(1, 2)), (4, ALONE)])
