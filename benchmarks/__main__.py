@@ -12,7 +12,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import augmentation, judging, losses, packs, platform, steps, threads
+from benchmarks import augmentation, judging, losses, packs, platform, steps, threads, whole_sweep
 from benchmarks.guard import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
 from care.cores import available_cores
@@ -33,6 +33,7 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "linear-probe": judging.linear_probe,
     "trials-side-by-side": threads.threads,
     "pack": packs.pack,
+    "sweep": whole_sweep.whole_sweep,
     "resume": platform.resume,
     "plan-10000": platform.plan,
     "collect-10000": platform.collect,
