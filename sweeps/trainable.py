@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
+from sweeps.importing import large_imports
+
 if TYPE_CHECKING:
     from sweeps.trial_process import TrialProcess
 
@@ -34,7 +36,8 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
-        from sweeps.trial_process import TrialProcess
+        with large_imports():
+            from sweeps.trial_process import TrialProcess
 
         self._process = TrialProcess(config)
 
