@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import math
 import os
@@ -27,7 +26,6 @@ _ROOT = Path(__file__).parent.parent
 EXPERIMENT = _ROOT / "experiments" / "digits.yaml"
 WEIGHTS, SEEDS, EPOCHS = (0.0, 0.01, 0.1, 1.0), (0, 1), 3
 """The default sweep, shortened: eight trials of three epochs."""
-_ROUNDS = 2
 _LONGEST_SECONDS = 300
 _CARE = "import sweeps.cli.main; sweeps.cli.main.main()"
 
@@ -50,35 +48,34 @@ def points() -> list[tuple[float, int]]:
 
 
 def whole_sweep() -> list[Found]:
-    """Our driver, a loop over ``care train`` with all cores, stock Ray Tune: in turn.
+    """A loop over ``care train`` with all cores, and stock Ray Tune; our driver before and after.
 
-    All write the same numbers where the threads of a trial are the same, which is checked.
+    Where a trial has the same threads, its numbers are the same, which is checked.
     """
-    sides: tuple[Callable[[Path], None], ...] = (_ours, _one_by_one, _stock_tune)
-    rounds = [_timed(sides) for _ in range(_ROUNDS)]
-    with_loop = [(ours, loop) for ours, loop, _ in rounds]
-    with_tune = [(ours, stock) for ours, _, stock in rounds]
+    with tempfile.TemporaryDirectory() as root:
+        before = _timed(_ours, Path(root, "before"))
+        loop = _timed(_one_by_one, Path(root, "loop"))
+        stock = _timed(_stock_tune, Path(root, "stock"))
+        after = _timed(_ours, Path(root, "after"))
+        theirs = json.loads(Path(root, "stock", "measures.json").read_text())
+        for ours in ("before", "after"):
+            check_equal(_stored(Path(root, ours)), theirs)
+    found = {"ours": (before, after), "loop": (loop,), "stock Ray Tune": (stock,)}
+    for side, times in found.items():
+        print(f"{side}: {', '.join(f'{took:.1f} s' for took in times)}")
     versus = f"its trials one after another, each on {available_cores()} cores"
     return [
-        ratios("sweep", versus, with_loop),
-        ratios("sweep", "stock Ray Tune with its MLflow callback", with_tune),
+        ratios("sweep", versus, [(before, loop), (after, loop)]),
+        ratios(
+            "sweep", "stock Ray Tune with its MLflow callback", [(before, stock), (after, stock)]
+        ),
     ]
 
 
-def _timed(sides: tuple[Callable[[Path], None], ...]) -> list[float]:
-    """Seconds of each side in a fresh folder; then ours and stock Ray Tune's are compared."""
-    with tempfile.TemporaryDirectory() as root:
-        folders = [Path(root, side.__name__.strip("_")) for side in sides]
-        for folder in folders:
-            folder.mkdir()
-        found = [
-            seconds(functools.partial(side, folder))
-            for side, folder in zip(sides, folders, strict=True)
-        ]
-        _check_equal(_stored(folders[0]), json.loads((folders[-1] / "measures.json").read_text()))
-    figures = zip(folders, found, strict=True)
-    print(", ".join(f"{folder.name} {took:.1f} s" for folder, took in figures), flush=True)
-    return found
+def _timed(side: Callable[[Path], None], folder: Path) -> float:
+    """Seconds of a side in a fresh folder."""
+    folder.mkdir()
+    return seconds(lambda: side(folder))
 
 
 def _ours(folder: Path) -> None:
@@ -139,7 +136,7 @@ def _at_the_end(folder: TrialFolder) -> dict[str, float]:
     return {**folder.read_metrics()[-1], **(folder.read_evaluation() or {})}
 
 
-def _check_equal(ours: Measures, theirs: Measures) -> None:
+def check_equal(ours: Measures, theirs: Measures) -> None:
     """Every number of ours is also theirs, bit for bit.
 
     Raises:
