@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -33,13 +34,25 @@ class Comparison:
         """The axis on x."""
         return self.axes[0]
 
-    @property
+    @cached_property
     def done(self) -> pd.DataFrame:
         """The trials whose numbers count."""
         return finished(self.trials)
 
+    @cached_property
+    def _places(self) -> dict[Point, list[int]]:
+        """Rows of :attr:`done` by point: a report asks for some thousand values."""
+        places: dict[Point, list[int]] = {}
+        for place, point in enumerate(self.done[self.axes].itertuples(index=False, name=None)):
+            places.setdefault(point, []).append(place)
+        return places
+
     def points(self) -> list[Point]:
         """Every point of the axes, in the order of the axis on x."""
+        return list(self._points)
+
+    @cached_property
+    def _points(self) -> list[Point]:
         unique = self.trials[self.axes].drop_duplicates()
         if self.numeric:
             unique = unique.sort_values(self.axes, kind="stable", key=_sortable)
@@ -56,8 +69,10 @@ class Comparison:
         """A metric's values at a point, indexed by seed."""
         if metric not in self.done:
             return pd.Series(dtype=float)
-        here = (self.done[self.axes] == list(point)).all(axis=1)
-        return self.done[here].set_index("seed")[metric].astype(float).dropna().sort_index()
+        here = self._places.get(point, [])
+        seeds = pd.Index(self.done["seed"].iloc[here])
+        found = pd.Series(self.done[metric].iloc[here].to_numpy(float), seeds, name=metric)
+        return found.dropna().sort_index()
 
     def mean(self, point: Point, metric: str) -> Estimate:
         """A metric's mean at a point."""

@@ -15,7 +15,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import augmentation, gpu, judging, losses, packs, platform, steps, threads
+from benchmarks import (
+    augmentation,
+    gpu,
+    judging,
+    losses,
+    packs,
+    platform,
+    steps,
+    threads,
+    whole_sweep,
+)
 from benchmarks.guard import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
 from care.cores import available_cores
@@ -36,6 +46,7 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "linear-probe": judging.linear_probe,
     "trials-side-by-side": threads.threads,
     "pack": packs.pack,
+    "sweep": whole_sweep.whole_sweep,
     "resume": platform.resume,
     "plan-10000": platform.plan,
     "collect-10000": platform.collect,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from benchmarks.__main__ import main
 from benchmarks.agreement import check_step
 from benchmarks.guard import slower_than_before
 from benchmarks.measure import FASTER, SECONDS, Line, ratios
+from benchmarks.opponents import SideError
+from benchmarks.whole_sweep import check_equal
 from benchmarks.workload import Workload
 from care.errors import ConfigError
 
@@ -63,3 +66,11 @@ def test_a_bad_name_is_refused_with_the_nearest() -> None:
 
 def test_the_authors_step_computes_what_ours_does() -> None:
     check_step(Workload("small"))
+
+
+def test_a_sweep_is_compared_with_equal_work_only() -> None:
+    ours = {"trial": {"loss": 0.1, "undefined": float("nan")}}
+    check_equal(ours, {"trial": {"loss": 0.1, "undefined": float("nan"), "more": 1.0}})
+    for other in ({"loss": math.nextafter(0.1, 1.0)}, {}):
+        with pytest.raises(SideError, match="loss"):
+            check_equal(ours, {"trial": other})

@@ -111,3 +111,10 @@ print("loaded:", sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "loaded: []"
     assert "Usage" in done.stdout
+
+
+def test_the_driver_does_not_load_torch() -> None:
+    """It trains nothing, and the first trial would wait for it."""
+    code = "import sys, sweeps.cli.sweep, sweeps.launch.tuning; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == "False", done.stderr

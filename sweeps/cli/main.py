@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
@@ -265,6 +267,11 @@ def data_get(
 def main() -> None:
     """Entry point: messages for the user's errors, a traceback for ours."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Threads that wait sleep: beside other work, those that spin hold up the very thread they wait
+    # for, and a trial with two threads takes twice as long. Ray's processes inherit it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
+    atexit.register(gc.freeze)
     from care.errors import CareError
 
     try:

@@ -11,6 +11,7 @@ from rich.console import Console
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.identity import canonical, code_version, flatten
+from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
@@ -54,7 +55,8 @@ def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Pat
     out = store.sweep(sweep.spec.name).report
     if not again and is_current(out, fingerprint(store.trials, summary)):
         return out / "report.html"
-    from analysis.report import write_report
+    with large_imports():
+        from analysis.report import write_report
 
     return write_report(store.trials, summary, out)
 

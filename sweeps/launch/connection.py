@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sweeps.importing import large_imports
+
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
@@ -31,8 +33,9 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
     """
     os.environ.update(_ENVIRONMENT)
     os.environ.pop("RAY_ADDRESS", None)
-    import ray
-    import ray.tune
+    with large_imports():
+        import ray
+        import ray.tune
 
     _log_to(log)
     try:

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from sweeps.importing import large_imports
+
 EXPERIMENT = "care"
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -53,7 +55,8 @@ def connect(store: Path, uri: str) -> tuple[Any, str]:
     To be called under :func:`writing`.
     """
     quiet_environment()
-    from mlflow import MlflowClient
+    with large_imports():
+        from mlflow import MlflowClient
 
     logging.getLogger("alembic").setLevel(logging.WARNING)
     logging.getLogger("mlflow").setLevel(logging.WARNING)

@@ -86,7 +86,7 @@ class Tracker:
                     return
                 closing = self._closing
             if not closing:
-                time.sleep(_COALESCE_SECONDS)
+                self._pause(_COALESCE_SECONDS)
             if self._drain():
                 pause = _COALESCE_SECONDS
             elif closing:
