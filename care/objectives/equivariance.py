@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from care.objectives.precision import full_precision
 
@@ -39,13 +40,33 @@ def equivariance_loss(
             f"got views {tuple(z1.shape)} and {tuple(z2.shape)} in {splits} chunks; allowed: "
             "two views of one shape, and chunks of equal size with two images or more"
         )
-    difference = _gram(z1, splits) - _gram(z2, splits)
-    difference.diagonal(dim1=1, dim2=2).zero_()
-    mean = difference.square().sum() / (splits * size * (size - 1))
-    return mean if scale == "mean" else 2 * (size - 1) * mean
+    weight = 1 / (splits * size * (size - 1))
+    if scale == "authors":
+        weight *= 2 * (size - 1)
+    chunks = (z.reshape(splits, size, -1) for z in (z1, z2))
+    loss: Tensor = _GramDistance.apply(*chunks, weight)  # type: ignore[no-untyped-call]
+    return loss
 
 
-def _gram(z: Tensor, splits: int) -> Tensor:
-    """Inner products within each chunk, [splits,m,m]."""
-    chunks = z.reshape(splits, -1, z.shape[1])
-    return torch.bmm(chunks, chunks.mT)
+class _GramDistance(torch.autograd.Function):
+    """w Σ D², D the difference of the chunks' Gram matrices off the diagonal.
+
+    Its gradients are 4 w D z1 and -4 w D z2: as D is symmetric, two products instead of the four
+    that differentiating both factors of both Gram matrices takes.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, z1: Tensor, z2: Tensor, weight: float) -> Tensor:
+        difference = torch.bmm(z1, z1.mT).sub_(torch.bmm(z2, z2.mT))
+        difference.diagonal(dim1=1, dim2=2).zero_()
+        ctx.save_for_backward(z1, z2, difference)
+        ctx.weight = weight
+        entries = difference.view(-1)
+        return entries.dot(entries) * weight
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, None]:
+        z1, z2, difference = ctx.saved_tensors
+        difference = difference * (gradient * (4 * ctx.weight))
+        return torch.bmm(difference, z1), torch.bmm(difference, z2).neg_(), None
