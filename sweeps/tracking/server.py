@@ -21,7 +21,6 @@ _QUIET_SERVER = {
 # Sorted by anything but the date, the page shows trials themselves, not folded into their sweeps.
 _ALL_TRIALS = urlencode(
     {
-        "workflowType": "machine_learning",
         "searchFilter": "tags.`care.kind` = 'trial'",
         "orderByKey": "params.`objective.equivariance.weight`",
         "orderByAsc": "true",
@@ -60,9 +59,10 @@ def serve(store: Path, host: str, port: int) -> int:
     uri = default_tracking_uri(store)
     with writing(store):
         _, experiment = connect(store, uri)
-    page = f"http://{host}:{port}/#/experiments/{experiment}"
+    # Without the type MLflow may open its pages for language models.
+    page = f"http://{host}:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
     print(f"sweeps: {page} (the first page takes some seconds; Ctrl-C ends it)")
-    print(f"charts of all trials: {page}/runs?{_ALL_TRIALS}", flush=True)
+    print(f"charts of all trials: {page}&{_ALL_TRIALS}", flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
     command += ["--artifacts-destination", str((store / "mlflow-artifacts").resolve())]
     command += ["--host", host, "--port", str(port), "--workers", "1"]

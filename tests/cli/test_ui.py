@@ -34,5 +34,8 @@ def test_serves_until_it_is_told_to_end(tmp_path: Path, number: signal.Signals) 
     output = page.communicate(timeout=60)[0]
     assert page.returncode == 0, output
     wait_for(lambda: not alive(started))
-    assert f"http://127.0.0.1:{port}/#/experiments/1 " in output
+    assert (
+        f"sweeps: http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning "
+        in output
+    )
     assert "Traceback" not in output
