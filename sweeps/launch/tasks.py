@@ -132,7 +132,9 @@ class TaskQueue:
         """``first``, in a pack with others of its stream if there are any."""
         wanted = self._pack
         if self._slots:
-            wanted = min(wanted, -(-(len(self) + 1) // self._slots))
+            # Tasks are handed out before their slots are free, so they are counted off in rounds.
+            free = self._slots - len(self._running) % self._slots
+            wanted = min(wanted, -(-(len(self) + 1) // free))
         if wanted == 1 or not _may_be_packed(first):
             return first
         near = itertools.islice(self._ready, _LOOKED_AT)

@@ -179,7 +179,13 @@ def test_trials_of_one_stream_are_handed_out_together() -> None:
 def test_nobody_stands_idle_for_a_pack() -> None:
     tasks = streams(pack=8, slots=4, count=6)
     sizes = [len(identities(taken(tasks, key))) for key in "abcd"]
-    assert sizes == [2, 1, 1, 1]
+    assert sizes == [2, 2, 1, 1]
+
+
+def test_the_last_packs_are_as_even_as_the_first() -> None:
+    tasks = streams(pack=3, slots=2, count=18)
+    sizes = [len(identities(taken(tasks, key))) for key in "abcdef"]
+    assert sizes == [3] * 6
 
 
 def test_of_a_pack_only_what_is_not_over_comes_back() -> None:
