@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from care.objectives.view import Views
 from care.passes import Passes, Terms
 from care.static_inputs import StaticInputs
 
@@ -29,6 +30,7 @@ class GraphedPasses(Passes):
     Args:
         passes: Read whatever differs from step to step from ``inputs``.
         inputs: Filled anew for each step, here.
+        views: Of the step that runs, each time.
         device: A CUDA device.
         warn: Called if the passes cannot be recorded; they then run as they are.
     """
@@ -37,10 +39,11 @@ class GraphedPasses(Passes):
         self,
         passes: Passes,
         inputs: StaticInputs,
+        views: Views,
         device: torch.device,
         warn: Callable[[str], None],
     ) -> None:
-        self._passes, self._inputs, self._warn = passes, inputs, warn
+        self._passes, self._inputs, self._views, self._warn = passes, inputs, views, warn
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._steps = 0
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -68,7 +71,7 @@ class GraphedPasses(Passes):
             # Inputs are made where they are asked for, and whoever shares them reads them outside.
             return nullcontext()
         outside = torch.cuda.current_stream(self._stream.device)
-        self._inputs.refill(self.wait)
+        self._inputs.refill(self._views, self.wait)
         self._stream.wait_stream(outside)
         queued: AbstractContextManager[object] = torch.cuda.stream(self._stream)
         return queued

@@ -106,7 +106,9 @@ class Trainer:
         samples, side = len(self.dataset.train), self.dataset.train.images.shape[-2]
         if self._group.size == 1 and compiles(self.config, self.device, samples, side):
             passes = CompiledPasses(passes, (self.network, self.objective), warn)
-        return GraphedPasses(passes, inputs, self.device, warn) if inputs else passes
+        if inputs:
+            return GraphedPasses(passes, inputs, self._views, self.device, warn)
+        return passes
 
     @cached_property
     def monitor(self) -> Monitor:

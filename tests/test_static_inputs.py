@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from typing import Any
 
 import pytest
@@ -37,7 +39,7 @@ def filled(name: str) -> tuple[list[dict[str, Tensor]], list[set[int]]]:
     terms, places = [], []
     for step, samples in enumerate(batches(made)):
         views.at(samples, 0, step)
-        inputs.refill()
+        inputs.refill(views)
         terms.append(made.objective(views))
         places.append({tensor.data_ptr() for tensor in inputs._tensors.values()})
     return terms, places
@@ -52,10 +54,32 @@ def test_filled_anew_they_are_those_of_the_step(name: str) -> None:
 
 def test_the_last_steps_are_written_over_when_they_were_read() -> None:
     inputs = StaticInputs()
+    made = trainer("simclr")
+    views = Views(made.network, made._augmenter, 0)
     value = 1.0
-    tensor = inputs("x", lambda: torch.tensor([value]))
+    tensor = inputs(views, "x", lambda _: torch.tensor([value]))
     seen = []
     value = 2.0
-    inputs.refill(until_read=lambda: seen.append(tensor.item()))
+    inputs.refill(views, until_read=lambda: seen.append(tensor.item()))
     assert seen == [1.0]
     assert tensor.item() == 2.0
+
+
+@pytest.mark.parametrize("name", ["moco-shuffled", "equimod-byol"])
+def test_a_network_goes_with_its_last_user(name: str) -> None:
+    """On a GPU the next trial of the process needs the memory, before Python searches for it."""
+    made = trainer(name)
+    inputs = StaticInputs()
+    views = Views(made.network, made._augmenter, 0, source=inputs)
+    made.objective(views.at(made.dataset.train.images[:BATCH], 0, 0))
+    inputs.refill(views)
+    asked = iter([False, False, True])
+    made.run_epoch(stop=lambda: next(asked))
+    network = weakref.ref(made.network)
+    gc.disable()
+    try:
+        del made, views
+        assert inputs._tensors
+        assert network() is None
+    finally:
+        gc.enable()

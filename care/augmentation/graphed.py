@@ -65,7 +65,7 @@ class _Record:
     def __init__(self, augmenter: ImageAugmenter, packed: Tensor, images: Tensor) -> None:
         self._packed = packed.to(images.device)
         self._images = images.clone()
-        self._augmenter = augmenter
+        self._mean, self._std = augmenter.mean, augmenter.std
         self._augmented()  # kernels are chosen and constants sent before anything is recorded
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
@@ -80,5 +80,5 @@ class _Record:
 
     def _augmented(self) -> Tensor:
         images = augment_packed(self._packed, self._images)
-        images = normalize(images, self._augmenter.mean, self._augmenter.std)
+        images = normalize(images, self._mean, self._std)
         return images.contiguous(memory_format=torch.channels_last)

@@ -22,14 +22,19 @@ from care.models.network import as_network_takes
 from care.randomness import generator
 from care.stream import Stream
 
-Make = Callable[[], Tensor]
-Source = Callable[[Hashable, Make], Tensor]
-"""Gives the tensor of that name; what it is told makes the one of the step that runs."""
+Make = Callable[["Views"], Tensor]
+"""Makes a tensor of the step that these views are at.
+
+It does not hold them: who keeps it would keep a network and all that is on its device, until Python
+happens to search for such circles.
+"""
+Source = Callable[["Views", Hashable, Make], Tensor]
+"""Gives the tensor of that name."""
 
 
-def made_when_asked_for(name: Hashable, make: Make) -> Tensor:  # noqa: ARG001 - a Source
+def made_when_asked_for(views: Views, name: Hashable, make: Make) -> Tensor:  # noqa: ARG001
     """The source that keeps nothing."""
-    return make()
+    return make(views)
 
 
 class View:
@@ -54,7 +59,7 @@ class View:
         self,
         network: Network,
         inputs: Tensor,
-        parameters: Make,
+        parameters: Callable[[], Tensor],
         permutation: Callable[[str, int], Tensor],
         group: Group = ALONE,
     ) -> None:
@@ -122,13 +127,14 @@ class Views:
 
     def original(self) -> View:
         """The samples as they are."""
-        return self._view("original", self._augmenter.identity)
+        return self._view("original", lambda views: views._augmenter.identity())
 
     def augmented(self, purpose: str, rows: int | None = None) -> View:
         """A view under ``rows`` augmentations; None for one of its own for each sample."""
         rows = rows or self._whole()
         return self._view(
-            (purpose, rows), lambda: self._augmenter.sample(rows, self._generator(purpose))
+            (purpose, rows),
+            lambda views: views._augmenter.sample(rows, views._generator(purpose)),
         )
 
     def _whole(self) -> int:
@@ -139,36 +145,39 @@ class Views:
         seed, *place = self._place
         return generator(seed, purpose, *place)
 
-    def _view(self, name: Hashable, draw: Callable[[], Table]) -> View:
-        def make() -> tuple[Table, Tensor]:
-            table = draw()
-            inputs = self._augmenter.apply(self._share(table), self._samples)
-            return table, as_network_takes(inputs)
+    def _view(self, name: Hashable, draw: Callable[[Views], Table]) -> View:
+        def inputs(views: Views) -> Tensor:
+            return views._drawn(name, draw)[1]
 
-        def drawn() -> tuple[Table, Tensor]:
-            return self._stream.get(self._place, name, make)
+        def parameters(views: Views) -> Tensor:
+            table, _ = views._drawn(name, draw)
+            rows = table.repeat(views._whole() // len(table)).parameters()
+            return rows.to(views._samples.device, non_blocking=True)
 
-        def parameters() -> Tensor:
-            table, _ = drawn()
-            rows = table.repeat(self._whole() // len(table)).parameters()
-            return rows.to(self._samples.device, non_blocking=True)
-
-        inputs = self._source((name, "inputs"), lambda: drawn()[1])
-        named = (name, "parameters")
         return View(
             self._network,
-            inputs,
-            lambda: self._source(named, parameters),
+            self._source(self, (name, "inputs"), inputs),
+            lambda: self._source(self, (name, "parameters"), parameters),
             self._permutation,
             self._group,
         )
 
-    def _permutation(self, purpose: str, count: int) -> Tensor:
-        def make() -> Tensor:
-            order = torch.from_numpy(self._generator(purpose).permutation(count))
-            return order.to(self._samples.device, non_blocking=True)
+    def _drawn(self, name: Hashable, draw: Callable[[Views], Table]) -> tuple[Table, Tensor]:
+        """A view's augmentations and what the network takes."""
 
-        return self._source((purpose, count), make)
+        def make() -> tuple[Table, Tensor]:
+            table = draw(self)
+            inputs = self._augmenter.apply(self._share(table), self._samples)
+            return table, as_network_takes(inputs)
+
+        return self._stream.get(self._place, name, make)
+
+    def _permutation(self, purpose: str, count: int) -> Tensor:
+        def make(views: Views) -> Tensor:
+            order = torch.from_numpy(views._generator(purpose).permutation(count))
+            return order.to(views._samples.device, non_blocking=True)
+
+        return self._source(self, (purpose, count), make)
 
     def _share(self, table: Table) -> Table:
         """The rows that serve this process's samples, each as often as it takes to divide them."""
