@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import Any, NoReturn
 
 import pytest
@@ -33,7 +34,8 @@ def trained(compile_: str, name: str = "care-moco") -> tuple[Trainer, list[str]]
 def test_a_compiled_encoder_computes_the_same() -> None:
     trainer, warnings = trained("always")
     expected, _ = trained("never")
-    assert not warnings
+    has_compiler = any(map(shutil.which, ("g++", "clang++")))
+    assert bool(warnings) != has_compiler, "torch's compiler for CPUs needs one of C++"
     for name, total in expected._sums.items():
         torch.testing.assert_close(trainer._sums[name], total, rtol=1e-4, atol=1e-5)
     assert trainer.network.encode is encode, "measures are taken of the network as it is"
