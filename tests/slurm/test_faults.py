@@ -82,8 +82,11 @@ def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, ver
 
 
 def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
-    """A worker of a minute, of which little is left for trials, queues itself again and again."""
-    sweep = pool(seeds=1, time=1, grace_seconds=30)
+    """A worker of a minute, of which little is left for trials, queues itself again and again.
+
+    So little that all of them cannot be done in it, however quick the machine.
+    """
+    sweep = pool(time=1, grace_seconds=37)
     sweep.submit("1:1")
     sweep.wait_for_end(600)
     sweep.assert_as_undisturbed(undisturbed)
