@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.processes import care
-from tests.slurm.pooling import NAME, Pool, declare
+from tests.slurm.pooling import MANY_SEEDS, NAME, Pool, declare
 
 _SCRIPT = Path(__file__).parents[2] / "docker" / "slurm" / "cluster"
 
@@ -93,7 +93,7 @@ def cluster() -> Cluster:
 def undisturbed(cluster: Cluster) -> Path:
     """The sweep, run on this machine without a cluster."""
     folder = cluster.shared / f"undisturbed-{uuid.uuid4().hex[:6]}"
-    declare(folder)
+    declare(folder, seeds=MANY_SEEDS)
     care("sweep", "run", "local.yaml", "--no-report", cwd=folder)
     return folder
 

@@ -19,7 +19,7 @@ from tests.sweeps.declaring import WEIGHT
 
 EPOCHS = 16
 NAME = "pooled"
-SEEDS = 2
+SEEDS, MANY_SEEDS = 2, 4
 AXES = {WEIGHT: [0, 0.1]}
 CLUSTER: dict[str, Any] = {
     "partition": "low",
@@ -61,7 +61,7 @@ class Pool:
         folder: On the shared disk.
         environment: That of the cluster.
         name: The sweep's.
-        seeds: Fewer of them make a shorter sweep of the same trials.
+        seeds: At most ``MANY_SEEDS``, which an undisturbed sweep has.
         cluster: Changes of the cluster file.
     """
 

@@ -15,7 +15,7 @@ import pytest
 
 from sweeps.launch.slurm.addresses import answers, free_ports
 from tests.slurm.conftest import Cluster
-from tests.slurm.pooling import CLUSTER, NAME, Pool, wait_until
+from tests.slurm.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, wait_until
 
 MakePool = Callable[..., Pool]
 WHOLE_NODE = {"gpus": 2, "cpus": 2}
@@ -86,9 +86,9 @@ def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Pa
 
     So little that all of them cannot be done in it, however quick the machine.
     """
-    sweep = pool(time=1, grace_seconds=37)
+    sweep = pool(seeds=MANY_SEEDS, time=1, grace_seconds=30)
     sweep.submit("1:1")
-    sweep.wait_for_end(600)
+    sweep.wait_for_end(800)
     sweep.assert_as_undisturbed(undisturbed)
     again = [trial for trial in sweep.trials() if len(sweep.starts(trial)) > 1]
     assert again, "no trial was interrupted"
