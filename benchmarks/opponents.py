@@ -51,9 +51,7 @@ class Side:
             text=True,
             bufsize=1,
             cwd=_ROOT,
-            # Waiting threads sleep: beside other work, those that spin take the time of those that
-            # are waited for, and either side becomes several times slower.
-            env={**os.environ, "PYTHONPATH": _path(), "OMP_WAIT_POLICY": "PASSIVE"},
+            env=environment(),
         )
 
     def __enter__(self) -> Self:
@@ -96,9 +94,14 @@ class Side:
         return SideError(f"{self._module}: {lines[-1] if lines else 'ended'}")
 
 
-def _path() -> str:
-    """Where a side finds this code, after which whatever it is told to find elsewhere."""
-    return os.pathsep.join([str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+def environment() -> dict[str, str]:
+    """A side's: it finds this code, and after that what this process was told to find elsewhere.
+
+    Waiting threads sleep: beside other work, those that spin take the time of those that are waited
+    for, and either side becomes several times slower.
+    """
+    path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
+    return {**os.environ, "PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def _pipe(pipe: IO[str] | None) -> IO[str]:

@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.workload import Workload
 
-WARM_UP = 6
+_RECORDED_AFTER = 8  # steps, and some more
 _WARM_UP_PART = 4
 
 
@@ -35,7 +35,7 @@ def build(module: str, workload: Workload, cores: int) -> Callable[[], object]:
 
 def _recorded(step: Callable[[], object]) -> Callable[[], object]:
     """A step for whose shapes kernels are chosen, compiled and recorded."""
-    for _ in range(WARM_UP + 2):
+    for _ in range(_RECORDED_AFTER):
         step()
     torch.cuda.synchronize()
     return step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from typing import Any
 import yaml
 
 from benchmarks.measure import Found, ratios, seconds
-from benchmarks.opponents import SideError
+from benchmarks.opponents import SideError, environment
 from care.cores import available_cores
 from care.identity import trial_id
 from care.loading import load_trial
@@ -113,12 +112,15 @@ def _run(folder: Path, *arguments: str) -> None:
     Raises:
         SideError: It failed.
     """
-    # As everywhere in the benchmarks, waiting threads sleep: see benchmarks/opponents.py.
     quiet = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    environment = {**os.environ, **quiet, "PYTHONPATH": str(_ROOT), "OMP_WAIT_POLICY": "PASSIVE"}
+    variables = {**environment(), **quiet}
     with (folder / "output.txt").open("a+") as output:
         command = [sys.executable, *arguments]
-        how: dict[str, Any] = {"cwd": _ROOT, "env": environment, "timeout": _LONGEST_SECONDS}
+        how: dict[str, Any] = {
+            "cwd": _ROOT,
+            "env": variables,
+            "timeout": _LONGEST_SECONDS,
+        }
         try:
             subprocess.run(command, stdout=output, stderr=output, check=True, **how)
         except subprocess.SubprocessError as error:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from care.augmentation.graphed import graphed
 from care.cuda_graph import WARM_UP, GraphedPasses
+from care.failure import DivergedError
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
 from care.randomness import generator
@@ -98,7 +99,7 @@ def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_loss_that_is_not_finite_is_found_and_placed() -> None:
     made = trainer(of("simclr", optimizer={"learning_rate": 1e30}))
-    with pytest.raises(Exception, match="not finite"):
+    with pytest.raises(DivergedError, match="not finite"):
         made.run_epoch()
 
 
