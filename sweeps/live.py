@@ -17,8 +17,24 @@ from sweeps.progress import Board, TrialProgress
 
 _REFRESH_PER_SECOND = 4
 _LOG_EVERY_SECONDS = 15.0
-STATES = ("finished", "running", "new", "stopped", "elsewhere", "failed", "stale")
-STYLES = {"finished": "green", "running": "cyan", "failed": "red", "stale": "yellow"}
+STATES = (
+    "finished",
+    "running",
+    "paused",
+    "new",
+    "stopped",
+    "elsewhere",
+    "failed",
+    "stale",
+    "damaged",
+)
+STYLES = {
+    "finished": "green",
+    "running": "cyan",
+    "failed": "red",
+    "stale": "yellow",
+    "damaged": "red",
+}
 
 
 def duration(seconds: float | None) -> str:

@@ -18,7 +18,7 @@ from care.errors import ConfigError, Problem
 from care.identity import code_version, group_id, trial_id
 from care.trial_folder import TrialFolder
 from sweeps.spec import VARIANT, Sweep
-from sweeps.store import PlanState, Store, trial_state
+from sweeps.store import PlanState, Store, trial_status
 
 _PAST_TRIALS_READ = 200
 
@@ -30,9 +30,9 @@ class PlannedTrial:
     Attributes:
         point: Dotted axis to value.
         config: The resolved configuration.
-        state: new, cached, running, failed, stale, or stopped by the sweep's scheduler.
-        epoch: Whole epochs that are done.
-        reason: Of a failed trial, what happened.
+        state: As :class:`sweeps.store.TrialStatus` has it, or stopped by the sweep's scheduler.
+        epoch: Completed epochs.
+        reason: Why the trial is failed, stale or damaged; empty otherwise.
     """
 
     trial_id: str
@@ -102,9 +102,9 @@ class Plan:
         return {state: found[state] for state in states}
 
     def missing(self) -> list[PlannedTrial]:
-        """The new trials, those that were begun first."""
-        new = [trial for trial in self.unique().values() if trial.state == "new"]
-        return sorted(new, key=lambda trial: -trial.epoch)
+        """The trials to train: those with most completed epochs first."""
+        found = [trial for trial in self.unique().values() if trial.state in ("new", "paused")]
+        return sorted(found, key=lambda trial: -trial.epoch)
 
 
 def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
@@ -128,21 +128,17 @@ def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
     trials = []
     for point, config in configs:
         identity = trial_id(config)
-        folder = store.trial(identity)
-        state = trial_state(folder, code)
-        if state == "new" and identity in stopped:
-            state = "stopped"
-        status = folder.read_status() or {}
-        error = status.get("error") or {}
+        status = trial_status(store.trial(identity), code)
+        waiting = status.state in ("new", "paused")
         trials.append(
             PlannedTrial(
                 identity,
                 group_id(config),
                 point,
                 config,
-                state,
-                status.get("epoch", 0),
-                error.get("message", ""),
+                "stopped" if waiting and identity in stopped else status.state,
+                status.epoch,
+                status.reason,
             )
         )
     return Plan(sweep, tuple(trials))

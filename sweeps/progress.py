@@ -119,7 +119,7 @@ class Board:
 
     def counts(self) -> dict[str, int]:
         """Trials by state, as a person calls them."""
-        waiting = dict.fromkeys(("paused", "disk", "crowded", "unpacked"), "new")
+        waiting = dict.fromkeys(("disk", "crowded", "unpacked"), "paused")
         names = {"cached": "finished", "busy": "elsewhere", **waiting}
         found: Counter[str] = Counter()
         for state, number in self._states.copy().items():

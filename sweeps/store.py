@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,7 @@ from care.errors import CareError
 from care.files import append_line, read_json, read_lines, write_json
 from care.trial_folder import FORMAT, TrialFolder, check_format
 
-PlanState = Literal["new", "cached", "running", "failed", "stale", "stopped"]
+PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
 
 class Store:
@@ -121,23 +122,37 @@ class SweepFolder:
         append_line(self.path / "events.jsonl", event)
 
 
-def trial_state(folder: TrialFolder, code_version: str) -> PlanState:
-    """Where a trial stands for code of ``code_version``.
+@dataclass(frozen=True)
+class TrialStatus:
+    """The state of one trial in the store, as a plan shows it.
 
-    A trial that was begun and waits to be continued is ``new``; one whose numbers, finished or
-    not, come from other code is ``stale``.
+    Attributes:
+        state: A paused trial resumes from completed epochs; a stale one has numbers,
+            finished or not, that rest on something else than they would today; a damaged one has
+            files that cannot be read.
+        epoch: Completed epochs.
+        reason: Why the trial is failed, stale or damaged; empty otherwise.
     """
+
+    state: PlanState
+    epoch: int = 0
+    reason: str = ""
+
+
+def trial_status(folder: TrialFolder, code_version: str) -> TrialStatus:
+    """Read the state of a trial for code of ``code_version``."""
     status = folder.read_status()
+    epoch = 0 if status is None else int(status["epoch"])
     if (status is None or status["state"] != "finished") and holder(folder.path):
-        return "running"
+        return TrialStatus("running", epoch)
     if status is None:
-        return "new"
+        return TrialStatus("new")
     provenance = folder.read_provenance() or {}
-    computed = status["state"] == "finished" or status["epoch"] > 0
+    computed = status["state"] == "finished" or epoch > 0
     if computed and provenance.get("code_version") != code_version:
-        return "stale"
+        return TrialStatus("stale", epoch, "trained with other code")
     if status["state"] == "finished":
-        return "cached"
+        return TrialStatus("cached", epoch)
     if status["state"] == "failed":
-        return "failed"
-    return "new"
+        return TrialStatus("failed", epoch, (status.get("error") or {}).get("message", ""))
+    return TrialStatus("paused" if epoch else "new", epoch)

@@ -13,7 +13,7 @@ from care.loading import load_trial
 from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
 from sweeps.live import duration
-from sweeps.store import Store, trial_state
+from sweeps.store import Store, trial_status
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
@@ -22,7 +22,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     config = load_trial(experiment, overrides)
     store = Store(root)
     folder = store.trial(trial_id(config))
-    if trial_state(folder, code_version()) == "stale":
+    if trial_status(folder, code_version()).state == "stale":
         raise CareError(
             f"{folder.path}: its numbers come from other code. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
@@ -30,7 +30,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     from care.device import check_machine
 
     check_machine(config)  # before anything is written
-    if trial_state(folder, code_version()) != "cached":
+    if trial_status(folder, code_version()).state != "cached":
         prepare_data([config], console)
     store.prepare()
     claim = Claim.take(folder.path)

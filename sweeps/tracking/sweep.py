@@ -112,6 +112,6 @@ def sync_store(store: Store, uri: str | None) -> tuple[int, int]:
 def _state(plan: Plan) -> str:
     """The state of a sweep that no driver runs."""
     counts = plan.counts()
-    if counts["new"] or counts["running"] or plan.unsuggested:
+    if counts["new"] or counts["paused"] or counts["running"] or plan.unsuggested:
         return "paused"
-    return "failed" if counts["failed"] else "finished"
+    return "failed" if counts["failed"] or counts["damaged"] else "finished"

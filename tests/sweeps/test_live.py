@@ -41,12 +41,12 @@ def identity(board: Board, point: str, seed: int) -> str:
 
 
 def test_counts(board: Board) -> None:
-    assert board.counts() == {"finished": 1, "new": 3}
+    assert board.counts() == {"finished": 1, "paused": 1, "new": 2}
     running = identity(board, "λ=0.1", 0)
     board.report(running, {"outcome": "running", "epoch": 1, "images_per_second": 1e4})
-    assert board.counts() == {"finished": 1, "running": 1, "new": 2}
+    assert board.counts() == {"finished": 1, "running": 1, "paused": 1, "new": 1}
     board.complete(running)
-    assert board.counts() == {"finished": 1, "stopped": 1, "new": 2}
+    assert board.counts() == {"finished": 1, "stopped": 1, "paused": 1, "new": 1}
     board.report(identity(board, "λ=0.1", 1), {"outcome": "failed", "error": "broke"})
     board.report(identity(board, "λ=0", 1), {"outcome": "busy"})
     assert board.counts() == {"finished": 1, "stopped": 1, "failed": 1, "elsewhere": 1}
@@ -105,13 +105,13 @@ def test_a_terminal_gets_a_table_of_what_runs(board: Board) -> None:
     (row,) = (line for line in text.splitlines() if "2/3" in line)
     assert row.split()[:3] == ["λ=0.1", "0", "2/3"]
     assert "12,346" in row
-    assert "1 finished   1 running   2 new" in text
+    assert "1 finished   1 running   1 paused   1 new" in text
     assert "best so far λ=0: head/gamma 0.5 (mean, n = 1)" in text
 
 
 def test_a_file_gets_a_line_at_the_end(board: Board) -> None:
     text = shown(board, terminal=False)
-    assert "tiny: 1 finished, 3 new; best so far λ=0" in text
+    assert "tiny: 1 finished, 2 new, 1 paused; best so far λ=0" in text
     assert "\x1b" not in text
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -12,10 +13,10 @@ from care.config import TrialConfig
 from care.identity import trial_id
 from sweeps.plan import Plan, estimate_seconds, make_plan, point_label
 from sweeps.spec import Sweep
-from sweeps.store import Store
+from sweeps.store import PlanState, Store
 from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
 
-NOTHING = {"new": 0, "cached": 0, "running": 0, "failed": 0, "stale": 0, "stopped": 0}
+NOTHING = dict.fromkeys(get_args(PlanState), 0)
 
 
 @pytest.fixture
@@ -62,9 +63,9 @@ def test_nothing_there_is_all_new(sweep: Sweep, store: Store) -> None:
 def test_every_state_is_told(sweep: Sweep, mixed: Store) -> None:
     before = files(mixed.root)
     plan = make_plan(sweep, mixed)
-    assert states(plan) == ["new", "cached", "running", "failed", "stale", "new"]
+    assert states(plan) == ["paused", "cached", "running", "failed", "stale", "new"]
     assert plan.counts() == {
-        **NOTHING, "new": 2, "cached": 1, "running": 1, "failed": 1, "stale": 1
+        **NOTHING, "new": 1, "paused": 1, "cached": 1, "running": 1, "failed": 1, "stale": 1
     }  # fmt: skip
     assert [trial.epoch for trial in plan.trials] == [2, 3, 1, 2, 3, 0]
     assert plan.trials[3].reason == "broke"
@@ -80,7 +81,7 @@ def test_what_was_begun_is_missing_and_comes_first(sweep: Sweep, mixed: Store) -
     ("state", "epoch", "code", "expected"),
     [
         ("running", 0, "old", "new"),  # was killed before its first epoch
-        ("running", 1, None, "new"),
+        ("running", 1, None, "paused"),
         ("running", 1, "old", "stale"),
         ("paused", 0, "old", "new"),
         ("paused", 2, "old", "stale"),
@@ -161,10 +162,10 @@ def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store
         fabricate(store, trial.config, "paused", 1)
         folder.log({"event": "rung", "trial_id": trial.trial_id, "stopped": stopped})
     plan = make_plan(sweep, store)
-    assert states(plan) == ["stopped", "new"]
+    assert states(plan) == ["stopped", "paused"]
     assert [trial.point[WEIGHT] for trial in plan.missing()] == [0.3]
     without = load(tmp_path, axes=axes, seeds=1)
-    assert states(make_plan(without, store)) == ["new", "new"]
+    assert states(make_plan(without, store)) == ["paused", "paused"]
 
 
 def test_the_points_of_a_search_are_those_it_suggested(tmp_path: Path, store: Store) -> None:
