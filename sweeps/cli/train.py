@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from care.claim import Claim, holder
 from care.errors import CareError
 from care.identity import trial_id
@@ -15,11 +13,12 @@ from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
 from sweeps.live import duration
 from sweeps.store import Store, trial_status
+from sweeps.terminal import make_console
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     """Run one trial in this process, where :mod:`sweeps.driver` would use an actor."""
-    console = Console()
+    console = make_console()
     config = load_trial(experiment, overrides)
     store = Store(root)
     folder = store.trial(trial_id(config))
