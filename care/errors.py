@@ -6,7 +6,6 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-
 _MOST_SHOWN = 20
 _LONGEST = 300
 _LONGEST_NAME = 100

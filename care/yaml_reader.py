@@ -58,7 +58,7 @@ class _Composer(yaml.SafeLoader):
         Raises:
             yaml.YAMLError: It is too deep, has a tag, or is one too many.
         """
-        event = self.peek_event()
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
             _refuse_text(event.start_mark, f"the tag {event.tag}", "valid YAML without tags")
         self.nodes += 1
@@ -76,13 +76,13 @@ class _Composer(yaml.SafeLoader):
     def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> str:
         """Name the kind of a node: that of a plain scalar follows from its text."""
         if kind is not yaml.ScalarNode:
-            return str(super().resolve(kind, value, implicit))
+            return _TAG + "map"  # its class says what it is
         plain = implicit[0]
         kinds = (name for name, pattern in _KINDS.items() if plain and pattern.fullmatch(value))
         return _TAG + next(kinds, "str")
 
 
-def _refuse_text(mark: yaml.Mark, what: str, allowed: str) -> NoReturn:
+def _refuse_text(mark: Any, what: str, allowed: str) -> NoReturn:
     raise yaml.MarkedYAMLError(problem=what, problem_mark=mark, note=allowed)
 
 
@@ -110,6 +110,7 @@ class _Reading:
             return [self.value(child, (*path, str(i))) for i, child in enumerate(node.value)]
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, path)
+        assert isinstance(node, yaml.ScalarNode)
         return self._scalar(node, path)
 
     def _mapping(self, node: yaml.MappingNode, path: tuple[str, ...]) -> dict[str, Any]:
@@ -136,15 +137,21 @@ class _Reading:
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in nodes:
             if not isinstance(source, yaml.MappingNode):
-                self._refuse(node, (*path, "<<"), "no mapping", "valid YAML, where << takes mappings")
+                self._refuse(
+                    node, (*path, "<<"), "no mapping", "valid YAML, where << takes mappings"
+                )
             merged = {**self.value(source, (*path, "<<")), **merged}
         return merged
 
     def _key(self, node: yaml.Node, path: tuple[str, ...]) -> str:
         if not isinstance(node, yaml.ScalarNode):
-            self._refuse(node, path, f"a {node.id} as a key", "valid YAML with words as keys")
+            self._refuse(
+                node, path, "a key that is a list or a mapping", "valid YAML with words as keys"
+            )
         if node.tag.removeprefix(_TAG) in ("null", "int", "float", "zeros"):
-            self._refuse(node, path, f"the key {node.value}", "valid YAML with words as keys; quote a number")
+            self._refuse(
+                node, path, f"the key {node.value}", "valid YAML with words as keys; quote a number"
+            )
         return self._text(node, path)
 
     def _text(self, node: yaml.ScalarNode, path: tuple[str, ...]) -> str:
@@ -193,9 +200,7 @@ class _Reading:
             self._refuse(node, path, node.value, "numbers between 1e-323 and 1.7e308")
         return number
 
-    def _refuse(
-        self, node: yaml.Node, path: tuple[str, ...], value: str, allowed: str
-    ) -> NoReturn:
+    def _refuse(self, node: yaml.Node, path: tuple[str, ...], value: str, allowed: str) -> NoReturn:
         field, line = ".".join(path), f"line {_line(node)}"
         if field:
             raise ConfigError(self.source, [Problem(field, value, f"allowed: {allowed} ({line})")])

@@ -18,10 +18,12 @@ from care.errors import ConfigError, Problem
 from care.identity import group_id, trial_id
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
-from sweeps.spec import VARIANT, Sweep
+from sweeps.axes import VARIANT
+from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
 _PAST_TRIALS_READ = 200
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -174,11 +176,12 @@ def _resolve(
     problems: dict[str, Problem] = {}
     configs = []
     for point in points:
-        for seed in sweep.spec.seeds:
-            try:
-                configs.append((point, sweep.trial(point, seed)))
-            except ConfigError as error:
-                problems.update({str(problem): problem for problem in error.problems})
+        try:
+            configs += [(point, config) for config in sweep.trials(point)]
+        except ConfigError as error:
+            problems.update({str(problem): problem for problem in error.problems})
+            if len(problems) >= _MOST_PROBLEMS:
+                break
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
