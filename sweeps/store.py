@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,27 +11,35 @@ from typing import Any, Literal
 
 from care.claim import Claim, holder
 from care.errors import CareError
-from care.files import append_line, read_json, read_lines, write_json
+from care.files import DamagedFileError, append_line, read_json, read_lines, write_json
+from care.records import StoreRecord, read_record
 from care.trial_folder import FORMAT, TrialFolder, check_format
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
+
+_STORE_ADVICE = (
+    "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
+    "writes it anew. The trials stay as they are."
+)
 
 
 class Store:
     """Trials by identity and sweeps by name under one root. Opening it writes nothing.
 
     Raises:
-        CareError: The store was written by a newer version of this project.
+        CareError: No store can be at ``root``, or a newer version of this project wrote it.
+        DamagedFileError: ``store.json`` cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        _check_place(root)
         try:
-            found = read_json(root / "store.json")
-        except OSError as error:
-            raise CareError(f"{root}: no store can be here ({error.strerror})") from error
-        if found:
-            check_format(found["format"], root)
+            record = read_record(root / "store.json", StoreRecord)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_STORE_ADVICE) from error
+        if record:
+            check_format(record.format, root)
 
     def prepare(self) -> None:
         """Make the folders; called before the first write."""
@@ -82,6 +91,19 @@ class Store:
         folder.rename(target)
         claim.release()
         return target
+
+
+def _check_place(root: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except FileNotFoundError:
+        if not root.is_symlink():
+            return
+        raise CareError(f"{root}: no store can be here (a link to nothing)") from None
+    except OSError as error:
+        raise CareError(f"{root}: no store can be here ({error.strerror})") from error
+    if not is_folder:
+        raise CareError(f"{root}: no store can be here (Not a directory)")
 
 
 class SweepFolder:
@@ -142,17 +164,17 @@ class TrialStatus:
 def trial_status(folder: TrialFolder, code_version: str) -> TrialStatus:
     """Read the state of a trial for code of ``code_version``."""
     status = folder.read_status()
-    epoch = 0 if status is None else int(status["epoch"])
-    if (status is None or status["state"] != "finished") and holder(folder.path):
+    epoch = 0 if status is None else status.epoch
+    if (status is None or status.state != "finished") and holder(folder.path):
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
-    provenance = folder.read_provenance() or {}
-    computed = status["state"] == "finished" or epoch > 0
-    if computed and provenance.get("code_version") != code_version:
+    provenance = folder.read_provenance()
+    computed = status.state == "finished" or epoch > 0
+    if computed and (provenance is None or provenance.code_version != code_version):
         return TrialStatus("stale", epoch, "trained with other code")
-    if status["state"] == "finished":
+    if status.state == "finished":
         return TrialStatus("cached", epoch)
-    if status["state"] == "failed":
-        return TrialStatus("failed", epoch, (status.get("error") or {}).get("message", ""))
+    if status.state == "failed":
+        return TrialStatus("failed", epoch, status.error.message if status.error else "")
     return TrialStatus("paused" if epoch else "new", epoch)
