@@ -58,7 +58,7 @@ def test_nothing_there_is_none(path: Path) -> None:
         ({"updated": "2026-11-26T15:00:00"}, "field 'updated'.*has no time zone"),
         ({"error": "broke"}, "field 'error'"),
         ({"error": {"kind": 1, "message": "m"}}, r"field 'error\.kind': got 1"),
-        ({"state": ["x" * 999]}, r"got \['x{37,38}…; "),
+        ({"state": ["x" * 999]}, r"field 'state': got \['x{37,38}…; "),
     ],
 )
 def test_a_field_of_another_type_is_named(
