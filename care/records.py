@@ -67,9 +67,13 @@ class StoreRecord(Record):
 
     Attributes:
         format: Version of its layout.
+        uuid: Tells it from other stores; see :mod:`sweeps.store_identity`.
+        place: Where it was last written, a file URI.
     """
 
     format: int
+    uuid: str | None = None
+    place: str | None = None
 
 
 class ErrorRecord(Record):
