@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from care.config import TrialConfig
 from care.identity import code_version
+from care.records import ProvenanceRecord
 
 
 class Versions:
@@ -18,13 +17,13 @@ class Versions:
     def __init__(self, code: str | None = None) -> None:
         self.code = code or code_version()
 
-    def why_stale(self, provenance: dict[str, Any], config: TrialConfig) -> str:  # noqa: ARG002
+    def why_stale(self, provenance: ProvenanceRecord | None, config: TrialConfig) -> str:  # noqa: ARG002
         """Name what a trained trial rests on and what differs now; empty when nothing does.
 
         Args:
-            provenance: What the trial recorded at its last start.
+            provenance: What the trial recorded at its last start; None when it did not.
             config: The trial's configuration as it is planned now, with its data root.
         """
-        if provenance.get("code_version") != self.code:
+        if provenance is None or provenance.code_version != self.code:
             return "trained with other code"
         return ""

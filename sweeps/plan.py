@@ -225,15 +225,16 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
         seconds = _seconds_per_epoch(folder)
         with contextlib.suppress(ValidationError):  # a trial that an older version declared
-            config = TrialConfig.model_validate(folder.read_trial()["config"])
-            if seconds:
+            trial = folder.read_trial()
+            if trial and seconds:
+                config = TrialConfig.model_validate(trial.config)
                 past.setdefault(_cost(config), []).append(seconds)
     return past
 
 
 def _seconds_per_epoch(folder: TrialFolder) -> float | None:
     """Median over the epochs after the first, which also warms up."""
-    timings = [timing["seconds"] for timing in folder.read_timings()]
+    timings = [timing.seconds for timing in folder.read_timings()]
     return statistics.median(timings[1:] or timings) if timings else None
 
 
