@@ -204,15 +204,24 @@ def read_records(path: Path, kind: type[_Read]) -> list[_Read]:
 def read_epochs(path: Path) -> list[Values]:
     """Return the numbers of a log that has a line an epoch: 1, 2, 3 and so on.
 
+    An epoch that stands twice with equal numbers counts once: earlier versions let a process that
+    had lost its trial write beside the one that took over.
+
     Raises:
-        DamagedFileError: A line is something else, or an epoch is missing or out of order.
+        DamagedFileError: A line is something else, an epoch is missing or out of order, or stands
+            twice with different numbers.
     """
-    lines = list(_each(path, _VALUES.validate_python))
-    for number, line in enumerate(lines, start=1):
-        if line.get("epoch") != number:
-            found = f"epoch {line['epoch']}" if "epoch" in line else "no epoch"
-            raise DamagedFileError(path, f"line {number} has {found} where epoch {number} belongs")
-    return lines
+    epochs: list[Values] = []
+    for number, line in enumerate(_each(path, _VALUES.validate_python), start=1):
+        epoch, wanted = line.get("epoch"), len(epochs) + 1
+        if epoch == wanted:
+            epochs.append(line)
+        elif epoch not in range(1, wanted):
+            got = "no epoch" if epoch is None else f"epoch {epoch}"
+            raise DamagedFileError(path, f"line {number} has {got} where epoch {wanted} belongs")
+        elif repr(line) != repr(epochs[int(epoch) - 1]):  # unlike values, NaN equals NaN as text
+            raise DamagedFileError(path, f"line {number} has other numbers for epoch {epoch}")
+    return epochs
 
 
 def _each(path: Path, validate: Any) -> Iterator[Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from care.claim import Claim, holder
+from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
 from care.files import DamagedFileError, append_line, read_json, read_lines, write_json
@@ -20,6 +23,7 @@ from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
+_TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _STORE_ADVICE = (
     "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
     "writes it anew. The trials stay as they are."
@@ -74,18 +78,20 @@ class Store:
         return TrialFolder(self.trials / trial_id)
 
     def all_trials(self) -> Iterator[TrialFolder]:
-        """Every trial that was ever started, by identity."""
-        for path in sorted(self.trials.glob("*/trial.json")):
-            yield TrialFolder(path.parent)
+        """Every trial that was ever started, by identity; damaged ones as well."""
+        for name in _names(self.trials):
+            if _TRIAL_ID.fullmatch(name):
+                yield self.trial(name)
 
     def sweep(self, name: str) -> SweepFolder:
         """The folder of one sweep, whether it exists or not."""
         return SweepFolder(self.root / "sweeps" / name)
 
     def all_sweeps(self) -> Iterator[SweepFolder]:
-        """Every sweep that was ever started, by name."""
-        for path in sorted((self.root / "sweeps").glob("*/sweep.json")):
-            yield SweepFolder(path.parent)
+        """Every sweep that was ever started, by name; damaged ones as well."""
+        for name in _names(self.root / "sweeps"):
+            if os.path.lexists(self.root / "sweeps" / name / "sweep.json"):
+                yield self.sweep(name)
 
     def archive(self, trial_id: str) -> Path | None:
         """Move a trial's folder out of the way, so that it is run anew; nothing is deleted.
@@ -103,6 +109,20 @@ class Store:
         folder.rename(target)
         claim.release()
         return target
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in ``folder``, sorted; none when there is no folder.
+
+    Raises:
+        CareError: Something else is there, or a folder that cannot be read.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - no Path for each of thousands
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CareError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _check_place(root: Path) -> None:
@@ -168,7 +188,8 @@ class TrialStatus:
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
-        reason: Why the trial is failed, stale or damaged; empty otherwise.
+        reason: Why the trial is failed, stale or damaged, or what the next run rebuilds of it;
+            empty otherwise.
     """
 
     state: PlanState
@@ -184,18 +205,28 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         versions: Code and data whose results count.
         config: The trial's configuration as it is planned now.
     """
-    status = folder.read_status()
-    epoch = 0 if status is None else status.epoch
-    if (status is None or status.state != "finished") and holder(folder.path):
+    condition = examine(folder, config)
+    status = condition.status
+    epoch = status.epoch if status else 0
+    done = status is not None and status.state == "finished" and not condition.repairs
+    if not done and holder(folder.path):
         return TrialStatus("running", epoch)
-    if status is None:
-        return TrialStatus("new")
-    if status.state == "finished" or epoch or folder.has_checkpoint():
-        reason = versions.why_stale(folder.read_provenance(), config)
+    if condition.damage:
+        return TrialStatus("damaged", epoch, condition.damage)
+    if condition.computed:
+        reason = versions.why_stale(condition.provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
-    if status.state == "finished":
+    if status is None:
+        return TrialStatus("new", reason=_repairs(condition))
+    if status.state == "finished" and not condition.repairs:
         return TrialStatus("cached", epoch)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if epoch else "new", epoch)
+    return TrialStatus("paused" if condition.computed else "new", epoch, _repairs(condition))
+
+
+def _repairs(condition: Condition) -> str:
+    """Name the files that the next start rebuilds."""
+    problems = [f"{name} {problem}" for name, problem in condition.repairs.items()]
+    return f"{'; '.join(problems)}; the next run rebuilds it" if problems else ""
