@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,8 +11,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from care.arrays import check_end
 from care.config import TrialConfig
-from care.files import DamagedFileError, read_tail, set_aside
+from care.files import DamagedFileError, set_aside
 from care.identity import trial_id
 from care.measures import FINAL_MEASURES
 from care.records import ProvenanceRecord, StatusRecord, TrialRecord
@@ -22,8 +22,6 @@ from care.trial_folder import FORMAT, TrialFolder, now
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")
 _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
 _RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", *_COMPUTED}
-# An archive of numpy's ends with this signature, sizes and offsets, and no comment.
-_END_OF_ARCHIVE = struct.Struct("<4s8xIIH")
 
 
 @dataclass(frozen=True)
@@ -166,7 +164,7 @@ def _examine_finished(
         _too_few(folder, len(metrics), epochs)
     lost: dict[str, str] = {}
     _try(lost, folder.path / "evaluation.json", lambda: _check_measures(folder))
-    _try(lost, folder.path / "details.npz", lambda: _check_archive(folder.path / "details.npz"))
+    _try(lost, folder.path / "details.npz", lambda: check_end(folder.path / "details.npz"))
     if lost and condition.checkpoint != epochs:
         name, problem = next(iter(lost.items()))
         raise DamagedFileError(folder.path / name, f"{problem}; no checkpoint to measure it again")
@@ -185,18 +183,6 @@ def _check_measures(folder: TrialFolder) -> None:
         raise DamagedFileError(path, "is missing")
     if not measures.keys() & set(FINAL_MEASURES):
         raise DamagedFileError(path, "holds no measure")
-
-
-def _check_archive(path: Path) -> None:
-    tail = read_tail(path, _END_OF_ARCHIVE.size)
-    if tail is None:
-        raise DamagedFileError(path, "is missing")
-    size, end = tail
-    if len(end) == _END_OF_ARCHIVE.size:
-        signature, length, offset, _ = _END_OF_ARCHIVE.unpack(end)
-        if signature == b"PK\5\6" and offset + length + len(end) == size:
-            return
-    raise DamagedFileError(path, "is cut or overwritten")
 
 
 def _try(problems: dict[str, str], path: Path, read: Callable[[], Any]) -> Any:
@@ -230,6 +216,8 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     problems = dict(condition.repairs)
     _try(problems, folder.path / "starts.jsonl", folder.read_starts)
     _try(problems, folder.path / "timings.jsonl", folder.read_timings)
+    if os.path.lexists(folder.path / "evaluation") and not (folder.path / "evaluation").is_dir():
+        problems["evaluation"] = "is a file where a folder belongs"
     for name, problem in problems.items():
         kept = set_aside(folder.path / name)
         warn(f"{name} {problem}" + (f"; it is kept as {kept.name}" if kept else ""))

@@ -19,9 +19,6 @@ import io
 import itertools
 import os
 import socket
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,13 +28,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care.arrays import read_arrays
 from care.config import TrialConfig
 from care.errors import CareError
 from care.files import (
-    DamagedFileError,
     append_line,
     read_lines,
-    read_whole,
     rewrite_lines,
     write_atomic,
     write_json,
@@ -58,11 +54,6 @@ from care.records import (
 from care.records import State as State
 
 FORMAT = 1
-# What numpy raises for an archive that was cut, flipped or replaced.
-_NO_ARCHIVE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError),
-    *(RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error, SyntaxError),
-)
 
 
 def now() -> str:
@@ -187,15 +178,7 @@ class TrialFolder:
         Raises:
             DamagedFileError: The file is damaged, which no crash of ours can cause.
         """
-        path = self.path / "details.npz"
-        content = read_whole(path)
-        if content is None:
-            return {}
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except _NO_ARCHIVE as error:
-            raise DamagedFileError(path, f"damaged ({error})") from error
+        return read_arrays(self.path / "details.npz") or {}
 
     def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
         """Record the arrays that figures are drawn from."""

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from care.files import DamagedFileError
 from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
 from sweeps.launch.pool import Pool
@@ -117,6 +118,9 @@ class SweepRun:
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""
         folder = self.store.trial(identity)
-        metrics = folder.read_metrics()
-        found = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+        try:
+            metrics = folder.read_metrics()
+            found = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+        except DamagedFileError:  # since the plan was made; the next one names it
+            return None
         return found.get(self.sweep.spec.metric.name)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from care.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 _DRAINING_SECONDS = 1.0
@@ -65,6 +66,12 @@ class RetryPolicy:
         return None if outcome else self._after_loss(TrialFolder(Path(task["folder"])), share)
 
     def _after_loss(self, folder: TrialFolder, share: int) -> Again | None:
+        try:
+            return self._after_known_loss(folder, share)
+        except DamagedFileError:  # the plan names it as damaged
+            return None
+
+    def _after_known_loss(self, folder: TrialFolder, share: int) -> Again | None:
         status = folder.read_status()
         if status and status.error and status.error.kind == "out_of_memory":
             if share >= self.largest_share:
