@@ -30,12 +30,14 @@ class RunOptions:
         rerun_stale: Whether trials of other code are run anew.
         tracking_uri: MLflow server; None for the store's own file.
         report: Whether the report is written.
+        rerun_damaged: Whether trials with damaged files are run anew.
     """
 
     retry_failed: bool = False
     rerun_stale: bool = False
     tracking_uri: str | None = None
     report: bool = True
+    rerun_damaged: bool = False
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,12 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+RerunDamaged = Annotated[
+    bool,
+    typer.Option(
+        "--rerun-damaged", help="Run trials with damaged files anew; these are archived."
+    ),
+]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
@@ -116,6 +122,7 @@ def sweep_run(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    rerun_damaged: RerunDamaged = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
         bool, typer.Option("--timings", help="Say at the end where the wall time went.")
@@ -125,7 +132,9 @@ def sweep_run(
     from sweeps.cli.sweep import Declared, run_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
+    options = RunOptions(
+        retry_failed, rerun_stale, tracking_uri, report, rerun_damaged=rerun_damaged
+    )
     declared = Declared(file, tuple(overrides or ()), profile)
     raise typer.Exit(run_command(declared, store, options, timings))
 
@@ -149,13 +158,14 @@ def sweep_submit(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    rerun_damaged: RerunDamaged = False,
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.cli.sweep import Declared
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, rerun_damaged=rerun_damaged)
     declared = Declared(file, tuple(overrides or ()), profile)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))

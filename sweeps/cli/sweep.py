@@ -143,8 +143,8 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
         console.print(f"report: {outcome.page}")
     counts = plan.counts()
     for trial in plan.unique().values():
-        if trial.state == "failed":
-            console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
+        if trial.state in ("failed", "damaged"):
+            console.print(f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}")
     if interrupted:
         console.print(f"Stopped; nothing is lost. Run the same command to go on: {command}")
         return 130
@@ -154,6 +154,11 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
         console.print(
             f"{counts['stale']} stale: their numbers come from other code and are left out of the "
             f"report's means. To run them anew: {command} --rerun-stale"
+        )
+    if counts["damaged"]:
+        console.print(
+            f"{counts['damaged']} damaged are left out. To archive them and run them anew: "
+            f"{command} --rerun-damaged"
         )
     return 0 if outcome.complete else 1
 
@@ -171,10 +176,11 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
 
 
 def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
-    """Make failed and stale trials new again, where that was asked for; whether there were any."""
+    """Make failed, stale and damaged trials new again, where that was asked for; whether there were any."""
     cleared = False
     for trial in plan.unique().values():
-        if trial.state == "stale" and options.rerun_stale:
+        stale = trial.state == "stale" and options.rerun_stale
+        if stale or (trial.state == "damaged" and options.rerun_damaged):
             cleared |= store.archive(trial.trial_id) is not None
         if trial.state == "failed" and options.retry_failed:
             cleared |= _try_again(trial, store.trial(trial.trial_id))
