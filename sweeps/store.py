@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,8 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.files import append_line, read_json, read_lines, write_json
 from care.staleness import Versions
-from care.trial_folder import FORMAT, TrialFolder, check_format
+from care.trial_folder import TrialFolder, check_format, now
+from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
@@ -34,16 +35,25 @@ class Store:
         if found:
             check_format(found["format"], root)
 
-    def prepare(self) -> None:
-        """Make the folders; called before the first write."""
+    def prepare(self, say: Callable[[str], None] = print) -> str:
+        """Make the folders and the store's identity; called before the first write.
+
+        Args:
+            say: Called with a line for the user when the store is a copy of another one.
+
+        Returns:
+            The store's uuid.
+
+        Raises:
+            CareError: The folder cannot be made or written.
+        """
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        if not (self.root / "store.json").exists():
-            write_json(self.root / "store.json", {"format": FORMAT})
+        return str(settle_identity(self.root, say)["uuid"])
 
     @property
     def trials(self) -> Path:
@@ -107,9 +117,12 @@ class SweepFolder:
         return read_json(self.path / "sweep.json")
 
     def write(self, declaration: dict[str, Any]) -> None:
-        """Record the declaration of a sweep that starts."""
+        """Record the declaration of a sweep that starts; ``created`` stays as it was."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "sweep.json", declaration)
+        before = self.read() or {}
+        write_json(
+            self.path / "sweep.json", {**declaration, "created": before.get("created", now())}
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The decisions of search and scheduler, in the order they were made."""
