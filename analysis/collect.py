@@ -51,10 +51,15 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
         "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
         "device": provenance.get("device", ""),
         "threads": provenance.get("threads", 0),
+        "precision": provenance.get("precision", ""),
         "code_version": provenance.get("code_version", ""),
         "git_commit": provenance.get("git_commit") or "",
-        "error": f"{error['kind']}: {error['message']}" if error else "",
+        "error": f"{error['kind']}: {error['message']}" if error else _stale(member),
     }
+
+
+def _stale(member: Member) -> str:
+    return member.reason if member.state == "stale" else ""
 
 
 def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.errors import CareError
 from care.files import append_line, read_json, read_lines, write_json
+from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
 from sweeps.store_identity import settle_identity
@@ -147,11 +148,13 @@ class TrialStatus:
             files that cannot be read.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
 
 def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
@@ -168,12 +171,15 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
+    machine = None
     if status["state"] == "finished" or epoch or folder.has_checkpoint():
-        reason = versions.why_stale(folder.read_provenance() or {}, config)
+        provenance = folder.read_provenance() or {}
+        reason = versions.why_stale(provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
+        machine = Machine.of(provenance)
     if status["state"] == "finished":
-        return TrialStatus("cached", epoch)
+        return TrialStatus("cached", epoch, machine=machine)
     if status["state"] == "failed":
         return TrialStatus("failed", epoch, (status.get("error") or {}).get("message", ""))
-    return TrialStatus("paused" if epoch else "new", epoch)
+    return TrialStatus("paused" if epoch else "new", epoch, machine=machine)

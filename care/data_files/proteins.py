@@ -22,6 +22,6 @@ def proteins_path(config: DataConfig, root: Path) -> Path:
 
 
 def structure_files(folder: Path) -> list[str]:
-    """List the names of the PDB and mmCIF files in a folder, sorted."""
-    names = sorted(path.name for path in folder.iterdir())
-    return [name for name in names if name.lower().endswith(SUFFIXES)]
+    """List the names of the PDB and mmCIF files in a folder, sorted; hidden ones are none."""
+    names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
+    return [name for name in names if name.lower().endswith(SUFFIXES) and name[0] != "."]
