@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
+
+from care.records import ProvenanceRecord
 
 
 class Machine(NamedTuple):
@@ -22,9 +24,11 @@ class Machine(NamedTuple):
     threads: str
 
     @classmethod
-    def of(cls, provenance: Mapping[str, Any]) -> Machine:
-        """Read what a trial recorded; what it did not record is empty."""
-        return cls(*(str(provenance.get(fact, "")) for fact in cls._fields))
+    def of(cls, provenance: ProvenanceRecord | None) -> Machine:
+        """Take it from what a trial recorded; what it did not record is empty."""
+        if provenance is None:
+            return cls("", "", "")
+        return cls(provenance.precision or "", provenance.device, str(provenance.threads))
 
 
 @dataclass(frozen=True)

@@ -82,11 +82,11 @@ def open_trainer(
     torch.set_num_threads(threads)
     dataset, data = open_data(config, device)
     check_dataset(config, dataset)
-    recorded = TrialFolder(folder).read_provenance() or {}
-    if TrialFolder(folder).has_checkpoint():
-        check_same_data(folder, recorded, data, config)
+    recorded = TrialFolder(folder).read_provenance()
+    if recorded and TrialFolder(folder).has_checkpoint():
+        check_same_data(folder, recorded.data, data, config)
     # With another precision than it began with, a trial would go on to other numbers.
-    precision = recorded.get("precision")
+    precision = recorded.precision if recorded else None
     trainer = Trainer(config, dataset, device, group, precision, stream, warn)
     state = checkpoint.load(folder, device, warn, set_aside=group.rank == 0)
     if state:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from care.config import DataConfig, TrialConfig
 from care.data_files.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
 from care.identity import code_version
+from care.records import ProvenanceRecord
 
 _SHOWN_DIGITS = 8
 
@@ -37,16 +37,16 @@ class Versions:
         self._say = say
         self._known: dict[tuple[DataConfig, str], dict[str, str]] = {}
 
-    def why_stale(self, provenance: Mapping[str, Any], config: TrialConfig) -> str:
+    def why_stale(self, provenance: ProvenanceRecord | None, config: TrialConfig) -> str:
         """Name what a trained trial rests on and what differs now; empty when nothing does.
 
         Args:
-            provenance: What the trial recorded at its last start.
+            provenance: What the trial recorded at its last start; None when it did not.
             config: The trial's configuration as it is planned now, with its data root.
         """
-        if provenance.get("code_version") != self.code:
+        if provenance is None or provenance.code_version != self.code:
             return "trained with other code"
-        return data_difference(provenance, self.data(config), config)
+        return data_difference(provenance.data, self.data(config), config)
 
     def data(self, config: TrialConfig) -> dict[str, str]:
         """Fingerprint a trial's data, by dotted field; data that are not here are left out."""
@@ -84,16 +84,15 @@ def by_field(
 
 
 def data_difference(
-    provenance: Mapping[str, Any], now: Mapping[str, str], config: TrialConfig
+    recorded: Mapping[str, str], now: Mapping[str, str], config: TrialConfig
 ) -> str:
     """Name the first data of a trial that are other than recorded; empty when there are none.
 
     Args:
-        provenance: What the trial recorded at its last start.
+        recorded: Fingerprints by dotted field, from the trial's last start.
         now: Fingerprints by dotted field; what is not here is not compared.
         config: The trial.
     """
-    recorded = provenance.get("data") or {}
     for field, data in _data_fields(config):
         # The list first: with it the data differ, too.
         for part in (f"{field}.{CLASS_LIST}", field):
@@ -108,14 +107,14 @@ def data_difference(
 
 
 def check_same_data(
-    folder: Path, provenance: Mapping[str, Any], now: Mapping[str, str], config: TrialConfig
+    folder: Path, recorded: Mapping[str, str], now: Mapping[str, str], config: TrialConfig
 ) -> None:
     """Refuse to resume a trial on other data than it was trained on.
 
     Raises:
         OtherDataError: Names both fingerprints and the ways to resolve it.
     """
-    difference = data_difference(provenance, now, config)
+    difference = data_difference(recorded, now, config)
     if difference:
         raise OtherDataError(
             f"{folder}: {difference}. Restore the data that it was {difference.split(' other')[0]}"

@@ -19,10 +19,12 @@ from care.identity import group_id, trial_id
 from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
-from sweeps.spec import VARIANT, Sweep
+from sweeps.axes import VARIANT
+from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
 _PAST_TRIALS_READ = 200
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -178,11 +180,12 @@ def _resolve(
     problems: dict[str, Problem] = {}
     configs = []
     for point in points:
-        for seed in sweep.spec.seeds:
-            try:
-                configs.append((point, sweep.trial(point, seed)))
-            except ConfigError as error:
-                problems.update({str(problem): problem for problem in error.problems})
+        try:
+            configs += [(point, config) for config in sweep.trials(point)]
+        except ConfigError as error:
+            problems.update({str(problem): problem for problem in error.problems})
+            if len(problems) >= _MOST_PROBLEMS:
+                break
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
@@ -226,15 +229,16 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
         seconds = _seconds_per_epoch(folder)
         with contextlib.suppress(ValidationError):  # a trial that an older version declared
-            config = TrialConfig.model_validate(folder.read_trial()["config"])
-            if seconds:
+            trial = folder.read_trial()
+            if trial and seconds:
+                config = TrialConfig.model_validate(trial.config)
                 past.setdefault(_cost(config), []).append(seconds)
     return past
 
 
 def _seconds_per_epoch(folder: TrialFolder) -> float | None:
     """Median over the epochs after the first, which also warms up."""
-    timings = [timing["seconds"] for timing in folder.read_timings()]
+    timings = [timing.seconds for timing in folder.read_timings()]
     return statistics.median(timings[1:] or timings) if timings else None
 
 

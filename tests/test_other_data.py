@@ -85,7 +85,9 @@ def test_a_finished_trial_is_stale_while_its_data_are_others(tmp_path: Path, sto
     pixel(folder / "train/cat/0000.png")
     other = status(config, store)
     assert (other.state, other.epoch) == ("stale", 2)
-    recorded = (store.trial(trial_id(config)).read_provenance() or {})["data"]["data"][:8]
+    provenance = store.trial(trial_id(config)).read_provenance()
+    assert provenance is not None
+    recorded = provenance.data["data"][:8]
     assert other.reason.startswith(
         f"trained on other data: images, fingerprint {recorded}… recorded, "
     )
@@ -205,12 +207,12 @@ def test_a_network_is_not_measured_on_other_data(tmp_path: Path, store: Store) -
 
 
 def test_machines_that_differ_are_counted() -> None:
-    cpu = Machine.of({"precision": "fp32", "device": "cpu", "threads": 1})
-    quick = Machine.of({"precision": "bf16", "device": "cpu", "threads": 1})
+    cpu = Machine("fp32", "cpu", "1")
+    quick = Machine("bf16", "cpu", "1")
     assert mixtures([cpu] * 3) == []
     lines = [str(mixture) for mixture in mixtures([cpu] * 4 + [quick] * 2)]
     assert lines == ["trials differ in precision: 4 fp32, 2 bf16"]
     assert mixtures([cpu, quick], [False, True]) == [], "a precision that was asked for is no mix"
-    gpu = Machine.of({"precision": "fp32", "device": "cuda", "threads": 4})
+    gpu = Machine("fp32", "cuda", "4")
     assert [mixture.fact for mixture in mixtures([cpu, gpu])] == ["device", "threads"]
-    assert mixtures([cpu, Machine.of({})]) == [], "what was not recorded is not another value"
+    assert mixtures([cpu, Machine.of(None)]) == [], "what was not recorded is not another value"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -42,10 +41,10 @@ def evaluate_again(
     if state is None:
         raise CareError(f"{folder.path}: has no checkpoint, so there is no network to measure")
     # With another number of threads sums round differently.
-    recorded = folder.read_provenance() or {}
-    threads = recorded.get("threads") or config.runtime.threads or available_cores()
-    torch.set_num_threads(int(threads))
-    _check_data(folder, recorded, config, warn)
+    recorded = folder.read_provenance()
+    threads = recorded.threads if recorded else config.runtime.threads
+    torch.set_num_threads(threads or available_cores())
+    _check_data(folder, recorded.data if recorded else {}, config, warn)
     dataset = load_dataset(config.data, Path(config.runtime.data_root))
     check_dataset(config, dataset)
     network = build_network(config.model, config.seed).to(device)
@@ -56,7 +55,7 @@ def evaluate_again(
 
 def _check_data(
     folder: TrialFolder,
-    recorded: dict[str, Any],
+    recorded: Mapping[str, str],
     config: TrialConfig,
     warn: Callable[[str], None],
 ) -> None:
@@ -64,7 +63,8 @@ def _check_data(
     now = by_field(config, fingerprints)
     own = {field: value for field, value in now.items() if field.partition(".")[0] == "data"}
     check_same_data(folder.path, recorded, own, config)
-    began = TrialConfig.model_validate(folder.read_trial()["config"])
+    trial = folder.read_trial()
+    began = TrialConfig.model_validate(trial.config) if trial else config
     if began.transfer_data == config.transfer_data:
         difference = data_difference(recorded, now, config)
         if difference:
