@@ -35,7 +35,7 @@ def seal(out: Path, inputs: str) -> None:
 
 
 def is_current(out: Path, inputs: str) -> bool:
-    """Whether the report in ``out`` was made from ``inputs``, a :func:`fingerprint`, and is whole."""
+    """Check that the report in ``out`` was made from ``inputs`` and is whole."""
     try:
         sealed = read_whole(out / NAME)
     except DamagedFileError:

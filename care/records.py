@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
+    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
@@ -76,6 +77,66 @@ class StoreRecord(Record):
     place: str | None = None
 
 
+class SweepRecord(Record):
+    """``sweep.json``: a sweep as it was last started.
+
+    Attributes:
+        spec: Its declaration.
+        base: The configuration that its trials share.
+        file: Where it was declared.
+        paper: The paper's configuration, where it reproduces something.
+        overrides: ``field=value`` of the command line.
+        profile: The profile that was chosen.
+    """
+
+    spec: dict[str, Any]
+    base: dict[str, Any]
+    file: str
+    paper: dict[str, Any] | None = None
+    overrides: list[str] = []
+    profile: str | None = None
+
+
+class SuggestRecord(Record):
+    """A line of ``events.jsonl``: a point that the search chose."""
+
+    event: Literal["suggest"]
+    number: NonNegativeInt
+    point: dict[str, Any]
+
+
+class ValueRecord(Record):
+    """A line of ``events.jsonl``: what the search was given for a point and seed."""
+
+    event: Literal["value"]
+    number: NonNegativeInt
+    seed: int
+    value: float | None
+
+
+class RungRecord(Record):
+    """A line of ``events.jsonl``: a trial's value at a rung of the scheduler, and its decision."""
+
+    event: Literal["rung"]
+    trial_id: str
+    stopped: bool
+    epoch: NonNegativeInt = 0
+    value: float | None = None
+
+
+class QuestionRecord(Record):
+    """A line of ``events.jsonl``: the question that the lines after it belong to."""
+
+    event: Literal["question"]
+    question: dict[str, Any]
+
+
+EventRecord = Annotated[
+    SuggestRecord | ValueRecord | RungRecord | QuestionRecord, Field(discriminator="event")
+]
+_EVENT = TypeAdapter[Any](EventRecord)
+
+
 class ErrorRecord(Record):
     """Why a trial failed; see :func:`care.failure.describe`."""
 
@@ -115,6 +176,7 @@ class ProvenanceRecord(Record):
         git_commit: Of the code, where git had one.
         git_dirty: Whether the code was edited since.
         versions: Of the libraries.
+        data: Fingerprints of the data by dotted field, as :func:`care.staleness.by_field` has them.
     """
 
     code_version: str
@@ -126,6 +188,7 @@ class ProvenanceRecord(Record):
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+    data: dict[str, str] = {}
 
 
 class StartRecord(Record):
@@ -222,6 +285,16 @@ def read_epochs(path: Path) -> list[Values]:
         elif repr(line) != repr(epochs[int(epoch) - 1]):  # unlike values, NaN equals NaN as text
             raise DamagedFileError(path, f"line {number} has other numbers for epoch {epoch}")
     return epochs
+
+
+def read_events(path: Path) -> list[dict[str, Any]]:
+    """Return the decisions of a sweep's log, each checked, as JSON has them.
+
+    Raises:
+        DamagedFileError: A line before the last one is something else.
+    """
+    list(_each(path, _EVENT.validate_python))
+    return read_lines(path)
 
 
 def _each(path: Path, validate: Any) -> Iterator[Any]:

@@ -15,8 +15,9 @@ from care.claim import Claim, holder
 from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DamagedFileError, append_line, read_json, read_lines, write_json
-from care.records import StoreRecord, read_record
+from care.files import DamagedFileError, DiskError, append_line, set_aside, write_json
+from care.machines import Machine
+from care.records import StoreRecord, SweepRecord, read_events, read_record
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
 from sweeps.store_identity import settle_identity
@@ -24,6 +25,11 @@ from sweeps.store_identity import settle_identity
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
+_SWEEP_ADVICE = "The sweep's next run writes it anew: care sweep run FILE"
+_EVENTS_ADVICE = (
+    "Search and scheduler decide by this log. Restore it from a copy, or start the sweep under a "
+    "new name: finished trials are used again"
+)
 _STORE_ADVICE = (
     "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
     "writes it anew. The trials stay as they are."
@@ -98,16 +104,29 @@ class Store:
 
         Returns:
             Where it went, or None when another process holds the trial.
+
+        Raises:
+            DiskError: The folder cannot be moved; nothing was changed.
         """
         folder = self.trials / trial_id
+        if os.path.lexists(folder) and not folder.is_dir():  # a file, or a link to nothing
+            return self._archive(folder)
         claim = Claim.take(folder)
         if claim is None:
             return None
+        try:
+            return self._archive(folder)
+        finally:
+            claim.release()
+
+    def _archive(self, folder: Path) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-        target = self.root / "archive" / f"{trial_id}-{stamp}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
-        claim.release()
+        target = self.root / "archive" / f"{folder.name}-{stamp}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(target)
+        except OSError as error:
+            raise DiskError(folder, error) from error
         return target
 
 
@@ -155,20 +174,54 @@ class SweepFolder:
         return self.path / "report"
 
     def read(self) -> dict[str, Any] | None:
-        """The declaration as last started, or None."""
-        return read_json(self.path / "sweep.json")
+        """Return the declaration as last started, or None.
 
-    def write(self, declaration: dict[str, Any]) -> None:
-        """Record the declaration of a sweep that starts; ``created`` stays as it was."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        before = self.read() or {}
-        write_json(
-            self.path / "sweep.json", {**declaration, "created": before.get("created", now())}
-        )
+        Raises:
+            DamagedFileError: The file cannot be read.
+        """
+        try:
+            record = read_record(self.path / "sweep.json", SweepRecord)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_SWEEP_ADVICE) from error
+        return record.model_dump(exclude_unset=True) if record else None
+
+    def write(self, declaration: dict[str, Any], say: Callable[[str], None] = print) -> None:
+        """Record the declaration of a sweep that starts; ``created`` stays as it was.
+
+        Args:
+            declaration: Fields of :class:`care.records.SweepRecord`.
+            say: Called with a line when the file was damaged and is set aside.
+
+        Raises:
+            DiskError: The folder cannot be written.
+        """
+        path = self.path / "sweep.json"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(self.path, error) from error
+        before: dict[str, Any] = {}
+        try:
+            before = self.read() or {}
+        except DamagedFileError as error:
+            kept = set_aside(path)
+            say(
+                f"{path} {error.problem}; it is written anew"
+                + (f", {kept.name} kept" if kept else "")
+            )
+        write_json(path, {**declaration, "created": before.get("created", now())})
 
     def events(self) -> list[dict[str, Any]]:
-        """The decisions of search and scheduler, in the order they were made."""
-        return read_lines(self.path / "events.jsonl")
+        """Return the decisions of search and scheduler, in the order they were made.
+
+        Raises:
+            DamagedFileError: A line cannot be read: without it the rest means something else.
+        """
+        path = self.path / "events.jsonl"
+        try:
+            return read_events(path)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_EVENTS_ADVICE) from error
 
     def stopped(self) -> set[str]:
         """Identities of the trials that the scheduler ended early, for good."""
@@ -190,11 +243,13 @@ class TrialStatus:
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged, or what the next run rebuilds of it;
             empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
 
 def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
@@ -213,17 +268,20 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("running", epoch)
     if condition.damage:
         return TrialStatus("damaged", epoch, condition.damage)
+    machine = None
     if condition.computed:
         reason = versions.why_stale(condition.provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
+        machine = Machine.of(condition.provenance)
     if status is None:
         return TrialStatus("new", reason=_repairs(condition))
     if status.state == "finished" and not condition.repairs:
-        return TrialStatus("cached", epoch)
+        return TrialStatus("cached", epoch, machine=machine)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if condition.computed else "new", epoch, _repairs(condition))
+    state: PlanState = "paused" if condition.computed else "new"
+    return TrialStatus(state, epoch, _repairs(condition), machine)
 
 
 def _repairs(condition: Condition) -> str:

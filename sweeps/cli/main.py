@@ -54,9 +54,7 @@ RerunStale = Annotated[
 ]
 RerunDamaged = Annotated[
     bool,
-    typer.Option(
-        "--rerun-damaged", help="Run trials with damaged files anew; these are archived."
-    ),
+    typer.Option("--rerun-damaged", help="Run trials with damaged files anew; these are archived."),
 ]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")

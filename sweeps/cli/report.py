@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,11 @@ import yaml
 
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
+from care.files import DamagedFileError
 from care.identity import canonical, code_version, flatten
 from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan
+from sweeps.plan_remarks import mixed
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
@@ -65,12 +68,21 @@ def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Pat
 def _summary(sweep: Sweep, store: Store) -> SweepSummary:
     plan: Plan = make_plan(sweep, store)
     spec = sweep.spec
-    declared = store.sweep(spec.name).read() or {}
+    declared: dict[str, Any] = {}
+    with contextlib.suppress(DamagedFileError):  # it only says how the sweep was called
+        declared = store.sweep(spec.name).read() or {}
     return SweepSummary(
         name=spec.name,
         description=spec.description,
         members=[
-            Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, trial.state)
+            Member(
+                trial.trial_id,
+                trial.group_id,
+                trial.config.seed,
+                trial.point,
+                trial.state,
+                trial.reason,
+            )
             for trial in plan.trials
         ],
         metric=spec.metric.name,
@@ -79,6 +91,7 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
         command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declared)]),
         code_version=code_version(),
+        mixed=tuple(mixed(plan)),
         reproduction=_reproduction(sweep),
     )
 

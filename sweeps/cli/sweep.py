@@ -19,6 +19,7 @@ from sweeps.interrupt import Interrupt
 from sweeps.launch.local import LocalPool
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
+from sweeps.plan_remarks import plan_remarks
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
@@ -71,6 +72,9 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
         line = f"  {trial.state:8s} {trial.trial_id}  {trial.label:32s} {progress}"
         console.print(line.rstrip())
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    for line in plan_remarks(plan):
+        console.print(line)
+    _print_damaged(counts["damaged"], declared.command("run"), console)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
 
@@ -116,7 +120,7 @@ def prepare(
     if plan.missing() or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
     store.prepare()
-    store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
+    store.sweep(sweep.spec.name).write(_declaration(sweep, declared), console.print)
     if _clear_the_way(plan, store, options):
         return make_plan(sweep, store)
     return plan
@@ -143,24 +147,29 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
         console.print(f"report: {outcome.page}")
     counts = plan.counts()
     for trial in plan.unique().values():
-        if trial.state in ("failed", "damaged"):
-            console.print(f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}")
+        if trial.state == "failed":
+            console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
     if interrupted:
         console.print(f"Stopped; nothing is lost. Run the same command to go on: {command}")
         return 130
     if counts["failed"]:
         console.print(f"{counts['failed']} failed; to try again: {command} --retry-failed")
+    for line in plan_remarks(plan):
+        console.print(line)
     if counts["stale"]:
         console.print(
-            f"{counts['stale']} stale: their numbers come from other code and are left out of the "
-            f"report's means. To run them anew: {command} --rerun-stale"
+            f"{counts['stale']} stale are left out of the report's means. "
+            f"To run them anew: {command} --rerun-stale"
         )
-    if counts["damaged"]:
-        console.print(
-            f"{counts['damaged']} damaged are left out. To archive them and run them anew: "
-            f"{command} --rerun-damaged"
-        )
+    _print_damaged(counts["damaged"], command, console)
     return 0 if outcome.complete else 1
+
+
+def _print_damaged(count: int, command: str, console: Console) -> None:
+    if count:
+        console.print(
+            f"{count} damaged and left out. To archive and run anew: {command} --rerun-damaged"
+        )
 
 
 def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
@@ -176,7 +185,7 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
 
 
 def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
-    """Make failed, stale and damaged trials new again, where that was asked for; whether there were any."""
+    """Make failed, stale and damaged trials new again, where asked for; whether there were any."""
     cleared = False
     for trial in plan.unique().values():
         stale = trial.state == "stale" and options.rerun_stale
