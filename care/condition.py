@@ -7,21 +7,28 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from care.arrays import check_end
 from care.config import TrialConfig
-from care.files import DamagedFileError, set_aside
+from care.files import DamagedFileError, checksum, read_whole, set_aside
 from care.identity import trial_id
 from care.measures import FINAL_MEASURES
-from care.records import ProvenanceRecord, StatusRecord, TrialRecord
-from care.trial_folder import FORMAT, TrialFolder, now
+from care.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
+from care.trial_folder import FORMAT, SEALED, TrialFolder, now
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")
 _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
 _RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", *_COMPUTED}
+
+
+_ADVICE = "To archive it and run it anew: care sweep run FILE --rerun-damaged"
+_STAMPED = ("trial.json", "status.json", *SEALED)
+_Stamp = tuple[tuple[int, int, int, int] | None, ...]
+_Read = TypeVar("_Read", bound=BaseModel)
+_Value = TypeVar("_Value")
 
 
 @dataclass(frozen=True)
@@ -50,28 +57,91 @@ class Condition:
         return at_work or self.checkpoint is not None
 
 
+_whole: dict[Path, tuple[_Stamp, Condition]] = {}
+
+
 def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     """Read the files of a trial that say whether its numbers can be used; writes nothing.
 
-    The arrays of ``details.npz`` are not read, only the end of the file.
+    A finished trial whose files are whole is read once in a process, as long as none is written.
 
     Args:
         folder: The trial's folder.
         config: The trial, whose identity is the folder's name.
     """
+    stamp = _stamp(folder.path)
+    known = _whole.get(folder.path)
+    if known and known[0] == stamp:
+        return known[1]
+    condition = _examine(folder, config)
+    status = condition.status
+    if status and status.state == "finished" and not condition.damage and not condition.repairs:
+        _whole[folder.path] = stamp, condition
+    return condition
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What changes when one of the files of a finished trial is written."""
+    found: list[tuple[int, int, int, int] | None] = []
+    for name in _STAMPED:
+        try:
+            status = os.stat(f"{path}/{name}")  # noqa: PTH116 - for thousands of files
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode))
+    return tuple(found)
+
+
+def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     try:
         names = _names(folder.path)
-        newest = max(
-            (int(match[1]) for match in map(_CHECKPOINT.fullmatch, names) if match), default=None
-        )
-        trial = folder.read_trial()
+        epochs = [int(match[1]) for match in map(_CHECKPOINT.fullmatch, names) if match]
+        newest = max(epochs, default=None)
+        files = _Files(folder.path)
+        trial = files.record("trial.json", TrialRecord)
         if trial is None and not names & _RECORDED and newest is None:
             return Condition()
         _check_identity(folder, trial, config)
-        return _examine(folder, config, names, newest)
+        return _Examination(folder, files, config.training.epochs, newest).condition()
     except DamagedFileError as error:
         where = "its folder" if error.path == folder.path else error.path.name
         return Condition(damage=f"{where} {error.problem}")
+
+
+class _Files:
+    """The files of a folder, each read at most once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._contents: dict[str, bytes | None] = {}
+
+    def content(self, name: str) -> bytes | None:
+        if name not in self._contents:
+            self._contents[name] = read_whole(self.path / name)
+        return self._contents[name]
+
+    def record(self, name: str, kind: type[_Read]) -> _Read | None:
+        content = self.content(name)
+        return None if content is None else parse_record(self.path / name, content, kind)
+
+    def damaged(self, name: str, problem: str) -> DamagedFileError:
+        return DamagedFileError(self.path / name, problem)
+
+    def sealed(self, name: str, status: StatusRecord) -> bool:
+        """Whether a file has the checksum that it was finished with.
+
+        Raises:
+            DamagedFileError: It has another one.
+        """
+        content, wanted = self.content(name), status.checksums.get(name)
+        if content is None or wanted is None:  # trials of earlier versions have none
+            return False
+        if checksum(content) != wanted:
+            raise self.damaged(
+                name, "was changed after the trial was finished (its checksum differs)"
+            )
+        return True
 
 
 def _names(path: Path) -> set[str]:
@@ -106,94 +176,124 @@ def _check_identity(folder: TrialFolder, trial: TrialRecord | None, config: Tria
         raise DamagedFileError(path, f"is that of another trial, {trial.trial_id}")
 
 
-def _examine(
-    folder: TrialFolder, config: TrialConfig, names: set[str], newest: int | None
-) -> Condition:
-    epochs = config.training.epochs
-    repairs: dict[str, str] = {}
-    metrics = _try(repairs, folder.path / "metrics.jsonl", folder.read_metrics)
-    status = _try(repairs, folder.path / "status.json", lambda: _status(folder, epochs))
-    if "metrics.jsonl" in repairs:
-        if newest is not None or (status and status.state == "finished"):
-            raise DamagedFileError(folder.path / "metrics.jsonl", repairs["metrics.jsonl"])
-        metrics = []  # without a checkpoint the training starts from its beginning
-    if status is None and (metrics or newest is not None or "evaluation.json" in names):
-        repairs.setdefault("status.json", "is missing")
-    if "status.json" in repairs:
-        whole = len(metrics) == epochs and "evaluation.json" in names
-        epoch = epochs if whole else newest or 0
-        status = StatusRecord(
-            state="finished" if whole else "paused", epoch=epoch, epochs=epochs, updated=now()
-        )
-    condition = Condition(status, None, "", repairs, newest)
-    if condition.computed:
-        provenance = folder.read_provenance()
-        if provenance is None:
-            raise DamagedFileError(folder.path / "provenance.json", "is missing")
-        condition = replace(condition, provenance=provenance)
-    else:
-        _try(repairs, folder.path / "provenance.json", folder.read_provenance)
-    if status and status.state == "finished":
-        _examine_finished(folder, metrics, epochs, condition)
-    elif newest is not None and len(metrics) < newest:
-        _too_few(folder, len(metrics), newest)
-    return condition
+class _Examination:
+    """Of the files of a trial that was started and is the one that its folder's name says.
 
-
-def _status(folder: TrialFolder, epochs: int) -> StatusRecord | None:
-    status = folder.read_status()
-    if status is not None:
-        whole = status.epoch == epochs if status.state == "finished" else status.epoch <= epochs
-        if not whole or status.epochs != epochs:
-            problem = (
-                f"has {status.state} at epoch {status.epoch} of {status.epochs}, not of {epochs}"
-            )
-            raise DamagedFileError(folder.path / "status.json", problem)
-    return status
-
-
-def _examine_finished(
-    folder: TrialFolder, metrics: list[Any], epochs: int, condition: Condition
-) -> None:
-    """Find what of the evaluation is lost: with the last checkpoint, it is measured again.
-
-    Raises:
-        DamagedFileError: It cannot be measured again, or an epoch is missing.
+    Args:
+        folder: The trial's.
+        files: Its files.
+        epochs: That the trial wants.
+        checkpoint: Epoch of its newest checkpoint.
     """
-    if len(metrics) < epochs:
-        _too_few(folder, len(metrics), epochs)
-    lost: dict[str, str] = {}
-    _try(lost, folder.path / "evaluation.json", lambda: _check_measures(folder))
-    _try(lost, folder.path / "details.npz", lambda: check_end(folder.path / "details.npz"))
-    if lost and condition.checkpoint != epochs:
-        name, problem = next(iter(lost.items()))
-        raise DamagedFileError(folder.path / name, f"{problem}; no checkpoint to measure it again")
-    condition.repairs.update(lost)
 
+    def __init__(
+        self, folder: TrialFolder, files: _Files, epochs: int, checkpoint: int | None
+    ) -> None:
+        self._folder, self._files = folder, files
+        self._epochs, self._checkpoint = epochs, checkpoint
+        self._repairs: dict[str, str] = {}
 
-def _too_few(folder: TrialFolder, found: int, wanted: int) -> None:
-    problem = f"has {found} of {wanted} epochs"
-    raise DamagedFileError(folder.path / "metrics.jsonl", problem)
+    def condition(self) -> Condition:
+        """Put together what is known.
 
+        Raises:
+            DamagedFileError: Something is lost that cannot be rebuilt.
+        """
+        status = self._try("status.json", self._read_status)
+        if status is None:
+            status = self._rebuilt_status()
+        condition = Condition(status, None, "", self._repairs, self._checkpoint)
+        if not condition.computed:
+            self._try("provenance.json", self._provenance)
+            self._try("metrics.jsonl", self._folder.read_metrics)
+            return condition
+        provenance = self._provenance()
+        if provenance is None:
+            raise self._files.damaged("provenance.json", "is missing")
+        if status and status.state == "finished":
+            self._check_finished(status)
+        elif self._checkpoint is None:  # the training starts from its beginning
+            self._try("metrics.jsonl", self._folder.read_metrics)
+        else:
+            self._check_epochs(self._checkpoint)
+        return replace(condition, provenance=provenance)
 
-def _check_measures(folder: TrialFolder) -> None:
-    path = folder.path / "evaluation.json"
-    measures = folder.read_evaluation()
-    if measures is None:
-        raise DamagedFileError(path, "is missing")
-    if not measures.keys() & set(FINAL_MEASURES):
-        raise DamagedFileError(path, "holds no measure")
+    def _read_status(self) -> StatusRecord | None:
+        status = self._files.record("status.json", StatusRecord)
+        if status is not None:
+            finished = status.state == "finished"
+            if status.epochs != self._epochs or status.epoch > status.epochs:
+                problem = f"has epoch {status.epoch} of {status.epochs}, not of {self._epochs}"
+                raise self._files.damaged("status.json", problem)
+            if finished and status.epoch < status.epochs:
+                problem = f"has finished at epoch {status.epoch} of {status.epochs}"
+                raise self._files.damaged("status.json", problem)
+        return status
 
+    def _rebuilt_status(self) -> StatusRecord | None:
+        """What the other files show; None when nothing was computed."""
+        metrics = self._try("metrics.jsonl", self._folder.read_metrics) or []
+        measured = self._try("evaluation.json", self._folder.read_evaluation)
+        lost = bool(self._repairs.keys() - {"status.json"})
+        if not metrics and measured is None and self._checkpoint is None and not lost:
+            return None
+        self._repairs.setdefault("status.json", "is missing")
+        finished = measured is not None and len(metrics) == self._epochs
+        return StatusRecord(
+            state="finished" if finished else "paused",
+            epoch=self._epochs if finished else self._checkpoint or 0,
+            epochs=self._epochs,
+            updated=now(),
+        )
 
-def _try(problems: dict[str, str], path: Path, read: Callable[[], Any]) -> Any:
-    """Call ``read``; note what is wrong with ``path``, unless only its reader lacks permission."""
-    try:
-        return read()
-    except DamagedFileError as error:
-        if error.denied:
-            raise
-        problems[path.name] = error.problem
-        return None
+    def _provenance(self) -> ProvenanceRecord | None:
+        return self._files.record("provenance.json", ProvenanceRecord)
+
+    def _check_epochs(self, wanted: int) -> None:
+        metrics = self._folder.read_metrics()
+        if len(metrics) < wanted:
+            problem = f"has {len(metrics)} of {wanted} epochs"
+            raise self._files.damaged("metrics.jsonl", problem)
+
+    def _check_finished(self, status: StatusRecord) -> None:
+        """Find what of the evaluation is lost: with the last checkpoint, it is measured again.
+
+        Raises:
+            DamagedFileError: It cannot be measured again, or something else is lost.
+        """
+        self._files.sealed("provenance.json", status)
+        if not self._files.sealed("metrics.jsonl", status):
+            self._check_epochs(self._epochs)
+        before = set(self._repairs)
+        self._try("evaluation.json", lambda: self._check_measures(status))
+        self._try("details.npz", lambda: self._check_details(status))
+        for name in self._repairs.keys() - before:
+            if self._checkpoint != self._epochs:
+                problem = f"{self._repairs[name]}; no checkpoint to measure it again"
+                raise self._files.damaged(name, problem)
+
+    def _check_measures(self, status: StatusRecord) -> None:
+        if self._files.sealed("evaluation.json", status):
+            return
+        measures = self._folder.read_evaluation()
+        if measures is None:
+            raise self._files.damaged("evaluation.json", "is missing")
+        if not measures.keys() & set(FINAL_MEASURES):
+            raise self._files.damaged("evaluation.json", "holds no measure")
+
+    def _check_details(self, status: StatusRecord) -> None:
+        if not self._files.sealed("details.npz", status):
+            check_end(self._folder.path / "details.npz")
+
+    def _try(self, name: str, read: Callable[[], _Value]) -> _Value | None:
+        """Call ``read``; note what is wrong with a file, unless only a permission is missing."""
+        try:
+            return read()
+        except DamagedFileError as error:
+            if error.denied:
+                raise
+            self._repairs[name] = error.problem
+            return None
 
 
 def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> None:
@@ -212,10 +312,15 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     """
     condition = examine(folder, config)
     if condition.damage:
-        raise DamagedFileError(folder.path, f"is damaged: {condition.damage}", ADVICE)
+        raise DamagedFileError(folder.path, f"is damaged: {condition.damage}", _ADVICE)
     problems = dict(condition.repairs)
-    _try(problems, folder.path / "starts.jsonl", folder.read_starts)
-    _try(problems, folder.path / "timings.jsonl", folder.read_timings)
+    for read in (folder.read_starts, folder.read_timings):
+        try:
+            read()
+        except DamagedFileError as error:
+            if error.denied:
+                raise
+            problems[error.path.name] = error.problem
     if os.path.lexists(folder.path / "evaluation") and not (folder.path / "evaluation").is_dir():
         problems["evaluation"] = "is a file where a folder belongs"
     for name, problem in problems.items():
@@ -225,8 +330,5 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     remeasured = bool(problems.keys() & {"evaluation.json", "details.npz"})
     if status and (remeasured or "status.json" in problems):
         state = "paused" if remeasured else status.state
-        error = status.error.model_dump() if status.error else None
-        folder.write_status(state, status.epoch, status.epochs, error)
-
-
-ADVICE = "To archive it and run it anew: care sweep run FILE --rerun-damaged"
+        failure = status.error.model_dump() if status.error else None
+        folder.write_status(state, status.epoch, status.epochs, failure)

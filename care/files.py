@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import stat
@@ -141,6 +142,11 @@ def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:
             return None
         descriptor, size = file
         return size, os.pread(descriptor, length, max(0, size - length))
+
+
+def checksum(content: bytes) -> str:
+    """Return 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _unreadable(path: Path, error: OSError) -> DamagedFileError:

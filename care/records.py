@@ -154,6 +154,7 @@ class StatusRecord(Record):
         epochs: Epochs that it wants.
         updated: When this was written.
         error: Why it failed; None otherwise.
+        checksums: Of the files of a finished trial, by name; see :func:`care.files.checksum`.
     """
 
     state: State
@@ -161,6 +162,7 @@ class StatusRecord(Record):
     epochs: NonNegativeInt
     updated: Moment
     error: ErrorRecord | None = None
+    checksums: dict[str, str] = {}
 
 
 class ProvenanceRecord(Record):
@@ -230,8 +232,11 @@ def read_record(path: Path, kind: type[_Read]) -> _Read | None:
         DamagedFileError: Something else is there, a field is missing or has another type.
     """
     content = read_whole(path)
-    if content is None:
-        return None
+    return None if content is None else parse_record(path, content, kind)
+
+
+def parse_record(path: Path, content: bytes, kind: type[_Read]) -> _Read:
+    """Return the record that ``content`` of ``path`` holds; see :func:`read_record`."""
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:

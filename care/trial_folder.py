@@ -33,7 +33,9 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.files import (
     append_line,
+    checksum,
     read_lines,
+    read_whole,
     rewrite_lines,
     write_atomic,
     write_json,
@@ -54,6 +56,8 @@ from care.records import (
 from care.records import State as State
 
 FORMAT = 1
+SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
+"""Files of a finished trial whose checksums its status has."""
 
 
 def now() -> str:
@@ -103,15 +107,24 @@ class TrialFolder:
     def write_status(
         self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
     ) -> None:
-        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``."""
-        status = {
+        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``.
+
+        That of a finished trial has the checksums of the files that its numbers come from.
+        """
+        status: dict[str, Any] = {
             "state": state,
             "epoch": epoch,
             "epochs": epochs,
             "updated": now(),
             "error": error,
         }
+        if state == "finished":
+            status["checksums"] = self._checksums()
         write_json(self.path / "status.json", status)
+
+    def _checksums(self) -> dict[str, str]:
+        contents = {name: read_whole(self.path / name) for name in SEALED}
+        return {name: checksum(content) for name, content in contents.items() if content}
 
     def read_provenance(self) -> ProvenanceRecord | None:
         """Return what the trial last ran on and with, or None before the first start."""
