@@ -67,7 +67,7 @@ def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
 
     Args:
         folder: The trial's folder.
-        config: The trial, whose identity is the folder's name.
+        config: The trial, of which the folder should be.
     """
     stamp = _stamp(folder.path)
     known = _whole.get(folder.path)
@@ -170,9 +170,9 @@ def _check_identity(folder: TrialFolder, trial: TrialRecord | None, config: Tria
             identity = trial_id(TrialConfig.model_validate(declared))
         except ValidationError as error:
             raise DamagedFileError(path, "holds no valid configuration") from error
-        if identity != folder.trial_id:
+        if identity != trial_id(config):
             raise DamagedFileError(path, f"holds the configuration of another trial, {identity}")
-    if trial.trial_id != folder.trial_id:
+    if trial.trial_id != folder.trial_id and trial.trial_id != trial_id(config):
         raise DamagedFileError(path, f"is that of another trial, {trial.trial_id}")
 
 
