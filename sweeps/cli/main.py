@@ -51,6 +51,13 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+RestartSearch = Annotated[
+    bool,
+    typer.Option(
+        "--restart-search",
+        help="Let Optuna and ASHA decide anew; finished trials that fit are used.",
+    ),
+]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
@@ -115,6 +122,7 @@ def sweep_run(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    restart_search: RestartSearch = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
         bool, typer.Option("--timings", help="Say at the end where the wall time went.")
@@ -124,7 +132,7 @@ def sweep_run(
     from sweeps.cli.sweep import Declared, run_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report, restart_search)
     declared = Declared(file, tuple(overrides or ()), profile)
     raise typer.Exit(run_command(declared, store, options, timings))
 
@@ -148,13 +156,14 @@ def sweep_submit(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    restart_search: RestartSearch = False,
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster; doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.cli.sweep import Declared
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, restart_search=restart_search)
     declared = Declared(file, tuple(overrides or ()), profile)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
