@@ -84,7 +84,6 @@ def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
         multivariate=False,
         group=False,
         constant_liar=True,
-        consider_endpoints=False,
     )
 
 
