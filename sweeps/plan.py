@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
-from care.identity import code_version, group_id, trial_id
+from care.identity import group_id, trial_id
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.decisions import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
@@ -112,7 +113,7 @@ class Plan:
         return sorted(found, key=lambda trial: -trial.epoch)
 
 
-def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
+def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:
     """Expand, resolve, hash and compare with the store.
 
     For an Optuna sweep the plan holds the points that were suggested so far, at most as many as
@@ -121,7 +122,7 @@ def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
     Args:
         sweep: What is wanted.
         store: What there is.
-        code: Version of the code whose results count; this code's when None.
+        versions: Code and data whose results count; those that are here now when None.
 
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
@@ -131,9 +132,9 @@ def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
     decisions, differences = _decisions(sweep, store)
     if not grid:
         configs = _resolve(sweep, _suggested(sweep, decisions))
-    code = code or code_version()
+    versions = versions or Versions()
     stopped = decisions.stopped()
-    trials = [plan_trial(store, point, config, code, stopped) for point, config in configs]
+    trials = [plan_trial(store, point, config, versions, stopped) for point, config in configs]
     return Plan(sweep, tuple(trials), tuple(differences))
 
 
@@ -141,7 +142,7 @@ def plan_trial(
     store: Store,
     point: dict[str, Any],
     config: TrialConfig,
-    code: str,
+    versions: Versions,
     stopped: Mapping[str, RungEntry],
 ) -> PlannedTrial:
     """Compare one trial with the store.
@@ -150,12 +151,12 @@ def plan_trial(
         store: What there is.
         point: The trial's point.
         config: Its configuration.
-        code: Version of the code whose results count.
+        versions: Code and data whose results count.
         stopped: Trials that the sweep's scheduler ended early, by identity.
     """
     identity = trial_id(config)
     folder = store.trial(identity)
-    status = trial_status(folder, code)
+    status = trial_status(folder, versions, config)
     state = status.state
     if state in ("new", "paused") and identity in stopped and is_of(stopped[identity], folder):
         state = "stopped"

@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from care.config import TrialConfig
-from care.identity import code_version
+from care.staleness import Versions
 from sweeps.decisions import RungEntry, Suggestion, is_of, read_decisions
 from sweeps.launch.packs import Task
 from sweeps.launch.tasks import TaskQueue
@@ -40,6 +40,7 @@ class Deciders:
     ) -> None:
         self._plan, self._store, self._folder = plan, store, folder
         self._board, self._task = board, task
+        self._versions = Versions()
         self._spec = plan.sweep.spec
         self._decisions = read_decisions(folder)
         self.scheduler = self._build_scheduler()
@@ -91,7 +92,7 @@ class Deciders:
         sweep, point = self._plan.sweep, suggestion.point
         stopped = read_decisions(self._folder).stopped()
         trials = tuple(
-            plan_trial(self._store, point, sweep.trial(point, seed), code_version(), stopped)
+            plan_trial(self._store, point, sweep.trial(point, seed), self._versions, stopped)
             for seed in self._spec.seeds
         )
         self._board.suggest(trials, self._final_value)
