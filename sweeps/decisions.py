@@ -8,12 +8,15 @@ start, so a trial that was deleted, archived or made stale is forgotten without 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
 
 from care.claim import Claim, holder
 from care.errors import CareError
+from care.files import DamagedFileError
 from care.trial_folder import TrialFolder, now
 from sweeps.question import (
     Difference,
@@ -50,33 +53,47 @@ class RungEntry:
 
     Attributes:
         trial_id: The trial.
-        created: When its folder was made: a folder that was deleted or archived and made again has
-            another time, and starts without rungs.
         epoch: Completed epochs.
         value: The sweep's metric after them.
         stopped: Whether the trial was ended there, for good.
+        created: When its folder was made: a folder that was deleted or archived and made again has
+            another time, and starts without rungs.
     """
 
     trial_id: str
-    created: str
     epoch: int
     value: float
     stopped: bool
+    created: str = ""
 
     def record(self) -> dict[str, Any]:
         """Give the line of the log."""
         return {"event": "rung", **vars(self)}
 
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> RungEntry:
-        """Read back a line of the log."""
-        return cls(
-            record["trial_id"],
-            record["created"],
-            record["epoch"],
-            record["value"],
-            record["stopped"],
-        )
+
+@dataclass(frozen=True)
+class QuestionLine:
+    """The line of the log that starts a generation, or widens the question of the one there is.
+
+    Attributes:
+        question: What the decisions after it are about.
+        grown: Whether the decisions before it are about the same, asked of fewer trials.
+    """
+
+    question: Question
+    grown: bool
+
+    def record(self) -> dict[str, Any]:
+        """Give the line of the log."""
+        return {"event": "question", "at": now(), **asdict(self)}
+
+
+Line = QuestionLine | Suggestion | RungEntry
+_KINDS: dict[str, TypeAdapter[Any]] = {
+    "question": TypeAdapter(QuestionLine),
+    "suggest": TypeAdapter(Suggestion),
+    "rung": TypeAdapter(RungEntry),
+}
 
 
 @dataclass(frozen=True)
@@ -107,29 +124,55 @@ class Decisions:
         return [] if self.question is None else differences(self.question, question_of(sweep))
 
 
+def created(folder: TrialFolder) -> str:
+    """When a trial's folder was made; empty where there is none, or none that can be read."""
+    try:
+        trial = folder.read_trial()
+    except DamagedFileError:
+        return ""
+    return trial.created if trial else ""
+
+
 def is_of(entry: RungEntry, folder: TrialFolder) -> bool:
     """Return whether ``entry`` is about the trial that lies in ``folder`` now."""
-    return bool(folder.read_trial().get("created") == entry.created)
+    return bool(entry.created) and entry.created == created(folder)
 
 
 def read_decisions(folder: SweepFolder) -> Decisions:
-    """The last generation of a sweep's log."""
-    found = Decisions()
+    """The last generation of a sweep's log.
+
+    Raises:
+        DamagedFileError: A line is not what this project writes.
+    """
+    question, unknown = None, False
     suggestions: list[Suggestion] = []
     rungs: list[RungEntry] = []
-    for event in folder.events():
-        if event["event"] == "question":
-            question = Question.from_record(event["question"])
-            if not event["grown"]:
+    for line in _lines(folder):
+        if isinstance(line, QuestionLine):
+            question, unknown = line.question, False
+            if not line.grown:
                 suggestions, rungs = [], []
-            found = replace(found, question=question, unknown=False)
-        elif found.question is None:
-            found = replace(found, unknown=True)
-        elif event["event"] == "suggest":
-            suggestions.append(Suggestion(event["number"], event["point"]))
-        elif event["event"] == "rung":
-            rungs.append(RungEntry.from_record(event))
-    return replace(found, suggestions=tuple(suggestions), rungs=tuple(rungs))
+        elif question is None:
+            unknown = True
+        elif isinstance(line, Suggestion):
+            suggestions.append(line)
+        elif line is not None:
+            rungs.append(line)
+    return Decisions(question, tuple(suggestions), tuple(rungs), unknown)
+
+
+def _lines(folder: SweepFolder) -> Iterator[Line | None]:
+    """The log's lines; None for one of a kind that only other versions write."""
+    for number, event in enumerate(folder.events(), start=1):
+        kind = _KINDS.get(str(event.get("event")))
+        try:
+            yield kind and kind.validate_python(event)
+        except ValidationError as error:
+            raise DamagedFileError(
+                folder.path / "events.jsonl",
+                f"line {number} is no {event['event']!r} event",
+                "Move the file away to let the search decide anew; finished trials are kept",
+            ) from error
 
 
 def begin(folder: SweepFolder, sweep: Sweep) -> None:
@@ -146,7 +189,7 @@ def begin(folder: SweepFolder, sweep: Sweep) -> None:
     refuse(sweep, decisions.differences(sweep), f"care sweep run {sweep.source}")
     question = question_of(sweep)
     if question != decisions.question:
-        _log(folder, question, grown=decisions.question is not None)
+        folder.log(QuestionLine(question, grown=decisions.question is not None).record())
 
 
 def restart(folder: SweepFolder, sweep: Sweep) -> None:
@@ -163,7 +206,7 @@ def restart(folder: SweepFolder, sweep: Sweep) -> None:
         )
     with claim:
         if folder.events():
-            _log(folder, question_of(sweep), grown=False)
+            folder.log(QuestionLine(question_of(sweep), grown=False).record())
 
 
 def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
@@ -190,7 +233,3 @@ def ways_on(sweep: Sweep, command: str) -> str:
         f"  {command} --restart-search\n"
         "      which decides anew; finished trials that fit are used, and nothing is deleted"
     )
-
-
-def _log(folder: SweepFolder, question: Question, *, grown: bool) -> None:
-    folder.log({"event": "question", "at": now(), "grown": grown, "question": question.record()})

@@ -11,7 +11,7 @@ from care.config import TrialConfig
 from care.stream import Stream
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
-from sweeps.decisions import RungEntry
+from sweeps.decisions import RungEntry, created
 from sweeps.node import Node
 
 
@@ -62,7 +62,7 @@ class Member:
             done = self._folder.read_metrics()
             self.replayed = done[:-1] if run.finished else done
         self._run = run
-        self._created = str(self._folder.read_trial().get("created", ""))
+        self._created = created(self._folder)
         return True
 
     def finished_line(self) -> dict[str, Any]:
@@ -77,8 +77,8 @@ class Member:
     def close(self) -> None:
         """Let go of it, wherever it stands."""
         if self._run is not None and self._claim is not None:
-            status = self._folder.read_status() or {}
-            if status.get("state") == "running":
+            status = self._folder.read_status()
+            if status and status.state == "running":
                 self._run.pause()
         if self._claim is not None:
             self._claim.release()
@@ -87,7 +87,8 @@ class Member:
 
     def put_back(self) -> None:
         """Let go of a trial that failed for want of room, as one that is to be continued."""
-        epoch = (self._folder.read_status() or {}).get("epoch", 0)
+        status = self._folder.read_status()
+        epoch = status.epoch if status else 0
         self._folder.write_status("paused", epoch, self._config.training.epochs)
         self.close()
 

@@ -16,14 +16,17 @@ from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
 from care.identity import group_id, trial_id
+from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
+from sweeps.axes import point_label
 from sweeps.decisions import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
-from sweeps.spec import VARIANT, Sweep
+from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
 _PAST_TRIALS_READ = 200
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class PlannedTrial:
         state: As :class:`sweeps.store.TrialStatus` has it, or stopped by the sweep's scheduler.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     trial_id: str
@@ -45,28 +49,12 @@ class PlannedTrial:
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
     @property
     def label(self) -> str:
         """For people: ``λ=0.1 seed=2``."""
         return f"{point_label(self.point)} seed={self.config.seed}".strip()
-
-
-def point_label(point: dict[str, Any]) -> str:
-    """For people: ``λ=0.1 splits=4``."""
-    return " ".join(
-        str(value) if field == VARIANT else f"{_axis_label(field)}={_short(value)}"
-        for field, value in point.items()
-    )
-
-
-def _axis_label(field: str) -> str:
-    """A short name of an axis: λ, or the last part of the dotted field."""
-    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -161,7 +149,14 @@ def plan_trial(
     if state in ("new", "paused") and identity in stopped and is_of(stopped[identity], folder):
         state = "stopped"
     return PlannedTrial(
-        identity, group_id(config), point, config, state, status.epoch, status.reason
+        identity,
+        group_id(config),
+        point,
+        config,
+        state,
+        status.epoch,
+        status.reason,
+        status.machine,
     )
 
 
@@ -177,7 +172,9 @@ def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]
 def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
     axes = sweep.spec.axes
     for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
+        point = dict(zip(axes, values, strict=True))
+        if sweep.selection.takes(point):
+            yield point
 
 
 def _suggested(sweep: Sweep, decisions: Decisions) -> Iterable[dict[str, Any]]:
@@ -203,11 +200,12 @@ def _resolve(
     problems: dict[str, Problem] = {}
     configs = []
     for point in points:
-        for seed in sweep.spec.seeds:
-            try:
-                configs.append((point, sweep.trial(point, seed)))
-            except ConfigError as error:
-                problems.update({str(problem): problem for problem in error.problems})
+        try:
+            configs += [(point, config) for config in sweep.trials(point)]
+        except ConfigError as error:
+            problems.update({str(problem): problem for problem in error.problems})
+            if len(problems) >= _MOST_PROBLEMS:
+                break
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
@@ -251,15 +249,16 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
         seconds = _seconds_per_epoch(folder)
         with contextlib.suppress(ValidationError):  # a trial that an older version declared
-            config = TrialConfig.model_validate(folder.read_trial()["config"])
-            if seconds:
+            trial = folder.read_trial()
+            if trial and seconds:
+                config = TrialConfig.model_validate(trial.config)
                 past.setdefault(_cost(config), []).append(seconds)
     return past
 
 
 def _seconds_per_epoch(folder: TrialFolder) -> float | None:
     """Median over the epochs after the first, which also warms up."""
-    timings = [timing["seconds"] for timing in folder.read_timings()]
+    timings = [timing.seconds for timing in folder.read_timings()]
     return statistics.median(timings[1:] or timings) if timings else None
 
 

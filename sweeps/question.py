@@ -11,12 +11,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.identity import canonical, flatten
-from sweeps.spec import VARIANT, AxisRange, Sweep
+from sweeps.axes import VARIANT, AxisRange
+from sweeps.spec import Sweep
 
 _UNUSED = "unused"
 _NO_VARIANT = ""
@@ -56,20 +57,6 @@ class Question:
     axes: dict[str, Any]
     seeds: list[int]
     base: dict[str, dict[str, list[Any]]]
-
-    @classmethod
-    def from_record(cls, record: dict[str, Any]) -> Self:
-        """Read back what :meth:`record` gave."""
-        return cls(record["settings"], record["axes"], record["seeds"], record["base"])
-
-    def record(self) -> dict[str, Any]:
-        """Give the question as one JSON object."""
-        return {
-            "settings": self.settings,
-            "axes": self.axes,
-            "seeds": self.seeds,
-            "base": self.base,
-        }
 
 
 class OtherQuestionError(ConfigError):
@@ -115,8 +102,8 @@ def question_of(sweep: Sweep) -> Question:
         name: values.model_dump() if isinstance(values, AxisRange) else list(values)
         for name, values in spec.ranges().items()
     }
-    question = Question(settings, axes, sorted(spec.seeds), _base(sweep))
-    return Question.from_record(json.loads(json.dumps(question.record())))
+    values = (settings, axes, sorted(spec.seeds), _base(sweep))
+    return Question(*json.loads(json.dumps(values)))
 
 
 def differences(began: Question, now: Question) -> list[Difference]:

@@ -86,9 +86,8 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         return action
 
     def _note(self, key: _Key, result: dict[str, Any], *, stopped: bool) -> None:
-        epoch = result[self._time_attr]
-        created, value = result.get("created", ""), result[self._metric]
-        self._log(RungEntry(key.trial_id, created, epoch, value, stopped))
+        epoch, value = result[self._time_attr], result[self._metric]
+        self._log(RungEntry(key.trial_id, epoch, value, stopped, result.get("created", "")))
         if stopped:
             self._stopped_at[key.trial_id] = epoch
 

@@ -19,11 +19,12 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from care.randomness import torch_seed
+from sweeps.axes import AxisRange
 from sweeps.decisions import Suggestion
 from sweeps.launch.packs import Task
 from sweeps.launch.tasks import TaskQueue
 from sweeps.plan import PlannedTrial
-from sweeps.spec import AxisRange, SweepSpec
+from sweeps.spec import SweepSpec
 from sweeps.store import finite
 
 

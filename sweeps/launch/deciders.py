@@ -9,10 +9,10 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.staleness import Versions
-from sweeps.decisions import RungEntry, Suggestion, is_of, read_decisions
+from sweeps.decisions import RungEntry, Suggestion, created, is_of, read_decisions
 from sweeps.launch.packs import Task
 from sweeps.launch.tasks import TaskQueue
-from sweeps.plan import Plan, PlannedTrial, plan_trial
+from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
 from sweeps.scheduling import ReplayableASHA, build_scheduler
 from sweeps.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
@@ -70,7 +70,10 @@ class Deciders:
 
     def _standing(self) -> Iterator[RungEntry]:
         """Rung entries of the sweep's trials as they lie in the store, by code of today."""
-        trials = self._plan.unique()
+        sweep = self._plan.sweep
+        # A part of a sweep that is run competes with the whole.
+        plan = make_plan(sweep.whole(), self._store) if sweep.selection else self._plan
+        trials = plan.unique()
         for entry in self._decisions.rungs:
             trial = trials.get(entry.trial_id)
             if trial is None or trial.state in ("stale", "damaged"):
@@ -117,6 +120,5 @@ def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None
     """Let a finished trial compete, even if another sweep trained it."""
     if trial.state == "cached":
         folder = store.trial(trial.trial_id)
-        created = str(folder.read_trial().get("created", ""))
         # The last epoch is no decision: whoever reached it has finished.
-        scheduler.learn(trial.trial_id, created, folder.read_metrics()[:-1])
+        scheduler.learn(trial.trial_id, created(folder), folder.read_metrics()[:-1])

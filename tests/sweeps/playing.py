@@ -24,6 +24,7 @@ from care.config import TrialConfig
 from care.identity import code_version, trial_id
 from care.trial_folder import TrialFolder
 from sweeps.cli.sweep import Declared, check_question, prepare
+from sweeps.decisions import created
 from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
 from sweeps.launch.deciders import Deciders
@@ -86,13 +87,14 @@ class World:
         self.taken.append(task["trial_id"])
         with claim:
             folder.create(config)
-            about = {"created": folder.read_trial()["created"], "trial_id": task["trial_id"]}
+            about = {"created": created(folder), "trial_id": task["trial_id"]}
             running = {**about, "outcome": "running", "done": False}
             before = folder.read_metrics()
-            assert (folder.read_status() or {}).get("state") != "finished", "trained again"
+            status = folder.read_status()
+            assert status is None or status.state != "finished", "trained again"
             if task["replay"]:
                 yield from ({**line, **running} for line in before)
-            folder.write_provenance({"code_version": code_version()})
+            folder.write_provenance({"code_version": code_version(), "threads": 1})
             for epoch in range(len(before) + 1, config.training.epochs + 1):
                 if epoch == 2 and self.broken(config):
                     folder.write_status("failed", 1, config.training.epochs, ERROR)

@@ -11,8 +11,9 @@ import pytest
 from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
-from sweeps.decisions import RungEntry, Suggestion, begin
-from sweeps.plan import Plan, estimate_seconds, make_plan, point_label
+from sweeps.axes import point_label
+from sweeps.decisions import RungEntry, Suggestion, begin, created
+from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, SweepFolder
 from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
@@ -167,8 +168,8 @@ def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store
     trials = make_plan(sweep, store).trials
     folder = started(store, sweep)
     for trial, stopped in zip(trials, (True, False), strict=True):
-        created = fabricate(store, trial.config, "paused", 1).read_trial()["created"]
-        folder.log(RungEntry(trial.trial_id, created, 1, 0.5, stopped).record())
+        made = created(fabricate(store, trial.config, "paused", 1))
+        folder.log(RungEntry(trial.trial_id, 1, 0.5, stopped, made).record())
     plan = make_plan(sweep, store)
     assert states(plan) == ["stopped", "paused"]
     assert [trial.point[WEIGHT] for trial in plan.missing()] == [0.3]
