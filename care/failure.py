@@ -11,7 +11,7 @@ from care.files import DiskError
 
 
 class DivergedError(CareError):
-    """The loss became NaN or infinite."""
+    """The loss, a weight or an embedding became NaN or infinite, or an embedding lost its length."""
 
 
 class LostError(RuntimeError):
