@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from care.claim import Claim, holder
+from care.config import TrialConfig
 from care.errors import CareError
 from care.files import append_line, read_json, read_lines, write_json
+from care.staleness import Versions
 from care.trial_folder import FORMAT, TrialFolder, check_format
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
@@ -139,18 +141,24 @@ class TrialStatus:
     reason: str = ""
 
 
-def trial_status(folder: TrialFolder, code_version: str) -> TrialStatus:
-    """Read the state of a trial for code of ``code_version``."""
+def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
+    """Read the state of a trial.
+
+    Args:
+        folder: The trial's folder.
+        versions: Code and data whose results count.
+        config: The trial's configuration as it is planned now.
+    """
     status = folder.read_status()
     epoch = 0 if status is None else int(status["epoch"])
     if (status is None or status["state"] != "finished") and holder(folder.path):
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
-    provenance = folder.read_provenance() or {}
-    computed = status["state"] == "finished" or epoch > 0
-    if computed and provenance.get("code_version") != code_version:
-        return TrialStatus("stale", epoch, "trained with other code")
+    if status["state"] == "finished" or epoch or folder.has_checkpoint():
+        reason = versions.why_stale(folder.read_provenance() or {}, config)
+        if reason:
+            return TrialStatus("stale", epoch, reason)
     if status["state"] == "finished":
         return TrialStatus("cached", epoch)
     if status["state"] == "failed":
