@@ -301,8 +301,8 @@ class Trainer:
         try:
             found = self.monitor(self.network)
         except DivergedError as error:
-            where = f"of held-out samples after epoch {self.epoch + 1}"
-            raise DivergedError(f"{error} {where}; {_KEPT}") from error
+            where = f"held-out samples after epoch {self.epoch + 1}"
+            raise DivergedError(f"{where}: {error}; {_KEPT}") from error
         for note in found.notes:
             if note not in self._warned:
                 self._warn(f"epoch {self.epoch + 1}: {note}")

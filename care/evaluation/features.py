@@ -164,7 +164,8 @@ def _check(features: Features) -> None:
 
 def lengths_off(embeddings: Tensor) -> Tensor:
     """How far the length of each embedding [N,d] is from 1, [N]."""
-    return (torch.linalg.vector_norm(embeddings, dim=1) - 1).abs()
+    lengths: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
+    return (lengths - 1).abs()
 
 
 def has_directions(features: Tensor) -> bool:

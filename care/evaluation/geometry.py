@@ -65,11 +65,12 @@ class _Space:
 
     def outcome(self) -> Outcome:
         """Return every measure that is defined, the details of it, and notes on the others."""
-        found = Outcome()
-        if is_one_point(self.clean):
-            return Outcome(notes=[f"{self.name}: {_ONE_POINT.format(len(self.clean))}"])
         if self.without_direction:
             return Outcome(notes=[f"{self.name}: {NO_DIRECTION}"])
+        found = Outcome(details={f"{self.name}/cosine_shared": self.cosines})
+        if is_one_point(self.clean):
+            found.notes.append(f"{self.name}: {_ONE_POINT.format(len(self.clean))}")
+            return found
         found.measures |= {f"{self.name}/{name}": v for name, v in self.shared.wahba().items()}
         found.measure(self.name, self.shared.gamma)
         found.measure(self.name, self._composition)
@@ -79,9 +80,8 @@ class _Space:
             "named_wahba": np.array(self.named.residuals),
             "named_wahba_o": np.array(self.named.residuals_o),
             "named_gamma": np.array(self.named.gammas()),
-            "cosine_shared": self.cosines,
         }
-        found.details = {f"{self.name}/{name}": values for name, values in details.items()}
+        found.details |= {f"{self.name}/{name}": values for name, values in details.items()}
         return found
 
     def _composition(self) -> dict[str, float]:

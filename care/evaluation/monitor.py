@@ -70,9 +70,7 @@ class Monitor:
             embeddings = extract(network, self._inputs).head
         clean, *shared, view1, view2 = torch.split(embeddings, self._count)
         found = Outcome()
-        found.measure(
-            "heldout", lambda: _gamma(clean, torch.stack(shared[: self._augmentations]))
-        )
+        found.measure("heldout", lambda: _gamma(clean, torch.stack(shared[: self._augmentations])))
         measures = {
             "alignment": float(alignment(view1, view2)),
             "uniformity": float(uniformity(view1)),

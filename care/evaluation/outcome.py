@@ -54,6 +54,8 @@ class Outcome:
     def finite(self) -> Outcome:
         """Return a copy without the measures that are NaN or infinite, and a note for each."""
         wrong = {name: value for name, value in self.measures.items() if not math.isfinite(value)}
-        notes = [f"{name} is {value}, not a number, so it is left out" for name, value in wrong.items()]
+        notes = [
+            f"{name} is {value}, not a number, so it is left out" for name, value in wrong.items()
+        ]
         kept = {name: value for name, value in self.measures.items() if name not in wrong}
         return Outcome(kept, dict(self.details), [*self.notes, *notes])

@@ -148,7 +148,7 @@ def _colors(
     """R² of the images' mean color."""
     if not bool((colors[1].std(0) > 0).all()):
         raise UndefinedError(
-            "R² of the mean color is not measured: it is the same in all test samples"
+            "R² of the mean color is not measured: the mean color is the same in all test samples"
         )
     predicted = fit_regression(inputs, colors[0], l2)(unseen)
     return {"color_r2": r2(predicted, colors[1].to(predicted.device), "mean color")}

@@ -172,9 +172,7 @@ def _scores(probes: LinearProbes, features: Tensor, labels: Tensor) -> ProbeScor
         logits = probes(features)
     labels = labels.to(logits.device)
     finite = logits.isfinite().flatten(1).all(1)
-    return ProbeScores(
-        top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5), finite
-    )
+    return ProbeScores(top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5), finite)
 
 
 def top_k_accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:

@@ -49,7 +49,8 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
                 raise SystemExit(130)
             console.print(
                 f"epoch {line['epoch']}/{config.training.epochs}  loss {line['train/loss']:.4f}  "
-                f"γ_f {_number(line.get('heldout/gamma'))}  {line['images_per_second']:.0f} images/s"
+                f"γ_f {_number(line.get('heldout/gamma'))}  "
+                f"{line['images_per_second']:.0f} images/s"
             )
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
