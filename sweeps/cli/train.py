@@ -54,7 +54,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
             )
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
-    seconds = sum(timing["seconds"] for timing in folder.read_timings())
+    seconds = sum(timing.seconds for timing in folder.read_timings())
     console.print(f"{duration(seconds)} of training; files in {folder.path}")
 
 
