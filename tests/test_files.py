@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from care.errors import CareError
 from care.files import (
     DamagedFileError,
     DiskError,

@@ -136,8 +136,9 @@ def test_embeddings_that_finite_weights_break_end_the_trial_before_anything_is_l
         running.advance()
     status = folder.read_status()
     assert status
-    assert (status["state"], status["epoch"]) == ("failed", 1)
-    assert status["error"]["kind"] == "diverged"
+    assert (status.state, status.epoch) == ("failed", 1)
+    assert status.error
+    assert status.error.kind == "diverged"
     assert sorted(folder.path.glob("checkpoint-*.pt")) == good
     assert len(folder.read_metrics()) == 1
 
