@@ -149,7 +149,8 @@ def _print_trials(plan: Plan, console: Console) -> None:
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST, console.width - _BESIDE_THE_LABEL))
     for trial in plan.trials:
-        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if trial.epoch else ""
+        begun = trial.epoch or trial.state == "paused"
+        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if begun else ""
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
         console.print(line.rstrip(), soft_wrap=True)
