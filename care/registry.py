@@ -29,6 +29,7 @@ class DataSource:
         kind: ``images`` or ``points``.
         located: Whether the configuration may say where it lies.
         tree: Whether it is a tree of class folders.
+        places: Files and folders of which one is there where the set is, under the data folder.
     """
 
     loader: str
@@ -41,6 +42,7 @@ class DataSource:
     kind: Literal["images", "points"] = "images"
     located: bool = False
     tree: bool = False
+    places: tuple[str, ...] = ()
 
 
 DATA: dict[str, DataSource] = {
@@ -59,6 +61,7 @@ DATA: dict[str, DataSource] = {
         train_size=50_000,
         test_size=10_000,
         side=32,
+        places=("cifar-10-batches-py",),
     ),
     "cifar100": DataSource(
         "care.data.cifar:load_cifar100",
@@ -67,6 +70,7 @@ DATA: dict[str, DataSource] = {
         train_size=50_000,
         test_size=10_000,
         side=32,
+        places=("cifar-100-python",),
     ),
     "stl10": DataSource(
         "care.data.stl10:load_stl10",
@@ -75,6 +79,7 @@ DATA: dict[str, DataSource] = {
         train_size=105_000,
         test_size=8_000,
         side=32,
+        places=("stl10_binary",),
     ),
     "flowers102": DataSource(
         "care.data.flowers102:load_flowers102",
@@ -83,6 +88,7 @@ DATA: dict[str, DataSource] = {
         train_size=2_040,
         test_size=6_149,
         side=64,
+        places=("flowers-102",),
     ),
     "imagenet100": DataSource(
         "care.data.tree:load_imagenet100",
@@ -91,6 +97,7 @@ DATA: dict[str, DataSource] = {
         side=224,
         located=True,
         tree=True,
+        places=("imagenet",),
     ),
     "images": DataSource(
         "care.data.tree:load_images",
@@ -106,6 +113,7 @@ DATA: dict[str, DataSource] = {
         preparer="care.data.proteins:prepare_proteins",
         kind="points",
         located=True,
+        places=("proteins", "proteins.npz"),
     ),
 }
 

@@ -59,7 +59,7 @@ def _read(config: DataConfig, root: Path) -> Structures:
 
 
 def _path(config: DataConfig, root: Path) -> Path:
-    places = [config.path] if config.path else ["proteins", "proteins.npz"]
+    places = [config.path] if config.path else list(config.source.places)
     found = [root / place for place in places if (root / place).exists()]
     if len(found) > 1:
         allowed = f"allowed: data.path names one, as {root} has both"
