@@ -16,6 +16,7 @@ from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
 from care.identity import group_id, trial_id
+from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.axes import VARIANT
@@ -36,6 +37,7 @@ class PlannedTrial:
         state: As :class:`sweeps.store.TrialStatus` has it, or stopped by the sweep's scheduler.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     trial_id: str
@@ -45,6 +47,7 @@ class PlannedTrial:
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
     @property
     def label(self) -> str:
@@ -142,6 +145,7 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
                 "stopped" if waiting and identity in stopped else status.state,
                 status.epoch,
                 status.reason,
+                status.machine,
             )
         )
     return Plan(sweep, tuple(trials))

@@ -13,6 +13,7 @@ from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.errors import CareError
 from care.files import DamagedFileError, append_line, read_json, read_lines, write_json
+from care.machines import Machine
 from care.records import StoreRecord, read_record
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
@@ -169,11 +170,13 @@ class TrialStatus:
             files that cannot be read.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
 
 def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
@@ -190,12 +193,15 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
+    machine = None
     if status.state == "finished" or epoch or folder.has_checkpoint():
-        reason = versions.why_stale(folder.read_provenance(), config)
+        provenance = folder.read_provenance()
+        reason = versions.why_stale(provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
+        machine = Machine.of(provenance)
     if status.state == "finished":
-        return TrialStatus("cached", epoch)
+        return TrialStatus("cached", epoch, machine=machine)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if epoch else "new", epoch)
+    return TrialStatus("paused" if epoch else "new", epoch, machine=machine)

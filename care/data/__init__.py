@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from care.augmentation import Augmenter, ImageAugmenter
 from care.config import AugmentationConfig, DataConfig, TrialConfig
 from care.data.preparation import Reporter
 from care.data.selection import balanced
+from care.data_files.fingerprint import remember_hashes
 from care.errors import ConfigError, Problem
 from care.registry import load
 from care.vision import functional
@@ -124,8 +127,23 @@ def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
 
     Doing it twice costs a check of the files. See :func:`load_dataset` for what it raises.
     """
+    remembered = remember_hashes(config, root, reporter.say)
     if config.source.preparer:
         load(config.source.preparer)(config, root, reporter)
+    if not remembered:  # they were not there before
+        remember_hashes(config, root, reporter.say)
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Hash every sample, label, factor and class, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in (dataset.train, dataset.test):
+        tensors = {"images": split.images, "labels": split.labels, **split.factors}
+        for name, values in tensors.items():
+            digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+            digest.update(np.ascontiguousarray(values.cpu().numpy()).data)
+    digest.update("\n".join(dataset.classes).encode())
+    return digest.hexdigest()
 
 
 def check_dataset(config: TrialConfig, dataset: Dataset) -> None:

@@ -19,6 +19,7 @@ from sweeps.interrupt import Interrupt
 from sweeps.launch.local import LocalPool
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
+from sweeps.plan_remarks import plan_remarks
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
@@ -71,6 +72,8 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
         line = f"  {trial.state:8s} {trial.trial_id}  {trial.label:32s} {progress}"
         console.print(line.rstrip())
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    for line in plan_remarks(plan):
+        console.print(line)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
 
@@ -150,10 +153,12 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
         return 130
     if counts["failed"]:
         console.print(f"{counts['failed']} failed; to try again: {command} --retry-failed")
+    for line in plan_remarks(plan):
+        console.print(line)
     if counts["stale"]:
         console.print(
-            f"{counts['stale']} stale: their numbers come from other code and are left out of the "
-            f"report's means. To run them anew: {command} --rerun-stale"
+            f"{counts['stale']} stale are left out of the report's means. "
+            f"To run them anew: {command} --rerun-stale"
         )
     return 0 if outcome.complete else 1
 
