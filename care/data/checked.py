@@ -27,7 +27,16 @@ class _ArraysOnly(pickle.Unpickler):
                 return np.dtype
             case (("numpy.core.multiarray" | "numpy._core.multiarray"), "_reconstruct"):
                 return _reconstruct
+            case "_codecs", "encode":
+                return _encoded
         raise pickle.UnpicklingError(f"holds {module}.{name}, which is no array")
+
+
+def _encoded(text: str, encoding: str) -> bytes:
+    """Bytes, as Python 3 writes them for Python 2."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"holds text encoded as {encoding!r}")
+    return text.encode("latin-1")
 
 
 _reconstruct = cast("Callable[..., Any]", np.empty(0).__reduce__()[0])
