@@ -69,6 +69,14 @@ def free_memory(proc: Path = _PROC) -> int | None:
     return min((value for value in free if value is not None), default=None)
 
 
+def oom_kills(proc: Path = _PROC) -> int:
+    """Count the processes that the kernel has ended for want of memory since this machine started.
+
+    Those that a group's own limit ended count as well.
+    """
+    return _table(proc / "vmstat").get("oom_kill", 0)
+
+
 def _groups(controller: str, proc: Path) -> Iterator[tuple[Path, _Version1 | _Version2]]:
     """Yield the folders of this process's groups, innermost first, for one controller."""
     paths = _paths(proc)
