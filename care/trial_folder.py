@@ -111,6 +111,10 @@ class TrialFolder:
         """Record what the trial runs on and with."""
         write_json(self.path / "provenance.json", provenance)
 
+    def has_checkpoint(self) -> bool:
+        """Whether a training can resume here, perhaps within its first epoch."""
+        return any(self.path.glob("checkpoint-*.pt"))
+
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
         where = {"host": socket.gethostname(), "pid": os.getpid()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -93,13 +94,13 @@ def _entry(file: Path, profile: str, store: Store) -> Entry:
     if reproduces is None:
         problem = Problem("reproduces", None, "has no default and must be given")
         raise ConfigError(str(file), [problem])
-    option = "" if profile == PAPER else f" --profile {profile}"
+    options = [] if profile == PAPER else ["--profile", profile]
     return Entry(
         name=sweep.spec.name,
         file=file,
         reproduces=reproduces.what,
         profile=profile,
-        command=f"care sweep run {file}{option}",
+        command=shlex.join(["care", "sweep", "run", str(file), *options]),
         trials=plan.wanted,
         finished=plan.counts()["cached"],
         flops=_flops(plan),

@@ -15,7 +15,8 @@ from pydantic import ValidationError
 from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
-from care.identity import code_version, group_id, trial_id
+from care.identity import group_id, trial_id
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.spec import VARIANT, Sweep
 from sweeps.store import PlanState, Store, trial_status
@@ -107,7 +108,7 @@ class Plan:
         return sorted(found, key=lambda trial: -trial.epoch)
 
 
-def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
+def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:
     """Expand, resolve, hash and compare with the store.
 
     For an Optuna sweep the plan holds the points that were suggested so far.
@@ -115,20 +116,20 @@ def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
     Args:
         sweep: What is wanted.
         store: What there is.
-        code: Version of the code whose results count; this code's when None.
+        versions: Code and data whose results count; those that are here now when None.
 
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
     points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
     configs = _resolve(sweep, points)
-    code = code or code_version()
+    versions = versions or Versions()
     scheduled = sweep.spec.scheduler.name != "none"
     stopped = store.sweep(sweep.spec.name).stopped() if scheduled else set()
     trials = []
     for point, config in configs:
         identity = trial_id(config)
-        status = trial_status(store.trial(identity), code)
+        status = trial_status(store.trial(identity), versions, config)
         waiting = status.state in ("new", "paused")
         trials.append(
             PlannedTrial(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from care.claim import Claim, holder
+from care.config import TrialConfig
 from care.errors import CareError
 from care.files import append_line, read_json, read_lines, write_json
-from care.trial_folder import FORMAT, TrialFolder, check_format
+from care.staleness import Versions
+from care.trial_folder import TrialFolder, check_format, now
+from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
@@ -32,16 +35,25 @@ class Store:
         if found:
             check_format(found["format"], root)
 
-    def prepare(self) -> None:
-        """Make the folders; called before the first write."""
+    def prepare(self, say: Callable[[str], None] = print) -> str:
+        """Make the folders and the store's identity; called before the first write.
+
+        Args:
+            say: Called with a line for the user when the store is a copy of another one.
+
+        Returns:
+            The store's uuid.
+
+        Raises:
+            CareError: The folder cannot be made or written.
+        """
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        if not (self.root / "store.json").exists():
-            write_json(self.root / "store.json", {"format": FORMAT})
+        return str(settle_identity(self.root, say)["uuid"])
 
     @property
     def trials(self) -> Path:
@@ -105,9 +117,12 @@ class SweepFolder:
         return read_json(self.path / "sweep.json")
 
     def write(self, declaration: dict[str, Any]) -> None:
-        """Record the declaration of a sweep that starts."""
+        """Record the declaration of a sweep that starts; ``created`` stays as it was."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "sweep.json", declaration)
+        before = self.read() or {}
+        write_json(
+            self.path / "sweep.json", {**declaration, "created": before.get("created", now())}
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The decisions of search and scheduler, in the order they were made."""
@@ -139,18 +154,24 @@ class TrialStatus:
     reason: str = ""
 
 
-def trial_status(folder: TrialFolder, code_version: str) -> TrialStatus:
-    """Read the state of a trial for code of ``code_version``."""
+def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
+    """Read the state of a trial.
+
+    Args:
+        folder: The trial's folder.
+        versions: Code and data whose results count.
+        config: The trial's configuration as it is planned now.
+    """
     status = folder.read_status()
     epoch = 0 if status is None else int(status["epoch"])
     if (status is None or status["state"] != "finished") and holder(folder.path):
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
-    provenance = folder.read_provenance() or {}
-    computed = status["state"] == "finished" or epoch > 0
-    if computed and provenance.get("code_version") != code_version:
-        return TrialStatus("stale", epoch, "trained with other code")
+    if status["state"] == "finished" or epoch or folder.has_checkpoint():
+        reason = versions.why_stale(folder.read_provenance() or {}, config)
+        if reason:
+            return TrialStatus("stale", epoch, reason)
     if status["state"] == "finished":
         return TrialStatus("cached", epoch)
     if status["state"] == "failed":
