@@ -39,6 +39,7 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
 
     _log_to(log)
     _raylet_messages_to_log()
+    _keep_signal_handlers()
     try:
         ray.init(
             address=address,
@@ -61,6 +62,13 @@ def _raylet_messages_to_log() -> None:
         logging.getLogger("ray").warning("raylet: %s", "\n".join(data["lines"]))
 
     ray._private.worker.print_to_stdstream = log
+
+
+def _keep_signal_handlers() -> None:
+    """Leave this process's handler of SIGTERM in place; Ray's would exit with status 15."""
+    import ray._private.utils
+
+    ray._private.utils.set_sigterm_handler = lambda handler: None  # noqa: ARG005
 
 
 class _LogFile(logging.FileHandler):
