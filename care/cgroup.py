@@ -107,7 +107,7 @@ def _relative(path: str, root: str) -> Path:
 
 def _paths(proc: Path) -> dict[str, str]:
     """Map each controller of version 1 to this process's group; version 2 has the key ``""``."""
-    paths = {}
+    paths: dict[str, str] = {}
     for line in _lines(proc / "self" / "cgroup"):
         _, controllers, path = line.split(":", 2)
         paths |= dict.fromkeys(controllers.split(","), path)

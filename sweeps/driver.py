@@ -68,13 +68,20 @@ class Driver:
                 missing = self._missing(plan)
                 if missing or self._search_goes_on():
                     if scratch is None:
+                        self.board.activity = "starting Ray"
                         log = self._folder.path / "ray.log"
                         scratch = stack.enter_context(self.pool.start(log))
                         interrupt.arm()
-                        interrupt.on_request(self.pool.pause_trials)
+                        interrupt.on_request(self._pause)
+                        if not interrupt.requested:
+                            self.board.activity = "starting trials"
                     self._launch(missing, scratch, interrupt)
                 else:
                     return
+
+    def _pause(self) -> None:
+        self.board.activity = "pausing trials"
+        self.pool.pause_trials()
 
     def _take_sweep(self, interrupt: Interrupt) -> Claim | None:
         """The sweep's claim; waits while another driver holds it. None when interrupted."""
@@ -180,11 +187,16 @@ class Driver:
         if claim is None:
             return
         with claim:
-            status = folder.read_status() or {"state": "new", "epoch": 0}
-            if status["state"] == "finished":
+            status = folder.read_status()
+            if status and status.state == "finished":
                 return
+<<<<<<< HEAD
             error = status.get("error") or self._lost(reason)
+=======
+            known = status.error if status else None
+            error = known.model_dump() if known else self._lost(folder, reason)
+>>>>>>> main
             epochs = self.board.trials[identity].epochs
-            folder.write_status("failed", status["epoch"], epochs, error)
+            folder.write_status("failed", status.epoch if status else 0, epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})
         self._changed(identity)

@@ -68,8 +68,8 @@ class Member:
     def close(self) -> None:
         """Let go of it, wherever it stands."""
         if self._run is not None and self._claim is not None:
-            status = self._folder.read_status() or {}
-            if status.get("state") == "running":
+            status = self._folder.read_status()
+            if status and status.state == "running":
                 self._run.pause()
         if self._claim is not None:
             self._claim.release()
@@ -78,7 +78,8 @@ class Member:
 
     def put_back(self) -> None:
         """Let go of a trial that failed for want of room, as one that is to be continued."""
-        epoch = (self._folder.read_status() or {}).get("epoch", 0)
+        status = self._folder.read_status()
+        epoch = status.epoch if status else 0
         self._folder.write_status("paused", epoch, self._config.training.epochs)
         self.close()
 

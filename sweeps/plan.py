@@ -16,12 +16,15 @@ from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
 from care.identity import group_id, trial_id
+from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
-from sweeps.spec import VARIANT, Sweep
+from sweeps.axes import point_label
+from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
 _PAST_TRIALS_READ = 200
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class PlannedTrial:
         state: As :class:`sweeps.store.TrialStatus` has it, or stopped by the sweep's scheduler.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     trial_id: str
@@ -43,28 +47,12 @@ class PlannedTrial:
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
     @property
     def label(self) -> str:
         """For people: ``λ=0.1 seed=2``."""
         return f"{point_label(self.point)} seed={self.config.seed}".strip()
-
-
-def point_label(point: dict[str, Any]) -> str:
-    """For people: ``λ=0.1 splits=4``."""
-    return " ".join(
-        str(value) if field == VARIANT else f"{_axis_label(field)}={_short(value)}"
-        for field, value in point.items()
-    )
-
-
-def _axis_label(field: str) -> str:
-    """A short name of an axis: λ, or the last part of the dotted field."""
-    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -140,6 +128,7 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
                 "stopped" if waiting and identity in stopped else status.state,
                 status.epoch,
                 status.reason,
+                status.machine,
             )
         )
     return Plan(sweep, tuple(trials))
@@ -148,7 +137,9 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
 def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
     axes = sweep.spec.axes
     for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
+        point = dict(zip(axes, values, strict=True))
+        if sweep.selection.takes(point):
+            yield point
 
 
 def _suggested(sweep: Sweep, store: Store) -> Iterable[dict[str, Any]]:
@@ -174,11 +165,12 @@ def _resolve(
     problems: dict[str, Problem] = {}
     configs = []
     for point in points:
-        for seed in sweep.spec.seeds:
-            try:
-                configs.append((point, sweep.trial(point, seed)))
-            except ConfigError as error:
-                problems.update({str(problem): problem for problem in error.problems})
+        try:
+            configs += [(point, config) for config in sweep.trials(point)]
+        except ConfigError as error:
+            problems.update({str(problem): problem for problem in error.problems})
+            if len(problems) >= _MOST_PROBLEMS:
+                break
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
@@ -222,15 +214,16 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
         seconds = _seconds_per_epoch(folder)
         with contextlib.suppress(ValidationError):  # a trial that an older version declared
-            config = TrialConfig.model_validate(folder.read_trial()["config"])
-            if seconds:
+            trial = folder.read_trial()
+            if trial and seconds:
+                config = TrialConfig.model_validate(trial.config)
                 past.setdefault(_cost(config), []).append(seconds)
     return past
 
 
 def _seconds_per_epoch(folder: TrialFolder) -> float | None:
     """Median over the epochs after the first, which also warms up."""
-    timings = [timing["seconds"] for timing in folder.read_timings()]
+    timings = [timing.seconds for timing in folder.read_timings()]
     return statistics.median(timings[1:] or timings) if timings else None
 
 

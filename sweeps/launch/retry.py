@@ -81,6 +81,7 @@ class RetryPolicy:
             return Again(_DISK_SECONDS, share) if task["tries"] < _DISK_TRIES else None
         return None if outcome else self._after_loss(task)
 
+<<<<<<< HEAD
     def _after_loss(self, task: dict[str, Any]) -> Again | None:
         """Retry a trial whose process was lost, with more of the machine from the second time on.
 
@@ -105,3 +106,12 @@ def _unopened(folder: TrialFolder, before: Unopened | None) -> Unopened:
     if before is None:
         return Unopened(starts, 0 if starts else 1)
     return Unopened(starts, before.losses + 1 if starts == before.starts else 0)
+=======
+    def _after_loss(self, folder: TrialFolder, share: int) -> Again | None:
+        status = folder.read_status()
+        if status and status.error and status.error.kind == "out_of_memory":
+            if share >= self.largest_share:
+                return None
+            return Again(0.0, min(2 * share, self.largest_share))
+        return Again(0.0, share) if folder.tries_at_this_place() <= self.retries else None
+>>>>>>> main
