@@ -190,12 +190,8 @@ class Driver:
             status = folder.read_status()
             if status and status.state == "finished":
                 return
-<<<<<<< HEAD
-            error = status.get("error") or self._lost(reason)
-=======
             known = status.error if status else None
-            error = known.model_dump() if known else self._lost(folder, reason)
->>>>>>> main
+            error = known.model_dump() if known else self._lost(reason)
             epochs = self.board.trials[identity].epochs
             folder.write_status("failed", status.epoch if status else 0, epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})

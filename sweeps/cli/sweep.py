@@ -169,15 +169,11 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(where_it_went(outcome.seconds)))
-<<<<<<< HEAD
-    return conclude(console, declared.command("run"), outcome, interrupt.status)
-=======
-    status = conclude(console, declared.command("run"), outcome, interrupt.requested)
+    status = conclude(console, declared.command("run"), outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         every = declared.whole.command("run")
         console.print(f"{_part(sweep)}; all of them: {every}", soft_wrap=True)
     return status
->>>>>>> main
 
 
 def prepare(
@@ -230,17 +226,11 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     for trial in plan.unique().values():
         if trial.state == "failed":
             console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
-<<<<<<< HEAD
     if signalled is not None:
-        console.print(f"Stopped; nothing is lost. Run the same command to resume: {command}")
-        return signalled
-=======
-    if interrupted:
         console.print(
-            f"Stopped; nothing is lost. Run the same command to go on: {command}", soft_wrap=True
+            f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
         )
-        return 130
->>>>>>> main
+        return signalled
     if counts["failed"]:
         again = f"{command} --retry-failed"
         console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)

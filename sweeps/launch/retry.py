@@ -81,7 +81,6 @@ class RetryPolicy:
             return Again(_DISK_SECONDS, share) if task["tries"] < _DISK_TRIES else None
         return None if outcome else self._after_loss(task)
 
-<<<<<<< HEAD
     def _after_loss(self, task: dict[str, Any]) -> Again | None:
         """Retry a trial whose process was lost, with more of the machine from the second time on.
 
@@ -90,8 +89,8 @@ class RetryPolicy:
         """
         folder, share = TrialFolder(Path(task["folder"])), task["share"]
         larger = min(2 * share, self.largest_share)
-        status = folder.read_status() or {}
-        if (status.get("error") or {}).get("kind") == "out_of_memory":
+        status = folder.read_status()
+        if status and status.error and status.error.kind == "out_of_memory":
             return Again(0.0, larger) if share < self.largest_share else None
         unopened = _unopened(folder, task.get("unopened"))
         losses = folder.tries_at_this_place() + unopened.losses
@@ -106,12 +105,3 @@ def _unopened(folder: TrialFolder, before: Unopened | None) -> Unopened:
     if before is None:
         return Unopened(starts, 0 if starts else 1)
     return Unopened(starts, before.losses + 1 if starts == before.starts else 0)
-=======
-    def _after_loss(self, folder: TrialFolder, share: int) -> Again | None:
-        status = folder.read_status()
-        if status and status.error and status.error.kind == "out_of_memory":
-            if share >= self.largest_share:
-                return None
-            return Again(0.0, min(2 * share, self.largest_share))
-        return Again(0.0, share) if folder.tries_at_this_place() <= self.retries else None
->>>>>>> main
