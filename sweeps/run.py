@@ -93,8 +93,8 @@ class SweepRun:
         board.plan(plan, self._metric)
         tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
+        tracking.start(self._whole(plan))
         page = None
-        tracking.start(plan)
         try:
             with view(board):
                 driver.run(interrupt)
@@ -103,16 +103,27 @@ class SweepRun:
             if self.options.report and not interrupt.hurried:
                 page = self._report()
             time.mark("report")
-        finally:
-            final = make_plan(self.sweep, self.store)
-            tracking.finish(final, page, lambda: interrupt.requested)
+        except Exception:
+            self._finish(tracking, None, interrupt)
+            raise
+        final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent))
+
+    def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
+        """Bring MLflow up to date; a second signal, which ends at once, does not get here."""
+        final = make_plan(self.sweep, self.store)
+        tracking.finish(self._whole(final), page, lambda: interrupt.requested)
+        return final
 
     def _report(self) -> Path:
         from sweeps.cli.report import write_sweep_report
 
-        return write_sweep_report(self.sweep, self.store, again=False)
+        return write_sweep_report(self.sweep.whole(), self.store, again=False)
+
+    def _whole(self, plan: Plan) -> Plan:
+        """Return the plan of all trials: report and MLflow show the sweep as declared."""
+        return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""

@@ -165,7 +165,7 @@ class TrialStatus:
     """The state of one trial in the store, as a plan shows it.
 
     Attributes:
-        state: A paused trial resumes from completed epochs; a stale one has numbers,
+        state: A paused trial resumes from a checkpoint; a stale one has numbers,
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
@@ -204,4 +204,4 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("cached", epoch, machine=machine)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if epoch else "new", epoch, machine=machine)
+    return TrialStatus("paused" if machine else "new", epoch, machine=machine)

@@ -23,6 +23,7 @@ from care.config import DataConfig, TrialConfig
 from care.errors import CareError, ConfigError
 from care.loading import parse_override, validate
 from care.registry import DATA
+from sweeps.interrupt import SignalError
 from sweeps.terminal import is_live, make_console
 
 if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
@@ -159,6 +160,6 @@ def _prepare(config: DataConfig, root: Path, console: Console) -> None:
             raise
         except CareError as error:
             raise CareError(f"data.name {config.name!r}: {error}") from error
-        except KeyboardInterrupt:
-            reporter.say("stopped; the same command goes on from here")
+        except SignalError:
+            reporter.say("stopped; the same command resumes from here")
             raise
