@@ -13,11 +13,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from care.cgroup import oom_kills
 from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.identity import trial_id
 from care.stream import stream_of
-from care.trial_folder import TrialFolder
 from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
@@ -54,6 +54,7 @@ class Driver:
         self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
         self._tell, self._say = changed, say
         self._folder = store.sweep(sweep.spec.name)
+        self._oom_kills = oom_kills()
 
     def run(self, interrupt: Interrupt) -> None:
         """Return when nothing is missing, or soon after an interrupt.
@@ -166,9 +167,12 @@ class Driver:
         events = str(self._folder.path.resolve()) if scheduled else None
         return {"stream": stream_of(config), "events": events}
 
-    def _lost(self, folder: TrialFolder, reason: str) -> dict[str, str]:
+    def _lost(self, reason: str) -> dict[str, str]:
         last = reason.strip().splitlines()[-1]
-        message = f"its process was lost {folder.tries_at_this_place()} times at one place: {last}"
+        tries = 1 + self.sweep.spec.resources.retries
+        message = f"its process was lost {tries} times without progress: {last}"
+        if oom_kills() > self._oom_kills:
+            message += " (the kernel ended processes here, as the memory was full)"
         return {"kind": "lost", "message": message, "traceback": reason}
 
     def _mark_lost(self, identity: str, reason: str) -> None:
@@ -182,7 +186,7 @@ class Driver:
             if status and status.state == "finished":
                 return
             known = status.error if status else None
-            error = known.model_dump() if known else self._lost(folder, reason)
+            error = known.model_dump() if known else self._lost(reason)
             epochs = self.board.trials[identity].epochs
             folder.write_status("failed", status.epoch if status else 0, epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})

@@ -95,8 +95,8 @@ class SweepRun:
         board.plan(plan, self._metric)
         tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
-        page = None
         tracking.start(self._whole(plan))
+        page = None
         try:
             with view(board):
                 driver.run(interrupt)
@@ -105,11 +105,18 @@ class SweepRun:
             if self.options.report and not interrupt.hurried:
                 page = self._report()
             time.mark("report")
-        finally:
-            final = make_plan(self.sweep, self.store)
-            tracking.finish(self._whole(final), page, lambda: interrupt.requested)
+        except Exception:
+            self._finish(tracking, None, interrupt)
+            raise
+        final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent))
+
+    def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
+        """Bring MLflow up to date; a second signal, which ends at once, does not get here."""
+        final = make_plan(self.sweep, self.store)
+        tracking.finish(self._whole(final), page, lambda: interrupt.requested)
+        return final
 
     def _report(self) -> Path:
         from sweeps.cli.report import write_sweep_report

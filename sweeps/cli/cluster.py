@@ -189,7 +189,7 @@ def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> in
         outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
     cancelled = folder.request().cancel
     run.pool.end(again=False)
-    return conclude(console, request.command, outcome, interrupt.requested and not cancelled)
+    return conclude(console, request.command, outcome, None if cancelled else interrupt.status)
 
 
 def find_pool(name: str, root: Path) -> PoolFolder:

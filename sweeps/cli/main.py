@@ -316,16 +316,19 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
     try:
+        raise_on_signals()
         app()
     except CareError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except SignalError as error:
+        print(f"stopped by {error}", file=sys.stderr)
+        sys.exit(error.status)
     finally:
         failure = output_failure()
         if failure:

@@ -176,7 +176,8 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
         timings: Whether to say where the wall time went.
 
     Returns:
-        0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
+        0 when every trial is finished, 1 when some failed or are stale, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     console = make_console()
     sweep = declared.load()
@@ -191,7 +192,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(where_it_went(outcome.seconds)))
-    status = conclude(console, declared.command("run"), outcome, interrupt.requested)
+    status = conclude(console, declared.command("run"), outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         every = declared.whole.command("run")
         console.print(f"{_part(sweep)}; all of them: {every}", soft_wrap=True)
@@ -257,8 +258,15 @@ def _check_machine(plan: Plan) -> None:
             check_machine(config)
 
 
-def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool) -> int:
-    """Say how it ended and what to type next."""
+def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
+    """Say how it ended and what to type next.
+
+    Args:
+        console: Where to.
+        command: What resumes the sweep.
+        outcome: How the run ended.
+        signalled: The exit status that a signal asked for; None where none came.
+    """
     plan = outcome.plan
     if outcome.page:
         console.print(f"report: {outcome.page}")
@@ -266,11 +274,11 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
     for trial in plan.unique().values():
         if trial.state == "failed":
             console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
-    if interrupted:
+    if signalled is not None:
         console.print(
-            f"Stopped; nothing is lost. Run the same command to go on: {command}", soft_wrap=True
+            f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
         )
-        return 130
+        return signalled
     if counts["failed"]:
         again = f"{command} --retry-failed"
         console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)

@@ -165,6 +165,9 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
             self._board.lose(identity)
             if identity in self._queue.given_up:
                 self.lost[identity] = str(trial.get_error() or "unknown")
+            else:
+                label = self._board.trials[identity].label
+                self._say(f"{label}: its process was lost; it resumes from its last checkpoint.")
             self._changed(identity)
 
     def _say_once(self, text: str) -> None:
