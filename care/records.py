@@ -11,7 +11,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
-    Field,
     NonNegativeFloat,
     NonNegativeInt,
     PositiveInt,
@@ -95,46 +94,6 @@ class SweepRecord(Record):
     paper: dict[str, Any] | None = None
     overrides: list[str] = []
     profile: str | None = None
-
-
-class SuggestRecord(Record):
-    """A line of ``events.jsonl``: a point that the search chose."""
-
-    event: Literal["suggest"]
-    number: NonNegativeInt
-    point: dict[str, Any]
-
-
-class ValueRecord(Record):
-    """A line of ``events.jsonl``: what the search was given for a point and seed."""
-
-    event: Literal["value"]
-    number: NonNegativeInt
-    seed: int
-    value: float | None
-
-
-class RungRecord(Record):
-    """A line of ``events.jsonl``: a trial's value at a rung of the scheduler, and its decision."""
-
-    event: Literal["rung"]
-    trial_id: str
-    stopped: bool
-    epoch: NonNegativeInt = 0
-    value: float | None = None
-
-
-class QuestionRecord(Record):
-    """A line of ``events.jsonl``: the question that the lines after it belong to."""
-
-    event: Literal["question"]
-    question: dict[str, Any]
-
-
-EventRecord = Annotated[
-    SuggestRecord | ValueRecord | RungRecord | QuestionRecord, Field(discriminator="event")
-]
-_EVENT = TypeAdapter[Any](EventRecord)
 
 
 class ErrorRecord(Record):
@@ -290,16 +249,6 @@ def read_epochs(path: Path) -> list[Values]:
         elif repr(line) != repr(epochs[int(epoch) - 1]):  # unlike values, NaN equals NaN as text
             raise DamagedFileError(path, f"line {number} has other numbers for epoch {epoch}")
     return epochs
-
-
-def read_events(path: Path) -> list[dict[str, Any]]:
-    """Return the decisions of a sweep's log, each checked, as JSON has them.
-
-    Raises:
-        DamagedFileError: A line before the last one is something else.
-    """
-    list(_each(path, _EVENT.validate_python))
-    return read_lines(path)
 
 
 def _each(path: Path, validate: Any) -> Iterator[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import stat
@@ -15,9 +16,9 @@ from care.claim import Claim, holder
 from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DamagedFileError, DiskError, append_line, set_aside, write_json
+from care.files import DamagedFileError, DiskError, append_line, read_lines, set_aside, write_json
 from care.machines import Machine
-from care.records import StoreRecord, SweepRecord, read_events, read_record
+from care.records import StoreRecord, SweepRecord, read_record
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
 from sweeps.store_identity import settle_identity
@@ -26,10 +27,8 @@ PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "st
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _SWEEP_ADVICE = "The sweep's next run writes it anew: care sweep run FILE"
-_EVENTS_ADVICE = (
-    "Search and scheduler decide by this log. Restore it from a copy, or start the sweep under a "
-    "new name: finished trials are used again"
-)
+EVENTS_ADVICE = "Move the file away to let the search decide anew; finished trials are kept"
+"""What to do about a damaged log of decisions."""
 _STORE_ADVICE = (
     "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
     "writes it anew. The trials stay as they are."
@@ -219,13 +218,9 @@ class SweepFolder:
         """
         path = self.path / "events.jsonl"
         try:
-            return read_events(path)
+            return read_lines(path)
         except DamagedFileError as error:
-            raise error if error.denied else error.with_advice(_EVENTS_ADVICE) from error
-
-    def stopped(self) -> set[str]:
-        """Identities of the trials that the scheduler ended early, for good."""
-        return {event["trial_id"] for event in self.events() if event.get("stopped")}
+            raise error if error.denied else error.with_advice(EVENTS_ADVICE) from error
 
     def log(self, event: dict[str, Any]) -> None:
         """Append a decision before it takes effect, so that a crash cannot forget it."""
@@ -237,7 +232,7 @@ class TrialStatus:
     """The state of one trial in the store, as a plan shows it.
 
     Attributes:
-        state: A paused trial resumes from completed epochs; a stale one has numbers,
+        state: A paused trial resumes from a checkpoint; a stale one has numbers,
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
@@ -288,3 +283,18 @@ def _repairs(condition: Condition) -> str:
     """Name the files that the next start rebuilds."""
     problems = [f"{name} {problem}" for name, problem in condition.repairs.items()]
     return f"{'; '.join(problems)}; the next run rebuilds it" if problems else ""
+
+
+def final_value(folder: TrialFolder, metric: str) -> float | None:
+    """A finished trial's value of ``metric``; None where it has none that is finite."""
+    try:
+        metrics = folder.read_metrics()
+        measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+    except DamagedFileError:  # since it was judged; the next plan names it
+        return None
+    return finite(measures.get(metric))
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None where it cannot be compared with others."""
+    return value if value is not None and math.isfinite(value) else None
