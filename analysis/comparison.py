@@ -100,7 +100,7 @@ class Comparison:
     def collapsed(self, point: Point) -> list[int]:
         """The seeds of a point whose trial ended next to collapse."""
         values = self.values(point, COLLAPSE_METRIC)
-        return [int(seed) for seed, value in values.items() if is_collapsed(value)]
+        return [seed for seed, value in _by_seed(values).items() if is_collapsed(value)]
 
     @cached_property
     def collapsed_points(self) -> list[Point]:
@@ -109,7 +109,12 @@ class Comparison:
 
     def election(self) -> Election[Point]:
         """The best point by the sweep's metric, without those next to collapse."""
-        values = {point: self.values(point, self.metric).to_dict() for point in self.points()}
+        unique = {frozenset(self.trial_ids(point)): point for point in reversed(self.points())}
+        values = {
+            point: _by_seed(self.values(point, self.metric))
+            for point in self.points()
+            if point in unique.values()  # two points that are one trial are one point
+        }
         return elect(values, self.mode, self.collapsed_points)
 
     def lines(self) -> dict[Point, list[Point]]:
@@ -158,6 +163,10 @@ class Comparison:
         return sorted(
             found, key=lambda name: (name != self.metric, name.partition("/")[2] != first)
         )
+
+
+def _by_seed(values: pd.Series) -> dict[int, float]:
+    return dict(zip(map(int, values.index), map(float, values), strict=True))
 
 
 def compare(

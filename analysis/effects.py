@@ -81,7 +81,8 @@ class Axis:
         """Compare ``value`` with ``baseline``, seed by seed at equal settings."""
         pairs: list[tuple[Point, int, float, float]] = []
         for setting, points in self.settings().items():
-            if baseline in points and value in points:
+            # One trial may stand for both: splits, for one, does nothing at λ = 0.
+            if self._differ(points.get(baseline), points.get(value)):
                 before = self.comparison.values(points[baseline], metric)
                 after = self.comparison.values(points[value], metric)
                 pairs += [
@@ -100,6 +101,11 @@ class Axis:
             for setting in dict.fromkeys(setting for setting, *_ in pairs)
         }
         return Effect(at_baseline, at_level, change, len(pairs), by_setting)
+
+    def _differ(self, one: Point | None, other: Point | None) -> bool:
+        if one is None or other is None:
+            return False
+        return self.comparison.trial_ids(one) != self.comparison.trial_ids(other)
 
     def trend(self, metric: str) -> Trend:
         """Spearman's ρ of a metric over a numeric axis, a value a level and seed.

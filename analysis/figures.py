@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from analysis.comparison import Comparison, Point
 from analysis.labels import (
     CURVES,
     SPACES,
+    VARIANT,
     Label,
     axis_label,
     measure_label,
@@ -55,9 +57,11 @@ _CURVE_PANELS = (
 )
 _HANDLE, _LETTER = 0.62, 0.075  # inches that a legend's line and a letter take
 _BESIDE = 0.13  # of the step between names: the two spaces stand side by side
+_APART = 0.2  # of that step: the lines of one space stand side by side
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
 _TICK_GAP = 0.09  # of the axis: numbers that stand closer overlap
 _NAME_STEP = 0.24  # inches that a slanted name takes
+_TITLE_WIDTH = 36  # characters that fit a panel
 _LEGEND_LINE = 0.19  # inches
 _LONGEST_ENTRY = 48
 _FREE_LINES = 2  # of a legend that a figure has room for
@@ -97,6 +101,8 @@ class Positions:
             axes.set_xticks(places, names)
             axes.set_xlim(-0.5, len(names) - 0.5)
             axes.tick_params(axis="x", rotation=35, rotation_mode="xtick")
+            if label != axis_label(VARIANT):  # names of methods say what they are
+                axes.set_xlabel(short(label))
         if self.zero:
             self._break(axes, (places[0] + places[1]) / 2)
 
@@ -209,12 +215,15 @@ def _against_axis(
                 axes.axhline(0, color="#555555", lw=0.8)
             metrics = _panel_metrics(measure)
             for (metric, color), side in zip(metrics.items(), (-1, 1), strict=False):
-                shift = 0 if positions.numeric or len(metrics) == 1 else side * _BESIDE
-                for place, line in enumerate(comparison.lines().values()):
+                beside = 0 if positions.numeric or len(metrics) == 1 else side * _BESIDE
+                lines = comparison.lines()
+                apart = 0 if positions.numeric else _APART / len(lines)
+                for place, line in enumerate(lines.values()):
+                    shift = beside + apart * (place - (len(lines) - 1) / 2)
                     style = (color, _MARKERS[place % len(_MARKERS)], _STYLES[place % len(_STYLES)])
                     seeds_of = _hollow(comparison, seeds)
                     _draw_line(axes, positions, shift, line, metric, seeds_of, mean, style)
-            axes.set_title(title(_panel_label(measure)))
+            axes.set_title(textwrap.fill(title(_panel_label(measure)), _TITLE_WIDTH))
             positions.dress(axes, axis_label(comparison.x))
         legend(figure, _handles(comparison))
     return figure

@@ -76,20 +76,28 @@ class Answer:
         best: A sentence on the best point by the sweep's metric, or why there is none.
         collapsed: A sentence on the points left out as next to collapse; empty without any.
         axes: Each axis with two levels or more that can be compared.
+        not_compared: A sentence for each axis of several levels that cannot.
     """
 
     best: str
     collapsed: str
     axes: list[AxisAnswer]
+    not_compared: list[str]
 
 
 def answer(comparison: Comparison) -> Answer | None:
     """Return what the sweep shows; None before a trial is finished."""
     if comparison.done.empty:
         return None
-    axes = [_axis_answer(comparison, axis) for axis in comparison.axes]
-    kept = [axis for axis in axes if axis is not None]
-    return Answer(_best(comparison), _collapsed(comparison), kept)
+    axes = {name: _axis_answer(comparison, name) for name in comparison.axes}
+    missing = [
+        f"{axis_label(name)} is not compared: no two of its levels have finished trials of one "
+        "seed at points that are not next to collapse and are different trials."
+        for name, found in axes.items()
+        if found is None and len(comparison.levels(name)) > 1
+    ]
+    kept = [found for found in axes.values() if found is not None]
+    return Answer(_best(comparison), _collapsed(comparison), kept, missing)
 
 
 def _best(comparison: Comparison) -> str:
@@ -209,9 +217,12 @@ def _trend(trend: Trend) -> str:
 
 def _by_setting(axis: Axis, effect: Effect) -> str:
     """The settings with the smallest and the largest mean difference."""
-    if len(effect.by_setting) < 2:
-        return ""
     others = [name for name in axis.comparison.axes if name != axis.name]
+    if not others or not effect.by_setting:
+        return ""
+    if len(effect.by_setting) == 1:
+        (only,) = effect.by_setting
+        return f"{point_name(others, only)} only"
     ends = [choose(effect.by_setting, key=effect.by_setting.__getitem__) for choose in (min, max)]
     texts = [
         f"{estimate([effect.by_setting[end]]).value} at {point_name(others, end)}" for end in ends

@@ -90,7 +90,7 @@ def other_table(comparison: Comparison, asked: set[str]) -> OtherTable:
 
 def _marked(comparison: Comparison, point: Point, names: list[str]) -> list[str]:
     """Return a point's names, the first one with a mark if it is next to collapse."""
-    return [f"⚠ {names[0]}", *names[1:]] if comparison.collapsed(point) else names
+    return [f"⚠\u00a0{names[0]}", *names[1:]] if comparison.collapsed(point) else names
 
 
 def _chief(comparison: Comparison, asked: set[str]) -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from care.measures import COLLAPSE_METRIC
 from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
 from sweeps.launch.pool import Pool
@@ -91,7 +92,7 @@ class SweepRun:
         """
         plan = make_plan(self.sweep, self.store)
         time = WallTime(self.pool.slots)
-        board = Board(self.sweep.spec.metric, plan.wanted)
+        board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
         tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
@@ -126,6 +127,9 @@ class SweepRun:
     def _whole(self, plan: Plan) -> Plan:
         """Return the plan of all trials: report and MLflow show the sweep as declared."""
         return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
+
+    def _uniformity(self, identity: str) -> float | None:
+        return final_value(self.store.trial(identity), COLLAPSE_METRIC)
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""
