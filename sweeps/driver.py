@@ -18,6 +18,7 @@ from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.identity import trial_id
 from care.stream import stream_of
+from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
 from sweeps.launch.pool import Pool
@@ -56,17 +57,22 @@ class Driver:
         self._oom_kills = oom_kills()
 
     def run(self, interrupt: Interrupt) -> None:
-        """Return when nothing is missing, or soon after an interrupt."""
+        """Return when nothing is missing, or soon after an interrupt.
+
+        Raises:
+            OtherQuestionError: The decisions in the sweep's log are about another question.
+        """
         claim = self._take_sweep(interrupt)
         if claim is None:
             return
         with claim, ExitStack() as stack:
+            begin(self._folder, self.sweep)
             scratch = None
             while not interrupt.requested:
                 plan = make_plan(self.sweep, self.store)
                 self.pool.wants(self.board.left())
                 missing = self._missing(plan)
-                if missing or self._search_goes_on():
+                if missing or plan.unsuggested:
                     if scratch is None:
                         self.board.activity = "starting Ray"
                         log = self._folder.path / "ray.log"
@@ -75,7 +81,7 @@ class Driver:
                         interrupt.on_request(self._pause)
                         if not interrupt.requested:
                             self.board.activity = "starting trials"
-                    self._launch(missing, scratch, interrupt)
+                    self._launch(plan, missing, scratch, interrupt)
                 else:
                     return
 
@@ -104,38 +110,27 @@ class Driver:
         self._tell(identity)
 
     def _missing(self, plan: Plan) -> list[PlannedTrial]:
-        """Trials to launch: for ASHA's rungs results it has not seen yet, new ones, others' last.
+        """Trials to launch: those that are to be trained, then those of others.
 
-        A trial that somebody else runs, or ran when their node was lost, is tried until it is free
+        A trial that another process runs, or ran when its node was lost, is tried until it is free
         or finished.
         """
-        if self.sweep.spec.search.name == "optuna":
-            return []
         others = [trial for trial in plan.unique().values() if trial.state == "running"]
-        if self.sweep.spec.scheduler.name == "none":
-            return plan.missing() + others
-        seen = {event["trial_id"] for event in self._folder.events() if event["event"] == "rung"}
-        cached = [trial for trial in plan.unique().values() if trial.state == "cached"]
-        unseen = [trial for trial in cached if trial.trial_id not in seen]
-        return unseen + plan.missing() + others
+        return plan.missing() + others
 
-    def _search_goes_on(self) -> bool:
-        spec = self.sweep.spec
-        if spec.search.name == "grid":
-            return False
-        told = [event for event in self._folder.events() if event["event"] == "value"]
-        return len(told) < spec.search.trials * len(spec.seeds)
-
-    def _launch(self, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt) -> None:
+    def _launch(
+        self, plan: Plan, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt
+    ) -> None:
+        from sweeps.launch.deciders import Deciders
         from sweeps.launch.tuning import Launch
 
+        folder = PatientFolder(self._folder, lambda: interrupt.requested, self._say)
         launch = Launch(
             self.sweep,
-            PatientFolder(self._folder, lambda: interrupt.requested, self._say),
+            Deciders(plan, self.store, folder, self.board, self._task),
             self.pool,
             self.board,
             scratch,
-            make_config=lambda point, seed: self._task(self.sweep.trial(point, seed), point),
             changed=self._changed,
             say=self._say,
             interrupt=interrupt,

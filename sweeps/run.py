@@ -13,7 +13,7 @@ from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
-from sweeps.store import Store
+from sweeps.store import Store, final_value
 from sweeps.timing import WallTime
 from sweeps.tracking.sweep import SweepTracking
 
@@ -29,12 +29,14 @@ class RunOptions:
         rerun_stale: Whether trials of other code are run anew.
         tracking_uri: MLflow server; None for the store's own file.
         report: Whether the report is written.
+        restart_search: Whether search and scheduler decide anew.
     """
 
     retry_failed: bool = False
     rerun_stale: bool = False
     tracking_uri: str | None = None
     report: bool = True
+    restart_search: bool = False
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,4 @@ class SweepRun:
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""
-        folder = self.store.trial(identity)
-        metrics = folder.read_metrics()
-        found = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
-        return found.get(self.sweep.spec.metric.name)
+        return final_value(self.store.trial(identity), self.sweep.spec.metric.name)
