@@ -91,7 +91,9 @@ class SweepRun:
         time = WallTime(self.pool.slots)
         board = Board(self.sweep.spec.metric, plan.wanted)
         board.plan(plan, self._metric)
-        tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
+        tracking = SweepTracking(
+            self.sweep, self.store, board, self.options.tracking_uri, self._say
+        )
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
         page = None
         tracking.start(plan)

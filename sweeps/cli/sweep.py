@@ -25,6 +25,7 @@ from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
 from sweeps.timing import where_it_went
+from sweeps.tracking.origin import describe_start
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def prepare(
     sweep = plan.sweep
     if plan.missing() or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
-    store.prepare()
+    store.prepare(console.print)
     store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
     if _clear_the_way(plan, store, options):
         return make_plan(sweep, store)
@@ -167,6 +168,7 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
         "overrides": list(declared.overrides),
         "profile": declared.profile,
         "code_version": code_version(),
+        **describe_start(),
     }
 
 

@@ -16,9 +16,15 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from care.claim import Claim
 from care.config import TrialConfig
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
+from sweeps.lock import locked
+from sweeps.store import Store
+from sweeps.store_identity import settle_identity
 from sweeps.tracking import Projection, Tracker
-from sweeps.tracking.database import EXPERIMENT, connect, default_tracking_uri, writing
+from sweeps.tracking.database import EXPERIMENT, connect
+from sweeps.tracking.destination import destination_of
+from sweeps.tracking.record import TrackedTrial, look_at
 
 
 def write_epochs(folder: TrialFolder, first: int, last: int) -> None:
@@ -50,10 +56,21 @@ def finish(folder: TrialFolder) -> None:
     folder.write_status("finished", 3, 3)
 
 
+def seen(folder: TrialFolder, label: str = "λ=0.1 seed=0") -> TrackedTrial:
+    config = TrialConfig.model_validate(folder.read_trial()["config"])
+    return look_at(folder, label, Versions(), config)
+
+
+def open_mlflow(store: Path) -> tuple[Any, str]:
+    Store(store).prepare()
+    destination = destination_of(store, None)
+    with locked(destination.lock, print):
+        return connect(destination, settle_identity(store, print), print)
+
+
 def dump(store: Path) -> list[dict[str, Any]]:
     """Everything MLflow holds, by run name, without what differs from making to making."""
-    with writing(store):
-        client, experiment = connect(store, default_tracking_uri(store))
+    client, experiment = open_mlflow(store)
     found = []
     for run in client.search_runs([experiment]):
         history = {
@@ -81,7 +98,7 @@ def dump(store: Path) -> list[dict[str, Any]]:
 def sync(store: Path, folder: TrialFolder, sweep: str = "s") -> None:
     projection = Projection(store)
     projection.sync_sweep(sweep, "what it is")
-    projection.sync_trial(folder, sweep, "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), sweep)
 
 
 def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
@@ -134,7 +151,7 @@ def test_a_crash_after_the_rows_leaves_no_second_ones(
     with monkeypatch.context() as broken:
         broken.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._set_tags", crash)
         with pytest.raises(MlflowException):
-            Projection(tmp_path).sync_trial(folder, "s", "λ=0.1 seed=0")
+            Projection(tmp_path).sync_trial(seen(folder), "s")
     assert "care.epochs_logged" not in dump(tmp_path)[1]["tags"]
     sync(tmp_path, folder)
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 2
@@ -163,12 +180,12 @@ def test_what_is_known_is_neither_asked_nor_written_again(
     """A sweep of ten thousand trials could not afford it."""
     projection = Projection(tmp_path)
     projection.sync_sweep("s", "what it is")
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), "s")
     asked.clear()
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), "s")
     assert asked == []
     finish(folder)
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), "s")
     assert asked == ["log_batch", "update_run_info"]
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 3
 
@@ -179,26 +196,28 @@ def test_what_was_confirmed_is_up_to_date_for_the_next_process(
     finish(folder)
     sync(tmp_path, folder)
     projection = Projection(tmp_path)
-    projection.confirm("s", [folder])
-    assert not Projection(tmp_path).recall("s", [folder]), "nothing of it was synced by this one"
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
-    projection.confirm("s", [folder])
+    projection.confirm("s", [seen(folder)])
+    assert not Projection(tmp_path).recall("s", [seen(folder)]), (
+        "nothing of it was synced by this one"
+    )
+    projection.sync_trial(seen(folder), "s")
+    projection.confirm("s", [seen(folder)])
     later = Projection(tmp_path)
-    assert later.recall("s", [folder])
+    assert later.recall("s", [seen(folder)])
     asked.clear()
-    later.sync_trial(folder, "s", "λ=0.1 seed=0")
+    later.sync_trial(seen(folder), "s")
     assert asked == []
 
 
 def test_news_undo_a_confirmation(tmp_path: Path, folder: TrialFolder, asked: list[str]) -> None:
     projection = Projection(tmp_path)
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
-    projection.confirm("s", [folder])
+    projection.sync_trial(seen(folder), "s")
+    projection.confirm("s", [seen(folder)])
     finish(folder)
     later = Projection(tmp_path)
-    assert not later.recall("s", [folder])
+    assert not later.recall("s", [seen(folder)])
     asked.clear()
-    later.sync_trial(folder, "s", "λ=0.1 seed=0")
+    later.sync_trial(seen(folder), "s")
     assert asked == ["log_batch", "update_run_info"], "its run was recalled with those of the sweep"
     assert dump(tmp_path)[1]["status"] == "FINISHED"
 
@@ -263,27 +282,21 @@ def test_the_report_is_attached(tmp_path: Path) -> None:
     assert len(list((tmp_path / "mlflow-artifacts").rglob("report.html"))) == 1
 
 
-def _open(store: Path) -> None:
-    with writing(store):
-        connect(store, default_tracking_uri(store))
-
-
 def test_many_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_open, args=(tmp_path,)) for _ in range(4)]
+    processes = [context.Process(target=open_mlflow, args=(tmp_path,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * 4
-    with writing(tmp_path):
-        client, _ = connect(tmp_path, default_tracking_uri(tmp_path))
+    client, _ = open_mlflow(tmp_path)
     assert [e.name for e in client.search_experiments()].count(EXPERIMENT) == 1
 
 
 def _open_where_no_file_can_grow(store: Path, largest: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-    _open(store)
+    open_mlflow(store)
 
 
 @pytest.mark.parametrize("largest", [0, 20_000, 300_000])
@@ -295,7 +308,6 @@ def test_a_disk_that_fills_up_while_tables_are_made(tmp_path: Path, largest: int
     process.start()
     process.join(120)
     assert process.exitcode == 1
-    _open(tmp_path)
     assert [run["name"] for run in dump(tmp_path)] == []
 
 
