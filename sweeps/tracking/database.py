@@ -26,6 +26,8 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",
+    # Its lines hold the password of a server's URI.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
 _LOUD = ("alembic", "mlflow", "urllib3")
 _AGAIN = "'care track sync' writes all runs again."
@@ -81,9 +83,9 @@ def connect(
     if destination.own:
         _prepare_own(destination, identity, say)
     destination = _with_fresh_uri(destination)
-    client = MlflowClient(tracking_uri=destination.uri)
     name = experiment_name(destination)
     try:
+        client = MlflowClient(tracking_uri=destination.uri)
         experiment = client.get_experiment_by_name(name)
     except MlflowException as error:
         if not destination.own or "out-of-date database schema" not in str(error):
@@ -141,8 +143,6 @@ def damage(file: Path, *, thorough: bool = False) -> str:
     """
     if file.is_dir():
         return "is a folder"
-    if file.is_symlink() and not file.exists():
-        return "is a link to nothing"
     if not os.access(file, os.R_OK | os.W_OK):
         refuse_foreign(file)
         return "cannot be read and written"
@@ -164,14 +164,10 @@ def damage(file: Path, *, thorough: bool = False) -> str:
 def replace_if_damaged(destination: Destination, say: Callable[[str], None]) -> None:
     """Read all of the store's own file, and set it aside if that fails."""
     file = destination.database
-    if destination.own and file and _exists(file):
+    if destination.own and file and file.exists():
         reason = damage(file, thorough=True)
         if reason:
             _set_database_aside(destination, reason, say)
-
-
-def _exists(file: Path) -> bool:
-    return file.exists() or file.is_symlink()
 
 
 def _prepare_own(
@@ -180,13 +176,13 @@ def _prepare_own(
     """Have a whole database of this store, with files where the store is now."""
     file = destination.database
     assert file is not None
-    reason = damage(file) if _exists(file) else ""
+    reason = damage(file) if file.exists() else ""
     if reason:
         _set_database_aside(destination, reason, say)
-    _make_database(file)
+    make_database(file)
     if not _adopt(file, identity, str(destination.artifacts)):
         _set_database_aside(destination, "belongs to another store", say)
-        _make_database(file)
+        make_database(file)
 
 
 def _set_database_aside(destination: Destination, reason: str, say: Callable[[str], None]) -> None:
@@ -203,7 +199,7 @@ def _with_fresh_uri(destination: Destination) -> Destination:
     return _with_fresh_uri(destination.renewed())
 
 
-def _make_database(file: Path) -> None:
+def make_database(file: Path) -> None:
     """Make the tables in a file that gets its name when they are complete.
 
     MLflow makes them one by one and can never open a database in which a killed process or a full

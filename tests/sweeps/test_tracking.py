@@ -16,89 +16,26 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from care.claim import Claim
 from care.config import TrialConfig
-from care.staleness import Versions
 from care.trial_folder import TrialFolder
-from sweeps.lock import locked
-from sweeps.store import Store
-from sweeps.store_identity import settle_identity
 from sweeps.tracking import Projection, Tracker
-from sweeps.tracking.database import EXPERIMENT, connect
-from sweeps.tracking.destination import destination_of
-from sweeps.tracking.record import TrackedTrial, look_at
-
-
-def write_epochs(folder: TrialFolder, first: int, last: int) -> None:
-    for epoch in range(first, last + 1):
-        metrics = {"epoch": epoch, "step": epoch * 5, "train/loss": 1 / epoch}
-        timing = {
-            "epoch": epoch,
-            "seconds": 1.0,
-            "images_per_second": 9.0,
-            "finished_at": 1e9 + epoch,
-        }
-        folder.append_epoch(metrics, timing)
+from sweeps.tracking.database import EXPERIMENT
+from tests.sweeps.tracked import (
+    begin,
+    copy_database,
+    dump,
+    finish,
+    open_mlflow,
+    seen,
+    sync,
+    write_epochs,
+)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
+def folder(tmp_path: Path, tiny_config: TrialConfig, empty_database: Path) -> TrialFolder:
     """A trial after two of three epochs, paused."""
-    made = TrialFolder(tmp_path / "trials" / "0123456789abcdef")
-    made.create(tiny_config)
-    made.write_provenance({"code_version": "c0de", "git_commit": "a" * 40, "git_dirty": False})
-    write_epochs(made, 1, 2)
-    made.write_status("paused", 2, 3)
-    return made
-
-
-def finish(folder: TrialFolder) -> None:
-    write_epochs(folder, 3, 3)
-    folder.write_evaluation({"head/gamma": 0.25, "encoder/gamma": 0.5})
-    folder.write_status("finished", 3, 3)
-
-
-def seen(folder: TrialFolder, label: str = "λ=0.1 seed=0") -> TrackedTrial:
-    config = TrialConfig.model_validate(folder.read_trial()["config"])
-    return look_at(folder, label, Versions(), config)
-
-
-def open_mlflow(store: Path) -> tuple[Any, str]:
-    Store(store).prepare()
-    destination = destination_of(store, None)
-    with locked(destination.lock, print):
-        return connect(destination, settle_identity(store, print), print)
-
-
-def dump(store: Path) -> list[dict[str, Any]]:
-    """Everything MLflow holds, by run name, without what differs from making to making."""
-    client, experiment = open_mlflow(store)
-    found = []
-    for run in client.search_runs([experiment]):
-        history = {
-            name: [
-                (m.value, m.step, m.timestamp)
-                for m in client.get_metric_history(run.info.run_id, name)
-            ]
-            for name in run.data.metrics
-        }
-        tags = {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId",)}
-        parent = run.data.tags.get("mlflow.parentRunId")
-        found.append(
-            {
-                "name": run.info.run_name,
-                "status": run.info.status,
-                "params": run.data.params,
-                "tags": tags,
-                "metrics": history,
-                "parent": client.get_run(parent).info.run_name if parent else None,
-            }
-        )
-    return sorted(found, key=lambda run: str(run["name"]))
-
-
-def sync(store: Path, folder: TrialFolder, sweep: str = "s") -> None:
-    projection = Projection(store)
-    projection.sync_sweep(sweep, "what it is")
-    projection.sync_trial(seen(folder), sweep)
+    copy_database(empty_database, tmp_path)
+    return begin(tmp_path, tiny_config)
 
 
 def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
