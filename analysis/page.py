@@ -20,6 +20,7 @@ from analysis.labels import (
     short_metric_label,
     value_label,
 )
+from analysis.mixed import mixed_pairs
 from analysis.paper import paper_rows
 from analysis.summary import SweepSummary
 from analysis.tables import chief_table, other_table
@@ -52,6 +53,7 @@ def page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
         drawn=contents.drawn,
         remarks=contents.remarks,
+        mixed_pairs=mixed_pairs(trials, summary.mixed),
         trials=_trial_rows(trials, summary),
         axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
         metric_label=short_metric_label(summary.metric),
@@ -111,12 +113,15 @@ def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str
     """Each fact with every value it has among the trials: one, if the sweep is of a piece."""
     facts: dict[str, set[str]] = {}
     for member in summary.members:
-        record = TrialFolder(store_trials / member.trial_id).read_provenance() or {}
+        record = TrialFolder(store_trials / member.trial_id).read_provenance()
+        if record is None:
+            continue
         flat = {
-            **record,
-            **{f"{name} version": v for name, v in record.get("versions", {}).items()},
+            **record.model_dump(exclude_unset=True),
+            **{f"{name} version": v for name, v in record.versions.items()},
+            **{f"{name} fingerprint": v for name, v in record.data.items()},
         }
         for name, value in flat.items():
-            if name != "versions":
+            if name not in ("versions", "data"):
                 facts.setdefault(name.replace("_", " "), set()).add(str(value))
     return {name: sorted(values) for name, values in facts.items()}

@@ -26,8 +26,9 @@ from care.distributed.group import Group
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
-from care.opening import open_trainer
+from care.opening import open_data, open_trainer
 from care.provenance import provenance
+from care.staleness import check_same_data
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
 from care.trainer import Stopwatch, Trainer
@@ -63,7 +64,8 @@ class TrialRun:
         self.folder = folder
         self._warn = warn
         folder.create(config)
-        self.finished = (folder.read_status() or {}).get("state") == "finished"
+        status = folder.read_status()
+        self.finished = status is not None and status.state == "finished"
         if not self.finished:
             try:
                 self._open()
@@ -124,7 +126,8 @@ class TrialRun:
             self._write_status("paused")
 
     def _write_failed(self, error: Exception) -> None:
-        epoch = (self.folder.read_status() or {}).get("epoch", 0)
+        status = self.folder.read_status()
+        epoch = status.epoch if status else 0
         self.folder.write_status("failed", epoch, self.config.training.epochs, describe(error))
 
     def _open(self) -> None:
@@ -139,7 +142,10 @@ class TrialRun:
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
         precision = self._trainer.network.precision
-        self.folder.write_provenance(provenance(device, self._threads, processes, precision))
+        _, self._data = open_data(config, device)
+        self.folder.write_provenance(
+            provenance(device, self._threads, processes, precision, self._data)
+        )
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status("running")
         self._saved_at = time.monotonic()
@@ -148,7 +154,7 @@ class TrialRun:
         """The thread count that the trial began with: with another one, sums round differently."""
         before = self.folder.read_provenance()
         if before:
-            return int(before["threads"])
+            return before.threads
         return self.config.runtime.threads or available_cores()
 
     def _advance(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
@@ -196,6 +202,7 @@ class TrialRun:
         trainer, config = self._trainer, self.config
         seconds = config.runtime.checkpoint_seconds
         progress = SavedProgress(self.folder.path, stop, seconds, self._warn)
+        self._check_transfer_data()
         transfer = transfer_sets(config, trainer.device)
         try:
             outcome = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
@@ -211,6 +218,15 @@ class TrialRun:
         self.finished = True
         progress.forget()
         return outcome.measures
+
+    def _check_transfer_data(self) -> None:
+        """Refuse transfer data that changed while the trial was trained.
+
+        Its own data were read at its start, and stay what they were.
+        """
+        if self.config.evaluation.transfer:
+            _, now = open_data(self.config, self._trainer.device)
+            check_same_data(self.folder.path, self._data, now, self.config)
 
     def _save(self) -> None:
         trainer = self._trainer

@@ -12,7 +12,7 @@ from typing import Any
 from care.config import TrialConfig
 from care.cost import training_flops
 from care.errors import ConfigError, Problem
-from care.loading import read_yaml
+from care.yaml_reader import read_yaml
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.resources import share_out
 from sweeps.spec import Sweep, load_sweep
@@ -77,8 +77,10 @@ def catalogue(folder: Path, store: Store) -> Iterator[Entry]:
         problem = Problem("experiments", str(folder), "allowed: a folder of sweeps' YAML files")
         raise ConfigError("care experiments", [problem])
     for file in files:
-        for profile in (PAPER, *(read_yaml(file).get("profiles") or {})):
-            yield _entry(file, profile, store)
+        yield _entry(file, PAPER, store)  # refuses profiles that are none
+        for profile in read_yaml(file).get("profiles") or {}:
+            if profile != PAPER:
+                yield _entry(file, profile, store)
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:

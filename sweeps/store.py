@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,29 +13,38 @@ from typing import Any, Literal
 from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import append_line, read_json, read_lines, write_json
+from care.files import DamagedFileError, append_line, read_json, read_lines, write_json
+from care.machines import Machine
+from care.records import StoreRecord, read_record
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
 from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
+_STORE_ADVICE = (
+    "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
+    "writes it anew. The trials stay as they are."
+)
+
 
 class Store:
     """Trials by identity and sweeps by name under one root. Opening it writes nothing.
 
     Raises:
-        CareError: The store was written by a newer version of this project.
+        CareError: No store can be at ``root``, or a newer version of this project wrote it.
+        DamagedFileError: ``store.json`` cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        _check_place(root)
         try:
-            found = read_json(root / "store.json")
-        except OSError as error:
-            raise CareError(f"{root}: no store can be here ({error.strerror})") from error
-        if found:
-            check_format(found["format"], root)
+            record = read_record(root / "store.json", StoreRecord)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_STORE_ADVICE) from error
+        if record:
+            check_format(record.format, root)
 
     def prepare(self, say: Callable[[str], None] = print) -> str:
         """Make the folders and the store's identity; called before the first write.
@@ -96,6 +107,19 @@ class Store:
         return target
 
 
+def _check_place(root: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except FileNotFoundError:
+        if not root.is_symlink():
+            return
+        raise CareError(f"{root}: no store can be here (a link to nothing)") from None
+    except OSError as error:
+        raise CareError(f"{root}: no store can be here ({error.strerror})") from error
+    if not is_folder:
+        raise CareError(f"{root}: no store can be here (Not a directory)")
+
+
 class SweepFolder:
     """A sweep's declaration, its log of decisions and its report."""
 
@@ -125,12 +149,8 @@ class SweepFolder:
         )
 
     def events(self) -> list[dict[str, Any]]:
-        """The decisions of search and scheduler, in the order they were made."""
+        """The lines of the log of decisions (:mod:`sweeps.decisions`), in order."""
         return read_lines(self.path / "events.jsonl")
-
-    def stopped(self) -> set[str]:
-        """Identities of the trials that the scheduler ended early, for good."""
-        return {event["trial_id"] for event in self.events() if event.get("stopped")}
 
     def log(self, event: dict[str, Any]) -> None:
         """Append a decision before it takes effect, so that a crash cannot forget it."""
@@ -142,16 +162,18 @@ class TrialStatus:
     """The state of one trial in the store, as a plan shows it.
 
     Attributes:
-        state: A paused trial resumes from completed epochs; a stale one has numbers,
+        state: A paused trial resumes from a checkpoint; a stale one has numbers,
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
 
 def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
@@ -163,17 +185,32 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         config: The trial's configuration as it is planned now.
     """
     status = folder.read_status()
-    epoch = 0 if status is None else int(status["epoch"])
-    if (status is None or status["state"] != "finished") and holder(folder.path):
+    epoch = 0 if status is None else status.epoch
+    if (status is None or status.state != "finished") and holder(folder.path):
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
-    if status["state"] == "finished" or epoch or folder.has_checkpoint():
-        reason = versions.why_stale(folder.read_provenance() or {}, config)
+    machine = None
+    if status.state == "finished" or epoch or folder.has_checkpoint():
+        provenance = folder.read_provenance()
+        reason = versions.why_stale(provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
-    if status["state"] == "finished":
-        return TrialStatus("cached", epoch)
-    if status["state"] == "failed":
-        return TrialStatus("failed", epoch, (status.get("error") or {}).get("message", ""))
-    return TrialStatus("paused" if epoch else "new", epoch)
+        machine = Machine.of(provenance)
+    if status.state == "finished":
+        return TrialStatus("cached", epoch, machine=machine)
+    if status.state == "failed":
+        return TrialStatus("failed", epoch, status.error.message if status.error else "")
+    return TrialStatus("paused" if machine else "new", epoch, machine=machine)
+
+
+def final_value(folder: TrialFolder, metric: str) -> float | None:
+    """A finished trial's value of ``metric``; None where it has none that is finite."""
+    metrics = folder.read_metrics()
+    measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+    return finite(measures.get(metric))
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None where it cannot be compared with others."""
+    return value if value is not None and math.isfinite(value) else None

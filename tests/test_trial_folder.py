@@ -31,7 +31,8 @@ def log(folder: TrialFolder, timings: int, metrics: int) -> None:
     for epoch in range(1, max(timings, metrics) + 1):
         if epoch <= timings:
             with (folder.path / "timings.jsonl").open("a") as file:
-                file.write(f'{{"epoch": {epoch}}}\n')
+                rest = '"seconds": 1, "images_per_second": 9, "finished_at": 1'
+                file.write(f'{{"epoch": {epoch}, {rest}}}\n')
         if epoch <= metrics:
             with (folder.path / "metrics.jsonl").open("a") as file:
                 file.write(f'{{"epoch": {epoch}}}\n')
@@ -39,10 +40,11 @@ def log(folder: TrialFolder, timings: int, metrics: int) -> None:
 
 def test_a_trial_says_what_it_is(folder: TrialFolder, tiny_config: TrialConfig) -> None:
     trial = folder.read_trial()
-    assert folder.trial_id == trial["trial_id"] == trial_id(tiny_config)
-    assert trial["group_id"] == group_id(tiny_config)
-    assert trial["format"] == FORMAT
-    assert TrialConfig.model_validate_json(TrialConfig(**trial["config"]).model_dump_json()) == (
+    assert trial
+    assert folder.trial_id == trial.trial_id == trial_id(tiny_config)
+    assert trial.group_id == group_id(tiny_config)
+    assert trial.format == FORMAT
+    assert TrialConfig.model_validate_json(TrialConfig(**trial.config).model_dump_json()) == (
         tiny_config
     )
 
@@ -54,7 +56,9 @@ def test_creating_again_changes_nothing(folder: TrialFolder, tiny_config: TrialC
 
 
 def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig) -> None:
-    write_json(folder.path / "trial.json", {**folder.read_trial(), "format": FORMAT + 1})
+    trial = folder.read_trial()
+    assert trial
+    write_json(folder.path / "trial.json", {**trial.model_dump(), "format": FORMAT + 1})
     before = contents(folder.path)
     with pytest.raises(CareError, match=rf"format {FORMAT + 1} was written by a newer version"):
         folder.create(tiny_config)
@@ -63,11 +67,12 @@ def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig
 
 def test_before_the_first_start_there_is_nothing(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "none")
-    assert folder.read_trial() == {}
+    assert folder.read_trial() is None
     assert folder.read_status() is None
     assert folder.read_provenance() is None
     assert folder.read_evaluation() is None
-    assert folder.read_metrics() == folder.read_timings() == []
+    assert folder.read_metrics() == []
+    assert folder.read_timings() == []
     folder.rewind(0)
     assert not folder.path.exists()
 
@@ -78,8 +83,10 @@ def test_status_is_replaced(folder: TrialFolder) -> None:
     folder.write_status("failed", 2, 3, error)
     status = folder.read_status()
     assert status is not None
-    assert status.pop("updated").endswith("+00:00")
-    assert status == {"state": "failed", "epoch": 2, "epochs": 3, "error": error}
+    assert status.updated.endswith("+00:00")
+    assert (status.state, status.epoch, status.epochs) == ("failed", 2, 3)
+    assert status.error
+    assert status.error.model_dump() == error
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
@@ -89,7 +96,7 @@ def test_rewinding_forgets_later_epochs(folder: TrialFolder, epoch: int) -> None
         file.write('{"epoch": 3, "train/lo')
     folder.rewind(epoch)
     assert [line["epoch"] for line in folder.read_metrics()] == list(range(1, epoch + 1))
-    assert [line["epoch"] for line in folder.read_timings()] == list(range(1, epoch + 1))
+    assert [line.epoch for line in folder.read_timings()] == list(range(1, epoch + 1))
     whole = b"".join(b'{"epoch": %d}\n' % n for n in range(1, epoch + 1))
     assert (folder.path / "metrics.jsonl").read_bytes() == whole
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from care.config import TrialConfig
-from care.errors import ConfigError, Problem, nearest
+from care.errors import CareError, ConfigError, Problem, nearest
 from care.loading import parse_override, set_field, validate
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
@@ -51,7 +51,10 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
     Raises:
         ConfigError: Another field, or a value that is not allowed.
     """
-    tree = folder.read_trial()["config"]
+    trial = folder.read_trial()
+    if trial is None:
+        raise CareError(f"{folder.path}: was never started, so there is no network to measure")
+    tree = trial.config
     for override in overrides:
         field, value = parse_override(override)
         if field.partition(".")[0] not in _MAY_DIFFER:

@@ -7,9 +7,12 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from sweeps.cli.sweep import Declared
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,6 +55,24 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+RestartSearch = Annotated[
+    bool,
+    typer.Option(
+        "--restart-search",
+        help="Let Optuna and ASHA decide anew; finished trials that fit are used.",
+    ),
+]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AXIS=VALUE[,VALUE]",
+        help="Only the points with these values of an axis; repeatable.",
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(metavar="N|SEED,...", help="Only the first N seeds, or these (1, for seed 1)."),
+]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
@@ -93,18 +114,34 @@ def evaluate(
     evaluate_command(trial, overrides or [], store, as_json)
 
 
+def _declared(
+    file: Path,
+    overrides: list[str] | None,
+    profile: str | None,
+    only: list[str] | None,
+    seeds: str | None,
+    store: Path,
+) -> Declared:
+    from sweeps.cli.sweep import Declared
+
+    folder = None if store == _STORE else store
+    return Declared(file, tuple(overrides or ()), profile, tuple(only or ()), seeds, folder)
+
+
 @sweep_app.command("plan")
 def sweep_plan(
     file: SweepFile,
     overrides: Overrides = None,
     profile: Profile = None,
+    only: Only = None,
+    seeds: Seeds = None,
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
     """Show each trial of a sweep and its state. Runs and writes nothing."""
-    from sweeps.cli.sweep import Declared, plan_command
+    from sweeps.cli.sweep import plan_command
 
-    plan_command(Declared(file, tuple(overrides or ()), profile), store, as_json)
+    plan_command(_declared(file, overrides, profile, only, seeds, store), store, as_json)
 
 
 @sweep_app.command("run")
@@ -112,21 +149,24 @@ def sweep_run(
     file: SweepFile,
     overrides: Overrides = None,
     profile: Profile = None,
+    only: Only = None,
+    seeds: Seeds = None,
     store: StoreOption = _STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    restart_search: RestartSearch = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
         bool, typer.Option("--timings", help="Say at the end where the wall time went.")
     ] = False,
 ) -> None:
     """Run what is missing of a sweep on this machine, track it and report it."""
-    from sweeps.cli.sweep import Declared, run_command
+    from sweeps.cli.sweep import run_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
-    declared = Declared(file, tuple(overrides or ()), profile)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report, restart_search)
+    declared = _declared(file, overrides, profile, only, seeds, store)
     raise typer.Exit(run_command(declared, store, options, timings))
 
 
@@ -145,18 +185,20 @@ def sweep_submit(
         typer.Option(help="Where Ray's head and the driver run: a job, or this terminal."),
     ] = "job",
     profile: Profile = None,
+    only: Only = None,
+    seeds: Seeds = None,
     store: StoreOption = _STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    restart_search: RestartSearch = False,
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
-    from sweeps.cli.sweep import Declared
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri)
-    declared = Declared(file, tuple(overrides or ()), profile)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, restart_search=restart_search)
+    declared = _declared(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
 
@@ -275,16 +317,19 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
     try:
+        raise_on_signals()
         app()
     except CareError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except SignalError as error:
+        print(f"stopped by {error}", file=sys.stderr)
+        sys.exit(error.status)
     finally:
         failure = output_failure()
         if failure:

@@ -11,8 +11,11 @@ import yaml
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.identity import canonical, code_version, flatten
+from sweeps.decisions import ways_on
 from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan
+from sweeps.plan_remarks import mixed
+from sweeps.question import OtherQuestionError
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
@@ -49,6 +52,9 @@ def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Pat
         sweep: The sweep.
         store: Where its trials are.
         again: Write it also when it is up to date, which takes seconds for the plots.
+
+    Raises:
+        OtherQuestionError: The search that was run under the sweep's name asked something else.
     """
     from analysis.freshness import fingerprint, is_current
 
@@ -64,13 +70,23 @@ def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Pat
 
 def _summary(sweep: Sweep, store: Store) -> SweepSummary:
     plan: Plan = make_plan(sweep, store)
+    if plan.differences:
+        ways = ways_on(sweep, f"care sweep run {sweep.source}")
+        raise OtherQuestionError(sweep, plan.differences, ways)
     spec = sweep.spec
     declared = store.sweep(spec.name).read() or {}
     return SweepSummary(
         name=spec.name,
         description=spec.description,
         members=[
-            Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, trial.state)
+            Member(
+                trial.trial_id,
+                trial.group_id,
+                trial.config.seed,
+                trial.point,
+                trial.state,
+                trial.reason,
+            )
             for trial in plan.trials
         ],
         metric=spec.metric.name,
@@ -79,6 +95,7 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
         command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declared)]),
         code_version=code_version(),
+        mixed=tuple(mixed(plan)),
         reproduction=_reproduction(sweep),
     )
 

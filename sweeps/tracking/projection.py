@@ -13,7 +13,13 @@ from sweeps.lock import locked
 from sweeps.store import Store
 from sweeps.tracking.destination import destination_of
 from sweeps.tracking.origin import source_tags, user_tag
-from sweeps.tracking.record import Record, TrackedTrial, read_record, trial_identity
+from sweeps.tracking.record import (
+    LONGEST_MESSAGE,
+    Record,
+    TrackedTrial,
+    read_record,
+    trial_identity,
+)
 from sweeps.tracking.runs import Identity, Row, Run, Runs
 
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "paused": "KILLED"}
@@ -230,7 +236,7 @@ class Projection:
     def _mark_damaged(self, trial_id: str, reason: str) -> None:
         """Say on a trial's run, if it has one, that its files cannot be read."""
         for run in self._active(trial_id):
-            self._runs.log(run, {}, [], {"state": "damaged", "error": reason})
+            self._runs.log(run, {}, [], {"state": "damaged", "error": reason[:LONGEST_MESSAGE]})
             self._runs.set_status(run, "FAILED", None)
             self._runs.forget(trial_identity(trial_id, run.tags["care.created"]))
 

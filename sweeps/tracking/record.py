@@ -10,16 +10,16 @@ from typing import Any
 
 from care.config import TrialConfig
 from care.errors import CareError
+from care.files import DamagedFileError
 from care.identity import flatten
+from care.records import ProvenanceRecord, StatusRecord, TimingRecord, Values
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.store import TrialStatus, trial_status
 from sweeps.tracking.runs import Identity, Row
 
 _NOT_METRICS = ("epoch", "step")
-_LONGEST_MESSAGE = 500
-# What a file of the wrong content raises when it is taken for the right one.
-_MISFITS = (CareError, OSError, KeyError, IndexError, TypeError, ValueError, AttributeError)
+LONGEST_MESSAGE = 500
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ def look_at(
     """
     try:
         status = trial_status(folder, versions, config)
-        updated = str((folder.read_status() or {}).get("updated", ""))
-    except _MISFITS as error:
-        return TrackedTrial(folder, label, TrialStatus("damaged", 0, _reason(error)), "")
-    return TrackedTrial(folder, label, status, updated)
+        record = folder.read_status()
+    except CareError as error:
+        return TrackedTrial(folder, label, TrialStatus("damaged", 0, str(error)), "")
+    return TrackedTrial(folder, label, status, record.updated if record else "")
 
 
 @dataclass(frozen=True)
@@ -96,37 +96,32 @@ def read_record(trial: TrackedTrial) -> Record:
     """Read a trial's files.
 
     Raises:
-        CareError: A file is damaged, or does not fit the others.
+        CareError: A file is damaged, missing, or does not fit the others.
     """
-    try:
-        return _read(trial)
-    except _MISFITS as error:
-        raise CareError(_reason(error)) from error
-
-
-def _read(trial: TrackedTrial) -> Record:
     folder, content = trial.folder, trial.folder.read_trial()
-    status = folder.read_status() or {}
-    state = status["state"]
-    if state == "running" and trial.status.state != "running":
-        state = "paused"
+    status, provenance = folder.read_status(), folder.read_provenance()
+    if content is None or status is None or provenance is None:
+        raise DamagedFileError(folder.path, "lacks one of trial.json, status.json, provenance.json")
     metrics = folder.read_metrics()
-    times = {timing["epoch"]: timing for timing in folder.read_timings()}
+    times = {timing.epoch: timing for timing in folder.read_timings()}
+    missing = [int(line["epoch"]) for line in metrics if line["epoch"] not in times]
+    if missing:
+        raise DamagedFileError(folder.path / "timings.jsonl", f"lacks epoch {missing[0]}")
     measures: list[Row] = []
     if metrics:
-        ended = round(times[metrics[-1]["epoch"]]["finished_at"] * 1000)
+        ended = round(times[len(metrics)].finished_at * 1000)
         # Step 0, because MLflow's page draws bars for what has no other step, dots otherwise.
         found = folder.read_evaluation() or {}
         measures = [(name, value, ended, 0) for name, value in found.items()]
-    config = content["config"]
+    left = status.state == "running" and trial.status.state != "running"
     return Record(
-        identity=trial_identity(folder.trial_id, content["created"]),
-        created=_milliseconds(content["created"]),
-        state=state,
-        updated=_milliseconds(status["updated"]),
-        tags=_tags(trial, status),
-        origin={"group_id": content["group_id"], "seed": str(config["seed"])},
-        params=_params(config),
+        identity=trial_identity(folder.trial_id, content.created),
+        created=_milliseconds(content.created),
+        state="paused" if left else status.state,
+        updated=_milliseconds(status.updated),
+        tags=_tags(trial, status, provenance),
+        origin={"group_id": content.group_id, "seed": str(content.config["seed"])},
+        params=_params(content.config),
         epochs=[list(_epoch_rows(line, times)) for line in metrics],
         measures=measures,
     )
@@ -137,26 +132,26 @@ def trial_identity(trial_id: str, created: str) -> Identity:
     return (("trial_id", trial_id), ("care.kind", "trial"), ("care.created", created))
 
 
-def _tags(trial: TrackedTrial, status: dict[str, Any]) -> dict[str, str]:
-    provenance = trial.folder.read_provenance() or {}
-    error = status["error"] or {}
+def _tags(
+    trial: TrackedTrial, status: StatusRecord, provenance: ProvenanceRecord
+) -> dict[str, str]:
     stale = trial.status.state == "stale"
     tags = {
-        "state": status["state"],
-        "code_version": str(provenance.get("code_version")),
+        "state": status.state,
+        "code_version": provenance.code_version,
         "stale": "yes" if stale else "no",
-        "git_commit": str(provenance.get("git_commit"))[:12],
-        "git_dirty": str(provenance.get("git_dirty")).lower(),
-        "device": str(provenance.get("device")),
-        "threads": str(provenance.get("threads")),
-        "precision": str(provenance.get("precision")),
+        "git_commit": str(provenance.git_commit)[:12],
+        "git_dirty": str(provenance.git_dirty).lower(),
+        "device": provenance.device,
+        "threads": str(provenance.threads),
+        "precision": str(provenance.precision),
     }
-    if provenance.get("git_commit"):
-        tags["mlflow.source.git.commit"] = str(provenance["git_commit"])
+    if provenance.git_commit:
+        tags["mlflow.source.git.commit"] = provenance.git_commit
     if stale:
-        tags["stale_reason"] = trial.status.reason
-    if error:
-        tags["error"] = f"{error['kind']}: {error['message']}"[:_LONGEST_MESSAGE]
+        tags["stale_reason"] = trial.status.reason[:LONGEST_MESSAGE]
+    if status.error:
+        tags["error"] = f"{status.error.kind}: {status.error.message}"[:LONGEST_MESSAGE]
     return tags
 
 
@@ -165,24 +160,17 @@ def _params(config: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in flatten(config) if name[:8] != "runtime."}
 
 
-def _epoch_rows(line: dict[str, Any], times: dict[int, dict[str, Any]]) -> Iterator[Row]:
-    timing = times[line["epoch"]]
-    when = round(timing["finished_at"] * 1000)
-    values = {**line, "images_per_second": timing["images_per_second"]}
+def _epoch_rows(line: Values, times: dict[int, TimingRecord]) -> Iterator[Row]:
+    timing = times[int(line["epoch"])]
+    when = round(timing.finished_at * 1000)
+    values = {**line, "images_per_second": timing.images_per_second}
     for name, value in values.items():
         if name not in _NOT_METRICS:
-            yield name, value, when, line["epoch"]
+            yield name, value, when, int(line["epoch"])
 
 
 def _milliseconds(moment: str) -> int:
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, CareError):
-        return str(error)[:_LONGEST_MESSAGE]
-    text = f"its files do not fit together ({type(error).__name__}: {error})"
-    return text[:_LONGEST_MESSAGE]
 
 
 def report_files(report: Path) -> list[Path]:

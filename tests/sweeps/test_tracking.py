@@ -198,7 +198,7 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     sync(tmp_path, folder)
     folder.path.rename(tmp_path / "archived")
     folder.create(tiny_config)
-    folder.write_provenance({"code_version": "c0de2"})
+    folder.write_provenance({"code_version": "c0de2", "threads": 1})
     write_epochs(folder, 1, 1)
     folder.write_status("paused", 1, 3)
     sync(tmp_path, folder)

@@ -37,7 +37,8 @@ def begin(store: Path, config: TrialConfig, name: str = "0123456789abcdef") -> T
     """Write a trial after two of three epochs, paused."""
     made = TrialFolder(store / "trials" / name)
     made.create(config)
-    made.write_provenance({"code_version": "c0de", "git_commit": "a" * 40, "git_dirty": False})
+    git = {"git_commit": "a" * 40, "git_dirty": False}
+    made.write_provenance({"code_version": "c0de", "threads": 1, **git})
     write_epochs(made, 1, 2)
     made.write_status("paused", 2, 3)
     return made
@@ -51,8 +52,10 @@ def finish(folder: TrialFolder) -> None:
 
 
 def seen(folder: TrialFolder, label: str = LABEL) -> TrackedTrial:
-    """Judge a trial, a damaged one as well."""
-    config = TrialConfig.model_validate(TrialFolder(folder.path).read_trial()["config"])
+    """Judge a trial."""
+    trial = folder.read_trial()
+    assert trial
+    config = TrialConfig.model_validate(trial.config)
     return look_at(folder, label, Versions(), config)
 
 

@@ -1,0 +1,140 @@
+"""The axes of a sweep: values or intervals of dotted fields, and variants, which set several."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Self
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from care.config import Model
+from care.errors import ConfigError, nearest
+from care.loading import validate
+
+VARIANT = "variant"
+"""The axis whose values are the names of variants."""
+
+_LONG = 8
+SEEDS = "seeds have a list of their own, 'seeds'"
+
+
+class AxisRange(Model):
+    """An interval that Optuna searches."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.low >= self.high:
+            raise PydanticCustomError("range", "allowed: low < high")
+        if self.log and self.low <= 0:
+            raise PydanticCustomError("range", "allowed: low > 0 on a log scale")
+        return self
+
+
+def check_axes(axes: dict[str, Any], search: str) -> None:
+    """Refuse axes that are none, or that overwrite each other.
+
+    Args:
+        axes: Dotted field to its values.
+        search: Name of the search; Optuna's takes intervals.
+    """
+    for field, values in axes.items():
+        _check_axis(field, values, search)
+        _check_alone(field, values, axes)
+
+
+def _refuse(field: str, value: Any, allowed: str) -> None:
+    raise PydanticCustomError(f"axes.{field}", "{allowed}", {"allowed": allowed, "value": value})
+
+
+def _check_axis(field: str, values: Any, search: str) -> None:
+    part = field.partition(".")[0]
+    if part == "seed":
+        _refuse(field, values, f"allowed: any other field; {SEEDS}")
+    if part == "runtime":
+        _refuse(field, values, "allowed: fields that change a number, which runtime's do not")
+    if isinstance(values, dict):
+        if search == "grid":
+            _refuse(
+                field,
+                values,
+                "allowed: a list of values; an interval needs 'search: {name: optuna}'",
+            )
+        _check_interval(field, values)
+    elif not isinstance(values, list) or not values:
+        _refuse(field, values, "allowed: a list of one value or more")
+    elif len({comparable(value) for value in values}) < len(values):
+        _refuse(field, values, "allowed: each value once")
+
+
+def comparable(value: Any) -> Hashable:
+    """Return what is equal exactly where ``value`` is, and can be an element of a set."""
+    if isinstance(value, dict):
+        return frozenset((name, comparable(part)) for name, part in value.items())
+    return tuple(map(comparable, value)) if isinstance(value, (list, tuple)) else value
+
+
+def _check_interval(field: str, values: dict[str, Any]) -> None:
+    try:
+        validate(AxisRange, values, field)
+    except ConfigError as error:
+        problem = max(error.problems, key=lambda found: found.nearest is not None)
+        hint = f"; did you mean {problem.nearest!r}?" if problem.nearest else ""
+        path = ".".join(part for part in (field, problem.field) if part)
+        _refuse(path, problem.value, problem.allowed + hint)
+
+
+def _check_alone(field: str, values: Any, axes: dict[str, Any]) -> None:
+    """Refuse an axis inside of another one, which would overwrite it or be overwritten."""
+    for other in axes:
+        if field.startswith(f"{other}."):
+            _refuse(
+                field, values, f"allowed: a field that lies in no other axis; {other!r} is an axis"
+            )
+
+
+def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) -> None:
+    """Refuse variants that are not declared, that no terminal shows, or that set an axis."""
+    for name in axes.get(VARIANT, ()):
+        if name not in variants:
+            close = nearest(str(name), variants)
+            hint = f"; did you mean {close!r}?" if close else ""
+            names = ", ".join(variants) or "those that 'variants' declares, which is not there"
+            _refuse(VARIANT, name, f"allowed: {names}{hint}")
+    for name, fields in variants.items():
+        if not name.isprintable() or not name.strip():
+            raise PydanticCustomError(
+                "variants.name", "allowed: names of visible characters", {"value": name}
+            )
+        for field, value in fields.items():
+            if field in axes or field.partition(".")[0] in ("seed", "runtime"):
+                allowed = f"allowed in variants: fields that are no axis; {SEEDS}"
+                raise PydanticCustomError(
+                    f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
+                )
+
+
+def point_label(point: dict[str, Any]) -> str:
+    """Return a point's short name for people: ``λ=0.1 splits=4``."""
+    return " ".join(
+        value_label(value) if field == VARIANT else f"{axis_label(field)}={value_label(value)}"
+        for field, value in point.items()
+    )
+
+
+def axis_label(field: str) -> str:
+    """Return an axis's short name: λ, or the last part of the dotted field."""
+    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
+
+
+def value_label(value: Any) -> str:
+    """Return a value in one line of visible characters; a short number as it was written."""
+    if isinstance(value, float):
+        short = f"{value:.4g}"
+        return short if float(short) == value or len(repr(value)) > _LONG else repr(value)
+    text = "null" if value is None else str(value)
+    return text if text.isprintable() else repr(value)
