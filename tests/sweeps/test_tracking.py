@@ -210,7 +210,8 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     assert parent["name"] == "s"
 
 
-def test_the_report_is_attached(tmp_path: Path) -> None:
+def test_the_report_is_attached(tmp_path: Path, empty_database: Path) -> None:
+    copy_database(empty_database, tmp_path)
     page = tmp_path / "report.html"
     page.write_text("<p>")
     projection = Projection(tmp_path)
