@@ -30,6 +30,7 @@ class RunOptions:
         tracking_uri: MLflow server; None for the store's own file.
         report: Whether the report is written.
         restart_search: Whether search and scheduler decide anew.
+        rerun_damaged: Whether trials with damaged files are run anew.
     """
 
     retry_failed: bool = False
@@ -37,6 +38,7 @@ class RunOptions:
     tracking_uri: str | None = None
     report: bool = True
     restart_search: bool = False
+    rerun_damaged: bool = False
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,10 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+RerunDamaged = Annotated[
+    bool,
+    typer.Option("--rerun-damaged", help="Run trials with damaged files anew; these are archived."),
+]
 RestartSearch = Annotated[
     bool,
     typer.Option(
@@ -155,6 +159,7 @@ def sweep_run(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
@@ -165,7 +170,9 @@ def sweep_run(
     from sweeps.cli.sweep import run_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report, restart_search)
+    options = RunOptions(
+        retry_failed, rerun_stale, tracking_uri, report, restart_search, rerun_damaged
+    )
     declared = _declared(file, overrides, profile, only, seeds, store)
     raise typer.Exit(run_command(declared, store, options, timings))
 
@@ -191,13 +198,20 @@ def sweep_submit(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, restart_search=restart_search)
+    options = RunOptions(
+        retry_failed,
+        rerun_stale,
+        tracking_uri,
+        restart_search=restart_search,
+        rerun_damaged=rerun_damaged,
+    )
     declared = _declared(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
@@ -317,10 +331,12 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.home import provide_home
     from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
+    provide_home()
     try:
         raise_on_signals()
         app()
