@@ -266,6 +266,9 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
         command: What resumes the sweep.
         outcome: How the run ended.
         signalled: The exit status that a signal asked for; None where none came.
+
+    Returns:
+        The exit status: 0 when every trial is finished and a search had values to compare.
     """
     plan = outcome.plan
     if outcome.page:
@@ -290,7 +293,14 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             f"To run them anew: {command} --rerun-stale",
             soft_wrap=True,
         )
-    return 0 if outcome.complete else 1
+    if outcome.without_value:
+        spec = plan.sweep.spec
+        console.print(
+            f"{outcome.without_value} of {counts['cached']} finished trials have no finite "
+            f"{spec.metric.name}, by which this sweep compares them.",
+            soft_wrap=True,
+        )
+    return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
 
 def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
