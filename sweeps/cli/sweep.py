@@ -137,9 +137,10 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
 
 def _print_question(plan: Plan, command: str, console: Console) -> None:
     """Print how the sweep differs from the one that its search and scheduler decided on."""
-    lines = [f"{plan.sweep.spec.name} asks another question than its search began with:"]
+    name = plan.sweep.spec.name
+    lines = [f"{name} will not run: it asks something else than its search began with:"]
     lines += [f"  {found}" for found in plan.differences]
-    lines += ["It will not run like this.", ways_on(plan.sweep, command)]
+    lines.append(ways_on(plan.sweep, command))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
