@@ -134,7 +134,7 @@ class Board:
         self._move(trial, result["outcome"], epoch)
         trial.value = result.get(self.metric.name, trial.value)
         trial.latest = result.get(self.column, trial.latest)
-        if trial.state == "running" and self.activity != "pausing trials":
+        if self.activity != "pausing trials":
             self.activity = ""
 
     def _move(self, trial: TrialProgress, state: str, epoch: int) -> None:

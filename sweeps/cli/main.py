@@ -316,10 +316,12 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.home import provide_home
     from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
+    provide_home()
     try:
         raise_on_signals()
         app()
