@@ -56,6 +56,7 @@ class Board:
 
     Attributes:
         trials: By identity.
+        configs: By identity.
         target: Trials that the sweep wants in all.
         spent: Seconds that the trials' processes spent, all together, by what it was for.
         first_step_at: When the first of them began, by the monotonic clock.
@@ -70,6 +71,7 @@ class Board:
         self.column = epoch_metric(metric.name)
         self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
+        self.configs: dict[str, TrialConfig] = {}
         self._started = time.monotonic()
         self._epochs_run = 0
         self.spent: Counter[str] = Counter()
@@ -104,6 +106,7 @@ class Board:
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)
             self.trials[trial_id] = fresh
+            self.configs[trial_id] = config
         return self.trials[trial_id]
 
     def spend(self, seconds: Mapping[str, float]) -> None:

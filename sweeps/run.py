@@ -30,6 +30,7 @@ class RunOptions:
         tracking_uri: MLflow server; None for the store's own file.
         report: Whether the report is written.
         restart_search: Whether search and scheduler decide anew.
+        rerun_damaged: Whether trials with damaged files are run anew.
     """
 
     retry_failed: bool = False
@@ -37,6 +38,7 @@ class RunOptions:
     tracking_uri: str | None = None
     report: bool = True
     restart_search: bool = False
+    rerun_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,9 @@ class SweepRun:
         time = WallTime(self.pool.slots)
         board = Board(self.sweep.spec.metric, plan.wanted)
         board.plan(plan, self._metric)
-        tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
+        tracking = SweepTracking(
+            self.sweep, self.store, board, self.options.tracking_uri, self._say
+        )
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
         tracking.start(self._whole(plan))
         page = None

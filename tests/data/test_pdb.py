@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from care.data.pdb import read_pdb
 from care.data.residues import CAlphas
 from care.errors import CareError
+from tests.data.damage import damaged
 from tests.data.pdb_text import atom, chain, helix, residue
 
 DIMER = np.concatenate([helix(30), helix(30, away=40)])
@@ -238,10 +240,37 @@ def test_columns_that_touch_are_read() -> None:
     assert_read("".join(lines), places)
 
 
-def test_a_line_that_is_cut_is_refused() -> None:
-    text = chain(helix(5))
-    with pytest.raises(CareError, match="line 15 ends in column 40; coordinates end in column 54"):
-        read(text[: 80 * 14 + 40 - 14])
+@pytest.mark.parametrize("column", [0, 3, 6, 30, 40, 53, 60, 76])
+def test_a_file_that_is_cut_in_a_line_is_refused(column: int) -> None:
+    """Whatever the line is of: what comes after it is missing."""
+    text = chain(helix(6))
+    cut = text[: len("".join(text.splitlines(keepends=True)[:14])) + column]
+    if column < len("ATOM"):  # no line of an atom yet; the format has no other mark of its end
+        assert len(read(cut).points) == 5
+        return
+    with pytest.raises(CareError, match=f"line 15 ends too early, in column {column}"):
+        read(cut)
+
+
+def test_a_last_line_without_an_end_is_read() -> None:
+    assert_read(chain(helix(5)).rstrip("\n"), helix(5))
+
+
+@given(damage=damaged(chain(helix(3)).encode()))
+@settings(max_examples=200, deadline=None)
+def test_damaged_text_gives_finite_points_or_an_error(damage: bytes) -> None:
+    with contextlib.suppress(CareError):
+        assert np.abs(read_pdb(damage).c_alphas().points).max(initial=0) < 10_000
+
+
+def test_many_residues_of_few_numbers() -> None:
+    """A solution of dipeptides without chain letters, as MD programs write it."""
+    places = np.stack([np.arange(20_000) * 3.8, np.zeros(20_000), np.zeros(20_000)], 1) % 9_000
+    places[:, 1] = np.arange(20_000) // 2_000 * 5.0
+    text = "".join(
+        atom("CA", place, number=1 + i % 2, chain=" ") for i, place in enumerate(places.tolist())
+    )
+    assert len(read(text).points) == 20_000
 
 
 def test_shifted_columns_are_refused() -> None:
