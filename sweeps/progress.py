@@ -14,6 +14,7 @@ from care.measures import EPOCH_METRICS
 from sweeps.axes import point_label
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig
+from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
@@ -200,6 +201,11 @@ class Board:
         choose = max if self.metric.mode == "max" else min
         point = choose(means, key=lambda name: means[name])
         return point, means[point], len(values[point])
+
+    def without_value(self) -> int:
+        """Finished trials that have no value of the sweep's metric to be compared by."""
+        done = [trial for trial in self._entries() if trial.state in ("finished", "cached")]
+        return sum(finite(trial.value) is None for trial in done)
 
     def _entries(self) -> list[TrialProgress]:
         """At this moment: who shows the board is another thread than who changes it."""

@@ -139,9 +139,10 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
 
 def _print_question(plan: Plan, command: str, console: Console) -> None:
     """Print how the sweep differs from the one that its search and scheduler decided on."""
-    lines = [f"{plan.sweep.spec.name} asks another question than its search began with:"]
+    name = plan.sweep.spec.name
+    lines = [f"{name} will not run: it asks something else than its search began with:"]
     lines += [f"  {found}" for found in plan.differences]
-    lines += ["It will not run like this.", ways_on(plan.sweep, command)]
+    lines.append(ways_on(plan.sweep, command))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -268,6 +269,9 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
         command: What resumes the sweep.
         outcome: How the run ended.
         signalled: The exit status that a signal asked for; None where none came.
+
+    Returns:
+        The exit status: 0 when every trial is finished and a search had values to compare.
     """
     plan = outcome.plan
     if outcome.page:
@@ -293,7 +297,18 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             soft_wrap=True,
         )
     _print_damaged(counts["damaged"], command, console)
-    return 0 if outcome.complete else 1
+    _print_incomparable(outcome, console)
+    return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
+
+
+def _print_incomparable(outcome: Outcome, console: Console) -> None:
+    if outcome.without_value:
+        plan = outcome.plan
+        console.print(
+            f"{outcome.without_value} of {plan.counts()['cached']} finished trials have no finite "
+            f"{plan.sweep.spec.metric.name}, by which this sweep compares them.",
+            soft_wrap=True,
+        )
 
 
 def _print_damaged(count: int, command: str, console: Console) -> None:
