@@ -42,9 +42,6 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
-
-    Raises:
-        CareError: A trial's file is damaged.
     """
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []

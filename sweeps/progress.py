@@ -14,6 +14,7 @@ from care.measures import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
 from sweeps.axes import point_label
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig
+from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
@@ -59,6 +60,7 @@ class Board:
 
     Attributes:
         trials: By identity.
+        configs: By identity.
         target: Trials that the sweep wants in all.
         spent: Seconds that the trials' processes spent, all together, by what it was for.
         first_step_at: When the first of them began, by the monotonic clock.
@@ -83,6 +85,7 @@ class Board:
         self.column = epoch_metric(metric.name)
         self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
+        self.configs: dict[str, TrialConfig] = {}
         self._started = time.monotonic()
         self._uniformity = uniformity
         self._epochs_run = 0
@@ -121,6 +124,7 @@ class Board:
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)
             self.trials[trial_id] = fresh
+            self.configs[trial_id] = config
         return self.trials[trial_id]
 
     def spend(self, seconds: Mapping[str, float]) -> None:
@@ -152,7 +156,7 @@ class Board:
         trial.value = result.get(self.metric.name, trial.value)
         trial.latest = result.get(self.column, trial.latest)
         trial.uniformity = result.get(COLLAPSE_METRIC, trial.uniformity)
-        if trial.state == "running" and self.activity != "pausing trials":
+        if self.activity != "pausing trials":
             self.activity = ""
 
     def _move(self, trial: TrialProgress, state: str, epoch: int) -> None:
@@ -213,8 +217,8 @@ class Board:
         collapsed: set[tuple[str, str]] = set()
         for trial in self._entries():
             point = (trial.key, trial.point)
-            if trial.state in ("finished", "cached") and trial.value is not None:
-                values.setdefault(point, {})[trial.seed] = trial.value
+            if trial.state in ("finished", "cached") and (value := finite(trial.value)) is not None:
+                values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
         return elect(values, self.metric.mode, collapsed)
@@ -225,6 +229,11 @@ class Board:
         if found.point is None or found.mean is None:
             return None
         return found.point[1], found.mean, len(found.seeds)
+
+    def without_value(self) -> int:
+        """Finished trials that have no value of the sweep's metric to be compared by."""
+        done = [trial for trial in self._entries() if trial.state in ("finished", "cached")]
+        return sum(finite(trial.value) is None for trial in done)
 
     def _entries(self) -> list[TrialProgress]:
         """At this moment: who shows the board is another thread than who changes it."""

@@ -45,7 +45,8 @@ def test_the_winner_has_the_best_mean_over_seeds_that_all_rivals_have(
 def test_a_mean_of_one_is_not_compared_with_a_mean_of_three() -> None:
     three = {0: 0.5, 1: 0.4, 2: 0.6}
     found = elect({"a": three, "b": {0: 0.3, 1: 0.5, 2: 0.4}, "lucky": {0: 0.1}}, "min")
-    assert (found.point, found.mean, found.seeds) == ("b", pytest.approx(0.4), (0, 1, 2))
+    assert (found.point, found.seeds) == ("b", (0, 1, 2))
+    assert found.mean == pytest.approx(0.4)
     assert found.other_seeds == ("lucky",)
     pair = elect({"a": three, "lucky": {0: 0.1}}, "min")
     assert (pair.point, pair.mean, pair.seeds) == ("lucky", 0.1, (0,))
