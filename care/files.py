@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import secrets
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -23,27 +25,35 @@ class DiskError(CareError):
         self.errno = error.errno
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> None:
     """Replace ``path`` by ``content``: readers see the old file or the new one, never a part.
+
+    Args:
+        path: The file.
+        content: What is in it afterwards.
+        by_way_of: Folder of the same file system in which the new file is made; ``path``'s own
+            when None.
 
     Raises:
         DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unique = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    temporary = (by_way_of or path.parent) / unique
     try:
-        with temporary.open("wb") as file:
+        # A name that exists, a link that another user planted, too, is never written.
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise DiskError(path, error) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename last through a power cut: the folder's own entry has to reach the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -54,7 +64,7 @@ def _sync_folder(folder: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    write_atomic(path, pack_json(value))
 
 
 def read_json(path: Path) -> Any | None:
@@ -111,6 +121,15 @@ def _whole_length(path: Path) -> int:
     return 0
 
 
+def whole_lines(path: Path) -> bytes:
+    """The content of a log without a torn last line; nothing when there is no log."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    return content[: content.rfind(b"\n") + 1]
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """The objects of a log, without a last line that a crash left unfinished.
 
@@ -131,7 +150,61 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def rewrite_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Replace a log by ``records``, atomically."""
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
-    write_atomic(path, "".join(lines).encode())
+def pack_lines(records: Iterable[dict[str, Any]]) -> bytes:
+    """A log of ``records``."""
+    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+
+
+def pack_json(value: Any) -> bytes:
+    """``value`` as indented JSON."""
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+
+
+class Writer:
+    """Writes files of a folder that no other process writes.
+
+    :class:`care.claim.Claim` writes those of a folder that several processes may want to write.
+    """
+
+    @property
+    def lost(self) -> bool:
+        """Whether this process is known to have lost the right to write; looks at no file."""
+        return False
+
+    def check(self) -> None:
+        """Raise if this process may not write any more."""
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """Replace ``path`` by ``content``, atomically.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+        """
+        write_atomic(path, content)
+
+    def append(self, path: Path, record: dict[str, Any]) -> None:
+        """Append a line to the log ``path``.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        """
+        append_line(path, record)
+
+    def rewrite(self, path: Path, content: bytes) -> None:
+        """Replace the log ``path``.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        """
+        write_atomic(path, content)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a folder, if it is there."""
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Rename a file within the folder."""
+        path.rename(target)

@@ -22,7 +22,7 @@ import socket
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -32,14 +32,7 @@ from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import (
-    append_line,
-    read_json,
-    read_lines,
-    rewrite_lines,
-    write_atomic,
-    write_json,
-)
+from care.files import Writer, pack_json, pack_lines, read_json, read_lines
 from care.identity import group_id, trial_id
 
 FORMAT = 1
@@ -53,9 +46,16 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """The files of one trial. Reading needs no claim; only the claim's holder may write."""
+    """The files of one trial. Reading needs no claim; only the claim's holder may write.
+
+    Attributes:
+        path: The folder.
+        writer: The trial's claim, where other processes may want to write, too. A write then
+            raises :class:`care.claim.LostClaimError` once another process has taken over.
+    """
 
     path: Path
+    writer: Writer = field(default_factory=Writer, repr=False, compare=False)
 
     @property
     def trial_id(self) -> str:
@@ -80,7 +80,7 @@ class TrialFolder:
             "config": config.model_dump(mode="json"),
             "created": now(),
         }
-        write_json(self.path / "trial.json", trial)
+        self._write_json("trial.json", trial)
 
     def read_trial(self) -> dict[str, Any]:
         """Identity and configuration, or an empty dict when the trial was never started."""
@@ -101,7 +101,7 @@ class TrialFolder:
             "updated": now(),
             "error": error,
         }
-        write_json(self.path / "status.json", status)
+        self._write_json("status.json", status)
 
     def read_provenance(self) -> dict[str, Any] | None:
         """What the trial last ran on and with, or None before the first start."""
@@ -109,14 +109,13 @@ class TrialFolder:
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """Record what the trial runs on and with."""
-        write_json(self.path / "provenance.json", provenance)
+        self._write_json("provenance.json", provenance)
 
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
         where = {"host": socket.gethostname(), "pid": os.getpid()}
-        append_line(
-            self.path / "starts.jsonl", {"at": now(), **where, "epoch": epoch, "step": step}
-        )
+        start = {"at": now(), **where, "epoch": epoch, "step": step}
+        self.writer.append(self.path / "starts.jsonl", start)
 
     def read_starts(self) -> list[dict[str, Any]]:
         """One dict a start: ``at``, ``host``, ``pid``, ``epoch``, ``step``."""
@@ -129,26 +128,36 @@ class TrialFolder:
         return len(list(same))
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch, in order."""
-        return read_lines(self.path / "metrics.jsonl")
+        """One dict an epoch, in order.
+
+        Raises:
+            CareError: An epoch has two different lines, which two processes wrote.
+        """
+        return _each_once(self.path / "metrics.jsonl", equal=True)
 
     def read_timings(self) -> list[dict[str, Any]]:
-        """One dict an epoch: seconds, images per second, time of its end."""
-        return read_lines(self.path / "timings.jsonl")
+        """One dict an epoch, in order: seconds, images per second, time of its end."""
+        return _each_once(self.path / "timings.jsonl", equal=False)
 
     def append_epoch(self, metrics: dict[str, Any], timing: dict[str, Any]) -> None:
         """Log one epoch. Timing first: an epoch stands once its metrics line does."""
-        append_line(self.path / "timings.jsonl", timing)
-        append_line(self.path / "metrics.jsonl", metrics)
+        self.writer.append(self.path / "timings.jsonl", timing)
+        self.writer.append(self.path / "metrics.jsonl", metrics)
 
     def rewind(self, epoch: int) -> None:
-        """Forget what was logged after ``epoch``, which will be run again."""
-        for name in ("metrics.jsonl", "timings.jsonl"):
+        """Forget what was logged after ``epoch``, which will be run again.
+
+        The logs are new files afterwards: what an earlier holder of the claim still appends to the
+        old ones is lost.
+        """
+        for name, read in (
+            ("metrics.jsonl", self.read_metrics),
+            ("timings.jsonl", self.read_timings),
+        ):
             path = self.path / name
-            records = read_lines(path)
-            kept = [record for record in records if record["epoch"] <= epoch]
-            if path.exists() and (len(kept) < len(records) or not _ends_whole(path)):
-                rewrite_lines(path, kept)
+            if path.exists():
+                kept = [record for record in read() if record["epoch"] <= epoch]
+                self.writer.rewrite(path, pack_lines(kept))
 
     def read_evaluation(self) -> dict[str, float] | None:
         """The final measures, or None before the end."""
@@ -156,7 +165,7 @@ class TrialFolder:
 
     def write_evaluation(self, evaluation: dict[str, float]) -> None:
         """Record the final measures."""
-        write_json(self.path / "evaluation.json", evaluation)
+        self._write_json("evaluation.json", evaluation)
 
     def read_details(self) -> dict[str, NDArray[Any]]:
         """The arrays that figures are drawn from, by name; none before the end.
@@ -177,12 +186,26 @@ class TrialFolder:
         """Record the arrays that figures are drawn from."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
-        write_atomic(self.path / "details.npz", buffer.getvalue())
+        self.writer.replace(self.path / "details.npz", buffer.getvalue())
+
+    def _write_json(self, name: str, value: Any) -> None:
+        self.writer.replace(self.path / name, pack_json(value))
 
 
-def _ends_whole(path: Path) -> bool:
-    content = path.read_bytes()
-    return not content or content.endswith(b"\n")
+def _each_once(path: Path, *, equal: bool) -> list[dict[str, Any]]:
+    """The last line of each epoch of a log, in order.
+
+    Earlier versions let a process that had lost its trial go on beside the one that took over.
+    """
+    lines: dict[int, dict[str, Any]] = {}
+    for line in read_lines(path):
+        if equal and lines.get(line["epoch"], line) != line:
+            raise CareError(
+                f"{path}: two processes wrote different values for epoch {line['epoch']}; which "
+                "are right cannot be known. Move the folder away to run the trial again."
+            )
+        lines[line["epoch"]] = line
+    return [lines[epoch] for epoch in sorted(lines)]
 
 
 def check_format(found: int, path: Path) -> None:

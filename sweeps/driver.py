@@ -175,6 +175,7 @@ class Driver:
         claim = Claim.take(folder.path)
         if claim is None:
             return
+        folder = TrialFolder(folder.path, claim)
         with claim:
             status = folder.read_status() or {"state": "new", "epoch": 0}
             if status["state"] == "finished":

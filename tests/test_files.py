@@ -18,9 +18,9 @@ from care.errors import CareError
 from care.files import (
     DiskError,
     append_line,
+    pack_lines,
     read_json,
     read_lines,
-    rewrite_lines,
     write_atomic,
     write_json,
 )
@@ -139,7 +139,7 @@ def test_a_log_torn_anywhere_keeps_its_whole_lines(
         assert read_lines(path) == whole
         append_line(path, after)
         assert read_lines(path) == [*whole, after]
-        rewrite_lines(path, before)
+        write_atomic(path, pack_lines(before))
         assert path.read_bytes() == content
 
 

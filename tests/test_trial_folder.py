@@ -14,6 +14,7 @@ from care.errors import CareError
 from care.files import write_json
 from care.identity import group_id, trial_id
 from care.trial_folder import FORMAT, TrialFolder
+from tests.processes import lines_in
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -94,11 +95,40 @@ def test_rewinding_forgets_later_epochs(folder: TrialFolder, epoch: int) -> None
     assert (folder.path / "metrics.jsonl").read_bytes() == whole
 
 
-def test_rewinding_to_the_end_touches_nothing(folder: TrialFolder) -> None:
+def test_rewinding_to_the_end_forgets_nothing(folder: TrialFolder) -> None:
     log(folder, timings=2, metrics=2)
-    before = contents(folder.path)
+    before = {name: content for name, (content, _) in contents(folder.path).items()}
     folder.rewind(2)
-    assert contents(folder.path) == before
+    assert {name: content for name, (content, _) in contents(folder.path).items()} == before
+
+
+def test_what_is_appended_to_a_log_from_before_rewinding_is_lost(folder: TrialFolder) -> None:
+    """By a process that opened it, was suspended, and lost its claim meanwhile."""
+    log(folder, timings=2, metrics=2)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        folder.rewind(2)
+        file.write('{"epoch": 3}\n')
+    assert [line["epoch"] for line in folder.read_metrics()] == [1, 2]
+
+
+def test_epochs_that_two_processes_of_an_earlier_version_logged_count_once(
+    folder: TrialFolder,
+) -> None:
+    epochs = [1, 2, 3, 2, 4, 3]
+    for name in ("metrics.jsonl", "timings.jsonl"):
+        lines = [f'{{"epoch": {epoch}, "train/loss": 0.5}}\n' for epoch in epochs]
+        (folder.path / name).write_text("".join(lines))
+    assert [line["epoch"] for line in folder.read_metrics()] == [1, 2, 3, 4]
+    assert [line["epoch"] for line in folder.read_timings()] == [1, 2, 3, 4]
+    folder.rewind(3)
+    assert lines_in(folder.path / "metrics.jsonl") == lines_in(folder.path / "timings.jsonl") == 3
+
+
+def test_different_values_of_one_epoch_are_refused(folder: TrialFolder) -> None:
+    lines = ['{"epoch": 1, "train/loss": 0.5}\n', '{"epoch": 1, "train/loss": 0.25}\n']
+    (folder.path / "metrics.jsonl").write_text("".join(lines))
+    with pytest.raises(CareError, match=r"metrics\.jsonl: two processes .* for epoch 1"):
+        folder.read_metrics()
 
 
 def test_an_epoch_stands_once_its_metrics_do(
@@ -106,7 +136,7 @@ def test_an_epoch_stands_once_its_metrics_do(
 ) -> None:
     """Metrics are written last: no reader finds an epoch without its timing."""
     written = []
-    monkeypatch.setattr("care.trial_folder.append_line", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("care.files.append_line", lambda path, _: written.append(path.name))
     folder.append_epoch({"epoch": 1}, {"epoch": 1})
     assert written == ["timings.jsonl", "metrics.jsonl"]
 

@@ -34,7 +34,7 @@ def evaluate_again(
         CareError: There is no checkpoint, or the data are not there.
     """
     device = resolve_device(config.runtime.device)
-    state = checkpoint.load(folder.path, device, warn, set_aside=False)
+    state = checkpoint.load(folder.path, device, warn)
     if state is None:
         raise CareError(f"{folder.path}: has no checkpoint, so there is no network to measure")
     # With another number of threads sums round differently.
