@@ -37,23 +37,23 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
 
 
 def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
-    status = folder.read_status() or {}
-    provenance = folder.read_provenance() or {}
+    status = folder.read_status()
+    provenance = folder.read_provenance()
     timings = folder.read_timings()
-    error = status.get("error") or {}
-    seconds = sum(timing["seconds"] for timing in timings)
-    rates = [timing["images_per_second"] for timing in timings]
+    error = status.error if status else None
+    seconds = sum(timing.seconds for timing in timings)
+    rates = [timing.images_per_second for timing in timings]
     return {
         "group_id": member.group_id,
         "state": member.state,
-        "epochs": status.get("epoch", 0),
+        "epochs": status.epoch if status else 0,
         "seconds": round(seconds, 2),
         "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
-        "device": provenance.get("device", ""),
-        "threads": provenance.get("threads", 0),
-        "code_version": provenance.get("code_version", ""),
-        "git_commit": provenance.get("git_commit") or "",
-        "error": f"{error['kind']}: {error['message']}" if error else "",
+        "device": provenance.device if provenance else "",
+        "threads": provenance.threads if provenance else 0,
+        "code_version": provenance.code_version if provenance else "",
+        "git_commit": (provenance and provenance.git_commit) or "",
+        "error": f"{error.kind}: {error.message}" if error else "",
     }
 
 

@@ -111,10 +111,12 @@ def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str
     """Each fact with every value it has among the trials: one, if the sweep is of a piece."""
     facts: dict[str, set[str]] = {}
     for member in summary.members:
-        record = TrialFolder(store_trials / member.trial_id).read_provenance() or {}
+        record = TrialFolder(store_trials / member.trial_id).read_provenance()
+        if record is None:
+            continue
         flat = {
-            **record,
-            **{f"{name} version": v for name, v in record.get("versions", {}).items()},
+            **record.model_dump(exclude_unset=True),
+            **{f"{name} version": v for name, v in record.versions.items()},
         }
         for name, value in flat.items():
             if name != "versions":

@@ -45,7 +45,8 @@ class UntrainedRun:
         self._epochs, self._seed = config.training.epochs, config.seed
         self._folder = folder
         folder.create(config)
-        self.finished = (folder.read_status() or {}).get("state") == "finished"
+        status = folder.read_status()
+        self.finished = status is not None and status.state == "finished"
         if UntrainedRun._provenance is None:
             UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32")
         self._epoch = len(folder.read_metrics())

@@ -188,6 +188,11 @@ class Claim(Writer):
             return cls(claim.path, holder, held)
 
     @property
+    def own_folder(self) -> Path:
+        """For what is to be renamed into the claimed folder; gone once the claim is lost."""
+        return self._held
+
+    @property
     def lost(self) -> bool:
         """Whether another process is known to have taken over."""
         return self._lost
@@ -280,6 +285,19 @@ class Claim(Writer):
                 aside.rename(target)
             except OSError as error:
                 raise DiskError(path, error) from error
+
+    def move(self, target: Path) -> None:
+        """Move the claimed folder to ``target`` and give the claim up.
+
+        Raises:
+            LostClaimError: The claim is lost; the folder stays.
+            OSError: It cannot be moved.
+        """
+        self.check()
+        self._folder.rename(target)
+        self._path, self._held = target / self._path.name, target / self._held.name
+        self._folder = target
+        self.release()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

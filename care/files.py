@@ -7,11 +7,17 @@ import json
 import os
 import secrets
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
+
 from care.errors import CareError
+
+LARGEST_FILE = 2**28
+"""Bytes of the largest file that is read into memory: no record or log of a store comes near."""
 
 
 class DiskError(CareError):
@@ -23,6 +29,24 @@ class DiskError(CareError):
             "Free some space or mend the permissions, then run the same command again."
         )
         self.errno = error.errno
+
+
+class DamagedFileError(CareError):
+    """A file is there, but cannot be what this project wrote; nothing was changed.
+
+    Attributes:
+        path: The file.
+        problem: What is wrong with it, without its path.
+        denied: Whether only the permission to read it is missing.
+    """
+
+    def __init__(self, path: Path, problem: str, advice: str = "", *, denied: bool = False) -> None:
+        super().__init__(f"{path}: {problem}" + (f". {advice}" if advice else ""))
+        self.path, self.problem, self.denied = path, problem, denied
+
+    def with_advice(self, advice: str) -> DamagedFileError:
+        """Return the same error with a way on for the user."""
+        return DamagedFileError(self.path, self.problem, advice, denied=self.denied)
 
 
 def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> None:
@@ -67,18 +91,84 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, pack_json(value))
 
 
-def read_json(path: Path) -> Any | None:
-    """The JSON value in ``path``, or None when there is no such file.
+def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
+    """Return the content of ``path``, or None when nothing is there. Never blocks, not on a FIFO.
+
+    Args:
+        path: A file that this project wrote.
+        largest: Most bytes that it can have.
 
     Raises:
-        CareError: The file is not JSON, which no crash of ours can cause.
+        DamagedFileError: Something else is there, or a file that is too large or not readable.
     """
     try:
-        return json.loads(path.read_bytes())
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
+        if path.is_symlink():
+            raise DamagedFileError(path, "is a link to nothing") from None
         return None
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedFileError(path, f"is {_kind(status.st_mode)}, not a file")
+        if status.st_size > largest:
+            raise DamagedFileError(path, f"is too large ({status.st_size:,} bytes)")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            return file.read()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _unreadable(path: Path, error: OSError) -> DamagedFileError:
+    reason = error.strerror or str(error)
+    if isinstance(error, PermissionError):
+        advice = "Ask its owner for the permission to read it."
+        return DamagedFileError(path, f"cannot be read ({reason})", advice, denied=True)
+    return DamagedFileError(path, f"cannot be read ({reason})")
+
+
+def _kind(mode: int) -> str:
+    if stat.S_ISDIR(mode):
+        return "a folder"
+    return "a named pipe" if stat.S_ISFIFO(mode) else "a device or a socket"
+
+
+def parse_json(path: Path, content: bytes) -> dict[str, Any]:
+    """Return the JSON object that ``content`` of ``path`` holds.
+
+    Raises:
+        DamagedFileError: It is no JSON, or JSON of another type.
+    """
+    if not content.strip(b"\0"):
+        raise DamagedFileError(path, "holds only zeros" if content else "is empty")
+    try:
+        value = from_json(content)
     except ValueError as error:
-        raise CareError(f"{path}: not JSON ({error})") from error
+        raise DamagedFileError(path, f"is not JSON ({error})") from error
+    if not isinstance(value, dict):
+        raise DamagedFileError(path, f"holds {_json_type(value)} where a JSON object belongs")
+    return value
+
+
+def _json_type(value: object) -> str:
+    if value is None:
+        return "null"
+    names = {bool: "a truth value", str: "a string", list: "a list"}
+    return names.get(type(value), "a number")
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Return the JSON object in ``path``, or None when nothing is there.
+
+    Raises:
+        DamagedFileError: Something else is there, which no crash of ours can cause.
+    """
+    content = read_whole(path)
+    return None if content is None else parse_json(path, content)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
@@ -131,22 +221,20 @@ def whole_lines(path: Path) -> bytes:
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a log, without a last line that a crash left unfinished.
+    """Return the objects of a log, without a last line that a crash left unfinished.
 
     Raises:
-        CareError: A line before the last one is not JSON, which no crash of ours can cause.
+        DamagedFileError: Something else is there, or a line before the last one is no JSON object,
+            which no crash of ours can cause.
     """
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        return []
-    whole, _, _ = content.rpartition(b"\n")
-    records: list[dict[str, Any]] = []
+    content = read_whole(path)
+    whole, _, _ = (content or b"").rpartition(b"\n")
+    records = []
     for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
         try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise CareError(f"{path}, line {number}: not JSON ({error})") from error
+            records.append(parse_json(path, line))
+        except DamagedFileError as error:
+            raise DamagedFileError(path, f"line {number} {error.problem}") from error
     return records
 
 

@@ -2,93 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem, nearest, unknown_name
+from care.yaml_reader import DEEPEST, parse_yaml, read_yaml
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with unique keys; 1e-3 is a number and 4:00:00 none, unlike in YAML 1.1."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if not isinstance(key, yaml.ScalarNode):  # refused below, as it cannot be hashed
-                continue
-            if key.value in seen:
-                line = key.start_mark.line + 1
-                problem = Problem(
-                    str(key.value), f"twice (line {line})", "allowed: each key and axis once"
-                )
-                raise ConfigError(str(self.name), [problem])
-            seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.\d*)?|\.\d+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
-for _digit in "0123456789":
-    _Loader.yaml_implicit_resolvers[_digit].insert(
-        0, ("tag:yaml.org,2002:str", re.compile(r"^\d+(:\d+)+$"))
-    )
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
-
-    Raises:
-        ConfigError: The file is missing, a folder, empty, not YAML, not a mapping, or has a key
-            twice.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError as error:
-        raise ConfigError(str(path), [_missing(path)]) from error
-    except (OSError, UnicodeDecodeError) as error:
-        problem = Problem("file", str(path), f"allowed: a readable YAML file ({error})")
-        raise ConfigError(str(path), [problem]) from error
-    tree = parse_yaml(text, str(path))
-    if not isinstance(tree, dict):
-        given = "an empty file" if tree is None else type(tree).__name__
-        raise ConfigError(str(path), [Problem("file", given, "allowed: a mapping of fields")])
-    return tree
-
-
-def parse_yaml(text: str, source: str) -> Any:
-    """The value of a YAML text.
-
-    Raises:
-        ConfigError: Not YAML; says where.
-    """
-    try:
-        loader = _Loader(text)
-        loader.name = source
-        return loader.get_single_data()
-    except (yaml.YAMLError, ValueError) as error:  # the latter from a date such as 2024-13-45
-        mark = getattr(error, "problem_mark", None)
-        where = f"line {mark.line + 1}" if mark else "file"
-        what = getattr(error, "problem", None) or str(error)
-        raise ConfigError(source, [Problem(where, what, "allowed: valid YAML")]) from error
-
-
-def _missing(path: Path) -> Problem:
-    siblings = [entry.name for entry in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
-    allowed = f"allowed: an existing file ({', '.join(sorted(siblings)) or 'none here'})"
-    return Problem("file", str(path), allowed, nearest(path.name, siblings))
+_MOST_PROBLEMS = 50
 
 
 def validate(model: type[ModelT], tree: dict[str, Any], source: str) -> ModelT:
@@ -100,7 +29,8 @@ def validate(model: type[ModelT], tree: dict[str, Any], source: str) -> ModelT:
     try:
         return model.model_validate(tree)
     except ValidationError as error:
-        problems = [_problem(model, details) for details in error.errors()]
+        shown = error.errors(include_url=False)[:_MOST_PROBLEMS]
+        problems = [_problem(model, details) for details in shown]
         raise ConfigError(source, problems) from error
 
 
@@ -123,16 +53,32 @@ def parse_override(text: str) -> tuple[str, Any]:
     Raises:
         ConfigError: No equals sign, or a value that is not YAML.
     """
-    field, equals, value = text.partition("=")
+    field, equals, value = _as_utf8(text).partition("=")
     if not equals or not field.strip():
         problem = Problem("override", text, "allowed: field.path=value")
         raise ConfigError("command line", [problem])
     return field.strip(), parse_yaml(value, f"command line, {field.strip()}")
 
 
+def _as_utf8(text: str) -> str:
+    """Decode an argument of the command line as UTF-8, whatever the locale says.
+
+    Raises:
+        ConfigError: It is not UTF-8.
+    """
+    try:
+        return os.fsencode(text).decode()
+    except UnicodeError as error:
+        problem = Problem("override", text, "allowed: text in UTF-8")
+        raise ConfigError("command line", [problem]) from error
+
+
 def set_field(tree: dict[str, Any], field: str, value: Any) -> None:
     """Set a dotted ``field`` in a tree of mappings; :func:`validate` judges whether it exists."""
     *parents, last = field.split(".")
+    if len(parents) >= DEEPEST:
+        problem = Problem(field, value, f"allowed: a field of at most {DEEPEST} parts")
+        raise ConfigError("configuration", [problem])
     for parent in parents:
         child = tree.setdefault(parent, {})
         if not isinstance(child, dict):

@@ -59,8 +59,9 @@ def open_trainer(
     dataset = _dataset(config.data, Path(config.runtime.data_root), device)
     check_dataset(config, dataset)
     # With another precision than it began with, a trial would go on to other numbers.
-    recorded = (TrialFolder(folder).read_provenance() or {}).get("precision")
-    trainer = Trainer(config, dataset, device, group, recorded, stream, warn)
+    recorded = TrialFolder(folder).read_provenance()
+    precision = recorded.precision if recorded else None
+    trainer = Trainer(config, dataset, device, group, precision, stream, warn)
     state = checkpoint.load(folder, device, warn, writer)
     if state:
         trainer.load_state(state)

@@ -19,24 +19,44 @@ import io
 import itertools
 import os
 import socket
+import struct
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import Writer, pack_json, pack_lines, read_json, read_lines
+from care.files import DamagedFileError, Writer, pack_json, pack_lines, read_lines, read_whole
 from care.identity import group_id, trial_id
+from care.records import (
+    ProvenanceRecord,
+    StartRecord,
+    StatusRecord,
+    TimingRecord,
+    TrialRecord,
+    Values,
+    each_epoch_once,
+    read_epochs,
+    read_record,
+    read_records,
+    read_timings,
+    read_values,
+)
+from care.records import State as State
 
 FORMAT = 1
-State = Literal["running", "paused", "finished", "failed"]
+# What numpy raises for an archive that was cut, flipped or replaced.
+_NO_ARCHIVE: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError),
+    *(RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error, SyntaxError),
+)
 
 
 def now() -> str:
@@ -70,7 +90,7 @@ class TrialFolder:
         """
         existing = self.read_trial()
         if existing:
-            check_format(existing["format"], self.path)
+            check_format(existing.format, self.path)
             return
         self.path.mkdir(parents=True, exist_ok=True)
         trial = {
@@ -82,13 +102,13 @@ class TrialFolder:
         }
         self._write_json("trial.json", trial)
 
-    def read_trial(self) -> dict[str, Any]:
-        """Identity and configuration, or an empty dict when the trial was never started."""
-        return read_json(self.path / "trial.json") or {}
+    def read_trial(self) -> TrialRecord | None:
+        """Return identity and configuration, or None when the trial was never started."""
+        return read_record(self.path / "trial.json", TrialRecord)
 
-    def read_status(self) -> dict[str, Any] | None:
-        """State, epoch and error, or None before the first start."""
-        return read_json(self.path / "status.json")
+    def read_status(self) -> StatusRecord | None:
+        """Return state, epoch and error, or None before the first start."""
+        return read_record(self.path / "status.json", StatusRecord)
 
     def write_status(
         self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
@@ -103,13 +123,17 @@ class TrialFolder:
         }
         self._write_json("status.json", status)
 
-    def read_provenance(self) -> dict[str, Any] | None:
-        """What the trial last ran on and with, or None before the first start."""
-        return read_json(self.path / "provenance.json")
+    def read_provenance(self) -> ProvenanceRecord | None:
+        """Return what the trial last ran on and with, or None before the first start."""
+        return read_record(self.path / "provenance.json", ProvenanceRecord)
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """Record what the trial runs on and with."""
         self._write_json("provenance.json", provenance)
+
+    def has_checkpoint(self) -> bool:
+        """Whether a training can resume here, perhaps within its first epoch."""
+        return any(self.path.glob("checkpoint-*.pt"))
 
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
@@ -117,27 +141,23 @@ class TrialFolder:
         start = {"at": now(), **where, "epoch": epoch, "step": step}
         self.writer.append(self.path / "starts.jsonl", start)
 
-    def read_starts(self) -> list[dict[str, Any]]:
-        """One dict a start: ``at``, ``host``, ``pid``, ``epoch``, ``step``."""
-        return read_lines(self.path / "starts.jsonl")
+    def read_starts(self) -> list[StartRecord]:
+        """Return one record a start."""
+        return read_records(self.path / "starts.jsonl", StartRecord)
 
     def tries_at_this_place(self) -> int:
         """How often in a row the trial was started at the place where it was started last."""
-        places = [(start["epoch"], start["step"]) for start in self.read_starts()]
+        places = [(start.epoch, start.step) for start in self.read_starts()]
         same = itertools.takewhile(lambda place: place == places[-1], reversed(places))
         return len(list(same))
 
-    def read_metrics(self) -> list[dict[str, Any]]:
-        """One dict an epoch, in order.
+    def read_metrics(self) -> list[Values]:
+        """Return one dict an epoch, in order, without a gap."""
+        return read_epochs(self.path / "metrics.jsonl")
 
-        Raises:
-            CareError: An epoch has two different lines, which two processes wrote.
-        """
-        return _each_once(self.path / "metrics.jsonl", equal=True)
-
-    def read_timings(self) -> list[dict[str, Any]]:
-        """One dict an epoch, in order: seconds, images per second, time of its end."""
-        return _each_once(self.path / "timings.jsonl", equal=False)
+    def read_timings(self) -> list[TimingRecord]:
+        """Return one record an epoch, in order."""
+        return read_timings(self.path / "timings.jsonl")
 
     def append_epoch(self, metrics: dict[str, Any], timing: dict[str, Any]) -> None:
         """Log one epoch. Timing first: an epoch stands once its metrics line does."""
@@ -150,18 +170,16 @@ class TrialFolder:
         The logs are new files afterwards: what an earlier holder of the claim still appends to the
         old ones is lost.
         """
-        for name, read in (
-            ("metrics.jsonl", self.read_metrics),
-            ("timings.jsonl", self.read_timings),
-        ):
+        for name in ("metrics.jsonl", "timings.jsonl"):
             path = self.path / name
             if path.exists():
-                kept = [record for record in read() if record["epoch"] <= epoch]
-                self.writer.rewrite(path, pack_lines(kept))
+                kept = [record for record in read_lines(path) if record["epoch"] <= epoch]
+                once = each_epoch_once(path, kept, equal=name == "metrics.jsonl")
+                self.writer.rewrite(path, pack_lines(once))
 
-    def read_evaluation(self) -> dict[str, float] | None:
-        """The final measures, or None before the end."""
-        return read_json(self.path / "evaluation.json")
+    def read_evaluation(self) -> Values | None:
+        """Return the final measures, or None before the end."""
+        return read_values(self.path / "evaluation.json")
 
     def write_evaluation(self, evaluation: dict[str, float]) -> None:
         """Record the final measures."""
@@ -171,16 +189,17 @@ class TrialFolder:
         """The arrays that figures are drawn from, by name; none before the end.
 
         Raises:
-            CareError: The file is damaged, which no crash of ours can cause.
+            DamagedFileError: The file is damaged, which no crash of ours can cause.
         """
         path = self.path / "details.npz"
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except FileNotFoundError:
+        content = read_whole(path)
+        if content is None:
             return {}
-        except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-            raise CareError(f"{path}: damaged ({error})") from error
+        try:
+            with np.load(io.BytesIO(content), allow_pickle=False) as file:
+                return {name: file[name] for name in file.files}
+        except _NO_ARCHIVE as error:
+            raise DamagedFileError(path, f"damaged ({error})") from error
 
     def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
         """Record the arrays that figures are drawn from."""
@@ -190,22 +209,6 @@ class TrialFolder:
 
     def _write_json(self, name: str, value: Any) -> None:
         self.writer.replace(self.path / name, pack_json(value))
-
-
-def _each_once(path: Path, *, equal: bool) -> list[dict[str, Any]]:
-    """The last line of each epoch of a log, in order.
-
-    Earlier versions let a process that had lost its trial go on beside the one that took over.
-    """
-    lines: dict[int, dict[str, Any]] = {}
-    for line in read_lines(path):
-        if equal and lines.get(line["epoch"], line) != line:
-            raise CareError(
-                f"{path}: two processes wrote different values for epoch {line['epoch']}; which "
-                "are right cannot be known. Move the folder away to run the trial again."
-            )
-        lines[line["epoch"]] = line
-    return [lines[epoch] for epoch in sorted(lines)]
 
 
 def check_format(found: int, path: Path) -> None:

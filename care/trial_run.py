@@ -65,7 +65,8 @@ class TrialRun:
         self.folder = folder
         self._warn = warn
         folder.create(config)
-        self.finished = (folder.read_status() or {}).get("state") == "finished"
+        status = folder.read_status()
+        self.finished = status is not None and status.state == "finished"
         if not self.finished:
             try:
                 self._open()
@@ -129,7 +130,8 @@ class TrialRun:
             self._write_status("paused")
 
     def _write_failed(self, error: Exception) -> None:
-        epoch = (self.folder.read_status() or {}).get("epoch", 0)
+        status = self.folder.read_status()
+        epoch = status.epoch if status else 0
         self.folder.write_status("failed", epoch, self.config.training.epochs, describe(error))
 
     def _open(self) -> None:
@@ -153,7 +155,7 @@ class TrialRun:
         """The thread count that the trial began with: with another one, sums round differently."""
         before = self.folder.read_provenance()
         if before:
-            return int(before["threads"])
+            return before.threads
         return self.config.runtime.threads or available_cores()
 
     def _advance(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from care.config import TrialConfig
 from care.cost import training_flops
 from care.errors import ConfigError, Problem
-from care.loading import read_yaml
+from care.yaml_reader import read_yaml
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.resources import share_out
 from sweeps.spec import Sweep, load_sweep
@@ -76,8 +77,10 @@ def catalogue(folder: Path, store: Store) -> Iterator[Entry]:
         problem = Problem("experiments", str(folder), "allowed: a folder of sweeps' YAML files")
         raise ConfigError("care experiments", [problem])
     for file in files:
-        for profile in (PAPER, *(read_yaml(file).get("profiles") or {})):
-            yield _entry(file, profile, store)
+        yield _entry(file, PAPER, store)  # refuses profiles that are none
+        for profile in read_yaml(file).get("profiles") or {}:
+            if profile != PAPER:
+                yield _entry(file, profile, store)
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:
@@ -93,13 +96,13 @@ def _entry(file: Path, profile: str, store: Store) -> Entry:
     if reproduces is None:
         problem = Problem("reproduces", None, "has no default and must be given")
         raise ConfigError(str(file), [problem])
-    option = "" if profile == PAPER else f" --profile {profile}"
+    options = [] if profile == PAPER else ["--profile", profile]
     return Entry(
         name=sweep.spec.name,
         file=file,
         reproduces=reproduces.what,
         profile=profile,
-        command=f"care sweep run {file}{option}",
+        command=shlex.join(["care", "sweep", "run", str(file), *options]),
         trials=plan.wanted,
         finished=plan.counts()["cached"],
         flops=_flops(plan),

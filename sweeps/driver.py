@@ -177,11 +177,12 @@ class Driver:
             return
         folder = TrialFolder(folder.path, claim)
         with claim:
-            status = folder.read_status() or {"state": "new", "epoch": 0}
-            if status["state"] == "finished":
+            status = folder.read_status()
+            if status and status.state == "finished":
                 return
-            error = status.get("error") or self._lost(folder, reason)
+            known = status.error if status else None
+            error = known.model_dump() if known else self._lost(folder, reason)
             epochs = self.board.trials[identity].epochs
-            folder.write_status("failed", status["epoch"], epochs, error)
+            folder.write_status("failed", status.epoch if status else 0, epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})
         self._changed(identity)

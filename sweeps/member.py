@@ -70,8 +70,8 @@ class Member:
     def close(self) -> None:
         """Let go of it, wherever it stands."""
         if self._run is not None and self._claim is not None:
-            status = self._folder.read_status() or {}
-            if status.get("state") == "running":
+            status = self._folder.read_status()
+            if status and status.state == "running":
                 with contextlib.suppress(LostClaimError):
                     self._run.pause()
         if self._claim is not None:
@@ -81,7 +81,8 @@ class Member:
 
     def put_back(self) -> None:
         """Let go of a trial that failed for want of room, as one that is to be continued."""
-        epoch = (self._folder.read_status() or {}).get("epoch", 0)
+        status = self._folder.read_status()
+        epoch = status.epoch if status else 0
         with contextlib.suppress(LostClaimError):
             self._folder.write_status("paused", epoch, self._config.training.epochs)
         self.close()

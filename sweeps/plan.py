@@ -15,12 +15,15 @@ from pydantic import ValidationError
 from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
-from care.identity import code_version, group_id, trial_id
+from care.identity import group_id, trial_id
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
-from sweeps.spec import VARIANT, Sweep
+from sweeps.axes import VARIANT
+from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
 _PAST_TRIALS_READ = 200
+_MOST_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ class Plan:
         return sorted(found, key=lambda trial: -trial.epoch)
 
 
-def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
+def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:
     """Expand, resolve, hash and compare with the store.
 
     For an Optuna sweep the plan holds the points that were suggested so far.
@@ -115,20 +118,20 @@ def make_plan(sweep: Sweep, store: Store, code: str | None = None) -> Plan:
     Args:
         sweep: What is wanted.
         store: What there is.
-        code: Version of the code whose results count; this code's when None.
+        versions: Code and data whose results count; those that are here now when None.
 
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
     points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
     configs = _resolve(sweep, points)
-    code = code or code_version()
+    versions = versions or Versions()
     scheduled = sweep.spec.scheduler.name != "none"
     stopped = store.sweep(sweep.spec.name).stopped() if scheduled else set()
     trials = []
     for point, config in configs:
         identity = trial_id(config)
-        status = trial_status(store.trial(identity), code)
+        status = trial_status(store.trial(identity), versions, config)
         waiting = status.state in ("new", "paused")
         trials.append(
             PlannedTrial(
@@ -173,11 +176,12 @@ def _resolve(
     problems: dict[str, Problem] = {}
     configs = []
     for point in points:
-        for seed in sweep.spec.seeds:
-            try:
-                configs.append((point, sweep.trial(point, seed)))
-            except ConfigError as error:
-                problems.update({str(problem): problem for problem in error.problems})
+        try:
+            configs += [(point, config) for config in sweep.trials(point)]
+        except ConfigError as error:
+            problems.update({str(problem): problem for problem in error.problems})
+            if len(problems) >= _MOST_PROBLEMS:
+                break
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
@@ -221,15 +225,16 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
         seconds = _seconds_per_epoch(folder)
         with contextlib.suppress(ValidationError):  # a trial that an older version declared
-            config = TrialConfig.model_validate(folder.read_trial()["config"])
-            if seconds:
+            trial = folder.read_trial()
+            if trial and seconds:
+                config = TrialConfig.model_validate(trial.config)
                 past.setdefault(_cost(config), []).append(seconds)
     return past
 
 
 def _seconds_per_epoch(folder: TrialFolder) -> float | None:
     """Median over the epochs after the first, which also warms up."""
-    timings = [timing["seconds"] for timing in folder.read_timings()]
+    timings = [timing.seconds for timing in folder.read_timings()]
     return statistics.median(timings[1:] or timings) if timings else None
 
 

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 
 from care.config import Model
 from care.errors import ConfigError, unknown_name
-from care.loading import read_yaml
+from care.yaml_reader import read_yaml
 
 Figure = Literal[
     "table",

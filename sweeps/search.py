@@ -20,8 +20,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from care.errors import ConfigError, Problem
 from care.randomness import torch_seed
+from sweeps.axes import AxisRange
 from sweeps.launch.tasks import TaskQueue
-from sweeps.spec import AxisRange, Sweep, SweepSpec
+from sweeps.spec import Sweep, SweepSpec
 from sweeps.store import SweepFolder
 
 # How a point and seed become what the trainable takes.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -11,25 +13,26 @@ from pydantic_core import PydanticCustomError
 
 from care.config import Model, PositiveInt, TrialConfig
 from care.errors import ConfigError, Problem, nearest
-from care.loading import parse_override, read_yaml, set_field, validate
+from care.loading import parse_override, set_field, validate
 from care.measures import EPOCH_METRICS, FINAL_MEASURES
 from care.stream import SHARED
+from care.yaml_reader import read_yaml
+from sweeps.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
 from sweeps.reproduction import ProfileConfig, ReproducesConfig, profiled
 
-VARIANT = "variant"
-"""The axis whose values are the names of variants."""
-
-_SEEDS = "seeds have a list of their own, 'seeds'"
+MOST_SEEDS = 1_000
+MOST_TRIALS = 20_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
 def _seed_list(value: Any) -> Any:
     """``seeds: 3`` is short for 0, 1, 2."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return tuple(range(value))
-    if isinstance(value, (list, tuple)):
-        return tuple(value)
-    raise PydanticCustomError("name", "allowed: a number of seeds or a list of seeds")
+    number = len(value) if isinstance(value, (list, tuple)) else value
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise PydanticCustomError("name", "allowed: a number of seeds or a list of seeds")
+    if number > MOST_SEEDS:
+        raise PydanticCustomError("name", f"allowed: at most {MOST_SEEDS} seeds")
+    return tuple(range(value)) if isinstance(value, int) else tuple(value)
 
 
 def _count(value: Any) -> Any:
@@ -114,22 +117,6 @@ class MetricConfig(Model):
         return name
 
 
-class AxisRange(Model):
-    """An interval that Optuna searches."""
-
-    low: float
-    high: float
-    log: bool = False
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.low >= self.high:
-            raise PydanticCustomError("range", "allowed: low < high")
-        if self.log and self.low <= 0:
-            raise PydanticCustomError("range", "allowed: low > 0 on a log scale")
-        return self
-
-
 class SweepSpec(Model):
     """A whole sweep.
 
@@ -192,14 +179,13 @@ class SweepSpec(Model):
 
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
-        for field, values in self.axes.items():
-            _check_axis(field, values, self.search.name)
-            _check_alone(field, values, self.axes)
-        _check_variants(self.variants, self.axes)
+        check_axes(self.axes, self.search.name)
+        check_variants(self.variants, self.axes)
         if self.search.name == "optuna" and not self.axes:
             raise PydanticCustomError(
                 "search.name", "allowed with one axis or more", {"value": self.search.name}
             )
+        _check_size(self)
         _check_pack(self)
         if self.scheduler.name == "asha" and self.metric.name not in EPOCH_METRICS:
             raise PydanticCustomError(
@@ -227,6 +213,21 @@ class SweepSpec(Model):
         }
 
 
+def _check_size(spec: SweepSpec) -> None:
+    """Refuse more trials than a driver can handle; see docs/scaling.md."""
+    if spec.search.name == "optuna":
+        field, points = "search.trials", spec.search.trials
+        value: Any = points
+    else:
+        largest = max(spec.axes, key=lambda axis: len(spec.axes[axis]), default="")
+        field, value = f"axes.{largest}", spec.axes.get(largest)
+        points = math.prod(len(values) for values in spec.axes.values())
+    trials = points * len(spec.seeds)
+    if trials > MOST_TRIALS:
+        allowed = f"allowed: at most {MOST_TRIALS} trials in all; these are {trials}"
+        raise PydanticCustomError(field, "{allowed}", {"allowed": allowed, "value": value})
+
+
 def _check_pack(spec: SweepSpec) -> None:
     pack, reason = spec.resources.pack, None
     if spec.search.name == "optuna":
@@ -243,65 +244,6 @@ def _check_pack(spec: SweepSpec) -> None:
 
 def _sets_the_stream_apart(field: str) -> bool:
     return any(field == shared or field.startswith(f"{shared}.") for shared in SHARED)
-
-
-def _refuse(field: str, value: Any, allowed: str) -> None:
-    raise PydanticCustomError(f"axes.{field}", "{allowed}", {"allowed": allowed, "value": value})
-
-
-def _check_axis(field: str, values: Any, search: str) -> None:
-    part = field.partition(".")[0]
-    if part == "seed":
-        _refuse(field, values, f"allowed: any other field; {_SEEDS}")
-    if part == "runtime":
-        _refuse(field, values, "allowed: fields that change a number, which runtime's do not")
-    if isinstance(values, dict):
-        if search == "grid":
-            _refuse(
-                field,
-                values,
-                "allowed: a list of values; an interval needs 'search: {name: optuna}'",
-            )
-        _check_interval(field, values)
-    elif not isinstance(values, list) or not values:
-        _refuse(field, values, "allowed: a list of one value or more")
-    elif any(values.index(value) != place for place, value in enumerate(values)):
-        _refuse(field, values, "allowed: each value once")
-
-
-def _check_interval(field: str, values: dict[str, Any]) -> None:
-    try:
-        validate(AxisRange, values, field)
-    except ConfigError as error:
-        problem = max(error.problems, key=lambda found: found.nearest is not None)
-        hint = f"; did you mean {problem.nearest!r}?" if problem.nearest else ""
-        path = ".".join(part for part in (field, problem.field) if part)
-        _refuse(path, problem.value, problem.allowed + hint)
-
-
-def _check_alone(field: str, values: Any, axes: dict[str, Any]) -> None:
-    """Refuse an axis inside of another one, which would overwrite it or be overwritten."""
-    for other in axes:
-        if field.startswith(f"{other}."):
-            _refuse(
-                field, values, f"allowed: a field that lies in no other axis; {other!r} is an axis"
-            )
-
-
-def _check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) -> None:
-    for name in axes.get(VARIANT, ()):
-        if name not in variants:
-            close = nearest(str(name), variants)
-            hint = f"; did you mean {close!r}?" if close else ""
-            names = ", ".join(variants) or "those that 'variants' declares, which is not there"
-            _refuse(VARIANT, name, f"allowed: {names}{hint}")
-    for fields in variants.values():
-        for field, value in fields.items():
-            if field in axes or field.partition(".")[0] in ("seed", "runtime"):
-                allowed = f"allowed in variants: fields that are no axis; {_SEEDS}"
-                raise PydanticCustomError(
-                    f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
-                )
 
 
 class Sweep:
@@ -333,6 +275,16 @@ class Sweep:
     def paper_config(self) -> TrialConfig:
         """The experiment at the paper's settings, before any axis is set."""
         return validate(TrialConfig, self.paper, self.source)
+
+    def trials(self, point: dict[str, Any]) -> Iterator[TrialConfig]:
+        """Yield the configuration at ``point`` with each seed; it is checked once.
+
+        Raises:
+            ConfigError: The point is not valid; names the field.
+        """
+        first = self.trial(point, self.spec.seeds[0])
+        for seed in self.spec.seeds:
+            yield first.model_copy(update={"seed": seed})
 
     def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:
         """The configuration at ``point`` (dotted field to value) with ``seed``.
@@ -383,7 +335,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     for field, value in fields.items():
         set_field(base, field, value)
     if "seed" in fields:
-        problem = Problem("seed", fields["seed"], f"allowed: any other field; {_SEEDS}")
+        problem = Problem("seed", fields["seed"], f"allowed: any other field; {SEEDS}")
         raise ConfigError(str(path), [problem])
     clash = sorted(set(fields) & set(spec.axes))
     if clash:

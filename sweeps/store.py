@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from care.claim import Claim, holder
+from care.config import TrialConfig
 from care.errors import CareError
-from care.files import append_line, read_json, read_lines, write_json
-from care.trial_folder import FORMAT, TrialFolder, check_format
+from care.files import DamagedFileError, Writer, read_json, read_lines, write_json
+from care.records import StoreRecord, read_record
+from care.staleness import Versions
+from care.trial_folder import TrialFolder, check_format, now
+from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
+
+_STORE_ADVICE = (
+    "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
+    "writes it anew. The trials stay as they are."
+)
 
 
 class Store:
     """Trials by identity and sweeps by name under one root. Opening it writes nothing.
 
     Raises:
-        CareError: The store was written by a newer version of this project.
+        CareError: No store can be at ``root``, or a newer version of this project wrote it.
+        DamagedFileError: ``store.json`` cannot be read.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        _check_place(root)
         try:
-            found = read_json(root / "store.json")
-        except OSError as error:
-            raise CareError(f"{root}: no store can be here ({error.strerror})") from error
-        if found:
-            check_format(found["format"], root)
+            record = read_record(root / "store.json", StoreRecord)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_STORE_ADVICE) from error
+        if record:
+            check_format(record.format, root)
 
-    def prepare(self) -> None:
-        """Make the folders; called before the first write."""
+    def prepare(self, say: Callable[[str], None] = print) -> str:
+        """Make the folders and the store's identity; called before the first write.
+
+        Args:
+            say: Called with a line for the user when the store is a copy of another one.
+
+        Returns:
+            The store's uuid.
+
+        Raises:
+            CareError: The folder cannot be made or written.
+        """
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        if not (self.root / "store.json").exists():
-            write_json(self.root / "store.json", {"format": FORMAT})
+        return str(settle_identity(self.root, say)["uuid"])
 
     @property
     def trials(self) -> Path:
@@ -79,16 +100,34 @@ class Store:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         target = self.root / "archive" / f"{trial_id}-{stamp}"
         target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
-        claim.release()
+        claim.move(target)
         return target
 
 
-class SweepFolder:
-    """A sweep's declaration, its log of decisions and its report."""
+def _check_place(root: Path) -> None:
+    try:
+        is_folder = stat.S_ISDIR(root.stat().st_mode)
+    except FileNotFoundError:
+        if not root.is_symlink():
+            return
+        raise CareError(f"{root}: no store can be here (a link to nothing)") from None
+    except OSError as error:
+        raise CareError(f"{root}: no store can be here ({error.strerror})") from error
+    if not is_folder:
+        raise CareError(f"{root}: no store can be here (Not a directory)")
 
-    def __init__(self, path: Path) -> None:
+
+class SweepFolder:
+    """A sweep's declaration, its log of decisions and its report.
+
+    Args:
+        path: The folder.
+        writer: The driver's claim on the sweep, where other processes may want to write, too.
+    """
+
+    def __init__(self, path: Path, writer: Writer | None = None) -> None:
         self.path = path
+        self.writer = writer or Writer()
 
     @property
     def name(self) -> str:
@@ -105,9 +144,12 @@ class SweepFolder:
         return read_json(self.path / "sweep.json")
 
     def write(self, declaration: dict[str, Any]) -> None:
-        """Record the declaration of a sweep that starts."""
+        """Record the declaration of a sweep that starts; ``created`` stays as it was."""
         self.path.mkdir(parents=True, exist_ok=True)
-        write_json(self.path / "sweep.json", declaration)
+        before = self.read() or {}
+        write_json(
+            self.path / "sweep.json", {**declaration, "created": before.get("created", now())}
+        )
 
     def events(self) -> list[dict[str, Any]]:
         """The decisions of search and scheduler, in the order they were made."""
@@ -118,8 +160,13 @@ class SweepFolder:
         return {event["trial_id"] for event in self.events() if event.get("stopped")}
 
     def log(self, event: dict[str, Any]) -> None:
-        """Append a decision before it takes effect, so that a crash cannot forget it."""
-        append_line(self.path / "events.jsonl", event)
+        """Append a decision before it takes effect, so that a crash cannot forget it.
+
+        Raises:
+            LostClaimError: Another driver has taken the sweep over.
+            DiskError: The disk is full or away.
+        """
+        self.writer.append(self.path / "events.jsonl", event)
 
 
 @dataclass(frozen=True)
@@ -139,20 +186,26 @@ class TrialStatus:
     reason: str = ""
 
 
-def trial_status(folder: TrialFolder, code_version: str) -> TrialStatus:
-    """Read the state of a trial for code of ``code_version``."""
+def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
+    """Read the state of a trial.
+
+    Args:
+        folder: The trial's folder.
+        versions: Code and data whose results count.
+        config: The trial's configuration as it is planned now.
+    """
     status = folder.read_status()
-    epoch = 0 if status is None else int(status["epoch"])
-    if (status is None or status["state"] != "finished") and holder(folder.path):
+    epoch = 0 if status is None else status.epoch
+    if (status is None or status.state != "finished") and holder(folder.path):
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
-    provenance = folder.read_provenance() or {}
-    computed = status["state"] == "finished" or epoch > 0
-    if computed and provenance.get("code_version") != code_version:
-        return TrialStatus("stale", epoch, "trained with other code")
-    if status["state"] == "finished":
+    if status.state == "finished" or epoch or folder.has_checkpoint():
+        reason = versions.why_stale(folder.read_provenance(), config)
+        if reason:
+            return TrialStatus("stale", epoch, reason)
+    if status.state == "finished":
         return TrialStatus("cached", epoch)
-    if status["state"] == "failed":
-        return TrialStatus("failed", epoch, (status.get("error") or {}).get("message", ""))
+    if status.state == "failed":
+        return TrialStatus("failed", epoch, status.error.message if status.error else "")
     return TrialStatus("paused" if epoch else "new", epoch)

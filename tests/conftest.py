@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from care.config import TrialConfig
-from care.errors import ConfigError, Problem
+from care.errors import ConfigError, Problem, shortened
 from care.loading import validate
 
 # Tests use small tensors: two threads on shared cores are five times slower than one.
@@ -76,7 +76,8 @@ def refused() -> Callable[..., Problem]:
         problem = caught.value.problems[0]
         message = str(caught.value)
         assert message.startswith(f"{caught.value.source}:\n")
-        assert f"{problem.field}: got {problem.value!r}; {problem.allowed}" in message
+        assert f": got {shortened(problem.value)}; {problem.allowed}" in message
+        assert problem.field[:100] in message
         if problem.nearest:
             assert f"did you mean {problem.nearest!r}?" in message
         return problem

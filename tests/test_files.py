@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import os
+import socket
 import tempfile
 import threading
 from collections.abc import Callable
@@ -14,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.errors import CareError
 from care.files import (
+    DamagedFileError,
     DiskError,
     append_line,
     pack_lines,
@@ -107,16 +109,59 @@ def test_what_is_not_there_reads_as_nothing(tmp_path: Path) -> None:
     assert read_lines(tmp_path / "log.jsonl") == []
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe"])
-def test_a_file_that_is_not_json_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"", "is empty"),
+        (b"\0" * 9, "holds only zeros"),
+        (b"{", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b'{"a": "\xff"}', "is not JSON"),
+        (b"{}\0\0", "is not JSON"),
+        (b"[" * 10_000, "is not JSON"),
+        (b'{"a": 1}{"a": 1}', "is not JSON"),
+        (b"null", "holds null where a JSON object belongs"),
+        (b"[1]", "holds a list where"),
+        (b"1.5", "holds a number where"),
+        (b"true", "holds a truth value where"),
+        (b'"a"', "holds a string where"),
+    ],
+)
+def test_a_file_that_is_no_json_object_is_named(
+    tmp_path: Path, content: bytes, problem: str
+) -> None:
     path = tmp_path / "store.json"
     path.write_bytes(content)
-    with pytest.raises(CareError, match=r"store\.json: not JSON"):
+    with pytest.raises(DamagedFileError, match=rf"store\.json: {problem}"):
         read_json(path)
 
 
-@given(values)
-def test_json_comes_back_as_it_went(value: Any) -> None:
+def test_what_is_no_file_is_named_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    os.mkfifo(tmp_path / "pipe")  # which a plain read would wait for without end
+    with (tmp_path / "huge").open("wb") as huge:
+        huge.truncate(2**40)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+    problems = {
+        "folder": "is a folder, not a file",
+        "link": "is a link to nothing",
+        "loop": r"cannot be read \(Too many levels of symbolic links\)",
+        "pipe": "is a named pipe, not a file",
+        "huge": r"is too large \(1,099,511,627,776 bytes\)",
+        "socket": "cannot be read",
+        "huge/file": r"cannot be read \(Not a directory\)",
+    }
+    for name, problem in problems.items():
+        for read in (read_json, read_lines):
+            with pytest.raises(DamagedFileError, match=rf"{name}: {problem}"):
+                read(tmp_path / name)
+
+
+@given(records)
+def test_json_comes_back_as_it_went(value: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "value.json"
         write_json(path, value)
@@ -155,5 +200,8 @@ def test_a_torn_line_longer_than_a_block_is_cut(tmp_path: Path) -> None:
 def test_a_bad_line_inside_a_log_is_named(tmp_path: Path) -> None:
     path = tmp_path / "log.jsonl"
     path.write_text('{"epoch": 1}\n{"epo\n{"epoch": 3}\n')
-    with pytest.raises(CareError, match=r"log\.jsonl, line 2: not JSON"):
+    with pytest.raises(DamagedFileError, match=r"log\.jsonl: line 2 is not JSON"):
+        read_lines(path)
+    path.write_text('{"epoch": 1}\n[2]\n{"epoch": 3}\n')
+    with pytest.raises(DamagedFileError, match=r"log\.jsonl: line 2 holds a list where"):
         read_lines(path)

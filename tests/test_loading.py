@@ -14,7 +14,8 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
-from care.loading import load_trial, parse_override, parse_yaml, read_yaml, set_field, validate
+from care.loading import load_trial, parse_override, set_field, validate
+from care.yaml_reader import parse_yaml, read_yaml
 
 Refused = Callable[..., Problem]
 WEIGHT = "objective.equivariance.weight"
@@ -217,6 +218,114 @@ def test_scientific_notation_is_a_number(text: str, value: float) -> None:
 @pytest.mark.parametrize("text", ["e3", "1e", "0x1e-3z", "-e1"])
 def test_what_looks_like_it_is_a_word(text: str) -> None:
     assert parse_yaml(text, "test") == text
+
+
+# value, part of what is allowed: values that YAML 1.1 reads as something else, or nobody can use
+TRAPS = [
+    ("010", "10 without leading zeros"), ("-0_7", "7 without leading zeros"), ("00", "0 without"),
+    ("yes", "true, or 'yes' in quotes"), ("Off", "false, or 'Off' in quotes"),
+    ("2024-01-31", "a date in quotes"), ("9" * 25, "up to 9223372036854775807"),
+    ("-" + "9" * 19, "up to 9223372036854775807"), ("9" * 5000, "at most 40 characters"),
+    ("0x" + "f" * 5000, "at most 40 characters"), ("0x_", "a number"), ("1e999", "1.7e308"),
+    ("-1e999", "1.7e308"), ("1e-400", "1e-323"), (r'"\e[2J"', "character U+001B"),
+    (r'"\0"', "character U+0000"), (r'"\ud800"', "character U+D800"), ("{<<: 3}", "takes mappings"),
+    ("{1: 2}", "words as keys"), ("{~: 2}", "words as keys"), ("!!int 3", "without tags"),
+    ("&a [*a]", "no alias inside of itself"), ("&a {b: *a}", "no alias inside of itself"),
+    ("[" * 5000, "at most 32 levels"), ("{a: " * 5000, "at most 32 levels"),
+    ("[" + "1, " * 30_000 + "]", "at most 20000"), ("x" * 300_000, "at most 262144 characters"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "allowed"), TRAPS, ids=lambda text: text[:20])
+def test_a_trap_of_yaml_is_refused(refused: Refused, text: str, allowed: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_yaml(f"seed: 1\nfield: {text}", "test")
+    (problem,) = caught.value.problems
+    assert allowed in problem.allowed
+    assert "field" in problem.field or problem.field == "line 2" or problem.field == "text"
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1:30", "1:30"), ("-1:30.5", "-1:30.5"), ("0o10", "0o10"), ("0", 0), ("-0", 0), ("0.10", 0.1),
+        ("0x1F", 31), ("0b11", 3), ("1_000", 1000), ("true", True), ("FALSE", False), ("~", None),
+        ("", None), ("'yes'", "yes"), ("'010'", "010"), ("9223372036854775807", 2**63 - 1),
+        ("0e0", 0.0), ("-.INF", -math.inf), ("<<", "<<"), ("=", "="), ("5e-324", 5e-324),
+    ],
+)  # fmt: skip
+def test_what_a_value_is(text: str, value: Any) -> None:
+    read = parse_yaml(f"a: {text}", "test")["a"]
+    assert (read, type(read)) == (value, type(value))
+
+
+def test_aliases_multiply_up_to_a_limit(refused: Refused) -> None:
+    lines = ["a0: &a0 [x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 9)]
+    assert "alias's counted each time" in refused(parse_yaml, "\n".join(lines), "test").allowed
+    merges = ["a0: &a0 {x: 1}"]
+    merges += [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}" for n in range(1, 9)]
+    assert "alias's counted each time" in refused(parse_yaml, "\n".join(merges), "test").allowed
+
+
+def test_merges_nest_and_what_is_own_wins() -> None:
+    text = """
+        a: &a {p: 1, q: 2}
+        b: &b {<<: *a, q: 3, r: 4}
+        c: {<<: *b, p: 9}
+        d: {<<: [{s: 1}, {s: 2, t: 3}], u: 4}
+    """
+    tree = parse_yaml(text, "test")
+    assert tree["c"] == {"p": 9, "q": 3, "r": 4}
+    assert tree["d"] == {"s": 1, "t": 3, "u": 4}
+
+
+def test_an_alias_is_a_copy(experiment: Path) -> None:
+    """An override of one field must not change the other place."""
+    tree = parse_yaml("data: &d {name: cifar10}\nother: [*d]", "test")
+    set_field(tree, "data.side", 64)
+    assert tree["other"] == [{"name": "cifar10"}]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le"])
+def test_marks_of_byte_order_are_read(experiment: Path, encoding: str) -> None:
+    mark = "\ufeff" if encoding.endswith("-le") else ""
+    experiment.write_bytes(f"{mark}seed: 3".encode(encoding))
+    assert read_yaml(experiment) == {"seed": 3}
+
+
+def test_files_that_are_none_are_refused_at_once(tmp_path: Path, refused: Refused) -> None:
+    pipe, large, loop = tmp_path / "pipe", tmp_path / "large", tmp_path / "loop"
+    os.mkfifo(pipe)
+    with large.open("wb") as file:
+        file.truncate(100 * 1024**2)
+    loop.symlink_to(loop)
+    assert "a regular file" in refused(read_yaml, pipe).allowed
+    assert "a regular file" in refused(read_yaml, Path("/dev/zero")).allowed
+    assert "at most 256 KiB" in refused(read_yaml, large).allowed
+    assert "symbolic links" in refused(read_yaml, loop).allowed
+    assert "too long" in refused(read_yaml, tmp_path / ("x" * 300)).allowed
+
+
+def test_a_field_of_many_parts_is_refused(experiment: Path, refused: Refused) -> None:
+    assert (
+        "at most 32 parts" in refused(load_trial, experiment, [".".join("a" * 9999) + "=1"]).allowed
+    )
+
+
+def test_a_long_message_is_cut(experiment: Path) -> None:
+    experiment.write_text("".join(f"{'k' * 90}{n}: {'v' * 900}\n" for n in range(200)))
+    with pytest.raises(ConfigError) as caught:
+        load_trial(experiment)
+    assert "… and more" in str(caught.value)
+    assert len(str(caught.value)) < 20_000
+
+
+def test_an_argument_is_utf8_whatever_the_locale_says() -> None:
+    """With LC_ALL=C Python gives bytes beyond ASCII as surrogates."""
+    given = "name=λ".encode().decode("ascii", "surrogateescape")
+    assert parse_override(given) == ("name", "λ")
 
 
 @pytest.mark.parametrize("text", ["training.epochs", "=3", " = 3", ""])

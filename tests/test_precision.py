@@ -121,7 +121,7 @@ def test_a_trial_goes_on_in_what_it_began_with(
     run(tmp_path / "other", first=False, then=False)
     assert_equal_to_the_bit(tmp_path / "moved", tmp_path / "stayed")
     recorded = [TrialFolder(tmp_path / name).read_provenance() for name in ("moved", "other")]
-    assert [(found or {})["precision"] for found in recorded] == ["bf16", "fp32"]
+    assert [found and found.precision for found in recorded] == ["bf16", "fp32"]
     moved, other = (tmp_path / name / "metrics.jsonl" for name in ("moved", "other"))
     assert moved.read_bytes() != other.read_bytes()
 

@@ -109,8 +109,9 @@ def test_diverging_is_told_and_the_last_good_checkpoint_kept(
         running.advance()
     status = folder.read_status()
     assert status
-    assert (status["state"], status["epoch"]) == ("failed", 1)
-    assert status["error"]["kind"] == "diverged"
+    assert (status.state, status.epoch) == ("failed", 1)
+    assert status.error
+    assert status.error.kind == "diverged"
     assert sorted(folder.path.glob("checkpoint-*.pt")) == good
 
 

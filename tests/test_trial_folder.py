@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import write_json
+from care.files import pack_lines, write_json
 from care.identity import group_id, trial_id
 from care.trial_folder import FORMAT, TrialFolder
 from tests.processes import lines_in
@@ -32,7 +32,8 @@ def log(folder: TrialFolder, timings: int, metrics: int) -> None:
     for epoch in range(1, max(timings, metrics) + 1):
         if epoch <= timings:
             with (folder.path / "timings.jsonl").open("a") as file:
-                file.write(f'{{"epoch": {epoch}}}\n')
+                rest = '"seconds": 1, "images_per_second": 9, "finished_at": 1'
+                file.write(f'{{"epoch": {epoch}, {rest}}}\n')
         if epoch <= metrics:
             with (folder.path / "metrics.jsonl").open("a") as file:
                 file.write(f'{{"epoch": {epoch}}}\n')
@@ -40,10 +41,11 @@ def log(folder: TrialFolder, timings: int, metrics: int) -> None:
 
 def test_a_trial_says_what_it_is(folder: TrialFolder, tiny_config: TrialConfig) -> None:
     trial = folder.read_trial()
-    assert folder.trial_id == trial["trial_id"] == trial_id(tiny_config)
-    assert trial["group_id"] == group_id(tiny_config)
-    assert trial["format"] == FORMAT
-    assert TrialConfig.model_validate_json(TrialConfig(**trial["config"]).model_dump_json()) == (
+    assert trial
+    assert folder.trial_id == trial.trial_id == trial_id(tiny_config)
+    assert trial.group_id == group_id(tiny_config)
+    assert trial.format == FORMAT
+    assert TrialConfig.model_validate_json(TrialConfig(**trial.config).model_dump_json()) == (
         tiny_config
     )
 
@@ -55,7 +57,9 @@ def test_creating_again_changes_nothing(folder: TrialFolder, tiny_config: TrialC
 
 
 def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig) -> None:
-    write_json(folder.path / "trial.json", {**folder.read_trial(), "format": FORMAT + 1})
+    trial = folder.read_trial()
+    assert trial
+    write_json(folder.path / "trial.json", {**trial.model_dump(), "format": FORMAT + 1})
     before = contents(folder.path)
     with pytest.raises(CareError, match=rf"format {FORMAT + 1} was written by a newer version"):
         folder.create(tiny_config)
@@ -64,11 +68,12 @@ def test_a_newer_format_is_refused(folder: TrialFolder, tiny_config: TrialConfig
 
 def test_before_the_first_start_there_is_nothing(tmp_path: Path) -> None:
     folder = TrialFolder(tmp_path / "none")
-    assert folder.read_trial() == {}
+    assert folder.read_trial() is None
     assert folder.read_status() is None
     assert folder.read_provenance() is None
     assert folder.read_evaluation() is None
-    assert folder.read_metrics() == folder.read_timings() == []
+    assert folder.read_metrics() == []
+    assert folder.read_timings() == []
     folder.rewind(0)
     assert not folder.path.exists()
 
@@ -79,8 +84,10 @@ def test_status_is_replaced(folder: TrialFolder) -> None:
     folder.write_status("failed", 2, 3, error)
     status = folder.read_status()
     assert status is not None
-    assert status.pop("updated").endswith("+00:00")
-    assert status == {"state": "failed", "epoch": 2, "epochs": 3, "error": error}
+    assert status.updated.endswith("+00:00")
+    assert (status.state, status.epoch, status.epochs) == ("failed", 2, 3)
+    assert status.error
+    assert status.error.model_dump() == error
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
@@ -90,7 +97,7 @@ def test_rewinding_forgets_later_epochs(folder: TrialFolder, epoch: int) -> None
         file.write('{"epoch": 3, "train/lo')
     folder.rewind(epoch)
     assert [line["epoch"] for line in folder.read_metrics()] == list(range(1, epoch + 1))
-    assert [line["epoch"] for line in folder.read_timings()] == list(range(1, epoch + 1))
+    assert [line.epoch for line in folder.read_timings()] == list(range(1, epoch + 1))
     whole = b"".join(b'{"epoch": %d}\n' % n for n in range(1, epoch + 1))
     assert (folder.path / "metrics.jsonl").read_bytes() == whole
 
@@ -115,11 +122,15 @@ def test_epochs_that_two_processes_of_an_earlier_version_logged_count_once(
     folder: TrialFolder,
 ) -> None:
     epochs = [1, 2, 3, 2, 4, 3]
-    for name in ("metrics.jsonl", "timings.jsonl"):
-        lines = [f'{{"epoch": {epoch}, "train/loss": 0.5}}\n' for epoch in epochs]
-        (folder.path / name).write_text("".join(lines))
+    metrics = [{"epoch": epoch, "train/loss": 0.5} for epoch in epochs]
+    (folder.path / "metrics.jsonl").write_bytes(pack_lines(metrics))
+    rest = {"images_per_second": 1.0, "finished_at": 1.0}
+    timings = [
+        {"epoch": epoch, "seconds": float(place), **rest} for place, epoch in enumerate(epochs)
+    ]
+    (folder.path / "timings.jsonl").write_bytes(pack_lines(timings))
     assert [line["epoch"] for line in folder.read_metrics()] == [1, 2, 3, 4]
-    assert [line["epoch"] for line in folder.read_timings()] == [1, 2, 3, 4]
+    assert [line.epoch for line in folder.read_timings()] == [1, 2, 3, 4]
     folder.rewind(3)
     assert lines_in(folder.path / "metrics.jsonl") == lines_in(folder.path / "timings.jsonl") == 3
 

@@ -23,7 +23,8 @@ class DataConfig(Model):
             tree has none of its own.
         class_list: A text file under ``runtime.data_root`` with a class folder a line; only these
             are read. None for all folders, and for ImageNet-100 ``imagenet100.txt``.
-        skip_corrupt: Leave out image files that cannot be read, instead of refusing the data set.
+        skip_corrupt: Leave out image and structure files that cannot be read, instead of refusing
+            the data set.
     """
 
     name: Annotated[str, registered(tuple(DATA))] = "digits"
@@ -78,5 +79,5 @@ def _check_files(data: DataConfig) -> None:
         refuse("data.path", data.path, f"none, as {data.name!r} has a place of its own")
     if data.class_list is not None and not source.tree:
         refuse("data.class_list", data.class_list, "none, but with a tree of class folders")
-    if data.skip_corrupt and not source.tree:
-        refuse("data.skip_corrupt", True, "false, but with a tree of image files")
+    if data.skip_corrupt and not source.located:
+        refuse("data.skip_corrupt", True, "false, but with image or structure files of your own")

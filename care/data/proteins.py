@@ -17,7 +17,8 @@ from care.augmentation import RotationAugmenter
 from care.config import AugmentationConfig, DataConfig
 from care.data import Dataset, ImageSet
 from care.data.preparation import Reporter
-from care.data.structures import Points, read_structures
+from care.data.residues import Points
+from care.data.structures import Structures, survey_structures
 from care.errors import ConfigError, Problem
 from care.randomness import generator
 
@@ -42,26 +43,42 @@ def load_proteins(config: DataConfig, root: Path) -> PointDataset:
         root: Where it lies.
 
     Raises:
-        ConfigError: There is one protein only; and see
-            :func:`care.data.structures.read_structures`.
+        ConfigError: There is one protein only, or both a folder and a file without ``path``; and
+            see :func:`care.data.structures.survey_structures`.
     """
+    return _dataset(_read(config, root))
+
+
+def _read(config: DataConfig, root: Path) -> Structures:
+    path = _path(config, root)
+    structures = survey_structures(path, config.skip_corrupt)
+    if len(structures.points) < _FEWEST:
+        allowed = f"allowed: {_FEWEST} proteins or more, of which one is held out"
+        raise ConfigError(str(path), [Problem("proteins", len(structures.points), allowed)])
+    return structures
+
+
+def _path(config: DataConfig, root: Path) -> Path:
     places = [config.path] if config.path else ["proteins", "proteins.npz"]
     found = [root / place for place in places if (root / place).exists()]
-    path = found[0] if found else root / places[0]
-    structures = read_structures(path)
-    if len(structures) < _FEWEST:
-        allowed = f"allowed: {_FEWEST} proteins or more, of which one is held out"
-        raise ConfigError(str(path), [Problem("proteins", len(structures), allowed)])
-    clouds = _padded(list(structures.values()))
+    if len(found) > 1:
+        allowed = f"allowed: data.path names one, as {root} has both"
+        raise ConfigError("data", [Problem("data.path", None, f"{allowed} {' and '.join(places)}")])
+    return found[0] if found else root / places[0]
+
+
+def _dataset(structures: Structures) -> PointDataset:
+    clouds = _padded(list(structures.points.values()))
     order = generator(0, "proteins-split").permutation(len(clouds))
     held_out = max(1, len(clouds) // _TEST_SHARE)
     parts = [_part(clouds, np.sort(part)) for part in (order[held_out:], order[:held_out])]
     return PointDataset("proteins", parts[0], parts[1], (), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
-def prepare_proteins(config: DataConfig, root: Path, reporter: Reporter) -> None:  # noqa: ARG001
-    """Read them once, so that a file that is wrong is known of before anything starts."""
-    load_proteins(config, root)
+def prepare_proteins(config: DataConfig, root: Path, reporter: Reporter) -> None:
+    """Read them once before anything starts, and report what is left out."""
+    for line in _read(config, root).remarks():
+        reporter.say(line)
 
 
 def _padded(structures: list[Points]) -> Tensor:

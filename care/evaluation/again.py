@@ -38,8 +38,9 @@ def evaluate_again(
     if state is None:
         raise CareError(f"{folder.path}: has no checkpoint, so there is no network to measure")
     # With another number of threads sums round differently.
-    recorded = (folder.read_provenance() or {}).get("threads")
-    torch.set_num_threads(int(recorded or config.runtime.threads or available_cores()))
+    recorded = folder.read_provenance()
+    threads = recorded.threads if recorded else config.runtime.threads
+    torch.set_num_threads(threads or available_cores())
     dataset = load_dataset(config.data, Path(config.runtime.data_root))
     check_dataset(config, dataset)
     network = build_network(config.model, config.seed).to(device)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 import time
 from pathlib import Path
 from typing import Literal
@@ -28,6 +27,7 @@ from sweeps.resources import part_of
 from sweeps.run import RunOptions
 from sweeps.spec import load_sweep
 from sweeps.store import Store
+from sweeps.terminal import make_console
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
@@ -63,7 +63,7 @@ def submit_command(
     Returns:
         0 when it is submitted or runs already; with the head here, as of ``care sweep run``.
     """
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = make_console()
     cluster = load_cluster(cluster_file)
     _check_slurm(declared)
     check_cluster(cluster, commands.partitions(), str(cluster_file))
@@ -85,7 +85,9 @@ def submit_command(
         tracking_uri=options.tracking_uri,
         folder=str(Path.cwd()),
         code=str(take_snapshot(folder.path / "code")),
-        command=f"{declared.command('submit')} --cluster {cluster_file} --workers {workers}",
+        command=declared.command(
+            "submit", "--cluster", str(cluster_file), "--workers", str(workers)
+        ),
     )
     folder.prepare(request)
     return _run_head_here(folder, request, console) if head == "here" else _submit(folder, console)
@@ -206,13 +208,13 @@ def status_command(name: str, root: Path, watch: bool, as_json: bool) -> int:
     elif watch:
         status = _watch(folder, status)
     else:
-        Console(highlight=False).print(status_view(status))
+        make_console().print(status_view(status))
     return 0 if status.active or status.complete else 1
 
 
 def _watch(folder: PoolFolder, status: SweepStatus) -> SweepStatus:
     """Show it until it has ended, or Ctrl-C, which ends the watching only."""
-    with Live(status_view(status), auto_refresh=False, console=Console(highlight=False)) as live:
+    with Live(status_view(status), auto_refresh=False, console=make_console()) as live:
         while status.active:
             time.sleep(_WATCH_SECONDS)
             status = read_status(folder)
@@ -226,7 +228,7 @@ def cancel_command(name: str, root: Path) -> int:
     Returns:
         0.
     """
-    console = Console(highlight=False, soft_wrap=True)
+    console = make_console()
     folder = find_pool(name, root)
     folder.write_request(folder.request().model_copy(update={"cancel": True}))
     heads = commands.jobs_named(folder.job_name("head"))

@@ -2,35 +2,41 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress, TaskID, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 
 from care.config import DataConfig, TrialConfig
 from care.errors import CareError, ConfigError
 from care.loading import parse_override, validate
 from care.registry import DATA
+from sweeps.terminal import is_live, make_console
 
 if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
     from care.data import Dataset
 
     Check = Callable[[Dataset], None]
 
-_WIDE = 200
-
 
 class ConsoleReporter:
     """Shows a preparation: a bar for each cache, and lines. Entered while it goes on."""
 
     def __init__(self, console: Console) -> None:
-        columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
+        what = TextColumn("{task.description}", markup=False)
+        columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._bars = Progress(*columns, console=console, disable=not is_live(console))
         self._console = console
         self._tasks: dict[str, TaskID] = {}
 
@@ -43,7 +49,7 @@ class ConsoleReporter:
 
     def say(self, line: str) -> None:
         """A line of news."""
-        self._console.print(line, markup=False)
+        self._console.print(line)
 
     def progress(self, what: str, done: int, total: int) -> None:
         """``done`` of ``total`` of ``what``."""
@@ -92,11 +98,11 @@ def get_command(name: str, fields: list[str], root: Path) -> None:
     """Prepare one data set and say what it holds."""
     tree = dict(parse_override(field) for field in fields)
     config = validate(DataConfig, {**tree, "name": name}, "care data get")
-    console = _console()
+    console = make_console()
     _prepare(config, root, console)
     from care.data import load_dataset
 
-    console.print(f"{name} in {root}: {_described(load_dataset(config, root))}", markup=False)
+    console.print(f"{name} in {root}: {_described(load_dataset(config, root))}")
 
 
 def _described(data: Dataset) -> str:
@@ -118,8 +124,7 @@ def list_command(root: Path) -> None:
         sizes = (source.train_size, source.test_size, source.side)
         shown = [str(size) if size else "–" for size in sizes]
         table.add_row(name, *shown, _presence(name, root), source.about)
-    # A pipe has no width to fit into.
-    Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
+    make_console().print(table)
 
 
 def _presence(name: str, root: Path) -> str:
@@ -132,10 +137,6 @@ def _presence(name: str, root: Path) -> str:
     except CareError:
         return "no"
     return "yes"
-
-
-def _console() -> Console:
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _prepare(config: DataConfig, root: Path, console: Console) -> None:

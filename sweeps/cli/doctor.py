@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rich.console import Console
+from rich.text import Text
 
 from sweeps.doctor import cluster, machine
 from sweeps.doctor.finding import Finding
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.cluster import load_cluster
+from sweeps.terminal import make_console
 
 _STYLE = {"ok": "green", "note": "yellow", "bad": "red"}
 
@@ -21,15 +22,15 @@ def doctor_command(root: Path, cluster_file: Path | None, tracking_uri: str | No
     Returns:
         0 when nothing is bad, 1 otherwise.
     """
-    console = Console(highlight=False)
+    console = make_console()
     bad = 0
     for finding in _findings(root, cluster_file, tracking_uri):
         bad += finding.verdict == "bad"
         style = _STYLE[finding.verdict]
-        console.print(f"[{style}]{finding.verdict:4s}[/]  {finding.what}: ", end="")
-        console.print(finding.detail, markup=False, soft_wrap=True)
+        verdict = Text(f"{finding.verdict:4s}", style=style)
+        console.print(verdict, f" {finding.what}: {finding.detail}", soft_wrap=True)
         if finding.mend:
-            console.print(f"      → {finding.mend}", markup=False, soft_wrap=True)
+            console.print(f"      → {finding.mend}", soft_wrap=True)
     return 1 if bad else 0
 
 

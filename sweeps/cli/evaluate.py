@@ -6,14 +6,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from care.config import TrialConfig
-from care.errors import ConfigError, Problem, nearest
+from care.errors import CareError, ConfigError, Problem, nearest
 from care.loading import parse_override, set_field, validate
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.store import Store
+from sweeps.terminal import make_console
 
 _SHOWN = 5
 _MAY_DIFFER = ("evaluation", "runtime")
@@ -21,7 +20,7 @@ _MAY_DIFFER = ("evaluation", "runtime")
 
 def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool) -> None:
     """Print the measures of a trial's network under other settings; the store stays as it is."""
-    console = Console(stderr=True, highlight=False)
+    console = make_console(stderr=True)
     folder = find_trial(name, Store(root))
     config = evaluation_config(folder, overrides)
     # torch is loaded for what is not refused.
@@ -32,9 +31,9 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
     device = resolve_device(config.runtime.device)
     resolve_precision("evaluation.precision", config.evaluation.precision, device)
     prepare_data([config], console)
-    outcome = evaluate_again(folder, config, lambda text: console.print(text, markup=False))
+    outcome = evaluate_again(folder, config, console.print)
     for note in outcome.notes:
-        console.print(note, markup=False)
+        console.print(note)
     if as_json:
         print(json.dumps(outcome.measures, indent=1))
         return
@@ -52,7 +51,10 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
     Raises:
         ConfigError: Another field, or a value that is not allowed.
     """
-    tree = folder.read_trial()["config"]
+    trial = folder.read_trial()
+    if trial is None:
+        raise CareError(f"{folder.path}: was never started, so there is no network to measure")
+    tree = trial.config
     for override in overrides:
         field, value = parse_override(override)
         if field.partition(".")[0] not in _MAY_DIFFER:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from sweeps.catalogue import Entry, catalogue
 from sweeps.live import duration
 from sweeps.store import Store
+from sweeps.terminal import make_console
 
 
 def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
@@ -19,14 +19,13 @@ def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, indent=1))
         return
-    console = Console(highlight=False)
+    console = make_console()
     console.print(_table(entries))
     console.print(
         f"\nRun one: care sweep run {folder}/NAME.yaml, or with --profile PROFILE.\n"
         "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of what is missing here,\n"
         "known once a trial of the kind was run. What is assumed where the paper is silent is\n"
         "in the file and in --json.",
-        markup=False,
         soft_wrap=True,
     )
 

@@ -14,6 +14,7 @@ import typer
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # or [paper,authors] would vanish from help and errors
     pretty_exceptions_enable=False,
     help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
 )
@@ -38,7 +39,7 @@ TrackingOption = Annotated[
 SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[FIELD=VALUE]...", help="Dotted fields of the configuration to set."),
+    typer.Argument(metavar="FIELD=VALUE", help="Dotted fields of the configuration to set."),
 ]
 Profile = Annotated[
     str | None,
@@ -65,7 +66,7 @@ def train(
     overrides: Overrides = None,
     store: StoreOption = _STORE,
 ) -> None:
-    """Train and evaluate one trial, or continue it; a finished one is shown, not run again."""
+    """Train and evaluate one trial, or resume it. A finished one is shown, not run again."""
     from sweeps.cli.train import train_command
 
     train_command(experiment, overrides or [], store)
@@ -79,14 +80,14 @@ def evaluate(
     overrides: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FIELD=VALUE]...",
+            metavar="FIELD=VALUE",
             help="Of evaluation, e.g. evaluation.trained_probe.protocols=[paper].",
         ),
     ] = None,
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Measure a trained trial again, with other settings; trains and writes nothing."""
+    """Measure a trained trial again, with other settings. Trains and writes nothing."""
     from sweeps.cli.evaluate import evaluate_command
 
     evaluate_command(trial, overrides or [], store, as_json)
@@ -100,7 +101,7 @@ def sweep_plan(
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
-    """Say what a run would do: new, cached, running, failed, stale. Runs and writes nothing."""
+    """Show each trial of a sweep and its state. Runs and writes nothing."""
     from sweeps.cli.sweep import Declared, plan_command
 
     plan_command(Declared(file, tuple(overrides or ()), profile), store, as_json)
@@ -149,7 +150,7 @@ def sweep_submit(
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
 ) -> None:
-    """Submit what is missing of a sweep to a SLURM cluster; doing it twice attaches."""
+    """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.cli.sweep import Declared
     from sweeps.run import RunOptions
@@ -175,7 +176,7 @@ def sweep_status(
 
 @sweep_app.command("cancel")
 def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = _STORE) -> None:
-    """End a submitted sweep: its trials save their place, its jobs end; submitting goes on."""
+    """End a submitted sweep. Its trials checkpoint, its jobs end; submit it again to resume."""
     from sweeps.cli.cluster import cancel_command
 
     raise typer.Exit(cancel_command(sweep, store))
@@ -187,7 +188,7 @@ def report(
     profile: Profile = None,
     store: StoreOption = _STORE,
 ) -> None:
-    """Write the report of a sweep, finished or not: HTML, PNG, CSV, Parquet."""
+    """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
     from sweeps.cli.report import report_command
 
     report_command(sweep, profile, store)
@@ -201,7 +202,7 @@ def experiments(
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
-    """List the paper's tables and figures: what reproduces each, its cost and its status."""
+    """List the paper's tables and figures. Shows what reproduces each, its cost and status."""
     from sweeps.cli.experiments import experiments_command
 
     experiments_command(folder, store, as_json)
@@ -227,7 +228,7 @@ def doctor(
     ] = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Check this machine, or a cluster, in a minute: what is well, and how to mend what is not."""
+    """Check this machine, or a cluster, in a minute. Shows how to fix what is not well."""
     from sweeps.cli.doctor import doctor_command
 
     raise typer.Exit(doctor_command(store, cluster, tracking_uri))
@@ -235,7 +236,7 @@ def doctor(
 
 @track_app.command("sync")
 def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None) -> None:
-    """Bring MLflow up to date with the store; doing it twice changes nothing."""
+    """Bring MLflow up to date with the store. Doing it twice changes nothing."""
     from sweeps.cli.track import sync_command
 
     sync_command(store, tracking_uri)
@@ -254,11 +255,11 @@ def data_get(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Of a data set.")],
     fields: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[FIELD=VALUE]...", help="As under data: in a YAML file, side=96."),
+        typer.Argument(metavar="FIELD=VALUE", help="As under data: in a YAML file, side=96."),
     ] = None,
     root: DataRoot = _DATA,
 ) -> None:
-    """Download a data set, decode its images, check it; doing it twice changes nothing."""
+    """Download a data set, decode its images, check it. Doing it twice changes nothing."""
     from sweeps.cli.data import get_command
 
     get_command(name, fields or [], root)
@@ -273,7 +274,9 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.terminal import output_failure, protect_output
 
+    protect_output()
     try:
         app()
     except CareError as error:
@@ -281,3 +284,8 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        failure = output_failure()
+        if failure:
+            print(f"error: the output could not be written: {failure}", file=sys.stderr)
+            sys.exit(1)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Any
 
 import yaml
-from rich.console import Console
 
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
@@ -15,6 +15,7 @@ from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
+from sweeps.terminal import make_console
 
 
 def report_command(name: str, profile: str | None, root: Path) -> None:
@@ -22,7 +23,7 @@ def report_command(name: str, profile: str | None, root: Path) -> None:
     store = Store(root)
     sweep = find_sweep(name, profile, store)
     page = write_sweep_report(sweep, store)
-    Console(soft_wrap=True).print(f"report: {page}")
+    make_console().print(f"report: {page}")
 
 
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
@@ -76,7 +77,7 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         mode=spec.metric.mode,
         spec_yaml=_yaml(spec.model_dump(mode="json")),
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
-        command=" ".join(["care sweep run", *_arguments(sweep, declared)]),
+        command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declared)]),
         code_version=code_version(),
         reproduction=_reproduction(sweep),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import sys
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
+from sweeps.terminal import make_console
 from sweeps.timing import where_it_went
 
 
@@ -44,10 +45,12 @@ class Declared:
         """The sweep."""
         return load_sweep(self.file, self.overrides, self.profile)
 
-    def command(self, verb: str) -> str:
-        """What to type to ``run`` or ``submit`` it."""
+    def command(self, verb: str, *options: str) -> str:
+        """Return what to type to ``run`` or ``submit`` it, quoted for a shell."""
         chosen = ["--profile", self.profile] if self.profile else []
-        return " ".join([f"care sweep {verb}", str(self.file), *self.overrides, *chosen])
+        return shlex.join(
+            ["care", "sweep", verb, str(self.file), *self.overrides, *chosen, *options]
+        )
 
 
 def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
@@ -62,10 +65,11 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**counts, "total": plan.wanted, "estimated_seconds": seconds}))
         return
-    console = Console()
+    console = make_console()
     for trial in plan.trials:
         progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if trial.epoch else ""
-        console.print(f"  {trial.state:8s} {trial.trial_id}  {trial.label:32s} {progress}")
+        line = f"  {trial.state:8s} {trial.trial_id}  {trial.label:32s} {progress}"
+        console.print(line.rstrip())
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
@@ -83,7 +87,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
     Returns:
         0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
     """
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    console = make_console()
     sweep = declared.load()
     store = Store(root)
     plan = make_plan(sweep, store)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from care.errors import CareError
 from sweeps.store import Store
+from sweeps.terminal import make_console
 
 
 def sync_command(root: Path, uri: str | None) -> None:
@@ -15,7 +14,7 @@ def sync_command(root: Path, uri: str | None) -> None:
     from sweeps.tracking.sweep import sync_store
 
     sweeps, trials = sync_store(_existing(root), uri)
-    Console().print(f"MLflow is up to date: {sweeps} sweeps, {trials} trials")
+    make_console().print(f"MLflow is up to date: {sweeps} sweeps, {trials} trials")
 
 
 def ui_command(root: Path, host: str, port: int) -> int:

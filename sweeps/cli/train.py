@@ -4,34 +4,35 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.console import Console
-
 from care.claim import Claim, holder
 from care.errors import CareError
-from care.identity import code_version, trial_id
+from care.identity import trial_id
 from care.loading import load_trial
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
 from sweeps.live import duration
 from sweeps.store import Store, trial_status
+from sweeps.terminal import make_console
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     """Run one trial in this process, where :mod:`sweeps.driver` would use an actor."""
-    console = Console()
+    console = make_console()
     config = load_trial(experiment, overrides)
     store = Store(root)
     folder = store.trial(trial_id(config))
-    if trial_status(folder, code_version()).state == "stale":
+    status = trial_status(folder, Versions(), config)
+    if status.state == "stale":
         raise CareError(
-            f"{folder.path}: its numbers come from other code. Choose another --store, "
+            f"{folder.path}: stale, {status.reason}. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
         )
     from care.device import check_machine
 
     check_machine(config)  # before anything is written
-    if trial_status(folder, code_version()).state != "cached":
+    if status.state != "cached":
         prepare_data([config], console)
     store.prepare()
     claim = Claim.take(folder.path)
@@ -53,5 +54,5 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
             )
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
-    seconds = sum(timing["seconds"] for timing in folder.read_timings())
+    seconds = sum(timing.seconds for timing in folder.read_timings())
     console.print(f"{duration(seconds)} of training; files in {folder.path}")

@@ -65,8 +65,8 @@ class RetryPolicy:
         return None if outcome else self._after_loss(TrialFolder(Path(task["folder"])), share)
 
     def _after_loss(self, folder: TrialFolder, share: int) -> Again | None:
-        status = folder.read_status() or {}
-        if (status.get("error") or {}).get("kind") == "out_of_memory":
+        status = folder.read_status()
+        if status and status.error and status.error.kind == "out_of_memory":
             if share >= self.largest_share:
                 return None
             return Again(0.0, min(2 * share, self.largest_share))

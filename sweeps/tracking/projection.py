@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from care.claim import holder
+from care.errors import CareError
 from care.identity import code_version, flatten
+from care.records import StatusRecord, TimingRecord, TrialRecord, Values
 from care.trial_folder import TrialFolder
 from sweeps.tracking.database import default_tracking_uri, writing
 from sweeps.tracking.runs import Identity, Row, Run, Runs
@@ -83,13 +85,15 @@ class Projection:
         if self._written.get((sweep, folder.trial_id)) == version:
             return
         trial = folder.read_trial()
-        identity = _identity(folder.trial_id, trial["created"])
-        state = status["state"] if alive else "paused"
+        if trial is None:
+            raise CareError(f"{folder.path}: has no trial.json")
+        identity = _identity(folder.trial_id, trial.created)
+        state = status.state if alive else "paused"
         with writing(self.store):
             try:
                 run = self._trial_run(identity, trial, sweep, label)
                 self._update(run, folder, trial, status, {f"sweep.{sweep}": "member"})
-                self._runs.set_status(run, _STATUS[state], _milliseconds(status["updated"]))
+                self._runs.set_status(run, _STATUS[state], _milliseconds(status.updated))
             except BaseException:
                 self._runs.forget(identity)
                 raise
@@ -108,32 +112,32 @@ class Projection:
         identity = (("care.kind", "sweep"), ("sweep", name))
         return self._runs.find(identity) or self._runs.create(name, identity, {})
 
-    def _trial_run(self, identity: Identity, trial: dict[str, Any], sweep: str, label: str) -> Run:
+    def _trial_run(self, identity: Identity, trial: TrialRecord, sweep: str, label: str) -> Run:
         run = self._runs.known(identity)
         if run:
             return run
         # By one tag, for MLflow joins a table for each, and all trials have the same care.kind.
         found = self._runs.search(identity[:1])
         for run in found:
-            if run.tags["care.created"] == trial["created"]:
+            if run.tags["care.created"] == trial.created:
                 self._runs.remember(identity, run)
                 return run
         # The trial was archived and is run anew: MLflow shows its old run under "deleted" only.
         for old in found:
             self._runs.client.delete_run(old.run_id)
         tags = {
-            "group_id": trial["group_id"],
-            "seed": str(trial["config"]["seed"]),
+            "group_id": trial.group_id,
+            "seed": str(trial.config["seed"]),
             "mlflow.parentRunId": self._sweep_run(sweep).run_id,
         }
-        return self._runs.create(label, identity, tags, _milliseconds(trial["created"]))
+        return self._runs.create(label, identity, tags, _milliseconds(trial.created))
 
     def _update(
         self,
         run: Run,
         folder: TrialFolder,
-        trial: dict[str, Any],
-        status: dict[str, Any],
+        trial: TrialRecord,
+        status: StatusRecord,
         tags: dict[str, str],
     ) -> None:
         """Log the epochs that the run has not, once the parameters and measures, and the tags.
@@ -142,20 +146,20 @@ class Projection:
         the store: rows that a crash kept from being noted are written over, not twice.
         """
         metrics = folder.read_metrics()
-        times = {timing["epoch"]: timing for timing in folder.read_timings()}
+        times = {timing.epoch: timing for timing in folder.read_timings()}
         logged = int(run.tags.get(_LOGGED, 0))
         rows = [row for line in metrics[logged:] for row in _epoch_rows(line, times)]
         measures = folder.read_evaluation()
         if measures and metrics and not set(measures) <= run.metrics:
-            last = metrics[-1]["epoch"]
-            ended = round(times[last]["finished_at"] * 1000)
+            last = int(metrics[-1]["epoch"])
+            ended = round(times[last].finished_at * 1000)
             # Step 0, because MLflow's page draws bars for what has no other step, dots otherwise.
             rows += [(name, value, ended, 0) for name, value in measures.items()]
         current = {**_trial_tags(folder, status), **tags}
         if metrics:
             current[_LOGGED] = str(len(metrics))
         # Tags are written last: a run without a state may lack its parameters as well.
-        params = {} if "state" in run.tags else _params(trial["config"])
+        params = {} if "state" in run.tags else _params(trial.config)
         self._runs.log(run, params, rows, current)
         if "error" not in current:
             self._runs.delete_tag(run, "error")
@@ -165,13 +169,13 @@ def _identity(trial_id: str, created: str) -> Identity:
     return (("trial_id", trial_id), ("care.kind", "trial"), ("care.created", created))
 
 
-def _alive(folder: TrialFolder, status: dict[str, Any]) -> bool:
-    return status["state"] != "running" or holder(folder.path) is not None
+def _alive(folder: TrialFolder, status: StatusRecord) -> bool:
+    return status.state != "running" or holder(folder.path) is not None
 
 
-def _version(status: dict[str, Any], alive: bool) -> str:
+def _version(status: StatusRecord, alive: bool) -> str:
     """What differs whenever a trial has news."""
-    return status["updated"] if alive else f"{status['updated']} left"
+    return status.updated if alive else f"{status.updated} left"
 
 
 def _versions(trials: Iterable[TrialFolder]) -> dict[str, str]:
@@ -190,22 +194,23 @@ def _digest(versions: dict[str, str]) -> str:
     return hashlib.sha256(content.encode()).hexdigest()[:32]
 
 
-def _trial_tags(folder: TrialFolder, status: dict[str, Any]) -> dict[str, str]:
-    provenance = folder.read_provenance() or {}
-    code = str(provenance.get("code_version"))
-    error = status["error"] or {}
+def _trial_tags(folder: TrialFolder, status: StatusRecord) -> dict[str, str]:
+    provenance = folder.read_provenance()
+    if provenance is None:
+        raise CareError(f"{folder.path}: has no provenance.json")
+    code = provenance.code_version
     tags = {
-        "state": status["state"],
+        "state": status.state,
         "code_version": code,
         "stale": "no" if code == code_version() else "yes",
-        "git_commit": str(provenance.get("git_commit"))[:12],
-        "git_dirty": str(provenance.get("git_dirty")).lower(),
-        "device": str(provenance.get("device")),
-        "threads": str(provenance.get("threads")),
-        "precision": str(provenance.get("precision")),
+        "git_commit": str(provenance.git_commit)[:12],
+        "git_dirty": str(provenance.git_dirty).lower(),
+        "device": provenance.device,
+        "threads": str(provenance.threads),
+        "precision": str(provenance.precision),
     }
-    if error:
-        tags["error"] = f"{error['kind']}: {error['message']}"[:500]
+    if status.error:
+        tags["error"] = f"{status.error.kind}: {status.error.message}"[:500]
     return tags
 
 
@@ -214,13 +219,13 @@ def _params(config: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in flatten(config) if name[:8] != "runtime."}
 
 
-def _epoch_rows(line: dict[str, Any], times: dict[int, dict[str, Any]]) -> Iterator[Row]:
-    timing = times[line["epoch"]]
-    when = round(timing["finished_at"] * 1000)
-    values = {**line, "images_per_second": timing["images_per_second"]}
+def _epoch_rows(line: Values, times: dict[int, TimingRecord]) -> Iterator[Row]:
+    timing = times[int(line["epoch"])]
+    when = round(timing.finished_at * 1000)
+    values = {**line, "images_per_second": timing.images_per_second}
     for name, value in values.items():
         if name not in _NOT_METRICS:
-            yield name, value, when, line["epoch"]
+            yield name, value, when, int(line["epoch"])
 
 
 def _milliseconds(moment: str) -> int:

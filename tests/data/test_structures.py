@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,33 +13,21 @@ import pytest
 import torch
 
 from care.config import DataConfig, TrialConfig
-from care.data import check_dataset, load_dataset
+from care.data import check_dataset, load_dataset, prepare
 from care.data.proteins import load_proteins
-from care.data.structures import read_structures
-from care.errors import ConfigError, Problem
+from care.data.structures import read_structures, survey_structures
+from care.data.unpack import read_unpacked
+from care.errors import CareError, ConfigError, Problem
+from tests.data.listener import Listener
+from tests.data.pdb_text import atom, chain, residue
 from tests.objectives.points import points
 
 Refused = Callable[..., Problem]
 
 
-def atom(
-    serial: int, name: str, residue: int, place: list[float], *, alt: str = " ", kind: str = "ALA"
-) -> str:
-    """A line of the PDB format, column by column (wwPDB format 3.3)."""
-    x, y, z = place
-    return (
-        f"ATOM  {serial:5d}  {name:<3s}{alt}{kind} A{residue:4d}    "
-        f"{x:8.3f}{y:8.3f}{z:8.3f}  1.00  0.00           {name[0]}\n"
-    )
-
-
-def pdb(places: np.ndarray) -> str:
+def pdb(points_of: np.ndarray) -> str:
     """A protein with a nitrogen and a C-alpha in each residue."""
-    lines = []
-    for number, place in enumerate(places.tolist(), start=1):
-        lines.append(atom(2 * number - 1, "N", number, [value + 1 for value in place]))
-        lines.append(atom(2 * number, "CA", number, place))
-    return "".join(lines) + "END\n"
+    return chain(points_of, names=("N", "CA")) + "END\n"
 
 
 def places(count: int, seed: int = 0) -> np.ndarray:
@@ -59,16 +48,142 @@ def test_pdb_mmcif_and_gzip_give_the_same_points(tmp_path: Path) -> None:
         np.testing.assert_allclose(read, places(7), atol=1e-4)
 
 
-def test_first_model_first_alternative_and_no_water(tmp_path: Path) -> None:
-    own = places(4)
-    lines = ["MODEL        1\n"]
-    for number, place in enumerate(own.tolist(), start=1):
-        lines.append(atom(number, "CA", number, place, alt="A"))
-        lines.append(atom(number, "CA", number, [0.0, 0.0, 0.0], alt="B"))
-    lines.append(atom(9, "CA", 9, [5.0, 5.0, 5.0], kind="HOH"))
-    lines += ["ENDMDL\n", "MODEL        2\n", atom(1, "CA", 1, [9.0, 9.0, 9.0]), "ENDMDL\n"]
-    (tmp_path / "one.pdb").write_text("".join(lines))
-    np.testing.assert_allclose(read_structures(tmp_path)["one"], own, atol=1e-4)
+@pytest.mark.parametrize(
+    ("names", "proteins"),
+    [
+        (["1ABC.PDB", "2ABC.ENT"], ["1ABC", "2ABC"]),
+        (["model.000.00.pdb", "model.000.01.pdb"], ["model.000.00", "model.000.01"]),
+        (["target.B99990001.pdb", "1abc.model.ent"], ["1abc.model", "target.B99990001"]),
+    ],
+)
+def test_a_protein_is_named_after_its_file(
+    tmp_path: Path, names: list[str], proteins: list[str]
+) -> None:
+    for name in names:
+        (tmp_path / name).write_text(pdb(places(5)))
+    assert list(read_structures(tmp_path)) == proteins
+
+
+def test_gzip_is_known_by_its_content(tmp_path: Path) -> None:
+    """Names lie: of downloads that the browser unpacked, and the other way round."""
+    content = pdb(places(5)).encode()
+    (tmp_path / "1ABC.PDB.GZ").write_bytes(gzip.compress(content))
+    (tmp_path / "2abc.ent.gz").write_bytes(content)
+    (tmp_path / "3abc.pdb").write_bytes(gzip.compress(content[:90]) + gzip.compress(content[90:]))
+    found = read_structures(tmp_path)
+    assert list(found) == ["1ABC", "2abc", "3abc"]
+    for points_read in found.values():
+        np.testing.assert_allclose(points_read, places(5), atol=1e-4)
+
+
+def odd_folder(folder: Path) -> None:
+    (folder / "1abc.pdb").write_text(pdb(places(5)))
+    (folder / "._1abc.pdb").write_bytes(b"\x00\x05\x16\x07Mac OS X \x00\xb0")
+    (folder / ".2abc.pdb.swp.pdb").write_text(pdb(places(6)))
+    (folder / "3abc.pdb").mkdir()
+    (folder / "README.txt").write_text("of the folder")
+
+
+def test_other_files_are_passed_over_and_named(tmp_path: Path) -> None:
+    odd_folder(tmp_path)
+    found = survey_structures(tmp_path)
+    assert list(found.points) == ["1abc"]
+    assert found.left_out == [
+        ".2abc.pdb.swp.pdb: hidden",
+        "._1abc.pdb: hidden",
+        "3abc.pdb: a folder; only files beside it are read",
+        "README.txt: not .pdb, .ent, .cif, .mmcif, plain or with .gz",
+    ]
+
+
+def test_a_folder_without_structures_names_what_is_there(tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "ab").mkdir()
+    (tmp_path / "ab" / "pdb1abc.ent.gz").write_bytes(gzip.compress(pdb(places(5)).encode()))
+    problem = refused(read_structures, tmp_path)
+    assert "ab: a folder; only files beside it are read" in problem.allowed
+
+
+def test_corrupt_files_can_be_left_out(tmp_path: Path, refused: Refused) -> None:
+    listener = Listener()
+    (tmp_path / "proteins").mkdir()
+    odd_folder(tmp_path / "proteins")
+    (tmp_path / "proteins" / "4abc.cif").write_bytes(b"")
+    (tmp_path / "proteins" / "5abc.pdb").write_text(pdb(places(7)))
+    (tmp_path / "proteins" / "6abc.pdb").symlink_to("nowhere")
+    with pytest.raises(ConfigError, match="No such file"):
+        load_proteins(DataConfig(name="proteins"), tmp_path)
+    config = DataConfig(name="proteins", skip_corrupt=True)
+    prepare(config, tmp_path, listener)
+    assert len(load_dataset(config, tmp_path).train) == 1
+    text = "\n".join(listener.lines)
+    assert "left out 2 that cannot be read" in text
+    assert "4abc: got '4abc.cif'; allowed: a PDB or mmCIF file (an empty file)" in text
+    assert "passed over 4 other files" in text
+    for name in ("1abc", "5abc"):
+        (tmp_path / "proteins" / f"{name}.pdb").unlink()
+    with pytest.raises(ConfigError, match="6abc"):
+        load_dataset(config, tmp_path)
+
+
+def test_ligands_are_counted(tmp_path: Path) -> None:
+    ligand = residue((20, 20, 20), residue="LIG", number=104, record="HETATM")
+    for name in ("1abc", "2abc"):
+        (tmp_path / f"{name}.pdb").write_text(chain(places(5)) + "TER\n" + ligand)
+    listener = Listener()
+    prepare(DataConfig(name="proteins", path="."), tmp_path, listener)
+    assert listener.lines == ["proteins: residues with an atom CA that are no protein's: 2 LIG"]
+
+
+def test_many_bad_files_are_counted(tmp_path: Path) -> None:
+    for number in range(30):
+        (tmp_path / f"p{number:02}.pdb").write_text("no protein")
+    with pytest.raises(ConfigError) as caught:
+        read_structures(tmp_path)
+    assert len(caught.value.problems) == 21
+    assert "10 more of 30 that cannot be read" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "an empty file"),
+        (b"\n \n", "an empty file"),
+        (b"data_x\nloop_\n_atom_site.id\n1\n", "mmCIF, but not named .cif"),
+        (gzip.compress(b"A" * 4000)[:-9], "gzip archive, cut before its end"),
+        (gzip.compress(b"A" * 40) + b"more", "gzip archive, damaged: Not a gzipped file"),
+        (gzip.compress(b"A" * 40)[:-8] + b"12345678", "gzip archive, damaged: CRC check failed"),
+    ],
+)
+def test_why_a_file_cannot_be_read(
+    tmp_path: Path, refused: Refused, content: bytes, reason: str
+) -> None:
+    (tmp_path / "1abc.pdb").write_bytes(content)
+    assert reason in refused(read_structures, tmp_path).allowed
+
+
+def test_an_archive_of_zeros_does_not_fill_the_memory(tmp_path: Path) -> None:
+    (tmp_path / "zeros.pdb.gz").write_bytes(gzip.compress(bytes(3_000_000)))
+    with pytest.raises(CareError, match="holds more than 2,000,000 bytes"):
+        read_unpacked(tmp_path / "zeros.pdb.gz", 2_000_000)
+
+
+def test_what_is_no_regular_file_is_refused(tmp_path: Path, refused: Refused) -> None:
+    os.mkfifo(tmp_path / "1abc.pdb")
+    assert "not a regular file" in refused(read_structures, tmp_path).allowed
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"1a\xff.pdb")).write_text(pdb(places(5)))
+    assert list(read_structures(tmp_path)) == ["1a\\xff"]
+
+
+def test_a_folder_beside_an_archive(tmp_path: Path, refused: Refused) -> None:
+    (tmp_path / "proteins").mkdir()
+    np.savez(tmp_path / "proteins.npz", a=places(5), b=places(6))
+    problem = refused(load_proteins, DataConfig(name="proteins"), tmp_path)
+    assert (problem.field, problem.value) == ("data.path", None)
+    config = DataConfig(name="proteins", path="proteins.npz")
+    assert len(load_proteins(config, tmp_path).train) == 1
 
 
 def test_npz(tmp_path: Path) -> None:
@@ -81,7 +196,7 @@ def test_npz(tmp_path: Path) -> None:
 def test_every_bad_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "good.pdb").write_text(pdb(places(5)))
     (tmp_path / "nothing.pdb").write_text("HEADER\nEND\n")
-    (tmp_path / "nitrogen.pdb").write_text(atom(1, "N", 1, [0.0, 0.0, 0.0]) + "END\n")
+    (tmp_path / "nitrogen.pdb").write_text(atom("N", (0, 0, 0)) + "END\n")
     (tmp_path / "short.pdb").write_text(pdb(places(3)))
     (tmp_path / "torn.cif").write_text("data_x\nloop_\n_atom_site.id\n_atom_site.Cartn_x\n1 'a\n")
     (tmp_path / "cut.pdb.gz").write_bytes(gzip.compress(pdb(places(50)).encode())[:-40])

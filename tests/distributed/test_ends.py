@@ -58,7 +58,10 @@ def test_diverging_ends_all(tmp_path: Path) -> None:
         trial = TrialRun(config, TrialFolder(tmp_path))
         with pytest.raises(DivergedError):
             trial.advance()
-    assert (TrialFolder(tmp_path).read_status() or {})["error"]["kind"] == "diverged"
+    status = TrialFolder(tmp_path).read_status()
+    assert status
+    assert status.error
+    assert status.error.kind == "diverged"
     assert not followers()
 
 

@@ -45,7 +45,9 @@ def run(path: Path, processes: int, stop_at: int | None = None) -> str:
         trial = TrialRun(config(processes), TrialFolder(path))
         while not trial.finished and trial.advance(stop) is not None:
             pass
-    return str((TrialFolder(path).read_status() or {})["state"])
+    status = TrialFolder(path).read_status()
+    assert status
+    return status.state
 
 
 def numbers(path: Path) -> dict[str, float]:
@@ -66,7 +68,9 @@ def test_two_processes_end_as_one_does(alone: Path, tmp_path: Path) -> None:
     assert run(tmp_path, 2) == "finished"
     for name in ("train/loss", "heldout/gamma", "encoder/probe_accuracy"):
         assert numbers(tmp_path)[name] == pytest.approx(numbers(alone)[name], rel=0.02, abs=0.01)
-    assert (TrialFolder(tmp_path).read_provenance() or {})["processes"] == 2
+    provenance = TrialFolder(tmp_path).read_provenance()
+    assert provenance
+    assert provenance.processes == 2
     wait_for(lambda: not alive(descendants(os.getpid()) - before))
 
 
@@ -75,10 +79,10 @@ def test_paused_inside_an_epoch_and_resumed_in_another_number(
     alone: Path, tmp_path: Path, first: int, second: int
 ) -> None:
     assert run(tmp_path, first, stop_at=8) == "paused"
-    assert [start["epoch"] for start in TrialFolder(tmp_path).read_starts()] == [0]
+    assert [start.epoch for start in TrialFolder(tmp_path).read_starts()] == [0]
     assert run(tmp_path, second) == "finished"
     place = TrialFolder(tmp_path).read_starts()[1]
-    assert (place["epoch"], place["step"]) > (0, 0)
+    assert (place.epoch, place.step) > (0, 0)
     for name in ("train/loss", "encoder/probe_accuracy"):
         assert numbers(tmp_path)[name] == pytest.approx(numbers(alone)[name], rel=0.02, abs=0.01)
 
@@ -113,7 +117,7 @@ def test_a_killed_process_ends_the_try_at_once_and_nothing_is_lost(
     assert classify(caught.value) == "lost"
     assert json.loads((tmp_path / "status.json").read_text())["error"]["kind"] == "lost"
     assert run(tmp_path, 2) == "finished"
-    assert TrialFolder(tmp_path).read_starts()[1]["epoch"] >= 1
+    assert TrialFolder(tmp_path).read_starts()[1].epoch >= 1
 
 
 def test_a_batch_that_does_not_divide_is_refused(refused: Any) -> None:

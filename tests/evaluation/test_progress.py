@@ -44,13 +44,15 @@ class Stop:
 
 def run(config: TrialConfig, path: Path, stops: list[Stop]) -> list[str]:
     """Run to the end, paused by each stop in turn; the states after each run."""
-    states = []
+    states: list[str] = []
     for stop in stops:
         with Claim.take(path) or pytest.fail("claimed"):
             trial = TrialRun(config, TrialFolder(path))
             while not trial.finished and trial.advance(stop) is not None:
                 pass
-            states.append((TrialFolder(path).read_status() or {})["state"])
+            status = TrialFolder(path).read_status()
+            assert status
+            states.append(status.state)
     return states
 
 

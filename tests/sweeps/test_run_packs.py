@@ -130,7 +130,9 @@ def test_asha_stops_members_of_a_pack(tmp_path: Path) -> None:
     for identity, epoch in stopped.items():
         folder = Store(tmp_path / "runs").trial(identity)
         assert len(folder.read_metrics()) == epoch, "it trained on after it was stopped"
-        assert (folder.read_status() or {})["state"] == "paused"
+        status = folder.read_status()
+        assert status
+        assert status.state == "paused"
     care(*RUN, cwd=tmp_path)
     assert events(tmp_path) == judged
 

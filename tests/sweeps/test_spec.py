@@ -64,6 +64,17 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"seeds": [0, -1]}, "seeds.1", -1, "allowed: greater than or equal to 0", None),
     ({"seeds": "three"}, "seeds", "three", "allowed: a number of seeds or a list", None),
     ({"seeds": True}, "seeds", True, "allowed: a number of seeds or a list", None),
+    ({"seeds": 11125}, "seeds", 11125, "at most 1000 seeds", None),
+    ({"seeds": 10**12}, "seeds", 10**12, "at most 1000 seeds", None),
+    # size
+    ({"axes": {WEIGHT: [*range(101)]}, "seeds": 200}, AXIS, [*range(101)],
+     "at most 20000 trials in all; these are 20200", None),
+    ({"axes": {WEIGHT: [0, 1]}, "search": {"name": "optuna", "trials": 20001}}, "search.trials",
+     20001, "at most 20000 trials", None),
+    # variants
+    ({"variants": {"two\nlines": {}}}, "variants.name", "two\nlines", "visible characters", None),
+    ({"axes": {SPLITS: [[1, [2]], [1, [2]]]}}, f"axes.{SPLITS}", [[1, [2]], [1, [2]]],
+     "each value once", None),
     # unknown names
     ({"search": {"name": "optun"}}, "search.name", "optun", "allowed: grid, optuna", "optuna"),
     ({"scheduler": {"name": "ahsa"}}, "scheduler.name", "ahsa", "allowed: none, asha", "asha"),

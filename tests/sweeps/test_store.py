@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -32,13 +35,78 @@ def test_opening_writes_nothing(store: Store) -> None:
     assert not store.root.exists()
 
 
-def test_preparing_says_the_format_once(store: Store) -> None:
-    store.prepare()
+def test_preparing_writes_format_and_identity_once(store: Store) -> None:
+    uuid = store.prepare()
     path = store.root / "store.json"
-    assert json.loads(path.read_text()) == {"format": FORMAT}
+    place = store.root.resolve().as_uri()
+    assert json.loads(path.read_text()) == {"format": FORMAT, "uuid": uuid, "place": place}
     before = path.stat().st_mtime_ns
-    store.prepare()
+    assert Store(store.root).prepare() == uuid
     assert path.stat().st_mtime_ns == before
+
+
+def test_an_old_store_gets_a_uuid_at_its_next_write(store: Store) -> None:
+    store.root.mkdir()
+    (store.root / "store.json").write_text(json.dumps({"format": FORMAT}))
+    assert store.prepare() == store.prepare() != Store(store.root.with_name("other")).prepare()
+
+
+@pytest.mark.parametrize("content", [None, {"format": FORMAT}])
+def test_processes_that_prepare_at_once_agree_on_the_uuid(
+    store: Store, content: dict[str, int] | None
+) -> None:
+    if content:
+        store.root.mkdir()
+        (store.root / "store.json").write_text(json.dumps(content))
+    command = "from sweeps.store import Store; from pathlib import Path; import sys;"
+    command += "input(); print(Store(Path(sys.argv[1])).prepare())"
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", command, str(store.root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(4)
+    ]
+    for process in processes:
+        assert process.stdin
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    uuids = {process.communicate(timeout=60)[0] for process in processes}
+    assert uuids == {f"{store.prepare()}\n"}
+
+
+def test_a_moved_store_keeps_its_uuid(store: Store) -> None:
+    uuid = store.prepare()
+    said: list[str] = []
+    moved = Store(store.root.rename(store.root.with_name("moved %20?#%j 'ü")))
+    assert moved.prepare(said.append) == uuid
+    link = store.root.with_name("link")
+    link.symlink_to(moved.root)
+    assert Store(link).prepare(said.append) == uuid
+    assert said == []
+
+
+def test_a_copy_gets_a_uuid_of_its_own_and_says_so_once(store: Store) -> None:
+    uuid = store.prepare()
+    said: list[str] = []
+    copy = Store(shutil.copytree(store.root, store.root.with_name("copy")))
+    own = copy.prepare(said.append)
+    assert own != uuid
+    assert copy.prepare(said.append) == own
+    assert store.prepare(said.append) == uuid
+    assert len(said) == 1
+    assert f"copy is a copy of the store in {store.root.resolve()}, which still exists" in said[0]
+
+
+def test_a_backup_in_place_of_the_original_is_the_store(store: Store) -> None:
+    uuid = store.prepare()
+    backup = shutil.copytree(store.root, store.root.with_name("backup"))
+    shutil.rmtree(store.root)
+    assert Store(backup).prepare() == uuid
+    backup.rename(store.root)
+    assert store.prepare() == uuid
 
 
 def test_a_newer_format_is_refused(store: Store) -> None:
@@ -117,7 +185,11 @@ def test_a_sweep_remembers_its_declaration_and_decisions(store: Store) -> None:
     folder.log({"event": "rung", "trial_id": "b", "stopped": False})
     again = next(store.all_sweeps())
     assert again.name == "tiny"
-    assert again.read() == {"file": "sweep.yaml"}
+    declaration = again.read() or {}
+    created = declaration.pop("created")
+    assert declaration == {"file": "sweep.yaml"}
+    folder.write({"file": "other.yaml"})
+    assert folder.read() == {"file": "other.yaml", "created": created}
     assert [event["event"] for event in again.events()] == ["suggest", "rung", "rung"]
     assert again.stopped() == {"a"}
     assert again.report == store.root / "sweeps" / "tiny" / "report"

@@ -38,7 +38,8 @@ def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
     """A trial after two of three epochs, paused."""
     made = TrialFolder(tmp_path / "trials" / "0123456789abcdef")
     made.create(tiny_config)
-    made.write_provenance({"code_version": "c0de", "git_commit": "a" * 40, "git_dirty": False})
+    git = {"git_commit": "a" * 40, "git_dirty": False}
+    made.write_provenance({"code_version": "c0de", "threads": 1, **git})
     write_epochs(made, 1, 2)
     made.write_status("paused", 2, 3)
     return made
@@ -242,7 +243,7 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     sync(tmp_path, folder)
     folder.path.rename(tmp_path / "archived")
     folder.create(tiny_config)
-    folder.write_provenance({"code_version": "c0de2"})
+    folder.write_provenance({"code_version": "c0de2", "threads": 1})
     write_epochs(folder, 1, 1)
     folder.write_status("paused", 1, 3)
     sync(tmp_path, folder)

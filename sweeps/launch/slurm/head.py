@@ -24,6 +24,7 @@ from sweeps.resources import Resources, part_of
 from sweeps.run import Outcome, RunOptions, SweepRun, View
 from sweeps.spec import Sweep, restore_sweep
 from sweeps.store import Store
+from sweeps.terminal import make_console
 
 _LOOK_SECONDS = 1.0
 
@@ -41,8 +42,8 @@ def run_head(store: str, name: str) -> str:
     deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)
     job_id = this_job()
     leave_job_environment()
-    with folder.log.open("a") as log:
-        console = Console(file=log, highlight=False, soft_wrap=True, width=200)
+    with folder.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
+        console = make_console(log)
         console.print(f"head on {socket.gethostname()}, job {job_id}")
         with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):
             head = HeadRun(folder, request, job_id, console)

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from care.staleness import Versions
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.commands import QueuedJob
 from sweeps.launch.slurm.folder import Head, PoolFolder, Request
@@ -108,7 +109,7 @@ def _counts(folder: PoolFolder) -> dict[str, int]:
     """
     store = Store(folder.path.parents[2])
     declaration = store.sweep(folder.name).read() or {}
-    plan = make_plan(restore_sweep(declaration), store, declaration["code_version"])
+    plan = make_plan(restore_sweep(declaration), store, Versions(declaration["code_version"]))
     counts = plan.counts()
     counts["new"] += plan.unsuggested
     counts["finished"] = counts.pop("cached")

@@ -1,0 +1,77 @@
+"""Locks between processes of one store that are held for a moment."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from care.errors import CareError
+
+# File systems without locks of this kind, e.g. Lustre mounted without them, work all the same.
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+
+
+@contextlib.contextmanager
+def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Wait for the lock at ``path`` and hold it; a folder in its place is set aside.
+
+    Raises:
+        CareError: The file belongs to another user and cannot be opened.
+        OSError: The folder of the lock cannot be written.
+    """
+    descriptor = _open(path, say)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _open(path: Path, say: Callable[[str], None]) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        try:
+            return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except IsADirectoryError:
+            set_aside(path, "is a folder", say)
+        except PermissionError:
+            refuse_foreign(path)
+            set_aside(path, "cannot be opened", say)
+
+
+def refuse_foreign(path: Path) -> None:
+    """Refuse to touch a file that another user owns, or one in a folder that is not ours to write.
+
+    Raises:
+        CareError: Names the owner's id and what to do.
+        PermissionError: The file does not exist, and cannot be made.
+    """
+    try:
+        owner = path.stat().st_uid
+    except FileNotFoundError:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+    if owner != os.geteuid():
+        raise CareError(
+            f"{path}: belongs to user {owner} and cannot be written. "
+            "Ask them for permission, or choose another store with --store."
+        )
+
+
+def set_aside(path: Path, reason: str, say: Callable[[str], None]) -> None:
+    """Rename a file or folder that cannot be used, and say so; nothing is deleted."""
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    try:
+        path.rename(target)
+    except FileNotFoundError:  # another process did it
+        return
+    say(f"{path} {reason}; it was set aside as {target.name}.")
