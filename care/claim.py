@@ -25,7 +25,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -46,8 +46,8 @@ class LostClaimError(CareError):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder}: another process has taken it over, because this one was silent for "
-            f"{LEASE_SECONDS:.0f} s. Nothing was written."
+            f"{folder}: another process has taken it over while this one was silent. "
+            "It goes on there; this process has written nothing since."
         )
 
 
@@ -141,6 +141,7 @@ class Claim(Writer):
         self._folder, self._path, self._holder, self._held = path.parent, path, holder, held
         self._released = threading.Event()
         self._lost = False
+        self._when_lost: list[Callable[[], None]] = []
         threading.Thread(target=self._beat, name="claim-heartbeat", daemon=True).start()
 
     @classmethod
@@ -187,6 +188,10 @@ class Claim(Writer):
                 raise
             return cls(claim.path, holder, held)
 
+    def when_lost(self, action: Callable[[], None]) -> None:
+        """Call ``action``, in whatever thread, once it is known that the claim is lost."""
+        self._when_lost.append(action)
+
     @property
     def own_folder(self) -> Path:
         """For what is to be renamed into the claimed folder; gone once the claim is lost."""
@@ -207,11 +212,17 @@ class Claim(Writer):
             try:
                 self._held.stat()
             except FileNotFoundError:
-                self._lost = self._folder.is_dir()  # a disk that is away says nothing
+                if self._folder.is_dir():  # a disk that is away says nothing
+                    self._lose()
             except OSError:
                 return
         if self._lost:
             raise LostClaimError(self._folder)
+
+    def _lose(self) -> None:
+        self._lost = True
+        for action in self._when_lost:
+            action()
 
     def replace(self, path: Path, content: bytes) -> None:
         """Replace ``path`` by ``content``, atomically, if the claim is held at that moment.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from care.claim import LostClaimError
+from care.files import Writer
 from sweeps.plan import Plan, make_plan
 from sweeps.spec import Sweep, restore_sweep
 from sweeps.store import Store
@@ -24,14 +26,21 @@ class SweepTracking:
         store: Where its trials are.
         uri: Where MLflow keeps runs; None for the store's own SQLite file.
         say: Called with lines for the user.
+        writer: The driver's claim on the sweep: once it is lost, nothing more is written.
     """
 
     def __init__(
-        self, sweep: Sweep, store: Store, uri: str | None, say: Callable[[str], None]
+        self,
+        sweep: Sweep,
+        store: Store,
+        uri: str | None,
+        say: Callable[[str], None],
+        writer: Writer | None = None,
     ) -> None:
         self.sweep, self.store = sweep, store
         self._projection = Projection(store.root, uri)
         self._say = say
+        self._writer = writer or Writer()
         self._labels: dict[str, str] = {}
         self._before: list[str] = []
         self._state = "running"
@@ -71,6 +80,10 @@ class SweepTracking:
             self._say("MLflow is not up to date; 'care track sync' makes up for it.")
 
     def _sync(self, name: str) -> None:
+        try:
+            self._writer.check()
+        except LostClaimError:
+            return
         spec = self.sweep.spec
         if name == _PARENT:
             self._projection.sync_sweep(spec.name, spec.description, self._state)

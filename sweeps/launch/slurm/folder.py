@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from care.config import Model
-from care.files import DiskError, read_json, write_json
+from care.files import DiskError, Writer, pack_json, read_json, write_json
 from sweeps.launch.slurm.cluster import ClusterConfig
 from sweeps.store import Store
 
@@ -85,10 +85,15 @@ class Head:
 
 
 class PoolFolder:
-    """The pool's part of a sweep's folder."""
+    """The pool's part of a sweep's folder.
+
+    Attributes:
+        writer: The driver's claim on the sweep, in the process that has it.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
+        self.writer = Writer()
         self.path = (store.sweep(name).path / "pool").resolve()
 
     def prepare(self, request: Request) -> None:
@@ -147,7 +152,7 @@ class PoolFolder:
 
     def write_head(self, head: Head) -> None:
         """Say it."""
-        write_json(self.path / "head.json", vars(head))
+        self.writer.replace(self.path / "head.json", pack_json(vars(head)))
 
     def write_worker(self, job_id: str, **facts: Any) -> None:
         """Say how a worker is; a shared folder that is away for a while delays it only."""
@@ -169,7 +174,8 @@ class PoolFolder:
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace that."""
-        write_json(self.path / "status.json", {**status, "at": time.time()})
+        content = pack_json({**status, "at": time.time()})
+        self.writer.replace(self.path / "status.json", content)
 
     def _read(self, name: str) -> Any:
         return read_json(self.path / name)
