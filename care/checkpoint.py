@@ -57,11 +57,15 @@ def save(
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"checkpoint-{epoch:06d}-{step:06d}-{digest}.pt"
     writer.replace(path, content)
-    for *_, old in _found(folder)[_KEPT:]:
-        writer.remove(old)
+    _prune(folder, writer)
     for left in folder.glob(".checkpoint-*.tmp"):  # by a process that was killed while it wrote
         writer.remove(left)
     return path
+
+
+def _prune(folder: Path, writer: Writer) -> None:
+    for *_, old in _found(folder)[_KEPT:]:
+        writer.remove(old)
 
 
 def load(
@@ -73,7 +77,8 @@ def load(
         folder: The trial's folder.
         device: Where its tensors go.
         warn: Called with one line for each damaged checkpoint that was passed over.
-        writer: The trial's claim, to rename those; None where this process may not write.
+        writer: The trial's claim, to rename those and remove the oldest; None where this process
+            may not write.
     """
     for epoch, step, digest, path in _found(folder):
         content = path.read_bytes()
@@ -81,6 +86,8 @@ def load(
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
             )
+            if writer is not None:
+                _prune(folder, writer)  # the last process may have been killed before it did
             return state
         warn(f"{path.name} is damaged (epoch {epoch}, step {step}); going back to the one before")
         if writer is not None:
