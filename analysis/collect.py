@@ -51,10 +51,15 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
         "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
         "device": provenance.device if provenance else "",
         "threads": provenance.threads if provenance else 0,
+        "precision": (provenance and provenance.precision) or "",
         "code_version": provenance.code_version if provenance else "",
         "git_commit": (provenance and provenance.git_commit) or "",
-        "error": f"{error.kind}: {error.message}" if error else "",
+        "error": f"{error.kind}: {error.message}" if error else _stale(member),
     }
+
+
+def _stale(member: Member) -> str:
+    return member.reason if member.state == "stale" else ""
 
 
 def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from analysis.labels import (
     short_metric_label,
     value_label,
 )
+from analysis.mixed import mixed_pairs
 from analysis.paper import paper_rows
 from analysis.summary import SweepSummary
 from analysis.tables import chief_table, other_table
@@ -52,6 +53,7 @@ def page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
         drawn=contents.drawn,
         remarks=contents.remarks,
+        mixed_pairs=mixed_pairs(trials, summary.mixed),
         trials=_trial_rows(trials, summary),
         axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
         metric_label=short_metric_label(summary.metric),
@@ -117,8 +119,9 @@ def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str
         flat = {
             **record.model_dump(exclude_unset=True),
             **{f"{name} version": v for name, v in record.versions.items()},
+            **{f"{name} fingerprint": v for name, v in record.data.items()},
         }
         for name, value in flat.items():
-            if name != "versions":
+            if name not in ("versions", "data"):
                 facts.setdefault(name.replace("_", " "), set()).add(str(value))
     return {name: sorted(values) for name, values in facts.items()}

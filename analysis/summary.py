@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from care.machines import Mixture
+
 
 @dataclass(frozen=True)
 class Member:
@@ -16,6 +18,7 @@ class Member:
         seed: The seed.
         axes: Dotted field to value.
         state: As in the plan: new, cached, running, failed, stale, stopped.
+        reason: Why it is failed or stale.
     """
 
     trial_id: str
@@ -23,6 +26,7 @@ class Member:
     seed: int
     axes: dict[str, Any]
     state: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ class SweepSummary:
         command: What runs it.
         code_version: Of the code that wrote the report.
         reproduction: What of the paper it reproduces, if anything.
+        mixed: What its trials differ in besides their configuration.
     """
 
     name: str
@@ -77,3 +82,4 @@ class SweepSummary:
     command: str
     code_version: str
     reproduction: Reproduction | None = None
+    mixed: tuple[Mixture, ...] = ()

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import shutil
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +88,38 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`."""
-    write_atomic(path, pack_json(value))
+    """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`.
+
+    Raises:
+        CareError: A number is NaN or infinite, which JSON has no word for.
+    """
+    write_atomic(path, pack_json(path, value))
+
+
+def pack_json(path: Path, value: Any, indent: int | None = 2) -> bytes:
+    """Return ``value`` as JSON with a newline, for ``path``.
+
+    Raises:
+        CareError: A number is NaN or infinite, which JSON has no word for.
+    """
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        wrong = ", ".join(_not_finite(value)) or str(error)
+        raise CareError(f"{path.name} is not written: not a finite number: {wrong}") from error
+    return (text + "\n").encode()
+
+
+def _not_finite(value: Any, name: str = "") -> Iterator[str]:
+    """Yield the dotted name and value of each number that is NaN or infinite."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(value):
+            yield from _not_finite(inner, f"{name}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} = {value}"
 
 
 def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
@@ -178,8 +209,9 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
     Raises:
         DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        CareError: As :func:`write_json`.
     """
-    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    line = pack_json(path, record, indent=None)
     try:
         # Unbuffered: a buffer would write what is left of a refused line when the file is closed.
         with path.open("ab", buffering=0) as file:
@@ -238,14 +270,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def pack_lines(records: Iterable[dict[str, Any]]) -> bytes:
-    """A log of ``records``."""
-    return "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records).encode()
+def pack_lines(path: Path, records: Iterable[dict[str, Any]]) -> bytes:
+    """Return a log of ``records``, for ``path``.
 
-
-def pack_json(value: Any) -> bytes:
-    """``value`` as indented JSON."""
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode()
+    Raises:
+        CareError: A number is NaN or infinite, which JSON has no word for.
+    """
+    return b"".join(pack_json(path, record, indent=None) for record in records)
 
 
 class Writer:

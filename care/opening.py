@@ -12,19 +12,45 @@ from care import checkpoint
 from care.allocator import keep_freed_memory
 from care.config import DataConfig, TrialConfig
 from care.data import Dataset, check_dataset, load_dataset
+from care.data_files.fingerprint import fingerprints
+from care.data_files.known import NotHereError
 from care.device import resolve_device
 from care.distributed.group import Group
+from care.errors import CareError
 from care.files import Writer
 from care.precision import exact_float32
+from care.staleness import by_field, check_same_data
 from care.stream import Stream
 from care.trainer import Trainer
 from care.trial_folder import TrialFolder
 
 
 @functools.lru_cache(maxsize=1)
-def _dataset(data: DataConfig, root: Path, device: torch.device) -> Dataset:
+def _dataset(data: DataConfig, root: Path, device: torch.device, fingerprint: str) -> Dataset:
     """A process trains many trials of one data set, one after another or side by side."""
-    return load_dataset(data, root).to(device)
+    dataset = load_dataset(data, root).to(device)
+    if fingerprints(data, root)[""] != fingerprint:
+        raise CareError(f"{root}: {data.name!r} changed while it was read; run the same again")
+    return dataset
+
+
+def open_data(config: TrialConfig, device: torch.device) -> tuple[Dataset, dict[str, str]]:
+    """Load a trial's data set, and fingerprint it and its transfer sets.
+
+    Returns:
+        The data set on ``device``; the fingerprints as :func:`care.staleness.by_field` has them.
+
+    Raises:
+        CareError: Data are not there, damaged, or change right now.
+    """
+    root = Path(config.runtime.data_root)
+    try:
+        current = by_field(config, fingerprints)
+    except NotHereError:
+        for data in (config.data, *config.transfer_data):
+            load_dataset(data, root)  # says how to get what is missing
+        raise
+    return _dataset(config.data, root, device, current["data"]), current
 
 
 def open_trainer(
@@ -49,6 +75,7 @@ def open_trainer(
 
     Raises:
         ConfigError: The device or the data do not fit the trial.
+        OtherDataError: The trial has a checkpoint of a training on other data.
     """
     keep_freed_memory()
     exact_float32()
@@ -56,10 +83,12 @@ def open_trainer(
     torch.backends.cudnn.benchmark = True
     device = resolve_device(config.runtime.device, group)
     torch.set_num_threads(threads)
-    dataset = _dataset(config.data, Path(config.runtime.data_root), device)
+    dataset, data = open_data(config, device)
     check_dataset(config, dataset)
-    # With another precision than it began with, a trial would go on to other numbers.
     recorded = TrialFolder(folder).read_provenance()
+    if recorded and TrialFolder(folder).has_checkpoint():
+        check_same_data(folder, recorded.data, data, config)
+    # With another precision than it began with, a trial would go on to other numbers.
     precision = recorded.precision if recorded else None
     trainer = Trainer(config, dataset, device, group, precision, stream, warn)
     state = checkpoint.load(folder, device, warn, writer)

@@ -6,6 +6,7 @@ import functools
 import platform
 import socket
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -64,9 +65,21 @@ def _of_this_process() -> dict[str, Any]:
 
 
 def provenance(
-    device: torch.device, threads: int, processes: int, precision: Precision
+    device: torch.device,
+    threads: int,
+    processes: int,
+    precision: Precision,
+    data: Mapping[str, str],
 ) -> dict[str, Any]:
-    """What a trial that starts now runs on, with which code and libraries, and how."""
+    """What a trial that starts now runs on, with which code, libraries and data, and how.
+
+    Args:
+        device: Where it trains.
+        threads: CPU threads.
+        processes: Processes that train it together.
+        precision: What its network computes in.
+        data: Fingerprints of its data, as :func:`care.staleness.by_field` has them.
+    """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         **_of_this_process(),
@@ -75,4 +88,5 @@ def provenance(
         "threads": threads,
         "processes": processes,
         "precision": precision,
+        "data": dict(data),
     }

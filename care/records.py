@@ -115,6 +115,7 @@ class ProvenanceRecord(Record):
         git_commit: Of the code, where git had one.
         git_dirty: Whether the code was edited since.
         versions: Of the libraries.
+        data: Fingerprints of the data by dotted field, as :func:`care.staleness.by_field` has them.
     """
 
     code_version: str
@@ -126,6 +127,7 @@ class ProvenanceRecord(Record):
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+    data: dict[str, str] = {}
 
 
 class StartRecord(Record):

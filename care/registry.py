@@ -29,6 +29,9 @@ class DataSource:
         kind: ``images`` or ``points``.
         located: Whether the configuration may say where it lies.
         tree: Whether it is a tree of class folders.
+        files: ``module:function`` that lists the files that it is made of, as
+            :class:`care.data_files.known.DataFiles`, without torch; None for samples that no file
+            holds, which are loaded and hashed instead.
     """
 
     loader: str
@@ -41,12 +44,14 @@ class DataSource:
     kind: Literal["images", "points"] = "images"
     located: bool = False
     tree: bool = False
+    files: str | None = None
 
 
 DATA: dict[str, DataSource] = {
     "digits": DataSource(
         "care.data.digits:load_digits",
         "handwritten digits that scikit-learn ships, tinted",
+        files="care.data_files.known:digits_files",
         train_size=1437,
         test_size=360,
         side=16,
@@ -55,6 +60,7 @@ DATA: dict[str, DataSource] = {
     "cifar10": DataSource(
         "care.data.cifar:load_cifar10",
         "CIFAR-10",
+        files="care.data_files.known:cifar10_files",
         preparer="care.data.cifar:prepare_cifar10",
         train_size=50_000,
         test_size=10_000,
@@ -63,6 +69,7 @@ DATA: dict[str, DataSource] = {
     "cifar100": DataSource(
         "care.data.cifar:load_cifar100",
         "CIFAR-100",
+        files="care.data_files.known:cifar100_files",
         preparer="care.data.cifar:prepare_cifar100",
         train_size=50_000,
         test_size=10_000,
@@ -71,6 +78,7 @@ DATA: dict[str, DataSource] = {
     "stl10": DataSource(
         "care.data.stl10:load_stl10",
         "STL-10, trained on labelled and unlabelled images",
+        files="care.data_files.known:stl10_files",
         preparer="care.data.stl10:prepare_stl10",
         train_size=105_000,
         test_size=8_000,
@@ -79,6 +87,7 @@ DATA: dict[str, DataSource] = {
     "flowers102": DataSource(
         "care.data.flowers102:load_flowers102",
         "Flowers-102, trained on its train and val splits",
+        files="care.data_files.known:flowers102_files",
         preparer="care.data.flowers102:prepare_flowers102",
         train_size=2_040,
         test_size=6_149,
@@ -87,6 +96,7 @@ DATA: dict[str, DataSource] = {
     "imagenet100": DataSource(
         "care.data.tree:load_imagenet100",
         "100 classes of an ImageNet tree",
+        files="care.data_files.known:imagenet100_files",
         preparer="care.data.tree:prepare_imagenet100",
         side=224,
         located=True,
@@ -95,6 +105,7 @@ DATA: dict[str, DataSource] = {
     "images": DataSource(
         "care.data.tree:load_images",
         "any tree of class folders",
+        files="care.data_files.known:tree_files",
         preparer="care.data.tree:prepare_images",
         side=64,
         located=True,
@@ -103,6 +114,7 @@ DATA: dict[str, DataSource] = {
     "proteins": DataSource(
         "care.data.proteins:load_proteins",
         "proteins as point clouds, from PDB, mmCIF or .npz files",
+        files="care.data_files.known:proteins_files",
         preparer="care.data.proteins:prepare_proteins",
         kind="points",
         located=True,

@@ -175,7 +175,7 @@ class TrialFolder:
             if path.exists():
                 kept = [record for record in read_lines(path) if record["epoch"] <= epoch]
                 once = each_epoch_once(path, kept, equal=name == "metrics.jsonl")
-                self.writer.rewrite(path, pack_lines(once))
+                self.writer.rewrite(path, pack_lines(path, once))
 
     def read_evaluation(self) -> Values | None:
         """Return the final measures, or None before the end."""
@@ -208,7 +208,8 @@ class TrialFolder:
         self.writer.replace(self.path / "details.npz", buffer.getvalue())
 
     def _write_json(self, name: str, value: Any) -> None:
-        self.writer.replace(self.path / name, pack_json(value))
+        path = self.path / name
+        self.writer.replace(path, pack_json(path, value))
 
 
 def check_format(found: int, path: Path) -> None:

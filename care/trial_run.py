@@ -28,8 +28,9 @@ from care.distributed.group import Group
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
-from care.opening import open_trainer
+from care.opening import open_data, open_trainer
 from care.provenance import provenance
+from care.staleness import check_same_data
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
 from care.trainer import Stopwatch, Trainer
@@ -146,7 +147,10 @@ class TrialRun:
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
         precision = self._trainer.network.precision
-        self.folder.write_provenance(provenance(device, self._threads, processes, precision))
+        _, self._data = open_data(config, device)
+        self.folder.write_provenance(
+            provenance(device, self._threads, processes, precision, self._data)
+        )
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status("running")
         self._saved_at = time.monotonic()
@@ -203,6 +207,7 @@ class TrialRun:
         trainer, config = self._trainer, self.config
         seconds = config.runtime.checkpoint_seconds
         progress = SavedProgress(self.folder.path, stop, seconds, self._warn, self.folder.writer)
+        self._check_transfer_data()
         transfer = transfer_sets(config, trainer.device)
         try:
             outcome = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
@@ -218,6 +223,15 @@ class TrialRun:
         self.finished = True
         progress.forget()
         return outcome.measures
+
+    def _check_transfer_data(self) -> None:
+        """Refuse transfer data that changed while the trial was trained.
+
+        Its own data were read at its start, and stay what they were.
+        """
+        if self.config.evaluation.transfer:
+            _, now = open_data(self.config, self._trainer.device)
+            check_same_data(self.folder.path, self._data, now, self.config)
 
     def _save(self) -> None:
         trainer = self._trainer

@@ -95,13 +95,20 @@ class Driver:
                 missing = self._missing(plan)
                 if missing or self._search_goes_on():
                     if scratch is None:
+                        self.board.activity = "starting Ray"
                         log = self._folder.path / "ray.log"
                         scratch = stack.enter_context(self.pool.start(log))
                         interrupt.arm()
-                        interrupt.on_request(self.pool.pause_trials)
+                        interrupt.on_request(self._pause)
+                        if not interrupt.requested:
+                            self.board.activity = "starting trials"
                     self._launch(missing, scratch, interrupt)
                 else:
                     return
+
+    def _pause(self) -> None:
+        self.board.activity = "pausing trials"
+        self.pool.pause_trials()
 
     def _changed(self, identity: str) -> None:
         self.pool.wants(self.board.left())

@@ -112,7 +112,7 @@ class SweepRun:
         tracking = SweepTracking(self.sweep, self.store, uri, self._say, claim)
         driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, self._say)
         page = None
-        tracking.start(plan)
+        tracking.start(self._whole(plan))
         try:
             with view(board):
                 driver.run(interrupt)
@@ -123,7 +123,7 @@ class SweepRun:
             time.mark("report")
         finally:
             final = make_plan(self.sweep, self.store)
-            tracking.finish(final, page, lambda: interrupt.requested)
+            tracking.finish(self._whole(final), page, lambda: interrupt.requested)
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent))
 
@@ -131,10 +131,15 @@ class SweepRun:
         from sweeps.cli.report import write_sweep_report
 
         try:
-            return write_sweep_report(self.sweep, self.store, again=False, work=claim.own_folder)
+            whole = self.sweep.whole()
+            return write_sweep_report(whole, self.store, again=False, work=claim.own_folder)
         except DiskError:
             claim.check()
             raise
+
+    def _whole(self, plan: Plan) -> Plan:
+        """Return the plan of all trials: report and MLflow show the sweep as declared."""
+        return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""

@@ -13,6 +13,7 @@ from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.errors import CareError
 from care.files import DamagedFileError, Writer, read_json, read_lines, write_json
+from care.machines import Machine
 from care.records import StoreRecord, read_record
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
@@ -174,16 +175,18 @@ class TrialStatus:
     """The state of one trial in the store, as a plan shows it.
 
     Attributes:
-        state: A paused trial resumes from completed epochs; a stale one has numbers,
+        state: A paused trial resumes from a checkpoint; a stale one has numbers,
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
         reason: Why the trial is failed, stale or damaged; empty otherwise.
+        machine: What it was trained on, where its numbers count.
     """
 
     state: PlanState
     epoch: int = 0
     reason: str = ""
+    machine: Machine | None = None
 
 
 def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
@@ -200,12 +203,15 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("running", epoch)
     if status is None:
         return TrialStatus("new")
+    machine = None
     if status.state == "finished" or epoch or folder.has_checkpoint():
-        reason = versions.why_stale(folder.read_provenance(), config)
+        provenance = folder.read_provenance()
+        reason = versions.why_stale(provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
+        machine = Machine.of(provenance)
     if status.state == "finished":
-        return TrialStatus("cached", epoch)
+        return TrialStatus("cached", epoch, machine=machine)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if epoch else "new", epoch)
+    return TrialStatus("paused" if machine else "new", epoch, machine=machine)

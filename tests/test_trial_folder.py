@@ -123,12 +123,14 @@ def test_epochs_that_two_processes_of_an_earlier_version_logged_count_once(
 ) -> None:
     epochs = [1, 2, 3, 2, 4, 3]
     metrics = [{"epoch": epoch, "train/loss": 0.5} for epoch in epochs]
-    (folder.path / "metrics.jsonl").write_bytes(pack_lines(metrics))
+    log = folder.path / "metrics.jsonl"
+    log.write_bytes(pack_lines(log, metrics))
     rest = {"images_per_second": 1.0, "finished_at": 1.0}
     timings = [
         {"epoch": epoch, "seconds": float(place), **rest} for place, epoch in enumerate(epochs)
     ]
-    (folder.path / "timings.jsonl").write_bytes(pack_lines(timings))
+    log = folder.path / "timings.jsonl"
+    log.write_bytes(pack_lines(log, timings))
     assert [line["epoch"] for line in folder.read_metrics()] == [1, 2, 3, 4]
     assert [line.epoch for line in folder.read_timings()] == [1, 2, 3, 4]
     folder.rewind(3)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +15,7 @@ from care.augmentation import Augmenter, ImageAugmenter
 from care.config import AugmentationConfig, DataConfig, TrialConfig
 from care.data.preparation import Reporter
 from care.data.selection import balanced
+from care.data_files.fingerprint import remember_hashes
 from care.errors import ConfigError, Problem
 from care.registry import load
 from care.vision import functional
@@ -21,6 +24,7 @@ _RESIZED_AT_ONCE = 1000
 # What is left of an accelerator's memory is for the training.
 _DEVICE_SHARE = 0.5
 _FEWEST_HELD_OUT = 2
+_CHANNELS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,27 @@ class Dataset:
     def augmenter(self, config: AugmentationConfig) -> Augmenter[Any]:
         """Augments its images with augmentations distributed as ``config`` says."""
         height, width = self.train.images.shape[-2:]
-        return ImageAugmenter(config, (height, width), self.mean, self.std)
+        red, green, blue = (std or 1.0 for std in self.std)  # see constant_channels
+        return ImageAugmenter(config, (height, width), self.mean, (red, green, blue))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same on ``device``; see :meth:`ImageSet.to`."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def constant_channels(dataset: Dataset) -> list[str]:
+    """Return a note if a channel of the training images never changes.
+
+    Its standard deviation is 0 and counts as 1, so that normalizing only subtracts its mean.
+    """
+    channels = [name for name, std in zip(_CHANNELS, dataset.std, strict=True) if std == 0]
+    if not channels:
+        return []
+    what = "channel" if len(channels) == 1 else "channels"
+    return [
+        f"data: the {what} {', '.join(channels)} of the training images never "
+        f"{'changes' if len(channels) == 1 else 'change'}, so a standard deviation of 1 is used"
+    ]
 
 
 def load_dataset(config: DataConfig, root: Path) -> Dataset:
@@ -124,8 +144,23 @@ def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
 
     Doing it twice costs a check of the files. See :func:`load_dataset` for what it raises.
     """
+    remembered = remember_hashes(config, root, reporter.say)
     if config.source.preparer:
         load(config.source.preparer)(config, root, reporter)
+    if not remembered:  # they were not there before
+        remember_hashes(config, root, reporter.say)
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Hash every sample, label, factor and class, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in (dataset.train, dataset.test):
+        tensors = {"images": split.images, "labels": split.labels, **split.factors}
+        for name, values in tensors.items():
+            digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+            digest.update(np.ascontiguousarray(values.cpu().numpy()).data)
+    digest.update("\n".join(dataset.classes).encode())
+    return digest.hexdigest()
 
 
 def check_dataset(config: TrialConfig, dataset: Dataset) -> None:

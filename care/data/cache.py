@@ -57,7 +57,7 @@ class Source(Protocol):
 
     Attributes:
         name: Begins the cache's name.
-        key: What decides its content, e.g. names, sizes and times of files.
+        key: What decides its content, e.g. hashes of its files.
         side: Height and width of the images in pixels.
         skip_corrupt: Leave out what cannot be read.
     """
@@ -73,6 +73,10 @@ class Source(Protocol):
 
     def read(self, start: int, stop: int) -> Block:
         """Some of the images; called by several threads at once."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether what it reads has changed since :attr:`key` was computed."""
         ...
 
 
@@ -136,6 +140,11 @@ def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
             _fill(source, folder, reporter)
         except OSError as error:
             raise DiskError(folder, error) from error
+        if source.changed():
+            _forget(folder, source)
+            raise CareError(
+                f"{source.name}: files changed while they were decoded; run the same command again"
+            )
         failures = _failures(folder, source)
         if failures and not source.skip_corrupt:
             _forget_failed(folder, source)
@@ -280,6 +289,12 @@ def _failures(folder: Path, source: Source) -> dict[int, str]:
         for start, record in _records(folder, source)
         for row, why in record["failures"].items()
     }
+
+
+def _forget(folder: Path, source: Source) -> None:
+    """Decode every part again, next time."""
+    for start in _starts(source):
+        _part_file(folder, start).unlink(missing_ok=True)
 
 
 def _forget_failed(folder: Path, source: Source) -> None:

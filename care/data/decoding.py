@@ -12,7 +12,6 @@ from PIL import Image, UnidentifiedImageError
 
 from care.vision import functional
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 RULE = "shorter side by antialiased bilinear, center crop; transparent on white; EXIF ignored"
 """How an image is made; part of a cache's name."""
 

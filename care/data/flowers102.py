@@ -10,7 +10,9 @@ from care.data import Dataset
 from care.data.cache import build_cache
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
-from care.data.tree import Files, FileSource, read_cached
+from care.data.tree import FileSource, read_cached
+from care.data_files.fingerprint import hashed_files
+from care.data_files.image_folder import Files
 from care.errors import CareError
 from care.vision import datasets, download_and_extract_archive
 
@@ -48,9 +50,11 @@ def _read(root: Path, archive: Remote, download: bool) -> None:
 def _sources(config: DataConfig, root: Path) -> tuple[FileSource, FileSource]:
     side = config.pixels
     assert side is not None
+    hashed = hashed_files(root, "flowers-102")
+    train, test = _files(root, ("train", "val")), _files(root, ("test",)).mixed()
     return (
-        FileSource(f"flowers102-train-{side}", _files(root, ("train", "val")), side),
-        FileSource(f"flowers102-test-{side}", _files(root, ("test",)).mixed(), side),
+        FileSource(f"flowers102-train-{side}", train, side, hashed),
+        FileSource(f"flowers102-test-{side}", test, side, hashed),
     )
 
 

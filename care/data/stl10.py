@@ -14,6 +14,8 @@ from care.data import Dataset, ImageSet
 from care.data.cache import Block, build_cache, open_cache
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
+from care.data_files.fingerprint import hashed_files
+from care.data_files.hashes import HashedFiles
 from care.errors import CareError
 from care.vision import datasets, functional
 
@@ -31,16 +33,18 @@ class BinarySource:
     """Images of STL-10's own files, to be cached; see :class:`care.data.cache.Source`."""
 
     name: str
-    folder: Path
+    hashed: HashedFiles
     files: tuple[str, ...]
     side: int
     skip_corrupt: bool = False
 
     def __post_init__(self) -> None:
-        paths = [self.folder / name for name in self.files]
-        stamps = [(path.name, path.stat()) for path in paths]
-        self.key = [f"{name}\t{stat.st_size}\t{stat.st_mtime_ns}" for name, stat in stamps]
-        self._images = [_mapped(path) for path in paths]
+        self.key = self.hashed.hashes(self.files)
+        self._images = [_mapped(self.hashed.folder / name) for name in self.files]
+
+    def changed(self) -> bool:
+        """Whether a file is another than it was."""
+        return self.key != self.hashed.hashes(self.files)
 
     def __len__(self) -> int:
         return sum(map(len, self._images))
@@ -95,8 +99,9 @@ def _sources(config: DataConfig, root: Path) -> list[BinarySource]:
     for name in (*_TRAIN, *_TEST, *_OTHERS):
         if not (folder / name).is_file():
             raise CareError(f"{folder / name}: not there; 'care data get stl10' downloads it")
+    hashed = hashed_files(root, _FOLDER)
     return [
-        BinarySource(f"stl10-{split}-{side}", folder, files, side)
+        BinarySource(f"stl10-{split}-{side}", hashed, files, side)
         for split, files in (("train", _TRAIN), ("test", _TEST))
     ]
 

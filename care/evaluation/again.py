@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -11,11 +11,13 @@ from care import checkpoint
 from care.config import TrialConfig
 from care.cores import available_cores
 from care.data import check_dataset, load_dataset
+from care.data_files.fingerprint import fingerprints
 from care.device import resolve_device
 from care.errors import CareError
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.outcome import Outcome
 from care.models import build_network
+from care.staleness import by_field, check_same_data, data_difference
 from care.trial_folder import TrialFolder
 
 
@@ -32,6 +34,7 @@ def evaluate_again(
 
     Raises:
         CareError: There is no checkpoint, or the data are not there.
+        OtherDataError: The data are other than those that the network was trained on.
     """
     device = resolve_device(config.runtime.device)
     state = checkpoint.load(folder.path, device, warn)
@@ -41,9 +44,28 @@ def evaluate_again(
     recorded = folder.read_provenance()
     threads = recorded.threads if recorded else config.runtime.threads
     torch.set_num_threads(threads or available_cores())
+    _check_data(folder, recorded.data if recorded else {}, config, warn)
     dataset = load_dataset(config.data, Path(config.runtime.data_root))
     check_dataset(config, dataset)
     network = build_network(config.model, config.seed).to(device)
     network.load_state_dict(state["network"])
     transfer = transfer_sets(config, device)
     return evaluate(network, dataset.to(device), config, transfer)
+
+
+def _check_data(
+    folder: TrialFolder,
+    recorded: Mapping[str, str],
+    config: TrialConfig,
+    warn: Callable[[str], None],
+) -> None:
+    """Refuse other data than the network was trained on; warn of other transfer data."""
+    now = by_field(config, fingerprints)
+    own = {field: value for field, value in now.items() if field.partition(".")[0] == "data"}
+    check_same_data(folder.path, recorded, own, config)
+    trial = folder.read_trial()
+    began = TrialConfig.model_validate(trial.config) if trial else config
+    if began.transfer_data == config.transfer_data:
+        difference = data_difference(recorded, now, config)
+        if difference:
+            warn(f"{difference}; what is measured here is of the data as they are now")

@@ -13,6 +13,7 @@ from care.errors import ConfigError, unknown_name
 from care.identity import canonical, code_version, flatten
 from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan
+from sweeps.plan_remarks import mixed
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
@@ -73,7 +74,14 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         name=spec.name,
         description=spec.description,
         members=[
-            Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, trial.state)
+            Member(
+                trial.trial_id,
+                trial.group_id,
+                trial.config.seed,
+                trial.point,
+                trial.state,
+                trial.reason,
+            )
             for trial in plan.trials
         ],
         metric=spec.metric.name,
@@ -82,6 +90,7 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
         command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declared)]),
         code_version=code_version(),
+        mixed=tuple(mixed(plan)),
         reproduction=_reproduction(sweep),
     )
 

@@ -11,6 +11,7 @@ import torch
 from care.config import DataConfig, TrialConfig
 from care.data import check_dataset, load_dataset, prepare
 from care.data.stl10 import BinarySource
+from care.data_files.hashes import HashedFiles
 from care.errors import CareError, ConfigError
 from care.vision import datasets
 from care.vision import functional as tv
@@ -57,7 +58,12 @@ def test_at_the_authors_side(folder: Path) -> None:
 
 
 def test_it_is_read_in_parts_across_its_files(folder: Path) -> None:
-    source = BinarySource("stl10", folder, ("train_X.bin", "unlabeled_X.bin"), 96)
+    source = BinarySource(
+        "stl10",
+        HashedFiles(folder, folder.parent / "hashes.json"),
+        ("train_X.bin", "unlabeled_X.bin"),
+        96,
+    )
     whole = datasets.STL10(folder.parent, split="train+unlabeled").data
     for start, stop in ((0, 3), (4, 9), (6, 16), (15, 16)):
         assert np.array_equal(source.read(start, stop).pixels, whole[start:stop])

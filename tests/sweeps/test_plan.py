@@ -11,7 +11,8 @@ import pytest
 from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
-from sweeps.plan import Plan, estimate_seconds, make_plan, point_label
+from sweeps.axes import point_label
+from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store
 from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
@@ -97,6 +98,19 @@ def test_a_trial_that_nobody_runs(
 ) -> None:  # fmt: skip
     fabricate(store, configs[0], state, epoch, code=code)  # type: ignore[arg-type]
     assert states(make_plan(sweep, store))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "state"), [(None, "paused"), ("old", "stale")], ids=["this code", "other code"]
+)
+def test_a_trial_within_its_first_epoch_has_begun(
+    sweep: Sweep, store: Store, configs: list[TrialConfig], code: str | None, state: str
+) -> None:
+    """No epoch is done, but a checkpoint holds its steps."""
+    folder = fabricate(store, configs[0], "paused", 0, code=code)
+    assert states(make_plan(sweep, store))[0] == "new"
+    (folder.path / f"checkpoint-000000-000003-{'0' * 16}.pt").touch()
+    assert states(make_plan(sweep, store))[0] == state
 
 
 def test_a_trial_that_is_claimed_runs_before_it_says_so(

@@ -19,7 +19,9 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from care.config import Model
 from care.files import DiskError, Writer, pack_json, read_json, write_json
@@ -51,7 +53,9 @@ class Request(Model):
         tracking_uri: MLflow server; None for the store's own file.
         folder: Working folder of the submission, for relative paths.
         code: Folder of the code snapshot.
-        command: What to type to go on with the sweep.
+        command: What to type to resume the sweep.
+        only: ``AXIS=VALUE[,VALUE]`` each, where only a part of its trials is wanted.
+        seeds: Seeds of that part; None for all.
     """
 
     cluster: ClusterConfig
@@ -61,6 +65,8 @@ class Request(Model):
     folder: str
     code: str
     command: str
+    only: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    seeds: str | None = None
 
 
 @dataclass(frozen=True)
@@ -152,7 +158,8 @@ class PoolFolder:
 
     def write_head(self, head: Head) -> None:
         """Say it."""
-        self.writer.replace(self.path / "head.json", pack_json(vars(head)))
+        path = self.path / "head.json"
+        self.writer.replace(path, pack_json(path, vars(head)))
 
     def write_worker(self, job_id: str, **facts: Any) -> None:
         """Say how a worker is; a shared folder that is away for a while delays it only."""
@@ -174,8 +181,8 @@ class PoolFolder:
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace that."""
-        content = pack_json({**status, "at": time.time()})
-        self.writer.replace(self.path / "status.json", content)
+        path = self.path / "status.json"
+        self.writer.replace(path, pack_json(path, {**status, "at": time.time()}))
 
     def _read(self, name: str) -> Any:
         return read_json(self.path / name)

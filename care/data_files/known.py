@@ -1,0 +1,111 @@
+"""Which files each data set is made of, and what of them but their content decides a sample."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from care.config import DataConfig
+from care.data_files.image_folder import imagenet_config, list_image_folder
+from care.data_files.proteins import proteins_path, structure_files
+from care.errors import CareError
+
+_CIFAR10 = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5")
+_STL10 = ("train_X.bin", "unlabeled_X.bin", "test_X.bin", "train_y.bin", "test_y.bin")
+
+
+class NotHereError(CareError):
+    """The files of a data set are not on this machine."""
+
+
+class DataFiles(NamedTuple):
+    """The files that decide the samples of a data set.
+
+    Attributes:
+        folder: Below the data root; the files lie in it.
+        names: Relative to the folder, in the order of the samples.
+        facts: What decides samples besides the files' content, e.g. labels that folders give.
+        class_list: The classes that a list chose; empty without a list.
+    """
+
+    folder: str
+    names: Sequence[str]
+    facts: Sequence[str] = ()
+    class_list: Sequence[str] = ()
+
+
+def digits_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001 - not below the root
+    """The file of scikit-learn, which has its place in its package."""
+    package = find_spec("sklearn")
+    if package is None or package.origin is None:
+        raise NotHereError("scikit-learn is not installed")
+    file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+    if not file.is_file():
+        raise NotHereError(f"{file}: not there")
+    # Packed again, the same numbers are other bytes.
+    return DataFiles("", (), (hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest(),))
+
+
+def cifar10_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
+    """The unpacked batches of CIFAR-10."""
+    return _listed(root, "cifar-10-batches-py", (*_CIFAR10, "test_batch", "batches.meta"))
+
+
+def cifar100_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
+    """The unpacked batches of CIFAR-100."""
+    return _listed(root, "cifar-100-python", ("train", "test", "meta"))
+
+
+def stl10_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
+    """The unpacked images and labels of STL-10."""
+    return _listed(root, "stl10_binary", (*_STL10, "class_names.txt"))
+
+
+def flowers102_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
+    """The photographs of Flowers-102, their labels and splits."""
+    folder = root / "flowers-102"
+    photographs = sorted(f"jpg/{path.name}" for path in folder.glob("jpg/image_*.jpg"))
+    return _listed(root, folder.name, ("imagelabels.mat", "setid.mat", *photographs), photographs)
+
+
+def tree_files(config: DataConfig, root: Path) -> DataFiles:
+    """The image files of a tree of class folders, with the labels that the folders give them."""
+    if not (root / (config.path or "")).is_dir():
+        raise NotHereError(f"{root / (config.path or '')}: not there")
+    tree = list_image_folder(config, root)
+    parts = (tree.train, tree.held_out)
+    return DataFiles(
+        tree.path,
+        [f"{part.folder.name}/{name}" for part in parts for name in part.names],
+        [*tree.classes, *(" ".join(map(str, part.labels)) for part in parts)],
+        tree.classes if config.class_list else (),
+    )
+
+
+def imagenet100_files(config: DataConfig, root: Path) -> DataFiles:
+    """The image files of the classes of ImageNet-100."""
+    try:
+        config = imagenet_config(config, root)
+    except CareError as error:
+        raise NotHereError(str(error)) from error
+    return tree_files(config, root)
+
+
+def proteins_files(config: DataConfig, root: Path) -> DataFiles:
+    """The files of the structures, whose names order the proteins."""
+    path = proteins_path(config, root)
+    if (root / path).is_dir():
+        names = structure_files(root / path)
+        return DataFiles(str(path), names, names)
+    return _listed(root, str(path.parent), [path.name])
+
+
+def _listed(root: Path, folder: str, names: Sequence[str], facts: Sequence[str] = ()) -> DataFiles:
+    missing = [name for name in names if not (root / folder / name).is_file()]
+    if missing:
+        raise NotHereError(f"{root / folder / missing[0]}: not there")
+    return DataFiles(folder, names, facts)

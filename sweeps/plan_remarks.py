@@ -1,0 +1,22 @@
+"""What a person should know of a plan beside its counts: why trials are stale, what they mix."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from care.machines import Mixture, mixtures
+from sweeps.plan import Plan
+
+
+def mixed(plan: Plan) -> list[Mixture]:
+    """Name the facts in which trials differ whose numbers would be compared."""
+    trained = [trial for trial in plan.unique().values() if trial.machine is not None]
+    machines = [trial.machine for trial in trained if trial.machine is not None]
+    return mixtures(machines, [trial.config.training.precision != "auto" for trial in trained])
+
+
+def plan_remarks(plan: Plan) -> list[str]:
+    """Lines for people: the reasons of stale trials, and what trials differ in."""
+    stale = [trial.reason for trial in plan.unique().values() if trial.state == "stale"]
+    reasons = [f"{count} stale: {reason}" for reason, count in Counter(stale).items()]
+    return [*reasons, *map(str, mixed(plan))]
