@@ -230,13 +230,13 @@ def read_timings(path: Path) -> list[TimingRecord]:
 def each_epoch_once(
     path: Path, lines: list[dict[str, Any]], *, equal: bool
 ) -> list[dict[str, Any]]:
-    """Return the last line of each epoch, in order.
+    """Return the last line of each epoch, in order; a log without doubled epochs as it is.
 
     Earlier versions let a process that had lost its trial write beside the one that took over.
 
     Args:
         path: The log, for the message.
-        lines: Its lines; those without an epoch are kept, in front.
+        lines: Its lines.
         equal: Whether two lines of one epoch have to be equal.
 
     Raises:
@@ -249,7 +249,7 @@ def each_epoch_once(
             problem = f"two processes wrote different values for epoch {epoch}"
             raise DamagedFileError(path, problem)
         last[epoch] = line
-    return [last[epoch] for epoch in sorted(last)]
+    return lines if len(last) == len(lines) else [last[epoch] for epoch in sorted(last)]
 
 
 def _each(path: Path, validate: Any) -> Iterator[Any]:

@@ -107,7 +107,7 @@ def test_a_measure_is_a_number(path: Path, value: object) -> None:
     [
         ([1, 3], "line 2 has epoch 3 where epoch 2 belongs"),
         ([2, 3], "line 1 has epoch 2 where epoch 1 belongs"),
-        ([1, 2, 2, 3], "line 3 has epoch 2 where epoch 3 belongs"),
+        ([1, 2, 2, 4], "line 3 has epoch 4 where epoch 3 belongs"),
         ([2, 1], "line 1 has epoch 2 where epoch 1 belongs"),
         ([1, None], "line 2 has no epoch where epoch 2 belongs"),
     ],
