@@ -5,14 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from care.config import TrialConfig
 from care.measures import EPOCH_METRICS
 from sweeps.axes import point_label
-from sweeps.plan import Plan
+from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
@@ -80,10 +80,21 @@ class Board:
     def plan(self, plan: Plan, value: Callable[[str], float | None]) -> None:
         """Enter every trial of a plan; ``value`` gives the metric of a finished one."""
         for trial in plan.unique().values():
-            entry = self.enter(trial.trial_id, trial.config, trial.point)
-            self._move(entry, trial.state, trial.epoch)
-            if trial.state == "cached":
-                entry.value = value(trial.trial_id)
+            self._add(trial, value)
+
+    def suggest(self, trials: Sequence[PlannedTrial], value: Callable[[str], float | None]) -> None:
+        """Enter the trials of a point that Optuna suggested; known ones are not wanted twice."""
+        for trial in trials:
+            if trial.trial_id in self.trials:
+                self.target -= 1
+            else:
+                self._add(trial, value)
+
+    def _add(self, trial: PlannedTrial, value: Callable[[str], float | None]) -> None:
+        entry = self.enter(trial.trial_id, trial.config, trial.point)
+        self._move(entry, trial.state, trial.epoch)
+        if trial.state == "cached":
+            entry.value = value(trial.trial_id)
 
     def enter(self, trial_id: str, config: TrialConfig, point: dict[str, Any]) -> TrialProgress:
         """Enter a trial, or find it."""

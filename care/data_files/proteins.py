@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from care.config import DataConfig
+from care.errors import ConfigError, Problem
 
 SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdb.gz", ".ent.gz", ".cif.gz", ".mmcif.gz")
-_PLACES = ("proteins", "proteins.npz")
 
 
 def proteins_path(config: DataConfig, root: Path) -> Path:
@@ -15,9 +15,15 @@ def proteins_path(config: DataConfig, root: Path) -> Path:
 
     Returns:
         Its path below the data root, whether it exists or not.
+
+    Raises:
+        ConfigError: There are a folder and a file, and ``data.path`` does not say which.
     """
-    places = [config.path] if config.path else _PLACES
+    places = [config.path] if config.path else list(config.source.places)
     there = [place for place in places if (root / place).exists()]
+    if len(there) > 1:
+        allowed = f"allowed: one of {' and '.join(there)}, as {root} has both"
+        raise ConfigError("data", [Problem("data.path", None, allowed)])
     return Path(there[0] if there else places[0])
 
 

@@ -46,8 +46,8 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
         while not run.finished:
             line = run.advance(lambda: interrupt.requested)
             if line is None:
-                console.print("Paused. The same command goes on from here.")
-                raise SystemExit(130)
+                console.print("Paused. The same command resumes from here.")
+                raise SystemExit(interrupt.status)
             console.print(
                 f"epoch {line['epoch']}/{config.training.epochs}  loss {line['train/loss']:.4f}  "
                 f"γ_f {_number(line.get('heldout/gamma'))}  "
