@@ -85,7 +85,7 @@ def test_numbers_stay_what_they_were(path: Path) -> None:
     assert [type(value) for value in found.values()] == [int, float, float, int]
 
 
-@given(st.lists(st.floats(allow_nan=False), min_size=1, max_size=50))
+@given(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=50))
 def test_every_float_comes_back_to_the_bit(tmp_path_factory: Any, values: list[float]) -> None:
     path = tmp_path_factory.mktemp("floats") / "values.json"
     named = {str(number): value for number, value in enumerate(values)}
