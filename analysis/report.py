@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from analysis.contents import gather
-from analysis.freshness import NAME, fingerprint
+from analysis.freshness import fingerprint, seal
 from analysis.page import page
 from analysis.summary import SweepSummary
 from care.files import DiskError
@@ -49,13 +49,13 @@ def write_report(
         # Taken first: news that come while the report is written make it out of date.
         inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh)
-        (fresh / NAME).write_text(inputs, encoding="utf-8")
+        seal(fresh, inputs)
         _replace(out, fresh, old)
     except OSError as error:
         raise DiskError(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
     return out / "report.html"
 
 
@@ -71,7 +71,7 @@ def _remove_leftovers(out: Path) -> None:
 def _replace(out: Path, fresh: Path, old: Path) -> None:
     """Put ``fresh`` in the place of ``out``, which other processes may do, too: the last wins."""
     for attempt in range(_TRIES):
-        shutil.rmtree(old, ignore_errors=True)
+        _remove(old)
         with contextlib.suppress(FileNotFoundError):
             out.rename(old)
         try:
@@ -84,6 +84,14 @@ def _replace(out: Path, fresh: Path, old: Path) -> None:
                 raise
         else:
             return
+
+
+def _remove(old: Path) -> None:
+    """Remove what lay in the report's place, which need not be a folder."""
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)
 
 
 def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from care.files import Writer
+from care.files import DamagedFileError, Writer, read_whole
 
 _NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
 _KEPT = 2
+_LARGEST = 2**36
 
 
 def _found(folder: Path) -> list[tuple[int, int, str, Path]]:
@@ -68,6 +69,20 @@ def _prune(folder: Path, writer: Writer) -> None:
         writer.remove(old)
 
 
+def _content(path: Path) -> bytes | None:
+    """Return what a checkpoint holds, or None when it is no file or gone.
+
+    Raises:
+        DamagedFileError: This user may not read it.
+    """
+    try:
+        return read_whole(path, _LARGEST)
+    except DamagedFileError as error:
+        if error.denied:
+            raise
+        return None
+
+
 def load(
     folder: Path, device: torch.device, warn: Callable[[str], None], writer: Writer | None = None
 ) -> dict[str, Any] | None:
@@ -79,10 +94,13 @@ def load(
         warn: Called with one line for each damaged checkpoint that was passed over.
         writer: The trial's claim, to rename those and remove the oldest; None where this process
             may not write.
+
+    Raises:
+        DamagedFileError: This user may not read a checkpoint.
     """
     for epoch, step, digest, path in _found(folder):
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:16] == digest:
+        content = _content(path)
+        if content and hashlib.sha256(content).hexdigest()[:16] == digest:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
             )

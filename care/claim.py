@@ -183,6 +183,8 @@ class Claim(Writer):
                     _cut_off(other)
                 for old in claims:
                     old.path.unlink(missing_ok=True)
+                    # Its holder may have released it since it was listed.
+                    old.path.with_suffix(".released").unlink(missing_ok=True)
             except OSError:
                 _mark_released(claim.path, holder)
                 raise

@@ -19,9 +19,6 @@ import io
 import itertools
 import os
 import socket
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -31,9 +28,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care.arrays import read_arrays
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DamagedFileError, Writer, pack_json, pack_lines, read_lines, read_whole
+from care.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
 from care.identity import group_id, trial_id
 from care.records import (
     ProvenanceRecord,
@@ -42,7 +40,6 @@ from care.records import (
     TimingRecord,
     TrialRecord,
     Values,
-    each_epoch_once,
     read_epochs,
     read_record,
     read_records,
@@ -52,11 +49,8 @@ from care.records import (
 from care.records import State as State
 
 FORMAT = 1
-# What numpy raises for an archive that was cut, flipped or replaced.
-_NO_ARCHIVE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError),
-    *(RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error, SyntaxError),
-)
+SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
+"""Files of a finished trial whose checksums its status has."""
 
 
 def now() -> str:
@@ -113,15 +107,24 @@ class TrialFolder:
     def write_status(
         self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
     ) -> None:
-        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``."""
-        status = {
+        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``.
+
+        That of a finished trial has the checksums of the files that its numbers come from.
+        """
+        status: dict[str, Any] = {
             "state": state,
             "epoch": epoch,
             "epochs": epochs,
             "updated": now(),
             "error": error,
         }
+        if state == "finished":
+            status["checksums"] = self._checksums()
         self._write_json("status.json", status)
+
+    def _checksums(self) -> dict[str, str]:
+        contents = {name: read_whole(self.path / name) for name in SEALED}
+        return {name: checksum(content) for name, content in contents.items() if content}
 
     def read_provenance(self) -> ProvenanceRecord | None:
         """Return what the trial last ran on and with, or None before the first start."""
@@ -170,12 +173,13 @@ class TrialFolder:
         The logs are new files afterwards: what an earlier holder of the claim still appends to the
         old ones is lost.
         """
-        for name in ("metrics.jsonl", "timings.jsonl"):
+        metrics = [line for line in self.read_metrics() if line["epoch"] <= epoch]
+        path = self.path / "timings.jsonl"
+        timings = {line["epoch"]: line for line in read_lines(path) if line["epoch"] <= epoch}
+        for name, kept in (("metrics.jsonl", metrics), ("timings.jsonl", timings.values())):
             path = self.path / name
             if path.exists():
-                kept = [record for record in read_lines(path) if record["epoch"] <= epoch]
-                once = each_epoch_once(path, kept, equal=name == "metrics.jsonl")
-                self.writer.rewrite(path, pack_lines(path, once))
+                self.writer.rewrite(path, pack_lines(path, kept))
 
     def read_evaluation(self) -> Values | None:
         """Return the final measures, or None before the end."""
@@ -191,15 +195,7 @@ class TrialFolder:
         Raises:
             DamagedFileError: The file is damaged, which no crash of ours can cause.
         """
-        path = self.path / "details.npz"
-        content = read_whole(path)
-        if content is None:
-            return {}
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except _NO_ARCHIVE as error:
-            raise DamagedFileError(path, f"damaged ({error})") from error
+        return read_arrays(self.path / "details.npz") or {}
 
     def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
         """Record the arrays that figures are drawn from."""

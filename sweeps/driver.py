@@ -8,6 +8,7 @@ A driver that was away so long that another one took over writes nothing more.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from typing import Any
 from care.cgroup import oom_kills
 from care.claim import Claim, holder
 from care.config import TrialConfig
+from care.files import DamagedFileError
 from care.identity import trial_id
 from care.stream import stream_of
 from care.trial_folder import TrialFolder
@@ -151,7 +153,8 @@ class Driver:
             self._claim.check()  # it may be what ended the launch
             raise
         for identity, reason in launch.lost.items():
-            self._mark_lost(identity, reason)
+            with contextlib.suppress(DamagedFileError):  # the plan names it as damaged
+                self._mark_lost(identity, reason)
 
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> dict[str, Any]:
         """What the trainable takes."""

@@ -15,6 +15,7 @@ from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
 from sweeps.launch.slurm.folder import Head, PoolFolder
 from sweeps.plan import make_plan
+from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.sweep import SweepTracking
 from tests.sweeps.declaring import load
@@ -92,7 +93,9 @@ def test_it_sends_nothing_to_mlflow(
     sweep = load(tmp_path)
     plan = make_plan(sweep, store)
     lines: list[str] = []
-    tracking = SweepTracking(sweep, store, None, lines.append, drivers[0])
+    board = Board(sweep.spec.metric, plan.wanted)
+    board.plan(plan, lambda _: None)
+    tracking = SweepTracking(sweep, store, board, None, lines.append, drivers[0])
     tracking.start(plan)
     tracking.touch(plan.trials[0].trial_id)
     tracking.finish(plan, None, lambda: False)
