@@ -269,11 +269,12 @@ def ui(
     store: StoreOption = _STORE,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
+    tracking_uri: TrackingOption = None,
 ) -> None:
-    """Serve the MLflow page of the store."""
+    """Serve the MLflow page of the store; where a server has the runs, print its page's address."""
     from sweeps.cli.track import ui_command
 
-    raise typer.Exit(ui_command(store, host, port))
+    raise typer.Exit(ui_command(store, host, port, tracking_uri))
 
 
 @app.command()
@@ -295,7 +296,7 @@ def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None)
     """Bring MLflow up to date with the store. Doing it twice changes nothing."""
     from sweeps.cli.track import sync_command
 
-    sync_command(store, tracking_uri)
+    raise typer.Exit(sync_command(store, tracking_uri))
 
 
 @data_app.command("list")
