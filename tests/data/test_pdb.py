@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import random
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -300,3 +302,22 @@ def test_records_in_any_order_of_chains() -> None:
         pairs += [(residue(a, number=i), a), (residue(b, number=i, chain="B"), b)]
     random.Random(0).shuffle(pairs)
     assert_read("".join(text for text, _ in pairs), np.array([place for _, place in pairs]))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("order", ["one chain", "numbers begin again"])
+def test_real_proteins_in_one_file_without_chain_letters(shared_data: Path, order: str) -> None:
+    """26,441 residues of 184 proteins: numbers wrap twice, or each protein begins at 1."""
+    with np.load(shared_data / "proteins_backbone.npz") as arrays:
+        offsets, backbone = arrays["offsets"].tolist(), arrays["backbone"][:, :3]
+    lines: list[str] = []
+    for index, (start, stop) in enumerate(pairwise(offsets)):
+        beside = np.array([200 * (index % 14), 200 * (index // 14), 0])
+        backbone[start:stop] += beside - backbone[start:stop].mean((0, 1))
+        first = start + 1 if order == "one chain" else 1
+        for number, atoms in enumerate(backbone[start:stop].tolist(), first):
+            for name, place in zip(("N", "CA", "C"), atoms, strict=True):
+                lines.append(atom(name, place, number=number, serial=len(lines), chain=" "))
+    text = "".join(lines)
+    assert counted(text) == len(backbone) == 26_441
+    assert_read(text, backbone[:, 1])
