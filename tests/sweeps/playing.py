@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
@@ -21,7 +22,8 @@ from rich.console import Console
 
 from care.claim import Claim
 from care.config import TrialConfig
-from care.identity import code_version, trial_id
+from care.identity import trial_id
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.decisions import created
@@ -100,7 +102,7 @@ class World:
             assert status is None or status.state != "finished", "trained again"
             if task["replay"]:
                 yield from ({**line, **running} for line in before)
-            folder.write_provenance({"code_version": code_version(), "threads": 1})
+            folder.write_provenance({"code_version": Versions().code, "threads": 1})
             for epoch in range(len(before) + 1, config.training.epochs + 1):
                 if epoch == 2 and self.broken(config):
                     folder.write_status("failed", 1, config.training.epochs, ERROR)
@@ -110,6 +112,8 @@ class World:
                 line = folder.read_metrics()[-1]
                 if epoch < config.training.epochs:
                     yield {**line, **running}
+            folder.write_details({"notes": np.array([], np.str_)})
+            folder.write_evaluation({"encoder/probe_accuracy": 0.5})
             folder.write_status("finished", config.training.epochs, config.training.epochs)
             yield {**folder.read_metrics()[-1], **about, "outcome": "finished", "done": True}
 
@@ -117,7 +121,8 @@ class World:
         if trial_id(config) not in self.trained:
             self.trained.append(trial_id(config))
         line = {"epoch": epoch, **numbers(config, epoch)}
-        folder.append_epoch(line, {"epoch": epoch, "seconds": 1.0})
+        timing = {"seconds": 1.0, "images_per_second": 9.0, "finished_at": 1e9 + epoch}
+        folder.append_epoch(line, {"epoch": epoch, **timing})
         folder.write_status("paused", epoch, config.training.epochs)
 
 
