@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
+from care.files import DamagedFileError
 from care.identity import canonical, code_version, flatten
 from sweeps.decisions import ways_on
 from sweeps.importing import large_imports
@@ -45,13 +47,16 @@ def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
     return restore_sweep(declaration)
 
 
-def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Path:
+def write_sweep_report(
+    sweep: Sweep, store: Store, *, again: bool = True, work: Path | None = None
+) -> Path:
     """The report's page, from what the store holds now.
 
     Args:
         sweep: The sweep.
         store: Where its trials are.
         again: Write it also when it is up to date, which takes seconds for the plots.
+        work: Folder in which it is made; beside the report when None.
 
     Raises:
         OtherQuestionError: The search that was run under the sweep's name asked something else.
@@ -65,7 +70,7 @@ def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Pat
     with large_imports():
         from analysis.report import write_report
 
-    return write_report(store.trials, summary, out)
+    return write_report(store.trials, summary, out, work)
 
 
 def _summary(sweep: Sweep, store: Store) -> SweepSummary:
@@ -74,7 +79,9 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         ways = ways_on(sweep, f"care sweep run {sweep.source}")
         raise OtherQuestionError(sweep, plan.differences, ways)
     spec = sweep.spec
-    declared = store.sweep(spec.name).read() or {}
+    declared: dict[str, Any] = {}
+    with contextlib.suppress(DamagedFileError):  # it only says how the sweep was called
+        declared = store.sweep(spec.name).read() or {}
     return SweepSummary(
         name=spec.name,
         description=spec.description,

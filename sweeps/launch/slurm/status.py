@@ -7,6 +7,7 @@ import socket
 import threading
 from typing import Any, Self
 
+from care.claim import LostClaimError
 from care.files import DiskError
 from sweeps.launch.slurm.pool import SlurmPool
 from sweeps.progress import Board
@@ -42,7 +43,8 @@ class StatusFile:
             self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(DiskError):  # the folder is away; the next look tells again
+        # Where the folder is away, the next look writes it.
+        with contextlib.suppress(DiskError, LostClaimError):
             self._pool.folder.write_status(self._status())
 
     def _status(self) -> dict[str, Any]:
