@@ -71,7 +71,9 @@ def middle_square(image: Image.Image, side: int) -> Image.Image:
         # Of the picture's own parity, so that both have one middle.
         sides = [min(n, longest + (n - longest) % 2) for n in image.size]
         image = functional.center_crop(image, sides[::-1])
-    return functional.center_crop(functional.resize(image, [side], antialias=True), [side, side])
+    resized = functional.resize(image, [side], antialias=True)
+    square: Image.Image = functional.center_crop(resized, [side, side])
+    return square
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
