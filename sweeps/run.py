@@ -9,6 +9,7 @@ from pathlib import Path
 
 from care.claim import Claim
 from care.files import DiskError
+from care.measures import COLLAPSE_METRIC
 from sweeps.driver import Driver, take_sweep
 from sweeps.interrupt import Interrupt
 from sweeps.launch.pool import Pool
@@ -118,7 +119,7 @@ class SweepRun:
     def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> Outcome:
         plan = make_plan(self.sweep, self.store)
         time = WallTime(self.pool.slots)
-        board = Board(self.sweep.spec.metric, plan.wanted)
+        board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
         tracking = SweepTracking(self.sweep, self.store, board, uri, self._say, claim)
@@ -159,6 +160,9 @@ class SweepRun:
     def _whole(self, plan: Plan) -> Plan:
         """Return the plan of all trials: report and MLflow show the sweep as declared."""
         return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
+
+    def _uniformity(self, identity: str) -> float | None:
+        return final_value(self.store.trial(identity), COLLAPSE_METRIC)
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""

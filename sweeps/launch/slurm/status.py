@@ -10,6 +10,7 @@ from typing import Any, Self
 from care.claim import LostClaimError
 from care.files import DiskError
 from sweeps.launch.slurm.pool import SlurmPool
+from sweeps.live import left_out
 from sweeps.progress import Board
 
 _SECONDS = 2.0
@@ -57,6 +58,7 @@ class StatusFile:
             "metric": board.metric.name,
             "column": board.column,
             "best": None if best is None else {"point": best[0], "mean": best[1], "n": best[2]},
+            "left_out": left_out(board),
             "seconds_left": board.seconds_left(),
             "workers": [vars(job) for job in self._pool.jobs],
         }

@@ -131,7 +131,8 @@ def status_view(status: SweepStatus) -> RenderableType:
             if best
             else "–"
         )
-        grid.add_row("  best so far", shown)
+        note = status.seen.get("left_out")
+        grid.add_row("  best so far", f"{shown} ({note})" if note else shown)
         grid.add_row("  time left", duration(status.seen["seconds_left"]))
     lines.append(grid)
     if status.running:
