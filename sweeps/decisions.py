@@ -214,7 +214,8 @@ def restart(folder: SweepFolder, sweep: Sweep) -> None:
         )
     with claim:
         if folder.events():
-            folder.log(QuestionLine(question_of(sweep), grown=False).record())
+            line = QuestionLine(question_of(sweep), grown=False)
+            SweepFolder(folder.path, claim).log(line.record())
 
 
 def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
@@ -235,8 +236,7 @@ def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
 def ways_on(sweep: Sweep, command: str) -> str:
     """The ways on from a log that is about another question, for people."""
     return (
-        f"The search and scheduler of {sweep.spec.name!r} decided by other numbers than these. "
-        "Either\n"
+        "What was decided before says nothing about this. Two ways on:\n"
         f"  give the sweep a new 'name' in {sweep.source}, or\n"
         f"  {command} --restart-search\n"
         "      which decides anew; finished trials that fit are used, and nothing is deleted"

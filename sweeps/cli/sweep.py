@@ -30,6 +30,7 @@ from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console, shorten
 from sweeps.timing import where_it_went
+from sweeps.tracking.origin import describe_start
 
 _NARROWEST = 16
 _BESIDE_THE_LABEL = 46  # state, identity and epochs
@@ -138,9 +139,10 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
 
 def _print_question(plan: Plan, command: str, console: Console) -> None:
     """Print how the sweep differs from the one that its search and scheduler decided on."""
-    lines = [f"{plan.sweep.spec.name} asks another question than its search began with:"]
+    name = plan.sweep.spec.name
+    lines = [f"{name} will not run: it asks something else than its search began with:"]
     lines += [f"  {found}" for found in plan.differences]
-    lines += ["It will not run like this.", ways_on(plan.sweep, command)]
+    lines.append(ways_on(plan.sweep, command))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -216,7 +218,7 @@ def prepare(
     sweep = plan.sweep
     if plan.missing() or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
-    store.prepare()
+    store.prepare(console.print)
     folder = store.sweep(sweep.spec.name)
     if options.restart_search:
         restart(folder, sweep)
@@ -267,6 +269,9 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
         command: What resumes the sweep.
         outcome: How the run ended.
         signalled: The exit status that a signal asked for; None where none came.
+
+    Returns:
+        The exit status: 0 when every trial is finished and a search had values to compare.
     """
     plan = outcome.plan
     if outcome.page:
@@ -292,7 +297,18 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             soft_wrap=True,
         )
     _print_damaged(counts["damaged"], command, console)
-    return 0 if outcome.complete else 1
+    _print_incomparable(outcome, console)
+    return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
+
+
+def _print_incomparable(outcome: Outcome, console: Console) -> None:
+    if outcome.without_value:
+        plan = outcome.plan
+        console.print(
+            f"{outcome.without_value} of {plan.counts()['cached']} finished trials have no finite "
+            f"{plan.sweep.spec.metric.name}, by which this sweep compares them.",
+            soft_wrap=True,
+        )
 
 
 def _print_damaged(count: int, command: str, console: Console) -> None:
@@ -311,6 +327,7 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
         "overrides": list(declared.fields),
         "profile": declared.profile,
         "code_version": code_version(),
+        **describe_start(),
     }
 
 
@@ -331,5 +348,6 @@ def _try_again(trial: PlannedTrial, folder: TrialFolder) -> bool:
     if claim is None:
         return False
     with claim:
+        folder = TrialFolder(folder.path, claim)
         folder.write_status("paused", trial.epoch, trial.config.training.epochs)
     return True
