@@ -13,6 +13,7 @@ from rich.console import Console
 
 from care.claim import Claim
 from care.identity import code_version
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
@@ -58,13 +59,15 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     """Print the plan."""
     sweep = declared.load()
     store = Store(root)
-    plan = make_plan(sweep, store)
+    versions = Versions(say=make_console(stderr=True).print)
+    plan = make_plan(sweep, store, versions)
     resources = share_out(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts["new"] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
     if as_json:
-        print(json.dumps({**counts, "total": plan.wanted, "estimated_seconds": seconds}))
+        found = {"total": plan.wanted, "estimated_seconds": seconds, "remarks": plan_remarks(plan)}
+        print(json.dumps({**counts, **found}))
         return
     console = make_console()
     for trial in plan.trials:
@@ -74,6 +77,8 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
     for line in plan_remarks(plan):
         console.print(line)
+    for data in sorted(versions.absent):
+        console.print(f"not compared with their data, which are not here: {data}")
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
 
@@ -116,8 +121,9 @@ def prepare(
         The plan, in which those trials are new.
     """
     sweep = plan.sweep
-    if plan.missing() or sweep.spec.search.name != "grid":
-        prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
+    wanted = [*plan.missing(), *_to_run_again(plan, options)]
+    if wanted or sweep.spec.search.name != "grid":
+        prepare_data([sweep.base_config(), *(trial.config for trial in wanted)], console)
     store.prepare()
     store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
     if _clear_the_way(plan, store, options):
@@ -178,12 +184,18 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
 def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
     """Make failed and stale trials new again, where that was asked for; whether there were any."""
     cleared = False
-    for trial in plan.unique().values():
-        if trial.state == "stale" and options.rerun_stale:
+    for trial in _to_run_again(plan, options):
+        if trial.state == "stale":
             cleared |= store.archive(trial.trial_id) is not None
-        if trial.state == "failed" and options.retry_failed:
+        else:
             cleared |= _try_again(trial, store.trial(trial.trial_id))
     return cleared
+
+
+def _to_run_again(plan: Plan, options: RunOptions) -> list[PlannedTrial]:
+    """List the failed and stale trials that are asked for."""
+    states = {"stale": options.rerun_stale, "failed": options.retry_failed}
+    return [trial for trial in plan.unique().values() if states.get(trial.state)]
 
 
 def _try_again(trial: PlannedTrial, folder: TrialFolder) -> bool:
