@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, Self
 
 from pydantic import model_validator
@@ -14,6 +15,7 @@ from care.loading import validate
 VARIANT = "variant"
 """The axis whose values are the names of variants."""
 
+_LONG = 8
 SEEDS = "seeds have a list of their own, 'seeds'"
 
 
@@ -65,15 +67,15 @@ def _check_axis(field: str, values: Any, search: str) -> None:
         _check_interval(field, values)
     elif not isinstance(values, list) or not values:
         _refuse(field, values, "allowed: a list of one value or more")
-    elif len({_hashable(value) for value in values}) < len(values):
+    elif len({comparable(value) for value in values}) < len(values):
         _refuse(field, values, "allowed: each value once")
 
 
-def _hashable(value: Any) -> Any:
+def comparable(value: Any) -> Hashable:
     """Return what is equal exactly where ``value`` is, and can be an element of a set."""
     if isinstance(value, dict):
-        return frozenset((name, _hashable(part)) for name, part in value.items())
-    return tuple(map(_hashable, value)) if isinstance(value, list) else value
+        return frozenset((name, comparable(part)) for name, part in value.items())
+    return tuple(map(comparable, value)) if isinstance(value, (list, tuple)) else value
 
 
 def _check_interval(field: str, values: dict[str, Any]) -> None:
@@ -114,3 +116,25 @@ def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) ->
                 raise PydanticCustomError(
                     f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
                 )
+
+
+def point_label(point: dict[str, Any]) -> str:
+    """Return a point's short name for people: ``λ=0.1 splits=4``."""
+    return " ".join(
+        value_label(value) if field == VARIANT else f"{axis_label(field)}={value_label(value)}"
+        for field, value in point.items()
+    )
+
+
+def axis_label(field: str) -> str:
+    """Return an axis's short name: λ, or the last part of the dotted field."""
+    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
+
+
+def value_label(value: Any) -> str:
+    """Return a value in one line of visible characters; a short number as it was written."""
+    if isinstance(value, float):
+        short = f"{value:.4g}"
+        return short if float(short) == value or len(repr(value)) > _LONG else repr(value)
+    text = "null" if value is None else str(value)
+    return text if text.isprintable() else repr(value)

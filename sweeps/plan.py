@@ -19,7 +19,7 @@ from care.identity import group_id, trial_id
 from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
-from sweeps.axes import VARIANT
+from sweeps.axes import point_label
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
@@ -53,23 +53,6 @@ class PlannedTrial:
     def label(self) -> str:
         """For people: ``λ=0.1 seed=2``."""
         return f"{point_label(self.point)} seed={self.config.seed}".strip()
-
-
-def point_label(point: dict[str, Any]) -> str:
-    """For people: ``λ=0.1 splits=4``."""
-    return " ".join(
-        str(value) if field == VARIANT else f"{_axis_label(field)}={_short(value)}"
-        for field, value in point.items()
-    )
-
-
-def _axis_label(field: str) -> str:
-    """A short name of an axis: λ, or the last part of the dotted field."""
-    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 @dataclass(frozen=True)
@@ -154,7 +137,9 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
 def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
     axes = sweep.spec.axes
     for values in itertools.product(*axes.values()):
-        yield dict(zip(axes, values, strict=True))
+        point = dict(zip(axes, values, strict=True))
+        if sweep.selection.takes(point):
+            yield point
 
 
 def _suggested(sweep: Sweep, store: Store) -> Iterable[dict[str, Any]]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from care.config import TrialConfig
-from sweeps.plan import Plan, point_label
+from sweeps.axes import point_label
+from sweeps.plan import Plan
 from sweeps.spec import MetricConfig
 
 _LEFT = ("new", "running", "paused", "disk", "crowded", "unpacked")

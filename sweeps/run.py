@@ -94,7 +94,7 @@ class SweepRun:
         tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
         page = None
-        tracking.start(plan)
+        tracking.start(self._whole(plan))
         try:
             with view(board):
                 driver.run(interrupt)
@@ -105,14 +105,18 @@ class SweepRun:
             time.mark("report")
         finally:
             final = make_plan(self.sweep, self.store)
-            tracking.finish(final, page, lambda: interrupt.requested)
+            tracking.finish(self._whole(final), page, lambda: interrupt.requested)
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent))
 
     def _report(self) -> Path:
         from sweeps.cli.report import write_sweep_report
 
-        return write_sweep_report(self.sweep, self.store, again=False)
+        return write_sweep_report(self.sweep.whole(), self.store, again=False)
+
+    def _whole(self, plan: Plan) -> Plan:
+        """Return the plan of all trials: report and MLflow show the sweep as declared."""
+        return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +19,7 @@ from care.stream import SHARED
 from care.yaml_reader import read_yaml
 from sweeps.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
 from sweeps.reproduction import ProfileConfig, ReproducesConfig, profiled
+from sweeps.selection import Selection, select
 
 MOST_SEEDS = 1_000
 MOST_TRIALS = 20_000
@@ -254,6 +255,7 @@ class Sweep:
         base: The experiment as a tree, with the sweep's overrides.
         source: Where it was declared.
         paper: The same as ``base`` without profile and overrides of the command line.
+        selection: The part of its trials that a plan takes; the declaration stays whole.
     """
 
     def __init__(
@@ -267,6 +269,27 @@ class Sweep:
         self.base = base
         self.source = source
         self.paper = paper or base
+        self.selection = Selection()
+
+    def select(self, only: Sequence[str], seeds: str | None) -> Sweep:
+        """Return this sweep with a part of its trials chosen, or all when nothing is given.
+
+        Args:
+            only: ``AXIS=VALUE[,VALUE]`` each.
+            seeds: A number of seeds, or seeds with commas between.
+
+        Raises:
+            ConfigError: See :func:`sweeps.selection.select`.
+        """
+        chosen = Sweep(self.spec, self.base, self.source, self.paper)
+        if only or seeds is not None:
+            spec = self.spec
+            chosen.selection = select(spec.axes, spec.seeds, spec.search.name, only, seeds)
+        return chosen
+
+    def whole(self) -> Sweep:
+        """Return this sweep with all of its trials."""
+        return self.select((), None)
 
     def base_config(self) -> TrialConfig:
         """The experiment before any axis is set."""
@@ -282,8 +305,9 @@ class Sweep:
         Raises:
             ConfigError: The point is not valid; names the field.
         """
-        first = self.trial(point, self.spec.seeds[0])
-        for seed in self.spec.seeds:
+        seeds = self.spec.seeds if self.selection.seeds is None else self.selection.seeds
+        first = self.trial(point, seeds[0])
+        for seed in seeds:
             yield first.model_copy(update={"seed": seed})
 
     def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:

@@ -135,3 +135,11 @@ def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> Consol
 def is_live(console: Console) -> bool:
     """Whether lines of a console can be drawn anew in place."""
     return console.is_terminal and not console.is_dumb_terminal
+
+
+def shorten(text: str, width: int) -> str:
+    """Cut a label in its middle, so that it takes at most ``width`` characters."""
+    if len(text) <= width:
+        return text
+    start = max(0, width - 1) // 2
+    return f"{text[:start]}…{text[len(text) - (width - 1 - start) :]}"

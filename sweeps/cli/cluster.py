@@ -74,6 +74,9 @@ def submit_command(
     folder = PoolFolder(store, name)
     if _runs_already(folder):
         _attach(folder, workers, console)
+        running = folder.request()
+        if (declared.only, declared.chosen_seeds) != (running.only, running.seeds):
+            console.print("It runs other trials of the sweep; submit again once it has ended.")
         return 0
     plan = prepare(declared, make_plan(sweep, store), store, options, console)
     if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
@@ -88,6 +91,8 @@ def submit_command(
         command=declared.command(
             "submit", "--cluster", str(cluster_file), "--workers", str(workers)
         ),
+        only=declared.only,
+        seeds=declared.chosen_seeds,
     )
     folder.prepare(request)
     return _run_head_here(folder, request, console) if head == "here" else _submit(folder, console)

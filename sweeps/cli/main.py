@@ -7,9 +7,12 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from sweeps.cli.sweep import Declared
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,6 +55,17 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+Only = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="AXIS=VALUE[,VALUE]",
+        help="Only the points with these values of an axis; repeatable.",
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option(metavar="N|SEED,...", help="Only the first N seeds, or these (1, for seed 1)."),
+]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
@@ -93,18 +107,34 @@ def evaluate(
     evaluate_command(trial, overrides or [], store, as_json)
 
 
+def _declared(
+    file: Path,
+    overrides: list[str] | None,
+    profile: str | None,
+    only: list[str] | None,
+    seeds: str | None,
+    store: Path,
+) -> Declared:
+    from sweeps.cli.sweep import Declared
+
+    folder = None if store == _STORE else store
+    return Declared(file, tuple(overrides or ()), profile, tuple(only or ()), seeds, folder)
+
+
 @sweep_app.command("plan")
 def sweep_plan(
     file: SweepFile,
     overrides: Overrides = None,
     profile: Profile = None,
+    only: Only = None,
+    seeds: Seeds = None,
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
     """Show each trial of a sweep and its state. Runs and writes nothing."""
-    from sweeps.cli.sweep import Declared, plan_command
+    from sweeps.cli.sweep import plan_command
 
-    plan_command(Declared(file, tuple(overrides or ()), profile), store, as_json)
+    plan_command(_declared(file, overrides, profile, only, seeds, store), store, as_json)
 
 
 @sweep_app.command("run")
@@ -112,6 +142,8 @@ def sweep_run(
     file: SweepFile,
     overrides: Overrides = None,
     profile: Profile = None,
+    only: Only = None,
+    seeds: Seeds = None,
     store: StoreOption = _STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
@@ -122,11 +154,11 @@ def sweep_run(
     ] = False,
 ) -> None:
     """Run what is missing of a sweep on this machine, track it and report it."""
-    from sweeps.cli.sweep import Declared, run_command
+    from sweeps.cli.sweep import run_command
     from sweeps.run import RunOptions
 
     options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
-    declared = Declared(file, tuple(overrides or ()), profile)
+    declared = _declared(file, overrides, profile, only, seeds, store)
     raise typer.Exit(run_command(declared, store, options, timings))
 
 
@@ -145,6 +177,8 @@ def sweep_submit(
         typer.Option(help="Where Ray's head and the driver run: a job, or this terminal."),
     ] = "job",
     profile: Profile = None,
+    only: Only = None,
+    seeds: Seeds = None,
     store: StoreOption = _STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
@@ -152,11 +186,10 @@ def sweep_submit(
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
-    from sweeps.cli.sweep import Declared
     from sweeps.run import RunOptions
 
     options = RunOptions(retry_failed, rerun_stale, tracking_uri)
-    declared = Declared(file, tuple(overrides or ()), profile)
+    declared = _declared(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from care.claim import Claim
+from care.errors import ConfigError, Problem
 from care.identity import code_version
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
@@ -25,8 +27,11 @@ from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
-from sweeps.terminal import make_console
+from sweeps.terminal import make_console, shorten
 from sweeps.timing import where_it_went
+
+_NARROWEST = 16
+_BESIDE_THE_LABEL = 46  # state, identity and epochs
 
 
 @dataclass(frozen=True)
@@ -35,24 +40,63 @@ class Declared:
 
     Attributes:
         file: Its YAML file.
-        overrides: ``field=value`` to set in its base configuration.
+        overrides: ``field=value`` to set in its base configuration; ``seeds=`` is ``--seeds``.
         profile: One of its profiles.
+        only: ``AXIS=VALUE[,VALUE]``: of these points alone.
+        seeds: A number of seeds, or seeds with commas between, instead of all.
+        store: Folder of the store, where it is not the default.
     """
 
     file: Path
     overrides: tuple[str, ...] = ()
     profile: str | None = None
+    only: tuple[str, ...] = ()
+    seeds: str | None = None
+    store: Path | None = None
 
     def load(self) -> Sweep:
-        """The sweep."""
-        return load_sweep(self.file, self.overrides, self.profile)
+        """Return the sweep with the chosen part of its trials.
+
+        Raises:
+            ConfigError: A file, field or choice is wrong.
+        """
+        return load_sweep(self.file, self.fields, self.profile).select(self.only, self.chosen_seeds)
+
+    @property
+    def chosen_seeds(self) -> str | None:
+        """What ``--seeds`` or ``seeds=`` chooses; None for all seeds.
+
+        Raises:
+            ConfigError: They are given more than once.
+        """
+        given = [text.partition("=")[2] for text in self.overrides if _is_seeds(text)]
+        given += [] if self.seeds is None else [self.seeds]
+        if len(given) > 1:
+            raise ConfigError("command line", [Problem("seeds", given[0], "allowed: once")])
+        return given[0] if given else None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The overrides of the base configuration."""
+        return tuple(text for text in self.overrides if not _is_seeds(text))
+
+    @property
+    def whole(self) -> Declared:
+        """The sweep with all of its trials."""
+        return replace(self, overrides=self.fields, only=(), seeds=None)
 
     def command(self, verb: str, *options: str) -> str:
         """Return what to type to ``run`` or ``submit`` it, quoted for a shell."""
-        chosen = ["--profile", self.profile] if self.profile else []
-        return shlex.join(
-            ["care", "sweep", verb, str(self.file), *self.overrides, *chosen, *options]
-        )
+        words = ["care", "sweep", verb, str(self.file), *self.overrides]
+        words += ["--profile", self.profile] if self.profile else []
+        words += [word for text in self.only for word in ("--only", text)]
+        words += ["--seeds", self.seeds] if self.seeds is not None else []
+        words += ["--store", str(self.store)] if self.store is not None else []
+        return shlex.join([*words, *options])
+
+
+def _is_seeds(override: str) -> bool:
+    return override.partition("=")[0].strip() == "seeds"
 
 
 def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
@@ -70,17 +114,38 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
         print(json.dumps({**counts, **found}))
         return
     console = make_console()
-    for trial in plan.trials:
-        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if trial.epoch else ""
-        line = f"  {trial.state:8s} {trial.trial_id}  {trial.label:32s} {progress}"
-        console.print(line.rstrip())
+    _print_trials(plan, console)
     console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    if sweep.selection:
+        console.print(_part(sweep))
     for line in plan_remarks(plan):
         console.print(line)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}")
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
+
+
+def _print_trials(plan: Plan, console: Console) -> None:
+    """Print a line a trial; on a terminal the label is shortened to fit."""
+    widest = max((len(trial.label) for trial in plan.trials), default=0)
+    if console.is_terminal:
+        widest = min(widest, max(_NARROWEST, console.width - _BESIDE_THE_LABEL))
+    for trial in plan.trials:
+        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if trial.epoch else ""
+        label = shorten(trial.label, widest)
+        line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
+        console.print(line.rstrip(), soft_wrap=True)
+
+
+def _part(sweep: Sweep) -> str:
+    """Say how many trials of the sweep were chosen."""
+    spec = sweep.spec
+    points = [dict(zip(spec.axes, values, strict=True)) for values in product(*spec.axes.values())]
+    chosen = sum(sweep.selection.takes(point) for point in points)
+    seeds = spec.seeds if sweep.selection.seeds is None else sweep.selection.seeds
+    every = len(points) * len(spec.seeds)
+    return f"chosen: {chosen * len(seeds)} of the sweep's {every} trials"
 
 
 def run_command(declared: Declared, root: Path, options: RunOptions, timings: bool) -> int:
@@ -107,7 +172,11 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(where_it_went(outcome.seconds)))
-    return conclude(console, declared.command("run"), outcome, interrupt.requested)
+    status = conclude(console, declared.command("run"), outcome, interrupt.requested)
+    if sweep.selection and not interrupt.requested:
+        every = declared.whole.command("run")
+        console.print(f"{_part(sweep)}; all of them: {every}", soft_wrap=True)
+    return status
 
 
 def prepare(
@@ -155,16 +224,20 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
         if trial.state == "failed":
             console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
     if interrupted:
-        console.print(f"Stopped; nothing is lost. Run the same command to go on: {command}")
+        console.print(
+            f"Stopped; nothing is lost. Run the same command to go on: {command}", soft_wrap=True
+        )
         return 130
     if counts["failed"]:
-        console.print(f"{counts['failed']} failed; to try again: {command} --retry-failed")
+        again = f"{command} --retry-failed"
+        console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)
     for line in plan_remarks(plan):
         console.print(line)
     if counts["stale"]:
         console.print(
             f"{counts['stale']} stale are left out of the report's means. "
-            f"To run them anew: {command} --rerun-stale"
+            f"To run them anew: {command} --rerun-stale",
+            soft_wrap=True,
         )
     return 0 if outcome.complete else 1
 
@@ -175,7 +248,7 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
         "base": sweep.base_config().model_dump(mode="json"),
         "paper": sweep.paper_config().model_dump(mode="json"),
         "file": os.path.relpath(declared.file),
-        "overrides": list(declared.overrides),
+        "overrides": list(declared.fields),
         "profile": declared.profile,
         "code_version": code_version(),
     }

@@ -11,7 +11,8 @@ import pytest
 from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
-from sweeps.plan import Plan, estimate_seconds, make_plan, point_label
+from sweeps.axes import point_label
+from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store
 from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load

@@ -19,7 +19,9 @@ import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from care.config import Model
 from care.files import DiskError, read_json, write_json
@@ -51,7 +53,9 @@ class Request(Model):
         tracking_uri: MLflow server; None for the store's own file.
         folder: Working folder of the submission, for relative paths.
         code: Folder of the code snapshot.
-        command: What to type to go on with the sweep.
+        command: What to type to resume the sweep.
+        only: ``AXIS=VALUE[,VALUE]`` each, where only a part of its trials is wanted.
+        seeds: Seeds of that part; None for all.
     """
 
     cluster: ClusterConfig
@@ -61,6 +65,8 @@ class Request(Model):
     folder: str
     code: str
     command: str
+    only: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    seeds: str | None = None
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,9 @@ def _counts(folder: PoolFolder) -> dict[str, int]:
     """
     store = Store(folder.path.parents[2])
     declaration = store.sweep(folder.name).read() or {}
-    plan = make_plan(restore_sweep(declaration), store, Versions(declaration["code_version"]))
+    request = folder.request()
+    sweep = restore_sweep(declaration).select(request.only, request.seeds)
+    plan = make_plan(sweep, store, Versions(declaration["code_version"]))
     counts = plan.counts()
     counts["new"] += plan.unsuggested
     counts["finished"] = counts.pop("cached")
