@@ -19,6 +19,7 @@ from care.data import Dataset, ImageSet
 from care.data.preparation import Reporter
 from care.data.residues import Points
 from care.data.structures import Structures, survey_structures
+from care.data_files.proteins import proteins_path
 from care.errors import ConfigError, Problem
 from care.randomness import generator
 
@@ -50,21 +51,12 @@ def load_proteins(config: DataConfig, root: Path) -> PointDataset:
 
 
 def _read(config: DataConfig, root: Path) -> Structures:
-    path = _path(config, root)
+    path = root / proteins_path(config, root)
     structures = survey_structures(path, config.skip_corrupt)
     if len(structures.points) < _FEWEST:
         allowed = f"allowed: {_FEWEST} proteins or more, of which one is held out"
         raise ConfigError(str(path), [Problem("proteins", len(structures.points), allowed)])
     return structures
-
-
-def _path(config: DataConfig, root: Path) -> Path:
-    places = [config.path] if config.path else ["proteins", "proteins.npz"]
-    found = [root / place for place in places if (root / place).exists()]
-    if len(found) > 1:
-        allowed = f"allowed: data.path names one, as {root} has both"
-        raise ConfigError("data", [Problem("data.path", None, f"{allowed} {' and '.join(places)}")])
-    return found[0] if found else root / places[0]
 
 
 def _dataset(structures: Structures) -> PointDataset:

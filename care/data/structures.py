@@ -15,11 +15,10 @@ from care.data.pdb import read_pdb
 from care.data.point_arrays import read_point_arrays
 from care.data.residues import FARTHEST, Points
 from care.data.unpack import read_unpacked
+from care.data_files.proteins import FORMATS, SUFFIXES
 from care.errors import CareError, ConfigError, Problem
 
-_FORMATS = (".pdb", ".ent", ".cif", ".mmcif")
-_READABLE = ", ".join(_FORMATS)
-_SUFFIXES = (*_FORMATS, *(f"{suffix}.gz" for suffix in _FORMATS))
+_READABLE = ", ".join(FORMATS)
 _FEWEST = 4  # fewer points span no space
 _NAMED = 20
 
@@ -139,7 +138,7 @@ def _not_a_structure(file: Path) -> str | None:
 def _suffix(file: Path) -> str:
     """The longest of the known suffixes that the name ends with, in any case; or nothing."""
     name = file.name.lower()
-    return max((suffix for suffix in _SUFFIXES if name.endswith(suffix)), key=len, default="")
+    return max((suffix for suffix in SUFFIXES if name.endswith(suffix)), key=len, default="")
 
 
 def _shown(file: Path) -> str:

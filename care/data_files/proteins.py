@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from care.config import DataConfig
+from care.errors import ConfigError, Problem
 
-SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdb.gz", ".ent.gz", ".cif.gz", ".mmcif.gz")
+FORMATS = (".pdb", ".ent", ".cif", ".mmcif")
+SUFFIXES = (*FORMATS, *(f"{suffix}.gz" for suffix in FORMATS))
 _PLACES = ("proteins", "proteins.npz")
 
 
@@ -15,9 +17,15 @@ def proteins_path(config: DataConfig, root: Path) -> Path:
 
     Returns:
         Its path below the data root, whether it exists or not.
+
+    Raises:
+        ConfigError: Both are there, and ``data.path`` names neither.
     """
     places = [config.path] if config.path else _PLACES
     there = [place for place in places if (root / place).exists()]
+    if len(there) > 1:
+        allowed = f"allowed: data.path names one, as {root} has both {' and '.join(places)}"
+        raise ConfigError("data", [Problem("data.path", None, allowed)])
     return Path(there[0] if there else places[0])
 
 
