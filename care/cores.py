@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import os
 
+from care.cgroup import cpu_limit
+
 
 def available_cores() -> int:
-    """Cores of this process's affinity, which on a shared node are fewer than the machine's."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    """Count the cores that the affinity and the control groups' CPU quota leave to this process.
+
+    A quota of 1.5 cores counts as one: two threads would wait for each other a quarter of the time.
+    """
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    limit = cpu_limit()
+    cores = affinity or 1
+    return cores if limit is None else max(1, min(cores, int(limit)))

@@ -11,7 +11,7 @@ from care.files import DiskError
 
 
 class DivergedError(CareError):
-    """The loss became NaN or infinite."""
+    """The loss, a weight or an embedding is not finite, or an embedding is not of length 1."""
 
 
 class LostError(RuntimeError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -77,8 +78,34 @@ def _sync_folder(folder: Path) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`."""
-    write_atomic(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+    """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`.
+
+    Raises:
+        CareError: A number is NaN or infinite, which JSON has no word for.
+    """
+    write_atomic(path, _json(path, value, indent=2))
+
+
+def _json(path: Path, value: Any, indent: int | None = None) -> bytes:
+    """Return ``value`` as JSON with a newline, for ``path``."""
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        wrong = ", ".join(_not_finite(value)) or str(error)
+        raise CareError(f"{path.name} is not written: not a finite number: {wrong}") from error
+    return (text + "\n").encode()
+
+
+def _not_finite(value: Any, name: str = "") -> Iterator[str]:
+    """Yield the dotted name and value of each number that is NaN or infinite."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
+    elif isinstance(value, (list, tuple)):
+        for place, inner in enumerate(value):
+            yield from _not_finite(inner, f"{name}[{place}]")
+    elif isinstance(value, float) and not math.isfinite(value):
+        yield f"{name} = {value}"
 
 
 def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
@@ -168,8 +195,9 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
     Raises:
         DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        CareError: As :func:`write_json`.
     """
-    line = (json.dumps(record, ensure_ascii=False) + "\n").encode()
+    line = _json(path, record)
     try:
         # Unbuffered: a buffer would write what is left of a refused line when the file is closed.
         with path.open("ab", buffering=0) as file:
@@ -220,6 +248,9 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def rewrite_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Replace a log by ``records``, atomically."""
-    lines = [json.dumps(record, ensure_ascii=False) + "\n" for record in records]
-    write_atomic(path, "".join(lines).encode())
+    """Replace a log by ``records``, atomically.
+
+    Raises:
+        CareError: As :func:`write_json`.
+    """
+    write_atomic(path, b"".join(_json(path, record) for record in records))

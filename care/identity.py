@@ -20,7 +20,7 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
     other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial. So
     it is with EquiMod's, and with those of a probe that is not trained. A side, a part or a group
-    that is the whole says nothing, and point clouds have no augmentation of images.
+    that is the whole says nothing, and point clouds have no augmentation of images. -0.0 is 0.0.
     """
     tree = config.model_dump(mode="json", exclude={"runtime"})
     tree["data"] = _canonical_data(config.data)
@@ -37,7 +37,17 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
             tree["objective"][part] = {"weight": 0.0}
     if not config.evaluation.trained_probe.protocols:
         tree["evaluation"]["trained_probe"] = {"protocols": []}
-    return tree
+    positive: dict[str, Any] = unsigned_zero(tree)
+    return positive
+
+
+def unsigned_zero(tree: Any) -> Any:
+    """Return a tree of plain values with 0.0 for each -0.0, which JSON would write as another."""
+    if isinstance(tree, dict):
+        return {name: unsigned_zero(value) for name, value in tree.items()}
+    if isinstance(tree, list):
+        return [unsigned_zero(value) for value in tree]
+    return 0.0 if isinstance(tree, float) and tree == 0 else tree
 
 
 def _canonical_data(data: DataConfig) -> dict[str, Any]:

@@ -29,6 +29,7 @@ class DataSource:
         kind: ``images`` or ``points``.
         located: Whether the configuration may say where it lies.
         tree: Whether it is a tree of class folders.
+        places: Files and folders of which one is there where the set is, under the data folder.
         files: ``module:function`` that lists the files that it is made of, as
             :class:`care.data_files.known.DataFiles`, without torch; None for samples that no file
             holds, which are loaded and hashed instead.
@@ -44,6 +45,7 @@ class DataSource:
     kind: Literal["images", "points"] = "images"
     located: bool = False
     tree: bool = False
+    places: tuple[str, ...] = ()
     files: str | None = None
 
 
@@ -65,6 +67,7 @@ DATA: dict[str, DataSource] = {
         train_size=50_000,
         test_size=10_000,
         side=32,
+        places=("cifar-10-batches-py",),
     ),
     "cifar100": DataSource(
         "care.data.cifar:load_cifar100",
@@ -74,6 +77,7 @@ DATA: dict[str, DataSource] = {
         train_size=50_000,
         test_size=10_000,
         side=32,
+        places=("cifar-100-python",),
     ),
     "stl10": DataSource(
         "care.data.stl10:load_stl10",
@@ -83,6 +87,7 @@ DATA: dict[str, DataSource] = {
         train_size=105_000,
         test_size=8_000,
         side=32,
+        places=("stl10_binary",),
     ),
     "flowers102": DataSource(
         "care.data.flowers102:load_flowers102",
@@ -92,6 +97,7 @@ DATA: dict[str, DataSource] = {
         train_size=2_040,
         test_size=6_149,
         side=64,
+        places=("flowers-102",),
     ),
     "imagenet100": DataSource(
         "care.data.tree:load_imagenet100",
@@ -101,6 +107,7 @@ DATA: dict[str, DataSource] = {
         side=224,
         located=True,
         tree=True,
+        places=("imagenet",),
     ),
     "images": DataSource(
         "care.data.tree:load_images",
@@ -118,6 +125,7 @@ DATA: dict[str, DataSource] = {
         preparer="care.data.proteins:prepare_proteins",
         kind="points",
         located=True,
+        places=("proteins", "proteins.npz"),
     ),
 }
 

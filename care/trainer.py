@@ -8,6 +8,7 @@ go on exactly where another one stopped.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from functools import cached_property
@@ -89,6 +90,7 @@ class Trainer:
         self.step = 0
         self._sums: dict[str, Tensor] = {}
         self._reset_sums()
+        self._warn, self._warned = warn, set[str]()
         self._passes = self._build_passes(warn)
 
     def _build_passes(self, warn: Callable[[str], None]) -> Passes:
@@ -142,7 +144,8 @@ class Trainer:
             ``stop`` ended it, and the next call goes on from there.
 
         Raises:
-            DivergedError: A loss was NaN or infinite; names the epoch and step.
+            DivergedError: A loss was NaN or infinite, or embeddings of held-out samples are not
+                finite or not of unit length; names the epoch and step.
         """
         whole = yield from self._train_epoch(stop)
         self.check_finite()
@@ -285,7 +288,26 @@ class Trainer:
     def _epoch_metrics(self) -> dict[str, float]:
         means = {name: float(total) / self.steps_per_epoch for name, total in self._sums.items()}
         rate = self._learning_rate(self.steps_per_epoch - 1)
-        return {**means, "learning_rate": rate, **self.monitor(self.network)}
+        metrics = {**means, "learning_rate": rate, **self._held_out()}
+        wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
+        if wrong:
+            raise DivergedError(
+                f"{', '.join(wrong)} was not finite after epoch {self.epoch + 1}; {_KEPT}"
+            )
+        return metrics
+
+    def _held_out(self) -> dict[str, float]:
+        """Measure held-out images; warn once of each measure that is not defined."""
+        try:
+            found = self.monitor(self.network)
+        except DivergedError as error:
+            where = f"held-out samples after epoch {self.epoch + 1}"
+            raise DivergedError(f"{where}: {error}; {_KEPT}") from error
+        for note in found.notes:
+            if note not in self._warned:
+                self._warn(f"epoch {self.epoch + 1}: {note}")
+                self._warned.add(note)
+        return found.measures
 
 
 class Stopwatch:

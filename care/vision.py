@@ -36,14 +36,12 @@ def _ensure_importable() -> None:
 _ensure_importable()
 
 from torchvision import datasets  # noqa: E402
-from torchvision.datasets.utils import download_and_extract_archive  # noqa: E402
 from torchvision.models import resnet18, resnet50  # noqa: E402
 from torchvision.transforms import v2 as transforms  # noqa: E402
 from torchvision.transforms.v2 import functional  # noqa: E402
 
 __all__ = [
     "datasets",
-    "download_and_extract_archive",
     "functional",
     "resnet18",
     "resnet50",

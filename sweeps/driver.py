@@ -13,11 +13,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from care.cgroup import oom_kills
 from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.identity import trial_id
 from care.stream import stream_of
-from care.trial_folder import TrialFolder
+from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
 from sweeps.launch.pool import Pool
@@ -53,27 +54,40 @@ class Driver:
         self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
         self._tell, self._say = changed, say
         self._folder = store.sweep(sweep.spec.name)
+        self._oom_kills = oom_kills()
 
     def run(self, interrupt: Interrupt) -> None:
-        """Return when nothing is missing, or soon after an interrupt."""
+        """Return when nothing is missing, or soon after an interrupt.
+
+        Raises:
+            OtherQuestionError: The decisions in the sweep's log are about another question.
+        """
         claim = self._take_sweep(interrupt)
         if claim is None:
             return
         with claim, ExitStack() as stack:
+            begin(self._folder, self.sweep)
             scratch = None
             while not interrupt.requested:
                 plan = make_plan(self.sweep, self.store)
                 self.pool.wants(self.board.left())
                 missing = self._missing(plan)
-                if missing or self._search_goes_on():
+                if missing or plan.unsuggested:
                     if scratch is None:
+                        self.board.activity = "starting Ray"
                         log = self._folder.path / "ray.log"
                         scratch = stack.enter_context(self.pool.start(log))
                         interrupt.arm()
-                        interrupt.on_request(self.pool.pause_trials)
-                    self._launch(missing, scratch, interrupt)
+                        interrupt.on_request(self._pause)
+                        if not interrupt.requested:
+                            self.board.activity = "starting trials"
+                    self._launch(plan, missing, scratch, interrupt)
                 else:
                     return
+
+    def _pause(self) -> None:
+        self.board.activity = "pausing trials"
+        self.pool.pause_trials()
 
     def _take_sweep(self, interrupt: Interrupt) -> Claim | None:
         """The sweep's claim; waits while another driver holds it. None when interrupted."""
@@ -96,38 +110,27 @@ class Driver:
         self._tell(identity)
 
     def _missing(self, plan: Plan) -> list[PlannedTrial]:
-        """Trials to launch: for ASHA's rungs results it has not seen yet, new ones, others' last.
+        """Trials to launch: those that are to be trained, then those of others.
 
-        A trial that somebody else runs, or ran when their node was lost, is tried until it is free
+        A trial that another process runs, or ran when its node was lost, is tried until it is free
         or finished.
         """
-        if self.sweep.spec.search.name == "optuna":
-            return []
         others = [trial for trial in plan.unique().values() if trial.state == "running"]
-        if self.sweep.spec.scheduler.name == "none":
-            return plan.missing() + others
-        seen = {event["trial_id"] for event in self._folder.events() if event["event"] == "rung"}
-        cached = [trial for trial in plan.unique().values() if trial.state == "cached"]
-        unseen = [trial for trial in cached if trial.trial_id not in seen]
-        return unseen + plan.missing() + others
+        return plan.missing() + others
 
-    def _search_goes_on(self) -> bool:
-        spec = self.sweep.spec
-        if spec.search.name == "grid":
-            return False
-        told = [event for event in self._folder.events() if event["event"] == "value"]
-        return len(told) < spec.search.trials * len(spec.seeds)
-
-    def _launch(self, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt) -> None:
+    def _launch(
+        self, plan: Plan, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt
+    ) -> None:
+        from sweeps.launch.deciders import Deciders
         from sweeps.launch.tuning import Launch
 
+        folder = PatientFolder(self._folder, lambda: interrupt.requested, self._say)
         launch = Launch(
             self.sweep,
-            PatientFolder(self._folder, lambda: interrupt.requested, self._say),
+            Deciders(plan, self.store, folder, self.board, self._task),
             self.pool,
             self.board,
             scratch,
-            make_config=lambda point, seed: self._task(self.sweep.trial(point, seed), point),
             changed=self._changed,
             say=self._say,
             interrupt=interrupt,
@@ -164,9 +167,12 @@ class Driver:
         events = str(self._folder.path.resolve()) if scheduled else None
         return {"stream": stream_of(config), "events": events}
 
-    def _lost(self, folder: TrialFolder, reason: str) -> dict[str, str]:
+    def _lost(self, reason: str) -> dict[str, str]:
         last = reason.strip().splitlines()[-1]
-        message = f"its process was lost {folder.tries_at_this_place()} times at one place: {last}"
+        tries = 1 + self.sweep.spec.resources.retries
+        message = f"its process was lost {tries} times without progress: {last}"
+        if oom_kills() > self._oom_kills:
+            message += " (the kernel ended processes here, as the memory was full)"
         return {"kind": "lost", "message": message, "traceback": reason}
 
     def _mark_lost(self, identity: str, reason: str) -> None:
@@ -180,7 +186,7 @@ class Driver:
             if status and status.state == "finished":
                 return
             known = status.error if status else None
-            error = known.model_dump() if known else self._lost(folder, reason)
+            error = known.model_dump() if known else self._lost(reason)
             epochs = self.board.trials[identity].epochs
             folder.write_status("failed", status.epoch if status else 0, epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})

@@ -1,13 +1,53 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second one ends at once."""
+"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second one ends at once.
+
+Outside of :class:`Interrupt` the first one ends at once. At once means that Python unwinds: claims
+are released, temporary files removed, Ray's processes ended.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class SignalError(BaseException):
+    """A signal ends this command.
+
+    It is neither an ``Exception`` nor a ``KeyboardInterrupt``, both of which libraries catch.
+
+    Attributes:
+        number: The signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+    @property
+    def status(self) -> int:
+        """The exit status of a process that this signal ended, as shells report it."""
+        return 128 + self.number
+
+
+def raise_on_signals() -> None:
+    """Make SIGINT and SIGTERM raise :class:`SignalError`, and the next one end the process."""
+    for number in _SIGNALS:
+        signal.signal(number, _raise)
+
+
+def _raise(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    for handled in _SIGNALS:
+        signal.signal(handled, _exit)
+    raise SignalError(number)
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
+    os._exit(128 + number)
 
 
 class Interrupt:
@@ -25,6 +65,7 @@ class Interrupt:
         self._signals = signals
         self.requested = False
         self.hurried = False
+        self._number: int = signal.SIGINT
         self._actions: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
 
@@ -43,6 +84,11 @@ class Interrupt:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
+    @property
+    def status(self) -> int | None:
+        """The exit status that the signal asks for, 130 or 143; None while there was none."""
+        return 128 + self._number if self.requested else None
+
     def on_request(self, action: Callable[[], None]) -> None:
         """Call ``action`` when the signal comes, or now if it came."""
         self._actions.append(action)
@@ -58,4 +104,5 @@ class Interrupt:
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         for handled in self._signals:
             signal.signal(handled, self._before[handled])
+        self._number = number
         self.request(hurried=number == signal.SIGTERM)

@@ -7,16 +7,21 @@ import time
 from collections.abc import Sequence
 from typing import Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from sweeps.progress import Board, TrialProgress
+from sweeps.terminal import is_live, shorten
 
 _REFRESH_PER_SECOND = 4
 _LOG_EVERY_SECONDS = 15.0
+_LINES_BESIDE_ROWS = 7
+_NARROWEST = 12
+_WIDE, _BAR, _GAP = 72, 12, 2
+_LONGEST_METRIC, _LONGEST_NUMBER = 16, 9
 STATES = (
     "finished",
     "running",
@@ -64,7 +69,7 @@ class LiveView:
         self._logger = threading.Thread(target=self._log_lines, name="progress-log", daemon=True)
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal:
+        if is_live(self._console):
             self._live = Live(
                 get_renderable=self._table,
                 console=self._console,
@@ -77,6 +82,7 @@ class LiveView:
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
+        self._board.activity = ""
         if self._live:
             self._live.stop()
         else:
@@ -84,10 +90,20 @@ class LiveView:
             self._console.print(self._summary(), soft_wrap=True)
 
     def _table(self) -> RenderableType:
-        board = self._board
+        board, width = self._board, self._console.width
         trials = board.running()
-        running = [trial_table(trials, board.metric.name)] if trials else []
-        return Group(Text(self._name, style="bold"), self._counts(), *running, self._footer())
+        rows = max(1, self._console.height - _LINES_BESIDE_ROWS)
+        running: list[RenderableType] = []
+        if trials:
+            running.append(TrialTable(trials[:rows], board.column))
+        if len(trials) > rows:
+            running.append(Text(f"  … and {len(trials) - rows} more"))
+        head = Text(shorten(self._name, width), style="bold")
+        if board.activity:
+            head.append(f"  {board.activity} …", style="not bold")
+        times = f"  elapsed {duration(board.elapsed())}   time left {self._time_left()}"
+        best = Text(f"  {self._best(width - 2)}")
+        return Group(head, self._counts(), *running, best, Text(times))
 
     def _counts(self) -> Text:
         counts = self._board.counts()
@@ -97,46 +113,76 @@ class LiveView:
                 parts.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
         return parts
 
-    def _footer(self) -> Text:
-        return Text(f"  {self._best()}   time left {duration(self._board.seconds_left())}")
+    def _time_left(self) -> str:
+        return duration(self._board.seconds_left())
 
-    def _best(self) -> str:
+    def _best(self, width: int | None = None) -> str:
+        """Return the best point so far; its label is shortened to fit into ``width``."""
         best = self._board.best()
         if best is None:
             return "best so far –"
         point, mean, count = best
-        return f"best so far {point}: {self._board.metric.name} {mean:.4g} (mean, n = {count})"
+        value = f"{self._board.metric.name} {mean:.4g} (mean, n = {count})"
+        beside = len(f"best so far : {value}")
+        shown = point if width is None else shorten(point, max(_NARROWEST, width - beside))
+        return f"best so far {shown}: {value}"
 
     def _summary(self) -> str:
         counts = ", ".join(
             f"{number} {state}" for state, number in sorted(self._board.counts().items())
         )
-        left = duration(self._board.seconds_left())
-        return f"{self._name}: {counts}; {self._best()}; time left {left}"
+        activity = f" ({self._board.activity})" if self._board.activity else ""
+        elapsed, left = duration(self._board.elapsed()), self._time_left()
+        return (
+            f"{self._name}{activity}: {counts}; {self._best()}; elapsed {elapsed}; time left {left}"
+        )
 
     def _log_lines(self) -> None:
-        """A line when the counts change, and one now and then."""
-        shown: dict[str, int] = {}
+        """A line when the counts or the activity change, and one now and then."""
+        shown: object = None
         logged_at = 0.0
         while not self._over.wait(1.0):
-            counts = self._board.counts()
-            if counts != shown or time.monotonic() - logged_at > _LOG_EVERY_SECONDS:
+            now = (self._board.counts(), self._board.activity)
+            if now != shown or time.monotonic() - logged_at > _LOG_EVERY_SECONDS:
                 self._console.print(self._summary(), soft_wrap=True)
-                shown, logged_at = counts, time.monotonic()
+                shown, logged_at = now, time.monotonic()
 
 
-def trial_table(trials: Sequence[TrialProgress], metric: str) -> Table:
-    """Trials that train, a row each."""
-    table = Table(box=None, padding=(0, 2, 0, 0), show_edge=False)
-    for column in ("trial", "seed", "epochs", "", "images/s", metric):
-        table.add_column(column, style="dim" if column == "seed" else "")
-    for trial in trials:
-        table.add_row(*_cells(trial))
-    return table
+class TrialTable:
+    """Shows trials that train, a row each, as wide as the terminal.
+
+    Args:
+        trials: Trials that train.
+        metric: What their latest values are of.
+    """
+
+    def __init__(self, trials: Sequence[TrialProgress], metric: str) -> None:
+        self._trials, self._metric = trials, metric
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Render the rows; labels are shortened in their middle to fit."""
+        bar = _BAR if options.max_width >= _WIDE else 0
+        names = ["trial", "seed", "epochs", *([""] if bar else []), "images/s"]
+        metric = shorten(self._metric, _LONGEST_METRIC)
+        rows = [_cells(trial, bar) for trial in self._trials]
+        columns = [[name, *(row[place] for row in rows)] for place, name in enumerate(names)]
+        beside = sum(max(map(_length, column)) + _GAP for column in columns[1:])
+        label = options.max_width - beside - max(len(metric), _LONGEST_NUMBER) - _GAP - 1
+        table = Table(box=None, padding=(0, _GAP, 0, 0), show_edge=False)
+        for name in [*names, metric]:
+            table.add_column(name, style="dim" if name == "seed" else "", no_wrap=True)
+        for row in rows:
+            table.add_row(shorten(str(row[0]), max(_NARROWEST, label)), *row[1:])
+        yield table
 
 
-def _cells(trial: TrialProgress) -> tuple[RenderableType, ...]:
-    bar = ProgressBar(total=trial.epochs, completed=trial.epoch, width=20)
-    value = "–" if trial.value is None else f"{trial.value:.4g}"
+def _length(cell: RenderableType) -> int:
+    return len(cell) if isinstance(cell, str) else _BAR
+
+
+def _cells(trial: TrialProgress, bar: int) -> tuple[RenderableType, ...]:
+    progress = ProgressBar(total=trial.epochs, completed=trial.epoch, width=bar)
+    value = "–" if trial.latest is None else f"{trial.latest:.4g}"
     rate = "–" if trial.images_per_second is None else f"{trial.images_per_second:,.0f}"
-    return trial.point, str(trial.seed), f"{trial.epoch}/{trial.epochs}", bar, rate, value
+    epochs = f"{trial.epoch}/{trial.epochs}"
+    return (trial.point, str(trial.seed), epochs, *([progress] if bar else []), rate, value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from care.config import TrialConfig
 from care.stream import Stream
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from sweeps.decisions import RungEntry, created
 from sweeps.node import Node
 
 
@@ -36,6 +38,7 @@ class Member:
         self._warnings: list[str] = []
         self._claim: Claim | None = None
         self._run: TrialRun | None = None
+        self._created = ""
 
     @property
     def run(self) -> TrialRun:
@@ -59,11 +62,17 @@ class Member:
             done = self._folder.read_metrics()
             self.replayed = done[:-1] if run.finished else done
         self._run = run
+        self._created = created(self._folder)
         return True
 
     def finished_line(self) -> dict[str, Any]:
         """The last epoch of a trial that is finished, with its measures."""
         return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
+
+    def is_stopped(self, stopped: Mapping[str, RungEntry]) -> bool:
+        """Return whether the scheduler ended the trial that lies in the folder now."""
+        entry = stopped.get(self.trial_id)
+        return entry is not None and entry.created == self._created
 
     def close(self) -> None:
         """Let go of it, wherever it stands."""
@@ -87,4 +96,4 @@ class Member:
         """A result about it."""
         warnings, self._warnings = self._warnings, []
         news = {"outcome": outcome, "done": outcome != "running", "warnings": warnings}
-        return {**(line or {}), **news, "trial_id": self.trial_id}
+        return {**(line or {}), **news, "trial_id": self.trial_id, "created": self._created}

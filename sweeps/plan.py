@@ -6,7 +6,7 @@ import contextlib
 import itertools
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -20,6 +20,8 @@ from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.axes import point_label
+from sweeps.decisions import Decisions, RungEntry, is_of, read_decisions
+from sweeps.question import Difference, is_searched
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
 
@@ -62,10 +64,13 @@ class Plan:
     Attributes:
         sweep: What is wanted.
         trials: Every planned trial; one that two points share stands here twice.
+        differences: Fields in which the sweep asks something else than the log of its search and
+            scheduler, whose decisions then are left out of the plan; such a sweep is not run.
     """
 
     sweep: Sweep
     trials: tuple[PlannedTrial, ...]
+    differences: tuple[Difference, ...] = ()
 
     def unique(self) -> dict[str, PlannedTrial]:
         """The trials by identity, each once."""
@@ -99,7 +104,8 @@ class Plan:
 def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:
     """Expand, resolve, hash and compare with the store.
 
-    For an Optuna sweep the plan holds the points that were suggested so far.
+    For an Optuna sweep the plan holds the points that were suggested so far, at most as many as
+    are wanted now.
 
     Args:
         sweep: What is wanted.
@@ -109,29 +115,58 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
-    points = _grid(sweep) if sweep.spec.search.name == "grid" else _suggested(sweep, store)
-    configs = _resolve(sweep, points)
+    grid = sweep.spec.search.name == "grid"
+    configs = _resolve(sweep, _grid(sweep) if grid else _ends(sweep))
+    decisions, differences = _decisions(sweep, store)
+    if not grid:
+        configs = _resolve(sweep, _suggested(sweep, decisions))
     versions = versions or Versions()
-    scheduled = sweep.spec.scheduler.name != "none"
-    stopped = store.sweep(sweep.spec.name).stopped() if scheduled else set()
-    trials = []
-    for point, config in configs:
-        identity = trial_id(config)
-        status = trial_status(store.trial(identity), versions, config)
-        waiting = status.state in ("new", "paused")
-        trials.append(
-            PlannedTrial(
-                identity,
-                group_id(config),
-                point,
-                config,
-                "stopped" if waiting and identity in stopped else status.state,
-                status.epoch,
-                status.reason,
-                status.machine,
-            )
-        )
-    return Plan(sweep, tuple(trials))
+    stopped = decisions.stopped()
+    trials = [plan_trial(store, point, config, versions, stopped) for point, config in configs]
+    return Plan(sweep, tuple(trials), tuple(differences))
+
+
+def plan_trial(
+    store: Store,
+    point: dict[str, Any],
+    config: TrialConfig,
+    versions: Versions,
+    stopped: Mapping[str, RungEntry],
+) -> PlannedTrial:
+    """Compare one trial with the store.
+
+    Args:
+        store: What there is.
+        point: The trial's point.
+        config: Its configuration.
+        versions: Code and data whose results count.
+        stopped: Trials that the sweep's scheduler ended early, by identity.
+    """
+    identity = trial_id(config)
+    folder = store.trial(identity)
+    status = trial_status(folder, versions, config)
+    state = status.state
+    if state in ("new", "paused") and identity in stopped and is_of(stopped[identity], folder):
+        state = "stopped"
+    return PlannedTrial(
+        identity,
+        group_id(config),
+        point,
+        config,
+        state,
+        status.epoch,
+        status.reason,
+        status.machine,
+    )
+
+
+def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]:
+    """What search and scheduler decided, if it was about this question."""
+    if not is_searched(sweep):
+        return Decisions(), []
+    decisions = read_decisions(store.sweep(sweep.spec.name))
+    differences = decisions.differences(sweep)
+    return (Decisions() if differences else decisions), differences
 
 
 def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
@@ -142,21 +177,21 @@ def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
             yield point
 
 
-def _suggested(sweep: Sweep, store: Store) -> Iterable[dict[str, Any]]:
-    _check_space(sweep)
-    for event in store.sweep(sweep.spec.name).events():
-        if event["event"] == "suggest":
-            yield event["point"]
+def _suggested(sweep: Sweep, decisions: Decisions) -> Iterable[dict[str, Any]]:
+    for suggestion in decisions.suggestions[: sweep.spec.search.trials]:
+        yield suggestion.point
 
 
-def _check_space(sweep: Sweep) -> None:
-    """Refuse a bad interval before Optuna draws from it: its ends must be valid."""
-    ends = {}
-    for field, values in sweep.spec.ranges().items():
-        ends[field] = values if isinstance(values, tuple) else (values.low, values.high)
-    for field, candidates in ends.items():
-        first = {other: values[0] for other, values in ends.items()}
-        _resolve(sweep, [{**first, field: value} for value in candidates])
+def _ends(sweep: Sweep) -> Iterable[dict[str, Any]]:
+    """Points at the ends of the space: a bad interval is refused before Optuna draws from it."""
+    ends = {
+        field: values if isinstance(values, tuple) else (values.low, values.high)
+        for field, values in sweep.spec.ranges().items()
+    }
+    first = {field: values[0] for field, values in ends.items()}
+    for field, values in ends.items():
+        for value in values:
+            yield {**first, field: value}
 
 
 def _resolve(

@@ -5,14 +5,17 @@ from __future__ import annotations
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from care.config import TrialConfig
+from care.measures import EPOCH_METRICS
 from sweeps.axes import point_label
-from sweeps.plan import Plan
+from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig
+
+Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
 _LEFT = ("new", "running", "paused", "disk", "crowded", "unpacked")
 _ELSEWHERE = ("busy",)
@@ -21,7 +24,12 @@ _OVER = ("finished", "cached", "failed", "stopped")
 
 @dataclass
 class TrialProgress:
-    """One trial as the driver last heard of it."""
+    """One trial as the driver last heard of it.
+
+    Attributes:
+        value: The sweep's metric.
+        latest: The board's metric for trials that train, after the last epoch.
+    """
 
     point: str
     seed: int
@@ -30,6 +38,7 @@ class TrialProgress:
     state: str = "new"
     error: str | None = None
     value: float | None = None
+    latest: float | None = None
     images_per_second: float | None = None
 
     @property
@@ -49,11 +58,16 @@ class Board:
         target: Trials that the sweep wants in all.
         spent: Seconds that the trials' processes spent, all together, by what it was for.
         first_step_at: When the first of them began, by the monotonic clock.
+        column: Metric that is shown of trials that train: the sweep's own, or one that every
+            epoch has where that comes at the end only.
+        activity: What the driver does while no trial trains; empty otherwise.
     """
 
     def __init__(self, metric: MetricConfig, target: int) -> None:
         self.metric = metric
         self.target = target
+        self.column = epoch_metric(metric.name)
+        self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
         self._started = time.monotonic()
         self._epochs_run = 0
@@ -66,10 +80,21 @@ class Board:
     def plan(self, plan: Plan, value: Callable[[str], float | None]) -> None:
         """Enter every trial of a plan; ``value`` gives the metric of a finished one."""
         for trial in plan.unique().values():
-            entry = self.enter(trial.trial_id, trial.config, trial.point)
-            self._move(entry, trial.state, trial.epoch)
-            if trial.state == "cached":
-                entry.value = value(trial.trial_id)
+            self._add(trial, value)
+
+    def suggest(self, trials: Sequence[PlannedTrial], value: Callable[[str], float | None]) -> None:
+        """Enter the trials of a point that Optuna suggested; known ones are not wanted twice."""
+        for trial in trials:
+            if trial.trial_id in self.trials:
+                self.target -= 1
+            else:
+                self._add(trial, value)
+
+    def _add(self, trial: PlannedTrial, value: Callable[[str], float | None]) -> None:
+        entry = self.enter(trial.trial_id, trial.config, trial.point)
+        self._move(entry, trial.state, trial.epoch)
+        if trial.state == "cached":
+            entry.value = value(trial.trial_id)
 
     def enter(self, trial_id: str, config: TrialConfig, point: dict[str, Any]) -> TrialProgress:
         """Enter a trial, or find it."""
@@ -107,6 +132,9 @@ class Board:
         self._epochs_run += max(0, epoch - trial.epoch)
         self._move(trial, result["outcome"], epoch)
         trial.value = result.get(self.metric.name, trial.value)
+        trial.latest = result.get(self.column, trial.latest)
+        if trial.state == "running" and self.activity != "pausing trials":
+            self.activity = ""
 
     def _move(self, trial: TrialProgress, state: str, epoch: int) -> None:
         self._count(trial, -1)
@@ -141,9 +169,13 @@ class Board:
         """The trials that train now."""
         return [trial for trial in self._entries() if trial.state == "running"]
 
+    def elapsed(self) -> float:
+        """Seconds since this launch began."""
+        return time.monotonic() - self._started
+
     def epochs_per_second(self) -> float:
         """Epochs that this launch trained, all trials together, per second."""
-        return self._epochs_run / max(1e-9, time.monotonic() - self._started)
+        return self._epochs_run / max(1e-9, self.elapsed())
 
     def seconds_left(self) -> float | None:
         """An estimate from the throughput so far; None before the first epoch."""
@@ -169,3 +201,9 @@ class Board:
     def _entries(self) -> list[TrialProgress]:
         """At this moment: who shows the board is another thread than who changes it."""
         return list(self.trials.values())
+
+
+def epoch_metric(metric: str) -> str:
+    """Return a metric that every epoch has: ``metric``, its held-out part, or the loss."""
+    held_out = f"heldout/{metric.rpartition('/')[2]}"
+    return next((name for name in (metric, held_out) if name in EPOCH_METRICS), "train/loss")

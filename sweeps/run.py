@@ -13,7 +13,7 @@ from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
-from sweeps.store import Store
+from sweeps.store import Store, final_value
 from sweeps.timing import WallTime
 from sweeps.tracking.sweep import SweepTracking
 
@@ -29,12 +29,14 @@ class RunOptions:
         rerun_stale: Whether trials of other code are run anew.
         tracking_uri: MLflow server; None for the store's own file.
         report: Whether the report is written.
+        restart_search: Whether search and scheduler decide anew.
     """
 
     retry_failed: bool = False
     rerun_stale: bool = False
     tracking_uri: str | None = None
     report: bool = True
+    restart_search: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ class SweepRun:
         board.plan(plan, self._metric)
         tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
-        page = None
         tracking.start(self._whole(plan))
+        page = None
         try:
             with view(board):
                 driver.run(interrupt)
@@ -103,11 +105,18 @@ class SweepRun:
             if self.options.report and not interrupt.hurried:
                 page = self._report()
             time.mark("report")
-        finally:
-            final = make_plan(self.sweep, self.store)
-            tracking.finish(self._whole(final), page, lambda: interrupt.requested)
+        except Exception:
+            self._finish(tracking, None, interrupt)
+            raise
+        final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent))
+
+    def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
+        """Bring MLflow up to date; a second signal, which ends at once, does not get here."""
+        final = make_plan(self.sweep, self.store)
+        tracking.finish(self._whole(final), page, lambda: interrupt.requested)
+        return final
 
     def _report(self) -> Path:
         from sweeps.cli.report import write_sweep_report
@@ -120,7 +129,4 @@ class SweepRun:
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""
-        folder = self.store.trial(identity)
-        metrics = folder.read_metrics()
-        found = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
-        return found.get(self.sweep.spec.metric.name)
+        return final_value(self.store.trial(identity), self.sweep.spec.metric.name)

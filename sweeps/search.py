@@ -1,46 +1,69 @@
 """Optuna through Ray Tune's OptunaSearch, with state that is rebuilt from the store.
 
-A point is suggested once and trained with every seed; Optuna is told the mean. Each suggestion and
-each told value is an event in the sweep's log, written before it takes effect. A new launch replays
-the log in order. The sampler's randomness is a function of (seed, number of the suggestion), so the
+A point is suggested once and trained with every seed; Optuna gets the mean. Each suggestion is an
+event in the sweep's log, written before it takes effect. Values are not logged: at a start they
+come from the store, so that a trial that was deleted, archived or made stale has no value until it
+is trained again. The sampler's randomness is a function of (seed, number of the suggestion), so the
 next suggestion is the one that an undisturbed launch would have made.
 """
 
 from __future__ import annotations
 
-import math
 import statistics
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from care.errors import ConfigError, Problem
 from care.randomness import torch_seed
 from sweeps.axes import AxisRange
+from sweeps.decisions import Suggestion
+from sweeps.launch.packs import Task
 from sweeps.launch.tasks import TaskQueue
-from sweeps.spec import Sweep, SweepSpec
-from sweeps.store import SweepFolder
-
-# How a point and seed become what the trainable takes.
-MakeConfig = Callable[[dict[str, Any], int], dict[str, Any]]
+from sweeps.plan import PlannedTrial
+from sweeps.spec import SweepSpec
+from sweeps.store import finite
 
 
-@dataclass
-class _Suggestion:
-    """A point on its way: which seeds were handed out, what came back."""
+@dataclass(frozen=True)
+class SearchedPoint:
+    """A point that Optuna suggested.
 
-    point: dict[str, Any]
-    to_run: list[int]
-    values: dict[int, float | None] = field(default_factory=dict)
+    Attributes:
+        suggestion: Its place in the study.
+        trials: One a seed.
+    """
+
+    suggestion: Suggestion
+    trials: tuple[PlannedTrial, ...]
 
 
-def _distributions(sweep: Sweep) -> dict[str, optuna.distributions.BaseDistribution]:
+@dataclass(frozen=True)
+class SearchedTrials:
+    """What a search needs to know of the trials of its points.
+
+    Attributes:
+        enter: Log a suggestion, then plan its trials.
+        value: The metric of a planned trial that is over, None if it failed.
+        task: The task that trains a planned trial.
+    """
+
+    enter: Callable[[Suggestion], SearchedPoint]
+    value: Callable[[PlannedTrial], float | None]
+    task: Callable[[PlannedTrial], Task]
+
+
+_OVER = ("cached", "failed", "stopped")
+# A stale or damaged trial has no value today and is not trained unasked.
+_TO_RUN = ("new", "paused", "running")
+
+
+def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
     space: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, values in sweep.spec.ranges().items():
+    for name, values in spec.ranges().items():
         if isinstance(values, AxisRange):
             space[name] = optuna.distributions.FloatDistribution(
                 values.low, values.high, log=values.log
@@ -62,7 +85,6 @@ def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
         multivariate=False,
         group=False,
         constant_liar=True,
-        consider_endpoints=False,
     )
 
 
@@ -107,33 +129,42 @@ def ended_with(result: dict[str, Any] | None, error: bool) -> str | None:
 
 
 class StudySearch(Searcher):  # type: ignore[misc]
-    """Suggests (point, seed) pairs; see the module's text.
+    """Suggests points and hands out their trials; see the module's text.
 
     Args:
-        sweep: The sweep, whose axes are the space.
-        folder: Its folder; the log is replayed at once.
-        make_config: Turns a point and a seed into the trainable's configuration.
-        queue: Where tasks whose try ended early wait for the next one.
+        spec: The sweep, whose axes are the space.
+        points: Points that were suggested before, in order; the caller has put those of their
+            trials that are to be trained into ``queue``.
+        trials: Plans the trials of new points.
+        queue: Tasks that wait.
     """
 
     def __init__(
-        self, sweep: Sweep, folder: SweepFolder, make_config: MakeConfig, queue: TaskQueue
+        self,
+        spec: SweepSpec,
+        points: Sequence[SearchedPoint],
+        trials: SearchedTrials,
+        queue: TaskQueue,
     ) -> None:
-        spec = sweep.spec
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._spec, self._folder, self._make_config = spec, folder, make_config
-        self._queue = queue
+        self._spec, self._trials, self._queue = spec, trials, queue
         self._inner = OptunaSearch(
-            space=_distributions(sweep),
+            space=_distributions(spec),
             metric=spec.metric.name,
             mode=spec.metric.mode,
             sampler=_sampler(spec.search.sampler, spec.search.seed, 0),
             study_name=spec.name,
         )
-        self._open: dict[int, _Suggestion] = {}
+        self._open: dict[int, SearchedPoint] = {}
         self._count = 0
-        self._replay(folder.events())
+        self._values: dict[str, float | None] = {}
+        self._queued: set[str] = set()
+        for point in points:
+            self.study.enqueue_trial(point.suggestion.point)
+            self._inner.suggest(str(point.suggestion.number))
+            self._enter(point)
+            self._queued.update(trial.trial_id for trial in self._to_run(point))
 
     @property
     def study(self) -> optuna.Study:
@@ -142,122 +173,81 @@ class StudySearch(Searcher):  # type: ignore[misc]
         return study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next point and seed; None when one may come back later; or FINISHED."""
+        """The next task; None when one may come back later; or FINISHED."""
         task = self._queue.take(trial_id)
-        if task is None and not self._queue.stopping:
-            task = self._put_next(trial_id)
+        while task is None and not self._queue.stopping and self._count < self._spec.search.trials:
+            self._suggest_new()
+            task = self._queue.take(trial_id)
         return str(Searcher.FINISHED) if task is None and self._queue.over else task
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Optuna is told final values only."""
+        """Nothing: Optuna gets final values only."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Note a seed's value; once a point has all of them, tell Optuna the mean."""
-        number, seed = self._queue.running(trial_id)["suggested"]
+        """Note a trial's value; once a point has all of them, Optuna gets the mean."""
+        identity = self._queue.running(trial_id)["trial_id"]
         outcome = ended_with(result, error)
         if not self._queue.end(trial_id, outcome):
             return
         value = (result or {}).get(self._spec.metric.name)
-        if error or outcome == "failed" or value is None or not math.isfinite(value):
-            value = None
-        self._folder.log(
-            {
-                "event": "value",
-                "number": number,
-                "seed": seed,
-                "metric": self._spec.metric.name,
-                "value": value,
-            }
-        )
-        self._note(number, seed, value)
+        failed = error or outcome in (None, "failed", "disk")
+        self._values[identity] = None if failed else finite(value)
+        for point in list(self._open.values()):
+            self._close(point)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the sweep's log is the state."""
+        """Nothing: the store and the sweep's log are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the sweep's log is the state."""
+        """Nothing: the store and the sweep's log are the state."""
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing: Tune pickles a search for its own restore, which is never used."""
         return {}
 
-    def _put_next(self, trial_id: str) -> dict[str, Any] | None:
-        """The first seed that was never handed out, of a new point if need be."""
-        number = next((n for n, open_ in self._open.items() if open_.to_run), None)
-        if number is None:
-            if self._count >= self._spec.search.trials:
-                return None
-            number = self._suggest_new()
-        suggestion = self._open[number]
-        seed = suggestion.to_run.pop(0)
-        self._queue.put({**self._make_config(suggestion.point, seed), "suggested": (number, seed)})
-        return self._queue.take(trial_id)
-
-    def _suggest_new(self) -> int:
+    def _suggest_new(self) -> None:
         number = self._count
-        self._count += 1
         # Tune's own search would let the sampler's generator run on, which no replay could follow.
         self.study.sampler = _sampler(self._spec.search.sampler, self._spec.search.seed, number)
-        point = _flat(self._inner.suggest(str(number)))
-        self._folder.log({"event": "suggest", "number": number, "point": point})
-        self._open[number] = _Suggestion(point, list(self._spec.seeds))
-        return number
+        suggested = _flat(self._inner.suggest(str(number)))
+        point = self._trials.enter(Suggestion(number, suggested))
+        self._enter(point)
+        for trial in self._to_run(point):
+            self._queued.add(trial.trial_id)
+            self._queue.put(self._trials.task(trial))
 
-    def _note(self, number: int, seed: int, value: float | None) -> None:
-        """Keep a seed's value; the last one of its point tells Optuna the mean."""
-        suggestion = self._open[number]
-        suggestion.values[seed] = value
-        if len(suggestion.values) < len(self._spec.seeds):
+    def _enter(self, point: SearchedPoint) -> None:
+        """Take the values of trials that are over: none of them is trained again."""
+        self._count = point.suggestion.number + 1
+        self._open[point.suggestion.number] = point
+        for trial in point.trials:
+            known = trial.trial_id in self._values or trial.trial_id in self._queued
+            if trial.state in _OVER and not known:
+                self._values[trial.trial_id] = self._trials.value(trial)
+        self._close(point)
+
+    def _to_run(self, point: SearchedPoint) -> list[PlannedTrial]:
+        """Its trials that were not handed out yet; points may share trials."""
+        return [
+            trial
+            for trial in point.trials
+            if trial.state in _TO_RUN
+            and trial.trial_id not in self._values
+            and trial.trial_id not in self._queued
+        ]
+
+    def _close(self, point: SearchedPoint) -> None:
+        """Give Optuna the mean over a point's trials if all have ended."""
+        identities = [trial.trial_id for trial in point.trials]
+        if not self._values.keys() >= set(identities):
             return
-        mean = _mean(list(suggestion.values.values()))
+        mean = _mean([self._values[identity] for identity in identities])
         result = None if mean is None else {self._spec.metric.name: mean}
+        number = point.suggestion.number
         self._inner.on_trial_complete(str(number), result, error=mean is None)
         del self._open[number]
-
-    def _replay(self, events: list[dict[str, Any]]) -> None:
-        for event in events:
-            problem = _other_search(self._spec, event)
-            if problem:
-                raise ConfigError(self._spec.name, [problem])
-            if event["event"] == "suggest":
-                self.study.enqueue_trial(event["point"])
-                self._inner.suggest(str(event["number"]))
-                self._open[event["number"]] = _Suggestion(event["point"], list(self._spec.seeds))
-                self._count = event["number"] + 1
-            elif event["event"] == "value":
-                self._open[event["number"]].to_run.remove(event["seed"])
-                self._note(event["number"], event["seed"], event["value"])
-
-
-def _other_search(spec: SweepSpec, event: dict[str, Any]) -> Problem | None:
-    """What in ``spec`` an event of the log cannot belong to: its results would mislead Optuna."""
-    if event["event"] == "suggest":
-        return _other_space(spec, event["point"])
-    if event["event"] == "value":
-        if event["seed"] not in spec.seeds:
-            return _began("seeds", list(spec.seeds), f"seeds with {event['seed']}")
-        if event["metric"] != spec.metric.name:
-            return _began("metric.name", spec.metric.name, event["metric"])
-    return None
-
-
-def _other_space(spec: SweepSpec, point: dict[str, Any]) -> Problem | None:
-    if set(point) != set(spec.axes):
-        return _began("axes", ", ".join(sorted(spec.axes)), ", ".join(sorted(point)))
-    for name, values in spec.ranges().items():
-        value = point[name]
-        inside = (
-            values.low <= value <= values.high if isinstance(values, AxisRange) else value in values
-        )
-        if not inside:
-            return _began(f"axes.{name}", spec.axes[name], f"values with {value}")
-    return None
-
-
-def _began(field: str, value: object, allowed: str) -> Problem:
-    return Problem(field, value, f"allowed: {allowed}, which this sweep began with; or a new name")
 
 
 def _mean(values: list[float | None]) -> float | None:

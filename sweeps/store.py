@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -148,12 +149,8 @@ class SweepFolder:
         )
 
     def events(self) -> list[dict[str, Any]]:
-        """The decisions of search and scheduler, in the order they were made."""
+        """The lines of the log of decisions (:mod:`sweeps.decisions`), in order."""
         return read_lines(self.path / "events.jsonl")
-
-    def stopped(self) -> set[str]:
-        """Identities of the trials that the scheduler ended early, for good."""
-        return {event["trial_id"] for event in self.events() if event.get("stopped")}
 
     def log(self, event: dict[str, Any]) -> None:
         """Append a decision before it takes effect, so that a crash cannot forget it."""
@@ -165,7 +162,7 @@ class TrialStatus:
     """The state of one trial in the store, as a plan shows it.
 
     Attributes:
-        state: A paused trial resumes from completed epochs; a stale one has numbers,
+        state: A paused trial resumes from a checkpoint; a stale one has numbers,
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
@@ -204,4 +201,16 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("cached", epoch, machine=machine)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if epoch else "new", epoch, machine=machine)
+    return TrialStatus("paused" if machine else "new", epoch, machine=machine)
+
+
+def final_value(folder: TrialFolder, metric: str) -> float | None:
+    """A finished trial's value of ``metric``; None where it has none that is finite."""
+    metrics = folder.read_metrics()
+    measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+    return finite(measures.get(metric))
+
+
+def finite(value: float | None) -> float | None:
+    """``value``, or None where it cannot be compared with others."""
+    return value if value is not None and math.isfinite(value) else None

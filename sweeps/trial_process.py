@@ -15,6 +15,7 @@ from care.pack import Pack
 from care.packing import best_size, most_in_memory, next_size
 from care.stream import LARGEST_PACK, Stream
 from care.trial_run import TrialRun
+from sweeps.decisions import read_decisions
 from sweeps.launch.packs import members_of
 from sweeps.member import Member
 from sweeps.node import Node
@@ -197,9 +198,9 @@ class TrialProcess:
     def _stopped_by_the_scheduler(self) -> list[dict[str, Any]]:
         if not self._packed or not self._events:
             return []
-        stopped = SweepFolder(Path(self._events)).stopped()
+        stopped = read_decisions(SweepFolder(Path(self._events))).stopped()
         told = []
-        for member in [member for member in self._going if member.trial_id in stopped]:
+        for member in [member for member in self._going if member.is_stopped(stopped)]:
             self._drop(member)
             told.append(member.tell("stopped"))
         return told

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from care.errors import CareError
 from care.files import (
     DamagedFileError,
     DiskError,
@@ -30,7 +31,11 @@ from care.files import (
 NoSpace = Callable[[int], AbstractContextManager[None]]
 
 scalars = (
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=20)
 )
 values = st.recursive(
     scalars,
@@ -205,3 +210,22 @@ def test_a_bad_line_inside_a_log_is_named(tmp_path: Path) -> None:
     path.write_text('{"epoch": 1}\n[2]\n{"epoch": 3}\n')
     with pytest.raises(DamagedFileError, match=r"log\.jsonl: line 2 holds a list where"):
         read_lines(path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_a_number_that_json_has_no_word_for_is_named_and_nothing_is_written(
+    tmp_path: Path, value: float
+) -> None:
+    log = tmp_path / "metrics.jsonl"
+    append_line(log, {"epoch": 1})
+    before = log.read_bytes()
+    record = {"epoch": 2, "measures": {"gamma": value, "path": [0.0, value]}}
+    named = r"not a finite number: measures\.gamma = -?(nan|inf), measures\.path\[1\] = "
+    with pytest.raises(CareError, match=rf"metrics\.jsonl is not written: {named}"):
+        append_line(log, record)
+    with pytest.raises(CareError, match=named):
+        rewrite_lines(log, [record])
+    assert log.read_bytes() == before
+    with pytest.raises(CareError, match=named):
+        write_json(tmp_path / "evaluation.json", record)
+    assert not (tmp_path / "evaluation.json").exists()

@@ -232,3 +232,12 @@ def test_the_code_version_follows_care_and_nothing_else(tmp_path: Path) -> None:
     assert renamed != before
     (package / "objectives" / "more.py").touch()
     assert versions_of(package) not in (before, renamed)
+
+
+@pytest.mark.parametrize(
+    "field", ["objective.equivariance.weight", "augmentation.grayscale", "optimizer.momentum"]
+)
+def test_minus_zero_is_zero(field: str) -> None:
+    plain, minus = (load_trial(DIGITS, (f"{field}={zero}",)) for zero in ("0.0", "-0.0"))
+    assert trial_id(minus) == trial_id(plain)
+    assert group_id(minus) == group_id(plain)

@@ -115,6 +115,34 @@ def test_diverging_is_told_and_the_last_good_checkpoint_kept(
     assert sorted(folder.path.glob("checkpoint-*.pt")) == good
 
 
+def test_embeddings_that_finite_weights_break_end_the_trial_before_anything_is_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One large step: running statistics of BatchNorm that a forward pass cannot undo."""
+    running, good = _after_an_epoch(tmp_path)
+    folder = running.folder
+    original: Callable[..., None] = Trainer._train_step
+
+    def step(made: Trainer, order: torch.Tensor) -> None:
+        original(made, order)
+        if made.step == made.steps_per_epoch - 1:
+            for module in made.network.modules():
+                if isinstance(module, torch.nn.BatchNorm2d):
+                    assert module.running_mean is not None
+                    module.running_mean.fill_(torch.nan)
+
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    with pytest.raises(DivergedError, match=r"held-out samples after epoch 2: \d+ of \d+ embedd"):
+        running.advance()
+    status = folder.read_status()
+    assert status
+    assert (status.state, status.epoch) == ("failed", 1)
+    assert status.error
+    assert status.error.kind == "diverged"
+    assert sorted(folder.path.glob("checkpoint-*.pt")) == good
+    assert len(folder.read_metrics()) == 1
+
+
 def test_weights_that_a_last_step_broke_are_not_saved(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,7 @@ _RESIZED_AT_ONCE = 1000
 # What is left of an accelerator's memory is for the training.
 _DEVICE_SHARE = 0.5
 _FEWEST_HELD_OUT = 2
+_CHANNELS = ("red", "green", "blue")
 
 
 @dataclass(frozen=True)
@@ -95,11 +96,27 @@ class Dataset:
     def augmenter(self, config: AugmentationConfig) -> Augmenter[Any]:
         """Augments its images with augmentations distributed as ``config`` says."""
         height, width = self.train.images.shape[-2:]
-        return ImageAugmenter(config, (height, width), self.mean, self.std)
+        red, green, blue = (std or 1.0 for std in self.std)  # see constant_channels
+        return ImageAugmenter(config, (height, width), self.mean, (red, green, blue))
 
     def to(self, device: torch.device | str) -> Dataset:
         """The same on ``device``; see :meth:`ImageSet.to`."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def constant_channels(dataset: Dataset) -> list[str]:
+    """Return a note if a channel of the training images never changes.
+
+    Its standard deviation is 0 and counts as 1, so that normalizing only subtracts its mean.
+    """
+    channels = [name for name, std in zip(_CHANNELS, dataset.std, strict=True) if std == 0]
+    if not channels:
+        return []
+    what = "channel" if len(channels) == 1 else "channels"
+    return [
+        f"data: the {what} {', '.join(channels)} of the training images never "
+        f"{'changes' if len(channels) == 1 else 'change'}, so a standard deviation of 1 is used"
+    ]
 
 
 def load_dataset(config: DataConfig, root: Path) -> Dataset:

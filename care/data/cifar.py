@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
+from care.data.checked import are_whole, read_checked, unpickle
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
 from care.errors import CareError
 from care.vision import datasets
 
+_SIDE = 32
+_PIXELS = 3 * _SIDE * _SIDE
 # CARE.md section 4 [C].
 _CIFAR10_MEAN, _CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _CIFAR100_MEAN, _CIFAR100_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 
 
 def load_cifar10(config: DataConfig, root: Path) -> Dataset:
-    """CIFAR-10, read by torchvision, checksums and all."""
+    """CIFAR-10, from files whose checksums are right."""
     train, test, classes = _read(datasets.CIFAR10, config, root)
     return Dataset("cifar10", train, test, classes, _CIFAR10_MEAN, _CIFAR10_STD)
 
@@ -43,22 +48,56 @@ def prepare_cifar100(config: DataConfig, root: Path, reporter: Reporter) -> None
 
 
 def _read(kind: Any, config: DataConfig, root: Path) -> tuple[ImageSet, ImageSet, tuple[str, ...]]:
+    folder = root / kind.base_folder
     try:
-        splits = [kind(root, train=train) for train in (True, False)]
-    except RuntimeError as error:
+        meta = unpickle(read_checked(folder / kind.meta["filename"], kind.meta["md5"]))
+        classes = tuple(map(str, _value(meta, kind.meta["key"])))
+        train, test = (
+            _split(folder, files, len(classes)) for files in (kind.train_list, kind.test_list)
+        )
+    except CareError as error:
         raise CareError(
-            f"{root / kind.base_folder}: {config.name!r} is not there, or damaged; "
-            f"'care data get {config.name}' downloads it"
+            f"{folder}: {config.name!r} is not there, or damaged; "
+            f"'care data get {config.name}' downloads it ({error})"
         ) from error
-    train, test = map(_as_set, splits)
-    return train, test, tuple(splits[0].classes)
+    return train, test, classes
 
 
-def _as_set(split: Any) -> ImageSet:
-    images = np.ascontiguousarray(split.data.transpose(0, 3, 1, 2))
-    return ImageSet(torch.from_numpy(images), torch.tensor(split.targets), {})
+def _split(folder: Path, files: Sequence[Sequence[str]], classes: int) -> ImageSet:
+    images, labels = [], []
+    for name, md5 in files:
+        pixels, numbers = _batch(unpickle(read_checked(folder / name, md5)), classes)
+        images.append(pixels)
+        labels.append(numbers)
+    return ImageSet(torch.from_numpy(np.concatenate(images)), torch.cat(labels), {})
+
+
+def _batch(content: Any, classes: int) -> tuple[NDArray[np.uint8], torch.Tensor]:
+    """Images, uint8 [n,3,32,32], and labels, int64 [n], of one file.
+
+    Raises:
+        CareError: They are no such images, or no labels from 0 to ``classes`` - 1.
+    """
+    pixels = _value(content, "data")
+    named = "labels" if "labels" in content else "fine_labels"
+    labels = _value(content, named)
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
+        raise CareError("no images of bytes")
+    if pixels.shape[1] != _PIXELS or len(pixels) != len(labels):
+        raise CareError(f"{len(labels)} labels for images {list(pixels.shape)}")
+    if not all(type(label) is int and 0 <= label < classes for label in labels):
+        raise CareError(f"labels that are no numbers from 0 to {classes - 1}")
+    return pixels.reshape(-1, 3, _SIDE, _SIDE), torch.tensor(labels, dtype=torch.int64)
+
+
+def _value(content: Any, key: str) -> Any:
+    if not isinstance(content, dict) or not isinstance(content.get(key), list | np.ndarray):
+        raise CareError(f"no list or array {key!r}")
+    return content[key]
 
 
 def _fetch(kind: Any, root: Path, reporter: Reporter) -> None:
-    remote = Remote(kind.url, kind.tgz_md5, kind.filename)
-    fetch(lambda download: kind(root, download=download), [remote], root, reporter)
+    files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
+    folder = root / kind.base_folder
+    archive = Remote(kind.url, kind.tgz_md5, kind.filename, unpack="")
+    fetch([archive], lambda: are_whole(folder, files), root, reporter)

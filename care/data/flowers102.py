@@ -14,10 +14,12 @@ from care.data.tree import FileSource, read_cached
 from care.data_files.fingerprint import hashed_files
 from care.data_files.image_folder import Files
 from care.errors import CareError
-from care.vision import datasets, download_and_extract_archive
+from care.vision import datasets
 
 _CLASSES = tuple(f"class {number:03d}" for number in range(1, 103))
 _IMAGES = 8189
+_FOLDER = "flowers-102"
+_ADVICE = "'care data get flowers102' downloads it"
 
 
 def load_flowers102(config: DataConfig, root: Path) -> Dataset:
@@ -28,23 +30,24 @@ def load_flowers102(config: DataConfig, root: Path) -> Dataset:
 def prepare_flowers102(config: DataConfig, root: Path, reporter: Reporter) -> None:
     """Download them where they are not there, and decode them."""
     kind = datasets.Flowers102
+    names = {key: name for key, (name, _) in kind._file_dict.items()}
     remotes = [
-        Remote(kind._download_url_prefix + name, md5, f"flowers-102/{name}")
+        Remote(
+            kind._download_url_prefix + name,
+            md5,
+            f"{_FOLDER}/{name}",
+            unpack=_FOLDER if name == names["image"] else None,
+        )
         for name, md5 in kind._file_dict.values()
     ]
-    fetch(lambda download: _read(root, remotes[0], download), remotes, root, reporter)
+    fetch(remotes, lambda: _is_unpacked(root / _FOLDER / "jpg"), root, reporter)
     for source in _sources(config, root):
         build_cache(source, root, reporter)
 
 
-def _read(root: Path, archive: Remote, download: bool) -> None:
-    """Have torchvision look, which takes a folder that was half unpacked for whole."""
-    datasets.Flowers102(root, download=download)
-    folder = root / "flowers-102"
-    if len(list((folder / "jpg").glob("image_*.jpg"))) != _IMAGES:
-        if not download:
-            raise RuntimeError("images are missing")
-        download_and_extract_archive(archive.url, str(folder), md5=archive.md5)
+def _is_unpacked(images: Path) -> bool:
+    there = {path.name for path in images.glob("image_*.jpg")}
+    return there >= {f"image_{number:05d}.jpg" for number in range(1, _IMAGES + 1)}
 
 
 def _sources(config: DataConfig, root: Path) -> tuple[FileSource, FileSource]:
@@ -59,7 +62,7 @@ def _sources(config: DataConfig, root: Path) -> tuple[FileSource, FileSource]:
 
 
 def _files(root: Path, splits: tuple[str, ...]) -> Files:
-    folder = root / "flowers-102" / "jpg"
+    folder = root / _FOLDER / "jpg"
     names: list[str] = []
     labels: list[int] = []
     try:
@@ -67,7 +70,10 @@ def _files(root: Path, splits: tuple[str, ...]) -> Files:
             read: Any = datasets.Flowers102(root, split=split)
             names += [Path(path).name for path in read._image_files]
             labels += read._labels
-    except RuntimeError as error:
-        message = f"{folder}: not there, or damaged; 'care data get flowers102' downloads it"
-        raise CareError(message) from error
+    except (RuntimeError, OSError) as error:
+        raise CareError(f"{folder}: not there, or damaged; {_ADVICE}") from error
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        what = f"{len(missing)} of {len(names)} images are missing, e.g. {missing[0]}"
+        raise CareError(f"{folder}: {what}; {_ADVICE}")
     return Files(folder, names, labels)

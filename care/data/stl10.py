@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
 from care.data.cache import Block, build_cache, open_cache
+from care.data.checked import are_whole
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
 from care.data_files.fingerprint import hashed_files
@@ -23,7 +24,10 @@ _SIDE = 96
 _FOLDER = datasets.STL10.base_folder
 _TRAIN = ("train_X.bin", "unlabeled_X.bin")
 _TEST = ("test_X.bin",)
-_OTHERS = ("train_y.bin", "test_y.bin", "class_names.txt")
+_CLASSES = 10
+_ADVICE = "; 'care data get stl10' unpacks it again"
+_NAMES = "class_names.txt"
+_OTHERS = ("train_y.bin", "test_y.bin", _NAMES)
 # CARE.md section 4 [C].
 _MEAN, _STD = (0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)
 
@@ -67,17 +71,19 @@ class BinarySource:
 
 
 def load_stl10(config: DataConfig, root: Path) -> Dataset:
-    """Training images with labels where they have any, from the cache."""
+    """Training images with labels where they have any, from the cache.
+
+    Raises:
+        CareError: Files are missing, not decoded yet, or disagree about how many images there are.
+    """
     folder = root / _FOLDER
     train, test = (open_cache(source, root) for source in _sources(config, root))
+    classes = _classes(folder / _NAMES)
     labels = torch.full((len(train.images),), -1)
-    known = _labels(folder / "train_y.bin")
+    known = _labels(folder / "train_y.bin", folder / "train_X.bin", len(classes))
     labels[: len(known)] = known
-    classes = tuple((folder / "class_names.txt").read_text().split())
-    parts = (
-        ImageSet(train.images, labels, {}),
-        ImageSet(test.images, _labels(folder / "test_y.bin"), {}),
-    )
+    tested = _labels(folder / "test_y.bin", folder / "test_X.bin", len(classes))
+    parts = ImageSet(train.images, labels, {}), ImageSet(test.images, tested, {})
     return Dataset("stl10", *parts, classes, _MEAN, _STD)
 
 
@@ -87,10 +93,18 @@ def prepare_stl10(config: DataConfig, root: Path, reporter: Reporter) -> None:
         load_stl10(config, root)
     except CareError:  # not decoded, so that the checksums of its 3 GB are to be looked at
         kind = datasets.STL10
-        remote = Remote(kind.url, kind.tgz_md5, kind.filename)
-        fetch(lambda download: kind(root, download=download), [remote], root, reporter)
+        archive = Remote(kind.url, kind.tgz_md5, kind.filename, unpack="")
+        fetch([archive], lambda: _is_unpacked(root / _FOLDER), root, reporter)
     for source in _sources(config, root):
         build_cache(source, root, reporter)
+
+
+def _is_unpacked(folder: Path) -> bool:
+    try:
+        _classes(folder / _NAMES)  # the one file whose checksum torchvision does not know
+    except CareError:
+        return False
+    return are_whole(folder, [*datasets.STL10.train_list, *datasets.STL10.test_list])
 
 
 def _sources(config: DataConfig, root: Path) -> list[BinarySource]:
@@ -110,10 +124,31 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
     image = 3 * _SIDE * _SIDE
     size = path.stat().st_size
     if size == 0 or size % image:
-        raise CareError(f"{path}: damaged, its {size} bytes are no multiple of an image's {image}")
+        what = f"damaged, its {size} bytes are no multiple of an image's {image}"
+        raise CareError(f"{path}: {what}{_ADVICE}")
     return np.memmap(path, np.uint8, "r").reshape(-1, 3, _SIDE, _SIDE)
 
 
-def _labels(path: Path) -> torch.Tensor:
-    """Classes from 0 on; the file counts from 1."""
-    return torch.from_numpy(np.fromfile(path, np.uint8).astype(np.int64)) - 1
+def _labels(path: Path, images: Path, classes: int) -> torch.Tensor:
+    """Classes from 0 on, int64 [n]; the file counts from 1.
+
+    Raises:
+        CareError: They are not one for each of the images, or not from 1 to ``classes``.
+    """
+    numbers = np.fromfile(path, np.uint8)
+    count = len(_mapped(images))
+    if len(numbers) != count:
+        raise CareError(f"{path}: damaged, {len(numbers)} labels for {count} images{_ADVICE}")
+    if numbers.min() < 1 or numbers.max() > classes:
+        raise CareError(f"{path}: damaged, labels that are not from 1 to {classes}{_ADVICE}")
+    return torch.from_numpy(numbers.astype(np.int64)) - 1
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    try:
+        names = tuple(path.read_bytes().decode("utf-8", "replace").split())
+    except OSError as error:
+        raise CareError(f"{path}: {error.strerror}{_ADVICE}") from error
+    if len(names) != _CLASSES:
+        raise CareError(f"{path}: damaged, {len(names)} names of {_CLASSES} classes{_ADVICE}")
+    return names

@@ -15,12 +15,13 @@ from care.data.pdb import read_pdb
 from care.data.point_arrays import read_point_arrays
 from care.data.residues import FARTHEST, Points
 from care.data.unpack import read_unpacked
-from care.data_files.proteins import FORMATS, SUFFIXES
+from care.data_files.proteins import SUFFIXES
 from care.errors import CareError, ConfigError, Problem
 
-_READABLE = ", ".join(FORMATS)
+_READABLE = ", ".join(suffix for suffix in SUFFIXES if not suffix.endswith(".gz"))
 _FEWEST = 4  # fewer points span no space
 _NAMED = 20
+_OWN = ".care-"  # caches and hashes that lie beside the data
 
 
 @dataclass
@@ -94,17 +95,18 @@ def survey_structures(path: Path, skip_corrupt: bool = False) -> Structures:
 
 def _refusal(found: Structures) -> list[Problem]:
     problems = list(found.refused.values())
-    if len(problems) <= _NAMED:
+    if len(problems) < _NAMED:
         return problems
-    count = len(problems)
     allowed = "allowed: files that can be read, or data.skip_corrupt: true, which leaves these out"
-    rest = Problem("proteins", f"{count - _NAMED} more of {count} that cannot be read", allowed)
-    return [*problems[:_NAMED], rest]
+    count = Problem("proteins", f"{len(problems)} that cannot be read", allowed)
+    return [count, *problems[: _NAMED - 1]]
 
 
 def _read_folder(folder: Path) -> Structures:
     found = Structures()
     for file in sorted(folder.iterdir()):
+        if file.name.startswith(_OWN):
+            continue
         shown = _shown(file)
         reason = _not_a_structure(file)
         if reason:

@@ -7,9 +7,7 @@ from pathlib import Path
 from care.config import DataConfig
 from care.errors import ConfigError, Problem
 
-FORMATS = (".pdb", ".ent", ".cif", ".mmcif")
-SUFFIXES = (*FORMATS, *(f"{suffix}.gz" for suffix in FORMATS))
-_PLACES = ("proteins", "proteins.npz")
+SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdb.gz", ".ent.gz", ".cif.gz", ".mmcif.gz")
 
 
 def proteins_path(config: DataConfig, root: Path) -> Path:
@@ -19,12 +17,12 @@ def proteins_path(config: DataConfig, root: Path) -> Path:
         Its path below the data root, whether it exists or not.
 
     Raises:
-        ConfigError: Both are there, and ``data.path`` names neither.
+        ConfigError: There are a folder and a file, and ``data.path`` does not say which.
     """
-    places = [config.path] if config.path else _PLACES
+    places = [config.path] if config.path else list(config.source.places)
     there = [place for place in places if (root / place).exists()]
     if len(there) > 1:
-        allowed = f"allowed: data.path names one, as {root} has both {' and '.join(places)}"
+        allowed = f"allowed: one of {' and '.join(there)}, as {root} has both"
         raise ConfigError("data", [Problem("data.path", None, allowed)])
     return Path(there[0] if there else places[0])
 

@@ -17,7 +17,14 @@ from torch.nn import functional as fn
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
 from care.augmentation.named import turned_hue
-from care.evaluation.features import Features, PlainFeatures, double, extract_augmented
+from care.evaluation.features import (
+    Features,
+    PlainFeatures,
+    double,
+    extract_augmented,
+    has_directions,
+    is_one_point,
+)
 from care.evaluation.outcome import Outcome
 from care.models import Network
 from care.vision import functional
@@ -175,7 +182,12 @@ def color_outcome(
         }
         places = colors.to(before.device)
         followed = color_following(places, before, after)
-        if math.isnan(followed):
+        if is_one_point(gallery[space]) or not has_directions(gallery[space]):
+            whole.notes.append(
+                f"{name}: color following is not measured: no image has nearest neighbors, as "
+                "the features are one point or have no direction"
+            )
+        elif math.isnan(followed):
             whole.notes.append(f"color: the neighbors in {name} have none to follow")
         else:
             whole.measures[f"{name}/color_following"] = followed

@@ -8,13 +8,19 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as fn
 
 from care.augmentation import Augmenter, Table
 from care.config import PrecisionChoice
+from care.failure import DivergedError
 from care.models import Embedding, Network
 from care.precision import resolve_precision
 
 _BATCH = 256
+# Normalizing in float32 leaves lengths within 1e-6 of 1, whatever the precision of the passes.
+_OFF_SPHERE = 1e-3
+# Squared distance of embeddings that are equal up to a hundred float32 roundings.
+_ONE_POINT = 1e-10
 
 
 class Features(NamedTuple):
@@ -77,6 +83,9 @@ def extract(
 
     Returns:
         Features on the network's device, without gradients.
+
+    Raises:
+        DivergedError: A feature is not finite, or an embedding is not of unit length.
     """
     device = next(network.parameters()).device
     with evaluation_mode(network):
@@ -94,6 +103,9 @@ def extract_augmented(
         augmenter: Applies the table.
         table: One row that all inputs share, or a row for each of them.
         inputs: Samples [N,...] on any device.
+
+    Raises:
+        DivergedError: As :func:`extract`.
     """
     device = next(network.parameters()).device
     parts = []
@@ -129,9 +141,42 @@ class PlainFeatures:
 
 
 def _joined(parts: list[Embedding]) -> Features:
-    return Features(
+    features = Features(
         torch.cat([part.features for part in parts]), torch.cat([part.sphere for part in parts])
     )
+    _check(features)
+    return features
+
+
+def _check(features: Features) -> None:
+    """Refuse features that no measure is defined for.
+
+    Finite weights can give them: running statistics of BatchNorm that overflow, or a projection
+    whose length does, which the normalization then turns into 0.
+    """
+    finite = [space.isfinite().all(1) for space in features]
+    on_sphere = lengths_off(features.head) <= _OFF_SPHERE  # False where the length is NaN
+    bad = torch.stack([(~rows).sum() for rows in (finite[0] & finite[1], on_sphere)]).tolist()
+    for count, what in zip(bad, ("finite", "of unit length"), strict=True):
+        if count:
+            raise DivergedError(f"{count} of {len(on_sphere)} embeddings are not {what}")
+
+
+def lengths_off(embeddings: Tensor) -> Tensor:
+    """How far the length of each embedding [N,d] is from 1, [N]."""
+    lengths: Tensor = torch.linalg.vector_norm(embeddings, dim=1)
+    return (lengths - 1).abs()
+
+
+def has_directions(features: Tensor) -> bool:
+    """Whether float32 can scale all features [N,F] to unit length: none is 0 or overflows."""
+    return bool((lengths_off(fn.normalize(features, dim=1)) <= _OFF_SPHERE).all())
+
+
+def is_one_point(embeddings: Tensor) -> bool:
+    """Whether embeddings [N,d] on the unit sphere are equal up to float32's rounding."""
+    moved = double(embeddings) - double(embeddings[:1])
+    return bool(moved.square().sum(1).max() <= _ONE_POINT)
 
 
 def double(values: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 
 from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
-from care.data import Dataset, load_dataset
+from care.data import Dataset, constant_channels, load_dataset
 from care.evaluation.color import color_outcome
 from care.evaluation.features import PlainFeatures, computing_in
 from care.evaluation.geometry import geometry
@@ -46,6 +46,7 @@ def evaluate(
     Raises:
         care.evaluation.progress.Paused: ``progress`` said so.
         ConfigError: The device lacks ``evaluation.precision``.
+        DivergedError: Embeddings are not finite or not of unit length.
 
     Returns:
         Measures by the names of :data:`care.measures.FINAL_MEASURES`, for each space those that
@@ -62,7 +63,7 @@ def evaluate(
         plain = PlainFeatures(network, augmenter)
         test = dataset.test.images
         count = config.evaluation.rotation_augmentations
-        whole = Outcome()
+        whole = Outcome(notes=constant_channels(dataset))
         moved = partial(geometry, network, test, augmenter, count, plain)
         whole.add(progress.part("geometry", moved))
         if dataset.classes:

@@ -12,14 +12,29 @@ from torch.nn import functional as fn
 from care.augmentation import Augmenter, Table
 from care.evaluation.composition import Composition, composition_error, spans
 from care.evaluation.cosine import EDGES, cosine_histogram, mean_cosine
-from care.evaluation.features import Features, PlainFeatures, extract, extract_augmented
-from care.evaluation.outcome import Outcome
+from care.evaluation.features import (
+    Features,
+    PlainFeatures,
+    extract,
+    extract_augmented,
+    has_directions,
+    is_one_point,
+)
+from care.evaluation.outcome import Outcome, UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
 from care.randomness import generator
 
 # γ_f looks at all pairs: 1,000 images make 499,500 of them for each augmentation.
 GAMMA_IMAGES = 1000
+NO_DIRECTION = (
+    "features of length 0, or too long for float32, have no direction on the sphere: rotation, "
+    "composition and cosines are not measured"
+)
+_ONE_POINT = (
+    "all {} held-out embeddings are one point, so how augmentations rotate them is not measured: "
+    "collapse"
+)
 
 
 class _Space:
@@ -28,6 +43,7 @@ class _Space:
     def __init__(self, name: str, clean: Tensor) -> None:
         self.name = name
         self.clean = fn.normalize(clean, dim=1)
+        self.without_direction = not has_directions(clean)
         self.shared = RotationMeasures(clean, GAMMA_IMAGES)
         self.named = RotationMeasures(clean, GAMMA_IMAGES)
         self.cosines = np.zeros(len(EDGES) - 1, dtype=np.int64)
@@ -36,6 +52,7 @@ class _Space:
 
     def add(self, features: Tensor) -> None:
         """Under the next random augmentation."""
+        self.without_direction |= not has_directions(features)
         self.rotations.append(self.shared.add(features))
         self.cosines += cosine_histogram(self.clean, features)
 
@@ -47,27 +64,33 @@ class _Space:
         self.rotations = []
 
     def outcome(self) -> Outcome:
-        """Everything that was seen."""
-        measures = self.shared.summary()
-        count, dim = self.clean.shape
-        identifiable = spans(self.clean)
-        if identifiable:
-            measures["composition"] = _mean([error.matrices for error in self.compositions])
-            measures["composition_on_data"] = _mean([error.on_data for error in self.compositions])
+        """Return every measure that is defined, the details of it, and notes on the others."""
+        if self.without_direction:
+            return Outcome(notes=[f"{self.name}: {NO_DIRECTION}"])
+        found = Outcome(details={f"{self.name}/cosine_shared": self.cosines})
+        if is_one_point(self.clean):
+            found.notes.append(f"{self.name}: {_ONE_POINT.format(len(self.clean))}")
+            return found
+        found.measures |= {f"{self.name}/{name}": v for name, v in self.shared.wahba().items()}
+        found.measure(self.name, self.shared.gamma)
+        found.measure(self.name, self._composition)
         details = {
             "wahba": np.array(self.shared.residuals),
             "wahba_o": np.array(self.shared.residuals_o),
             "named_wahba": np.array(self.named.residuals),
             "named_wahba_o": np.array(self.named.residuals_o),
             "named_gamma": np.array(self.named.gammas()),
-            "cosine_shared": self.cosines,
         }
-        notes = [] if identifiable else [_not_identifiable(self.name, count, dim)]
-        return Outcome(
-            {f"{self.name}/{name}": value for name, value in measures.items()},
-            {f"{self.name}/{name}": values for name, values in details.items()},
-            notes,
-        )
+        found.details |= {f"{self.name}/{name}": values for name, values in details.items()}
+        return found
+
+    def _composition(self) -> dict[str, float]:
+        if not spans(self.clean):
+            raise UndefinedError(_not_identifiable(*self.clean.shape))
+        return {
+            "composition": _mean([error.matrices for error in self.compositions]),
+            "composition_on_data": _mean([error.on_data for error in self.compositions]),
+        }
 
 
 def geometry(
@@ -120,6 +143,9 @@ def _positives(network: Network, samples: Tensor, augmenter: Augmenter[Any]) -> 
         views.append(extract_augmented(network, augmenter, table, samples))
     found = Outcome()
     for name, one, other in zip(Features._fields, *views, strict=True):
+        if not (has_directions(one) and has_directions(other)):
+            found.notes.append(f"{name}: {NO_DIRECTION}")
+            continue
         found.details[f"{name}/cosine_positive"] = cosine_histogram(one, other)
         found.measures[f"{name}/positive_cosine"] = mean_cosine(one, other)
     return found
@@ -138,6 +164,7 @@ def _gathered(
     )
     for part in (*(space.outcome() for space in spaces), positives):
         whole.add(part)
+    whole.notes = list(dict.fromkeys(whole.notes))
     return whole
 
 
@@ -145,8 +172,8 @@ def _mean(values: list[float]) -> float:
     return sum(values) / len(values)
 
 
-def _not_identifiable(space: str, count: int, dim: int) -> str:
+def _not_identifiable(count: int, dim: int) -> str:
     return (
-        f"{space}: the {count} held-out embeddings do not span all {dim} dimensions, so the best "
+        f"the {count} held-out embeddings do not span all {dim} dimensions, so the best "
         "rotation is not unique: its residual stands, composition is not measured"
     )

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from care.evaluation.features import double
 from care.evaluation.logistic_regression import minimize
+from care.evaluation.outcome import UndefinedError
 
 # A feature that varies by less than float32's rounding of its mean carries rounding, no signal.
 _RELATIVE_NOISE = 1e-6
@@ -157,15 +158,31 @@ def hue_r2(
 
     Returns:
         At most 1; 0 for a map that says the mean always, below for a worse one.
+
+    Raises:
+        UndefinedError: The hue's cosine or sine is the same in all test samples.
     """
     outputs = fit_regression(train, _on_circle(train_hue), l2)(test)
-    return r2(outputs, _on_circle(test_hue).to(outputs.device))
+    return r2(outputs, _on_circle(test_hue).to(outputs.device), "hue")
 
 
-def r2(predicted: Tensor, targets: Tensor) -> float:
-    """1 - SSE / SST for each column of ``targets`` [M,outputs], then the mean over columns."""
+def r2(predicted: Tensor, targets: Tensor, of: str = "target") -> float:
+    """1 - SSE / SST for each column of ``targets`` [M,outputs], then the mean over columns.
+
+    Args:
+        predicted: Float [M,outputs].
+        targets: Float [M,outputs].
+        of: The targets' name, for the reason.
+
+    Raises:
+        UndefinedError: A column does not vary, so that SST is 0.
+    """
     errors = (targets - predicted).square().sum(0)
     spread = (targets - targets.mean(0)).square().sum(0)
+    if not bool((spread > 0).all()):
+        raise UndefinedError(
+            f"R² of the {of} is not measured: the {of} is the same in all test samples"
+        )
     return float((1 - errors / spread).mean())
 
 

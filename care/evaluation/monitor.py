@@ -10,7 +10,8 @@ from torch import Tensor
 from care.augmentation import Augmenter
 from care.config import EvaluationConfig
 from care.data import Dataset
-from care.evaluation.features import computing_in, extract
+from care.evaluation.features import computing_in, extract, is_one_point
+from care.evaluation.outcome import Outcome, UndefinedError
 from care.evaluation.rotation import gamma
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
@@ -51,7 +52,7 @@ class Monitor:
         self._count = len(images)
         self._inputs = torch.cat([clean, *shared, *positives])
 
-    def __call__(self, network: Network) -> dict[str, float]:
+    def __call__(self, network: Network) -> Outcome:
         """Measure the embeddings on the sphere with eval-mode BatchNorm; the network is unchanged.
 
         Returns:
@@ -59,17 +60,29 @@ class Monitor:
             augmentations. ``heldout/equivariance``: L_equi as trained, mean over pairs, between the
             first two of these over all images. ``heldout/alignment`` and
             ``heldout/positive_cosine``: between two views with an augmentation for each image.
-            ``heldout/uniformity``: of the first of these views.
+            ``heldout/uniformity``: of the first of these views. γ_f is absent, with a note, where
+            it is not defined.
+
+        Raises:
+            DivergedError: Embeddings are not finite or not of unit length.
         """
         with computing_in(network, "evaluation.precision", self._precision):
             embeddings = extract(network, self._inputs).head
         clean, *shared, view1, view2 = torch.split(embeddings, self._count)
-        relative = gamma(clean, torch.stack(shared[: self._augmentations]))
-        return {
-            "heldout/gamma": relative.mean,
-            "heldout/gamma_median": relative.median,
-            "heldout/alignment": float(alignment(view1, view2)),
-            "heldout/uniformity": float(uniformity(view1)),
-            "heldout/positive_cosine": float(positive_cosine(view1, view2)),
-            "heldout/equivariance": float(equivariance_loss(shared[0], shared[1], 1, "mean")),
+        found = Outcome()
+        found.measure("heldout", lambda: _gamma(clean, torch.stack(shared[: self._augmentations])))
+        measures = {
+            "alignment": float(alignment(view1, view2)),
+            "uniformity": float(uniformity(view1)),
+            "positive_cosine": float(positive_cosine(view1, view2)),
+            "equivariance": float(equivariance_loss(shared[0], shared[1], 1, "mean")),
         }
+        found.measure("heldout", lambda: measures)
+        return found
+
+
+def _gamma(clean: Tensor, augmented: Tensor) -> dict[str, float]:
+    if is_one_point(clean):
+        raise UndefinedError(f"γ_f is not measured: all {len(clean)} embeddings are one point")
+    relative = gamma(clean, augmented)
+    return {"gamma": relative.mean, "gamma_median": relative.median}

@@ -13,7 +13,7 @@ from torch import Tensor
 from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
-from care.evaluation.outcome import Outcome
+from care.evaluation.outcome import Outcome, UndefinedError
 from care.models import Network
 from care.randomness import generator
 
@@ -89,7 +89,8 @@ def circularity(paths: Tensor) -> Tensor:
     protein rotates run through a circle, once or several times, and have a single harmonic.
 
     Args:
-        paths: Points at evenly spaced angles, [...,S,d]; a path that is one point counts as 0.
+        paths: Points at evenly spaced angles, [...,S,d]; a path that is one point is no circle
+            and counts as 0.
 
     Returns:
         float64 [...].
@@ -128,9 +129,17 @@ def pose_outcome(train: Tensor, test: Tensor, network: Network, l2: float) -> Ou
     measures = {
         "encoder/axis_error": float(errors.encoder.mean()),
         "head/axis_error": float(errors.head.mean()),
-        "head/circularity": float(circularity(paths).mean()),
     }
-    return Outcome(measures, {"head/trajectories": plane(paths[:_SHOWN]).cpu().numpy()})
+    found = Outcome(measures, {"head/trajectories": plane(paths[:_SHOWN]).cpu().numpy()})
+    found.measure("head", lambda: _circularity(paths))
+    return found
+
+
+def _circularity(paths: Tensor) -> dict[str, float]:
+    circles = circularity(paths)
+    if not bool((circles > 0).any()):
+        raise UndefinedError("circularity is not measured: no rotation moves an embedding (0/0)")
+    return {"circularity": float(circles.mean())}
 
 
 def _rotated(clouds: Tensor, purpose: str) -> Tensor:

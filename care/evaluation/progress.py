@@ -36,7 +36,7 @@ class Progress:
     def part(self, name: str, measure: Callable[[], Outcome]) -> Outcome:
         """What ``measure`` gives, or gave before the evaluation was stopped."""
         del name
-        return measure()
+        return measure().finite()
 
     def check(self) -> None:
         """Between two things that need not be done at once.
@@ -89,7 +89,7 @@ class SavedProgress(Progress):
         found = self._read(path)
         if found is None:
             self.check()
-            found = measure()
+            found = measure().finite()
             self._folder.mkdir(exist_ok=True)
             write_atomic(path, _packed(found))
             shutil.rmtree(self._folder / name, ignore_errors=True)
@@ -134,7 +134,7 @@ class SavedProgress(Progress):
 
 def _packed(outcome: Outcome) -> bytes:
     """As an npz archive, which checks itself when it is read."""
-    facts = json.dumps({"measures": outcome.measures, "notes": outcome.notes})
+    facts = json.dumps({"measures": outcome.measures, "notes": outcome.notes}, allow_nan=False)
     buffer = io.BytesIO()
     np.savez(buffer, **{_FACTS: np.array(facts)}, **outcome.details)  # type: ignore[arg-type]
     return buffer.getvalue()

@@ -7,11 +7,12 @@ from functools import partial
 
 import torch
 from torch import Tensor
+from torch.nn import functional as fn
 
 from care.config import EvaluationConfig, Protocol, TrialConfig
 from care.data import Dataset, ImageSet
 from care.evaluation.color import colorfulness
-from care.evaluation.features import Features, PlainFeatures
+from care.evaluation.features import Features, PlainFeatures, has_directions, is_one_point
 from care.evaluation.knn import knn_accuracy
 from care.evaluation.linear_probe import (
     ProbeInputs,
@@ -20,7 +21,7 @@ from care.evaluation.linear_probe import (
     hue_r2,
     r2,
 )
-from care.evaluation.outcome import Outcome
+from care.evaluation.outcome import Outcome, UndefinedError
 from care.evaluation.progress import Progress
 from care.evaluation.trained_probe import ProbeScores, top_k_accuracy, train_probes
 from care.models import Network
@@ -68,10 +69,14 @@ def _fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outc
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
         inputs, l2 = ProbeInputs(seen), config.evaluation.probe_l2
-        measures = _classes(seen, inputs, train, unseen, dataset, config.evaluation)
-        measures |= _colors(inputs, unseen, colors, l2)
-        measures |= _hue(inputs, train, unseen, dataset.test, l2)
-        found.measures |= {f"{name}/{measure}": value for measure, value in measures.items()}
+        evaluation, test = config.evaluation, dataset.test
+        for compute in (
+            partial(_nearest, seen, train, unseen, dataset, evaluation),
+            partial(_classes, inputs, train, unseen, dataset, evaluation),
+            partial(_colors, inputs, unseen, colors, l2),
+            partial(_hue, inputs, train, unseen, test, l2),
+        ):
+            found.measure(name, compute)
     return found
 
 
@@ -103,39 +108,50 @@ def _probed(
 ) -> Outcome:
     probe = config.evaluation.trained_probe
     scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress, plain)
-    return Outcome(_probe_measures(protocol, scores, len(dataset.classes)))
+    found = Outcome()
+    found.measure("encoder", lambda: _probe_measures(protocol, scores, len(dataset.classes)))
+    return found
+
+
+def _nearest(
+    seen: Tensor, train: ImageSet, unseen: Tensor, dataset: Dataset, evaluation: EvaluationConfig
+) -> dict[str, float]:
+    """Accuracy of kNN."""
+    if not (has_directions(seen) and has_directions(unseen)):
+        raise UndefinedError("kNN is not measured: features of length 0 have no cosine")
+    if is_one_point(fn.normalize(seen, dim=1)):
+        raise UndefinedError("kNN is not measured: all training features are one point")
+    labels, true = train.labels.to(seen.device), dataset.test.labels.to(seen.device)
+    k, temperature = evaluation.knn_neighbors, evaluation.knn_temperature
+    return {"knn_accuracy": knn_accuracy(seen, labels, unseen, true, k, temperature)}
 
 
 def _classes(
-    seen: Tensor,
     inputs: ProbeInputs,
     train: ImageSet,
     unseen: Tensor,
     dataset: Dataset,
     evaluation: EvaluationConfig,
 ) -> dict[str, float]:
-    """Accuracies of kNN and linear probe."""
-    labels, true = train.labels.to(seen.device), dataset.test.labels.to(seen.device)
-    k, temperature = evaluation.knn_neighbors, evaluation.knn_temperature
-    logits = fit_classifier(inputs, labels, evaluation.probe_l2)(unseen)
-    true_here = true.to(logits.device)
-    measures = {
-        "knn_accuracy": knn_accuracy(seen, labels, unseen, true, k, temperature),
-        "probe_accuracy": float(top_k_accuracy(logits, true_here, 1)),
-    }
+    """Accuracies of the linear probe."""
+    logits = fit_classifier(inputs, train.labels, evaluation.probe_l2)(unseen)
+    true = dataset.test.labels.to(logits.device)
+    measures = {"probe_accuracy": float(top_k_accuracy(logits, true, 1))}
     if len(dataset.classes) > _TOP:
-        measures["probe_top5"] = float(top_k_accuracy(logits, true_here, _TOP))
+        measures["probe_top5"] = float(top_k_accuracy(logits, true, _TOP))
     return measures
 
 
 def _colors(
     inputs: ProbeInputs, unseen: Tensor, colors: list[Tensor], l2: float
 ) -> dict[str, float]:
-    """R² of the images' mean color, unless they are grey."""
+    """R² of the images' mean color."""
     if not bool((colors[1].std(0) > 0).all()):
-        return {}
+        raise UndefinedError(
+            "R² of the mean color is not measured: the mean color is the same in all test samples"
+        )
     predicted = fit_regression(inputs, colors[0], l2)(unseen)
-    return {"color_r2": r2(predicted, colors[1].to(predicted.device))}
+    return {"color_r2": r2(predicted, colors[1].to(predicted.device), "mean color")}
 
 
 def _hue(
@@ -162,7 +178,14 @@ def _transferred(plain: PlainFeatures, other: Dataset, l2: float) -> float:
 
 def _probe_measures(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:
     """Mean over initializations, and their standard deviation where there are two or more."""
-    name = f"encoder/{protocol}_probe"
+    if not bool(scores.finite.all()):
+        diverged = int((~scores.finite).sum())
+        raise UndefinedError(
+            f"the accuracy of the {protocol} protocol's probe is not measured: {diverged} of "
+            f"{len(scores.finite)} initializations diverged; a lower "
+            "evaluation.trained_probe.optimizer.learning_rate may help"
+        )
+    name = f"{protocol}_probe"
     measures = {f"{name}_accuracy": float(scores.top1.mean())}
     if classes > _TOP:
         measures[f"{name}_top5"] = float(scores.top5.mean())

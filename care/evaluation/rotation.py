@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from care.evaluation.features import double
+from care.evaluation.outcome import UndefinedError
 
 # Squared distance below which float32 cannot tell whether two points of the sphere differ.
 _STILL = 1e-12
@@ -82,12 +83,15 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
     """γ_f over all pairs x != x' of the images and all augmentations.
 
     The ratio is (‖f(a(x'))-f(a(x))‖² - ‖f(x')-f(x)‖²)² / (‖f(a(x'))-f(x')‖² + ‖f(a(x))-f(x)‖²)².
-    Where the denominator vanishes so does the numerator: an augmentation that moves neither of two
-    images by more than float32's rounding (squared distances sum to 1e-12 at most) counts as 0.
+    The ratio is 0/0 where an augmentation moves neither of two images by more than float32's
+    rounding (squared distances sum to 1e-12 at most): such a pair is left out.
 
     Args:
         embeddings: f(x) of the clean images, [N,d] on the unit sphere, N >= 2.
         augmented: f(a(x)), each a shared by all images, [A,N,d].
+
+    Raises:
+        UndefinedError: Fewer than half of the pairs move.
     """
     clean = double(embeddings)
     rows, columns = torch.triu_indices(len(clean), len(clean), 1, device=clean.device)
@@ -98,8 +102,13 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
         denominator = shift[rows] + shift[columns]
         numerator = _squared_distances(moved)[rows, columns] - distances
         ratio = (numerator / denominator).square()
-        ratios.append(torch.where(denominator <= _STILL, 0.0, ratio))
-    values = torch.cat(ratios)
+        ratios.append(ratio[~(denominator <= _STILL)])  # NaN is no pair that does not move
+    values, pairs = torch.cat(ratios), len(rows) * len(augmented)
+    if 2 * len(values) < pairs:
+        still = pairs - len(values)
+        raise UndefinedError(
+            f"γ_f is not measured: augmentations do not move {still:,} of {pairs:,} pairs (0/0)"
+        )
     return Gamma(float(values.mean()), float(_median(values)))
 
 
@@ -140,26 +149,37 @@ class RotationMeasures:
         return best.proper
 
     def gammas(self) -> list[float]:
-        """γ_f of each augmentation."""
-        clean = self._clean[: self._gamma_images]
-        return [gamma(clean, augmented.unsqueeze(0)).mean for augmented in self._augmented]
+        """γ_f of each augmentation; NaN where it is not defined."""
+        return [self._gamma_of(augmented) for augmented in self._augmented]
 
-    def summary(self) -> dict[str, float]:
+    def _gamma_of(self, augmented: Tensor) -> float:
+        try:
+            return gamma(self._clean[: self._gamma_images], augmented.unsqueeze(0)).mean
+        except UndefinedError:
+            return math.nan
+
+    def wahba(self) -> dict[str, float]:
         """Means over augmentations.
 
         Returns:
             ``wahba``, and as multiples of √N ``wahba_per_sqrt_n`` and, over O(d),
-            ``wahba_o_per_sqrt_n``; ``gamma`` and ``gamma_median``.
+            ``wahba_o_per_sqrt_n``.
         """
-        relative = gamma(self._clean[: self._gamma_images], torch.stack(self._augmented))
         residual = sum(self.residuals) / len(self.residuals)
         return {
             "wahba": residual * math.sqrt(len(self._clean)),
             "wahba_per_sqrt_n": residual,
             "wahba_o_per_sqrt_n": sum(self.residuals_o) / len(self.residuals_o),
-            "gamma": relative.mean,
-            "gamma_median": relative.median,
         }
+
+    def gamma(self) -> dict[str, float]:
+        """``gamma`` and ``gamma_median`` over all augmentations.
+
+        Raises:
+            UndefinedError: As :func:`gamma`.
+        """
+        relative = gamma(self._clean[: self._gamma_images], torch.stack(self._augmented))
+        return {"gamma": relative.mean, "gamma_median": relative.median}
 
 
 def _squared_distances(points: Tensor) -> Tensor:

@@ -70,10 +70,12 @@ class ProbeScores(NamedTuple):
     Attributes:
         top1: In [0, 1], float64 [I].
         top5: Likewise, the true class among the five most likely.
+        finite: Whether the logits are: the probe's training has not diverged, bool [I].
     """
 
     top1: Tensor
     top5: Tensor
+    finite: Tensor
 
 
 def train_probes(
@@ -169,7 +171,8 @@ def _scores(probes: LinearProbes, features: Tensor, labels: Tensor) -> ProbeScor
     with torch.no_grad():
         logits = probes(features)
     labels = labels.to(logits.device)
-    return ProbeScores(top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5))
+    finite = logits.isfinite().flatten(1).all(1)
+    return ProbeScores(top_k_accuracy(logits, labels, 1), top_k_accuracy(logits, labels, 5), finite)
 
 
 def top_k_accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:

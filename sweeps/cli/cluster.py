@@ -13,7 +13,7 @@ from rich.live import Live
 
 from care.claim import holder
 from care.errors import CareError, ConfigError, Problem, nearest
-from sweeps.cli.sweep import Declared, prepare
+from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.interrupt import Interrupt
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.check import check_cluster
@@ -62,6 +62,9 @@ def submit_command(
 
     Returns:
         0 when it is submitted or runs already; with the head here, as of ``care sweep run``.
+
+    Raises:
+        CareError: The cluster, the store or the sweep does not allow it; nothing was submitted.
     """
     console = make_console()
     cluster = load_cluster(cluster_file)
@@ -72,13 +75,20 @@ def submit_command(
     sweep, store = declared.load(), Store(root)
     name = sweep.spec.name
     folder = PoolFolder(store, name)
+    planned = make_plan(sweep, store)
+    check_question(planned, declared.command("submit"), options)
     if _runs_already(folder):
+        if options.restart_search:
+            raise CareError(
+                f"{name} is submitted already; its search cannot be restarted meanwhile. "
+                f"End it with: care sweep cancel {name}"
+            )
         _attach(folder, workers, console)
         running = folder.request()
         if (declared.only, declared.chosen_seeds) != (running.only, running.seeds):
             console.print("It runs other trials of the sweep; submit again once it has ended.")
         return 0
-    plan = prepare(declared, make_plan(sweep, store), store, options, console)
+    plan = prepare(declared, planned, store, options, console)
     if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
         console.print(f"{name}: nothing is missing, so nothing was submitted ({_said(plan)})")
         return 0
@@ -179,7 +189,7 @@ def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> in
         outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
     cancelled = folder.request().cancel
     run.pool.end(again=False)
-    return conclude(console, request.command, outcome, interrupt.requested and not cancelled)
+    return conclude(console, request.command, outcome, None if cancelled else interrupt.status)
 
 
 def find_pool(name: str, root: Path) -> PoolFolder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from care.config import DataConfig, TrialConfig
 from care.errors import CareError, ConfigError
 from care.loading import parse_override, validate
 from care.registry import DATA
+from sweeps.interrupt import SignalError
 from sweeps.terminal import is_live, make_console
 
 if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
@@ -120,23 +122,32 @@ def list_command(root: Path) -> None:
         table.add_column(column, justify="left" if column == "name" else "right", no_wrap=True)
     for column in (f"in {root}", "what it is"):
         table.add_column(column, overflow="fold")
+    reasons = []
     for name, source in DATA.items():
         sizes = (source.train_size, source.test_size, source.side)
         shown = [str(size) if size else "–" for size in sizes]
-        table.add_row(name, *shown, _presence(name, root), source.about)
-    make_console().print(table)
+        state, reason = _presence(name, root)
+        table.add_row(name, *shown, state, source.about)
+        reasons += [f"{name}: {reason}"] if reason else []
+    console = make_console()
+    console.print(table)
+    for reason in reasons:
+        console.print(f"\n{reason}")
 
 
-def _presence(name: str, root: Path) -> str:
+def _presence(name: str, root: Path) -> tuple[str, str]:
+    """Whether a data set can be loaded, and if it is there but cannot, the reason."""
     if name == "images":
-        return "–"  # it has no place of its own
+        return "–", ""  # it has no place of its own
     from care.data import load_dataset
 
     try:
         load_dataset(DataConfig(name=name), root)
-    except CareError:
-        return "no"
-    return "yes"
+    except Exception as error:  # noqa: BLE001 - one data set must not hide the others
+        is_there = any(os.path.lexists(root / place) for place in DATA[name].places)
+        reason = str(error) if isinstance(error, CareError) else repr(error)
+        return ("see below", reason) if is_there else ("no", "")
+    return "yes", ""
 
 
 def _prepare(config: DataConfig, root: Path, console: Console) -> None:
@@ -149,6 +160,6 @@ def _prepare(config: DataConfig, root: Path, console: Console) -> None:
             raise
         except CareError as error:
             raise CareError(f"data.name {config.name!r}: {error}") from error
-        except KeyboardInterrupt:
-            reporter.say("stopped; the same command goes on from here")
+        except SignalError:
+            reporter.say("stopped; the same command resumes from here")
             raise

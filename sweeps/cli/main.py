@@ -55,6 +55,13 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+RestartSearch = Annotated[
+    bool,
+    typer.Option(
+        "--restart-search",
+        help="Let Optuna and ASHA decide anew; finished trials that fit are used.",
+    ),
+]
 Only = Annotated[
     list[str] | None,
     typer.Option(
@@ -148,6 +155,7 @@ def sweep_run(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    restart_search: RestartSearch = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
         bool, typer.Option("--timings", help="Say at the end where the wall time went.")
@@ -157,7 +165,7 @@ def sweep_run(
     from sweeps.cli.sweep import run_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report, restart_search)
     declared = _declared(file, overrides, profile, only, seeds, store)
     raise typer.Exit(run_command(declared, store, options, timings))
 
@@ -183,12 +191,13 @@ def sweep_submit(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    restart_search: RestartSearch = False,
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri)
+    options = RunOptions(retry_failed, rerun_stale, tracking_uri, restart_search=restart_search)
     declared = _declared(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
@@ -307,16 +316,19 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
     try:
+        raise_on_signals()
         app()
     except CareError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except SignalError as error:
+        print(f"stopped by {error}", file=sys.stderr)
+        sys.exit(error.status)
     finally:
         failure = output_failure()
         if failure:

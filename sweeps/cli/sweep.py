@@ -18,11 +18,13 @@ from care.identity import code_version
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
+from sweeps.decisions import refuse, restart, ways_on
 from sweeps.interrupt import Interrupt
 from sweeps.launch.local import LocalPool
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
+from sweeps.question import is_searched
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
@@ -110,7 +112,14 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     counts["new"] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
     if as_json:
-        found = {"total": plan.wanted, "estimated_seconds": seconds, "remarks": plan_remarks(plan)}
+        found = {
+            "total": plan.wanted,
+            "estimated_seconds": seconds,
+            "remarks": plan_remarks(plan),
+            "other_question": {
+                differing.field: [differing.began, differing.now] for differing in plan.differences
+            },
+        }
         print(json.dumps({**counts, **found}))
         return
     console = make_console()
@@ -119,11 +128,21 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     if sweep.selection:
         console.print(_part(sweep))
     for line in plan_remarks(plan):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
-        console.print(f"not compared with their data, which are not here: {data}")
+        console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
+    if plan.differences:
+        _print_question(plan, declared.command("run"), console)
+
+
+def _print_question(plan: Plan, command: str, console: Console) -> None:
+    """Print how the sweep differs from the one that its search and scheduler decided on."""
+    lines = [f"{plan.sweep.spec.name} asks another question than its search began with:"]
+    lines += [f"  {found}" for found in plan.differences]
+    lines += ["It will not run like this.", ways_on(plan.sweep, command)]
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _print_trials(plan: Plan, console: Console) -> None:
@@ -132,7 +151,8 @@ def _print_trials(plan: Plan, console: Console) -> None:
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST, console.width - _BESIDE_THE_LABEL))
     for trial in plan.trials:
-        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if trial.epoch else ""
+        begun = trial.epoch or trial.state == "paused"
+        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if begun else ""
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
         console.print(line.rstrip(), soft_wrap=True)
@@ -158,12 +178,14 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
         timings: Whether to say where the wall time went.
 
     Returns:
-        0 when every trial is finished, 1 when some failed or are stale, 130 when interrupted.
+        0 when every trial is finished, 1 when some failed or are stale, 130 after Ctrl-C, 143 after
+        SIGTERM.
     """
     console = make_console()
     sweep = declared.load()
     store = Store(root)
     plan = make_plan(sweep, store)
+    check_question(plan, declared.command("run"), options)
     _check_machine(plan)
     pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
     prepare(declared, plan, store, options, console)
@@ -172,7 +194,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(where_it_went(outcome.seconds)))
-    status = conclude(console, declared.command("run"), outcome, interrupt.requested)
+    status = conclude(console, declared.command("run"), outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         every = declared.whole.command("run")
         console.print(f"{_part(sweep)}; all of them: {every}", soft_wrap=True)
@@ -188,16 +210,41 @@ def prepare(
 
     Returns:
         The plan, in which those trials are new.
+
+    Raises:
+        CareError: The search cannot be restarted, because another process runs the sweep.
     """
     sweep = plan.sweep
     wanted = [*plan.missing(), *_to_run_again(plan, options)]
     if wanted or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in wanted)], console)
     store.prepare()
-    store.sweep(sweep.spec.name).write(_declaration(sweep, declared))
-    if _clear_the_way(plan, store, options):
+    folder = store.sweep(sweep.spec.name)
+    if options.restart_search:
+        restart(folder, sweep)
+    folder.write(_declaration(sweep, declared))
+    if _clear_the_way(plan, store, options) or options.restart_search:
         return make_plan(sweep, store)
     return plan
+
+
+def check_question(plan: Plan, command: str, options: RunOptions) -> None:
+    """Refuse a sweep that asks something else than the search under its name began with.
+
+    Args:
+        plan: The sweep.
+        command: The command that starts it.
+        options: How it is to be run.
+
+    Raises:
+        OtherQuestionError: It does, and the search is not to be restarted.
+        ConfigError: There is no search to restart.
+    """
+    if not options.restart_search:
+        refuse(plan.sweep, list(plan.differences), command)
+    elif not is_searched(plan.sweep):
+        allowed = "allowed for a sweep with 'search: {name: optuna}' or 'scheduler: {name: asha}'"
+        raise ConfigError(plan.sweep.source, [Problem("--restart-search", True, allowed)])
 
 
 def _check_machine(plan: Plan) -> None:
@@ -214,8 +261,15 @@ def _check_machine(plan: Plan) -> None:
             check_machine(config)
 
 
-def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool) -> int:
-    """Say how it ended and what to type next."""
+def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
+    """Say how it ended and what to type next.
+
+    Args:
+        console: Where to.
+        command: What resumes the sweep.
+        outcome: How the run ended.
+        signalled: The exit status that a signal asked for; None where none came.
+    """
     plan = outcome.plan
     if outcome.page:
         console.print(f"report: {outcome.page}")
@@ -223,16 +277,16 @@ def conclude(console: Console, command: str, outcome: Outcome, interrupted: bool
     for trial in plan.unique().values():
         if trial.state == "failed":
             console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
-    if interrupted:
+    if signalled is not None:
         console.print(
-            f"Stopped; nothing is lost. Run the same command to go on: {command}", soft_wrap=True
+            f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
         )
-        return 130
+        return signalled
     if counts["failed"]:
         again = f"{command} --retry-failed"
         console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)
     for line in plan_remarks(plan):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     if counts["stale"]:
         console.print(
             f"{counts['stale']} stale are left out of the report's means. "

@@ -45,13 +45,19 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
         while not run.finished:
             line = run.advance(lambda: interrupt.requested)
             if line is None:
-                console.print("Paused. The same command goes on from here.")
-                raise SystemExit(130)
+                console.print("Paused. The same command resumes from here.")
+                raise SystemExit(interrupt.status)
             console.print(
                 f"epoch {line['epoch']}/{config.training.epochs}  loss {line['train/loss']:.4f}  "
-                f"γ_f {line['heldout/gamma']:.4f}  {line['images_per_second']:.0f} images/s"
+                f"γ_f {_number(line.get('heldout/gamma'))}  "
+                f"{line['images_per_second']:.0f} images/s"
             )
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
     seconds = sum(timing.seconds for timing in folder.read_timings())
     console.print(f"{duration(seconds)} of training; files in {folder.path}")
+
+
+def _number(value: float | None) -> str:
+    """Return four decimals, or a dash for a measure that is not defined."""
+    return "–" if value is None else f"{value:.4f}"

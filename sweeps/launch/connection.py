@@ -38,6 +38,8 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
         import ray.tune
 
     _log_to(log)
+    _raylet_messages_to_log()
+    _keep_signal_handlers()
     try:
         ray.init(
             address=address,
@@ -50,6 +52,23 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _raylet_messages_to_log() -> None:
+    """Log what a raylet reports of lost processes; Ray prints it whatever ``log_to_driver`` is."""
+    import ray._private.worker
+
+    def log(data: dict[str, Any], **_: object) -> None:
+        logging.getLogger("ray").warning("raylet: %s", "\n".join(data["lines"]))
+
+    ray._private.worker.print_to_stdstream = log
+
+
+def _keep_signal_handlers() -> None:
+    """Leave this process's handler of SIGTERM in place; Ray's would exit with status 15."""
+    import ray._private.utils
+
+    ray._private.utils.set_sigterm_handler = lambda handler: None  # noqa: ARG005
 
 
 class _LogFile(logging.FileHandler):

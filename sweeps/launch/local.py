@@ -70,6 +70,9 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
     os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+    # Tune ends the whole experiment where Ray's memory monitor ends one process. Without it the
+    # kernel ends a trial's process, which Ray marks as the first to go, and the trial is retried.
+    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
     scratch = make_scratch(_short_folder())
     os.environ.update(Node(scratch).environment)
     settings = {

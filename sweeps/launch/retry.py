@@ -18,6 +18,21 @@ _BUSY_SECONDS = 5.0
 _DISK_SECONDS = 10.0
 # A file server may be away for a while; a full disk needs a person, who reads of it meanwhile.
 _DISK_TRIES = 90
+# A machine whose memory is full may have room a little later.
+_UNOPENED_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Unopened:
+    """Losses of a trial's process before it had opened the trial, in a row.
+
+    Attributes:
+        starts: Lines of the trial's log of starts at the last loss.
+        losses: Losses since that log grew.
+    """
+
+    starts: int
+    losses: int
 
 
 @dataclass(frozen=True)
@@ -27,10 +42,12 @@ class Again:
     Attributes:
         after: Seconds to wait.
         share: Factor on the trial's part of a machine.
+        unopened: What the next decision needs to know of the losses so far.
     """
 
     after: float
     share: int
+    unopened: Unopened | None = None
 
 
 @dataclass(frozen=True)
@@ -62,12 +79,29 @@ class RetryPolicy:
             return Again(_BUSY_SECONDS, share)
         if outcome == "disk":
             return Again(_DISK_SECONDS, share) if task["tries"] < _DISK_TRIES else None
-        return None if outcome else self._after_loss(TrialFolder(Path(task["folder"])), share)
+        return None if outcome else self._after_loss(task)
 
-    def _after_loss(self, folder: TrialFolder, share: int) -> Again | None:
+    def _after_loss(self, task: dict[str, Any]) -> Again | None:
+        """Retry a trial whose process was lost, with more of the machine from the second time on.
+
+        What kills a process at one place twice is often the memory, which the kernel does not
+        report; a larger share leaves fewer trials beside it.
+        """
+        folder, share = TrialFolder(Path(task["folder"])), task["share"]
+        larger = min(2 * share, self.largest_share)
         status = folder.read_status()
         if status and status.error and status.error.kind == "out_of_memory":
-            if share >= self.largest_share:
-                return None
-            return Again(0.0, min(2 * share, self.largest_share))
-        return Again(0.0, share) if folder.tries_at_this_place() <= self.retries else None
+            return Again(0.0, larger) if share < self.largest_share else None
+        unopened = _unopened(folder, task.get("unopened"))
+        losses = folder.tries_at_this_place() + unopened.losses
+        if losses > self.retries:
+            return None
+        after = _UNOPENED_SECONDS if unopened.losses else 0.0
+        return Again(after, larger if losses > 1 else share, unopened)
+
+
+def _unopened(folder: TrialFolder, before: Unopened | None) -> Unopened:
+    starts = len(folder.read_starts())
+    if before is None:
+        return Unopened(starts, 0 if starts else 1)
+    return Unopened(starts, before.losses + 1 if starts == before.starts else 0)

@@ -124,7 +124,12 @@ class TaskQueue:
             if outcome in (None, "disk"):
                 self.given_up.add(task["trial_id"])
             return True
-        task = {**task, "share": again.share, "tries": task["tries"] + 1}
+        task = {
+            **task,
+            "share": again.share,
+            "tries": task["tries"] + 1,
+            "unopened": again.unopened,
+        }
         heapq.heappush(self._later, (time.monotonic() + again.after, next(self._order), task))
         return False
 

@@ -10,18 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.search import Searcher
 
 from sweeps.interrupt import Interrupt
+from sweeps.launch.deciders import Deciders
 from sweeps.launch.packs import identities, results_of
 from sweeps.launch.pool import Pool
 from sweeps.launch.retry import RetryPolicy
 from sweeps.launch.tasks import TaskQueue
 from sweeps.progress import Board
-from sweeps.scheduling import build_scheduler
-from sweeps.search import ListSearch, MakeConfig, StudySearch
 from sweeps.spec import Sweep
-from sweeps.store import SweepFolder
 from sweeps.trainable import CareTrainable
 
 _GRACE_SECONDS = 60.0
@@ -41,18 +38,17 @@ class Launch:
     def __init__(
         self,
         sweep: Sweep,
-        folder: SweepFolder,
+        deciders: Deciders,
         pool: Pool,
         board: Board,
         scratch: Path,
         *,
-        make_config: MakeConfig,
         changed: Callable[[str], None],
         say: Callable[[str], None],
         interrupt: Interrupt,
     ) -> None:
-        self.sweep, self.folder, self.pool = sweep, folder, pool
-        self.scratch, self.make_config = scratch, make_config
+        self.sweep, self.pool, self.scratch = sweep, pool, scratch
+        self._deciders = deciders
         policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
         pack = sweep.spec.pack
         self._queue = TaskQueue(policy, lambda: interrupt.requested, pack, pool.slots)
@@ -75,8 +71,8 @@ class Launch:
         tuner = tune.Tuner(
             tune.with_resources(CareTrainable, self.pool.resources.request),
             tune_config=tune.TuneConfig(
-                search_alg=self._search(),
-                scheduler=self._scheduler(),
+                search_alg=self._deciders.search(self._queue),
+                scheduler=self._deciders.scheduler,
                 num_samples=-1,
                 reuse_actors=True,
                 max_concurrent_trials=self.pool.concurrency,
@@ -102,16 +98,6 @@ class Launch:
         point that Optuna suggests early is suggested with less knowledge.
         """
         return _STAGED_OF_A_SEARCH if self.sweep.spec.search.name == "optuna" else _STAGED
-
-    def _search(self) -> Searcher:
-        if self.sweep.spec.search.name == "optuna":
-            return StudySearch(self.sweep, self.folder, self.make_config, self._queue)
-        return ListSearch(self._queue)
-
-    def _scheduler(self) -> Any:
-        spec = self.sweep.spec
-        epochs = self.sweep.base_config().training.epochs
-        return build_scheduler(spec.scheduler, spec.metric, epochs, self.folder)
 
 
 class _NotSaved:
@@ -179,6 +165,9 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
             self._board.lose(identity)
             if identity in self._queue.given_up:
                 self.lost[identity] = str(trial.get_error() or "unknown")
+            else:
+                label = self._board.trials[identity].label
+                self._say(f"{label}: its process was lost; it resumes from its last checkpoint.")
             self._changed(identity)
 
     def _say_once(self, text: str) -> None:
@@ -193,7 +182,8 @@ def _keep_little(result: dict[str, Any], metric: str) -> None:
     Tune keeps statistics of every number of every trial, 200 KB a trial, and writes them all when
     the experiment ends, though the driver may have little time then. The store has the numbers.
     """
-    kept = {"trial_id", "training_iteration", "done", "outcome", "error", "epoch", "pack", metric}
+    kept = {"trial_id", "created", "training_iteration", "done", "outcome", "error", "epoch"}
+    kept |= {"pack", metric}
     for told in (result, *result.get("members", ())):
         for name in told.keys() - kept - {"members"}:
             del told[name]

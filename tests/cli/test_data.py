@@ -41,6 +41,24 @@ def test_the_list_says_what_is_there(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_list_names_what_is_there_but_damaged(tmp_path: Path) -> None:
+    (tmp_path / "proteins.npz").write_bytes(b"PK a cut archive")
+    (tmp_path / "cifar-10-batches-py").mkdir()
+    (tmp_path / "cifar-10-batches-py" / "batches.meta").write_bytes(b"")
+    (tmp_path / "stl10_binary").write_text("no folder")
+    (tmp_path / "imagenet").mkdir()
+    done = care("data", "list", "--root", ".", cwd=tmp_path)
+    lines = done.stdout.splitlines()
+    assert [line.split()[0] for line in lines[1 : len(DATA) + 1]] == list(DATA)
+    for name in ("cifar10", "stl10", "imagenet100", "proteins"):
+        assert re.search(rf"^{name} .* see below ", done.stdout, re.MULTILINE), done.stdout
+    assert "no .npz archive, or a cut one" in done.stdout
+    assert "cifar10: cifar-10-batches-py: 'cifar10' is not there, or damaged" in done.stdout
+    assert "stl10: stl10_binary/train_X.bin: not there" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert re.search("^flowers102 .* no ", done.stdout, re.MULTILINE)
+
+
 @pytest.mark.shared
 def test_real_cifar10_is_there(shared_data: Path, tmp_path: Path) -> None:
     root = str(shared_data)
@@ -120,7 +138,7 @@ def test_decoding_that_was_stopped_goes_on(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == 130, output
-    assert "stopped; the same command goes on from here" in output
+    assert "stopped; the same command resumes from here" in output
     assert "Traceback" not in output
     again = care(*GET_TREE, "stopped", cwd=tmp_path).stdout
     todo = re.search(r"decoding tree-train-8: (\d+) of 1206 images to do", again)

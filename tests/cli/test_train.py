@@ -41,7 +41,7 @@ def stopped(tmp_path: Path) -> Path:
     run.send_signal(signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     if run.returncode == 130:
-        assert "goes on from here" in output
+        assert "resumes from here" in output
     return tmp_path
 
 

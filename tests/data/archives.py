@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
-from torchvision.datasets.utils import calculate_md5
 
+from care.data.checked import md5_of
 from care.vision import datasets
 
 STL10_SIZES = {"train": 6, "unlabeled": 10, "test": 4}
@@ -29,7 +29,7 @@ def write_stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (folder / f"{split}_y.bin").write_bytes(labels.tobytes())
     (folder / "class_names.txt").write_text("\n".join(f"class{n}" for n in range(10)))
     for name in ("train_list", "test_list"):
-        listed = [[file, calculate_md5(folder / file)] for file, _ in getattr(datasets.STL10, name)]
+        listed = [[file, md5_of(folder / file)] for file, _ in getattr(datasets.STL10, name)]
         monkeypatch.setattr(datasets.STL10, name, listed)
     return folder
 
@@ -38,7 +38,7 @@ def pack_stl10(folder: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """Its archive, whose checksum torchvision is told."""
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
-    monkeypatch.setattr(datasets.STL10, "tgz_md5", calculate_md5(archive))
+    monkeypatch.setattr(datasets.STL10, "tgz_md5", md5_of(archive))
 
 
 def write_flowers(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -56,7 +56,7 @@ def write_flowers(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     with tarfile.open(folder / "102flowers.tgz", "w:gz") as tar:
         tar.add(folder / "jpg", "jpg")
     names = {key: name for key, (name, _) in datasets.Flowers102._file_dict.items()}
-    files = {key: (name, calculate_md5(folder / name)) for key, name in names.items()}
+    files = {key: (name, md5_of(folder / name)) for key, name in names.items()}
     monkeypatch.setattr(datasets.Flowers102, "_file_dict", files)
     monkeypatch.setattr("care.data.flowers102._IMAGES", FLOWERS)
     return folder

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -19,6 +20,7 @@ from care.evaluation.cosine import EDGES
 from care.evaluation.final import evaluate
 from care.evaluation.outcome import Outcome
 from care.evaluation.rotation import best_rotations, gamma, wahba
+from care.failure import DivergedError
 from care.measures import FINAL_MEASURES
 from care.models import Network, build_network
 from care.randomness import generator
@@ -147,21 +149,87 @@ def test_a_lone_augmentation_is_composed_with_itself() -> None:
     )
 
 
-def test_a_space_that_no_augmentation_moves_has_no_residual() -> None:
-    found = measured(color_network(), colored_dataset())
-    assert found["head/wahba"] == pytest.approx(0, abs=1e-5)
-    assert found["head/gamma"] == 0
-    still = measured(color_network(), colored_dataset(), trial(UNCHANGED))
-    assert still["encoder/wahba"] == pytest.approx(0, abs=1e-4)
-    assert still["encoder/gamma"] == 0
+def test_augmentations_that_move_nothing_leave_no_residual_and_no_gamma() -> None:
+    still = evaluate(color_network(), colored_dataset(), trial(UNCHANGED))
+    assert still.measures["encoder/wahba"] == pytest.approx(0, abs=1e-4)
+    assert not {"encoder/gamma", "encoder/gamma_median"} & set(still.measures)
+    assert "do not move 1,104 of 1,104 pairs (0/0)" in "\n".join(still.notes)
+
+
+def test_one_point_has_cosines_and_probes_and_nothing_that_would_be_0_by_0() -> None:
+    """All of the stand-in's head is one point of the circle."""
+    outcome = evaluate(color_network(), colored_dataset(), trial())
+    assert {name for name in outcome.measures if name.startswith("head/")} == {
+        "head/positive_cosine",
+        "head/probe_accuracy",
+        "head/hue_r2",
+        "head/color_r2",
+    }
+    for reason in ("all 24 held-out embeddings are one point", "kNN", "color following"):
+        assert sum(note.startswith("head: ") and reason in note for note in outcome.notes) == 1
+
+
+def test_what_does_not_vary_has_no_r2_and_the_reason_is_noted() -> None:
+    dataset = colored_dataset()
+    one_hue = dataclasses.replace(dataset.test, factors={"hue": torch.full((24,), 0.25)})
+    grey = dataclasses.replace(one_hue, images=one_hue.images[:, :1].expand(-1, 3, -1, -1).clone())
+    outcome = evaluate(small_network(), dataclasses.replace(dataset, test=grey), trial())
+    for space, name in itertools.product(("encoder", "head"), ("hue", "color")):
+        assert f"{space}/{name}_r2" not in outcome.measures
+    for what in ("hue", "mean color"):
+        reason = f"R² of the {what} is not measured: the {what} is the same in all test samples"
+        assert [note for note in outcome.notes if reason in note] == [
+            f"encoder: {reason}",
+            f"head: {reason}",
+        ]
+
+
+def test_channels_that_never_change_are_noted_and_only_shifted() -> None:
+    dataset = dataclasses.replace(colored_dataset(), mean=(0.5, 0.25, 0.0), std=(0.0, 0.25, 0.0))
+    outcome = evaluate(small_network(), dataset, trial())
+    assert outcome.notes[0] == (
+        "data: the channels red, blue of the training images never change, "
+        "so a standard deviation of 1 is used"
+    )
+    augmenter = dataset.augmenter(AUGMENTATION)
+    plain = augmenter.apply(augmenter.identity(), dataset.test.images)
+    pixels = dataset.test.images.double() / 255
+    expected = [pixels[:, 0] - 0.5, (pixels[:, 1] - 0.25) / 0.25, pixels[:, 2]]
+    torch.testing.assert_close(plain.double(), torch.stack(expected, 1), atol=1e-6, rtol=0)
+
+
+def test_features_of_length_0_leave_out_what_needs_a_direction() -> None:
+    """Red images have the feature 0, which no sphere holds; the head's bias keeps it finite."""
+    network = color_network()
+    network.encoder.register_forward_hook(lambda _, __, out: out * (out[:, :1] < 0))
+    outcome = evaluate(network, colored_dataset(), trial())
+    assert {name for name in outcome.measures if name.startswith("encoder/")} == {
+        "encoder/probe_accuracy",
+        "encoder/hue_r2",
+        "encoder/color_r2",
+    }
+    assert sum("encoder: features of length 0" in note for note in outcome.notes) == 1
+
+
+def test_a_probe_that_diverged_has_no_accuracy() -> None:
+    probe = {
+        "protocols": ["paper"],
+        "epochs": 2,
+        "optimizer": {"name": "sgd", "learning_rate": 1e38},
+    }
+    outcome = evaluate(small_network(), colored_dataset(), trial(trained_probe=probe))
+    assert not [name for name in outcome.measures if "paper_probe" in name]
+    assert "3 of 3 initializations diverged" in outcome.notes[-2] + outcome.notes[-1]
+
+
+def test_embeddings_that_are_not_finite_end_the_evaluation() -> None:
+    network = color_network()
+    network.encoder.register_forward_hook(lambda _, __, out: out / 0)
+    with pytest.raises(DivergedError, match="24 of 24 embeddings are not finite"):
+        evaluate(network, colored_dataset(), trial())
 
 
 def test_a_space_that_embeddings_do_not_span_is_noted() -> None:
-    """All of the stand-in's head is one point of the circle."""
-    outcome = evaluate(color_network(), colored_dataset(), trial())
-    (note,) = outcome.notes
-    assert "head: the 24 held-out embeddings do not span all 2 dimensions" in note
-    assert not {"head/composition", "head/composition_on_data"} & set(outcome.measures)
     few = evaluate(small_network(), colored_dataset(test=8), trial())
     assert "encoder: the 8 held-out embeddings do not span all 96 dimensions" in few.notes[0]
 
@@ -175,11 +243,12 @@ def test_each_trial_has_the_measures_that_its_data_admit() -> None:
     unknown = dataclasses.replace(
         dataset, train=without_factors(dataset.train), test=without_factors(dataset.test)
     )
-    expected = {f"{space}/{name}" for space in ("encoder", "head") for name in EVERY_SPACE}
-    expected |= {"encoder/composition", "encoder/composition_on_data"}
-    assert set(measured(color_network(), unknown)) == expected
+    spaces = ("encoder", "head")
+    expected = {f"{space}/{name}" for space in spaces for name in EVERY_SPACE}
+    expected |= {"head/composition", "head/composition_on_data"}
+    assert set(measured(small_network(), unknown)) == expected
     hue = {"encoder/hue_r2", "head/hue_r2"}
-    assert set(measured(color_network(), dataset)) == expected | hue
+    assert set(measured(small_network(), dataset)) == expected | hue
     assert expected | hue <= set(FINAL_MEASURES)
 
 

@@ -1,21 +1,30 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from care.augmentation import Augmenter, apply, identity, sample
 from care.config import AugmentationConfig, EvaluationConfig
 from care.data import Dataset
 from care.evaluation.monitor import Monitor
 from care.evaluation.rotation import gamma
+from care.failure import DivergedError
+from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
 from care.randomness import generator
-from tests.evaluation.colored_images import SIDE, UNCHANGED, colored_dataset, small_network
+from tests.evaluation.colored_images import (
+    SIDE,
+    UNCHANGED,
+    color_network,
+    colored_dataset,
+    small_network,
+)
 
 AUGMENTATION = AugmentationConfig()
 IMAGES = 10
@@ -66,8 +75,9 @@ def test_measures_are_those_of_the_embeddings(augmentations: int) -> None:
         "heldout/positive_cosine": float(positive_cosine(view1, view2)),
         "heldout/equivariance": float(equivariance_loss(shared[0], shared[1], 1, "mean")),
     }
-    assert measured == pytest.approx(expected, rel=1e-4)
-    assert set(measured) == KEYS
+    assert measured.measures == pytest.approx(expected, rel=1e-4)
+    assert set(measured.measures) == KEYS
+    assert not measured.notes
 
 
 def test_measures_are_bit_equal_whatever_the_random_state() -> None:
@@ -108,12 +118,46 @@ def test_all_test_images_are_used_where_there_are_fewer() -> None:
     assert Monitor(dataset, augmenter(dataset), EvaluationConfig(monitor_images=999))(net) == few
 
 
-def test_augmentations_that_change_nothing_give_zero() -> None:
-    measured = Monitor(colored_dataset(), colored_dataset().augmenter(UNCHANGED), EVALUATION)(
+def test_augmentations_that_change_nothing_leave_gamma_out() -> None:
+    found = Monitor(colored_dataset(), colored_dataset().augmenter(UNCHANGED), EVALUATION)(
         small_network()
     )
-    assert measured["heldout/gamma"] == 0
-    assert measured["heldout/gamma_median"] == 0
-    assert measured["heldout/alignment"] == pytest.approx(0, abs=1e-5)
-    assert measured["heldout/equivariance"] == pytest.approx(0, abs=1e-10)
-    assert measured["heldout/positive_cosine"] == pytest.approx(1, abs=1e-5)
+    assert set(found.measures) == KEYS - {"heldout/gamma", "heldout/gamma_median"}
+    assert found.notes == [
+        "heldout: γ_f is not measured: augmentations do not move 135 of 135 pairs (0/0)"
+    ]
+    assert found.measures["heldout/alignment"] == pytest.approx(0, abs=1e-5)
+    assert found.measures["heldout/equivariance"] == pytest.approx(0, abs=1e-10)
+    assert found.measures["heldout/positive_cosine"] == pytest.approx(1, abs=1e-5)
+
+
+def test_one_point_has_uniformity_1_and_no_gamma() -> None:
+    found = Monitor(colored_dataset(), augmenter(colored_dataset()), EVALUATION)(color_network())
+    assert found.measures["heldout/uniformity"] == pytest.approx(1)
+    assert "heldout/gamma" not in found.measures
+    assert "all 10 embeddings are one point" in found.notes[0]
+
+
+class Scaled(nn.Module):
+    """Finite weights whose outputs are not finite, or too long for float32's squares."""
+
+    feature_dim = 3
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.factor * (1 + images.mean((2, 3)).abs())
+
+
+@pytest.mark.parametrize(
+    ("factor", "what"),
+    [(math.inf, "finite"), (math.nan, "finite"), (1e30, "of unit length"), (0, "of unit length")],
+)
+def test_embeddings_that_are_no_unit_vectors_end_the_trial(factor: float, what: str) -> None:
+    head = nn.Linear(3, 2, bias=False)
+    nn.init.ones_(head.weight)
+    monitor = Monitor(colored_dataset(), augmenter(colored_dataset()), EVALUATION)
+    with pytest.raises(DivergedError, match=f"60 of 60 embeddings are not {what}"):
+        monitor(Network(Scaled(factor), head))

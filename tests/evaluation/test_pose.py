@@ -90,6 +90,14 @@ def test_noise_and_points_are_no_circles() -> None:
     assert float(circularity(still)) == 0
 
 
+def test_where_no_rotation_moves_an_embedding_there_is_no_circularity() -> None:
+    found = pose_outcome(clouds(8, 0), clouds(4, 1), network(Sizes()), 1e-4)
+    assert "head/circularity" not in found.measures
+    assert found.notes == [
+        "head: circularity is not measured: no rotation moves an embedding (0/0)"
+    ]
+
+
 def test_second_moments_run_through_circles() -> None:
     """v vᵀ turns twice while v turns once; the part along the rotation's axis wobbles once."""
     found = trajectories(clouds(2, 3), network(Moments()))

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as fn
 
+from care.evaluation.outcome import UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations, gamma, residual, wahba
 from care.objectives.equivariance import equivariance_loss
 
@@ -97,7 +98,7 @@ def test_wahba_closed_forms() -> None:
 
 
 def brute_force_ratios(f: Tensor, augmented: list[Tensor]) -> list[float]:
-    """CARE.md section 2, one ordered pair at a time; 0/0 is 0."""
+    """CARE.md section 2, one ordered pair at a time, without those of 0/0."""
 
     def squared(a: Tensor, b: Tensor) -> float:
         return math.dist(a.tolist(), b.tolist()) ** 2
@@ -107,7 +108,8 @@ def brute_force_ratios(f: Tensor, augmented: list[Tensor]) -> list[float]:
         for i, j in itertools.permutations(range(len(f)), 2):
             numerator = (squared(fa[j], fa[i]) - squared(f[j], f[i])) ** 2
             denominator = (squared(fa[j], f[j]) + squared(fa[i], f[i])) ** 2
-            ratios.append(numerator / denominator if denominator else 0.0)
+            if denominator:
+                ratios.append(numerator / denominator)
     return ratios
 
 
@@ -169,23 +171,34 @@ def test_numerator_is_four_times_the_equivariance_summand() -> None:
     assert gamma(f, fa.unsqueeze(0)).mean == pytest.approx(expected, rel=1e-10)
 
 
-def test_pairs_that_do_not_move_count_as_zero() -> None:
+def test_pairs_that_do_not_move_are_left_out() -> None:
     f = sphere(6, 4, 0)
-    assert gamma(f, f.unsqueeze(0)) == (0, 0)
-    rounding = f + 1e-8 * sphere(6, 4, 1)  # what float32 leaves of an identity
-    assert gamma(f, rounding.unsqueeze(0)) == (0, 0)
     two_moved = torch.cat([f[:4], sphere(2, 4, 2)])
     ratios = brute_force_ratios(f, [two_moved])
-    assert ratios.count(0.0) == 4 * 3
+    assert len(ratios) == 6 * 5 - 4 * 3
     assert gamma(f, two_moved.unsqueeze(0)).mean == pytest.approx(statistics.fmean(ratios))
+
+
+def test_where_most_pairs_do_not_move_there_is_no_gamma() -> None:
+    f = sphere(6, 4, 0)
+    rounding = f + 1e-8 * sphere(6, 4, 1)  # what float32 leaves of an identity
+    one_moved = torch.cat([f[:5], sphere(1, 4, 2)])
+    point = sphere(1, 4, 0).expand(6, 4)
+    for clean, moved in ((f, f), (f, rounding), (f, one_moved), (point, point)):
+        with pytest.raises(UndefinedError, match=r"do not move \d+ of 15 pairs"):
+            gamma(clean, moved.unsqueeze(0))
+    measures = RotationMeasures(f, gamma_images=6)
+    measures.add(f)
+    assert math.isnan(measures.gammas()[0])
 
 
 def test_broken_embeddings_have_no_good_gamma() -> None:
     f = sphere(6, 4, 0)
     broken = f.clone()
     broken[2] = torch.nan
-    assert math.isnan(gamma(f, broken.unsqueeze(0)).mean)
-    assert math.isnan(gamma(broken, broken.unsqueeze(0)).mean)
+    assert math.isnan(gamma(f.roll(1, 0), broken.unsqueeze(0)).mean)
+    with pytest.raises(UndefinedError):
+        gamma(broken, broken.unsqueeze(0))
 
 
 def test_measures_normalize_and_average_over_augmentations() -> None:
@@ -193,7 +206,7 @@ def test_measures_normalize_and_average_over_augmentations() -> None:
     measures = RotationMeasures(clean, gamma_images=5)
     for augmented in (first, second):
         measures.add(7 * augmented)
-    summary = measures.summary()
+    summary = {**measures.wahba(), **measures.gamma()}
     points = [fn.normalize(features, dim=1) for features in (clean, first, second)]
     expected = (wahba(points[0], points[1]) + wahba(points[0], points[2])) / 2
     assert summary["wahba"] == pytest.approx(expected)
@@ -211,6 +224,6 @@ def test_a_reflection_costs_nothing_over_o_d() -> None:
     measures = RotationMeasures(clean, gamma_images=5)
     turn = measures.add(clean * torch.tensor([1.0, 1.0, 1.0, -1.0], dtype=torch.float64))
     assert float(torch.linalg.det(turn)) == pytest.approx(1)
-    summary = measures.summary()
+    summary = measures.wahba()
     assert summary["wahba_o_per_sqrt_n"] == pytest.approx(0, abs=1e-12)
     assert summary["wahba_per_sqrt_n"] > 0.1

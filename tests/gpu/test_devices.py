@@ -73,7 +73,8 @@ def test_measures_agree() -> None:
     here = trainer(settings)
     there = Trainer(settings, dataset(), CPU)
     there.network.load_state_dict(here.network.state_dict())
-    ours, theirs = here.monitor(here.network), there.monitor(there.network)
+    ours = here.monitor(here.network).measures
+    theirs = there.monitor(there.network).measures
     assert ours.keys() == theirs.keys()
     for name, value in theirs.items():
         assert ours[name] == pytest.approx(value, rel=2e-3, abs=2e-3), name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from rich.console import Console
 
 from sweeps.live import LiveView, duration
 from sweeps.plan import make_plan
-from sweeps.progress import Board
+from sweeps.progress import Board, TrialProgress
 from sweeps.spec import MetricConfig
 from sweeps.store import Store
+from tests.processes import wait_for
 from tests.sweeps.declaring import WEIGHT, fabricate, load
 
 METRIC = MetricConfig(name="head/gamma", mode="min")
@@ -128,3 +130,61 @@ def test_a_file_gets_a_line_at_the_end(board: Board) -> None:
 )
 def test_durations(seconds: float | None, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_final_metric_has_a_stand_in_while_a_trial_trains(board: Board) -> None:
+    """head/gamma comes at the end; heldout/gamma is there after every epoch."""
+    line = {"outcome": "running", "epoch": 2, "heldout/gamma": 0.4321, "train/loss": 3.0}
+    board.report(identity(board, "λ=0.1", 0), line)
+    text = shown(board, terminal=True)
+    (header,) = (line for line in text.splitlines() if "images/s" in line)
+    (row,) = (line for line in text.splitlines() if "2/3" in line)
+    assert header.split()[-1] == "heldout/gamma"
+    assert row.split()[-1] == "0.4321"
+    assert Board(MetricConfig(name="encoder/knn_accuracy"), 1).column == "train/loss"
+    assert Board(MetricConfig(name="train/equivariance"), 1).column == "train/equivariance"
+
+
+def test_the_silent_start_is_named(board: Board) -> None:
+    file = io.StringIO()
+    board.activity = "starting Ray"
+    with LiveView(board, "tiny", Console(file=file, force_terminal=True, width=80)):
+        wait_for(lambda: "starting Ray …" in file.getvalue())
+    assert "elapsed " in file.getvalue()
+    assert not str(board.activity), "at the end nothing starts any more"
+    lines = io.StringIO()
+    board.activity = "starting Ray"
+    with LiveView(board, "tiny", Console(file=lines, width=80)):
+        wait_for(lambda: "tiny (starting Ray): 1 finished" in lines.getvalue())
+    board.activity = "starting trials"
+    board.report(identity(board, "λ=0.1", 0), {"outcome": "running", "epoch": 1})
+    assert not str(board.activity)
+    board.activity = "pausing trials"
+    board.report(identity(board, "λ=0.1", 0), {"outcome": "running", "epoch": 2})
+    assert str(board.activity) == "pausing trials"
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_rows_fit_the_terminal(width: int) -> None:
+    board = Board(MetricConfig(name="heldout/positive_cosine"), 40)
+    for number in range(40):
+        name = f"a long name [b] of a variant, number {number}, λ=0.123 splits=16"
+        board.trials[str(number)] = TrialProgress(
+            name, 0, 400, 399, "running", latest=-0.0001234, images_per_second=123456.0
+        )
+    file = io.StringIO()
+    console = Console(
+        file=file, force_terminal=True, width=width, height=20, color_system=None, markup=False
+    )
+    with LiveView(board, "long-" * 12, console):
+        pass
+    lines = [re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", line) for line in file.getvalue().splitlines()]
+    rows = [line for line in lines if "399/400" in line]
+    assert rows
+    assert all(len(line.rstrip()) <= width for line in lines)
+    for row in rows:
+        assert "-0.0001234" in row
+        assert "123,456" in row
+        assert row.startswith("a long")
+    assert any("more" in line for line in lines), "the table leaves room for the footer"
+    assert any("time left" in line for line in lines)

@@ -12,9 +12,10 @@ from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
 from sweeps.axes import point_label
+from sweeps.decisions import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.spec import Sweep
-from sweeps.store import PlanState, Store
+from sweeps.store import PlanState, Store, SweepFolder
 from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
 
 NOTHING = dict.fromkeys(get_args(PlanState), 0)
@@ -50,6 +51,14 @@ def mixed(store: Store, configs: list[TrialConfig]) -> Iterator[Store]:
 
 def states(plan: Plan) -> list[str]:
     return [trial.state for trial in plan.trials]
+
+
+def started(store: Store, sweep: Sweep) -> SweepFolder:
+    """The folder of a sweep that was started, but of which nothing was decided yet."""
+    folder = store.sweep(sweep.spec.name)
+    folder.write({})
+    begin(folder, sweep)
+    return folder
 
 
 def files(folder: Path) -> dict[Path, int]:
@@ -98,6 +107,19 @@ def test_a_trial_that_nobody_runs(
 ) -> None:  # fmt: skip
     fabricate(store, configs[0], state, epoch, code=code)  # type: ignore[arg-type]
     assert states(make_plan(sweep, store))[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("code", "state"), [(None, "paused"), ("old", "stale")], ids=["this code", "other code"]
+)
+def test_a_trial_within_its_first_epoch_has_begun(
+    sweep: Sweep, store: Store, configs: list[TrialConfig], code: str | None, state: str
+) -> None:
+    """No epoch is done, but a checkpoint holds its steps."""
+    folder = fabricate(store, configs[0], "paused", 0, code=code)
+    assert states(make_plan(sweep, store))[0] == "new"
+    (folder.path / f"checkpoint-000000-000003-{'0' * 16}.pt").touch()
+    assert states(make_plan(sweep, store))[0] == state
 
 
 def test_a_trial_that_is_claimed_runs_before_it_says_so(
@@ -157,11 +179,10 @@ def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store
         metric={"name": "heldout/gamma"},
     )
     trials = make_plan(sweep, store).trials
-    folder = store.sweep("tiny")
-    folder.write({})
+    folder = started(store, sweep)
     for trial, stopped in zip(trials, (True, False), strict=True):
-        fabricate(store, trial.config, "paused", 1)
-        folder.log({"event": "rung", "trial_id": trial.trial_id, "stopped": stopped})
+        made = created(fabricate(store, trial.config, "paused", 1))
+        folder.log(RungEntry(trial.trial_id, 1, 0.5, stopped, made).record())
     plan = make_plan(sweep, store)
     assert states(plan) == ["stopped", "paused"]
     assert [trial.point[WEIGHT] for trial in plan.missing()] == [0.3]
@@ -172,13 +193,25 @@ def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store
 def test_the_points_of_a_search_are_those_it_suggested(tmp_path: Path, store: Store) -> None:
     sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search={"name": "optuna"})
     assert make_plan(sweep, store).trials == ()
-    folder = store.sweep("tiny")
-    folder.write({})
-    folder.log({"event": "suggest", "number": 0, "point": {WEIGHT: 0.25}})
-    folder.log({"event": "value", "number": 0, "seed": 0, "value": 1.0})
+    folder = started(store, sweep)
+    folder.log(Suggestion(0, {WEIGHT: 0.25}).record())
     assert [(trial.point[WEIGHT], trial.config.seed) for trial in make_plan(sweep, store).trials] == [
         (0.25, 0), (0.25, 1)
     ]  # fmt: skip
+
+
+def test_no_more_points_than_are_wanted_now(tmp_path: Path, store: Store) -> None:
+    """Fewer trials end a search early; more take it up again where it was."""
+    axes = {WEIGHT: {"low": 0.1, "high": 1}}
+    sweep = load(tmp_path, axes=axes, search={"name": "optuna", "trials": 3})
+    folder = started(store, sweep)
+    for number in range(3):
+        folder.log(Suggestion(number, {WEIGHT: 0.25 + number / 4}).record())
+    fewer = make_plan(load(tmp_path, axes=axes, search={"name": "optuna", "trials": 2}), store)
+    assert [trial.point[WEIGHT] for trial in fewer.trials] == [0.25, 0.25, 0.5, 0.5]
+    assert (fewer.wanted, fewer.unsuggested) == (4, 0)
+    more = make_plan(load(tmp_path, axes=axes, search={"name": "optuna", "trials": 4}), store)
+    assert (len(more.trials), more.wanted, more.unsuggested) == (6, 8, 2)
 
 
 def test_the_estimate_follows_past_trials(sweep: Sweep, mixed: Store) -> None:
@@ -215,11 +248,10 @@ def test_the_estimate_counts_what_is_not_suggested_yet(
 def test_a_point_that_is_suggested_twice_is_not_waited_for(tmp_path: Path, store: Store) -> None:
     search = {"name": "optuna", "trials": 3}
     sweep = load(tmp_path, axes={WEIGHT: [0.1, 0.2]}, search=search)
-    folder = store.sweep("tiny")
-    folder.write({})
+    folder = started(store, sweep)
     assert (make_plan(sweep, store).wanted, make_plan(sweep, store).unsuggested) == (6, 6)
     for number, weight in enumerate([0.1, 0.2, 0.1]):
-        folder.log({"event": "suggest", "number": number, "point": {WEIGHT: weight}})
+        folder.log(Suggestion(number, {WEIGHT: weight}).record())
     assert (make_plan(sweep, store).wanted, make_plan(sweep, store).unsuggested) == (4, 0)
 
 

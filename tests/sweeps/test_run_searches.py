@@ -1,9 +1,10 @@
-"""Optuna and ASHA on a real Ray: to the end, killed on the way, and again."""
+"""Optuna and ASHA on a real Ray: to the end, killed on the way, and again with a change."""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -48,12 +49,33 @@ def test_optuna_killed_on_the_way_runs_as_many_trials_as_asked(tmp_path: Path) -
     assert "4 finished" in done.stdout
     suggested = events(tmp_path, "suggest")
     assert suggested[: len(begun)] == begun, "what was begun is gone on with"
-    assert len(suggested) == len(events(tmp_path, "value")) == 4
+    assert len(suggested) == 4
     assert len({event["point"][WEIGHT] for event in suggested}) == 4
     assert plan(tmp_path) | {"cached": 4, "new": 0} == plan(tmp_path)
 
-    care(*RUN, cwd=tmp_path)
-    assert len(events(tmp_path, "suggest")) == 4
+    removed = next(trials.iterdir())
+    shutil.rmtree(removed)
+    assert plan(tmp_path)["new"] == 1
+    assert "4 finished" in care(*RUN, cwd=tmp_path).stdout
+    assert removed.exists()
+    assert events(tmp_path, "suggest") == suggested
+
+    declare(
+        tmp_path,
+        axes={WEIGHT: {"low": 0.001, "high": 1.0, "log": True}},
+        seeds=1,
+        search={"name": "optuna", "trials": 4},
+        metric={"name": "train/loss", "mode": "min"},
+    )
+    shown = care("sweep", "plan", "sweep.yaml", cwd=tmp_path).stdout
+    assert "metric.name: heldout/gamma → train/loss" in shown
+    refused = care(*RUN, cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "metric.name: got 'train/loss'" in refused.stderr
+    assert "care sweep run sweep.yaml --restart-search" in refused.stderr
+    restarted = care(*RUN, "--restart-search", cwd=tmp_path)
+    assert "4 finished" in restarted.stdout
+    assert len(list(trials.iterdir())) == 4, "the finished trials are those of the new search, too"
 
 
 def test_asha_stops_the_worse_and_an_interrupted_sweep_keeps_its_decisions(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from care.randomness import generator
+from sweeps.decisions import RungEntry
 from sweeps.scheduling import ReplayableASHA, build_scheduler
 from sweeps.spec import MetricConfig, SchedulerConfig
 from sweeps.store import SweepFolder
@@ -78,14 +79,19 @@ class Launches:
         return action
 
 
+def entry_of(event: dict[str, Any]) -> RungEntry:
+    return RungEntry(**{name: found for name, found in event.items() if name != "event"})
+
+
 def scheduler_of(folder: SweepFolder) -> ReplayableASHA:
     scheduler = build_scheduler(
         SchedulerConfig(name="asha", grace_epochs=1, reduction_factor=3),
         MetricConfig(name=METRIC, mode="min"),
         EPOCHS,
-        folder,
+        lambda entry: folder.log(entry.record()),
     )
     assert scheduler
+    scheduler.replay(map(entry_of, folder.events()))
     return scheduler
 
 
@@ -138,9 +144,9 @@ def test_decides_as_ray_tunes_own(tmp_path: Path) -> None:
 
 def test_a_decision_is_logged_before_it_takes_effect() -> None:
     """Whoever dies between the two stops the trial after all, when it comes back."""
-    lines: list[dict[str, Any]] = []
+    lines: list[RungEntry] = []
 
-    def full(line: dict[str, Any]) -> None:
+    def full(line: RungEntry) -> None:
         lines.append(line)
         raise OSError("no space left")
 
@@ -149,7 +155,7 @@ def test_a_decision_is_logged_before_it_takes_effect() -> None:
     scheduler.on_trial_add(None, trial)
     with pytest.raises(OSError, match="no space"):
         scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5})
-    assert lines == [{"event": "rung", "trial_id": "a", "epoch": 1, "value": 0.5, "stopped": False}]
+    assert lines == [RungEntry("a", 1, 0.5, stopped=False)]
 
 
 def test_a_trial_that_failed_keeps_its_rungs(tmp_path: Path) -> None:
@@ -163,6 +169,70 @@ def test_a_trial_that_failed_keeps_its_rungs(tmp_path: Path) -> None:
     assert dict(scheduler.rungs())[1] == {"a": -0.5}
 
 
-def test_none_is_none(tmp_path: Path) -> None:
+def two_at_the_first_rung(folder: SweepFolder) -> ReplayableASHA:
+    """``a`` went on, ``b`` was worse and was stopped."""
+    scheduler = scheduler_of(folder)
+    for name, gamma in (("a", 0.1), ("b", 0.9)):
+        trial = tune_trial(name)
+        scheduler.on_trial_add(None, trial)
+        scheduler.on_trial_result(None, trial, {"epoch": 1, "created": "now", METRIC: gamma})
+    return scheduler
+
+
+def test_a_stop_that_a_crash_kept_from_its_trial_takes_effect(tmp_path: Path) -> None:
+    """The trial's process reports its epochs again; Ray Tune's own ASHA would let it go on."""
+    (tmp_path / "log").mkdir()
+    folder = SweepFolder(tmp_path / "log")
+    two_at_the_first_rung(folder)
+    again = scheduler_of(folder)
+    for name, action in (("a", TrialScheduler.CONTINUE), ("b", TrialScheduler.STOP)):
+        trial = tune_trial(name)
+        again.on_trial_add(None, trial)
+        assert again.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5}) == action
+    assert [event["created"] for event in folder.events()] == ["now", "now"]
+
+
+def test_a_trial_that_was_paused_or_busy_goes_on(tmp_path: Path) -> None:
+    """A try that ended early is no reason to stop the next one."""
+    (tmp_path / "log").mkdir()
+    scheduler = scheduler_of(SweepFolder(tmp_path / "log"))
+    for outcome in ("paused", "busy"):
+        first = tune_trial("a")
+        scheduler.on_trial_add(None, first)
+        scheduler.on_trial_result(None, first, {"outcome": outcome, "done": True})
+        second = tune_trial("a")
+        scheduler.on_trial_add(None, second)
+        result = {"epoch": 1, METRIC: 0.5}
+        assert scheduler.on_trial_result(None, second, result) == TrialScheduler.CONTINUE
+
+
+@pytest.mark.parametrize("nothing", [{}, {METRIC: None}, {METRIC: float("nan")}])
+def test_an_epoch_without_a_value_is_not_judged(tmp_path: Path, nothing: dict[str, Any]) -> None:
+    (tmp_path / "log").mkdir()
+    folder = SweepFolder(tmp_path / "log")
+    scheduler = two_at_the_first_rung(folder)
+    before = folder.events()
+    trial = tune_trial("c")
+    scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, trial, {"epoch": 1, **nothing}) == "CONTINUE"
+    scheduler.on_trial_complete(None, trial, {"epoch": 9, **nothing})
+    assert folder.events() == before
+
+
+def test_a_finished_trial_of_another_sweep_competes(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    folder = SweepFolder(tmp_path / "log")
+    scheduler = scheduler_of(folder)
+    epochs = [{"epoch": epoch, METRIC: 1 / epoch} for epoch in range(1, EPOCHS)]
+    for _ in range(2):
+        scheduler.learn("other", "then", epochs)
+    expected = [RungEntry("other", epoch, 1 / epoch, False, "then") for epoch in (1, 3)]
+    assert [entry.record() for entry in expected] == folder.events()
+    trial = tune_trial("a")
+    scheduler.on_trial_add(None, trial)
+    assert scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 1.5}) == TrialScheduler.STOP
+
+
+def test_none_is_none() -> None:
     metric = MetricConfig(name=METRIC, mode="min")
-    assert build_scheduler(SchedulerConfig(), metric, EPOCHS, SweepFolder(tmp_path)) is None
+    assert build_scheduler(SchedulerConfig(), metric, EPOCHS, lambda _: None) is None

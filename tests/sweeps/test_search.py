@@ -1,10 +1,11 @@
-"""A search that is interrupted after any of its events goes on as though it had not been."""
+"""A search that is interrupted at any moment goes on as though it had not been."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,22 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
-from care.errors import ConfigError
+from care.config import TrialConfig
 from care.randomness import generator
+from sweeps.decisions import Suggestion, begin, read_decisions
 from sweeps.launch.retry import Again
 from sweeps.launch.tasks import TaskQueue
-from sweeps.search import StudySearch
+from sweeps.plan import PlannedTrial
+from sweeps.question import OtherQuestionError
+from sweeps.search import SearchedPoint, SearchedTrials, StudySearch
 from sweeps.spec import Sweep
-from sweeps.store import SweepFolder
+from sweeps.store import PlanState, SweepFolder, finite
 from tests.sweeps.declaring import SPLITS, WEIGHT, load
 
 METRIC = "heldout/gamma"
 IN_FLIGHT = 2
 POINTS = 14  # after 10 at random, TPE chooses by what it was told
 Event = dict[str, Any]
-Pair = tuple[int, int]
 
 
 def optuna_sweep(folder: Path, **changes: Any) -> Sweep:
@@ -54,8 +57,21 @@ def measure(point: dict[str, Any], seed: int) -> float | None:
     return float((math.log10(point[WEIGHT]) + 1.5) ** 2 + point[SPLITS] / 100 + seed / 10)
 
 
-def task(point: dict[str, Any], seed: int) -> dict[str, Any]:
-    return {"trial_id": f"{point} {seed}", "p": point, "s": seed}
+Results = dict[str, float | None]
+
+
+def planned(point: dict[str, Any], seed: int, results: Results, tiny: TrialConfig) -> PlannedTrial:
+    """A trial as the store knows it, which holds the results of all launches."""
+    identity = f"{sorted(point.items())} {seed}"
+    state: PlanState = "new"
+    if identity in results:
+        state = "failed" if results[identity] is None else "cached"
+    config = tiny.model_copy(update={"seed": seed})
+    return PlannedTrial(identity, str(point), point, config, state)
+
+
+def task(trial: PlannedTrial) -> dict[str, Any]:
+    return {"trial_id": trial.trial_id, "p": trial.point, "s": trial.config.seed}
 
 
 def queue() -> TaskQueue:
@@ -64,14 +80,45 @@ def queue() -> TaskQueue:
 
 
 class Driver:
-    """Plays Ray Tune: keeps trials in flight and completes them in an order of its own."""
+    """Plays Ray Tune: keeps trials in flight and completes them in an order of its own.
 
-    def __init__(self, sweep: Sweep, path: Path) -> None:
+    What a launch leaves is the sweep's log and the results, as a store has them.
+    """
+
+    def __init__(self, sweep: Sweep, path: Path, results: Results | None = None) -> None:
         path.mkdir(parents=True, exist_ok=True)
-        self.folder = SweepFolder(path)
-        self.search = StudySearch(sweep, self.folder, task, queue())
+        self.sweep, self.folder = sweep, SweepFolder(path)
+        self.results: Results = {} if results is None else results
+        begin(self.folder, sweep)
+        points = list(map(self._point, read_decisions(self.folder).suggestions))
+        waiting = queue()
+        new = [trial for point in points for trial in point.trials if trial.state == "new"]
+        for trial in {trial.trial_id: trial for trial in new}.values():
+            waiting.put(task(trial))
+        trials = SearchedTrials(
+            self._enter, lambda trial: finite(self.results[trial.trial_id]), task
+        )
+        self.search = StudySearch(sweep.spec, points, trials, waiting)
         self.flying: dict[str, tuple[dict[str, Any], int]] = {}
         self._names = map(str, itertools.count())
+
+    def _enter(self, suggestion: Suggestion) -> SearchedPoint:
+        self.folder.log(suggestion.record())
+        return self._point(suggestion)
+
+    def _point(self, suggestion: Suggestion) -> SearchedPoint:
+        config = self.sweep.base_config()
+        seeds = self.sweep.spec.seeds
+        return SearchedPoint(
+            suggestion,
+            tuple(planned(suggestion.point, seed, self.results, config) for seed in seeds),
+        )
+
+    def complete(self, name: str, value: float | None) -> None:
+        """A trial ended with a value, or failed."""
+        self.results[self.search._queue.running(name)["trial_id"]] = value
+        outcome = {"outcome": "failed"} if value is None else {"outcome": "finished", METRIC: value}
+        self.search.on_trial_complete(name, outcome)
 
     def fill(self) -> None:
         while len(self.flying) < IN_FLIGHT:
@@ -84,18 +131,12 @@ class Driver:
 
     def complete_one(self) -> None:
         """Which one depends on nothing but how many were completed before."""
-        told = sum(event["event"] == "value" for event in self.folder.events())
         names = list(self.flying)
-        name = names[int(generator(1, "completes", told).integers(len(names)))]
-        point, seed = self.flying.pop(name)
-        value = measure(point, seed)
-        if value is None:
-            self.search.on_trial_complete(name, {"outcome": "failed", "error": "broke"})
-        else:
-            self.search.on_trial_complete(name, {"outcome": "finished", METRIC: value})
+        name = names[int(generator(1, "completes", len(self.results)).integers(len(names)))]
+        self.complete(name, measure(*self.flying.pop(name)))
 
     def run(self) -> Iterator[None]:
-        """To the end; stops after everything that may have logged an event."""
+        """To the end; stops after everything that may have changed the log or the results."""
         self.fill()
         yield
         while self.flying:
@@ -112,73 +153,89 @@ def trials(search: StudySearch) -> list[tuple[int, dict[str, Any], TrialState, f
     return [key(trial) for trial in search.study.trials]
 
 
+@dataclass
+class Moment:
+    """All that a launch which ended now would leave, and the study that it had."""
+
+    events: list[Event]
+    results: Results
+    study: list[Any]
+
+    @classmethod
+    def of(cls, driver: Driver) -> Moment:
+        return cls(driver.folder.events(), dict(driver.results), trials(driver.search))
+
+
 @pytest.fixture(scope="module")
-def undisturbed(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> tuple[Sweep, list[Event], list[Any], dict[int, list[Any]]]:
-    """The sweep, its events, its trials at the end, and its trials after n events."""
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sweep, list[Moment]]:
+    """The sweep, and every moment of it."""
     folder = tmp_path_factory.mktemp("undisturbed")
     sweep = optuna_sweep(folder)
     driver = Driver(sweep, folder / "log")
-    after: dict[int, list[Any]] = {0: []}
-    for _ in driver.run():
-        after[len(driver.folder.events())] = trials(driver.search)
-    return sweep, driver.folder.events(), trials(driver.search), after
+    moments = [Moment.of(driver)]
+    moments += [Moment.of(driver) for _ in driver.run()]
+    return sweep, moments
 
 
-def test_the_play_has_what_a_real_search_has(
-    undisturbed: tuple[Sweep, list[Event], list[Any], dict[int, list[Any]]],
-) -> None:
-    sweep, events, last, after = undisturbed
-    assert len(last) == POINTS
-    assert {state for _, _, state, _ in last} == {TrialState.COMPLETE, TrialState.FAIL}
-    assert len(events) == POINTS * (1 + len(sweep.spec.seeds))
-    assert len(after) > len(events) / 2
-    order = [(event["number"], event["seed"]) for event in events if event["event"] == "value"]
-    assert order != sorted(order), "trials should overtake each other"
-    points = [tuple(params.items()) for _, params, _, _ in last]
+def test_the_play_has_what_a_real_search_has(undisturbed: tuple[Sweep, list[Moment]]) -> None:
+    sweep, moments = undisturbed
+    last = moments[-1]
+    assert len(last.study) == POINTS
+    assert {state for _, _, state, _ in last.study} == {TrialState.COMPLETE, TrialState.FAIL}
+    assert [event["event"] for event in last.events] == ["question"] + ["suggest"] * POINTS
+    assert len(last.results) == POINTS * len(sweep.spec.seeds)
+    points = [tuple(params.items()) for _, params, _, _ in last.study]
     assert len(set(points)) == POINTS
+    handed_out = [f"{sorted(dict(point).items())} {seed}" for point in points for seed in (0, 1)]
+    assert list(last.results) != handed_out, "trials should overtake each other"
 
 
-def test_interrupted_after_any_event_it_goes_on_as_undisturbed(
-    undisturbed: tuple[Sweep, list[Event], list[Any], dict[int, list[Any]]], tmp_path: Path
+def test_interrupted_at_any_moment_it_goes_on_as_undisturbed(
+    undisturbed: tuple[Sweep, list[Moment]], tmp_path: Path
 ) -> None:
-    sweep, events, last, after = undisturbed
-    for number in range(len(events) + 1):
+    sweep, moments = undisturbed
+    last = moments[-1]
+    for number, moment in enumerate(moments):
         log = SweepFolder(tmp_path / str(number))
         log.path.mkdir()
-        for event in events[:number]:
+        for event in moment.events:
             log.log(event)
-        driver = Driver(sweep, log.path)
-        if number in after:
-            assert trials(driver.search) == after[number], f"rebuilt after event {number}"
-        assert log.events() == events[:number], "a replay logs nothing"
+        driver = Driver(sweep, log.path, dict(moment.results))
+        assert trials(driver.search) == moment.study, f"rebuilt at moment {number}"
+        assert log.events() == moment.events, "a start logs nothing"
         for _ in driver.run():
             pass
-        assert log.events() == events, f"interrupted after event {number}"
-        assert trials(driver.search) == last
+        assert log.events() == last.events, f"interrupted at moment {number}"
+        assert trials(driver.search) == last.study
 
 
 def test_interrupted_again_and_again(
-    undisturbed: tuple[Sweep, list[Event], list[Any], dict[int, list[Any]]], tmp_path: Path
+    undisturbed: tuple[Sweep, list[Moment]], tmp_path: Path
 ) -> None:
-    sweep, events, last, _ = undisturbed
-    for _ in range(len(events)):
-        driver = Driver(sweep, tmp_path / "log")
-        steps = driver.run()
-        for _ in itertools.islice(steps, 3):
+    sweep, moments = undisturbed
+    results: Results = {}
+    for _ in moments:
+        driver = Driver(sweep, tmp_path / "log", results)
+        for _ in itertools.islice(driver.run(), 3):
             pass
-    assert driver.folder.events() == events
-    assert trials(driver.search) == last
+    assert suggested(driver.folder) == [
+        event for event in moments[-1].events if event["event"] == "suggest"
+    ]
+    assert trials(driver.search) == moments[-1].study
+
+
+def suggested(folder: SweepFolder) -> list[Event]:
+    return [event for event in folder.events() if event["event"] == "suggest"]
 
 
 def test_optuna_is_told_the_mean_over_seeds(sweep: Sweep, tmp_path: Path) -> None:
-    search = Driver(sweep, tmp_path / "log").search
+    driver = Driver(sweep, tmp_path / "log")
+    search = driver.search
     assert search.suggest("a")
     assert search.suggest("b")
-    search.on_trial_complete("b", {"outcome": "finished", METRIC: 3.0})
+    driver.complete("b", 3.0)
     assert search.study.trials[0].state == TrialState.RUNNING
-    search.on_trial_complete("a", {"outcome": "finished", METRIC: 1.0})
+    driver.complete("a", 1.0)
     assert search.study.trials[0].value == 2.0
     assert search.study.study_name == "tiny"
 
@@ -203,7 +260,6 @@ def test_a_point_with_a_failed_seed_is_no_result(
     fail(driver.search)
     driver.search.on_trial_complete("b", {"outcome": "finished", METRIC: 1.0})
     assert driver.search.study.trials[0].state == TrialState.FAIL
-    assert Driver(sweep, tmp_path / "log").search.study.trials[0].state == TrialState.FAIL
 
 
 @pytest.mark.parametrize("outcome", ["paused", "busy"])
@@ -213,7 +269,7 @@ def test_a_trial_that_is_not_over_is_handed_out_again(
     first = Driver(sweep, tmp_path / "log").search
     tasks = [first.suggest(name) for name in "ab"]
     first.on_trial_complete("a", {"outcome": outcome})
-    assert [event["event"] for event in SweepFolder(tmp_path / "log").events()] == ["suggest"]
+    assert len(suggested(SweepFolder(tmp_path / "log"))) == 1
     again = first.suggest("c")
     assert isinstance(again, dict)
     assert isinstance(tasks[0], dict)
@@ -227,14 +283,39 @@ def test_more_seeds_are_run_for_the_points_there_are(sweep: Sweep, tmp_path: Pat
     for name in "ab":
         driver.search.suggest(name)
     for name in "ab":
-        driver.search.on_trial_complete(name, {"outcome": "finished", METRIC: 1.0})
+        driver.complete(name, 1.0)
     point = driver.search.study.trials[0].params
-    more = Driver(optuna_sweep(tmp_path, seeds=3), tmp_path / "log").search
-    suggested = more.suggest("c")
-    assert isinstance(suggested, dict)
-    assert (suggested["p"], suggested["s"]) == (point, 2)
-    more.on_trial_complete("c", {"outcome": "finished", METRIC: 4.0})
-    assert more.study.trials[0].value == 2.0
+    grown = Driver(optuna_sweep(tmp_path, seeds=3), tmp_path / "log", driver.results)
+    task = grown.search.suggest("c")
+    assert isinstance(task, dict)
+    assert (task["p"], task["s"]) == (point, 2)
+    grown.complete("c", 4.0)
+    assert grown.search.study.trials[0].value == 2.0
+
+
+def test_a_point_that_repeats_trains_nothing_again(tmp_path: Path) -> None:
+    """A small space repeats, and at λ = 0 different points are one trial: all get their values."""
+    sweep = optuna_sweep(tmp_path, axes={SPLITS: [4, 8]}, search={"name": "optuna", "trials": 9})
+    driver = Driver(sweep, tmp_path / "log")
+    handed_out: list[str] = []
+    while isinstance(task := driver.search.suggest(str(len(handed_out))), dict):
+        handed_out.append(task["trial_id"])
+        if len(handed_out) % 3 == 0:  # several are in flight when a point repeats
+            for name in range(len(handed_out) - 3, len(handed_out)):
+                driver.complete(str(name), 1.0 + name)
+    for name in range(len(handed_out) // 3 * 3, len(handed_out)):
+        driver.complete(str(name), 1.0 + name)
+    while driver.search.suggest("over") != Searcher.FINISHED:
+        pass
+    assert sorted(handed_out) == sorted(set(handed_out)), "a trial was handed out twice"
+    assert len(handed_out) == 2 * len(sweep.spec.seeds)
+    study = driver.search.study.trials
+    assert len(study) == 9
+    assert {trial.state for trial in study} == {TrialState.COMPLETE}
+    values = {trial.params[SPLITS]: trial.value for trial in study}
+    assert all(trial.value == values[trial.params[SPLITS]] for trial in study)
+    again = Driver(sweep, tmp_path / "log", driver.results)
+    assert trials(again.search) == trials(driver.search)
 
 
 @pytest.mark.parametrize(
@@ -245,8 +326,20 @@ def test_more_seeds_are_run_for_the_points_there_are(sweep: Sweep, tmp_path: Pat
         {"axes": {WEIGHT: {"low": 2.0, "high": 3.0}, SPLITS: [4, 8, 16]}},
         {"seeds": [1]},
         {"metric": {"name": "head/gamma", "mode": "min"}},
+        {"metric": {"name": METRIC, "mode": "max"}},
+        {"search": {"name": "optuna", "trials": POINTS, "seed": 1}},
+        {"overrides": {"training.batch_size": 128}},
     ],
-    ids=["other axes", "other values", "other interval", "fewer seeds", "other metric"],
+    ids=[
+        "other axes",
+        "other values",
+        "other interval",
+        "fewer seeds",
+        "other metric",
+        "other mode",
+        "other sampler",
+        "other base",
+    ],
 )
 def test_another_search_under_the_same_name_is_refused(
     sweep: Sweep, tmp_path: Path, changes: dict[str, Any]
@@ -254,9 +347,9 @@ def test_another_search_under_the_same_name_is_refused(
     driver = Driver(sweep, tmp_path / "log")
     for name in "ab":
         driver.search.suggest(name)
-        driver.search.on_trial_complete(name, {"outcome": "finished", METRIC: 1.0})
+        driver.complete(name, 1.0)
     before = driver.folder.events()
-    with pytest.raises(ConfigError, match=r"which this sweep began with; or a new name"):
+    with pytest.raises(OtherQuestionError, match="this search began with"):
         Driver(optuna_sweep(tmp_path, **changes), tmp_path / "log")
     assert driver.folder.events() == before
 
@@ -267,11 +360,12 @@ def test_random_search_is_rebuilt_as_well(tmp_path: Path) -> None:
     whole = Driver(sweep, tmp_path / "whole")
     for _ in whole.run():
         pass
+    results: Results = {}
     for _ in range(10):
-        parts = Driver(sweep, tmp_path / "parts")
+        parts = Driver(sweep, tmp_path / "parts", results)
         for _ in itertools.islice(parts.run(), 4):
             pass
-    assert parts.folder.events() == whole.folder.events()
+    assert suggested(parts.folder) == suggested(whole.folder)
     other = Driver(optuna_sweep(tmp_path, search={**search, "seed": 6}), tmp_path / "other")
     other.fill()
-    assert other.folder.events()[0] != whole.folder.events()[0]
+    assert suggested(other.folder)[0] != suggested(whole.folder)[0]

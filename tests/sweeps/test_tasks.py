@@ -90,8 +90,8 @@ def test_a_task_comes_back_when_its_time_has_come() -> None:
     assert time.monotonic() - ended >= 0.2
 
 
-def task(folder: TrialFolder, share: int = 1, tries: int = 1) -> dict[str, Any]:
-    return {"folder": str(folder.path), "share": share, "tries": tries}
+def task(folder: TrialFolder, share: int = 1, tries: int = 1, **more: Any) -> dict[str, Any]:
+    return {"folder": str(folder.path), "share": share, "tries": tries, **more}
 
 
 @pytest.mark.parametrize("outcome", ["finished", "failed", "running"])
@@ -111,16 +111,38 @@ def test_a_process_lost_without_progress_is_given_up(folder: TrialFolder) -> Non
     folder.write_status("running", 1, 3)
     for start in range(1, 3):
         folder.append_start(1, 0)
-        assert POLICY(task(folder), None) == Again(0, 1), f"after start {start}"
+        again = POLICY(task(folder), None)
+        assert again
+        assert (again.after, again.share) == (0, start), "from the second loss on with more room"
     folder.append_start(1, 0)
     assert POLICY(task(folder), None) is None
+
+
+@pytest.mark.parametrize("starts", [0, 1])
+def test_a_process_lost_before_it_opened_its_trial_is_given_up(
+    folder: TrialFolder, starts: int
+) -> None:
+    """A full memory kills a process that still imports: its log of starts does not grow."""
+    for _ in range(starts):
+        folder.append_start(0, 0)
+    losing = task(folder)
+    pauses = []
+    while again := POLICY(losing, None):
+        pauses.append(again.after)
+        losing = task(folder, share=again.share, unopened=again.unopened)
+        assert len(pauses) < 10
+    assert len(pauses) == 2
+    assert pauses[-1] > 0
+    assert losing["share"] == 2
 
 
 def test_a_process_lost_after_progress_is_tried_again(folder: TrialFolder) -> None:
     folder.write_status("running", 1, 3)
     for step in range(20):
         folder.append_start(1, step)
-        assert POLICY(task(folder), None) == Again(0, 1)
+        again = POLICY(task(folder), None)
+        assert again
+        assert (again.after, again.share) == (0, 1)
 
 
 def test_full_memory_means_less_packing(folder: TrialFolder) -> None:

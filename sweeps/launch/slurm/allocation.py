@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
+from care.cgroup import memory_limit
 from care.cores import available_cores
 
 _NO_DEVICES = ("", "NoDevFiles", "-1")
-_CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 
 
 @dataclass(frozen=True)
@@ -69,8 +68,4 @@ def _memory(environment: Mapping[str, str], cpus: int, gpus: int) -> int | None:
         megabytes = int(environment.get(name) or 0) * times  # 0 means: all that the node has
         if megabytes:
             return megabytes * 1024**2
-    try:
-        limit = _CGROUP_LIMIT.read_text().strip()
-    except OSError:
-        return None
-    return int(limit) if limit.isdigit() else None
+    return memory_limit()

@@ -53,6 +53,7 @@ class StatusFile:
             "counts": board.counts(),
             "running": [vars(trial) for trial in board.running()],
             "metric": board.metric.name,
+            "column": board.column,
             "best": None if best is None else {"point": best[0], "mean": best[1], "n": best[2]},
             "seconds_left": board.seconds_left(),
             "workers": [vars(job) for job in self._pool.jobs],

@@ -15,7 +15,7 @@ from care.staleness import Versions
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.commands import QueuedJob
 from sweeps.launch.slurm.folder import Head, PoolFolder, Request
-from sweeps.live import STATES, STYLES, duration, trial_table
+from sweeps.live import STATES, STYLES, TrialTable, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
 from sweeps.spec import restore_sweep
@@ -135,7 +135,7 @@ def status_view(status: SweepStatus) -> RenderableType:
         grid.add_row("  time left", duration(status.seen["seconds_left"]))
     lines.append(grid)
     if status.running:
-        lines.append(trial_table(status.running[:_SHOWN], status.seen["metric"]))
+        lines.append(TrialTable(status.running[:_SHOWN], status.seen.get("column", "")))
         if len(status.running) > _SHOWN:
             lines.append(Text(f"  … and {len(status.running) - _SHOWN} more"))
     if not status.active and not status.complete:

@@ -1,0 +1,157 @@
+"""The CPU and memory limits that control groups set for this process, version 1 and 2.
+
+A container, a SLURM job or a systemd slice may get fewer cores and less memory than the machine
+has. The kernel shows the limits in files only; neither the affinity nor /proc/meminfo has them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+
+
+@dataclass(frozen=True)
+class _Version1:
+    """Names of a controller's files in version 1."""
+
+    memory_limit: str = "memory.limit_in_bytes"
+    memory_used: str = "memory.usage_in_bytes"
+    reclaimable: str = "total_inactive_file"
+
+
+@dataclass(frozen=True)
+class _Version2:
+    """Names of a controller's files in version 2."""
+
+    memory_limit: str = "memory.max"
+    memory_used: str = "memory.current"
+    reclaimable: str = "inactive_file"
+
+
+def cpu_limit(proc: Path = _PROC) -> float | None:
+    """Read how many cores' time this process may use.
+
+    Args:
+        proc: Where procfs is mounted.
+
+    Returns:
+        The smallest quota among the process's groups in cores, e.g. 1.5; None without a quota.
+    """
+    quotas = [_quota(folder) for folder, _ in _groups("cpu", proc)]
+    return min((quota for quota in quotas if quota is not None), default=None)
+
+
+def memory_limit(proc: Path = _PROC) -> int | None:
+    """Read how many bytes of memory this process's groups may use; None without a limit."""
+    limits = [_number(folder / names.memory_limit) for folder, names in _groups("memory", proc)]
+    total = _meminfo(proc).get("MemTotal")
+    # Version 1 writes "no limit" as a number near 2**63.
+    known = [limit for limit in limits if limit is not None and (not total or limit < total)]
+    return min(known, default=None)
+
+
+def free_memory(proc: Path = _PROC) -> int | None:
+    """Read how many bytes this process may still use without swapping or being killed.
+
+    Returns:
+        The least of what the machine and each group with a limit have free, where page cache that
+        the kernel can drop counts as free; None without procfs.
+    """
+    free = [_meminfo(proc).get("MemAvailable")]
+    for folder, names in _groups("memory", proc):
+        limit, used = _number(folder / names.memory_limit), _number(folder / names.memory_used)
+        if limit is not None and used is not None:
+            cache = _table(folder / "memory.stat").get(names.reclaimable, 0)
+            free.append(max(0, limit - max(0, used - cache)))
+    return min((value for value in free if value is not None), default=None)
+
+
+def oom_kills(proc: Path = _PROC) -> int:
+    """Count the processes that the kernel has ended for want of memory since this machine started.
+
+    Those that a group's own limit ended count as well.
+    """
+    return _table(proc / "vmstat").get("oom_kill", 0)
+
+
+def _groups(controller: str, proc: Path) -> Iterator[tuple[Path, _Version1 | _Version2]]:
+    """Yield the folders of this process's groups, innermost first, for one controller."""
+    paths = _paths(proc)
+    for mount, root, kind, controllers in _mounts(proc):
+        if kind == "cgroup2":
+            names: _Version1 | _Version2 = _Version2()
+            path = paths.get("")
+        elif controller in controllers:
+            names, path = _Version1(), paths.get(controller)
+        else:
+            continue
+        if path is None:
+            continue
+        inside = _relative(path, root)
+        folder = mount / inside
+        for _ in range(len(inside.parts) + 1):
+            yield folder, names
+            folder = folder.parent
+
+
+def _relative(path: str, root: str) -> Path:
+    """Take the mount's root off a group's path: in a container it is mounted as the top."""
+    try:
+        return Path(path).relative_to(root)
+    except ValueError:  # outside of what is mounted here
+        return Path()
+
+
+def _paths(proc: Path) -> dict[str, str]:
+    """Map each controller of version 1 to this process's group; version 2 has the key ``""``."""
+    paths: dict[str, str] = {}
+    for line in _lines(proc / "self" / "cgroup"):
+        _, controllers, path = line.split(":", 2)
+        paths |= dict.fromkeys(controllers.split(","), path)
+    return paths
+
+
+def _mounts(proc: Path) -> Iterator[tuple[Path, str, str, list[str]]]:
+    """Yield mount point, root, file system and options of each mounted hierarchy."""
+    for line in _lines(proc / "self" / "mountinfo"):
+        place, _, source = line.partition(" - ")
+        kind, *_, options = source.split()
+        if kind in ("cgroup", "cgroup2"):
+            root, mount = place.split()[3:5]
+            yield Path(mount), root, kind, options.split(",")
+
+
+def _quota(folder: Path) -> float | None:
+    numbers = _lines(folder / "cpu.max")
+    if numbers:
+        quota, period = numbers[0].split()
+        return None if quota == "max" else int(quota) / int(period)
+    limit, length = _number(folder / "cpu.cfs_quota_us"), _number(folder / "cpu.cfs_period_us")
+    return limit / length if limit and length and limit > 0 else None
+
+
+def _meminfo(proc: Path) -> dict[str, int]:
+    """Read /proc/meminfo, in bytes."""
+    rows = (line.split() for line in _lines(proc / "meminfo"))
+    return {row[0].rstrip(":"): int(row[1]) * 1024 for row in rows if len(row) == 3}
+
+
+def _table(path: Path) -> dict[str, int]:
+    rows = (line.split() for line in _lines(path))
+    return {row[0]: int(row[1]) for row in rows if len(row) == 2}
+
+
+def _number(path: Path) -> int | None:
+    """Read a file with one number; None where there is none, or ``max``."""
+    lines = _lines(path)
+    return int(lines[0]) if lines and lines[0].lstrip("-").isdigit() else None
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []

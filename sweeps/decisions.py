@@ -1,0 +1,235 @@
+"""The log of a search's and scheduler's decisions: ``events.jsonl`` of a sweep.
+
+A ``question`` line starts a generation of the log, and what follows belongs to that question. Only
+the last generation counts; earlier ones stay in the file. A decision is logged before it takes
+effect. The log holds no result of a trial that the store holds: values come from the store at every
+start, so a trial that was deleted, archived or made stale is forgotten without another line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from care.claim import Claim, holder
+from care.errors import CareError
+from care.files import DamagedFileError
+from care.trial_folder import TrialFolder, now
+from sweeps.question import (
+    Difference,
+    OtherQuestionError,
+    Question,
+    differences,
+    is_searched,
+    question_of,
+)
+from sweeps.spec import Sweep
+from sweeps.store import SweepFolder
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A point that Optuna chose.
+
+    Attributes:
+        number: Its place in the study, from 0.
+        point: Dotted axis to value.
+    """
+
+    number: int
+    point: dict[str, Any]
+
+    def record(self) -> dict[str, Any]:
+        """Give the line of the log."""
+        return {"event": "suggest", "number": self.number, "point": self.point}
+
+
+@dataclass(frozen=True)
+class RungEntry:
+    """A trial's value at one of ASHA's rungs, and the decision.
+
+    Attributes:
+        trial_id: The trial.
+        epoch: Completed epochs.
+        value: The sweep's metric after them.
+        stopped: Whether the trial was ended there, for good.
+        created: When its folder was made: a folder that was deleted or archived and made again has
+            another time, and starts without rungs.
+    """
+
+    trial_id: str
+    epoch: int
+    value: float
+    stopped: bool
+    created: str = ""
+
+    def record(self) -> dict[str, Any]:
+        """Give the line of the log."""
+        return {"event": "rung", **vars(self)}
+
+
+@dataclass(frozen=True)
+class QuestionLine:
+    """The line of the log that starts a generation, or widens the question of the one there is.
+
+    Attributes:
+        question: What the decisions after it are about.
+        grown: Whether the decisions before it are about the same, asked of fewer trials.
+    """
+
+    question: Question
+    grown: bool
+
+    def record(self) -> dict[str, Any]:
+        """Give the line of the log."""
+        return {"event": "question", "at": now(), **asdict(self)}
+
+
+Line = QuestionLine | Suggestion | RungEntry
+_KINDS: dict[str, TypeAdapter[Any]] = {
+    "question": TypeAdapter(QuestionLine),
+    "suggest": TypeAdapter(Suggestion),
+    "rung": TypeAdapter(RungEntry),
+}
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The last generation of a sweep's log.
+
+    Attributes:
+        question: The question of all decisions; None for a log that holds nothing.
+        suggestions: Points in the order of their numbers.
+        rungs: Rung entries in the order in which they were made.
+        unknown: Whether an older version wrote decisions without their question.
+    """
+
+    question: Question | None = None
+    suggestions: tuple[Suggestion, ...] = ()
+    rungs: tuple[RungEntry, ...] = ()
+    unknown: bool = False
+
+    def stopped(self) -> Mapping[str, RungEntry]:
+        """Trials that the scheduler ended early, by identity."""
+        return {entry.trial_id: entry for entry in self.rungs if entry.stopped}
+
+    def differences(self, sweep: Sweep) -> list[Difference]:
+        """The fields in which ``sweep`` asks something else; none for an empty log."""
+        if self.unknown:
+            began = "a version of care that did not record its question"
+            return [Difference("name", began, sweep.spec.name)]
+        return [] if self.question is None else differences(self.question, question_of(sweep))
+
+
+def created(folder: TrialFolder) -> str:
+    """When a trial's folder was made; empty where there is none, or none that can be read."""
+    try:
+        trial = folder.read_trial()
+    except DamagedFileError:
+        return ""
+    return trial.created if trial else ""
+
+
+def is_of(entry: RungEntry, folder: TrialFolder) -> bool:
+    """Return whether ``entry`` is about the trial that lies in ``folder`` now."""
+    return bool(entry.created) and entry.created == created(folder)
+
+
+def read_decisions(folder: SweepFolder) -> Decisions:
+    """The last generation of a sweep's log.
+
+    Raises:
+        DamagedFileError: A line is not what this project writes.
+    """
+    question, unknown = None, False
+    suggestions: list[Suggestion] = []
+    rungs: list[RungEntry] = []
+    for line in _lines(folder):
+        if isinstance(line, QuestionLine):
+            question, unknown = line.question, False
+            if not line.grown:
+                suggestions, rungs = [], []
+        elif question is None:
+            unknown = True
+        elif isinstance(line, Suggestion):
+            suggestions.append(line)
+        elif line is not None:
+            rungs.append(line)
+    return Decisions(question, tuple(suggestions), tuple(rungs), unknown)
+
+
+def _lines(folder: SweepFolder) -> Iterator[Line | None]:
+    """The log's lines; None for one of a kind that only other versions write."""
+    for number, event in enumerate(folder.events(), start=1):
+        kind = _KINDS.get(str(event.get("event")))
+        try:
+            yield kind and kind.validate_python(event)
+        except ValidationError as error:
+            raise DamagedFileError(
+                folder.path / "events.jsonl",
+                f"line {number} is no {event['event']!r} event",
+                "Move the file away to let the search decide anew; finished trials are kept",
+            ) from error
+
+
+def begin(folder: SweepFolder, sweep: Sweep) -> None:
+    """Log the question of a sweep that starts, or that has grown since.
+
+    The caller holds the sweep's claim.
+
+    Raises:
+        OtherQuestionError: The log's question is another one.
+    """
+    if not is_searched(sweep):
+        return
+    decisions = read_decisions(folder)
+    refuse(sweep, decisions.differences(sweep), f"care sweep run {sweep.source}")
+    question = question_of(sweep)
+    if question != decisions.question:
+        folder.log(QuestionLine(question, grown=decisions.question is not None).record())
+
+
+def restart(folder: SweepFolder, sweep: Sweep) -> None:
+    """Start a new generation of the log; nothing is deleted.
+
+    Raises:
+        CareError: A driver runs the sweep.
+    """
+    claim = Claim.take(folder.path)
+    if claim is None:
+        raise CareError(
+            f"{sweep.spec.name} is being run by {holder(folder.path)}: its search cannot be "
+            "restarted meanwhile. End that run, then run the same command again."
+        )
+    with claim:
+        if folder.events():
+            folder.log(QuestionLine(question_of(sweep), grown=False).record())
+
+
+def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
+    """Refuse a sweep whose log is about another question.
+
+    Args:
+        sweep: The sweep.
+        found: The fields that differ; nothing is refused if there are none.
+        command: The command that starts the sweep.
+
+    Raises:
+        OtherQuestionError: Names each field with both values, and the ways on.
+    """
+    if found:
+        raise OtherQuestionError(sweep, found, ways_on(sweep, command))
+
+
+def ways_on(sweep: Sweep, command: str) -> str:
+    """The ways on from a log that is about another question, for people."""
+    return (
+        f"The search and scheduler of {sweep.spec.name!r} decided by other numbers than these. "
+        "Either\n"
+        f"  give the sweep a new 'name' in {sweep.source}, or\n"
+        f"  {command} --restart-search\n"
+        "      which decides anew; finished trials that fit are used, and nothing is deleted"
+    )

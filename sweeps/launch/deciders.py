@@ -1,0 +1,124 @@
+"""Search and scheduler of one launch, in the state that the store and the sweep's log give them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from care.config import TrialConfig
+from care.staleness import Versions
+from sweeps.decisions import RungEntry, Suggestion, created, is_of, read_decisions
+from sweeps.launch.packs import Task
+from sweeps.launch.tasks import TaskQueue
+from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
+from sweeps.progress import Board
+from sweeps.scheduling import ReplayableASHA, build_scheduler
+from sweeps.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
+from sweeps.store import Store, SweepFolder, final_value
+
+MakeTask = Callable[[TrialConfig, dict[str, Any]], Task]
+
+
+class Deciders:
+    """Makes the search and the scheduler that a launch passes to Ray Tune.
+
+    Args:
+        plan: The sweep held against the store when the launch starts.
+        store: Where its trials are.
+        folder: The sweep's folder, where decisions are logged.
+        board: Shows trials of new points.
+        task: Turns a configuration and its point into a task.
+
+    Attributes:
+        scheduler: The sweep's scheduler, or None.
+    """
+
+    def __init__(
+        self, plan: Plan, store: Store, folder: SweepFolder, board: Board, task: MakeTask
+    ) -> None:
+        self._plan, self._store, self._folder = plan, store, folder
+        self._board, self._task = board, task
+        self._versions = Versions()
+        self._spec = plan.sweep.spec
+        self._decisions = read_decisions(folder)
+        self.scheduler = self._build_scheduler()
+
+    def search(self, queue: TaskQueue) -> Searcher:
+        """The sweep's search, which hands out the tasks of ``queue`` and those of new points."""
+        if self._spec.search.name == "grid":
+            return ListSearch(queue)
+        trials = SearchedTrials(
+            self._enter, self._value, lambda trial: self._task(trial.config, trial.point)
+        )
+        return StudySearch(self._spec, list(self._points()), trials, queue)
+
+    def _build_scheduler(self) -> ReplayableASHA | None:
+        epochs = self._plan.sweep.base_config().training.epochs
+        scheduler = build_scheduler(
+            self._spec.scheduler,
+            self._spec.metric,
+            epochs,
+            lambda entry: self._folder.log(entry.record()),
+        )
+        if scheduler is not None:
+            scheduler.replay(self._standing())
+            for trial in self._plan.unique().values():
+                _learn(scheduler, trial, self._store)
+        return scheduler
+
+    def _standing(self) -> Iterator[RungEntry]:
+        """Rung entries of the sweep's trials as they lie in the store, by code of today."""
+        sweep = self._plan.sweep
+        # A part of a sweep that is run competes with the whole.
+        plan = make_plan(sweep.whole(), self._store) if sweep.selection else self._plan
+        trials = plan.unique()
+        for entry in self._decisions.rungs:
+            trial = trials.get(entry.trial_id)
+            if trial is None or trial.state in ("stale", "damaged"):
+                continue
+            if is_of(entry, self._store.trial(entry.trial_id)):
+                yield entry
+
+    def _points(self) -> Iterator[SearchedPoint]:
+        seeds = len(self._spec.seeds)
+        for place in range(0, len(self._plan.trials), seeds):
+            yield SearchedPoint(
+                self._decisions.suggestions[place // seeds],
+                self._plan.trials[place : place + seeds],
+            )
+
+    def _enter(self, suggestion: Suggestion) -> SearchedPoint:
+        """Log a new point, then plan its trials."""
+        self._folder.log(suggestion.record())
+        sweep, point = self._plan.sweep, suggestion.point
+        stopped = read_decisions(self._folder).stopped()
+        trials = tuple(
+            plan_trial(self._store, point, sweep.trial(point, seed), self._versions, stopped)
+            for seed in self._spec.seeds
+        )
+        self._board.suggest(trials, self._final_value)
+        if self.scheduler is not None:
+            for trial in trials:
+                _learn(self.scheduler, trial, self._store)
+        return SearchedPoint(suggestion, trials)
+
+    def _value(self, trial: PlannedTrial) -> float | None:
+        """The metric of a trial that is over."""
+        if trial.state == "cached":
+            return self._final_value(trial.trial_id)
+        if trial.state == "stopped":
+            return read_decisions(self._folder).stopped()[trial.trial_id].value
+        return None
+
+    def _final_value(self, identity: str) -> float | None:
+        return final_value(self._store.trial(identity), self._spec.metric.name)
+
+
+def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None:
+    """Let a finished trial compete, even if another sweep trained it."""
+    if trial.state == "cached":
+        folder = store.trial(trial.trial_id)
+        # The last epoch is no decision: whoever reached it has finished.
+        scheduler.learn(trial.trial_id, created(folder), folder.read_metrics()[:-1])

@@ -1,0 +1,198 @@
+"""The question that a search or scheduler works on, and what of it must not change on the way.
+
+Optuna's values and ASHA's rungs compare trials with each other. They are worth something only
+among trials of one metric, one base configuration and one space. A sweep may grow: more
+``search.trials``, more seeds and, for a grid, more values of an axis ask the same question about
+more trials.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from care.config import TrialConfig
+from care.errors import ConfigError, Problem
+from care.identity import canonical, flatten
+from sweeps.axes import VARIANT, AxisRange
+from sweeps.spec import Sweep
+
+_UNUSED = "unused"
+_NO_VARIANT = ""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A field in which a sweep asks something else than its log.
+
+    Attributes:
+        field: Dotted field of the sweep or of its base configuration.
+        began: The value that the log's search began with.
+        now: The value today.
+    """
+
+    field: str
+    began: object
+    now: object
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.began} → {self.now}"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What a search or scheduler compares trials by; holds JSON values only.
+
+    Attributes:
+        settings: Dotted field to value: metric, search and scheduler, without ``search.trials``.
+        axes: Axis to its values, or to ``{low, high, log}``.
+        seeds: Seeds of each point.
+        base: Variant (empty where there are none) to field to the field's values over the axes.
+            Fields that are axes, or that cannot change a number, are left out.
+    """
+
+    settings: dict[str, Any]
+    axes: dict[str, Any]
+    seeds: list[int]
+    base: dict[str, dict[str, list[Any]]]
+
+
+class OtherQuestionError(ConfigError):
+    """A sweep no longer asks what its search or scheduler began with."""
+
+    def __init__(self, sweep: Sweep, differences: Sequence[Difference], ways: str) -> None:
+        super().__init__(
+            sweep.source,
+            [
+                Problem(found.field, found.now, f"this search began with {found.began!r}")
+                for found in differences
+            ],
+        )
+        self.args = (f"{self.args[0]}\n{ways}",)
+
+
+def is_searched(sweep: Sweep) -> bool:
+    """Return whether a search or scheduler makes decisions that depend on other trials."""
+    return sweep.spec.search.name != "grid" or sweep.spec.scheduler.name != "none"
+
+
+def question_of(sweep: Sweep) -> Question:
+    """The question that ``sweep`` asks today.
+
+    Raises:
+        ConfigError: A value of an axis is not valid.
+    """
+    spec = sweep.spec
+    settings: dict[str, Any] = {
+        "metric.name": spec.metric.name,
+        "metric.mode": spec.metric.mode,
+        "search.name": spec.search.name,
+        "scheduler.name": spec.scheduler.name,
+    }
+    if spec.search.name != "grid":
+        settings |= {"search.sampler": spec.search.sampler, "search.seed": spec.search.seed}
+    if spec.scheduler.name != "none":
+        settings |= {
+            "scheduler.grace_epochs": spec.scheduler.grace_epochs,
+            "scheduler.reduction_factor": spec.scheduler.reduction_factor,
+        }
+    axes = {
+        name: values.model_dump() if isinstance(values, AxisRange) else list(values)
+        for name, values in spec.ranges().items()
+    }
+    values = (settings, axes, sorted(spec.seeds), _base(sweep))
+    return Question(*json.loads(json.dumps(values)))
+
+
+def differences(began: Question, now: Question) -> list[Difference]:
+    """The fields in which ``now`` asks something else than ``began``; none if it only grew."""
+    found = [
+        Difference(name, began.settings.get(name, _UNUSED), now.settings.get(name, _UNUSED))
+        for name in {**began.settings, **now.settings}
+        if began.settings.get(name) != now.settings.get(name)
+    ]
+    grows = now.settings["search.name"] == "grid"
+    found += _different_axes(began.axes, now.axes, grows)
+    if not _within(began.seeds, now.seeds):
+        found.append(Difference("seeds", began.seeds, now.seeds))
+    return found + _different_base(began.base, now.base, set(began.axes) | set(now.axes))
+
+
+def _different_axes(
+    began: dict[str, Any], now: dict[str, Any], grows: bool
+) -> Iterator[Difference]:
+    for name in {**began, **now}:
+        old, new = began.get(name, _UNUSED), now.get(name, _UNUSED)
+        more = grows and isinstance(old, list) and isinstance(new, list) and _within(old, new)
+        if old != new and not more:
+            yield Difference(f"axes.{name}", old, new)
+
+
+def _different_base(
+    began: dict[str, dict[str, list[Any]]], now: dict[str, dict[str, list[Any]]], axes: set[str]
+) -> list[Difference]:
+    """Fields of the base, each once even if all variants have the difference."""
+    found: dict[str, Difference] = {}
+    for variant in began.keys() & now.keys():
+        for name in sorted({*began[variant], *now[variant]}):
+            if _is_in(name, axes):
+                continue  # the axis itself says that it came or went
+            old = began[variant].get(name, [_UNUSED])
+            new = now[variant].get(name, [_UNUSED])
+            if not _within(old, new):
+                found.setdefault(name, Difference(name, _shown(old), _shown(new)))
+    return [found[name] for name in sorted(found)]
+
+
+def _within(few: list[Any], many: list[Any]) -> bool:
+    return all(value in many for value in few)
+
+
+def _shown(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
+
+
+def _base(sweep: Sweep) -> dict[str, dict[str, list[Any]]]:
+    variants = sweep.spec.axes.get(VARIANT)
+    if variants is None:
+        return {_NO_VARIANT: _fields(sweep, {})}
+    return {name: _fields(sweep, {VARIANT: name}) for name in variants}
+
+
+def _fields(sweep: Sweep, fixed: dict[str, Any]) -> dict[str, list[Any]]:
+    """Field to its different values over the axes, one axis varied at a time.
+
+    A field may be unused at some values of an axis: at λ = 0 nothing else of L_equi counts.
+    """
+    trees = [dict(flatten(canonical(config))) for config in _corners(sweep, fixed)]
+    axes = {*sweep.spec.axes, "seed"}
+    names = {name for tree in trees for name in tree if not _is_in(name, axes)}
+    fields: dict[str, list[Any]] = {}
+    for name in sorted(names):
+        values = fields.setdefault(name, [])
+        for tree in trees:
+            value = tree.get(name, _UNUSED)
+            if value not in values:
+                values.append(value)
+    return fields
+
+
+def _corners(sweep: Sweep, fixed: dict[str, Any]) -> Iterator[TrialConfig]:
+    """Configurations at the first values of the axes, then at each other value of each axis."""
+    ends = {
+        name: values if isinstance(values, tuple) else (values.low, values.high)
+        for name, values in sweep.spec.ranges().items()
+    }
+    first = {**{name: values[0] for name, values in ends.items()}, **fixed}
+    seed = sweep.spec.seeds[0]
+    yield sweep.trial(first, seed)
+    for name, values in ends.items():
+        if name not in fixed:
+            for value in values[1:]:
+                yield sweep.trial({**first, name: value}, seed)
+
+
+def _is_in(field: str, axes: set[str]) -> bool:
+    return any(field == axis or field.startswith(f"{axis}.") for axis in axes)

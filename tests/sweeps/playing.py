@@ -1,0 +1,225 @@
+"""Run sweeps with the real driver, search, scheduler and store, without Ray and without training.
+
+What Ray Tune does between them is played, in an order of its own that is the same every time: two
+trials at a time, an epoch each in turn. A trial's numbers are a function of its configuration.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.tune.schedulers import TrialScheduler
+from ray.tune.search import Searcher
+from rich.console import Console
+
+from care.claim import Claim
+from care.config import TrialConfig
+from care.identity import code_version, trial_id
+from care.trial_folder import TrialFolder
+from sweeps.cli.sweep import Declared, check_question, prepare
+from sweeps.decisions import created
+from sweeps.driver import Driver
+from sweeps.interrupt import Interrupt
+from sweeps.launch.deciders import Deciders
+from sweeps.launch.retry import RetryPolicy
+from sweeps.launch.tasks import TaskQueue
+from sweeps.plan import make_plan
+from sweeps.progress import Board
+from sweeps.resources import Resources
+from sweeps.run import Outcome, RunOptions
+from sweeps.spec import Sweep
+from sweeps.store import Store, final_value
+
+METRICS = ("heldout/gamma", "train/loss")
+
+
+def numbers(config: TrialConfig, epoch: int) -> dict[str, float]:
+    """Curves that fall, and cross each other; the two metrics disagree about the best trial."""
+    digest = hashlib.sha256(trial_id(config).encode()).digest()
+    starts = dict(zip(METRICS, (digest[0] / 256, digest[1] / 256), strict=True))
+    return {name: start + 1 / epoch for name, start in starts.items()}
+
+
+class Pool:
+    """Two places on no machine."""
+
+    resources = Resources(cores=2, threads=1, gpus=0.0, machine_gpus=0)
+    concurrency, slots = 2, 2
+
+    @contextmanager
+    def start(self, log: Path) -> Iterator[Path]:
+        """Start nothing."""
+        yield log.parent
+
+    def pause_trials(self) -> None:
+        """No-op: nothing runs between two calls."""
+
+    def wants(self, trials: int) -> None:
+        """No-op: two places are there."""
+
+
+class World:
+    """What happens to trials.
+
+    Attributes:
+        taken: Identities of the trials that were handed out, in order.
+        trained: Those of which an epoch was trained.
+        broken: Whether a configuration's training fails in its second epoch.
+    """
+
+    def __init__(self) -> None:
+        self.taken: list[str] = []
+        self.trained: list[str] = []
+        self.broken: Callable[[TrialConfig], bool] = lambda _: False
+
+    def train(self, task: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        """Results of a trial's process, from wherever its folder stands to the end."""
+        folder, config = TrialFolder(Path(task["folder"])), TrialConfig.model_validate(task["tree"])
+        claim = Claim.take(folder.path)
+        assert claim, "nobody else is here"
+        self.taken.append(task["trial_id"])
+        with claim:
+            folder.create(config)
+            about = {"created": created(folder), "trial_id": task["trial_id"]}
+            running = {**about, "outcome": "running", "done": False}
+            before = folder.read_metrics()
+            status = folder.read_status()
+            assert status is None or status.state != "finished", "trained again"
+            if task["replay"]:
+                yield from ({**line, **running} for line in before)
+            folder.write_provenance({"code_version": code_version(), "threads": 1})
+            for epoch in range(len(before) + 1, config.training.epochs + 1):
+                if epoch == 2 and self.broken(config):
+                    folder.write_status("failed", 1, config.training.epochs, ERROR)
+                    yield {**about, "outcome": "failed", "done": True, "error": "broke"}
+                    return
+                self._train_one(folder, config, epoch)
+                line = folder.read_metrics()[-1]
+                if epoch < config.training.epochs:
+                    yield {**line, **running}
+            folder.write_status("finished", config.training.epochs, config.training.epochs)
+            yield {**folder.read_metrics()[-1], **about, "outcome": "finished", "done": True}
+
+    def _train_one(self, folder: TrialFolder, config: TrialConfig, epoch: int) -> None:
+        if trial_id(config) not in self.trained:
+            self.trained.append(trial_id(config))
+        line = {"epoch": epoch, **numbers(config, epoch)}
+        folder.append_epoch(line, {"epoch": epoch, "seconds": 1.0})
+        folder.write_status("paused", epoch, config.training.epochs)
+
+
+ERROR = {"kind": "error", "message": "broke", "traceback": ""}
+
+
+class PlayedLaunch:
+    """Stands for :class:`sweeps.launch.tuning.Launch`, in one process."""
+
+    world: World
+
+    def __init__(
+        self, sweep: Sweep, deciders: Deciders, pool: Pool, board: Board, scratch: Path, **_: Any
+    ) -> None:
+        self._queue = TaskQueue(RetryPolicy(0, 1))
+        self._deciders, self._board, self._metric = deciders, board, sweep.spec.metric.name
+        self.lost: dict[str, str] = {}
+
+    def run(self, tasks: list[dict[str, Any]]) -> None:
+        """Return when the search has no more."""
+        for task in tasks:
+            self._queue.put(task)
+        self._search, self._scheduler = self._deciders.search(self._queue), self._deciders.scheduler
+        names = map(str, itertools.count())
+        flying: list[tuple[Any, Iterator[dict[str, Any]]]] = []
+        while True:
+            while len(flying) < Pool.slots and isinstance(
+                task := self._search.suggest(name := next(names)), dict
+            ):
+                trial = SimpleNamespace(config=task, trial_id=name)
+                if self._scheduler:
+                    self._scheduler.on_trial_add(None, trial)
+                flying.append((trial, self.world.train(task)))
+            if not flying:
+                assert self._search.suggest(next(names)) == Searcher.FINISHED
+                return
+            flying = [entry for entry in flying if self._step(*entry)]
+
+    def _step(self, trial: Any, process: Iterator[dict[str, Any]]) -> bool:
+        """One result, as Tune's controller passes it on; whether the trial goes on."""
+        result = next(process)
+        decision = "CONTINUE"
+        if self._scheduler and not result["done"]:
+            decision = self._scheduler.on_trial_result(None, trial, result)
+        self._board.report(trial.config["trial_id"], result)
+        if not result["done"] and decision != TrialScheduler.STOP:
+            return True
+        process.close()  # type: ignore[attr-defined]
+        if self._scheduler:
+            self._scheduler.on_trial_complete(None, trial, result)
+        self._search.on_trial_complete(trial.trial_id, result)
+        self._board.complete(trial.config["trial_id"])
+        return False
+
+
+def play(
+    world: World,
+    sweep: Sweep,
+    store: Store,
+    patch: pytest.MonkeyPatch,
+    options: RunOptions | None = None,
+) -> Outcome:
+    """Run ``sweep`` as ``care sweep run`` does, and check what that says against the store.
+
+    Args:
+        world: What happens to trials.
+        sweep: The sweep.
+        store: Where its trials are.
+        patch: Puts the played launch in the place of Ray Tune's.
+        options: How it is run.
+    """
+    patch.setattr(PlayedLaunch, "world", world, raising=False)
+    patch.setattr("sweeps.launch.tuning.Launch", PlayedLaunch)
+    patch.setattr("os.fsync", lambda _: None)  # no power cut here, but thousands of files
+    world.taken.clear()
+    world.trained.clear()
+    chosen = options or RunOptions()
+    plan = make_plan(sweep, store)
+    check_question(plan, "care sweep run sweep.yaml", chosen)
+    plan = prepare(Declared(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
+    board = Board(sweep.spec.metric, plan.wanted)
+    metric = sweep.spec.metric.name
+    board.plan(plan, lambda identity: final_value(store.trial(identity), metric))
+    driver = Driver(sweep, store, Pool(), board, lambda _: None, lambda _: None)
+    with Interrupt() as interrupt:
+        driver.run(interrupt)
+    final = make_plan(sweep, store)
+    shown = {**final.counts(), "finished": final.counts()["cached"]}
+    del shown["cached"]
+    assert board.counts() == {state: number for state, number in shown.items() if number}
+    assert not final.missing(), "what was to be trained was not"
+    assert final.unsuggested == 0
+    planned = {trial.trial_id for trial in plan.missing()}
+    new = planned | (set(final.unique()) - set(plan.unique()))
+    assert planned <= set(world.taken) <= new, "the plan said something else"
+    assert len(set(world.taken)) == len(world.taken), "a trial was handed out twice"
+    return Outcome(final, None, {})
+
+
+def decided(sweep: Sweep, store: Store) -> tuple[list[Any], list[Any]]:
+    """Optuna's study and ASHA's rungs as the next launch would rebuild them."""
+    plan = make_plan(sweep, store)
+    board = Board(sweep.spec.metric, plan.wanted)
+    folder = store.sweep(sweep.spec.name)
+    deciders = Deciders(plan, store, folder, board, lambda *_: {})
+    search = deciders.search(TaskQueue(RetryPolicy(0, 1)))
+    study = [
+        (trial.params, trial.state.name, trial.value)
+        for trial in (search.study.trials if sweep.spec.search.name == "optuna" else ())
+    ]
+    return study, deciders.scheduler.rungs() if deciders.scheduler else []
