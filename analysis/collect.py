@@ -8,6 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.summary import Member, SweepSummary
+from care.files import DamagedFileError
+from care.records import TimingRecord, Values
 from care.trial_folder import TrialFolder
 
 DONE = "cached"
@@ -30,16 +32,38 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
     for member in summary.members:
         folder = TrialFolder(store_trials / member.trial_id)
         who = {"trial_id": member.trial_id, **member.axes, "seed": member.seed}
-        metrics = folder.read_metrics()
-        curves += [{**who, "state": member.state, **line} for line in metrics]
-        trials.append({**who, **_facts(member, folder), **_measures(folder, metrics)})
+        try:
+            lines, facts = _read(member, folder)
+        except DamagedFileError as error:
+            lines, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
+        curves += [{**who, "state": member.state, **line} for line in lines]
+        trials.append({**who, **facts})
     return pd.DataFrame(trials), pd.DataFrame(curves)
+
+
+def _read(member: Member, folder: TrialFolder) -> tuple[list[Values], dict[str, Any]]:
+    if member.state == "damaged":
+        return [], _damaged(member, member.reason)
+    metrics = folder.read_metrics()
+    return metrics, {**_facts(member, folder), **_measures(folder, metrics)}
+
+
+def _damaged(member: Member, reason: str) -> dict[str, Any]:
+    """A row without numbers: those of a trial with damaged files are not known."""
+    return {
+        "group_id": member.group_id,
+        "state": "damaged",
+        "epochs": 0,
+        "seconds": 0.0,
+        "images_per_second": float("nan"),
+        "error": reason,
+    }
 
 
 def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
     status = folder.read_status()
     provenance = folder.read_provenance()
-    timings = folder.read_timings()
+    timings, problem = _timings(folder)
     error = status.error if status else None
     seconds = sum(timing.seconds for timing in timings)
     rates = [timing.images_per_second for timing in timings]
@@ -54,8 +78,16 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
         "precision": (provenance and provenance.precision) or "",
         "code_version": provenance.code_version if provenance else "",
         "git_commit": (provenance and provenance.git_commit) or "",
-        "error": f"{error.kind}: {error.message}" if error else _stale(member),
+        "error": f"{error.kind}: {error.message}" if error else _stale(member) or problem,
     }
+
+
+def _timings(folder: TrialFolder) -> tuple[list[TimingRecord], str]:
+    """Read the times of a trial's epochs; where the log is damaged, none and what is wrong."""
+    try:
+        return folder.read_timings(), ""
+    except DamagedFileError as error:
+        return [], f"{error.path.name} {error.problem}; times are not known, numbers are"
 
 
 def _stale(member: Member) -> str:

@@ -42,9 +42,6 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
-
-    Raises:
-        CareError: A trial's file is damaged.
     """
     trials, curves = collect(store_trials, summary)
     tables = {"trials": trials, "curves": curves}

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from analysis.comparison import Comparison, Point
+from care.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 Array = NDArray[Any]
@@ -27,14 +28,29 @@ class Details:
         columns = [*comparison.axes, "seed", "trial_id"]
         for *point, seed, trial in comparison.done[columns].itertuples(index=False, name=None):
             self._trials.setdefault(tuple(point), {})[int(seed)] = str(trial)
-        self._read = cache(lambda trial: TrialFolder(store_trials / trial).read_details())
+        self._store_trials = store_trials
+        self._read = cache(self._read_once)
+        self._damaged: dict[str, str] = {}
+
+    def _read_once(self, trial: str) -> dict[str, Array]:
+        try:
+            return TrialFolder(self._store_trials / trial).read_details()
+        except DamagedFileError as error:
+            self._damaged[trial] = error.problem
+            return {}
+
+    def damaged(self) -> dict[Point, dict[int, str]]:
+        """What is wrong with each file that cannot be read, by point and seed."""
+        found: dict[Point, dict[int, str]] = {}
+        for point, trials in self._trials.items():
+            for seed, trial in trials.items():
+                self._read(trial)
+                if trial in self._damaged:
+                    found.setdefault(point, {})[seed] = self._damaged[trial]
+        return found
 
     def get(self, point: Point, name: str) -> dict[int, Array]:
-        """An array by seed, in the order of the seeds, for the trials of a point that have it.
-
-        Raises:
-            CareError: A file is damaged.
-        """
+        """An array by seed, in the order of the seeds, for the trials of a point that have it."""
         trials = sorted(self._trials.get(point, {}).items())
         found = {seed: self._read(trial).get(name) for seed, trial in trials}
         return {seed: array for seed, array in found.items() if array is not None}

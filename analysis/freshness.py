@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.summary import SweepSummary
+from care.files import DamagedFileError, read_whole
 
 NAME = "inputs.sha256"
 _READ = (
+    "trial.json",
     "metrics.jsonl",
     "timings.jsonl",
     "evaluation.json",
@@ -23,16 +25,40 @@ def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
     """SHA-256 of everything that a report is made from: the sweep, its trials' files, this code."""
     digest = hashlib.sha256(repr(summary).encode())
     for file in [*_own_code(), *_files(store_trials, summary)]:
-        content = file.read_bytes() if file.exists() else b""
-        digest.update(f"{file.name} {len(content)}\n".encode())
-        digest.update(content)
+        _add(digest, file.name, file)
     return digest.hexdigest()
 
 
+def seal(out: Path, inputs: str) -> None:
+    """Note in a report what it was made from, and what was written."""
+    (out / NAME).write_text(f"{inputs}\n{_written(out)}\n", encoding="utf-8")
+
+
 def is_current(out: Path, inputs: str) -> bool:
-    """Whether the report in ``out`` was made from ``inputs``, a :func:`fingerprint`."""
-    file = out / NAME
-    return file.exists() and file.read_text(encoding="utf-8") == inputs
+    """Check that the report in ``out`` was made from ``inputs`` and is whole."""
+    try:
+        sealed = read_whole(out / NAME)
+    except DamagedFileError:
+        return False
+    return sealed == f"{inputs}\n{_written(out)}\n".encode()
+
+
+def _written(out: Path) -> str:
+    """SHA-256 of a report's files."""
+    digest = hashlib.sha256()
+    for file in sorted(out.rglob("*")):
+        if file.name != NAME and (file.is_symlink() or not file.is_dir()):
+            _add(digest, str(file.relative_to(out)), file)
+    return digest.hexdigest()
+
+
+def _add(digest: hashlib._Hash, name: str, file: Path) -> None:
+    try:
+        content = read_whole(file) or b""
+    except DamagedFileError as error:
+        content = error.problem.encode()
+    digest.update(f"{name} {len(content)}\n".encode())
+    digest.update(content)
 
 
 def _files(store_trials: Path, summary: SweepSummary) -> Iterator[Path]:

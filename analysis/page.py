@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from analysis.mixed import mixed_pairs
 from analysis.paper import paper_rows
 from analysis.summary import SweepSummary
 from analysis.tables import chief_table, other_table
+from care.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -113,7 +115,9 @@ def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str
     """Each fact with every value it has among the trials: one, if the sweep is of a piece."""
     facts: dict[str, set[str]] = {}
     for member in summary.members:
-        record = TrialFolder(store_trials / member.trial_id).read_provenance()
+        record = None
+        with contextlib.suppress(DamagedFileError):  # named in the table of trials
+            record = TrialFolder(store_trials / member.trial_id).read_provenance()
         if record is None:
             continue
         flat = {

@@ -10,10 +10,20 @@ from analysis.labels import point_name
 def remarks(comparison: Comparison, details: Details) -> list[tuple[str, str]]:
     """Each remark once, with the points that it holds for: all, or which, or which seeds."""
     everywhere = {point for point in comparison.points() if details.seeds(point)}
-    return [
+    notes = [
         (note, _where(comparison, details, points, everywhere))
         for note, points in details.notes().items()
     ]
+    damage = [
+        (
+            f"details.npz {problem}: figures leave its arrays out. Delete the file, and the next "
+            "run measures the trial again.",
+            f"{point_name(comparison.axes, point)} (seed {seed})",
+        )
+        for point, seeds in details.damaged().items()
+        for seed, problem in seeds.items()
+    ]
+    return notes + damage
 
 
 def _where(

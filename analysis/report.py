@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 from analysis.contents import gather
-from analysis.freshness import NAME, fingerprint
+from analysis.freshness import fingerprint, seal
 from analysis.page import page
 from analysis.summary import SweepSummary
 from care.files import DiskError
@@ -37,7 +37,7 @@ def write_report(store_trials: Path, summary: SweepSummary, out: Path) -> Path:
         # Taken first: news that come while the report is written make it out of date.
         inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh)
-        (fresh / NAME).write_text(inputs, encoding="utf-8")
+        seal(fresh, inputs)
         _replace(out, fresh)
     except OSError as error:
         raise DiskError(out, error) from error
@@ -48,10 +48,13 @@ def write_report(store_trials: Path, summary: SweepSummary, out: Path) -> Path:
 
 def _replace(out: Path, fresh: Path) -> None:
     old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if out.exists():
+    if os.path.lexists(out):
         out.rename(old)
     fresh.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    if old.is_dir() and not old.is_symlink():
+        shutil.rmtree(old, ignore_errors=True)
+    else:
+        old.unlink(missing_ok=True)
 
 
 def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from care.files import write_atomic
+from care.files import DamagedFileError, read_whole, write_atomic
 
 _NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
 _KEPT = 2
+_LARGEST = 2**36
 
 
 def _found(folder: Path) -> list[tuple[int, int, str, Path]]:
@@ -53,6 +54,20 @@ def save(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> Path:
     return path
 
 
+def _content(path: Path) -> bytes | None:
+    """Return what a checkpoint holds, or None when it is no file or gone.
+
+    Raises:
+        DamagedFileError: This user may not read it.
+    """
+    try:
+        return read_whole(path, _LARGEST)
+    except DamagedFileError as error:
+        if error.denied:
+            raise
+        return None
+
+
 def load(
     folder: Path, device: torch.device, warn: Callable[[str], None], *, set_aside: bool = True
 ) -> dict[str, Any] | None:
@@ -63,10 +78,13 @@ def load(
         device: Where its tensors go.
         warn: Called with one line for each damaged checkpoint that was passed over.
         set_aside: Rename those, which only the holder of the trial's claim may.
+
+    Raises:
+        DamagedFileError: This user may not read a checkpoint.
     """
     for epoch, step, digest, path in _found(folder):
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest()[:16] == digest:
+        content = _content(path)
+        if content and hashlib.sha256(content).hexdigest()[:16] == digest:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
             )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import math
 import os
 import stat
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -108,8 +110,32 @@ def _not_finite(value: Any, name: str = "") -> Iterator[str]:
         yield f"{name} = {value}"
 
 
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int] | None]:
+    """Yield a descriptor of a regular file and its size; None when nothing is there."""
+    try:
+        # A named pipe without a writer would block without O_NONBLOCK.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise DamagedFileError(path, "is a link to nothing") from None
+        yield None
+        return
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise DamagedFileError(path, f"is {_kind(status.st_mode)}, not a file")
+        yield descriptor, status.st_size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    finally:
+        os.close(descriptor)
+
+
 def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
-    """Return the content of ``path``, or None when nothing is there. Never blocks, not on a FIFO.
+    """Return the content of ``path``, or None when nothing is there. Never waits for a writer.
 
     Args:
         path: A file that this project wrote.
@@ -118,26 +144,36 @@ def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
     Raises:
         DamagedFileError: Something else is there, or a file that is too large or not readable.
     """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except FileNotFoundError:
-        if path.is_symlink():
-            raise DamagedFileError(path, "is a link to nothing") from None
-        return None
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    try:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise DamagedFileError(path, f"is {_kind(status.st_mode)}, not a file")
-        if status.st_size > largest:
-            raise DamagedFileError(path, f"is too large ({status.st_size:,} bytes)")
-        with os.fdopen(descriptor, "rb", closefd=False) as file:
-            return file.read()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-    finally:
-        os.close(descriptor)
+    with _opened(path) as file:
+        if file is None:
+            return None
+        descriptor, size = file
+        if size > largest:
+            raise DamagedFileError(path, f"is too large ({size:,} bytes)")
+        with os.fdopen(descriptor, "rb", closefd=False) as stream:
+            return stream.read()
+
+
+def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:
+    """Return the size of ``path`` and its last bytes, or None when nothing is there.
+
+    Args:
+        path: A file that this project wrote.
+        length: Most bytes to return.
+
+    Raises:
+        DamagedFileError: Something else is there, or a file that is not readable.
+    """
+    with _opened(path) as file:
+        if file is None:
+            return None
+        descriptor, size = file
+        return size, os.pread(descriptor, length, max(0, size - length))
+
+
+def checksum(content: bytes) -> str:
+    """Return 16 hexadecimal digits of SHA-256."""
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _unreadable(path: Path, error: OSError) -> DamagedFileError:
@@ -254,3 +290,20 @@ def rewrite_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
         CareError: As :func:`write_json`.
     """
     write_atomic(path, b"".join(_json(path, record) for record in records))
+
+
+def set_aside(path: Path) -> Path | None:
+    """Rename what lies at ``path``, so that nothing of it is lost; None when nothing does.
+
+    Raises:
+        DiskError: The folder cannot be written.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
+    target = path.with_name(f"{path.name}.damaged-{stamp}")
+    try:
+        path.rename(target)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise DiskError(path, error) from error
+    return target

@@ -55,7 +55,8 @@ def parse_override(text: str) -> tuple[str, Any]:
     """
     field, equals, value = _as_utf8(text).partition("=")
     if not equals or not field.strip():
-        problem = Problem("override", text, "allowed: field.path=value")
+        one = "; one file at a time" if text.endswith((".yaml", ".yml")) else ""
+        problem = Problem("override", text, f"allowed: field.path=value{one}")
         raise ConfigError("command line", [problem])
     return field.strip(), parse_yaml(value, f"command line, {field.strip()}")
 

@@ -5,32 +5,17 @@ from __future__ import annotations
 import functools
 import platform
 import socket
-import subprocess
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from care.config import Precision
-from care.files import read_json
+from care.git import git_state
 from care.identity import code_version
 
-SNAPSHOT = "snapshot.json"
-"""Beside a copy of the code: the state of git when it was made."""
-
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
-
-
-def _git(*arguments: str) -> str | None:
-    """Output of git on the checkout this code runs from, or None outside of one."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _versions() -> dict[str, str]:
@@ -41,16 +26,6 @@ def _versions() -> dict[str, str]:
         except PackageNotFoundError:
             continue
     return versions
-
-
-def git_state() -> dict[str, Any]:
-    """Commit of this code and whether it was edited since: now, or when its copy was made."""
-    snapshot = read_json(Path(__file__).parents[1] / SNAPSHOT)
-    if snapshot:
-        return dict(snapshot)
-    changes = _git("status", "--porcelain")
-    dirty = None if changes is None else bool(changes)
-    return {"git_commit": _git("rev-parse", "HEAD"), "git_dirty": dirty}
 
 
 @functools.cache

@@ -76,6 +76,26 @@ class StoreRecord(Record):
     place: str | None = None
 
 
+class SweepRecord(Record):
+    """``sweep.json``: a sweep as it was last started.
+
+    Attributes:
+        spec: Its declaration.
+        base: The configuration that its trials share.
+        file: Where it was declared.
+        paper: The paper's configuration, where it reproduces something.
+        overrides: ``field=value`` of the command line.
+        profile: The profile that was chosen.
+    """
+
+    spec: dict[str, Any]
+    base: dict[str, Any]
+    file: str
+    paper: dict[str, Any] | None = None
+    overrides: list[str] = []
+    profile: str | None = None
+
+
 class ErrorRecord(Record):
     """Why a trial failed; see :func:`care.failure.describe`."""
 
@@ -93,6 +113,7 @@ class StatusRecord(Record):
         epochs: Epochs that it wants.
         updated: When this was written.
         error: Why it failed; None otherwise.
+        checksums: Of the files of a finished trial, by name; see :func:`care.files.checksum`.
     """
 
     state: State
@@ -100,6 +121,7 @@ class StatusRecord(Record):
     epochs: NonNegativeInt
     updated: Moment
     error: ErrorRecord | None = None
+    checksums: dict[str, str] = {}
 
 
 class ProvenanceRecord(Record):
@@ -169,8 +191,11 @@ def read_record(path: Path, kind: type[_Read]) -> _Read | None:
         DamagedFileError: Something else is there, a field is missing or has another type.
     """
     content = read_whole(path)
-    if content is None:
-        return None
+    return None if content is None else parse_record(path, content, kind)
+
+
+def parse_record(path: Path, content: bytes, kind: type[_Read]) -> _Read:
+    """Return the record that ``content`` of ``path`` holds; see :func:`read_record`."""
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
@@ -206,15 +231,24 @@ def read_records(path: Path, kind: type[_Read]) -> list[_Read]:
 def read_epochs(path: Path) -> list[Values]:
     """Return the numbers of a log that has a line an epoch: 1, 2, 3 and so on.
 
+    An epoch that stands twice with equal numbers counts once: earlier versions let a process that
+    had lost its trial write beside the one that took over.
+
     Raises:
-        DamagedFileError: A line is something else, or an epoch is missing or out of order.
+        DamagedFileError: A line is something else, an epoch is missing or out of order, or stands
+            twice with different numbers.
     """
-    lines = list(_each(path, _VALUES.validate_python))
-    for number, line in enumerate(lines, start=1):
-        if line.get("epoch") != number:
-            found = f"epoch {line['epoch']}" if "epoch" in line else "no epoch"
-            raise DamagedFileError(path, f"line {number} has {found} where epoch {number} belongs")
-    return lines
+    epochs: list[Values] = []
+    for number, line in enumerate(_each(path, _VALUES.validate_python), start=1):
+        epoch, wanted = line.get("epoch"), len(epochs) + 1
+        if epoch == wanted:
+            epochs.append(line)
+        elif epoch not in range(1, wanted):
+            got = "no epoch" if epoch is None else f"epoch {epoch}"
+            raise DamagedFileError(path, f"line {number} has {got} where epoch {wanted} belongs")
+        elif repr(line) != repr(epochs[int(epoch) - 1]):  # unlike values, NaN equals NaN as text
+            raise DamagedFileError(path, f"line {number} has other numbers for epoch {epoch}")
+    return epochs
 
 
 def _each(path: Path, validate: Any) -> Iterator[Any]:

@@ -19,9 +19,6 @@ import io
 import itertools
 import os
 import socket
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,11 +28,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from care.arrays import read_arrays
 from care.config import TrialConfig
 from care.errors import CareError
 from care.files import (
-    DamagedFileError,
     append_line,
+    checksum,
     read_lines,
     read_whole,
     rewrite_lines,
@@ -58,11 +56,8 @@ from care.records import (
 from care.records import State as State
 
 FORMAT = 1
-# What numpy raises for an archive that was cut, flipped or replaced.
-_NO_ARCHIVE: tuple[type[Exception], ...] = (
-    *(OSError, EOFError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError),
-    *(RuntimeError, MemoryError, struct.error, zipfile.BadZipFile, zlib.error, SyntaxError),
-)
+SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
+"""Files of a finished trial whose checksums its status has."""
 
 
 def now() -> str:
@@ -112,15 +107,24 @@ class TrialFolder:
     def write_status(
         self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
     ) -> None:
-        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``."""
-        status = {
+        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``.
+
+        That of a finished trial has the checksums of the files that its numbers come from.
+        """
+        status: dict[str, Any] = {
             "state": state,
             "epoch": epoch,
             "epochs": epochs,
             "updated": now(),
             "error": error,
         }
+        if state == "finished":
+            status["checksums"] = self._checksums()
         write_json(self.path / "status.json", status)
+
+    def _checksums(self) -> dict[str, str]:
+        contents = {name: read_whole(self.path / name) for name in SEALED}
+        return {name: checksum(content) for name, content in contents.items() if content}
 
     def read_provenance(self) -> ProvenanceRecord | None:
         """Return what the trial last ran on and with, or None before the first start."""
@@ -187,15 +191,7 @@ class TrialFolder:
         Raises:
             DamagedFileError: The file is damaged, which no crash of ours can cause.
         """
-        path = self.path / "details.npz"
-        content = read_whole(path)
-        if content is None:
-            return {}
-        try:
-            with np.load(io.BytesIO(content), allow_pickle=False) as file:
-                return {name: file[name] for name in file.files}
-        except _NO_ARCHIVE as error:
-            raise DamagedFileError(path, f"damaged ({error})") from error
+        return read_arrays(self.path / "details.npz") or {}
 
     def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
         """Record the arrays that figures are drawn from."""

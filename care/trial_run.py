@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from care import checkpoint
+from care.condition import repair
 from care.config import TrialConfig
 from care.cores import available_cores
 from care.distributed.followers import Followers
@@ -64,6 +65,7 @@ class TrialRun:
         self.folder = folder
         self._warn = warn
         folder.create(config)
+        repair(folder, config, warn)
         status = folder.read_status()
         self.finished = status is not None and status.state == "finished"
         if not self.finished:

@@ -16,6 +16,7 @@ VARIANT = "variant"
 """The axis whose values are the names of variants."""
 
 _LONG = 8
+_LONGEST_NAME = 200
 SEEDS = "seeds have a list of their own, 'seeds'"
 
 
@@ -106,9 +107,11 @@ def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) ->
             names = ", ".join(variants) or "those that 'variants' declares, which is not there"
             _refuse(VARIANT, name, f"allowed: {names}{hint}")
     for name, fields in variants.items():
-        if not name.isprintable() or not name.strip():
+        if not name.isprintable() or not name.strip() or len(name) > _LONGEST_NAME:
             raise PydanticCustomError(
-                "variants.name", "allowed: names of visible characters", {"value": name}
+                "variants.name",
+                "allowed: names of visible characters, at most {most}",
+                {"value": name, "most": _LONGEST_NAME},
             )
         for field, value in fields.items():
             if field in axes or field.partition(".")[0] in ("seed", "runtime"):

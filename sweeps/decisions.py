@@ -27,7 +27,7 @@ from sweeps.question import (
     question_of,
 )
 from sweeps.spec import Sweep
-from sweeps.store import SweepFolder
+from sweeps.store import EVENTS_ADVICE, SweepFolder
 
 
 @dataclass(frozen=True)
@@ -94,6 +94,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "suggest": TypeAdapter(Suggestion),
     "rung": TypeAdapter(RungEntry),
 }
+_OLDER_KINDS = ("value",)
 
 
 @dataclass(frozen=True)
@@ -162,17 +163,24 @@ def read_decisions(folder: SweepFolder) -> Decisions:
 
 
 def _lines(folder: SweepFolder) -> Iterator[Line | None]:
-    """The log's lines; None for one of a kind that only other versions write."""
+    """Yield the log's lines; None for one of a kind that only older versions wrote.
+
+    Raises:
+        DamagedFileError: A line is something else. Without it, the others mean something else.
+    """
     for number, event in enumerate(folder.events(), start=1):
-        kind = _KINDS.get(str(event.get("event")))
+        name = event.get("event")
+        if name in _OLDER_KINDS:
+            yield None
+            continue
         try:
-            yield kind and kind.validate_python(event)
-        except ValidationError as error:
-            raise DamagedFileError(
-                folder.path / "events.jsonl",
-                f"line {number} is no {event['event']!r} event",
-                "Move the file away to let the search decide anew; finished trials are kept",
-            ) from error
+            yield _KINDS[str(name)].validate_python(event)
+        except (KeyError, ValidationError) as error:
+            problem = f"line {number} is no {name!r} event"
+            if str(name) not in _KINDS:
+                problem = f"line {number} has event {name!r}, which this version does not know"
+            path = folder.path / "events.jsonl"
+            raise DamagedFileError(path, problem, EVENTS_ADVICE) from error
 
 
 def begin(folder: SweepFolder, sweep: Sweep) -> None:
@@ -227,8 +235,7 @@ def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
 def ways_on(sweep: Sweep, command: str) -> str:
     """The ways on from a log that is about another question, for people."""
     return (
-        f"The search and scheduler of {sweep.spec.name!r} decided by other numbers than these. "
-        "Either\n"
+        "What was decided before says nothing about this. Two ways on:\n"
         f"  give the sweep a new 'name' in {sweep.source}, or\n"
         f"  {command} --restart-search\n"
         "      which decides anew; finished trials that fit are used, and nothing is deleted"

@@ -7,6 +7,7 @@ a sweep (a claim on its folder says which); another one waits, and takes over if
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -16,6 +17,7 @@ from typing import Any
 from care.cgroup import oom_kills
 from care.claim import Claim, holder
 from care.config import TrialConfig
+from care.files import DamagedFileError
 from care.identity import trial_id
 from care.stream import stream_of
 from sweeps.decisions import begin
@@ -137,7 +139,8 @@ class Driver:
         )
         launch.run([self._task(trial.config, trial.point) for trial in missing])
         for identity, reason in launch.lost.items():
-            self._mark_lost(identity, reason)
+            with contextlib.suppress(DamagedFileError):  # the plan names it as damaged
+                self._mark_lost(identity, reason)
 
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> dict[str, Any]:
         """What the trainable takes."""

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -66,12 +66,29 @@ def refuse_foreign(path: Path) -> None:
         )
 
 
-def set_aside(path: Path, reason: str, say: Callable[[str], None]) -> None:
-    """Rename a file or folder that cannot be used, and say so; nothing is deleted."""
+def set_aside(
+    path: Path,
+    reason: str,
+    say: Callable[[str], None],
+    companions: Iterable[str] = (),
+    advice: str = "",
+) -> None:
+    """Rename a file or folder that cannot be used, and say so; nothing is deleted.
+
+    Args:
+        path: The file or folder.
+        reason: Why it cannot be used; continues a sentence that starts with its name.
+        say: Called with a line for the user.
+        companions: Endings of the names of files that go with it.
+        advice: A sentence on what to do.
+    """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     target = path.with_name(f"{path.name}.damaged-{stamp}")
     try:
         path.rename(target)
     except FileNotFoundError:  # another process did it
         return
-    say(f"{path} {reason}; it was set aside as {target.name}.")
+    for ending in companions:
+        with contextlib.suppress(FileNotFoundError):
+            path.with_name(path.name + ending).rename(target.with_name(target.name + ending))
+    say(f"{path} {reason}; it was set aside as {target.name}. {advice}".strip())

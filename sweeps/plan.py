@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
+from care.files import DamagedFileError
 from care.identity import group_id, trial_id
 from care.machines import Machine
 from care.staleness import Versions
@@ -247,9 +248,8 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
     """Seconds an epoch of past trials, by what their cost depends on."""
     past: dict[str, list[float]] = {}
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
-        seconds = _seconds_per_epoch(folder)
-        with contextlib.suppress(ValidationError):  # a trial that an older version declared
-            trial = folder.read_trial()
+        with contextlib.suppress(ValidationError, DamagedFileError):  # an older version declared it
+            trial, seconds = folder.read_trial(), _seconds_per_epoch(folder)
             if trial and seconds:
                 config = TrialConfig.model_validate(trial.config)
                 past.setdefault(_cost(config), []).append(seconds)

@@ -1,4 +1,4 @@
-"""What a person should know of a plan beside its counts: why trials are stale, what they mix."""
+"""What a person should know of a plan beside its counts: trials in trouble, what they mix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,12 @@ def mixed(plan: Plan) -> list[Mixture]:
 
 
 def plan_remarks(plan: Plan) -> list[str]:
-    """Lines for people: the reasons of stale trials, and what trials differ in."""
-    stale = [trial.reason for trial in plan.unique().values() if trial.state == "stale"]
+    """Lines for people: what is wrong with trials, and what they differ in."""
+    trials = plan.unique().values()
+    stale = [trial.reason for trial in trials if trial.state == "stale"]
     reasons = [f"{count} stale: {reason}" for reason, count in Counter(stale).items()]
-    return [*reasons, *map(str, mixed(plan))]
+    shown = [trial for trial in trials if trial.reason and trial.state not in ("stale", "failed")]
+    problems = [
+        f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}" for trial in shown
+    ]
+    return [*reasons, *problems, *map(str, mixed(plan))]

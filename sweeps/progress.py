@@ -14,6 +14,7 @@ from care.measures import EPOCH_METRICS
 from sweeps.axes import point_label
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig
+from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
@@ -55,6 +56,7 @@ class Board:
 
     Attributes:
         trials: By identity.
+        configs: By identity.
         target: Trials that the sweep wants in all.
         spent: Seconds that the trials' processes spent, all together, by what it was for.
         first_step_at: When the first of them began, by the monotonic clock.
@@ -69,6 +71,7 @@ class Board:
         self.column = epoch_metric(metric.name)
         self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
+        self.configs: dict[str, TrialConfig] = {}
         self._started = time.monotonic()
         self._epochs_run = 0
         self.spent: Counter[str] = Counter()
@@ -103,6 +106,7 @@ class Board:
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)
             self.trials[trial_id] = fresh
+            self.configs[trial_id] = config
         return self.trials[trial_id]
 
     def spend(self, seconds: Mapping[str, float]) -> None:
@@ -133,7 +137,7 @@ class Board:
         self._move(trial, result["outcome"], epoch)
         trial.value = result.get(self.metric.name, trial.value)
         trial.latest = result.get(self.column, trial.latest)
-        if trial.state == "running" and self.activity != "pausing trials":
+        if self.activity != "pausing trials":
             self.activity = ""
 
     def _move(self, trial: TrialProgress, state: str, epoch: int) -> None:
@@ -197,6 +201,11 @@ class Board:
         choose = max if self.metric.mode == "max" else min
         point = choose(means, key=lambda name: means[name])
         return point, means[point], len(values[point])
+
+    def without_value(self) -> int:
+        """Finished trials that have no value of the sweep's metric to be compared by."""
+        done = [trial for trial in self._entries() if trial.state in ("finished", "cached")]
+        return sum(finite(trial.value) is None for trial in done)
 
     def _entries(self) -> list[TrialProgress]:
         """At this moment: who shows the board is another thread than who changes it."""

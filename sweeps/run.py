@@ -30,6 +30,7 @@ class RunOptions:
         tracking_uri: MLflow server; None for the store's own file.
         report: Whether the report is written.
         restart_search: Whether search and scheduler decide anew.
+        rerun_damaged: Whether trials with damaged files are run anew.
     """
 
     retry_failed: bool = False
@@ -37,6 +38,7 @@ class RunOptions:
     tracking_uri: str | None = None
     report: bool = True
     restart_search: bool = False
+    rerun_damaged: bool = False
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,25 @@ class Outcome:
         plan: The plan held against the store afterwards.
         page: The report, if one was written.
         seconds: Of wall time, by what it was spent on.
+        without_value: Finished trials that have no value of the sweep's metric.
     """
 
     plan: Plan
     page: Path | None
     seconds: dict[str, float]
+    without_value: int = 0
 
     @property
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
         counts = self.plan.counts()
         return counts["cached"] + counts["stopped"] == self.plan.wanted
+
+    @property
+    def compared(self) -> bool:
+        """Whether the sweep's metric could tell any of the finished trials apart."""
+        finished = self.plan.counts()["cached"]
+        return finished == 0 or self.without_value < finished
 
 
 class SweepRun:
@@ -93,7 +103,9 @@ class SweepRun:
         time = WallTime(self.pool.slots)
         board = Board(self.sweep.spec.metric, plan.wanted)
         board.plan(plan, self._metric)
-        tracking = SweepTracking(self.sweep, self.store, self.options.tracking_uri, self._say)
+        tracking = SweepTracking(
+            self.sweep, self.store, board, self.options.tracking_uri, self._say
+        )
         driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
         tracking.start(self._whole(plan))
         page = None
@@ -110,7 +122,7 @@ class SweepRun:
             raise
         final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
-        return Outcome(final, page, time.parts(board.spent))
+        return Outcome(final, page, time.parts(board.spent), board.without_value())
 
     def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
         """Bring MLflow up to date; a second signal, which ends at once, does not get here."""

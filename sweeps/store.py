@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -11,17 +13,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from care.claim import Claim, holder
+from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DamagedFileError, append_line, read_json, read_lines, write_json
+from care.files import DamagedFileError, DiskError, append_line, read_lines, set_aside, write_json
 from care.machines import Machine
-from care.records import StoreRecord, read_record
+from care.records import StoreRecord, SweepRecord, read_record
 from care.staleness import Versions
 from care.trial_folder import TrialFolder, check_format, now
 from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
+_TRIAL_ID = re.compile(r"[0-9a-f]{16}")
+_SWEEP_ADVICE = "The sweep's next run writes it anew: care sweep run FILE"
+EVENTS_ADVICE = "Move the file away to let the search decide anew; finished trials are kept"
+"""What to do about a damaged log of decisions."""
 _STORE_ADVICE = (
     "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
     "writes it anew. The trials stay as they are."
@@ -76,35 +83,64 @@ class Store:
         return TrialFolder(self.trials / trial_id)
 
     def all_trials(self) -> Iterator[TrialFolder]:
-        """Every trial that was ever started, by identity."""
-        for path in sorted(self.trials.glob("*/trial.json")):
-            yield TrialFolder(path.parent)
+        """Every trial that was ever started, by identity; damaged ones as well."""
+        for name in _names(self.trials):
+            if _TRIAL_ID.fullmatch(name):
+                yield self.trial(name)
 
     def sweep(self, name: str) -> SweepFolder:
         """The folder of one sweep, whether it exists or not."""
         return SweepFolder(self.root / "sweeps" / name)
 
     def all_sweeps(self) -> Iterator[SweepFolder]:
-        """Every sweep that was ever started, by name."""
-        for path in sorted((self.root / "sweeps").glob("*/sweep.json")):
-            yield SweepFolder(path.parent)
+        """Every sweep that was ever started, by name; damaged ones as well."""
+        for name in _names(self.root / "sweeps"):
+            if os.path.lexists(self.root / "sweeps" / name / "sweep.json"):
+                yield self.sweep(name)
 
     def archive(self, trial_id: str) -> Path | None:
         """Move a trial's folder out of the way, so that it is run anew; nothing is deleted.
 
         Returns:
             Where it went, or None when another process holds the trial.
+
+        Raises:
+            DiskError: The folder cannot be moved; nothing was changed.
         """
         folder = self.trials / trial_id
+        if os.path.lexists(folder) and not folder.is_dir():  # a file, or a link to nothing
+            return self._archive(folder)
         claim = Claim.take(folder)
         if claim is None:
             return None
+        try:
+            return self._archive(folder)
+        finally:
+            claim.release()
+
+    def _archive(self, folder: Path) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-        target = self.root / "archive" / f"{trial_id}-{stamp}"
-        target.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(target)
-        claim.release()
+        target = self.root / "archive" / f"{folder.name}-{stamp}"
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(target)
+        except OSError as error:
+            raise DiskError(folder, error) from error
         return target
+
+
+def _names(folder: Path) -> list[str]:
+    """Return the names in ``folder``, sorted; none when there is no folder.
+
+    Raises:
+        CareError: Something else is there, or a folder that cannot be read.
+    """
+    try:
+        return sorted(os.listdir(folder))  # noqa: PTH208 - no Path for each of thousands
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise CareError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _check_place(root: Path) -> None:
@@ -137,20 +173,54 @@ class SweepFolder:
         return self.path / "report"
 
     def read(self) -> dict[str, Any] | None:
-        """The declaration as last started, or None."""
-        return read_json(self.path / "sweep.json")
+        """Return the declaration as last started, or None.
 
-    def write(self, declaration: dict[str, Any]) -> None:
-        """Record the declaration of a sweep that starts; ``created`` stays as it was."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        before = self.read() or {}
-        write_json(
-            self.path / "sweep.json", {**declaration, "created": before.get("created", now())}
-        )
+        Raises:
+            DamagedFileError: The file cannot be read.
+        """
+        try:
+            record = read_record(self.path / "sweep.json", SweepRecord)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_SWEEP_ADVICE) from error
+        return record.model_dump(exclude_unset=True) if record else None
+
+    def write(self, declaration: dict[str, Any], say: Callable[[str], None] = print) -> None:
+        """Record the declaration of a sweep that starts; ``created`` stays as it was.
+
+        Args:
+            declaration: Fields of :class:`care.records.SweepRecord`.
+            say: Called with a line when the file was damaged and is set aside.
+
+        Raises:
+            DiskError: The folder cannot be written.
+        """
+        path = self.path / "sweep.json"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DiskError(self.path, error) from error
+        before: dict[str, Any] = {}
+        try:
+            before = self.read() or {}
+        except DamagedFileError as error:
+            kept = set_aside(path)
+            say(
+                f"{path} {error.problem}; it is written anew"
+                + (f", {kept.name} kept" if kept else "")
+            )
+        write_json(path, {**declaration, "created": before.get("created", now())})
 
     def events(self) -> list[dict[str, Any]]:
-        """The lines of the log of decisions (:mod:`sweeps.decisions`), in order."""
-        return read_lines(self.path / "events.jsonl")
+        """Return the decisions of search and scheduler, in the order they were made.
+
+        Raises:
+            DamagedFileError: A line cannot be read: without it the rest means something else.
+        """
+        path = self.path / "events.jsonl"
+        try:
+            return read_lines(path)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(EVENTS_ADVICE) from error
 
     def log(self, event: dict[str, Any]) -> None:
         """Append a decision before it takes effect, so that a crash cannot forget it."""
@@ -166,7 +236,8 @@ class TrialStatus:
             finished or not, that rest on something else than they would today; a damaged one has
             files that cannot be read.
         epoch: Completed epochs.
-        reason: Why the trial is failed, stale or damaged; empty otherwise.
+        reason: Why the trial is failed, stale or damaged, or what the next run rebuilds of it;
+            empty otherwise.
         machine: What it was trained on, where its numbers count.
     """
 
@@ -184,30 +255,43 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         versions: Code and data whose results count.
         config: The trial's configuration as it is planned now.
     """
-    status = folder.read_status()
-    epoch = 0 if status is None else status.epoch
-    if (status is None or status.state != "finished") and holder(folder.path):
+    condition = examine(folder, config)
+    status = condition.status
+    epoch = status.epoch if status else 0
+    done = status is not None and status.state == "finished" and not condition.repairs
+    if not done and holder(folder.path):
         return TrialStatus("running", epoch)
-    if status is None:
-        return TrialStatus("new")
+    if condition.damage:
+        return TrialStatus("damaged", epoch, condition.damage)
     machine = None
-    if status.state == "finished" or epoch or folder.has_checkpoint():
-        provenance = folder.read_provenance()
-        reason = versions.why_stale(provenance, config)
+    if condition.computed:
+        reason = versions.why_stale(condition.provenance, config)
         if reason:
             return TrialStatus("stale", epoch, reason)
-        machine = Machine.of(provenance)
-    if status.state == "finished":
+        machine = Machine.of(condition.provenance)
+    if status is None:
+        return TrialStatus("new", reason=_repairs(condition))
+    if status.state == "finished" and not condition.repairs:
         return TrialStatus("cached", epoch, machine=machine)
     if status.state == "failed":
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    return TrialStatus("paused" if machine else "new", epoch, machine=machine)
+    state: PlanState = "paused" if condition.computed else "new"
+    return TrialStatus(state, epoch, _repairs(condition), machine)
+
+
+def _repairs(condition: Condition) -> str:
+    """Name the files that the next start rebuilds."""
+    problems = [f"{name} {problem}" for name, problem in condition.repairs.items()]
+    return f"{'; '.join(problems)}; the next run rebuilds it" if problems else ""
 
 
 def final_value(folder: TrialFolder, metric: str) -> float | None:
     """A finished trial's value of ``metric``; None where it has none that is finite."""
-    metrics = folder.read_metrics()
-    measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+    try:
+        metrics = folder.read_metrics()
+        measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+    except DamagedFileError:  # since it was judged; the next plan names it
+        return None
     return finite(measures.get(metric))
 
 

@@ -15,6 +15,7 @@ import torch
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem, shortened
 from care.loading import validate
+from sweeps.tracking.database import make_database
 
 # Tests use small tensors: two threads on shared cores are five times slower than one.
 torch.set_num_threads(1)
@@ -35,6 +36,14 @@ def shared_data() -> Path:
     if not folder.is_dir() and not os.environ.get("CI"):
         pytest.skip(f"no real data in {folder}")
     return folder
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An SQLite file with MLflow's tables, made once: it takes MLflow seconds."""
+    file = tmp_path_factory.mktemp("mlflow") / "empty.db"
+    make_database(file)
+    return file
 
 
 @pytest.fixture

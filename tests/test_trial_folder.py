@@ -145,5 +145,5 @@ def test_damaged_details_are_an_error_that_names_the_file(tmp_path: Path, damage
     content[middle] ^= 255
     damaged = {"cut": content[:middle], "flipped": content, "empty": bytearray()}
     file.write_bytes(damaged[damage])
-    with pytest.raises(CareError, match=r"details\.npz: damaged"):
+    with pytest.raises(CareError, match=r"details\.npz: is damaged"):
         folder.read_details()

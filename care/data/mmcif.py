@@ -25,9 +25,9 @@ def read_mmcif(content: bytes) -> Residues:
     try:
         # CIF is ASCII; other bytes, as in authors' names, are kept as they are.
         document = gemmi.cif.read_string(content.decode("latin-1"))
+        tables = [(block.name, block.find_mmcif_category("_atom_site.")) for block in document]
     except (ValueError, RuntimeError) as error:
         raise CareError(f"not mmCIF: {str(error).splitlines()[0]}") from error
-    tables = [(block.name, block.find_mmcif_category("_atom_site.")) for block in document]
     tables = [(name, table) for name, table in tables if len(table)]
     if len(tables) != 1:
         names = ", ".join(repr(name) for name, _ in tables)

@@ -26,14 +26,13 @@ def read_pdb(content: bytes) -> Residues:
     in_model = False
     text = content.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
     # Not splitlines(): some bytes outside ASCII would count as ends of lines.
-    for number, line in enumerate(re.split("\r\n|\n|\r", text), start=1):
+    lines = re.split("\r\n|\n|\r", text)
+    for number, line in enumerate(lines, start=1):
         record = line[:6]
         if record.startswith(("ATOM", "HETATM")):
             in_model = True
-            if len(line) < _COORDINATES_END:
-                raise CareError(
-                    f"line {number} ends in column {len(line)}; coordinates end in column 54"
-                )
+            if len(line) < _COORDINATES_END or (number == len(lines) and _is_cut(lines)):
+                raise CareError(f"line {number} ends too early, in column {len(line)}")
             if line[12:16].strip() in BACKBONE:
                 residues.add(_atom(line, number))
         elif record.rstrip() == "TER":
@@ -41,6 +40,13 @@ def read_pdb(content: bytes) -> Residues:
         elif record.rstrip() in ("END", "ENDMDL", "MODEL") and in_model:
             break
     return residues
+
+
+def _is_cut(lines: list[str]) -> bool:
+    """Whether the last line, which no end of a line follows, is shorter than the one before."""
+    before = lines[-2] if len(lines) > 1 else ""
+    same = before[:4] == lines[-1][:4]
+    return same and len(lines[-1].rstrip()) < len(before.rstrip())
 
 
 def _atom(line: str, number: int) -> Atom:

@@ -150,21 +150,20 @@ class Residues:
         """
         chosen = self._chosen()
         atoms, left_out = [], Counter[str]()
-        known: dict[object, list[Atom]] = {}
+        kept: dict[tuple[int, tuple[str, ...], str], list[Atom]] = {}
         for residue, is_chosen in zip(self._all, chosen, strict=True):
             atom = residue.atoms.get("CA")
             if atom is None:
                 continue
-            if not is_chosen:
-                if atom.carbon:
-                    left_out[residue.first.residue] += 1
-                continue
-            _check(atom, residue)
-            key = (residue.section, atom.chain, atom.number)
-            same = known.setdefault(key, []) if atom.number else []
-            if not _is_alternate(atom, same):
-                same.append(atom)
-                atoms.append(atom)
+            if is_chosen:
+                _check(atom, residue)
+                same = kept.setdefault((residue.section, atom.chain, atom.number), [])
+                if not _is_alternate(atom, same):
+                    same.append(atom)
+                    atoms.append(atom)
+            elif atom.carbon:
+                left_out[residue.first.residue] += 1
+        _check_places([same for (_, _, number), same in kept.items() if number])
         points = np.array([atom.place for atom in atoms], np.float32).reshape(-1, 3)
         return CAlphas(points, left_out)
 
@@ -276,20 +275,32 @@ def _check(atom: Atom, residue: Residue) -> None:
 
 
 def _is_alternate(atom: Atom, same: list[Atom]) -> bool:
-    """Whether an earlier residue of the same number is this one in another location.
+    """Whether an earlier residue of the same number is this one in another location."""
+    first = same[0].alternate if same else ""
+    return bool(atom.number and atom.alternate and first and first != atom.alternate)
+
+
+def _check_places(groups: list[list[Atom]]) -> None:
+    """Refuse residues of one number in one place, e.g. models without records between them.
 
     Raises:
-        CareError: The two lie in one place, and nothing tells them apart.
+        CareError: Nothing tells the two apart.
     """
-    for other in same:
-        if atom.alternate and other.alternate and atom.alternate != other.alternate:
-            return True
-        if _near(atom, other, _SAME_PLACE):
-            raise CareError(
-                f"{other.where} and {atom.where}: two C-alpha of {atom.residue} {atom.number} "
-                "in one place, and no alternate location or chain tells them apart"
-            )
-    return False
+    groups = [group for group in groups if len(group) > 1]
+    if not groups:
+        return
+    from scipy.spatial import cKDTree
+
+    for group in groups:
+        places = np.array([atom.place for atom in group], np.float64)
+        away, near = map(np.asarray, cKDTree(places).query(places, k=2))
+        for atom, distances, indices in zip(group, away, near, strict=True):
+            if distances[1] <= _SAME_PLACE:
+                other = next(group[i] for i in indices if group[i] is not atom)
+                raise CareError(
+                    f"{atom.where} and {other.where}: two C-alpha of {atom.residue} {atom.number} "
+                    "in one place, and no alternate location or chain tells them apart"
+                )
 
 
 def _near(one: Atom | None, other: Atom | None, most: float) -> bool:

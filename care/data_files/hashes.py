@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -95,11 +96,13 @@ class HashedFiles:
                 write_atomic(self._record, content)
 
     def stamp(self, name: str) -> Stamp | None:
-        """Size and times of a file, or None where there is none."""
+        """Size and times of a regular file, or None where there is none."""
         try:
             status = os.stat(f"{self._prefix}{name}")  # noqa: PTH116 - of 100,000 files
         except OSError:
             return None
+        if not stat.S_ISREG(status.st_mode):
+            return None  # reading a pipe would wait for ever
         return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def _known(self) -> _Known:

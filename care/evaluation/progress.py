@@ -11,19 +11,30 @@ import io
 import json
 import shutil
 import time
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from care import checkpoint
+from care.arrays import read_arrays
 from care.evaluation.outcome import Outcome
-from care.files import write_atomic
+from care.files import DamagedFileError, set_aside, write_atomic
+from care.records import Values
 
 _FACTS = "facts"
+
+
+class _Facts(BaseModel):
+    """What is kept of a part beside its arrays."""
+
+    model_config = ConfigDict(strict=True)
+
+    measures: Values
+    notes: list[str]
 
 
 class Paused(Exception):  # noqa: N818 - no error: the evaluation was asked to stop and has saved
@@ -121,15 +132,17 @@ class SavedProgress(Progress):
 
     def _read(self, path: Path) -> Outcome | None:
         try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file.files}
-            facts = json.loads(str(arrays.pop(_FACTS)))
-        except FileNotFoundError:
-            return None
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            arrays = read_arrays(path)
+            if arrays is None:
+                return None
+            facts = _Facts.model_validate_json(str(arrays.pop(_FACTS, "")))
+        except (DamagedFileError, ValidationError) as error:
+            if isinstance(error, DamagedFileError) and error.denied:
+                raise
             self._warn(f"{path.name} is damaged ({error}); it is measured again")
+            set_aside(path)
             return None
-        return Outcome(facts["measures"], arrays, facts["notes"])
+        return Outcome(facts.measures, arrays, facts.notes)
 
 
 def _packed(outcome: Outcome) -> bytes:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from care.config import TrialConfig
 from care.errors import CareError, ConfigError, Problem, nearest
+from care.files import DamagedFileError
+from care.identity import trial_id
 from care.loading import parse_override, set_field, validate
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
@@ -55,6 +57,11 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
     if trial is None:
         raise CareError(f"{folder.path}: was never started, so there is no network to measure")
     tree = trial.config
+    declared = {name: part for name, part in tree.items() if name != "runtime"}
+    identity = trial_id(validate(TrialConfig, declared, str(folder.path)))
+    if identity != folder.trial_id:
+        problem = f"holds the configuration of another trial, {identity}"
+        raise DamagedFileError(folder.path / "trial.json", problem)
     for override in overrides:
         field, value = parse_override(override)
         if field.partition(".")[0] not in _MAY_DIFFER:

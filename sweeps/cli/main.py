@@ -55,6 +55,10 @@ RerunStale = Annotated[
     bool,
     typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
 ]
+RerunDamaged = Annotated[
+    bool,
+    typer.Option("--rerun-damaged", help="Run trials with damaged files anew; these are archived."),
+]
 RestartSearch = Annotated[
     bool,
     typer.Option(
@@ -155,6 +159,7 @@ def sweep_run(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
@@ -165,7 +170,9 @@ def sweep_run(
     from sweeps.cli.sweep import run_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, report, restart_search)
+    options = RunOptions(
+        retry_failed, rerun_stale, tracking_uri, report, restart_search, rerun_damaged
+    )
     declared = _declared(file, overrides, profile, only, seeds, store)
     raise typer.Exit(run_command(declared, store, options, timings))
 
@@ -191,13 +198,20 @@ def sweep_submit(
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
+    rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
 ) -> None:
     """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.run import RunOptions
 
-    options = RunOptions(retry_failed, rerun_stale, tracking_uri, restart_search=restart_search)
+    options = RunOptions(
+        retry_failed,
+        rerun_stale,
+        tracking_uri,
+        restart_search=restart_search,
+        rerun_damaged=rerun_damaged,
+    )
     declared = _declared(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)
     raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
@@ -255,11 +269,12 @@ def ui(
     store: StoreOption = _STORE,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
+    tracking_uri: TrackingOption = None,
 ) -> None:
-    """Serve the MLflow page of the store."""
+    """Serve the MLflow page of the store; where a server has the runs, print its page's address."""
     from sweeps.cli.track import ui_command
 
-    raise typer.Exit(ui_command(store, host, port))
+    raise typer.Exit(ui_command(store, host, port, tracking_uri))
 
 
 @app.command()
@@ -281,7 +296,7 @@ def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None)
     """Bring MLflow up to date with the store. Doing it twice changes nothing."""
     from sweeps.cli.track import sync_command
 
-    sync_command(store, tracking_uri)
+    raise typer.Exit(sync_command(store, tracking_uri))
 
 
 @data_app.command("list")
@@ -316,10 +331,12 @@ def main() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from sweeps.home import provide_home
     from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
+    provide_home()
     try:
         raise_on_signals()
         app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import yaml
 
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
+from care.files import DamagedFileError
 from care.identity import canonical, code_version, flatten
 from sweeps.decisions import ways_on
 from sweeps.importing import large_imports
@@ -74,7 +76,9 @@ def _summary(sweep: Sweep, store: Store) -> SweepSummary:
         ways = ways_on(sweep, f"care sweep run {sweep.source}")
         raise OtherQuestionError(sweep, plan.differences, ways)
     spec = sweep.spec
-    declared = store.sweep(spec.name).read() or {}
+    declared: dict[str, Any] = {}
+    with contextlib.suppress(DamagedFileError):  # it only says how the sweep was called
+        declared = store.sweep(spec.name).read() or {}
     return SweepSummary(
         name=spec.name,
         description=spec.description,

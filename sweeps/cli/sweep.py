@@ -31,6 +31,7 @@ from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console, shorten
 from sweeps.timing import where_it_went
+from sweeps.tracking.origin import describe_start
 
 _NARROWEST = 16
 _BESIDE_THE_LABEL = 46  # state, identity and epochs
@@ -131,6 +132,7 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
+    _print_damaged(counts["damaged"], declared.command("run"), console)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
     if plan.differences:
@@ -139,9 +141,10 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
 
 def _print_question(plan: Plan, command: str, console: Console) -> None:
     """Print how the sweep differs from the one that its search and scheduler decided on."""
-    lines = [f"{plan.sweep.spec.name} asks another question than its search began with:"]
+    name = plan.sweep.spec.name
+    lines = [f"{name} will not run: it asks something else than its search began with:"]
     lines += [f"  {found}" for found in plan.differences]
-    lines += ["It will not run like this.", ways_on(plan.sweep, command)]
+    lines.append(ways_on(plan.sweep, command))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -218,11 +221,11 @@ def prepare(
     wanted = [*plan.missing(), *_to_run_again(plan, options)]
     if wanted or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in wanted)], console)
-    store.prepare()
+    store.prepare(console.print)
     folder = store.sweep(sweep.spec.name)
     if options.restart_search:
         restart(folder, sweep)
-    folder.write(_declaration(sweep, declared))
+    folder.write(_declaration(sweep, declared), console.print)
     if _clear_the_way(plan, store, options) or options.restart_search:
         return make_plan(sweep, store)
     return plan
@@ -269,6 +272,9 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
         command: What resumes the sweep.
         outcome: How the run ended.
         signalled: The exit status that a signal asked for; None where none came.
+
+    Returns:
+        The exit status: 0 when every trial is finished and a search had values to compare.
     """
     plan = outcome.plan
     if outcome.page:
@@ -293,7 +299,26 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             f"To run them anew: {command} --rerun-stale",
             soft_wrap=True,
         )
-    return 0 if outcome.complete else 1
+    _print_damaged(counts["damaged"], command, console)
+    _print_incomparable(outcome, console)
+    return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
+
+
+def _print_incomparable(outcome: Outcome, console: Console) -> None:
+    if outcome.without_value:
+        plan = outcome.plan
+        console.print(
+            f"{outcome.without_value} of {plan.counts()['cached']} finished trials have no finite "
+            f"{plan.sweep.spec.metric.name}, by which this sweep compares them.",
+            soft_wrap=True,
+        )
+
+
+def _print_damaged(count: int, command: str, console: Console) -> None:
+    if count:
+        console.print(
+            f"{count} damaged and left out. To archive and run anew: {command} --rerun-damaged"
+        )
 
 
 def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
@@ -305,14 +330,15 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
         "overrides": list(declared.fields),
         "profile": declared.profile,
         "code_version": code_version(),
+        **describe_start(),
     }
 
 
 def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
-    """Make failed and stale trials new again, where that was asked for; whether there were any."""
+    """Make failed, stale and damaged trials new again, where asked for; whether there were any."""
     cleared = False
     for trial in _to_run_again(plan, options):
-        if trial.state == "stale":
+        if trial.state in ("stale", "damaged"):
             cleared |= store.archive(trial.trial_id) is not None
         else:
             cleared |= _try_again(trial, store.trial(trial.trial_id))
@@ -320,8 +346,12 @@ def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
 
 
 def _to_run_again(plan: Plan, options: RunOptions) -> list[PlannedTrial]:
-    """List the failed and stale trials that are asked for."""
-    states = {"stale": options.rerun_stale, "failed": options.retry_failed}
+    """List the failed, stale and damaged trials that are asked for."""
+    states = {
+        "stale": options.rerun_stale,
+        "damaged": options.rerun_damaged,
+        "failed": options.retry_failed,
+    }
     return [trial for trial in plan.unique().values() if states.get(trial.state)]
 
 

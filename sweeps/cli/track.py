@@ -9,19 +9,27 @@ from sweeps.store import Store
 from sweeps.terminal import make_console
 
 
-def sync_command(root: Path, uri: str | None) -> None:
-    """Bring MLflow up to date with the store."""
+def sync_command(root: Path, uri: str | None) -> int:
+    """Bring MLflow up to date with the store.
+
+    Returns:
+        0 when everything is there, 1 when something of the store cannot be read.
+    """
     from sweeps.tracking.sweep import sync_store
 
-    sweeps, trials = sync_store(_existing(root), uri)
-    make_console().print(f"MLflow is up to date: {sweeps} sweeps, {trials} trials")
+    console = make_console()
+    synced = sync_store(_existing(root), uri, console.print)
+    for line in synced.left_out:
+        console.print(line)
+    console.print(f"MLflow is up to date: {synced.sweeps} sweeps, {synced.trials} trials")
+    return 1 if synced.left_out else 0
 
 
-def ui_command(root: Path, host: str, port: int) -> int:
-    """Serve the MLflow page; the exit status."""
+def ui_command(root: Path, host: str, port: int, uri: str | None) -> int:
+    """Serve the MLflow page, or name the server's; the exit status."""
     from sweeps.tracking.server import serve
 
-    return serve(_existing(root).root, host, port)
+    return serve(_existing(root), host, port, uri)
 
 
 def _existing(root: Path) -> Store:

@@ -120,15 +120,18 @@ def ray() -> Iterator[Finding]:
 def mlflow(root: Path, uri: str | None) -> Iterator[Finding]:
     """MLflow: its server where one is named, a database of its own otherwise."""
     from sweeps.tracking.database import try_tracking
+    from sweeps.tracking.destination import redact
 
     with tempfile.TemporaryDirectory() as folder:
         try:
             try_tracking(uri or f"sqlite:///{folder}/mlflow.db")
         except Exception as error:  # noqa: BLE001 - whatever it is, the user is to read it
             mend = "check --tracking-uri; a server needs --allowed-hosts with this host and port"
-            yield bad("MLflow", _first_line(error), mend if uri else _INSTALL)
+            yield bad("MLflow", redact(_first_line(error)), mend if uri else _INSTALL)
             return
-    yield ok("MLflow", f"server {uri} answers" if uri else f"an SQLite file in {root} will do")
+    yield ok(
+        "MLflow", f"server {redact(uri)} answers" if uri else f"an SQLite file in {root} will do"
+    )
 
 
 def _first_line(error: Exception) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from care.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 _DRAINING_SECONDS = 1.0
@@ -82,6 +83,12 @@ class RetryPolicy:
         return None if outcome else self._after_loss(task)
 
     def _after_loss(self, task: dict[str, Any]) -> Again | None:
+        try:
+            return self._after_known_loss(task)
+        except DamagedFileError:  # the plan names it as damaged
+            return None
+
+    def _after_known_loss(self, task: dict[str, Any]) -> Again | None:
         """Retry a trial whose process was lost, with more of the machine from the second time on.
 
         What kills a process at one place twice is often the memory, which the kernel does not

@@ -1,19 +1,23 @@
-"""Where MLflow keeps its runs, made once, before anybody writes."""
+"""MLflow's client, and the store's own SQLite file: made once, taken along, replaced if damaged."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import logging
 import os
+import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from care.errors import CareError
 from sweeps.importing import large_imports
+from sweeps.lock import refuse_foreign, set_aside
+from sweeps.tracking.destination import Destination, sqlite_uri
 
 EXPERIMENT = "care"
+STORE_TAG = "care.store"
 _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
@@ -22,56 +26,101 @@ _QUIET = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",
+    # Its lines hold the password of a server's URI.
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-
-
-def default_tracking_uri(store: Path) -> str:
-    """The SQLite file in the store."""
-    return f"sqlite:///{(store / 'mlflow.db').resolve()}"
+_LOUD = ("alembic", "mlflow", "urllib3")
+_AGAIN = "'care track sync' writes all runs again."
+_LOCKED_SECONDS = 30.0
+# Where MLflow notes the place of files.
+_PLACES = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+# The file behind each URI that MLflow opened in this process: it keeps its connections.
+_opened: dict[str, tuple[int, int]] = {}
 
 
 def quiet_environment() -> None:
     """Settings that MLflow reads from the environment; what the user set stays."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
+    for name in _LOUD:
+        logging.getLogger(name).setLevel(logging.ERROR if name == "urllib3" else logging.WARNING)
 
 
-@contextlib.contextmanager
-def writing(store: Path) -> Iterator[None]:
-    """Be the only process of this store that writes to MLflow.
-
-    Several processes that first open one SQLite file crash each other, and two that look for a
-    trial's run at once would both make one.
-    """
-    store.mkdir(parents=True, exist_ok=True)
-    with (store / "mlflow.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+def experiment_name(destination: Destination) -> str:
+    """The experiment of the runs; on a shared server users may need one each."""
+    if destination.own:
+        return EXPERIMENT
+    return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
-def connect(store: Path, uri: str) -> tuple[Any, str]:
+def connect(
+    destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
+) -> tuple[Any, str]:
     """An MLflow client and the experiment's id, both made if they are missing.
 
-    To be called under :func:`writing`.
+    To be called by the holder of the destination's lock.
+
+    Args:
+        destination: Where MLflow keeps runs.
+        identity: Of the store: ``uuid`` and perhaps ``copied_from``.
+        say: Called with a line for the user when a damaged file is set aside.
+
+    Raises:
+        CareError: The experiment is deleted in MLflow, or the file belongs to another user.
+        Exception: Whatever MLflow raises when it cannot be asked.
     """
     quiet_environment()
     with large_imports():
         from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
 
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    logging.getLogger("mlflow").setLevel(logging.WARNING)
-    if uri == default_tracking_uri(store):
-        _make_database(store / "mlflow.db")
-    client = MlflowClient(tracking_uri=uri)
-    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if destination.own:
+        _prepare_own(destination, identity, say)
+    destination = _with_fresh_uri(destination)
+    name = experiment_name(destination)
+    try:
+        client = MlflowClient(tracking_uri=destination.uri)
+        experiment = client.get_experiment_by_name(name)
+    except MlflowException as error:
+        if not destination.own or "out-of-date database schema" not in str(error):
+            raise
+        _set_database_aside(destination, "was written by another version of MLflow", say)
+        return connect(destination, identity, say)
     if experiment is not None:
+        if experiment.lifecycle_stage == "deleted":
+            raise CareError(f"its experiment '{name}' is deleted; restore it there to go on")
         return client, str(experiment.experiment_id)
-    local = uri.startswith("sqlite:")
-    location = (store / "mlflow-artifacts").resolve().as_uri() if local else None
     # The page then opens on training runs, not on traces of language models.
     tags = {"mlflow.experimentKind": "custom_model_development"}
-    made = client.create_experiment(EXPERIMENT, artifact_location=location, tags=tags)
+    if destination.own:
+        tags[STORE_TAG] = str(identity["uuid"])
+    made = client.create_experiment(name, artifact_location=destination.artifacts, tags=tags)
     return client, str(made)
+
+
+def find_experiment(destination: Destination) -> str | None:
+    """The experiment's id on a server, or None when it has none; writes nothing."""
+    quiet_environment()
+    from mlflow import MlflowClient
+
+    client = MlflowClient(tracking_uri=destination.uri)
+    found = client.get_experiment_by_name(experiment_name(destination))
+    return None if found is None else str(found.experiment_id)
+
+
+def file_id(file: Path | None) -> tuple[int, int] | None:
+    """What tells a file from another one that took its name; None when there is none."""
+    try:
+        stat = file.stat() if file else None
+    except FileNotFoundError:
+        return None
+    return (stat.st_dev, stat.st_ino) if stat else None
 
 
 def try_tracking(uri: str) -> None:
@@ -79,12 +128,78 @@ def try_tracking(uri: str) -> None:
     quiet_environment()
     from mlflow import MlflowClient
 
-    for name in ("alembic", "mlflow"):
-        logging.getLogger(name).setLevel(logging.WARNING)
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
-def _make_database(file: Path) -> None:
+def damage(file: Path, *, thorough: bool = False) -> str:
+    """What keeps MLflow from using an SQLite file, for people; empty when nothing does.
+
+    Args:
+        file: The file, or folder, or what else has its name.
+        thorough: Whether all of it is read, which takes seconds for ten thousand trials.
+
+    Raises:
+        CareError: The file belongs to another user and cannot be written.
+    """
+    if file.is_dir():
+        return "is a folder"
+    if not os.access(file, os.R_OK | os.W_OK):
+        refuse_foreign(file)
+        return "cannot be read and written"
+    try:
+        with closing(sqlite3.connect(file, timeout=_LOCKED_SECONDS)) as database:
+            database.execute("select version_num from alembic_version").fetchone()
+            database.execute("select max(experiment_id) from experiments").fetchone()
+            answer = database.execute("pragma quick_check(1)").fetchone() if thorough else ("ok",)
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return f"is damaged ({error})"
+        if code == sqlite3.SQLITE_ERROR:
+            return f"is no database of MLflow ({error})"
+        return ""  # busy, no space, a disk that is away: not the file's fault
+    return "" if answer == ("ok",) else f"is damaged ({answer[0]})"
+
+
+def replace_if_damaged(destination: Destination, say: Callable[[str], None]) -> None:
+    """Read all of the store's own file, and set it aside if that fails."""
+    file = destination.database
+    if destination.own and file and file.exists():
+        reason = damage(file, thorough=True)
+        if reason:
+            _set_database_aside(destination, reason, say)
+
+
+def _prepare_own(
+    destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
+) -> None:
+    """Have a whole database of this store, with files where the store is now."""
+    file = destination.database
+    assert file is not None
+    reason = damage(file) if file.exists() else ""
+    if reason:
+        _set_database_aside(destination, reason, say)
+    make_database(file)
+    if not _adopt(file, identity, str(destination.artifacts)):
+        _set_database_aside(destination, "belongs to another store", say)
+        make_database(file)
+
+
+def _set_database_aside(destination: Destination, reason: str, say: Callable[[str], None]) -> None:
+    file = destination.database
+    assert file is not None
+    set_aside(file, reason, say, ("-journal", "-wal", "-shm"), _AGAIN)
+
+
+def _with_fresh_uri(destination: Destination) -> Destination:
+    """Another URI if MLflow opened this one when another file was there."""
+    found = file_id(destination.database)
+    if found is None or _opened.setdefault(destination.uri, found) == found:
+        return destination
+    return _with_fresh_uri(destination.renewed())
+
+
+def make_database(file: Path) -> None:
     """Make the tables in a file that gets its name when they are complete.
 
     MLflow makes them one by one and can never open a database in which a killed process or a full
@@ -96,7 +211,66 @@ def _make_database(file: Path) -> None:
 
     for left in file.parent.glob(f".{file.name}.*.part*"):
         left.unlink()
-    # MLflow opens a path once in a process, hence a new one each time.
     part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
-    MlflowClient(tracking_uri=f"sqlite:///{part.resolve()}").search_experiments()
+    MlflowClient(tracking_uri=sqlite_uri(part)).search_experiments()
     part.replace(file)
+
+
+def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
+    """Make a database that came along with the store fit it: its place and its uuid.
+
+    In SQL, because MLflow can change neither, and because a reviewer's notes are kept so.
+
+    Returns:
+        Whether the database is this store's.
+    """
+    with closing(sqlite3.connect(file, timeout=_LOCKED_SECONDS)) as database, database:
+        experiment = database.execute(
+            "select experiment_id, artifact_location from experiments where name = ?",
+            (EXPERIMENT,),
+        ).fetchone()
+        if experiment is None:
+            return True
+        number, location = experiment
+        owner = database.execute(
+            "select value from experiment_tags where experiment_id = ? and key = ?",
+            (number, STORE_TAG),
+        ).fetchone()
+        known = owner and owner[0]
+        if known not in (None, identity["uuid"], identity.get("copied_from")):
+            return False
+        if location != artifacts:
+            _move_files(database, location, artifacts)
+        if known != identity["uuid"]:
+            _change_owner(database, number, known, identity["uuid"])
+    return True
+
+
+def _move_files(database: sqlite3.Connection, before: str, now: str) -> None:
+    for table, column in _PLACES:
+        database.execute(
+            f"update {table} set {column} = ? || substr({column}, ?) "
+            f"where substr({column}, 1, ?) = ?",
+            (now, len(before) + 1, len(before), before),
+        )
+
+
+def _change_owner(
+    database: sqlite3.Connection, experiment: int, before: str | None, now: str
+) -> None:
+    """Give the runs of a store to its copy, or runs that name no store to the one they lie in."""
+    database.execute(
+        "insert or replace into experiment_tags (key, value, experiment_id) values (?, ?, ?)",
+        (STORE_TAG, now, experiment),
+    )
+    if before:
+        database.execute(
+            "update tags set value = ? where key = ? and value = ?", (now, STORE_TAG, before)
+        )
+    else:
+        database.execute(
+            "insert into tags (key, value, run_uuid) select ?, ?, run_uuid from tags "
+            "where key = 'care.kind' and run_uuid not in "
+            "(select run_uuid from tags where key = ?)",
+            (STORE_TAG, now, STORE_TAG),
+        )

@@ -7,27 +7,23 @@ import signal
 import socket
 import subprocess
 import sys
-from pathlib import Path
 from urllib.parse import quote, urlencode
 
-from care.errors import ConfigError, Problem
-from sweeps.tracking.database import connect, default_tracking_uri, quiet_environment, writing
+from care.errors import CareError, ConfigError, Problem
+from care.files import read_json
+from sweeps.lock import locked
+from sweeps.store import Store
+from sweeps.store_identity import settle_identity
+from sweeps.tracking.database import STORE_TAG, connect, find_experiment
+from sweeps.tracking.destination import Destination, destination_of
+from sweeps.tracking.tracker import why
 
 _QUIET_SERVER = {
     "PYTHONWARNINGS": "ignore",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its jobs score language models
 }
-# Sorted by anything but the date, the page shows trials themselves, not folded into their sweeps.
-_ALL_TRIALS = urlencode(
-    {
-        "searchFilter": "tags.`care.kind` = 'trial'",
-        "orderByKey": "params.`objective.equivariance.weight`",
-        "orderByAsc": "true",
-        "compareRunsMode": "CHART",
-    },
-    quote_via=quote,
-)
+_SWEEP, _TRIAL = "tags.`care.kind` = 'sweep'", "tags.`care.kind` = 'trial'"
 
 
 def check_port(host: str, port: int) -> None:
@@ -45,26 +41,29 @@ def check_port(host: str, port: int) -> None:
             raise ConfigError("care ui", [Problem("--port", port, allowed)]) from error
 
 
-def serve(store: Path, host: str, port: int) -> int:
-    """Serve the page until Ctrl-C or SIGTERM; the server ends with it.
+def serve(store: Store, host: str, port: int, uri: str | None) -> int:
+    """Serve the page until Ctrl-C or SIGTERM; where a server has the runs, print its addresses.
 
     Returns:
-        The server's exit status; 0 after Ctrl-C.
+        The server's exit status; 0 after Ctrl-C, and when there is nothing to serve.
 
     Raises:
-        ConfigError: The port is taken.
+        CareError: The port is taken, or the server that has the runs does not answer.
     """
+    destination = destination_of(store.root, uri)
+    if destination.database is None:
+        _point_to_server(store, destination)
+        return 0
     check_port(host, port)
-    quiet_environment()
-    uri = default_tracking_uri(store)
-    with writing(store):
-        _, experiment = connect(store, uri)
-    # Without the type MLflow may open its pages for language models.
-    page = f"http://{host}:{port}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    print(f"sweeps: {page} (the first page takes some seconds; Ctrl-C ends it)")
-    print(f"charts of all trials: {page}&{_ALL_TRIALS}", flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri]
-    command += ["--artifacts-destination", str((store / "mlflow-artifacts").resolve())]
+    store.prepare()
+    identity = settle_identity(store.root, print)
+    with locked(destination.lock, print):
+        _, experiment = connect(destination, identity, print)
+    whose = "" if destination.own else identity["uuid"]
+    print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")
+    _print_links(f"http://{host}:{port}", experiment, whose)
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
+    command += ["--artifacts-destination", str(destination.artifacts)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     # A group of its own: the server's children end with it, and Ctrl-C comes to us alone.
@@ -78,6 +77,47 @@ def serve(store: Path, host: str, port: int) -> int:
         return 0
     finally:
         _end(server)
+
+
+def _point_to_server(store: Store, destination: Destination) -> None:
+    print(
+        f"The runs are kept at {destination} (--tracking-uri or MLFLOW_TRACKING_URI), "
+        "so no page is served here."
+    )
+    if not destination.uri.startswith(("http://", "https://")):
+        return
+    try:
+        experiment = find_experiment(destination)
+    except Exception as error:
+        raise CareError(f"{destination}: MLflow does not answer ({why(error)})") from error
+    if experiment is None:
+        print("It has no runs of care yet; 'care track sync' writes those of the store.")
+        return
+    uuid = (read_json(store.root / "store.json") or {}).get("uuid", "")
+    _print_links(str(destination).rstrip("/").replace("***@", ""), experiment, uuid)
+
+
+def _print_links(address: str, experiment: str, uuid: str) -> None:
+    """Print the pages of sweeps and trials; those of one store where others have runs, too."""
+    # Without the type MLflow may open its pages for language models.
+    page = f"{address}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    mine = f" and tags.`{STORE_TAG}` = '{uuid}'" if uuid else ""
+    # Sorted by anything but the date, the page shows trials themselves, not folded into sweeps.
+    trials = {
+        "searchFilter": _TRIAL + mine,
+        "orderByKey": "params.`objective.equivariance.weight`",
+        "orderByAsc": "true",
+        "compareRunsMode": "CHART",
+    }
+    sweeps = {"searchFilter": _SWEEP + mine} if mine else {}
+    print(f"sweeps: {page}{_query(sweeps)}")
+    print(f"charts of all trials: {page}{_query(trials)}", flush=True)
+
+
+def _query(fields: dict[str, str]) -> str:
+    return "".join(
+        f"&{urlencode({name: value}, quote_via=quote)}" for name, value in fields.items()
+    )
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

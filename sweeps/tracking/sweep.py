@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+from care.claim import holder
+from care.config import TrialConfig
+from care.errors import CareError
+from care.staleness import Versions
 from sweeps.plan import Plan, make_plan
+from sweeps.plan_remarks import mixed
+from sweeps.progress import Board
 from sweeps.spec import Sweep, restore_sweep
-from sweeps.store import Store
+from sweeps.store import Store, SweepFolder
+from sweeps.tracking.destination import Destination
 from sweeps.tracking.projection import Projection
-from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.record import TrackedTrial, look_at, report_files
+from sweeps.tracking.tracker import Tracker, why
 
 _LONGEST_STANDSTILL_SECONDS = 60.0
 # Places in the tracker that no trial's identity can take.
@@ -22,26 +32,35 @@ class SweepTracking:
     Args:
         sweep: The sweep.
         store: Where its trials are.
+        board: Has every trial before it is touched.
         uri: Where MLflow keeps runs; None for the store's own SQLite file.
         say: Called with lines for the user.
     """
 
     def __init__(
-        self, sweep: Sweep, store: Store, uri: str | None, say: Callable[[str], None]
+        self,
+        sweep: Sweep,
+        store: Store,
+        board: Board,
+        uri: str | None,
+        say: Callable[[str], None],
     ) -> None:
         self.sweep, self.store = sweep, store
-        self._projection = Projection(store.root, uri)
+        self._projection = Projection(store.root, uri, say)
         self._say = say
-        self._labels: dict[str, str] = {}
+        self._board = board
+        self._versions = Versions()
+        self._planned: dict[str, tuple[str, TrialConfig]] = {}
         self._before: list[str] = []
         self._state = "running"
+        self._mixed = "no"
         self._files: list[Path] = []
         self._tracker = Tracker(self._sync, say)
 
     def start(self, plan: Plan) -> None:
         """Note every trial that was ever started: what a crash kept from MLflow is made up for."""
-        self._labels = {trial.trial_id: trial.label for trial in plan.trials}
-        self._before = list(plan.unique())
+        self._planned = {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
+        self._before, self._mixed = list(plan.unique()), _mixed(plan)
         self._tracker.touch(_PARENT)
         self._tracker.touch(_BEFORE)
 
@@ -58,12 +77,12 @@ class SweepTracking:
             page: Its report, if it was written.
             hurry: Whether somebody wants this process to end.
         """
-        self._state = _state(plan)
-        self._labels.update((trial.trial_id, trial.label) for trial in plan.trials)
+        self._state, self._mixed = _state(plan), _mixed(plan)
+        self._planned |= {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
         for identity in plan.unique():
             self._tracker.touch(identity)
         if page:
-            self._files = [page, *sorted((page.parent / "figures").glob("*.png"))]
+            self._files = report_files(page.parent)
             self._tracker.touch(_REPORT)
         self._tracker.touch(_PARENT)
         self._tracker.touch(_EVERYTHING)
@@ -73,40 +92,116 @@ class SweepTracking:
     def _sync(self, name: str) -> None:
         spec = self.sweep.spec
         if name == _PARENT:
-            self._projection.sync_sweep(spec.name, spec.description, self._state)
+            self._projection.sync_sweep(spec.name, spec.description, self._state, self._mixed)
         elif name == _BEFORE:
-            if not self._projection.recall(spec.name, map(self.store.trial, self._before)):
+            if not self._projection.recall(spec.name, self._look(self._before)):
                 for identity in self._before:
                     self._tracker.touch(identity)
         elif name == _REPORT:
             self._projection.attach(spec.name, self._files)
         elif name == _EVERYTHING:
-            self._projection.confirm(spec.name, map(self.store.trial, self._labels))
+            self._projection.confirm(spec.name, self._look(self._planned))
         else:
-            label = self._labels.get(name, name)
-            self._projection.sync_trial(self.store.trial(name), spec.name, label)
+            for trial in self._look([name]):
+                self._projection.sync_trial(trial, spec.name)
+
+    def _look(self, identities: Iterable[str]) -> Iterator[TrackedTrial]:
+        for identity in identities:
+            # A trial that Optuna suggested since the start is on the board before it has news.
+            if identity not in self._planned:
+                label = self._board.trials[identity].label
+                self._planned[identity] = label, self._board.configs[identity]
+            label, config = self._planned[identity]
+            yield look_at(self.store.trial(identity), label, self._versions, config)
 
 
-def sync_store(store: Store, uri: str | None) -> tuple[int, int]:
-    """Bring MLflow up to date with every sweep of the store.
+@dataclass(frozen=True)
+class Synced:
+    """What ``care track sync`` did.
 
-    Returns:
-        Numbers of sweeps and of trials.
+    Attributes:
+        sweeps: Sweeps that are in MLflow now.
+        trials: Trials that are in MLflow now.
+        left_out: A line for each sweep or trial that cannot be read.
     """
-    projection = Projection(store.root, uri)
-    sweeps, trials = 0, 0
-    for folder in store.all_sweeps():
-        sweep = restore_sweep(folder.read() or {})
-        plan = make_plan(sweep, store)
-        projection.sync_sweep(sweep.spec.name, sweep.spec.description, _state(plan))
-        for trial in plan.unique().values():
-            projection.sync_trial(store.trial(trial.trial_id), sweep.spec.name, trial.label)
-        projection.confirm(sweep.spec.name, map(store.trial, plan.unique()))
-        if (folder.report / "report.html").exists():
-            figures = sorted((folder.report / "figures").glob("*.png"))
-            projection.attach(sweep.spec.name, [folder.report / "report.html", *figures])
-        sweeps, trials = sweeps + 1, trials + len(plan.unique())
-    return sweeps, trials
+
+    sweeps: int
+    trials: int
+    left_out: tuple[str, ...]
+
+
+def sync_store(store: Store, uri: str | None, say: Callable[[str], None] = print) -> Synced:
+    """Bring MLflow up to date with every sweep of the store, in the order of their first starts.
+
+    Args:
+        store: The store.
+        uri: Where MLflow keeps runs; None for the store's own SQLite file.
+        say: Called with lines for the user.
+
+    Raises:
+        CareError: MLflow cannot be written; names the place and the reason.
+    """
+    store.prepare(say)
+    projection = Projection(store.root, uri, say)
+    try:
+        return _sync_all(store, projection)
+    except CareError:
+        raise
+    except Exception as error:
+        if not projection.destination.own:
+            raise _unwritable(projection.destination, error) from error
+    # The file may have been damaged where only this write looked: the next one sets it aside.
+    try:
+        return _sync_all(store, projection)
+    except Exception as error:
+        raise _unwritable(projection.destination, error) from error
+
+
+def _unwritable(destination: Destination, error: Exception) -> CareError:
+    return CareError(f"{destination}: MLflow cannot be written ({why(error)})")
+
+
+def _sync_all(store: Store, projection: Projection) -> Synced:
+    versions = Versions()
+    sweeps, seen, left_out = 0, set[str](), list[str]()
+    for folder in sorted(store.all_sweeps(), key=_created):
+        try:
+            sweep = restore_sweep(folder.read() or {})
+            plan = make_plan(sweep, store, versions)
+        except (CareError, KeyError, TypeError, AttributeError) as error:
+            left_out.append(f"sweep {folder.name} is left out: {why(error)}")
+            continue
+        trials = [
+            look_at(store.trial(identity), planned.label, versions, planned.config)
+            for identity, planned in plan.unique().items()
+        ]
+        state = "running" if holder(folder.path) else _state(plan)
+        projection.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
+        _sync_trials(projection, sweep.spec.name, trials)
+        projection.attach(sweep.spec.name, report_files(folder.report))
+        damaged = [trial for trial in trials if trial.status.state == "damaged"]
+        left_out += [f"{trial.folder.path} is damaged: {trial.status.reason}" for trial in damaged]
+        sweeps, seen = sweeps + 1, seen | set(plan.unique())
+    return Synced(sweeps, len(seen), tuple(left_out))
+
+
+def _sync_trials(projection: Projection, name: str, trials: list[TrackedTrial]) -> None:
+    if not projection.recall(name, trials):
+        for trial in trials:
+            projection.sync_trial(trial, name)
+        projection.confirm(name, trials)
+
+
+def _created(folder: SweepFolder) -> tuple[str, str]:
+    """When a sweep was first started, as far as is known, and its name."""
+    with contextlib.suppress(CareError, AttributeError):
+        return str((folder.read() or {}).get("created", "")), folder.name
+    return "", folder.name
+
+
+def _mixed(plan: Plan) -> str:
+    """What the trials of a sweep differ in besides their configuration."""
+    return "; ".join(map(str, mixed(plan))) or "no"
 
 
 def _state(plan: Plan) -> str:

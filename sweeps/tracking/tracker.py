@@ -6,10 +6,17 @@ import threading
 import time
 from collections.abc import Callable
 
+from sweeps.tracking.destination import redact
+
 _COALESCE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
 _SILENT_SECONDS = 5.0
+
+
+def why(error: Exception) -> str:
+    """The reason of a failure in one line, without passwords."""
+    return redact((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
 
 
 class Tracker:
@@ -118,9 +125,8 @@ class Tracker:
             self._touched.setdefault(name, None)
         if not self._failing:
             self._failing = True
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
             self._say(
-                f"MLflow cannot be written ({reason}). Training goes on; it catches up later."
+                f"MLflow cannot be written ({why(error)}). Training goes on; it catches up later."
             )
 
     def _pause(self, seconds: float) -> None:

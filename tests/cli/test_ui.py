@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.processes import alive, descendants, start_care, wait_for
+from tests.sweeps.tracked import copy_database
 
 
 def answers(url: str) -> bool:
@@ -20,14 +21,18 @@ def answers(url: str) -> bool:
     return False
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_serves_until_it_is_told_to_end(tmp_path: Path, number: signal.Signals) -> None:
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "store.json").write_text('{"format": 1}')
+@pytest.mark.parametrize(
+    ("number", "name"), [(signal.SIGINT, "runs"), (signal.SIGTERM, "a b%20c?d#e%j'é")]
+)
+def test_serves_until_it_is_told_to_end(
+    tmp_path: Path, number: signal.Signals, name: str, empty_database: Path
+) -> None:
+    copy_database(empty_database, tmp_path / name)
+    (tmp_path / name / "store.json").write_text('{"format": 1}')
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    page = start_care("ui", "--port", str(port), cwd=tmp_path)
+    page = start_care("ui", "--port", str(port), "--store", name, cwd=tmp_path)
     wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))
     started = descendants(page.pid)
     os.kill(page.pid, number)
@@ -35,7 +40,8 @@ def test_serves_until_it_is_told_to_end(tmp_path: Path, number: signal.Signals) 
     assert page.returncode == 0, output
     wait_for(lambda: not alive(started))
     assert (
-        f"sweeps: http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning "
+        f"sweeps: http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning\n"
         in output
     )
+    assert [path.name for path in tmp_path.iterdir()] == [name]
     assert "Traceback" not in output

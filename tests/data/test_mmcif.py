@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 
 import gemmi
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 from care.data.mmcif import read_mmcif
 from care.data.residues import CAlphas
 from care.errors import CareError
+from tests.data.damage import damaged
 from tests.data.pdb_text import chain, helix
 
 COLUMNS = {
@@ -146,3 +149,10 @@ def test_a_coordinate_that_is_no_number(value: str) -> None:
 def test_other_text_is_refused(text: str, message: str) -> None:
     with pytest.raises(CareError, match=message):
         read(text)
+
+
+@given(damage=damaged(block(rows(helix(4))).encode()))
+@settings(max_examples=200, deadline=None)
+def test_damaged_text_gives_finite_points_or_an_error(damage: bytes) -> None:
+    with contextlib.suppress(CareError):
+        assert np.abs(read_mmcif(damage).c_alphas().points).max(initial=0) < 10_000

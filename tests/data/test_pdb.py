@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,7 @@ from hypothesis import strategies as st
 from care.data.pdb import read_pdb
 from care.data.residues import CAlphas
 from care.errors import CareError
+from tests.data.damage import damaged
 from tests.data.pdb_text import atom, chain, helix, residue
 
 DIMER = np.concatenate([helix(30), helix(30, away=40)])
@@ -238,10 +242,37 @@ def test_columns_that_touch_are_read() -> None:
     assert_read("".join(lines), places)
 
 
-def test_a_line_that_is_cut_is_refused() -> None:
-    text = chain(helix(5))
-    with pytest.raises(CareError, match="line 15 ends in column 40; coordinates end in column 54"):
-        read(text[: 80 * 14 + 40 - 14])
+@pytest.mark.parametrize("column", [0, 3, 6, 30, 40, 53, 60, 76])
+def test_a_file_that_is_cut_in_a_line_is_refused(column: int) -> None:
+    """Whatever the line is of: what comes after it is missing."""
+    text = chain(helix(6))
+    cut = text[: len("".join(text.splitlines(keepends=True)[:14])) + column]
+    if column < len("ATOM"):  # no line of an atom yet; the format has no other mark of its end
+        assert len(read(cut).points) == 5
+        return
+    with pytest.raises(CareError, match=f"line 15 ends too early, in column {column}"):
+        read(cut)
+
+
+def test_a_last_line_without_an_end_is_read() -> None:
+    assert_read(chain(helix(5)).rstrip("\n"), helix(5))
+
+
+@given(damage=damaged(chain(helix(3)).encode()))
+@settings(max_examples=200, deadline=None)
+def test_damaged_text_gives_finite_points_or_an_error(damage: bytes) -> None:
+    with contextlib.suppress(CareError):
+        assert np.abs(read_pdb(damage).c_alphas().points).max(initial=0) < 10_000
+
+
+def test_many_residues_of_few_numbers() -> None:
+    """A solution of dipeptides without chain letters, as MD programs write it."""
+    places = np.stack([np.arange(20_000) * 3.8, np.zeros(20_000), np.zeros(20_000)], 1) % 9_000
+    places[:, 1] = np.arange(20_000) // 2_000 * 5.0
+    text = "".join(
+        atom("CA", place, number=1 + i % 2, chain=" ") for i, place in enumerate(places.tolist())
+    )
+    assert len(read(text).points) == 20_000
 
 
 def test_shifted_columns_are_refused() -> None:
@@ -271,3 +302,22 @@ def test_records_in_any_order_of_chains() -> None:
         pairs += [(residue(a, number=i), a), (residue(b, number=i, chain="B"), b)]
     random.Random(0).shuffle(pairs)
     assert_read("".join(text for text, _ in pairs), np.array([place for _, place in pairs]))
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("order", ["one chain", "numbers begin again"])
+def test_real_proteins_in_one_file_without_chain_letters(shared_data: Path, order: str) -> None:
+    """26,441 residues of 184 proteins: numbers wrap twice, or each protein begins at 1."""
+    with np.load(shared_data / "proteins_backbone.npz") as arrays:
+        offsets, backbone = arrays["offsets"].tolist(), arrays["backbone"][:, :3]
+    lines: list[str] = []
+    for index, (start, stop) in enumerate(pairwise(offsets)):
+        beside = np.array([200 * (index % 14), 200 * (index // 14), 0])
+        backbone[start:stop] += beside - backbone[start:stop].mean((0, 1))
+        first = start + 1 if order == "one chain" else 1
+        for number, atoms in enumerate(backbone[start:stop].tolist(), first):
+            for name, place in zip(("N", "CA", "C"), atoms, strict=True):
+                lines.append(atom(name, place, number=number, serial=len(lines), chain=" "))
+    text = "".join(lines)
+    assert counted(text) == len(backbone) == 26_441
+    assert_read(text, backbone[:, 1])

@@ -17,6 +17,7 @@ from care.data import check_dataset, load_dataset, prepare
 from care.data.proteins import load_proteins
 from care.data.structures import read_structures, survey_structures
 from care.data.unpack import read_unpacked
+from care.data_files.fingerprint import fingerprints
 from care.errors import CareError, ConfigError, Problem
 from tests.data.listener import Listener
 from tests.data.pdb_text import atom, chain, residue
@@ -171,6 +172,7 @@ def test_an_archive_of_zeros_does_not_fill_the_memory(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_refused(tmp_path: Path, refused: Refused) -> None:
     os.mkfifo(tmp_path / "1abc.pdb")
     assert "not a regular file" in refused(read_structures, tmp_path).allowed
+    fingerprints(DataConfig(name="proteins", path="."), tmp_path)  # waits for no writer either
 
 
 def test_a_name_that_is_no_text(tmp_path: Path) -> None:

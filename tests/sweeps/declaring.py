@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from care.config import TrialConfig
@@ -48,6 +49,7 @@ def fabricate(
     code: str | None = None,
     seconds: Sequence[float] = (),
     metrics: dict[str, float] | None = None,
+    measures: dict[str, float] | None = None,
 ) -> TrialFolder:
     """Write a trial as though it had been run to ``epoch`` and was then left."""
     store.prepare()
@@ -59,5 +61,8 @@ def fabricate(
         timing = {"seconds": time, "images_per_second": 9.0, "finished_at": 1e9 + number}
         folder.append_epoch({"epoch": number, **(metrics or {})}, {"epoch": number, **timing})
     error = {"kind": "error", "message": "broke", "traceback": ""} if state == "failed" else None
+    if state == "finished":
+        folder.write_details({"notes": np.array([], np.str_)})
+        folder.write_evaluation(measures or {"head/gamma": 0.5})
     folder.write_status(state, epoch, config.training.epochs, error)
     return folder

@@ -208,7 +208,7 @@ def play(
     new = planned | (set(final.unique()) - set(plan.unique()))
     assert planned <= set(world.taken) <= new, "the plan said something else"
     assert len(set(world.taken)) == len(world.taken), "a trial was handed out twice"
-    return Outcome(final, None, {})
+    return Outcome(final, None, {}, board.without_value())
 
 
 def decided(sweep: Sweep, store: Store) -> tuple[list[Any], list[Any]]:

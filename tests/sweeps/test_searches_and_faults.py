@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import statistics
 from collections.abc import Callable
@@ -9,8 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from care.claim import Claim
+from care.errors import CareError, ConfigError
 from care.identity import code_version
+from sweeps.cli.cluster import parse_workers, submit_command
+from sweeps.cli.report import write_sweep_report
+from sweeps.cli.sweep import Declared, check_question, conclude
 from sweeps.decisions import read_decisions
 from sweeps.plan import PlannedTrial, make_plan
 from sweeps.question import OtherQuestionError
@@ -165,6 +172,7 @@ def after_a_run(search: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ran(after_a_run: Path, scenario: Scenario) -> Scenario:
     """A sweep that was run to its end, with some trials stopped where there is a scheduler."""
     shutil.copytree(after_a_run, scenario.folder, dirs_exist_ok=True)
+    scenario.store.prepare()  # notes that it is a copy
     return scenario
 
 
@@ -373,3 +381,66 @@ def test_a_trial_of_two_sweeps_is_stopped_in_one(ran: Scenario) -> None:
     assert not shared & {trial.trial_id for trial in ran.trials("stopped")}
     assert ran.run().complete
     assert ran.world.trained == []
+
+
+def test_nothing_to_compare_by(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trials that finish without the sweep's metric are finished, but answer no search."""
+    monkeypatch.setattr("tests.sweeps.playing.METRICS", (LOSS, "head/gamma"))
+    outcome = play(scenario.world, scenario.sweep, scenario.store, scenario._patch)
+    assert outcome.complete
+    assert outcome.without_value == outcome.plan.counts()["cached"] == outcome.plan.wanted
+    console = Console(file=io.StringIO(), width=200)
+    assert conclude(console, "care sweep run sweep.yaml", outcome, None) == int(scenario.searched)
+    assert f"have no finite {GAMMA}" in console.file.getvalue()  # type: ignore[attr-defined]
+    study, rungs = decided(scenario.sweep, scenario.store)
+    assert {state for _, state, _ in study} <= {"FAIL"}
+    assert not any(values for _, values in rungs)
+    play(scenario.world, scenario.sweep, scenario.store, scenario._patch)
+    assert scenario.world.trained == []
+
+
+def test_a_report_does_not_mix_questions(ran: Scenario) -> None:
+    """The points and states of a search are not shown under another metric."""
+    changed = ran.declare(metric={"name": LOSS, "mode": "min"})
+    if not ran.searched:
+        return
+    with pytest.raises(OtherQuestionError, match=r"metric.name: got 'train/loss'"):
+        write_sweep_report(changed, ran.store)
+
+
+def test_submit_refuses_before_it_attaches(ran: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever changed the question would watch the jobs of the one before."""
+    for check in ("_check_slurm", "check_cluster", "_check_shared", "_check_trials"):
+        monkeypatch.setattr(f"sweeps.cli.cluster.{check}", lambda *_: None)
+    monkeypatch.setattr("sweeps.cli.cluster.load_cluster", lambda _: None)
+    monkeypatch.setattr("sweeps.launch.slurm.commands.partitions", dict)
+    monkeypatch.setattr("sweeps.cli.cluster._runs_already", lambda _: True)
+    ran.declare(metric={"name": LOSS, "mode": "min"})
+    if not ran.searched:
+        return
+
+    def submit(options: RunOptions) -> int:
+        file = ran.folder / "sweep.yaml"
+        workers = parse_workers("1")
+        return submit_command(
+            Declared(file), ran.store.root, Path("cluster.yaml"), workers, "job", options
+        )
+
+    before = ran.content()
+    with pytest.raises(OtherQuestionError, match=r"care sweep submit .* --restart-search"):
+        submit(RunOptions())
+    with pytest.raises(CareError, match="cannot be restarted meanwhile"):
+        submit(RunOptions(restart_search=True))
+    assert ran.content() == before
+
+
+def test_a_search_that_is_being_run_is_not_restarted(ran: Scenario) -> None:
+    if not ran.searched:
+        with pytest.raises(ConfigError, match="--restart-search: got True; allowed for a sweep"):
+            check_question(make_plan(ran.sweep, ran.store), "", RunOptions(restart_search=True))
+        return
+    before = ran.content()
+    with Claim.take(ran.store.sweep("tiny").path) or pytest.fail("not free"):
+        with pytest.raises(CareError, match="is being run by process"):
+            ran.run(restart_search=True)
+        assert ran.content() == before

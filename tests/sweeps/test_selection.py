@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from sweeps.run import RunOptions
 from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
-from tests.sweeps.declaring import SPLITS, WEIGHT, declare, load
+from tests.processes import care
+from tests.sweeps.declaring import SPLITS, WEIGHT, declare, fabricate, load
 
 Refused = Callable[..., Problem]
 CROP = "augmentation.crop.scale"
@@ -169,3 +171,19 @@ def test_commands_keep_the_choice(tmp_path: Path) -> None:
 def test_seeds_are_given_once(tmp_path: Path, refused: Refused) -> None:
     declared = Declared(declare(tmp_path), ("seeds=1",), seeds="2")
     assert refused(declared.load).field == "seeds"
+
+
+def test_after_a_part_the_report_is_of_the_whole(tmp_path: Path) -> None:
+    """The chosen trial is finished already, so that the run only reports."""
+    sweep, store = load(tmp_path), Store(tmp_path / "runs")
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "finished", 3)
+    done = care("sweep", "run", "sweep.yaml", "--only", "λ=0", "--seeds", "1", cwd=tmp_path)
+    assert (
+        "chosen: 1 of the sweep's 4 trials; all of them: care sweep run sweep.yaml" in done.stdout
+    )
+    page = (tmp_path / "runs/sweeps/tiny/report/report.html").read_text()
+    assert "1 of 4 trials finished" in page
+    with sqlite3.connect(tmp_path / "runs" / "mlflow.db") as database:
+        question = "SELECT status FROM runs NATURAL JOIN tags WHERE key = 'care.kind' AND value = ?"
+        assert database.execute(question, ["sweep"]).fetchall() == [("KILLED",)], "three are new"
+        assert database.execute(question, ["trial"]).fetchall() == [("FINISHED",)]

@@ -73,6 +73,7 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
      20001, "at most 20000 trials", None),
     # variants
     ({"variants": {"two\nlines": {}}}, "variants.name", "two\nlines", "visible characters", None),
+    ({"variants": {"x" * 201: {}}}, "variants.name", "x" * 201, "at most 200", None),
     ({"axes": {SPLITS: [[1, [2]], [1, [2]]]}}, f"axes.{SPLITS}", [[1, [2]], [1, [2]]],
      "each value once", None),
     # unknown names

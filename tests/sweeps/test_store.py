@@ -179,15 +179,16 @@ def test_archived_twice_at_once_loses_nothing(store: Store, tiny_config: TrialCo
 def test_a_sweep_remembers_its_declaration_and_decisions(store: Store) -> None:
     store.prepare()
     folder = store.sweep("tiny")
-    folder.write({"file": "sweep.yaml"})
-    folder.log({"event": "suggest", "number": 0})
+    declared = {"spec": {}, "base": {}, "file": "sweep.yaml"}
+    folder.write(declared)
+    folder.log({"event": "suggest", "number": 0, "point": {}})
     folder.log({"event": "rung", "trial_id": "a", "stopped": True})
     again = next(store.all_sweeps())
     assert again.name == "tiny"
     declaration = again.read() or {}
     created = declaration.pop("created")
-    assert declaration == {"file": "sweep.yaml"}
-    folder.write({"file": "other.yaml"})
-    assert folder.read() == {"file": "other.yaml", "created": created}
+    assert declaration == declared
+    folder.write({**declared, "file": "other.yaml"})
+    assert folder.read() == {**declared, "file": "other.yaml", "created": created}
     assert [event["event"] for event in again.events()] == ["suggest", "rung"]
     assert again.report == store.root / "sweeps" / "tiny" / "report"

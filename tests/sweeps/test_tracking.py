@@ -18,71 +18,24 @@ from care.claim import Claim
 from care.config import TrialConfig
 from care.trial_folder import TrialFolder
 from sweeps.tracking import Projection, Tracker
-from sweeps.tracking.database import EXPERIMENT, connect, default_tracking_uri, writing
-
-
-def write_epochs(folder: TrialFolder, first: int, last: int) -> None:
-    for epoch in range(first, last + 1):
-        metrics = {"epoch": epoch, "step": epoch * 5, "train/loss": 1 / epoch}
-        timing = {
-            "epoch": epoch,
-            "seconds": 1.0,
-            "images_per_second": 9.0,
-            "finished_at": 1e9 + epoch,
-        }
-        folder.append_epoch(metrics, timing)
+from sweeps.tracking.database import EXPERIMENT
+from tests.sweeps.tracked import (
+    begin,
+    copy_database,
+    dump,
+    finish,
+    open_mlflow,
+    seen,
+    sync,
+    write_epochs,
+)
 
 
 @pytest.fixture
-def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
+def folder(tmp_path: Path, tiny_config: TrialConfig, empty_database: Path) -> TrialFolder:
     """A trial after two of three epochs, paused."""
-    made = TrialFolder(tmp_path / "trials" / "0123456789abcdef")
-    made.create(tiny_config)
-    git = {"git_commit": "a" * 40, "git_dirty": False}
-    made.write_provenance({"code_version": "c0de", "threads": 1, **git})
-    write_epochs(made, 1, 2)
-    made.write_status("paused", 2, 3)
-    return made
-
-
-def finish(folder: TrialFolder) -> None:
-    write_epochs(folder, 3, 3)
-    folder.write_evaluation({"head/gamma": 0.25, "encoder/gamma": 0.5})
-    folder.write_status("finished", 3, 3)
-
-
-def dump(store: Path) -> list[dict[str, Any]]:
-    """Everything MLflow holds, by run name, without what differs from making to making."""
-    with writing(store):
-        client, experiment = connect(store, default_tracking_uri(store))
-    found = []
-    for run in client.search_runs([experiment]):
-        history = {
-            name: [
-                (m.value, m.step, m.timestamp)
-                for m in client.get_metric_history(run.info.run_id, name)
-            ]
-            for name in run.data.metrics
-        }
-        tags = {k: v for k, v in run.data.tags.items() if k not in ("mlflow.parentRunId",)}
-        parent = run.data.tags.get("mlflow.parentRunId")
-        found.append(
-            {
-                "name": run.info.run_name,
-                "status": run.info.status,
-                "params": run.data.params,
-                "tags": tags,
-                "metrics": history,
-                "parent": client.get_run(parent).info.run_name if parent else None,
-            }
-        )
-    return sorted(found, key=lambda run: str(run["name"]))
-
-
-def sync(store: Path, folder: TrialFolder, sweep: str = "s") -> None:
-    projection = Projection(store)
-    projection.sync_sweep(sweep, "what it is")
-    projection.sync_trial(folder, sweep, "λ=0.1 seed=0")
+    copy_database(empty_database, tmp_path)
+    return begin(tmp_path, tiny_config)
 
 
 def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
@@ -135,7 +88,7 @@ def test_a_crash_after_the_rows_leaves_no_second_ones(
     with monkeypatch.context() as broken:
         broken.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._set_tags", crash)
         with pytest.raises(MlflowException):
-            Projection(tmp_path).sync_trial(folder, "s", "λ=0.1 seed=0")
+            Projection(tmp_path).sync_trial(seen(folder), "s")
     assert "care.epochs_logged" not in dump(tmp_path)[1]["tags"]
     sync(tmp_path, folder)
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 2
@@ -164,12 +117,12 @@ def test_what_is_known_is_neither_asked_nor_written_again(
     """A sweep of ten thousand trials could not afford it."""
     projection = Projection(tmp_path)
     projection.sync_sweep("s", "what it is")
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), "s")
     asked.clear()
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), "s")
     assert asked == []
     finish(folder)
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
+    projection.sync_trial(seen(folder), "s")
     assert asked == ["log_batch", "update_run_info"]
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 3
 
@@ -180,26 +133,28 @@ def test_what_was_confirmed_is_up_to_date_for_the_next_process(
     finish(folder)
     sync(tmp_path, folder)
     projection = Projection(tmp_path)
-    projection.confirm("s", [folder])
-    assert not Projection(tmp_path).recall("s", [folder]), "nothing of it was synced by this one"
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
-    projection.confirm("s", [folder])
+    projection.confirm("s", [seen(folder)])
+    assert not Projection(tmp_path).recall("s", [seen(folder)]), (
+        "nothing of it was synced by this one"
+    )
+    projection.sync_trial(seen(folder), "s")
+    projection.confirm("s", [seen(folder)])
     later = Projection(tmp_path)
-    assert later.recall("s", [folder])
+    assert later.recall("s", [seen(folder)])
     asked.clear()
-    later.sync_trial(folder, "s", "λ=0.1 seed=0")
+    later.sync_trial(seen(folder), "s")
     assert asked == []
 
 
 def test_news_undo_a_confirmation(tmp_path: Path, folder: TrialFolder, asked: list[str]) -> None:
     projection = Projection(tmp_path)
-    projection.sync_trial(folder, "s", "λ=0.1 seed=0")
-    projection.confirm("s", [folder])
+    projection.sync_trial(seen(folder), "s")
+    projection.confirm("s", [seen(folder)])
     finish(folder)
     later = Projection(tmp_path)
-    assert not later.recall("s", [folder])
+    assert not later.recall("s", [seen(folder)])
     asked.clear()
-    later.sync_trial(folder, "s", "λ=0.1 seed=0")
+    later.sync_trial(seen(folder), "s")
     assert asked == ["log_batch", "update_run_info"], "its run was recalled with those of the sweep"
     assert dump(tmp_path)[1]["status"] == "FINISHED"
 
@@ -255,7 +210,8 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     assert parent["name"] == "s"
 
 
-def test_the_report_is_attached(tmp_path: Path) -> None:
+def test_the_report_is_attached(tmp_path: Path, empty_database: Path) -> None:
+    copy_database(empty_database, tmp_path)
     page = tmp_path / "report.html"
     page.write_text("<p>")
     projection = Projection(tmp_path)
@@ -264,27 +220,21 @@ def test_the_report_is_attached(tmp_path: Path) -> None:
     assert len(list((tmp_path / "mlflow-artifacts").rglob("report.html"))) == 1
 
 
-def _open(store: Path) -> None:
-    with writing(store):
-        connect(store, default_tracking_uri(store))
-
-
 def test_many_processes_open_a_fresh_store_at_once(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_open, args=(tmp_path,)) for _ in range(4)]
+    processes = [context.Process(target=open_mlflow, args=(tmp_path,)) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
         process.join(120)
     assert [process.exitcode for process in processes] == [0] * 4
-    with writing(tmp_path):
-        client, _ = connect(tmp_path, default_tracking_uri(tmp_path))
+    client, _ = open_mlflow(tmp_path)
     assert [e.name for e in client.search_experiments()].count(EXPERIMENT) == 1
 
 
 def _open_where_no_file_can_grow(store: Path, largest: int) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-    _open(store)
+    open_mlflow(store)
 
 
 @pytest.mark.parametrize("largest", [0, 20_000, 300_000])
@@ -296,7 +246,6 @@ def test_a_disk_that_fills_up_while_tables_are_made(tmp_path: Path, largest: int
     process.start()
     process.join(120)
     assert process.exitcode == 1
-    _open(tmp_path)
     assert [run["name"] for run in dump(tmp_path)] == []
 
 

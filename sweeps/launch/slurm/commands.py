@@ -6,7 +6,7 @@ Neither ``sacct`` nor a database is needed.
 from __future__ import annotations
 
 import functools
-import getpass
+import os
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -108,7 +108,7 @@ def jobs_named(name: str) -> list[QueuedJob]:
     """This user's jobs of that name, each task of an array by itself."""
     form = "%i|%T|%N|%r"
     lines = run(
-        "squeue", "--noheader", "--array", f"--user={getpass.getuser()}", f"--name={name}",
+        "squeue", "--noheader", "--array", f"--user={os.getuid()}", f"--name={name}",
         f"--format={form}",
     )  # fmt: skip
     return [QueuedJob(*map(str.strip, line.split("|", 3))) for line in lines.splitlines() if line]

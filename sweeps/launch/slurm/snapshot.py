@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from care.files import write_json
-from care.provenance import SNAPSHOT, git_state
+from care.git import SNAPSHOT, git_state
 
 _PACKAGES = ("care", "sweeps", "analysis")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")

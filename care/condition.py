@@ -1,0 +1,334 @@
+"""What the files of a trial amount to: used as they are, rebuilt at the next start, or damaged."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from care.arrays import check_end
+from care.config import TrialConfig
+from care.files import DamagedFileError, checksum, read_whole, set_aside
+from care.identity import trial_id
+from care.measures import FINAL_MEASURES
+from care.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
+from care.trial_folder import FORMAT, SEALED, TrialFolder, now
+
+_CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")
+_COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
+_RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", *_COMPUTED}
+
+
+_ADVICE = "To archive it and run it anew: care sweep run FILE --rerun-damaged"
+_STAMPED = ("trial.json", "status.json", *SEALED)
+_Stamp = tuple[tuple[int, int, int, int] | None, ...]
+_Read = TypeVar("_Read", bound=BaseModel)
+_Value = TypeVar("_Value")
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the files of a trial amount to. With neither damage nor a status it was never started.
+
+    Attributes:
+        status: As recorded, or as the other files show where ``status.json`` cannot be read.
+        provenance: As recorded.
+        damage: Why nothing of the trial can be used; empty when it can.
+        repairs: What is wrong with each file that the next start rebuilds.
+        checkpoint: Epoch of the newest checkpoint, by its name; None without one.
+    """
+
+    status: StatusRecord | None = None
+    provenance: ProvenanceRecord | None = None
+    damage: str = ""
+    repairs: dict[str, str] = field(default_factory=dict)
+    checkpoint: int | None = None
+
+    @property
+    def computed(self) -> bool:
+        """Whether there are results of a training."""
+        status = self.status
+        at_work = status is not None and (status.state == "finished" or status.epoch > 0)
+        return at_work or self.checkpoint is not None
+
+
+_whole: dict[Path, tuple[_Stamp, Condition]] = {}
+
+
+def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
+    """Read the files of a trial that say whether its numbers can be used; writes nothing.
+
+    A finished trial whose files are whole is read once in a process, as long as none is written.
+
+    Args:
+        folder: The trial's folder.
+        config: The trial, of which the folder should be.
+    """
+    stamp = _stamp(folder.path)
+    known = _whole.get(folder.path)
+    if known and known[0] == stamp:
+        return known[1]
+    condition = _examine(folder, config)
+    status = condition.status
+    if status and status.state == "finished" and not condition.damage and not condition.repairs:
+        _whole[folder.path] = stamp, condition
+    return condition
+
+
+def _stamp(path: Path) -> _Stamp:
+    """What changes when one of the files of a finished trial is written."""
+    found: list[tuple[int, int, int, int] | None] = []
+    for name in _STAMPED:
+        try:
+            status = os.stat(f"{path}/{name}")  # noqa: PTH116 - for thousands of files
+        except OSError:
+            found.append(None)
+        else:
+            found.append((status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode))
+    return tuple(found)
+
+
+def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
+    try:
+        names = _names(folder.path)
+        epochs = [int(match[1]) for match in map(_CHECKPOINT.fullmatch, names) if match]
+        newest = max(epochs, default=None)
+        files = _Files(folder.path)
+        trial = files.record("trial.json", TrialRecord)
+        if trial is None and not names & _RECORDED and newest is None:
+            return Condition()
+        _check_identity(folder, trial, config)
+        return _Examination(folder, files, config.training.epochs, newest).condition()
+    except DamagedFileError as error:
+        where = "its folder" if error.path == folder.path else error.path.name
+        return Condition(damage=f"{where} {error.problem}")
+
+
+class _Files:
+    """The files of a folder, each read at most once."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._contents: dict[str, bytes | None] = {}
+
+    def content(self, name: str) -> bytes | None:
+        if name not in self._contents:
+            self._contents[name] = read_whole(self.path / name)
+        return self._contents[name]
+
+    def record(self, name: str, kind: type[_Read]) -> _Read | None:
+        content = self.content(name)
+        return None if content is None else parse_record(self.path / name, content, kind)
+
+    def damaged(self, name: str, problem: str) -> DamagedFileError:
+        return DamagedFileError(self.path / name, problem)
+
+    def sealed(self, name: str, status: StatusRecord) -> bool:
+        """Whether a file has the checksum that it was finished with.
+
+        Raises:
+            DamagedFileError: It has another one.
+        """
+        content, wanted = self.content(name), status.checksums.get(name)
+        if content is None or wanted is None:  # trials of earlier versions have none
+            return False
+        if checksum(content) != wanted:
+            raise self.damaged(
+                name, "was changed after the trial was finished (its checksum differs)"
+            )
+        return True
+
+
+def _names(path: Path) -> set[str]:
+    try:
+        return set(os.listdir(path))  # noqa: PTH208 - no Path for each of thousands of files
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise DamagedFileError(path, "is a link to nothing") from None
+        return set()
+    except NotADirectoryError as error:
+        raise DamagedFileError(path, "is a file where a folder belongs") from error
+    except OSError as error:
+        problem = f"cannot be read ({error.strerror})"
+        raise DamagedFileError(path, problem, denied=isinstance(error, PermissionError)) from error
+
+
+def _check_identity(folder: TrialFolder, trial: TrialRecord | None, config: TrialConfig) -> None:
+    path = folder.path / "trial.json"
+    if trial is None:
+        raise DamagedFileError(path, "is missing")
+    if trial.format > FORMAT:
+        raise DamagedFileError(path, f"has format {trial.format}, of a newer version of care")
+    declared = {name: part for name, part in trial.config.items() if name != "runtime"}
+    if declared != config.model_dump(mode="json", exclude={"runtime"}):
+        try:
+            identity = trial_id(TrialConfig.model_validate(declared))
+        except ValidationError as error:
+            raise DamagedFileError(path, "holds no valid configuration") from error
+        if identity != trial_id(config):
+            raise DamagedFileError(path, f"holds the configuration of another trial, {identity}")
+    if trial.trial_id != folder.trial_id and trial.trial_id != trial_id(config):
+        raise DamagedFileError(path, f"is that of another trial, {trial.trial_id}")
+
+
+class _Examination:
+    """Of the files of a trial that was started and is the one that its folder's name says.
+
+    Args:
+        folder: The trial's.
+        files: Its files.
+        epochs: That the trial wants.
+        checkpoint: Epoch of its newest checkpoint.
+    """
+
+    def __init__(
+        self, folder: TrialFolder, files: _Files, epochs: int, checkpoint: int | None
+    ) -> None:
+        self._folder, self._files = folder, files
+        self._epochs, self._checkpoint = epochs, checkpoint
+        self._repairs: dict[str, str] = {}
+
+    def condition(self) -> Condition:
+        """Put together what is known.
+
+        Raises:
+            DamagedFileError: Something is lost that cannot be rebuilt.
+        """
+        status = self._try("status.json", self._read_status)
+        if status is None:
+            status = self._rebuilt_status()
+        condition = Condition(status, None, "", self._repairs, self._checkpoint)
+        if not condition.computed:
+            self._try("provenance.json", self._provenance)
+            self._try("metrics.jsonl", self._folder.read_metrics)
+            return condition
+        provenance = self._provenance()
+        if provenance is None:
+            raise self._files.damaged("provenance.json", "is missing")
+        if status and status.state == "finished":
+            self._check_finished(status)
+        elif self._checkpoint is None:  # the training starts from its beginning
+            self._try("metrics.jsonl", self._folder.read_metrics)
+        else:
+            self._check_epochs(self._checkpoint)
+        return replace(condition, provenance=provenance)
+
+    def _read_status(self) -> StatusRecord | None:
+        status = self._files.record("status.json", StatusRecord)
+        if status is not None:
+            finished = status.state == "finished"
+            if status.epochs != self._epochs or status.epoch > status.epochs:
+                problem = f"has epoch {status.epoch} of {status.epochs}, not of {self._epochs}"
+                raise self._files.damaged("status.json", problem)
+            if finished and status.epoch < status.epochs:
+                problem = f"has finished at epoch {status.epoch} of {status.epochs}"
+                raise self._files.damaged("status.json", problem)
+        return status
+
+    def _rebuilt_status(self) -> StatusRecord | None:
+        """What the other files show; None when nothing was computed."""
+        metrics = self._try("metrics.jsonl", self._folder.read_metrics) or []
+        measured = self._try("evaluation.json", self._folder.read_evaluation)
+        lost = bool(self._repairs.keys() - {"status.json"})
+        if not metrics and measured is None and self._checkpoint is None and not lost:
+            return None
+        self._repairs.setdefault("status.json", "is missing")
+        finished = measured is not None and len(metrics) == self._epochs
+        return StatusRecord(
+            state="finished" if finished else "paused",
+            epoch=self._epochs if finished else self._checkpoint or 0,
+            epochs=self._epochs,
+            updated=now(),
+        )
+
+    def _provenance(self) -> ProvenanceRecord | None:
+        return self._files.record("provenance.json", ProvenanceRecord)
+
+    def _check_epochs(self, wanted: int) -> None:
+        metrics = self._folder.read_metrics()
+        if len(metrics) < wanted:
+            problem = f"has {len(metrics)} of {wanted} epochs"
+            raise self._files.damaged("metrics.jsonl", problem)
+
+    def _check_finished(self, status: StatusRecord) -> None:
+        """Find what of the evaluation is lost: with the last checkpoint, it is measured again.
+
+        Raises:
+            DamagedFileError: It cannot be measured again, or something else is lost.
+        """
+        self._files.sealed("provenance.json", status)
+        if not self._files.sealed("metrics.jsonl", status):
+            self._check_epochs(self._epochs)
+        before = set(self._repairs)
+        self._try("evaluation.json", lambda: self._check_measures(status))
+        self._try("details.npz", lambda: self._check_details(status))
+        for name in self._repairs.keys() - before:
+            if self._checkpoint != self._epochs:
+                problem = f"{self._repairs[name]}; no checkpoint to measure it again"
+                raise self._files.damaged(name, problem)
+
+    def _check_measures(self, status: StatusRecord) -> None:
+        if self._files.sealed("evaluation.json", status):
+            return
+        measures = self._folder.read_evaluation()
+        if measures is None:
+            raise self._files.damaged("evaluation.json", "is missing")
+        if not measures.keys() & set(FINAL_MEASURES):
+            raise self._files.damaged("evaluation.json", "holds no measure")
+
+    def _check_details(self, status: StatusRecord) -> None:
+        if not self._files.sealed("details.npz", status):
+            check_end(self._folder.path / "details.npz")
+
+    def _try(self, name: str, read: Callable[[], _Value]) -> _Value | None:
+        """Call ``read``; note what is wrong with a file, unless only a permission is missing."""
+        try:
+            return read()
+        except DamagedFileError as error:
+            if error.denied:
+                raise
+            self._repairs[name] = error.problem
+            return None
+
+
+def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> None:
+    """Set aside what cannot be read and is rebuilt by this start. The process holds the claim.
+
+    A lost status is written anew; a trial whose evaluation is lost is paused, so that it is
+    measured again from its last checkpoint.
+
+    Args:
+        folder: The trial's folder.
+        config: The trial.
+        warn: Called with a line for each file.
+
+    Raises:
+        DamagedFileError: What was lost cannot be rebuilt; nothing was changed.
+    """
+    condition = examine(folder, config)
+    if condition.damage:
+        raise DamagedFileError(folder.path, f"is damaged: {condition.damage}", _ADVICE)
+    problems = dict(condition.repairs)
+    for read in (folder.read_starts, folder.read_timings):
+        try:
+            read()
+        except DamagedFileError as error:
+            if error.denied:
+                raise
+            problems[error.path.name] = error.problem
+    if os.path.lexists(folder.path / "evaluation") and not (folder.path / "evaluation").is_dir():
+        problems["evaluation"] = "is a file where a folder belongs"
+    for name, problem in problems.items():
+        kept = set_aside(folder.path / name)
+        warn(f"{name} {problem}" + (f"; it is kept as {kept.name}" if kept else ""))
+    status = condition.status
+    remeasured = bool(problems.keys() & {"evaluation.json", "details.npz"})
+    if status and (remeasured or "status.json" in problems):
+        state = "paused" if remeasured else status.state
+        failure = status.error.model_dump() if status.error else None
+        folder.write_status(state, status.epoch, status.epochs, failure)

@@ -1,0 +1,286 @@
+"""A real MLflow server that people share: nobody's runs are changed by another's store."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+
+from care.config import TrialConfig
+from care.errors import CareError
+from care.identity import trial_id
+from care.trial_folder import TrialFolder
+from sweeps.store import Store
+from sweeps.tracking import Projection, Tracker
+from sweeps.tracking.origin import describe_start, source_tags, user_name
+from sweeps.tracking.server import serve
+from sweeps.tracking.sweep import sync_store
+from tests.sweeps.declaring import WEIGHT, load
+from tests.sweeps.serving import Proxy, Server
+from tests.sweeps.tracked import (
+    LABEL,
+    begin,
+    dump,
+    finish,
+    open_mlflow,
+    run_ids,
+    seen,
+    sync,
+    write_epochs,
+)
+
+NOTE = "mlflow.note.content"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, empty_database: Path) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("server")
+    shutil.copy(empty_database, folder / "server.db")
+    made = Server(folder)
+    made.start()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def proxy(server: Server) -> Iterator[Proxy]:
+    made = Proxy(server)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, tiny_config: TrialConfig) -> TrialFolder:
+    """A's trial, paused."""
+    return begin(tmp_path / "a", tiny_config)
+
+
+def test_two_users_with_one_configuration_and_one_name(
+    folder: TrialFolder, tmp_path: Path, tiny_config: TrialConfig, server: Server
+) -> None:
+    a, b = tmp_path / "a", tmp_path / "b"
+    page = tmp_path / "report.html"
+    finish(folder)
+    sync(a, folder, uri=server.uri)
+    page.write_text("of A")
+    Projection(a, server.uri).attach("s", [page])
+    before, ids = dump(a, server.uri), run_ids(a, server.uri)
+
+    theirs = begin(b, tiny_config)
+    sync(b, theirs, uri=server.uri)
+    page.write_text("of B")
+    Projection(b, server.uri).attach("s", [page])
+    shutil.rmtree(theirs.path)  # and run anew, which replaces B's run, not A's
+    sync(b, begin(b, tiny_config), uri=server.uri)
+
+    assert dump(a, server.uri) == before
+    assert run_ids(a, server.uri) == ids
+    assert len(before) == 2
+    parent, trial = dump(b, server.uri)
+    assert (parent["name"], trial["name"], trial["parent"]) == ("s", LABEL, "s")
+    assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2)]
+    client, _ = open_mlflow(a, server.uri)
+    reports = [
+        Path(client.download_artifacts(run_ids(store, server.uri)["s"], "report/report.html"))
+        for store in (a, b)
+    ]
+    assert [path.read_text() for path in reports] == ["of A", "of B"]
+
+
+def test_runs_without_a_store_are_left_alone(
+    folder: TrialFolder, tmp_path: Path, server: Server
+) -> None:
+    """As an older version wrote them, or somebody by hand."""
+    store = tmp_path / "a"
+    client, experiment = open_mlflow(store, server.uri)
+    tags = {"trial_id": folder.trial_id, "care.kind": "trial", "care.created": "long ago"}
+    run = client.create_run(experiment, tags=tags)
+    before = client.get_run(run.info.run_id).to_dictionary()
+    sync(store, folder, uri=server.uri)
+    assert client.get_run(run.info.run_id).to_dictionary() == before
+
+
+@pytest.fixture
+def declared(tmp_path: Path) -> tuple[Store, TrialFolder]:
+    """A store with a sweep of one trial, finished, and its report."""
+    sweep = load(tmp_path, axes={WEIGHT: [0.1]}, seeds=1, description="What λ does.")
+    store = Store(tmp_path / "runs")
+    (point,) = sweep.spec.axes[WEIGHT]
+    config = sweep.trial({WEIGHT: point}, 0)
+    folder = begin(store.root, config, trial_id(config))
+    finish(folder)
+    store.prepare()
+    configs = {"base": sweep.base_config(), "paper": sweep.paper_config()}
+    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
+    spec = sweep.spec.model_dump(mode="json")
+    store.sweep("tiny").write({"spec": spec, **dumped, "file": "sweep.yaml", **describe_start()})
+    store.sweep("tiny").report.mkdir()
+    (store.sweep("tiny").report / "report.html").write_text("<p>")
+    return store, folder
+
+
+def test_synced_twice_nothing_is_written(declared: tuple[Store, TrialFolder], proxy: Proxy) -> None:
+    store, folder = declared
+    assert sync_store(store, proxy.uri).trials == 1
+    assert proxy.writes()
+    proxy.requests.clear()
+    assert sync_store(store, proxy.uri).trials == 1
+    assert proxy.writes() == []
+    folder.write_status("finished", 3, 3)
+    sync_store(store, proxy.uri)
+    assert proxy.writes(), "there was news"
+    assert [run["name"] for run in dump(store.root, proxy.uri)] == ["tiny", LABEL]
+
+
+def test_one_damaged_trial_or_sweep_does_not_stop_the_others(
+    declared: tuple[Store, TrialFolder], server: Server
+) -> None:
+    store, folder = declared
+    sync_store(store, server.uri)
+    (store.root / "sweeps" / "a").mkdir()
+    (store.root / "sweeps" / "a" / "sweep.json").write_text("{}")
+    whole = (folder.path / "timings.jsonl").read_text()
+    folder.write_status("finished", 3, 3)
+    (folder.path / "timings.jsonl").write_text("")
+    synced = sync_store(store, server.uri)
+    assert (synced.sweeps, synced.trials) == (1, 1)
+    assert any("sweep a is left out" in line for line in synced.left_out)
+    trial = dump(store.root, server.uri)[1]
+    assert (trial["status"], trial["tags"]["state"]) == ("FAILED", "damaged")
+    assert "error" in trial["tags"]
+    (folder.path / "timings.jsonl").write_text(whole)
+    folder.write_status("finished", 3, 3)
+    sync_store(store, server.uri)
+    healed = dump(store.root, server.uri)[1]
+    assert (healed["status"], healed["tags"]["state"]) == ("FINISHED", "finished")
+    assert "error" not in healed["tags"]
+
+
+def test_a_reviewers_note_is_kept(folder: TrialFolder, tmp_path: Path, server: Server) -> None:
+    store = tmp_path / "a"
+    client, _ = open_mlflow(store, server.uri)
+
+    def note() -> Any:
+        return dump(store, server.uri)[0]["tags"][NOTE]
+
+    projection = Projection(store, server.uri)
+    projection.sync_sweep("s", "first")
+    projection.sync_sweep("s", "second")
+    assert note() == "second", "nobody but us wrote it"
+    client.set_tag(run_ids(store, server.uri)["s"], NOTE, "second, but seed 3 looks odd")
+    projection.sync_sweep("s", "third")
+    Projection(store, server.uri).sync_sweep("s", "fourth", "finished")
+    assert note() == "second, but seed 3 looks odd"
+    client.delete_tag(run_ids(store, server.uri)["s"], NOTE)
+    Projection(store, server.uri).sync_sweep("s", "fifth")
+    assert note() == "fifth"
+
+
+@pytest.mark.parametrize("name", ["s", LABEL])
+def test_a_run_that_a_reviewer_deleted_stays_deleted(
+    folder: TrialFolder, tmp_path: Path, server: Server, name: str
+) -> None:
+    store = tmp_path / "a"
+    projection = Projection(store, server.uri)
+    projection.sync_sweep("s", "what it is")
+    projection.sync_trial(seen(folder), "s")
+    client, _ = open_mlflow(store, server.uri)
+    ids = run_ids(store, server.uri)
+    client.delete_run(ids[name])
+    finish(folder)
+    projection.sync_sweep("s", "what it is", "finished")  # knows the run
+    projection.sync_trial(seen(folder), "s")
+    projection.confirm("s", [seen(folder)])
+    sync(store, folder, uri=server.uri)  # as another process
+    assert run_ids(store, server.uri) == {other: ids[other] for other in ids if other != name}
+    client.restore_run(ids[name])
+    sync(store, folder, uri=server.uri)
+    assert run_ids(store, server.uri) == ids
+    trial = dump(store, server.uri)[1]
+    assert (trial["status"], len(trial["metrics"]["train/loss"])) == ("FINISHED", 3)
+
+
+@pytest.mark.parametrize("status", [500, 403, 429])
+def test_a_server_that_refuses_for_a_while(
+    folder: TrialFolder,
+    tmp_path: Path,
+    proxy: Proxy,
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    store, uri = tmp_path / "a", proxy.uri.replace("://", "://me:hunter2@")
+    said: list[str] = []
+    projection = Projection(store, uri, said.append)
+    tracker = Tracker(lambda _: projection.sync_trial(seen(folder), "s"), said.append)
+    proxy.status = status
+    tracker.touch("trial")
+    tracker.start()
+    while not said:
+        tracker._thread.join(0.05)
+    write_epochs(folder, 3, 3)
+    folder.write_status("paused", 3, 3)
+    tracker.touch("trial")
+    proxy.status = 200
+    assert tracker.close(60)
+    assert len(said) == 2
+    assert said[0].startswith("MLflow cannot be written (")
+    assert "\n" not in said[0]
+    assert said[1] == "MLflow is back; it is being brought up to date."
+    assert len(dump(store, uri)[1]["metrics"]["train/loss"]) == 3
+    printed = capfd.readouterr()
+    shown = [*said, printed.out, printed.err, str(dump(store, uri))]
+    assert not any("hunter2" in text for text in shown)
+    assert printed.err == ""
+
+
+def test_a_command_as_typed_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = "http://me:hunter2@server:5000"
+    arguments = ["/bin/care", "sweep", "run", "my sweep.yaml", f"--tracking-uri={uri}"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    start = describe_start()
+    command = "care sweep run 'my sweep.yaml' --tracking-uri=http://***@server:5000"
+    assert start["command"] == command
+    assert source_tags(start) == {
+        "mlflow.source.name": command,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": start["git_commit"],
+    }
+
+
+def test_a_user_whom_the_system_does_not_know(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987654)
+    assert user_name() == "uid 987654"
+    monkeypatch.setenv("LOGNAME", "ada")
+    assert user_name() == "ada"
+
+
+def test_the_page_of_a_server_is_its_own(
+    folder: TrialFolder, tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "a"
+    sync(store, folder, uri=server.uri)
+    _, experiment = open_mlflow(store, server.uri)
+    before = set(store.rglob("*"))
+    uri = server.uri.replace("://", "://me:hunter2@")
+    assert serve(Store(store), "127.0.0.1", 5000, uri) == 0
+    output = capsys.readouterr().out
+    assert "no page is served here" in output
+    assert f"sweeps: {server.uri}/#/experiments/{experiment}/runs?workflowType=" in output
+    assert quote(f"tags.`care.store` = '{Store(store).prepare()}'", safe="") in output
+    assert "hunter2" not in output
+    assert set(store.rglob("*")) == before, "no empty database beside it"
+
+
+def test_the_page_of_a_server_that_is_away(folder: TrialFolder, tmp_path: Path) -> None:
+    assert folder.path.exists()
+    with pytest.raises(CareError, match=r"^http://\*\*\*@127\.0\.0\.1:9: MLflow does not answer"):
+        serve(Store(tmp_path / "a"), "127.0.0.1", 5000, "http://me:hunter2@127.0.0.1:9")
