@@ -10,7 +10,7 @@ import pytest
 
 from care.claim import Claim
 from care.config import TrialConfig
-from care.identity import code_version, trial_id
+from care.identity import trial_id
 from care.staleness import Versions
 from sweeps.axes import point_label
 from sweeps.decisions import RungEntry, Suggestion, begin, created
@@ -315,3 +315,12 @@ def test_data_are_compared_by_their_fingerprint(
     assert states(plan)[:2] == ["cached", "stale"]
     shown = f"fingerprint 00000000… recorded, {now['data'][:8]}… now"
     assert plan.trials[1].reason == f"trained on other data: digits, {shown}"
+
+
+def test_minus_zero_is_zero_in_a_point_and_its_identity(tmp_path: Path) -> None:
+    plans = [
+        make_plan(load(tmp_path, axes={WEIGHT: [zero, 0.1]}, seeds=1), Store(tmp_path / "runs"))
+        for zero in (0.0, -0.0)
+    ]
+    one, other = ([(t.trial_id, t.label, str(t.point)) for t in plan.trials] for plan in plans)
+    assert one == other
