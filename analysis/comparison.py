@@ -102,6 +102,12 @@ class Comparison:
         values = self.values(point, COLLAPSE_METRIC)
         return [seed for seed, value in _by_seed(values).items() if is_collapsed(value)]
 
+    def parted(self, point: Point, values: pd.Series) -> tuple[list[float], list[float]]:
+        """Part a point's values by seed: of trials not next to collapse, and of the others."""
+        collapsed = set(self.collapsed(point))
+        bad = [seed in collapsed for seed in values.index]
+        return values[[not one for one in bad]].tolist(), values[bad].tolist()
+
     @cached_property
     def collapsed_points(self) -> list[Point]:
         """The points with a trial that ended next to collapse."""

@@ -263,9 +263,7 @@ def _hollow(
     """Part a point's values into those of trials that are not next to collapse, and the others."""
 
     def parted(point: Point, metric: str) -> tuple[list[float], list[float]]:
-        values, collapsed = seeds(point, metric), set(comparison.collapsed(point))
-        bad = [seed in collapsed for seed in values.index]
-        return values[[not one for one in bad]].tolist(), values[bad].tolist()
+        return comparison.parted(point, seeds(point, metric))
 
     return parted
 

@@ -69,11 +69,22 @@ class Projection:
                 self._runs.suspect()
                 raise
 
-    def sync_sweep(self, name: str, description: str, state: str = "running") -> None:
-        """Make or update the parent run of a sweep; a description of a reviewer's stays."""
+    def sync_sweep(
+        self, name: str, description: str, state: str = "running", mixed: str | None = None
+    ) -> None:
+        """Make or update the parent run of a sweep; a description of a reviewer's stays.
+
+        Args:
+            name: The sweep's.
+            description: Its own.
+            state: Of the sweep.
+            mixed: What its trials differ in, or ``no``; None leaves what the run has.
+        """
 
         def update(run: Run) -> None:
             tags = source_tags(self._declaration(name))
+            if mixed is not None:
+                tags = {**tags, "mixed": mixed}
             self._runs.log(run, {}, [], {**tags, **self._note(run, description)})
             self._runs.set_status(run, _STATUS[state], None)
 
