@@ -12,6 +12,7 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.staleness import Versions
 from sweeps.plan import Plan, make_plan
+from sweeps.plan_remarks import mixed
 from sweeps.progress import Board
 from sweeps.spec import Sweep, restore_sweep
 from sweeps.store import Store, SweepFolder
@@ -51,12 +52,13 @@ class SweepTracking:
         self._versions = Versions()
         self._planned: dict[str, tuple[str, TrialConfig]] = {}
         self._before: list[str] = []
-        self._state = "running"
+        self._state, self._mixed = "running", ""
         self._files: list[Path] = []
         self._tracker = Tracker(self._sync, say)
 
     def start(self, plan: Plan) -> None:
         """Note every trial that was ever started: what a crash kept from MLflow is made up for."""
+        self._mixed = _mixed(plan)
         self._planned = {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
         self._before = list(plan.unique())
         self._tracker.touch(_PARENT)
@@ -75,7 +77,7 @@ class SweepTracking:
             page: Its report, if it was written.
             hurry: Whether somebody wants this process to end.
         """
-        self._state = _state(plan)
+        self._state, self._mixed = _state(plan), _mixed(plan)
         self._planned |= {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
         for identity in plan.unique():
             self._tracker.touch(identity)
@@ -90,7 +92,7 @@ class SweepTracking:
     def _sync(self, name: str) -> None:
         spec = self.sweep.spec
         if name == _PARENT:
-            self._projection.sync_sweep(spec.name, spec.description, self._state)
+            self._projection.sync_sweep(spec.name, spec.description, self._state, self._mixed)
         elif name == _BEFORE:
             if not self._projection.recall(spec.name, self._look(self._before)):
                 for identity in self._before:
@@ -173,7 +175,9 @@ def _sync_all(store: Store, projection: Projection) -> Synced:
             look_at(store.trial(identity), planned.label, versions, planned.config)
             for identity, planned in plan.unique().items()
         ]
-        _sync_sweep(projection, sweep, "running" if holder(folder.path) else _state(plan), trials)
+        state = "running" if holder(folder.path) else _state(plan)
+        projection.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
+        _sync_trials(projection, sweep.spec.name, trials)
         projection.attach(sweep.spec.name, report_files(folder.report))
         damaged = [trial for trial in trials if trial.status.state == "damaged"]
         left_out += [f"{trial.folder.path} is damaged: {trial.status.reason}" for trial in damaged]
@@ -181,15 +185,11 @@ def _sync_all(store: Store, projection: Projection) -> Synced:
     return Synced(sweeps, len(seen), tuple(left_out))
 
 
-def _sync_sweep(
-    projection: Projection, sweep: Sweep, state: str, trials: list[TrackedTrial]
-) -> None:
-    name = sweep.spec.name
-    projection.sync_sweep(name, sweep.spec.description, state)
-    if not projection.recall(name, trials):
+def _sync_trials(projection: Projection, sweep: str, trials: list[TrackedTrial]) -> None:
+    if not projection.recall(sweep, trials):
         for trial in trials:
-            projection.sync_trial(trial, name)
-        projection.confirm(name, trials)
+            projection.sync_trial(trial, sweep)
+        projection.confirm(sweep, trials)
 
 
 def _created(folder: SweepFolder) -> tuple[str, str]:
@@ -197,6 +197,10 @@ def _created(folder: SweepFolder) -> tuple[str, str]:
     with contextlib.suppress(CareError, AttributeError):
         return str((folder.read() or {}).get("created", "")), folder.name
     return "", folder.name
+
+
+def _mixed(plan: Plan) -> str:
+    return "; ".join(map(str, mixed(plan)))
 
 
 def _state(plan: Plan) -> str:
