@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from analysis.levels import column, level
 from analysis.summary import Member, SweepSummary
 from care.files import DamagedFileError
 from care.records import TimingRecord, Values
@@ -31,14 +33,38 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
     curves: list[dict[str, Any]] = []
     for member in summary.members:
         folder = TrialFolder(store_trials / member.trial_id)
-        who = {"trial_id": member.trial_id, **member.axes, "seed": member.seed}
+        axes = {axis: level(value) for axis, value in member.axes.items()}
+        who = {"trial_id": member.trial_id, **axes, "seed": member.seed}
         try:
             lines, facts = _read(member, folder)
         except DamagedFileError as error:
             lines, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
         curves += [{**who, "state": member.state, **line} for line in lines]
         trials.append({**who, **facts})
-    return pd.DataFrame(trials), pd.DataFrame(curves)
+    names = list(summary.members[0].axes) if summary.members else []
+    return _table(trials, names), _table(curves, names)
+
+
+def _table(rows: list[dict[str, Any]], axes: list[str]) -> pd.DataFrame:
+    """Return rows as a table whose axes keep every level as it is; pandas would turn None to NaN.
+
+    Args:
+        rows: By column.
+        axes: The columns that hold levels.
+    """
+    table = pd.DataFrame(rows)
+    for axis in axes if rows else []:
+        levels = np.empty(len(rows), dtype=object)
+        for place, row in enumerate(rows):  # a slice would take tuples for rows of an array
+            levels[place] = row[axis]
+        table[axis] = levels
+    return table
+
+
+def for_files(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
+    """Return a table as files hold it: each axis a column of one type."""
+    here = {axis: column(table[axis].tolist()) for axis in axes if axis in table}
+    return table.assign(**here)
 
 
 def _read(member: Member, folder: TrialFolder) -> tuple[list[Values], dict[str, Any]]:

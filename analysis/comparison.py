@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
 from analysis.collect import finished
+from analysis.election import Election, elect
 from analysis.labels import MEASURES, SPACES, measure_label
+from analysis.levels import is_number, ordered
 from analysis.statistics import Estimate, estimate, paired_differences
+from care.measures import COLLAPSE_METRIC, is_collapsed
 
 Point = tuple[Any, ...]
+"""A level of each axis; see :mod:`analysis.levels`."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Finished trials along the first numeric axis.
+    """Finished trials by point, along the axis on x.
 
     Attributes:
         trials: All trials, a row each.
         axes: Every axis, the one on x first.
-        numeric: Whether the one on x is a number.
+        numeric: Whether every level on x is a number.
+        metric: What the sweep is judged by.
+        mode: Whether more or less of it is better.
     """
 
     trials: pd.DataFrame
     axes: list[str]
     numeric: bool
+    metric: str = ""
+    mode: Literal["max", "min"] = "max"
 
     @property
     def x(self) -> str:
@@ -53,10 +61,67 @@ class Comparison:
 
     @cached_property
     def _points(self) -> list[Point]:
-        unique = self.trials[self.axes].drop_duplicates()
-        if self.numeric:
-            unique = unique.sort_values(self.axes, kind="stable", key=_sortable)
-        return list(unique.itertuples(index=False, name=None))
+        there = dict.fromkeys(self.trials[self.axes].itertuples(index=False, name=None))
+        ranks = [
+            {value: rank for rank, value in enumerate(self.levels(axis))} for axis in self.axes
+        ]
+        return sorted(
+            there, key=lambda p: [rank[value] for rank, value in zip(ranks, p, strict=True)]
+        )
+
+    def levels(self, axis: str) -> list[Any]:
+        """An axis's levels: numbers ascending, others in the order in which they were declared."""
+        return ordered(self.trials[axis].tolist())
+
+    def trial_ids(self, point: Point) -> set[str]:
+        """The trials of a point, finished or not."""
+        return self._trial_ids[point]
+
+    @cached_property
+    def _trial_ids(self) -> dict[Point, set[str]]:
+        found: dict[Point, set[str]] = {}
+        columns = [*self.axes, "trial_id"]
+        for *point, trial in self.trials[columns].itertuples(index=False, name=None):
+            found.setdefault(tuple(point), set()).add(str(trial))
+        return found
+
+    def finished_trials(self, point: Point) -> int:
+        """How many trials of a point count."""
+        return len(self._places.get(point, []))
+
+    def has_values(self, metric: str) -> bool:
+        """Whether a trial that counts has measured a metric."""
+        return metric in self.done and bool(self.done[metric].notna().any())
+
+    def has_finished(self, point: Point) -> bool:
+        """Whether a trial of a point counts."""
+        return self.finished_trials(point) > 0
+
+    def collapsed(self, point: Point) -> list[int]:
+        """The seeds of a point whose trial ended next to collapse."""
+        values = self.values(point, COLLAPSE_METRIC)
+        return [seed for seed, value in _by_seed(values).items() if is_collapsed(value)]
+
+    def parted(self, point: Point, values: pd.Series) -> tuple[list[float], list[float]]:
+        """Part a point's values by seed: of trials not next to collapse, and of the others."""
+        collapsed = set(self.collapsed(point))
+        bad = [seed in collapsed for seed in values.index]
+        return values[[not one for one in bad]].tolist(), values[bad].tolist()
+
+    @cached_property
+    def collapsed_points(self) -> list[Point]:
+        """The points with a trial that ended next to collapse."""
+        return [point for point in self.points() if self.collapsed(point)]
+
+    def election(self) -> Election[Point]:
+        """The best point by the sweep's metric, without those next to collapse."""
+        unique = {frozenset(self.trial_ids(point)): point for point in reversed(self.points())}
+        values = {
+            point: _by_seed(self.values(point, self.metric))
+            for point in self.points()
+            if point in unique.values()  # two points that are one trial are one point
+        }
+        return elect(values, self.mode, self.collapsed_points)
 
     def lines(self) -> dict[Point, list[Point]]:
         """Points by the values of the other axes: what one line of a figure connects."""
@@ -99,19 +164,34 @@ class Comparison:
         others = {name.partition("/")[2] for name in known} - set(MEASURES)
         order = [*MEASURES, *sorted(name for name in others if measure_label(name))]
         names = [f"{space}/{measure}" for measure in order for space in SPACES]
-        return [name for name in names if name in known]
+        found = [name for name in names if name in known]
+        first = self.metric.partition("/")[2]
+        return sorted(
+            found, key=lambda name: (name != self.metric, name.partition("/")[2] != first)
+        )
 
 
-def compare(trials: pd.DataFrame, axes: list[str]) -> Comparison:
-    """Choose the axis on x: the first numeric one, else the first."""
-    numeric = [axis for axis in axes if pd.api.types.is_numeric_dtype(trials[axis])]
-    first = (numeric or axes)[0]
+def _by_seed(values: pd.Series) -> dict[int, float]:
+    return dict(zip(map(int, values.index), map(float, values), strict=True))
+
+
+def compare(
+    trials: pd.DataFrame, axes: list[str], metric: str = "", mode: Literal["max", "min"] = "max"
+) -> Comparison:
+    """Choose the axis on x: the first numeric one of two levels or more, else the first such one.
+
+    Args:
+        trials: A row a trial, its axes as levels.
+        axes: Every axis.
+        metric: What the sweep is judged by.
+        mode: Whether more or less of it is better.
+    """
+    levels = {axis: ordered(trials[axis].tolist()) for axis in axes}
+    several = [axis for axis in axes if len(levels[axis]) > 1] or axes
+    numeric = [axis for axis in several if all(map(is_number, levels[axis]))]
+    first = (numeric or several)[0]
     others = [axis for axis in axes if axis != first]
-    return Comparison(trials, [first, *others], bool(numeric))
-
-
-def _sortable(column: pd.Series) -> pd.Series:
-    return column if pd.api.types.is_numeric_dtype(column) else column.astype(str)
+    return Comparison(trials, [first, *others], bool(numeric), metric, mode)
 
 
 def summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:
@@ -128,6 +208,7 @@ def summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:
                     "low": mean.low,
                     "high": mean.high,
                     "n": mean.n,
+                    "collapsed": len(comparison.collapsed(point)),
                     "difference": change.mean,
                     "difference_low": change.low,
                     "difference_high": change.high,

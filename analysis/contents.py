@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.collect import collect
+from analysis.collect import collect, for_files
 from analysis.comparison import Comparison, compare, paired_table, summary_table
 from analysis.details import Details
 from analysis.figures import curves_figure, differences_figure, measures_figure, shown_measures
@@ -44,14 +44,14 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         summary: The sweep.
     """
     trials, curves = collect(store_trials, summary)
-    tables = {"trials": trials, "curves": curves}
     axes = list(summary.members[0].axes) if summary.members else []
+    tables = {"trials": for_files(trials, axes), "curves": for_files(curves, axes)}
     if not axes:
         return Contents(None, tables)
-    comparison = compare(trials, axes)
+    comparison = compare(trials, axes, summary.metric, summary.mode)
     if metrics := comparison.measured():
-        tables["summary"] = summary_table(comparison, metrics)
-        tables["differences"] = paired_table(comparison, metrics)
+        tables["summary"] = for_files(summary_table(comparison, metrics), axes)
+        tables["differences"] = for_files(paired_table(comparison, metrics), axes)
     if len(curves):  # other code's curves do not mix with ours
         curves = curves[curves["state"] != "stale"]
     details = Details(store_trials, comparison)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,11 +17,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import CURVES, MEASURES, SPACES, Label, axis_label, point_name, value_label
+from analysis.labels import (
+    CURVES,
+    SPACES,
+    VARIANT,
+    Label,
+    axis_label,
+    measure_label,
+    metric_label,
+    point_name,
+    short,
+    value_label,
+)
 from analysis.statistics import Estimate
 from analysis.style import STYLE, method_color, method_dashes
 
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
+_ONE_COLOR = "#444444"  # of a metric that belongs to no space
 _MARKERS = "osD^vP"
 _STYLES = ("-", "--", ":", "-.")
 _PANELS = (
@@ -44,7 +57,15 @@ _CURVE_PANELS = (
 )
 _HANDLE, _LETTER = 0.62, 0.075  # inches that a legend's line and a letter take
 _BESIDE = 0.13  # of the step between names: the two spaces stand side by side
+_APART = 0.2  # of that step: the lines of one space stand side by side
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
+_TICK_GAP = 0.09  # of the axis: numbers that stand closer overlap
+_NAME_STEP = 0.24  # inches that a slanted name takes
+_TITLE_WIDTH = 36  # characters that fit a panel
+_LEGEND_LINE = 0.19  # inches
+_LONGEST_ENTRY = 48
+_FREE_LINES = 2  # of a legend that a figure has room for
+_WIDEST = 10.0  # inches
 
 
 class Positions:
@@ -72,13 +93,16 @@ class Positions:
     def dress(self, axes: Axes, label: str) -> None:
         """Put ticks and label on an axis."""
         places = [self(value) for value in self.values]
-        names = list(map(value_label, self.values))
-        axes.set_xticks(places, names)
+        names = [short(value_label(value)) for value in self.values]
         if self.numeric:
-            axes.set_xlabel(label)
+            axes.set_xticks(places, _apart(places, names))
+            axes.set_xlabel(short(label))
         else:  # names say what they are, and are longer than their step
+            axes.set_xticks(places, names)
             axes.set_xlim(-0.5, len(names) - 0.5)
             axes.tick_params(axis="x", rotation=35, rotation_mode="xtick")
+            if label != axis_label(VARIANT):  # names of methods say what they are
+                axes.set_xlabel(short(label))
         if self.zero:
             self._break(axes, (places[0] + places[1]) / 2)
 
@@ -98,8 +122,21 @@ class Positions:
             )
 
 
+def _apart(places: list[float], names: list[str]) -> list[str]:
+    """Return the names without those that would stand on the one before."""
+    reach = (max(places) - min(places)) or 1.0
+    shown, last = list(names), -math.inf
+    for index in sorted(range(len(places)), key=places.__getitem__):
+        if places[index] - last < _TICK_GAP * reach:
+            shown[index] = ""
+        else:
+            last = places[index]
+    return shown
+
+
 def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Figure, list[Axes]]:
-    columns = 2 if count == 4 else min(3, count)
+    fitting = max(1, int(_WIDEST / width))
+    columns = min(2 if count == 4 else 3, count, fitting)
     rows = math.ceil(count / columns)
     figure = Figure(figsize=(width * columns, height * rows))
     axes = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
@@ -109,9 +146,30 @@ def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Fi
 
 
 def shown_measures(comparison: Comparison) -> list[str]:
-    """The measures with a panel of which there is a value, in the figures' order."""
-    measured = comparison.measured()
-    return [name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACES)]
+    """The panels of which there is a value: the sweep's metric, then measures.
+
+    Returns:
+        Names of measures, each for both spaces; or of a metric that belongs to no space.
+    """
+    measured, metric = comparison.measured(), comparison.metric
+    space, _, measure = metric.partition("/")
+    first = [measure if space in SPACES else metric] if comparison.has_values(metric) else []
+    names = [name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACES)]
+    return list(dict.fromkeys([*first, *names]))
+
+
+def _panel_metrics(panel: str) -> dict[str, str]:
+    """The metrics of a panel and their colors."""
+    if "/" in panel:
+        return {panel: _ONE_COLOR}
+    return {f"{space}/{panel}": color for space, color in _SPACE_COLORS.items()}
+
+
+def _panel_label(panel: str) -> Label:
+    if "/" in panel:
+        name = metric_label(panel)
+        return CURVES.get(panel, Label(name, short=name))
+    return measure_label(panel) or Label(panel, short=panel)
 
 
 def measures_figure(comparison: Comparison) -> Figure:
@@ -131,7 +189,9 @@ def differences_figure(comparison: Comparison) -> Figure:
         comparison,
         seeds=comparison.differences,
         mean=comparison.difference,
-        title=lambda label: f"Δ {label.short} ({label.better})",
+        title=lambda label: (
+            f"Δ {label.short or label.title}" + (f" ({label.better})" if label.better else "")
+        ),
         zero_line=True,
     )
 
@@ -147,17 +207,23 @@ def _against_axis(
     measures = shown_measures(comparison)
     positions = Positions(comparison)
     with mpl.rc_context(STYLE):
-        figure, panels = _panel_grid(len(measures), height=2.6 if positions.numeric else 3.0)
+        names = 0 if positions.numeric else len(positions.values)
+        width = min(_WIDEST, max(3.3, _NAME_STEP * names))
+        figure, panels = _panel_grid(len(measures), width, 3.0 if names else 2.6)
         for axes, measure in zip(panels, measures, strict=True):
             if zero_line:
                 axes.axhline(0, color="#555555", lw=0.8)
-            for (space, color), side in zip(_SPACE_COLORS.items(), (-1, 1), strict=True):
-                metric = f"{space}/{measure}"
-                shift = 0 if positions.numeric else side * _BESIDE
-                for place, line in enumerate(comparison.lines().values()):
+            metrics = _panel_metrics(measure)
+            for (metric, color), side in zip(metrics.items(), (-1, 1), strict=False):
+                beside = 0 if positions.numeric or len(metrics) == 1 else side * _BESIDE
+                lines = comparison.lines()
+                apart = 0 if positions.numeric else _APART / len(lines)
+                for place, line in enumerate(lines.values()):
+                    shift = beside + apart * (place - (len(lines) - 1) / 2)
                     style = (color, _MARKERS[place % len(_MARKERS)], _STYLES[place % len(_STYLES)])
-                    _draw_line(axes, positions, shift, line, metric, seeds, mean, style)
-            axes.set_title(title(MEASURES[measure]))
+                    seeds_of = _hollow(comparison, seeds)
+                    _draw_line(axes, positions, shift, line, metric, seeds_of, mean, style)
+            axes.set_title(textwrap.fill(title(_panel_label(measure)), _TITLE_WIDTH))
             positions.dress(axes, axis_label(comparison.x))
         legend(figure, _handles(comparison))
     return figure
@@ -169,7 +235,7 @@ def _draw_line(
     shift: float,
     line: list[Point],
     metric: str,
-    seeds: Callable[[Point, str], pd.Series],
+    seeds: Callable[[Point, str], tuple[list[float], list[float]]],
     mean: Callable[[Point, str], Estimate],
     style: tuple[str, str, str],
 ) -> None:
@@ -177,8 +243,9 @@ def _draw_line(
     known = [(positions(point[0]) + shift, mean(point, metric), point) for point in line]
     known = [item for item in known if item[1].n]
     for place, _, point in known:
-        values = seeds(point, metric)
-        axes.plot([place] * len(values), values, marker, ms=3.2, color=color, alpha=0.45, mew=0)
+        whole, hollow = seeds(point, metric)
+        axes.plot([place] * len(whole), whole, marker, ms=3.2, color=color, alpha=0.45, mew=0)
+        axes.plot([place] * len(hollow), hollow, marker, ms=4.2, color=color, mfc="white", mew=0.9)
     places = [place for place, _, _ in known]
     middles = [found.mean for _, found, _ in known]
     if positions.numeric:
@@ -190,11 +257,27 @@ def _draw_line(
             axes.plot([place, place], [found.low, found.high], color=color, lw=1.2, alpha=0.8)
 
 
+def _hollow(
+    comparison: Comparison, seeds: Callable[[Point, str], pd.Series]
+) -> Callable[[Point, str], tuple[list[float], list[float]]]:
+    """Part a point's values into those of trials that are not next to collapse, and the others."""
+
+    def parted(point: Point, metric: str) -> tuple[list[float], list[float]]:
+        return comparison.parted(point, seeds(point, metric))
+
+    return parted
+
+
 def _handles(comparison: Comparison) -> list[Line2D]:
     handles = [
         Line2D([], [], color=color, marker="o", ms=4, label=SPACES[space])
         for space, color in _SPACE_COLORS.items()
     ]
+    if comparison.collapsed_points:
+        hollow = Line2D([], [], color=_ONE_COLOR, marker="o", ms=4.2, label="next to collapse")
+        hollow.set_markerfacecolor("white")
+        hollow.set_linestyle("none")
+        handles.append(hollow)
     lines = list(comparison.lines())
     if len(lines) > 1:
         for place, values in enumerate(lines):
@@ -207,12 +290,18 @@ def _handles(comparison: Comparison) -> list[Line2D]:
 
 
 def legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Put a legend above the panels, in as many columns as fit."""
+    """Put a legend above the panels, in as many columns as fit; the figure grows by its lines."""
+    for handle in handles:
+        text = short(str(handle.get_label()), _LONGEST_ENTRY)
+        # matplotlib leaves out what begins with an underscore.
+        handle.set_label(f" {text}" if text.startswith("_") else text)
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (_HANDLE + _LETTER * longest))
-    figure.legend(
-        handles=handles, loc="outside upper left", ncols=max(1, min(len(handles), fitting))
-    )
+    columns = max(1, min(len(handles), fitting))
+    lines = math.ceil(len(handles) / columns)
+    more = _LEGEND_LINE * max(0, lines - _FREE_LINES)
+    figure.set_figheight(figure.get_figheight() + more)
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
 def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure | None:
@@ -234,9 +323,10 @@ def over_epochs(comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[
     with mpl.rc_context(STYLE):
         width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
         figure, panels = _panel_grid(len(metrics), width, height)
+        rows = _rows(comparison, curves)
         for axes, metric in zip(panels, metrics, strict=True):
             for point, look in zip(points, looks, strict=True):
-                here = curves[(curves[comparison.axes] == list(point)).all(axis=1)]
+                here = rows[point]
                 if metric in here and here[metric].notna().any():
                     by_seed = here.pivot_table(index="epoch", columns="seed", values=metric)
                     dot = "o" if len(by_seed) == 1 else "none"  # a line through one point is none
@@ -252,6 +342,14 @@ def over_epochs(comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[
         ]
         legend(figure, handles)
     return figure
+
+
+def _rows(comparison: Comparison, curves: pd.DataFrame) -> dict[Point, pd.DataFrame]:
+    """The epochs of each point."""
+    places: dict[Point, list[int]] = {point: [] for point in comparison.points()}
+    for place, point in enumerate(curves[comparison.axes].itertuples(index=False, name=None)):
+        places[point].append(place)
+    return {point: curves.iloc[here] for point, here in places.items()}
 
 
 def _looks(comparison: Comparison) -> list[dict[str, Any]]:

@@ -108,14 +108,37 @@ def short_metric_label(name: str) -> str:
 
 
 def value_label(value: object) -> str:
-    """A value of an axis, without needless zeros."""
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    """Return a value of an axis as text, as a YAML file has it, without needless zeros.
+
+    Control characters become spaces: a name is one line of text.
+    """
+    match value:
+        case None:
+            return "null"
+        case bool():
+            return str(value).lower()
+        case float():
+            return f"{value:g}"
+        case list() | tuple():
+            return f"[{', '.join(map(value_label, value))}]"
+        case dict():
+            inner = (f"{name}: {value_label(inner)}" for name, inner in value.items())
+            return f"{{{', '.join(inner)}}}"
+    return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+
+
+def short(text: str, most: int = 30) -> str:
+    """Return a name for a figure: its two ends where it is longer than ``most`` characters."""
+    if len(text) <= most:
+        return text
+    half = (most - 1) // 2
+    return f"{text[: most - 1 - half]}…{text[-half:]}"
 
 
 def point_name(axes: Sequence[str], point: Sequence[object]) -> str:
     """For people: ``λ = 0.1, splits = 4``; a variant's name stands for itself."""
     pairs = zip(axes, point, strict=True)
     return ", ".join(
-        str(value) if axis == VARIANT else f"{axis_label(axis)} = {value_label(value)}"
+        value_label(value) if axis == VARIANT else f"{axis_label(axis)} = {value_label(value)}"
         for axis, value in pairs
     )

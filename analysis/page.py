@@ -11,9 +11,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from analysis.collect import DONE
 from analysis.comparison import Comparison
 from analysis.contents import Contents
-from analysis.findings import findings, span
+from analysis.findings import answer
 from analysis.labels import (
     axis_label,
     metric_label,
@@ -26,6 +27,7 @@ from analysis.paper import paper_rows
 from analysis.summary import SweepSummary
 from analysis.tables import chief_table, other_table
 from care.files import DamagedFileError
+from care.measures import COLLAPSE, COLLAPSE_METRIC, is_collapsed
 from care.trial_folder import TrialFolder
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -50,13 +52,13 @@ def page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
         summary=summary,
         counts=counts,
         finished=counts["cached"],
-        span=span(comparison) if comparison else None,
-        findings=findings(comparison) if comparison else [],
+        answer=answer(comparison) if comparison else None,
+        collapse=COLLAPSE,
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
         drawn=contents.drawn,
         remarks=contents.remarks,
         mixed_pairs=mixed_pairs(trials, summary.mixed),
-        trials=_trial_rows(trials, summary),
+        trials=_trial_rows(trials, summary, comparison),
         axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
         metric_label=short_metric_label(summary.metric),
         provenance=_provenance(store_trials, summary),
@@ -92,7 +94,10 @@ def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int)
     }
 
 
-def _trial_rows(trials: pd.DataFrame, summary: SweepSummary) -> list[dict[str, Any]]:
+def _trial_rows(
+    trials: pd.DataFrame, summary: SweepSummary, comparison: Comparison | None
+) -> list[dict[str, Any]]:
+    axes = comparison.axes if comparison else []
     rows: list[dict[str, Any]] = []
     for entry in trials.to_dict("records"):
         record = {str(name): value for name, value in entry.items()}
@@ -101,7 +106,8 @@ def _trial_rows(trials: pd.DataFrame, summary: SweepSummary) -> list[dict[str, A
         rows.append(
             {
                 **record,
-                "axes": [value_label(record[name]) for name in summary.members[0].axes],
+                "axes": [value_label(record[name]) for name in axes],
+                "collapsed": record["state"] == DONE and is_collapsed(record.get(COLLAPSE_METRIC)),
                 "metric": f"{metric:.4g}" if known else "–",
                 "rate": "–"
                 if pd.isna(record["images_per_second"])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import shutil
+import socket
 from pathlib import Path
 
 from analysis.contents import gather
@@ -11,17 +14,24 @@ from analysis.freshness import fingerprint, seal
 from analysis.page import page
 from analysis.summary import SweepSummary
 from care.files import DiskError
+from care.liveness import process_alive
+
+_TRIES = 10
 
 
-def write_report(store_trials: Path, summary: SweepSummary, out: Path) -> Path:
+def write_report(
+    store_trials: Path, summary: SweepSummary, out: Path, work: Path | None = None
+) -> Path:
     """Write the report of a sweep, whatever part of it is finished.
 
-    Everything is written to a folder beside ``out`` first, so that ``out`` is never half new.
+    Everything is written to another folder first, so that ``out`` is never half new.
 
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
         out: The report's folder; replaced.
+        work: Folder of the same file system, for that other folder; beside ``out`` when None. The
+            driver gives its claim's own, which is removed with the claim.
 
     Returns:
         The page, ``out/report.html``.
@@ -29,28 +39,55 @@ def write_report(store_trials: Path, summary: SweepSummary, out: Path) -> Path:
     Raises:
         DiskError: It cannot be written; the report that was there still is.
     """
-    fresh = out.with_name(f".{out.name}.{os.getpid()}.tmp")
-    shutil.rmtree(fresh, ignore_errors=True)
+    if work is None:
+        _remove_leftovers(out)
+    unique = f".{out.name}.{socket.gethostname()}-{os.getpid()}"
+    fresh, old = ((work or out.parent) / f"{unique}.{end}" for end in ("tmp", "old"))
     try:
-        for folder in ("figures", "tables"):
-            (fresh / folder).mkdir(parents=True)
+        for name in ("figures", "tables"):
+            (fresh / name).mkdir(parents=True)
         # Taken first: news that come while the report is written make it out of date.
         inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh)
         seal(fresh, inputs)
-        _replace(out, fresh)
+        _replace(out, fresh, old)
     except OSError as error:
         raise DiskError(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        _remove(old)
     return out / "report.html"
 
 
-def _replace(out: Path, fresh: Path) -> None:
-    old = out.with_name(f".{out.name}.{os.getpid()}.old")
-    if os.path.lexists(out):
-        out.rename(old)
-    fresh.rename(out)
+def _remove_leftovers(out: Path) -> None:
+    """Remove what killed processes of this machine left while they wrote the report."""
+    prefix = f".{out.name}.{socket.gethostname()}-"
+    for left in out.parent.glob(f"{prefix}*"):
+        pid = left.name.removeprefix(prefix).partition(".")[0]
+        if pid.isdigit() and not (process_alive(int(pid)) and int(pid) != os.getpid()):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _replace(out: Path, fresh: Path, old: Path) -> None:
+    """Put ``fresh`` in the place of ``out``, which other processes may do, too: the last wins."""
+    for attempt in range(_TRIES):
+        _remove(old)
+        with contextlib.suppress(FileNotFoundError):
+            out.rename(old)
+        try:
+            fresh.rename(out)
+        except FileExistsError:
+            if attempt == _TRIES - 1:
+                raise
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY or attempt == _TRIES - 1:
+                raise
+        else:
+            return
+
+
+def _remove(old: Path) -> None:
+    """Remove what lay in the report's place, which need not be a folder."""
     if old.is_dir() and not old.is_symlink():
         shutil.rmtree(old, ignore_errors=True)
     else:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from analysis.comparison import Comparison
-from analysis.labels import SHORT_SPACES, measure_label, point_name, value_label
+from analysis.comparison import Comparison, Point
+from analysis.labels import CURVES, SHORT_SPACES, measure_label, point_name, value_label
 from analysis.statistics import Estimate
 
 _CHIEF = (
@@ -60,7 +60,7 @@ def chief_table(comparison: Comparison, asked: set[str]) -> ChiefTable:
         heads[head] = heads.get(head, 0) + 1
     rows = [
         (
-            [value_label(value) for value in point],
+            _marked(comparison, point, [value_label(value) for value in point]),
             [comparison.mean(point, metric) for metric in metrics],
         )
         for point in comparison.points()
@@ -81,18 +81,30 @@ def other_table(comparison: Comparison, asked: set[str]) -> OtherTable:
         for metric in comparison.measured()
         if metric not in chief
     ]
-    return OtherTable([point_name(comparison.axes, point) for point in points], rows)
+    names = [point_name(comparison.axes, point) for point in points]
+    marked = [
+        _marked(comparison, point, [name])[0] for point, name in zip(points, names, strict=True)
+    ]
+    return OtherTable(marked, rows)
+
+
+def _marked(comparison: Comparison, point: Point, names: list[str]) -> list[str]:
+    """Return a point's names, the first one with a mark if it is next to collapse."""
+    return [f"⚠\u00a0{names[0]}", *names[1:]] if comparison.collapsed(point) else names
 
 
 def _chief(comparison: Comparison, asked: set[str]) -> list[str]:
     measures = {*_CHIEF, *(name.partition("/")[2] for name in asked)}
-    return [name for name in comparison.measured() if name.partition("/")[2] in measures]
+    measured, metric = comparison.measured(), comparison.metric
+    first = [metric] if metric not in measured and comparison.has_values(metric) else []
+    return [*first, *(name for name in measured if name.partition("/")[2] in measures)]
 
 
 def _head(metric: str) -> str:
-    label = measure_label(metric.partition("/")[2])
-    return f"{label.short} {label.better}".strip() if label else metric
+    space, _, measure = metric.partition("/")
+    label = measure_label(measure) if space in SHORT_SPACES else CURVES.get(metric)
+    return f"{label.short or label.title} {label.better}".strip() if label else metric
 
 
 def _space(metric: str) -> str:
-    return SHORT_SPACES[metric.partition("/")[0]]
+    return SHORT_SPACES.get(metric.partition("/")[0], "last epoch")

@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import seconds
+from care.claim import Claim
 from care.identity import code_version
 from sweeps.interrupt import Interrupt
 from sweeps.launch.local import local_ray
@@ -153,6 +154,13 @@ class SimulatedPool:
 
     def pause_trials(self) -> None:
         """Nobody asks for it."""
+
+    def hold(self, claim: Claim) -> None:
+        """Write the status file as on a cluster."""
+        self.folder.writer = claim
+
+    def end(self, *, interrupted: bool) -> None:
+        """No-op: no worker waits for another driver."""
 
     def wants(self, trials: int) -> None:
         """There are as many workers as there are."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from care.files import DamagedFileError, read_whole, write_atomic
+from care.files import DamagedFileError, Writer, read_whole
 
 _NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
 _KEPT = 2
@@ -32,26 +32,41 @@ def _found(folder: Path) -> list[tuple[int, int, str, Path]]:
     return sorted(found, reverse=True)
 
 
-def save(folder: Path, epoch: int, step: int, state: dict[str, Any]) -> Path:
+def save(
+    folder: Path, epoch: int, step: int, state: dict[str, Any], writer: Writer | None = None
+) -> Path:
     """Write ``state`` after ``epoch`` whole epochs and ``step`` steps of the next one.
+
+    Args:
+        folder: The trial's folder, or one below it.
+        epoch: Whole epochs.
+        step: Steps of the epoch after them.
+        state: What ``torch.save`` can write.
+        writer: The trial's claim, where other processes may want to write, too.
 
     Returns:
         The file, which ``torch.load(path, weights_only=True)`` reads.
 
     Raises:
         care.files.DiskError: No space; the earlier checkpoints are as they were.
+        care.claim.LostClaimError: The claim is lost; nothing was written.
     """
+    writer = writer or Writer()
     buffer = io.BytesIO()
     torch.save(state, buffer)
     content = buffer.getvalue()
     digest = hashlib.sha256(content).hexdigest()[:16]
     path = folder / f"checkpoint-{epoch:06d}-{step:06d}-{digest}.pt"
-    write_atomic(path, content)
-    for *_, old in _found(folder)[_KEPT:]:
-        old.unlink(missing_ok=True)
+    writer.replace(path, content)
+    _prune(folder, writer)
     for left in folder.glob(".checkpoint-*.tmp"):  # by a process that was killed while it wrote
-        left.unlink(missing_ok=True)
+        writer.remove(left)
     return path
+
+
+def _prune(folder: Path, writer: Writer) -> None:
+    for *_, old in _found(folder)[_KEPT:]:
+        writer.remove(old)
 
 
 def _content(path: Path) -> bytes | None:
@@ -69,7 +84,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def load(
-    folder: Path, device: torch.device, warn: Callable[[str], None], *, set_aside: bool = True
+    folder: Path, device: torch.device, warn: Callable[[str], None], writer: Writer | None = None
 ) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None when there is none.
 
@@ -77,7 +92,8 @@ def load(
         folder: The trial's folder.
         device: Where its tensors go.
         warn: Called with one line for each damaged checkpoint that was passed over.
-        set_aside: Rename those, which only the holder of the trial's claim may.
+        writer: The trial's claim, to rename those and remove the oldest; None where this process
+            may not write.
 
     Raises:
         DamagedFileError: This user may not read a checkpoint.
@@ -88,8 +104,10 @@ def load(
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
             )
+            if writer is not None:
+                _prune(folder, writer)  # the last process may have been killed before it did
             return state
         warn(f"{path.name} is damaged (epoch {epoch}, step {step}); going back to the one before")
-        if set_aside:
-            path.rename(path.with_suffix(".damaged"))
+        if writer is not None:
+            writer.rename(path, path.with_suffix(".damaged"))
     return None

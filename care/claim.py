@@ -1,108 +1,109 @@
-"""Claims: who may write a trial's folder.
+"""Claims: which process may write a folder, and a way of writing that no other process has.
 
-A claim is a numbered file, ``claim-000001``; the highest number counts. It is taken by linking a
+A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
 complete file to the next number, which exactly one process can do, on a shared folder too. So a
 dead holder's claim is never deleted to be taken over, and no two processes can both believe that
-they took it. A holder that released its claim says so by the file's name.
+they took it. Whether a holder lives is judged by :mod:`care.liveness`.
 
-A holder on this machine is alive if its process is (exact, no waiting). One on another machine is
-alive while it touches its claim, which it does every few seconds.
+``claim-000003``            who holds it: :class:`care.liveness.Holder`
+``claim-000003.released``   the same, once it was given up
+``.held-000003-<token>/``   the holder's own folder, while it holds the claim
+
+That judgement may be wrong: a holder that was suspended comes back. So a holder writes through its
+own folder only, and who takes over removes that folder first. A file is written there and renamed
+to its place; a log is a second link of a file there, and who takes over replaces every log by a
+copy. What the earlier holder does after that fails, or reaches files that nobody sees: for the
+folder it is as if it had been killed. There is no moment between a look and a write.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
-import socket
+import secrets
+import shutil
 import threading
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-from care.files import DiskError
+from care import liveness
+from care.errors import CareError
+from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
+from care.liveness import LEASE_SECONDS, Holder, process_alive
 
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _BEAT_SECONDS = 15.0
 _RETRY_SECONDS = 2.0
-LEASE_SECONDS = 120.0
+_CLEAR_TRIES = 50
 
 
-def _boot() -> str:
-    """Machine, boot and process namespace: within one of these a pid means one process."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{socket.gethostname()}/{boot}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:
-        return socket.gethostname()
+class LostClaimError(CareError):
+    """Another process took the claim over; nothing was written."""
 
-
-def _process_start(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks; None when there is none (or no /proc)."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] == "Z" else fields[19]
-
-
-def process_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"{folder}: another process has taken it over while this one was silent. "
+            "It goes on there; this process has written nothing since."
+        )
 
 
 @dataclass(frozen=True)
-class Holder:
-    """Who holds a claim: host, process, and since when."""
+class _Found:
+    """A claim on the disk.
 
-    host: str
-    pid: int
-    since: str
+    Attributes:
+        number: The highest counts.
+        path: Its file.
+        released: Whether its holder gave it up.
+    """
 
-    def __str__(self) -> str:
-        return f"process {self.pid} on {self.host} since {self.since}"
+    number: int
+    path: Path
+    released: bool
+
+    def holder(self, note: bool = False) -> Holder | None:
+        """Its holder if it lives; see :func:`care.liveness.is_silent` for ``note``."""
+        holder = None if self.released else Holder.read(self.path)
+        if holder is None or (holder.token and not self.held(holder).is_dir()):
+            return None  # who has no folder of its own cannot write
+        if holder.here:
+            return holder if holder.runs else None
+        beat = self.held(holder) / liveness.BEAT if holder.token else self.path
+        return None if holder.restarted or liveness.is_silent(beat, note) else holder
+
+    def held(self, holder: Holder) -> Path:
+        """The holder's own folder."""
+        return self.path.with_name(f".held-{self.number:06d}-{holder.token}")
 
 
-def _numbers(folder: Path) -> list[tuple[int, Path, bool]]:
-    """(number, path, released) of the claims in ``folder``, highest last."""
-    found = []
-    for path in folder.glob("claim-*"):
-        match = _NAME.fullmatch(path.name)
-        if match:
-            found.append((int(match[1]), path, match[2] is not None))
-    return sorted(found)
-
-
-def _alive(path: Path) -> Holder | None:
-    """The holder of the claim at ``path`` if it lives."""
-    try:
-        record = json.loads(path.read_text())
-        beat = path.stat().st_mtime
-    except FileNotFoundError:  # released or superseded since it was listed
-        return None
-    except ValueError:  # empty after a power cut, which its holder did not survive either
-        return None
-    holder = Holder(record["host"], record["pid"], record["since"])
-    if record["boot"] == _boot() and record["started"] is not None:
-        return holder if _process_start(holder.pid) == record["started"] else None
-    return holder if time.time() - beat < LEASE_SECONDS else None
+def _claims(folder: Path) -> list[_Found]:
+    """The claims in ``folder``, highest last."""
+    found = [
+        _Found(int(match[1]), path, match[2] is not None)
+        for path in folder.glob("claim-*")
+        if (match := _NAME.fullmatch(path.name))
+    ]
+    return sorted(found, key=lambda claim: (claim.number, claim.path))
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who holds the claim on ``folder`` now, or None when it is free."""
-    claims = _numbers(folder)
-    if not claims or claims[-1][2]:
-        return None
-    return _alive(claims[-1][1])
+    """Who holds the claim on ``folder`` now, or None when it is free; writes nothing.
+
+    A holder on another machine counts as alive until a process that wants to take over has seen it
+    silent for a lease.
+
+    Raises:
+        CareError: A claim cannot be read.
+    """
+    try:
+        claims = _claims(folder)
+        return claims[-1].holder() if claims else None
+    except OSError as error:
+        raise CareError(f"{folder}: its claim cannot be read ({error.strerror})") from error
 
 
 def release_dead(folder: Path) -> bool:
@@ -113,39 +114,42 @@ def release_dead(folder: Path) -> bool:
     Returns:
         Whether no process of this machine holds it.
     """
-    claims = _numbers(folder)
-    if not claims or claims[-1][2]:
+    claims = _claims(folder)
+    holder = Holder.read(claims[-1].path) if claims and not claims[-1].released else None
+    if holder is None or holder.boot != liveness.boot():
         return True
-    path = claims[-1][1]
-    try:
-        record = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return True
-    if record["boot"] != _boot():
-        return True
-    if record["started"] is None or _process_start(record["pid"]) == record["started"]:
+    if holder.started is None or holder.runs:
         return False
-    _mark_released(path)
+    _mark_released(claims[-1].path, holder)
     return True
 
 
-def _mark_released(path: Path) -> None:
+def _mark_released(path: Path, holder: Holder) -> None:
     # The folder may have been moved to the archive, and the claim with it.
     with contextlib.suppress(FileNotFoundError):
-        path.rename(path.with_name(f"{path.name}.released"))
+        if Holder.read(path) == holder:
+            path.rename(path.with_name(f"{path.name}.released"))
 
 
-class Claim:
-    """A claim that this process holds, until :meth:`release` or the end of the process."""
+class Claim(Writer):
+    """A claim that this process holds, until :meth:`release` or the end of the process.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    Every file in the claimed folder is written through it.
+    """
+
+    def __init__(self, path: Path, holder: Holder, held: Path) -> None:
+        self._folder, self._path, self._holder, self._held = path.parent, path, holder, held
         self._released = threading.Event()
+        self._lost = False
+        self._when_lost: list[Callable[[], None]] = []
         threading.Thread(target=self._beat, name="claim-heartbeat", daemon=True).start()
 
     @classmethod
     def take(cls, folder: Path) -> Self | None:
         """Claim ``folder`` (made if missing), or None when somebody else holds it.
+
+        A holder on another machine is dead once two calls, by any processes of this machine and a
+        lease apart, saw the same beat.
 
         Raises:
             DiskError: No space, or the folder cannot be written.
@@ -159,24 +163,169 @@ class Claim:
     @classmethod
     def _take(cls, folder: Path) -> Self | None:
         while True:
-            claims = _numbers(folder)
-            number, latest, released = claims[-1] if claims else (0, folder, True)
-            if not released and _alive(latest):
+            claims = _claims(folder)
+            if claims and claims[-1].holder(note=True):
                 return None
-            path = folder / f"claim-{number + 1:06d}"
-            if not _link(path) or _numbers(folder)[-1][1] != path:
+            earlier = _held_folders(folder, claims)
+            holder = Holder.this_process()
+            number = claims[-1].number + 1 if claims else 1
+            claim = _Found(number, folder / f"claim-{number:06d}", released=False)
+            held = claim.held(holder)
+            if not _place(claim.path, holder, held):
+                continue
+            if _claims(folder)[-1].path != claim.path:
                 # Somebody was faster. That may show after the link only: a number is free again
                 # once its holder released it, and a number that was superseded is worth nothing.
+                _clear(held)
                 continue
-            for _, old, _ in claims:
-                old.unlink(missing_ok=True)
-            return cls(path)
+            try:
+                for other in earlier:
+                    _cut_off(other)
+                for old in claims:
+                    old.path.unlink(missing_ok=True)
+                    # Its holder may have released it since it was listed.
+                    old.path.with_suffix(".released").unlink(missing_ok=True)
+            except OSError:
+                _mark_released(claim.path, holder)
+                raise
+            return cls(claim.path, holder, held)
+
+    def when_lost(self, action: Callable[[], None]) -> None:
+        """Call ``action``, in whatever thread, once it is known that the claim is lost."""
+        self._when_lost.append(action)
+
+    @property
+    def own_folder(self) -> Path:
+        """For what is to be renamed into the claimed folder; gone once the claim is lost."""
+        return self._held
+
+    @property
+    def lost(self) -> bool:
+        """Whether another process is known to have taken over."""
+        return self._lost
+
+    def check(self) -> None:
+        """Look whether this process still holds the claim.
+
+        Raises:
+            LostClaimError: It does not.
+        """
+        if not self._lost:
+            try:
+                self._held.stat()
+            except FileNotFoundError:
+                if self._folder.is_dir():  # a disk that is away says nothing
+                    self._lose()
+            except OSError:
+                return
+        if self._lost:
+            raise LostClaimError(self._folder)
+
+    def _lose(self) -> None:
+        self._lost = True
+        for action in self._when_lost:
+            action()
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """Replace ``path`` by ``content``, atomically, if the claim is held at that moment.
+
+        Raises:
+            LostClaimError: It is not.
+            DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+        """
+        with self._writing():
+            write_atomic(path, content, by_way_of=self._held)
+
+    def append(self, path: Path, record: dict[str, Any]) -> None:
+        """Append a line to the log ``path``, if the claim is held at that moment.
+
+        Raises:
+            LostClaimError: It is not.
+            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        """
+        own = self._held / path.name
+        with self._writing():
+            if not _same_file(own, path):
+                self.rewrite(path, whole_lines(path))
+            append_line(own, record)
+
+    def rewrite(self, path: Path, content: bytes) -> None:
+        """Replace the log ``path`` by a new file, which this process alone can append to.
+
+        Raises:
+            LostClaimError: The claim is lost.
+            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        """
+        own, temporary = self._held / path.name, self._held / f"{path.name}.new"
+        with self._writing():
+            write_atomic(own, content)
+            try:
+                temporary.unlink(missing_ok=True)
+                os.link(own, temporary)
+                temporary.replace(path)
+                sync_folder(path.parent)
+            except OSError as error:
+                raise DiskError(path, error) from error
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a folder, if it is there and the claim is held at that moment.
+
+        Raises:
+            LostClaimError: It is not held.
+            DiskError: The folder cannot be written.
+        """
+        aside = self._held / f"removed-{secrets.token_hex(4)}"
+        with self._writing():
+            if not path.exists():
+                return
+            try:
+                path.rename(aside)
+                shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
+            except OSError as error:
+                raise DiskError(path, error) from error
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Rename a file within the folder, if the claim is held at that moment.
+
+        Raises:
+            LostClaimError: It is not held.
+            DiskError: The folder cannot be written.
+        """
+        aside = self._held / target.name
+        with self._writing():
+            try:
+                path.rename(aside)
+                aside.rename(target)
+            except OSError as error:
+                raise DiskError(path, error) from error
+
+    def move(self, target: Path) -> None:
+        """Move the claimed folder to ``target`` and give the claim up.
+
+        Raises:
+            LostClaimError: The claim is lost; the folder stays.
+            OSError: It cannot be moved.
+        """
+        self.check()
+        self._folder.rename(target)
+        self._path, self._held = target / self._path.name, target / self._held.name
+        self._folder = target
+        self.release()
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Tell a write that failed because the claim is lost from one that the disk refused."""
+        try:
+            yield
+        except DiskError:
+            self.check()
+            raise
 
     def release(self) -> None:
         """Give the claim up, at once or as soon as the folder can be written again."""
         if not self._released.is_set():
             try:
-                _mark_released(self._path)
+                self._end()
             except OSError:
                 threading.Thread(
                     target=self._release_later, name="claim-release", daemon=True
@@ -193,33 +342,100 @@ class Claim:
         while True:
             time.sleep(_RETRY_SECONDS)
             with contextlib.suppress(OSError):
-                _mark_released(self._path)
+                self._end()
                 return
 
+    def _end(self) -> None:
+        _mark_released(self._path, self._holder)
+        shutil.rmtree(self._held, ignore_errors=True)
+
     def _beat(self) -> None:
-        while not self._released.wait(_BEAT_SECONDS):
-            try:
-                os.utime(self._path)
-            except OSError:  # a folder that is away for a while must not end the training
-                continue
+        number = 0
+        while not self._released.wait(_BEAT_SECONDS) and not self._lost:
+            number += 1
+            # A folder that is away for a while must not end the training.
+            with contextlib.suppress(OSError, LostClaimError):
+                try:
+                    liveness.move(self._held / liveness.BEAT, number)
+                except FileNotFoundError:
+                    self.check()
 
 
-def _link(path: Path) -> bool:
+def _place(path: Path, holder: Holder, held: Path) -> bool:
     """Make the claim at ``path`` appear whole; False when it exists."""
-    pid = os.getpid()
-    record: dict[str, Any] = {
-        "host": socket.gethostname(),
-        "boot": _boot(),
-        "pid": pid,
-        "started": _process_start(pid),
-        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
-    }
-    temporary = path.with_name(f".{path.name}.{socket.gethostname()}.{pid}.{threading.get_ident()}")
+    record = held / path.name
     try:
-        temporary.write_text(json.dumps(record))
-        os.link(temporary, path)
-    except FileExistsError:
+        held.mkdir(parents=True)
+        holder.write(record)
+        os.link(record, path)
+    except FileNotFoundError:  # removed by the process that took this number or a later one
         return False
-    finally:
-        temporary.unlink(missing_ok=True)
+    except FileExistsError:
+        # On a network the first of two tries may have been the one that was done.
+        if Holder.read(path) != holder:
+            _clear(held)
+            return False
+    except OSError:
+        _clear(held)
+        raise
     return True
+
+
+def _held_folders(folder: Path, claims: list[_Found]) -> list[Path]:
+    """The own folders of the holders of ``claims``, and what killed processes left of them.
+
+    They are listed before a claim is taken and removed after, by names that are never used again:
+    the folder may be archived and made again meanwhile.
+    """
+    last = Holder.read(claims[-1].path) if claims else None  # a list may be out of date, no file
+    known = {claims[-1].held(last)} if last is not None and last.token else set()
+    return sorted({*known, *folder.glob(".held-*"), *folder.glob(".cut-*")})
+
+
+def _cut_off(held: Path) -> None:
+    """Remove the own folder of an earlier holder, so that it can write nothing more.
+
+    Raises:
+        OSError: It cannot be removed.
+    """
+    aside = held.with_name(held.name.replace(".held-", ".cut-"))
+    try:
+        held.rename(aside)
+    except FileNotFoundError:
+        return
+    except OSError:  # a union file system cannot rename a folder of a lower layer
+        if not _clear(held):
+            raise
+    _clear(aside)
+
+
+def _clear(folder: Path) -> bool:
+    """Remove a folder that another process may still write; whether it is gone.
+
+    Once it is gone, nothing can be renamed out of it, on a network neither. What an open file of
+    this very machine keeps there cannot be reached by its path any more.
+    """
+    for _ in range(_CLEAR_TRIES):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def _same_file(own: Path, path: Path) -> bool:
+    try:
+        return own.samefile(path)
+    except FileNotFoundError:
+        return False
+
+
+__all__ = [
+    "LEASE_SECONDS",
+    "Claim",
+    "Holder",
+    "LostClaimError",
+    "holder",
+    "process_alive",
+    "release_dead",
+]

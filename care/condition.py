@@ -324,7 +324,7 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     if os.path.lexists(folder.path / "evaluation") and not (folder.path / "evaluation").is_dir():
         problems["evaluation"] = "is a file where a folder belongs"
     for name, problem in problems.items():
-        kept = set_aside(folder.path / name)
+        kept = set_aside(folder.path / name, folder.writer)
         warn(f"{name} {problem}" + (f"; it is kept as {kept.name}" if kept else ""))
     status = condition.status
     remeasured = bool(problems.keys() & {"evaluation.json", "details.npz"})

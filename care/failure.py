@@ -6,6 +6,7 @@ import traceback
 
 import torch
 
+from care.claim import LostClaimError
 from care.errors import CareError
 from care.files import DiskError
 
@@ -19,7 +20,14 @@ class LostError(RuntimeError):
 
 
 def classify(error: BaseException) -> str:
-    """One of ``diverged``, ``disk``, ``user_error``, ``lost``, ``out_of_memory``, ``error``."""
+    """The class of an error.
+
+    Returns:
+        ``superseded`` (another process has taken the trial over), ``diverged``, ``disk``,
+        ``user_error``, ``lost``, ``out_of_memory`` or ``error``.
+    """
+    if isinstance(error, LostClaimError):
+        return "superseded"
     if isinstance(error, DivergedError):
         return "diverged"
     if isinstance(error, DiskError):

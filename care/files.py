@@ -7,6 +7,8 @@ import hashlib
 import json
 import math
 import os
+import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
@@ -50,27 +52,35 @@ class DamagedFileError(CareError):
         return DamagedFileError(self.path, self.problem, advice, denied=self.denied)
 
 
-def write_atomic(path: Path, content: bytes) -> None:
+def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> None:
     """Replace ``path`` by ``content``: readers see the old file or the new one, never a part.
+
+    Args:
+        path: The file.
+        content: What is in it afterwards.
+        by_way_of: Folder of the same file system in which the new file is made; ``path``'s own
+            when None.
 
     Raises:
         DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    unique = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    temporary = (by_way_of or path.parent) / unique
     try:
-        with temporary.open("wb") as file:
+        # A name that exists, a link that another user planted, too, is never written.
+        with temporary.open("xb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
     except OSError as error:
         with contextlib.suppress(OSError):
             temporary.unlink()
         raise DiskError(path, error) from error
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make a rename last through a power cut: the folder's own entry has to reach the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
@@ -85,11 +95,15 @@ def write_json(path: Path, value: Any) -> None:
     Raises:
         CareError: A number is NaN or infinite, which JSON has no word for.
     """
-    write_atomic(path, _json(path, value, indent=2))
+    write_atomic(path, pack_json(path, value))
 
 
-def _json(path: Path, value: Any, indent: int | None = None) -> bytes:
-    """Return ``value`` as JSON with a newline, for ``path``."""
+def pack_json(path: Path, value: Any, indent: int | None = 2) -> bytes:
+    """Return ``value`` as JSON with a newline, for ``path``.
+
+    Raises:
+        CareError: A number is NaN or infinite, which JSON has no word for.
+    """
     try:
         text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
@@ -233,7 +247,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         DiskError: The disk is full or the folder cannot be written; the log is as it was.
         CareError: As :func:`write_json`.
     """
-    line = _json(path, record)
+    line = pack_json(path, record, indent=None)
     try:
         # Unbuffered: a buffer would write what is left of a refused line when the file is closed.
         with path.open("ab", buffering=0) as file:
@@ -265,6 +279,15 @@ def _whole_length(path: Path) -> int:
     return 0
 
 
+def whole_lines(path: Path) -> bytes:
+    """The content of a log without a torn last line; nothing when there is no log."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    return content[: content.rfind(b"\n") + 1]
+
+
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a log, without a last line that a crash left unfinished.
 
@@ -283,25 +306,82 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def rewrite_lines(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Replace a log by ``records``, atomically.
+def pack_lines(path: Path, records: Iterable[dict[str, Any]]) -> bytes:
+    """Return a log of ``records``, for ``path``.
 
     Raises:
-        CareError: As :func:`write_json`.
+        CareError: A number is NaN or infinite, which JSON has no word for.
     """
-    write_atomic(path, b"".join(_json(path, record) for record in records))
+    return b"".join(pack_json(path, record, indent=None) for record in records)
 
 
-def set_aside(path: Path) -> Path | None:
+class Writer:
+    """Writes files of a folder that no other process writes.
+
+    :class:`care.claim.Claim` writes those of a folder that several processes may want to write.
+    """
+
+    @property
+    def lost(self) -> bool:
+        """Whether this process is known to have lost the right to write; looks at no file."""
+        return False
+
+    def check(self) -> None:
+        """Raise if this process may not write any more."""
+
+    def replace(self, path: Path, content: bytes) -> None:
+        """Replace ``path`` by ``content``, atomically.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+        """
+        write_atomic(path, content)
+
+    def append(self, path: Path, record: dict[str, Any]) -> None:
+        """Append a line to the log ``path``.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        """
+        append_line(path, record)
+
+    def rewrite(self, path: Path, content: bytes) -> None:
+        """Replace the log ``path``.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+        """
+        write_atomic(path, content)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file or a folder, if it is there."""
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Rename a file within the folder."""
+        path.rename(target)
+
+
+def set_aside(path: Path, writer: Writer | None = None) -> Path | None:
     """Rename what lies at ``path``, so that nothing of it is lost; None when nothing does.
+
+    Args:
+        path: A file or folder.
+        writer: The claim on its folder, where other processes may want to write, too.
 
     Raises:
         DiskError: The folder cannot be written.
+        LostClaimError: The claim is lost.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     target = path.with_name(f"{path.name}.damaged-{stamp}")
+    if not os.path.lexists(path):
+        return None
     try:
-        path.rename(target)
+        (writer or Writer()).rename(path, target)
     except FileNotFoundError:
         return None
     except OSError as error:

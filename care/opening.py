@@ -17,6 +17,7 @@ from care.data_files.known import NotHereError
 from care.device import resolve_device
 from care.distributed.group import Group
 from care.errors import CareError
+from care.files import Writer
 from care.precision import exact_float32
 from care.staleness import by_field, check_same_data
 from care.stream import Stream
@@ -59,16 +60,18 @@ def open_trainer(
     threads: int,
     warn: Callable[[str], None],
     stream: Stream | None = None,
+    writer: Writer | None = None,
 ) -> Trainer:
     """A trainer with the state of the trial's newest whole checkpoint, or of its beginning.
 
     Args:
         config: The trial.
-        folder: Its folder. Rank 0, which holds the claim, sets damaged checkpoints aside.
+        folder: Its folder.
         group: The processes that train it.
         threads: CPU threads of this process, set here.
         warn: Called with a line for each damaged checkpoint.
         stream: Shared by the trials that train in this process step by step.
+        writer: The trial's claim, to set damaged checkpoints aside; None in a process without it.
 
     Raises:
         ConfigError: The device or the data do not fit the trial.
@@ -88,7 +91,7 @@ def open_trainer(
     # With another precision than it began with, a trial would go on to other numbers.
     precision = recorded.precision if recorded else None
     trainer = Trainer(config, dataset, device, group, precision, stream, warn)
-    state = checkpoint.load(folder, device, warn, set_aside=group.rank == 0)
+    state = checkpoint.load(folder, device, warn, writer)
     if state:
         trainer.load_state(state)
     return trainer

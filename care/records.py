@@ -251,6 +251,16 @@ def read_epochs(path: Path) -> list[Values]:
     return epochs
 
 
+def read_timings(path: Path) -> list[TimingRecord]:
+    """Return the records of a log that has a line an epoch, in order.
+
+    Raises:
+        DamagedFileError: A line is something else.
+    """
+    records = {record.epoch: record for record in read_records(path, TimingRecord)}
+    return [records[epoch] for epoch in sorted(records)]
+
+
 def _each(path: Path, validate: Any) -> Iterator[Any]:
     for number, line in enumerate(read_lines(path), start=1):
         try:

@@ -20,7 +20,7 @@ import itertools
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,7 @@ from numpy.typing import NDArray
 from care.arrays import read_arrays
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import (
-    append_line,
-    checksum,
-    read_lines,
-    read_whole,
-    rewrite_lines,
-    write_atomic,
-    write_json,
-)
+from care.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
 from care.identity import group_id, trial_id
 from care.records import (
     ProvenanceRecord,
@@ -51,6 +43,7 @@ from care.records import (
     read_epochs,
     read_record,
     read_records,
+    read_timings,
     read_values,
 )
 from care.records import State as State
@@ -67,9 +60,16 @@ def now() -> str:
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """The files of one trial. Reading needs no claim; only the claim's holder may write."""
+    """The files of one trial. Reading needs no claim; only the claim's holder may write.
+
+    Attributes:
+        path: The folder.
+        writer: The trial's claim, where other processes may want to write, too. A write then
+            raises :class:`care.claim.LostClaimError` once another process has taken over.
+    """
 
     path: Path
+    writer: Writer = field(default_factory=Writer, repr=False, compare=False)
 
     @property
     def trial_id(self) -> str:
@@ -94,7 +94,7 @@ class TrialFolder:
             "config": config.model_dump(mode="json"),
             "created": now(),
         }
-        write_json(self.path / "trial.json", trial)
+        self._write_json("trial.json", trial)
 
     def read_trial(self) -> TrialRecord | None:
         """Return identity and configuration, or None when the trial was never started."""
@@ -120,7 +120,7 @@ class TrialFolder:
         }
         if state == "finished":
             status["checksums"] = self._checksums()
-        write_json(self.path / "status.json", status)
+        self._write_json("status.json", status)
 
     def _checksums(self) -> dict[str, str]:
         contents = {name: read_whole(self.path / name) for name in SEALED}
@@ -132,7 +132,7 @@ class TrialFolder:
 
     def write_provenance(self, provenance: dict[str, Any]) -> None:
         """Record what the trial runs on and with."""
-        write_json(self.path / "provenance.json", provenance)
+        self._write_json("provenance.json", provenance)
 
     def has_checkpoint(self) -> bool:
         """Whether a training can resume here, perhaps within its first epoch."""
@@ -141,9 +141,8 @@ class TrialFolder:
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
         where = {"host": socket.gethostname(), "pid": os.getpid()}
-        append_line(
-            self.path / "starts.jsonl", {"at": now(), **where, "epoch": epoch, "step": step}
-        )
+        start = {"at": now(), **where, "epoch": epoch, "step": step}
+        self.writer.append(self.path / "starts.jsonl", start)
 
     def read_starts(self) -> list[StartRecord]:
         """Return one record a start."""
@@ -160,22 +159,27 @@ class TrialFolder:
         return read_epochs(self.path / "metrics.jsonl")
 
     def read_timings(self) -> list[TimingRecord]:
-        """Return one record an epoch."""
-        return read_records(self.path / "timings.jsonl", TimingRecord)
+        """Return one record an epoch, in order."""
+        return read_timings(self.path / "timings.jsonl")
 
     def append_epoch(self, metrics: dict[str, Any], timing: dict[str, Any]) -> None:
         """Log one epoch. Timing first: an epoch stands once its metrics line does."""
-        append_line(self.path / "timings.jsonl", timing)
-        append_line(self.path / "metrics.jsonl", metrics)
+        self.writer.append(self.path / "timings.jsonl", timing)
+        self.writer.append(self.path / "metrics.jsonl", metrics)
 
     def rewind(self, epoch: int) -> None:
-        """Forget what was logged after ``epoch``, which will be run again."""
-        for name in ("metrics.jsonl", "timings.jsonl"):
+        """Forget what was logged after ``epoch``, which will be run again.
+
+        The logs are new files afterwards: what an earlier holder of the claim still appends to the
+        old ones is lost.
+        """
+        metrics = [line for line in self.read_metrics() if line["epoch"] <= epoch]
+        path = self.path / "timings.jsonl"
+        timings = {line["epoch"]: line for line in read_lines(path) if line["epoch"] <= epoch}
+        for name, kept in (("metrics.jsonl", metrics), ("timings.jsonl", timings.values())):
             path = self.path / name
-            records = read_lines(path)
-            kept = [record for record in records if record["epoch"] <= epoch]
-            if path.exists() and (len(kept) < len(records) or not _ends_whole(path)):
-                rewrite_lines(path, kept)
+            if path.exists():
+                self.writer.rewrite(path, pack_lines(path, kept))
 
     def read_evaluation(self) -> Values | None:
         """Return the final measures, or None before the end."""
@@ -183,7 +187,7 @@ class TrialFolder:
 
     def write_evaluation(self, evaluation: dict[str, float]) -> None:
         """Record the final measures."""
-        write_json(self.path / "evaluation.json", evaluation)
+        self._write_json("evaluation.json", evaluation)
 
     def read_details(self) -> dict[str, NDArray[Any]]:
         """The arrays that figures are drawn from, by name; none before the end.
@@ -197,12 +201,11 @@ class TrialFolder:
         """Record the arrays that figures are drawn from."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
-        write_atomic(self.path / "details.npz", buffer.getvalue())
+        self.writer.replace(self.path / "details.npz", buffer.getvalue())
 
-
-def _ends_whole(path: Path) -> bool:
-    content = path.read_bytes()
-    return not content or content.endswith(b"\n")
+    def _write_json(self, name: str, value: Any) -> None:
+        path = self.path / name
+        self.writer.replace(path, pack_json(path, value))
 
 
 def check_format(found: int, path: Path) -> None:

@@ -5,7 +5,8 @@ It is lived in one process, which alone writes; others may train beside it
 
 What happens when, so that a SIGKILL at any moment costs time only: an epoch's timing line, its
 metrics line, its checkpoint, its status. A start rewinds the logs to the checkpoint it finds and
-runs what came after again, to the same numbers.
+runs what came after again, to the same numbers. A process whose claim is lost writes nothing more,
+not even that it failed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 
 from care import checkpoint
+from care.claim import LostClaimError
 from care.condition import repair
 from care.config import TrialConfig
 from care.cores import available_cores
@@ -43,7 +45,7 @@ class TrialRun:
 
     Args:
         config: The trial.
-        folder: Its folder.
+        folder: Its folder, written through the trial's claim.
         warn: Called with what the user should know, e.g. of a damaged checkpoint.
         stream: Shared with the other trials of a :class:`care.pack.Pack`.
 
@@ -71,6 +73,8 @@ class TrialRun:
         if not self.finished:
             try:
                 self._open()
+            except LostClaimError:
+                raise
             except Exception as error:
                 self._write_failed(error)
                 raise
@@ -111,13 +115,14 @@ class TrialRun:
             the last epoch; None when paused.
 
         Raises:
-            Exception: Whatever ended the trial; it is written to ``status.json`` as well.
+            LostClaimError: Another process has taken the trial over.
+            Exception: Whatever else ended the trial; it is written to ``status.json`` as well.
         """
         try:
             return (yield from self._advance(stop))
         except BaseException as error:
             self._followers.kill()
-            if isinstance(error, Exception):
+            if isinstance(error, Exception) and not isinstance(error, LostClaimError):
                 self._write_failed(error)
             raise
 
@@ -138,7 +143,7 @@ class TrialRun:
         self._threads = self._resolve_threads()
         each = max(1, self._threads // processes)
         self._trainer = open_trainer(
-            config, path, Group(0, processes), each, self._warn, self._stream
+            config, path, Group(0, processes), each, self._warn, self._stream, self.folder.writer
         )
         device = self._trainer.device
         self._followers = Followers(config, path, device, each)
@@ -203,7 +208,7 @@ class TrialRun:
     def _finish(self, stop: Callable[[], bool]) -> dict[str, float] | None:
         trainer, config = self._trainer, self.config
         seconds = config.runtime.checkpoint_seconds
-        progress = SavedProgress(self.folder.path, stop, seconds, self._warn)
+        progress = SavedProgress(self.folder.path, stop, seconds, self._warn, self.folder.writer)
         self._check_transfer_data()
         transfer = transfer_sets(config, trainer.device)
         try:
@@ -232,10 +237,13 @@ class TrialRun:
 
     def _save(self) -> None:
         trainer = self._trainer
-        checkpoint.save(self.folder.path, trainer.epoch, trainer.step, trainer.state())
+        state, writer = trainer.state(), self.folder.writer
+        checkpoint.save(self.folder.path, trainer.epoch, trainer.step, state, writer)
         self._saved_at = time.monotonic()
 
     def _save_now_and_then(self) -> None:
+        if self.folder.writer.lost:
+            self.folder.writer.check()
         if time.monotonic() - self._saved_at > self.config.runtime.checkpoint_seconds:
             self._trainer.check_finite()
             self._followers.check()

@@ -214,7 +214,8 @@ def restart(folder: SweepFolder, sweep: Sweep) -> None:
         )
     with claim:
         if folder.events():
-            folder.log(QuestionLine(question_of(sweep), grown=False).record())
+            line = QuestionLine(question_of(sweep), grown=False)
+            SweepFolder(folder.path, claim).log(line.record())
 
 
 def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:

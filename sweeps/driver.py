@@ -3,6 +3,7 @@
 A launch is a fresh Ray Tune experiment over the trials that are missing now. Nothing of Tune's is
 kept: when a launch ends, or dies, the next one plans anew from the store. One driver at a time runs
 a sweep (a claim on its folder says which); another one waits, and takes over if the first one dies.
+A driver that was away so long that another one took over writes nothing more.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from care.config import TrialConfig
 from care.files import DamagedFileError
 from care.identity import trial_id
 from care.stream import stream_of
+from care.trial_folder import TrialFolder
 from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
@@ -27,9 +29,32 @@ from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
-from sweeps.store import Store
+from sweeps.store import Store, SweepFolder
 
 _POLL_SECONDS = 0.5
+
+
+def take_sweep(
+    folder: SweepFolder, interrupt: Interrupt, say: Callable[[str], None]
+) -> Claim | None:
+    """Claim a sweep; wait while another driver holds it.
+
+    Returns:
+        The claim, or None when interrupted.
+    """
+    waiting = False
+    while not interrupt.requested:
+        claim = Claim.take(folder.path)
+        if claim:
+            return claim
+        if not waiting:
+            say(
+                f"This sweep is being run by {holder(folder.path)}; waiting for it. "
+                "If it dies, this one goes on. Ctrl-C leaves it alone."
+            )
+            waiting = True
+        time.sleep(_POLL_SECONDS)
+    return None
 
 
 class Driver:
@@ -38,6 +63,7 @@ class Driver:
     Args:
         sweep: What is wanted.
         store: Where trials are.
+        claim: On the sweep's folder.
         pool: Where its trials run.
         board: Told what happens.
         changed: Called with the identity of each trial that has news.
@@ -48,6 +74,7 @@ class Driver:
         self,
         sweep: Sweep,
         store: Store,
+        claim: Claim,
         pool: Pool,
         board: Board,
         changed: Callable[[str], None],
@@ -55,19 +82,18 @@ class Driver:
     ) -> None:
         self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
         self._tell, self._say = changed, say
-        self._folder = store.sweep(sweep.spec.name)
+        self._claim = claim
+        self._folder = SweepFolder(store.sweep(sweep.spec.name).path, claim)
         self._oom_kills = oom_kills()
 
     def run(self, interrupt: Interrupt) -> None:
         """Return when nothing is missing, or soon after an interrupt.
 
         Raises:
+            LostClaimError: Another driver has taken the sweep over.
             OtherQuestionError: The decisions in the sweep's log are about another question.
         """
-        claim = self._take_sweep(interrupt)
-        if claim is None:
-            return
-        with claim, ExitStack() as stack:
+        with ExitStack() as stack:
             begin(self._folder, self.sweep)
             scratch = None
             while not interrupt.requested:
@@ -90,22 +116,6 @@ class Driver:
     def _pause(self) -> None:
         self.board.activity = "pausing trials"
         self.pool.pause_trials()
-
-    def _take_sweep(self, interrupt: Interrupt) -> Claim | None:
-        """The sweep's claim; waits while another driver holds it. None when interrupted."""
-        said = False
-        while not interrupt.requested:
-            claim = Claim.take(self._folder.path)
-            if claim:
-                return claim
-            if not said:
-                self._say(
-                    f"This sweep is being run by {holder(self._folder.path)}; waiting for it. "
-                    "If it dies, this one goes on. Ctrl-C leaves it alone."
-                )
-                said = True
-            time.sleep(_POLL_SECONDS)
-        return None
 
     def _changed(self, identity: str) -> None:
         self.pool.wants(self.board.left())
@@ -137,7 +147,11 @@ class Driver:
             say=self._say,
             interrupt=interrupt,
         )
-        launch.run([self._task(trial.config, trial.point) for trial in missing])
+        try:
+            launch.run([self._task(trial.config, trial.point) for trial in missing])
+        except Exception:
+            self._claim.check()  # it may be what ended the launch
+            raise
         for identity, reason in launch.lost.items():
             with contextlib.suppress(DamagedFileError):  # the plan names it as damaged
                 self._mark_lost(identity, reason)
@@ -184,6 +198,7 @@ class Driver:
         claim = Claim.take(folder.path)
         if claim is None:
             return
+        folder = TrialFolder(folder.path, claim)
         with claim:
             status = folder.read_status()
             if status and status.state == "finished":

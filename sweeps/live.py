@@ -118,11 +118,11 @@ class LiveView:
 
     def _best(self, width: int | None = None) -> str:
         """Return the best point so far; its label is shortened to fit into ``width``."""
-        best = self._board.best()
+        best, note = self._board.best(), left_out(self._board)
         if best is None:
-            return "best so far –"
+            return f"best so far –{note and f' ({note})'}"
         point, mean, count = best
-        value = f"{self._board.metric.name} {mean:.4g} (mean, n = {count})"
+        value = f"{self._board.metric.name} {mean:.4g} (mean, n = {count}{note and f'; {note}'})"
         beside = len(f"best so far : {value}")
         shown = point if width is None else shorten(point, max(_NARROWEST, width - beside))
         return f"best so far {shown}: {value}"
@@ -146,6 +146,17 @@ class LiveView:
             if now != shown or time.monotonic() - logged_at > _LOG_EVERY_SECONDS:
                 self._console.print(self._summary(), soft_wrap=True)
                 shown, logged_at = now, time.monotonic()
+
+
+def left_out(board: Board) -> str:
+    """Return how many points were not compared for the best one, and why; empty if none."""
+    found = board.election()
+    parts = []
+    if found.collapsed:
+        parts.append(f"⚠ {len(found.collapsed)} next to collapse")
+    if found.other_seeds:
+        parts.append(f"{len(found.other_seeds)} with other seeds")
+    return f"left out: {', '.join(parts)}" if parts else ""
 
 
 class TrialTable:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from care.claim import Claim
+from care.claim import Claim, LostClaimError
 from care.config import TrialConfig
 from care.stream import Stream
 from care.trial_folder import TrialFolder
@@ -56,6 +57,7 @@ class Member:
         if self._claim is None:
             return False
         self._node.enter(self._folder.path)
+        self._folder = TrialFolder(self._folder.path, self._claim)
         run = TrialRun(self._config, self._folder, self._warnings.append, stream)
         if self._replay:
             # A finished trial's last epoch is reported with its final measures, not before.
@@ -79,7 +81,8 @@ class Member:
         if self._run is not None and self._claim is not None:
             status = self._folder.read_status()
             if status and status.state == "running":
-                self._run.pause()
+                with contextlib.suppress(LostClaimError):
+                    self._run.pause()
         if self._claim is not None:
             self._claim.release()
             self._node.leave(self._folder.path)
@@ -89,7 +92,8 @@ class Member:
         """Let go of a trial that failed for want of room, as one that is to be continued."""
         status = self._folder.read_status()
         epoch = status.epoch if status else 0
-        self._folder.write_status("paused", epoch, self._config.training.epochs)
+        with contextlib.suppress(LostClaimError):
+            self._folder.write_status("paused", epoch, self._config.training.epochs)
         self.close()
 
     def tell(self, outcome: str, line: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -7,8 +7,11 @@ folder, because a shared one may show news a minute late.
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+from care.errors import CareError
 
 _VARIABLE = "CARE_NODE_FOLDER"
 
@@ -21,8 +24,16 @@ class Node:
 
     @classmethod
     def of_this_process(cls) -> Node:
-        """The node that Ray started this process on."""
-        return cls(Path(os.environ[_VARIABLE]))
+        """The node that Ray started this process on.
+
+        Raises:
+            CareError: Another user owns its folder, or can write there.
+        """
+        folder = Path(os.environ[_VARIABLE])
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise CareError(f"{folder}: not a folder that only this user can write")
+        return cls(folder)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -45,7 +56,9 @@ class Node:
     def enter(self, trial: Path) -> None:
         """The trial in the folder ``trial`` runs here from now on."""
         self._trials.mkdir(exist_ok=True)
-        (self._trials / trial.name).write_text(str(trial))
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+        with os.fdopen(os.open(self._trials / trial.name, flags, 0o600), "w") as file:
+            file.write(str(trial))
 
     def leave(self, trial: Path) -> None:
         """It does so no more."""

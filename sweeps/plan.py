@@ -16,7 +16,7 @@ from care.config import TrialConfig
 from care.cost import passes
 from care.errors import ConfigError, Problem
 from care.files import DamagedFileError
-from care.identity import group_id, trial_id
+from care.identity import group_id, trial_id, unsigned_zero
 from care.machines import Machine
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
@@ -173,7 +173,7 @@ def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]
 def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
     axes = sweep.spec.axes
     for values in itertools.product(*axes.values()):
-        point = dict(zip(axes, values, strict=True))
+        point = dict(zip(axes, map(unsigned_zero, values), strict=True))
         if sweep.selection.takes(point):
             yield point
 

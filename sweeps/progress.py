@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analysis.election import Election, elect
 from care.config import TrialConfig
-from care.measures import EPOCH_METRICS
+from care.measures import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
 from sweeps.axes import point_label
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig
@@ -28,8 +28,10 @@ class TrialProgress:
     """One trial as the driver last heard of it.
 
     Attributes:
+        key: The point by value: labels of two points may read alike.
         value: The sweep's metric.
         latest: The board's metric for trials that train, after the last epoch.
+        uniformity: Of held-out embeddings after the last epoch: 1 is collapse.
     """
 
     point: str
@@ -40,6 +42,8 @@ class TrialProgress:
     error: str | None = None
     value: float | None = None
     latest: float | None = None
+    uniformity: float | None = None
+    key: str = ""
     images_per_second: float | None = None
 
     @property
@@ -63,9 +67,19 @@ class Board:
         column: Metric that is shown of trials that train: the sweep's own, or one that every
             epoch has where that comes at the end only.
         activity: What the driver does while no trial trains; empty otherwise.
+
+    Args:
+        metric: What the sweep is judged by.
+        target: Trials that the sweep wants in all.
+        uniformity: Returns a finished trial's uniformity after its last epoch.
     """
 
-    def __init__(self, metric: MetricConfig, target: int) -> None:
+    def __init__(
+        self,
+        metric: MetricConfig,
+        target: int,
+        uniformity: Callable[[str], float | None] = lambda _: None,
+    ) -> None:
         self.metric = metric
         self.target = target
         self.column = epoch_metric(metric.name)
@@ -73,6 +87,7 @@ class Board:
         self.trials: dict[str, TrialProgress] = {}
         self.configs: dict[str, TrialConfig] = {}
         self._started = time.monotonic()
+        self._uniformity = uniformity
         self._epochs_run = 0
         self.spent: Counter[str] = Counter()
         self.first_step_at: float | None = None
@@ -98,11 +113,14 @@ class Board:
         self._move(entry, trial.state, trial.epoch)
         if trial.state == "cached":
             entry.value = value(trial.trial_id)
+            entry.uniformity = self._uniformity(trial.trial_id)
 
     def enter(self, trial_id: str, config: TrialConfig, point: dict[str, Any]) -> TrialProgress:
         """Enter a trial, or find it."""
         if trial_id not in self.trials:
-            fresh = TrialProgress(point_label(point), config.seed, config.training.epochs)
+            fresh = TrialProgress(
+                point_label(point), config.seed, config.training.epochs, key=repr(point)
+            )
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)
             self.trials[trial_id] = fresh
@@ -137,6 +155,7 @@ class Board:
         self._move(trial, result["outcome"], epoch)
         trial.value = result.get(self.metric.name, trial.value)
         trial.latest = result.get(self.column, trial.latest)
+        trial.uniformity = result.get(COLLAPSE_METRIC, trial.uniformity)
         if self.activity != "pausing trials":
             self.activity = ""
 
@@ -189,18 +208,27 @@ class Board:
         rate = self.epochs_per_second()
         return epochs / rate if rate else None
 
-    def best(self) -> tuple[str, float, int] | None:
-        """(point, mean, n) of the best point by the mean over its finished seeds."""
-        values: dict[str, list[float]] = {}
+    def election(self) -> Election[tuple[str, str]]:
+        """Return the best point, as (key, label), by the mean over seeds that all of them share.
+
+        Points with a trial that ended next to collapse are left out.
+        """
+        values: dict[tuple[str, str], dict[int, float]] = {}
+        collapsed: set[tuple[str, str]] = set()
         for trial in self._entries():
-            if trial.state in ("finished", "cached") and trial.value is not None:
-                values.setdefault(trial.point, []).append(trial.value)
-        if not values:
+            point = (trial.key, trial.point)
+            if trial.state in ("finished", "cached") and (value := finite(trial.value)) is not None:
+                values.setdefault(point, {})[trial.seed] = value
+                if is_collapsed(trial.uniformity):
+                    collapsed.add(point)
+        return elect(values, self.metric.mode, collapsed)
+
+    def best(self) -> tuple[str, float, int] | None:
+        """(point, mean, n) of :meth:`election`, or None without a winner."""
+        found = self.election()
+        if found.point is None or found.mean is None:
             return None
-        means = {point: statistics.fmean(found) for point, found in values.items()}
-        choose = max if self.metric.mode == "max" else min
-        point = choose(means, key=lambda name: means[name])
-        return point, means[point], len(values[point])
+        return found.point[1], found.mean, len(found.seeds)
 
     def without_value(self) -> int:
         """Finished trials that have no value of the sweep's metric to be compared by."""

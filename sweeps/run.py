@@ -7,7 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.driver import Driver
+from care.claim import Claim
+from care.files import DiskError
+from care.measures import COLLAPSE_METRIC
+from sweeps.driver import Driver, take_sweep
 from sweeps.interrupt import Interrupt
 from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, make_plan
@@ -98,15 +101,29 @@ class SweepRun:
         Args:
             interrupt: Asked all the time.
             view: Shows the sweep's board while entered.
+
+        Raises:
+            LostClaimError: Another driver has taken the sweep over; nothing was written since.
         """
+        claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, self._say)
+        if claim is None:
+            return Outcome(make_plan(self.sweep, self.store), None, {})
+        with claim:
+            claim.when_lost(interrupt.request)
+            self.pool.hold(claim)
+            outcome = self._drive(claim, interrupt, view)
+            claim.check()
+            self.pool.end(interrupted=interrupt.requested)
+        return outcome
+
+    def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> Outcome:
         plan = make_plan(self.sweep, self.store)
         time = WallTime(self.pool.slots)
-        board = Board(self.sweep.spec.metric, plan.wanted)
+        board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
-        tracking = SweepTracking(
-            self.sweep, self.store, board, self.options.tracking_uri, self._say
-        )
-        driver = Driver(self.sweep, self.store, self.pool, board, tracking.touch, self._say)
+        uri = self.options.tracking_uri
+        tracking = SweepTracking(self.sweep, self.store, board, uri, self._say, claim)
+        driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, self._say)
         tracking.start(self._whole(plan))
         page = None
         try:
@@ -115,7 +132,7 @@ class SweepRun:
             time.mark("start-up", board.first_step_at)
             time.mark("trials")
             if self.options.report and not interrupt.hurried:
-                page = self._report()
+                page = self._report(claim)
             time.mark("report")
         except Exception:
             self._finish(tracking, None, interrupt)
@@ -130,14 +147,22 @@ class SweepRun:
         tracking.finish(self._whole(final), page, lambda: interrupt.requested)
         return final
 
-    def _report(self) -> Path:
+    def _report(self, claim: Claim) -> Path:
         from sweeps.cli.report import write_sweep_report
 
-        return write_sweep_report(self.sweep.whole(), self.store, again=False)
+        try:
+            whole = self.sweep.whole()
+            return write_sweep_report(whole, self.store, again=False, work=claim.own_folder)
+        except DiskError:
+            claim.check()
+            raise
 
     def _whole(self, plan: Plan) -> Plan:
         """Return the plan of all trials: report and MLflow show the sweep as declared."""
         return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
+
+    def _uniformity(self, identity: str) -> float | None:
+        return final_value(self.store.trial(identity), COLLAPSE_METRIC)
 
     def _metric(self, identity: str) -> float | None:
         """The sweep's metric of a finished trial."""

@@ -16,7 +16,7 @@ from care.claim import Claim, holder
 from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DamagedFileError, DiskError, append_line, read_lines, set_aside, write_json
+from care.files import DamagedFileError, DiskError, Writer, read_lines, set_aside, write_json
 from care.machines import Machine
 from care.records import StoreRecord, SweepRecord, read_record
 from care.staleness import Versions
@@ -109,21 +109,19 @@ class Store:
         """
         folder = self.trials / trial_id
         if os.path.lexists(folder) and not folder.is_dir():  # a file, or a link to nothing
-            return self._archive(folder)
+            return self._move_to_archive(folder, folder.rename)
         claim = Claim.take(folder)
         if claim is None:
             return None
-        try:
-            return self._archive(folder)
-        finally:
-            claim.release()
+        with claim:
+            return self._move_to_archive(folder, claim.move)
 
-    def _archive(self, folder: Path) -> Path:
+    def _move_to_archive(self, folder: Path, move: Callable[[Path], object]) -> Path:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         target = self.root / "archive" / f"{folder.name}-{stamp}"
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            folder.rename(target)
+            move(target)
         except OSError as error:
             raise DiskError(folder, error) from error
         return target
@@ -157,10 +155,16 @@ def _check_place(root: Path) -> None:
 
 
 class SweepFolder:
-    """A sweep's declaration, its log of decisions and its report."""
+    """A sweep's declaration, its log of decisions and its report.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: The folder.
+        writer: The driver's claim on the sweep, where other processes may want to write, too.
+    """
+
+    def __init__(self, path: Path, writer: Writer | None = None) -> None:
         self.path = path
+        self.writer = writer or Writer()
 
     @property
     def name(self) -> str:
@@ -223,8 +227,13 @@ class SweepFolder:
             raise error if error.denied else error.with_advice(EVENTS_ADVICE) from error
 
     def log(self, event: dict[str, Any]) -> None:
-        """Append a decision before it takes effect, so that a crash cannot forget it."""
-        append_line(self.path / "events.jsonl", event)
+        """Append a decision before it takes effect, so that a crash cannot forget it.
+
+        Raises:
+            LostClaimError: Another driver has taken the sweep over.
+            DiskError: The disk is full or away.
+        """
+        self.writer.append(self.path / "events.jsonl", event)
 
 
 @dataclass(frozen=True)

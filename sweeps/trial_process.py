@@ -252,6 +252,8 @@ class TrialProcess:
             member.put_back()
             return member.tell("crowded")
         self._drop(member)
+        if kind == "superseded":
+            return member.tell("busy")
         if kind in _OF_THE_PROCESS:
             raise error
         outcome = "disk" if kind == "disk" else "failed"

@@ -29,6 +29,12 @@ TINY: dict[str, Any] = {
 }
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the kill loop."""
+    parser.addoption("--faults", type=int, default=20, help="accidents of the kill loop")
+    parser.addoption("--fault-seed", type=int, default=0, help="which accidents, in which order")
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the repository; CI has it."""

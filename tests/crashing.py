@@ -45,8 +45,8 @@ def _child(config: TrialConfig, path: Path, kill_at: tuple[str, int] | None) -> 
 
     if kill_at:
         _arm(*kill_at)
-    with Claim.take(path) or _nobody():
-        run = TrialRun(config, TrialFolder(path))
+    with Claim.take(path) or _nobody() as claim:
+        run = TrialRun(config, TrialFolder(path, claim))
         while not run.finished:
             run.advance()
 
@@ -56,8 +56,7 @@ def _nobody() -> Claim:
 
 
 def _arm(kind: str, number: int) -> None:
-    from care import checkpoint, files, trial_folder
-    from care.evaluation import progress
+    from care.claim import Claim
     from care.trainer import Trainer
 
     bomb = _Bomb(number)
@@ -67,12 +66,8 @@ def _arm(kind: str, number: int) -> None:
     elif kind == "sync":
         os.fsync = bomb.wrap(os.fsync, after=False)
     else:
-        atomic = bomb.wrap(files.write_atomic, after=True)
-        append = bomb.wrap(files.append_line, after=True)
-        files.write_atomic = atomic
-        checkpoint.write_atomic = atomic  # type: ignore[attr-defined]
-        progress.write_atomic = atomic  # type: ignore[attr-defined]
-        trial_folder.append_line = append  # type: ignore[attr-defined]
+        Claim.replace = bomb.wrap(Claim.replace, after=True)  # type: ignore[method-assign]
+        Claim.append = bomb.wrap(Claim.append, after=True)  # type: ignore[method-assign]
 
 
 class _Bomb:

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from care import checkpoint
-from care.files import DiskError
+from care.files import DiskError, Writer
 
 CPU = torch.device("cpu")
 
@@ -27,7 +27,7 @@ def save(folder: Path, *epochs: int) -> list[Path]:
 def load(folder: Path) -> tuple[int | None, list[str]]:
     """The epoch that is loaded, and what is said about it."""
     said: list[str] = []
-    found = checkpoint.load(folder, CPU, said.append)
+    found = checkpoint.load(folder, CPU, said.append, Writer())
     return (found["epoch"] if found else None), said
 
 

@@ -21,9 +21,9 @@ from care.files import (
     DamagedFileError,
     DiskError,
     append_line,
+    pack_lines,
     read_json,
     read_lines,
-    rewrite_lines,
     write_atomic,
     write_json,
 )
@@ -189,7 +189,7 @@ def test_a_log_torn_anywhere_keeps_its_whole_lines(
         assert read_lines(path) == whole
         append_line(path, after)
         assert read_lines(path) == [*whole, after]
-        rewrite_lines(path, before)
+        write_atomic(path, pack_lines(path, before))
         assert path.read_bytes() == content
 
 
@@ -224,7 +224,7 @@ def test_a_number_that_json_has_no_word_for_is_named_and_nothing_is_written(
     with pytest.raises(CareError, match=rf"metrics\.jsonl is not written: {named}"):
         append_line(log, record)
     with pytest.raises(CareError, match=named):
-        rewrite_lines(log, [record])
+        pack_lines(log, [record])
     assert log.read_bytes() == before
     with pytest.raises(CareError, match=named):
         write_json(tmp_path / "evaluation.json", record)

@@ -16,8 +16,8 @@ from tests.crashing import run_trial
 
 EPOCHS = 2
 # trial, provenance, start, status; timings, metrics, checkpoint, status an epoch; geometry, what is
-# read out, color; evaluation, status
-WRITES = 4 + 4 * EPOCHS + 3 + 2
+# read out, color; details, evaluation, status
+WRITES = 4 + 4 * EPOCHS + 3 + 3
 
 
 @pytest.fixture(scope="module")

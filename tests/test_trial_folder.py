@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import write_json
+from care.files import pack_lines, write_json
 from care.identity import group_id, trial_id
 from care.trial_folder import FORMAT, TrialFolder
+from tests.processes import lines_in
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:
@@ -101,11 +102,39 @@ def test_rewinding_forgets_later_epochs(folder: TrialFolder, epoch: int) -> None
     assert (folder.path / "metrics.jsonl").read_bytes() == whole
 
 
-def test_rewinding_to_the_end_touches_nothing(folder: TrialFolder) -> None:
+def test_rewinding_to_the_end_forgets_nothing(folder: TrialFolder) -> None:
     log(folder, timings=2, metrics=2)
-    before = contents(folder.path)
+    before = {name: content for name, (content, _) in contents(folder.path).items()}
     folder.rewind(2)
-    assert contents(folder.path) == before
+    assert {name: content for name, (content, _) in contents(folder.path).items()} == before
+
+
+def test_what_is_appended_to_a_log_from_before_rewinding_is_lost(folder: TrialFolder) -> None:
+    """By a process that opened it, was suspended, and lost its claim meanwhile."""
+    log(folder, timings=2, metrics=2)
+    with (folder.path / "metrics.jsonl").open("a") as file:
+        folder.rewind(2)
+        file.write('{"epoch": 3}\n')
+    assert [line["epoch"] for line in folder.read_metrics()] == [1, 2]
+
+
+def test_epochs_that_two_processes_of_an_earlier_version_logged_count_once(
+    folder: TrialFolder,
+) -> None:
+    epochs = [1, 2, 3, 2, 4, 3]
+    metrics = [{"epoch": epoch, "train/loss": 0.5} for epoch in epochs]
+    log = folder.path / "metrics.jsonl"
+    log.write_bytes(pack_lines(log, metrics))
+    rest = {"images_per_second": 1.0, "finished_at": 1.0}
+    timings = [
+        {"epoch": epoch, "seconds": float(place), **rest} for place, epoch in enumerate(epochs)
+    ]
+    log = folder.path / "timings.jsonl"
+    log.write_bytes(pack_lines(log, timings))
+    assert [line["epoch"] for line in folder.read_metrics()] == [1, 2, 3, 4]
+    assert [line.epoch for line in folder.read_timings()] == [1, 2, 3, 4]
+    folder.rewind(3)
+    assert lines_in(folder.path / "metrics.jsonl") == lines_in(folder.path / "timings.jsonl") == 3
 
 
 def test_an_epoch_stands_once_its_metrics_do(
@@ -113,7 +142,7 @@ def test_an_epoch_stands_once_its_metrics_do(
 ) -> None:
     """Metrics are written last: no reader finds an epoch without its timing."""
     written = []
-    monkeypatch.setattr("care.trial_folder.append_line", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("care.files.append_line", lambda path, _: written.append(path.name))
     folder.append_epoch({"epoch": 1}, {"epoch": 1})
     assert written == ["timings.jsonl", "metrics.jsonl"]
 

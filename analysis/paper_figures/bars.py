@@ -14,6 +14,7 @@ from analysis.style import INK, STYLE, method_color
 
 _TITLE_WIDTH = 48  # characters that fit the narrowest picture
 _CAPTION = "A bar is the mean over seeds, a dot a seed, a line the 95 % t-interval."
+_HOLLOW = " A hollow dot is a trial next to collapse."
 
 
 def bars(material: Material) -> Drawn:
@@ -31,8 +32,10 @@ def bars(material: Material) -> Drawn:
             if not found.n:
                 continue
             axes.bar(place, scale * found.mean, 0.62, color=method_color(place), alpha=0.75)
-            values = scale * comparison.values(point, metric)
+            values, hollow = comparison.parted(point, scale * comparison.values(point, metric))
             axes.plot([place] * len(values), values, "o", ms=3.5, color=INK, mew=0)
+            if hollow:
+                axes.plot([place] * len(hollow), hollow, "o", ms=4.2, color=INK, mfc="white")
             if not math.isnan(found.low):
                 interval = [scale * found.low, scale * found.high]
                 axes.plot([place, place], interval, color=INK, lw=1.1)
@@ -41,4 +44,5 @@ def bars(material: Material) -> Drawn:
         axes.set_xlim(-0.6, len(points) - 0.4)
         title = metric_label(metric) + (", %" if material.reproduction.percent else "")
         axes.set_title(textwrap.fill(title, _TITLE_WIDTH))
-    return Drawn([Picture("bars", figure, _CAPTION)])
+    caption = _CAPTION + (_HOLLOW if comparison.collapsed_points else "")
+    return Drawn([Picture("bars", figure, caption)])

@@ -17,6 +17,7 @@ from analysis.paper_figures.material import Drawn, Material, Picture, not_measur
 from analysis.style import STYLE, method_color
 
 _CAPTION = "A dot is a seed, the line the mean, a bar the 95 % t-interval over seeds."
+_HOLLOW = " A hollow dot is a trial next to collapse."
 
 
 def readout(material: Material) -> Drawn:
@@ -37,7 +38,8 @@ def readout(material: Material) -> Drawn:
             names = [point_name(comparison.axes[1:], values) for values in lines]
             looks = [Line2D([], [], color=method_color(i), label=n) for i, n in enumerate(names)]
             legend(figure, looks)
-    return Drawn([Picture("readout", figure, _CAPTION)])
+    caption = _CAPTION + (_HOLLOW if comparison.collapsed_points else "")
+    return Drawn([Picture("readout", figure, caption)])
 
 
 def _line(
@@ -48,8 +50,11 @@ def _line(
     known = [(positions(point[0]), comparison.mean(point, metric), point) for point in line]
     known = [item for item in known if item[1].n]
     for place, found, point in known:
-        values = [shown(value) for value in comparison.values(point, metric)]
-        axes.plot([place] * len(values), values, "o", ms=3.5, color=color, alpha=0.5, mew=0)
+        whole, collapsed = comparison.parted(point, comparison.values(point, metric).map(shown))
+        axes.plot([place] * len(whole), whole, "o", ms=3.5, color=color, alpha=0.5, mew=0)
+        if collapsed:
+            (hollow,) = axes.plot([place] * len(collapsed), collapsed, "o", ms=4.2, color=color)
+            hollow.set_markerfacecolor("white")
         if not math.isnan(found.low):
             axes.plot([place, place], [shown(found.low), shown(found.high)], color=color, lw=1.1)
     means = [shown(found.mean) for _, found, _ in known]

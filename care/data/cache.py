@@ -14,7 +14,7 @@ import shutil
 import time
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,6 +80,10 @@ class Source(Protocol):
         ...
 
 
+class CorruptError(CareError):
+    """Images of a source cannot be read, and are not to be left out."""
+
+
 @dataclass(frozen=True)
 class Cache:
     """A whole cache.
@@ -102,6 +106,7 @@ def open_cache(source: Source, root: Path) -> Cache:
 
     Raises:
         CareError: It was not built, what it was built from has changed since, or it is damaged.
+        CorruptError: It leaves out images that could not be read, and the source does not.
     """
     folder = _folder(source, root)
     index = read_json(folder / "index.json")
@@ -110,6 +115,7 @@ def open_cache(source: Source, root: Path) -> Cache:
             f"{root}: the images of {source.name!r} are not decoded yet, or have changed since; "
             "'care data get' does that, and so do 'care train' and 'care sweep run'"
         )
+    _refuse_skipped(source, index)
     try:
         # Copy on write: torch wants memory that it may write to, and the file stays as it is.
         pixels = np.load(_whole(folder), mmap_mode="c")
@@ -121,40 +127,72 @@ def open_cache(source: Source, root: Path) -> Cache:
     )
 
 
+def build_caches(sources: Iterable[Source], root: Path, reporter: Reporter) -> None:
+    """Make the cache of each source, and name what cannot be read in any of them.
+
+    Raises:
+        CorruptError: As :func:`build_cache`, for all sources together.
+        CareError: As :func:`build_cache`.
+        DiskError: There is no space, or no permission.
+    """
+    corrupt = []
+    for source in sources:
+        try:
+            build_cache(source, root, reporter)
+        except CorruptError as error:
+            corrupt.append(str(error))
+    if corrupt:
+        raise CorruptError("\n".join(corrupt))
+
+
 def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
     """Make the cache of ``source`` unless it is there, with all cores.
 
+    Each image that cannot be read is reported when it is met. The others are kept, so that the same
+    build with ``skip_corrupt``, or after the file was replaced by its like, decodes little.
+
     Raises:
-        CareError: Images could not be read; names up to 20 of them and counts all.
+        CorruptError: Images could not be read; names up to 20 of them and counts all.
+        CareError: Files changed meanwhile, or no image could be read.
         DiskError: There is no space for it, or no permission.
     """
     folder = _folder(source, root)
     claim = _take(folder, reporter)
-    if claim is None:
-        return
-    with claim:
-        if _is_whole(folder):
-            return
-        _remove_outdated(source, folder)
-        try:
-            _fill(source, folder, reporter)
-        except OSError as error:
-            raise DiskError(folder, error) from error
-        if source.changed():
-            _forget(folder, source)
-            raise CareError(
-                f"{source.name}: files changed while they were decoded; run the same command again"
-            )
-        failures = _failures(folder, source)
-        if failures and not source.skip_corrupt:
-            _forget_failed(folder, source)
-            raise CareError(_corrupt(source, failures))
-        _finish(source, folder, list(failures))
-    _tell(source, folder, failures, reporter)
+    if claim:
+        with claim:
+            if not _is_whole(folder):
+                _build(source, folder, reporter)
+    _refuse_skipped(source, read_json(folder / "index.json") or {})
+
+
+def _build(source: Source, folder: Path, reporter: Reporter) -> None:
+    _remove_outdated(source, folder)
+    try:
+        _fill(source, folder, reporter)
+    except OSError as error:
+        raise DiskError(folder, error) from error
+    if source.changed():
+        _forget(folder, source)
+        raise CareError(
+            f"{source.name}: files changed while they were decoded; run the same command again"
+        )
+    failures = _failures(folder, source)
+    if failures and not source.skip_corrupt:
+        _forget_failed(folder, source)
+        raise CorruptError(_corrupt(source, list(failures.values())))
+    _finish(source, folder, failures)
+    _report_left_out(source, folder, failures, reporter)
+
+
+def _refuse_skipped(source: Source, index: dict[str, Any]) -> None:
+    """Refuse a cache that leaves images out, made for a configuration that allows it."""
+    failures = index.get("failures")
+    if failures and not source.skip_corrupt:
+        raise CorruptError(_corrupt(source, failures))
 
 
 def _folder(source: Source, root: Path) -> Path:
-    key = [f"format {FORMAT}", str(source.side), str(source.skip_corrupt), *source.key]
+    key = [f"format {FORMAT}", str(source.side), *source.key]
     return root / ".care-cache" / f"{source.name}-{fingerprint(key)}"
 
 
@@ -205,6 +243,7 @@ def _fill(source: Source, folder: Path, reporter: Reporter) -> None:
     offset = _allocate(source, folder)
     missing = [start for start in _starts(source) if not _part_file(folder, start).exists()]
     done = len(source) - sum(min(_PART, len(source) - start) for start in missing)
+    reported = 0
     reporter.progress(source.name, done, len(source))
     # Decoding and resizing release the interpreter's lock, so threads do.
     with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as pool:
@@ -212,7 +251,11 @@ def _fill(source: Source, folder: Path, reporter: Reporter) -> None:
         futures = {pool.submit(_fill_part, source, folder, offset, start) for start in missing}
         try:
             for future in as_completed(futures):
-                done += future.result()
+                block = future.result()
+                done += block.images
+                for why in block.failures[: max(0, _NAMED - reported)]:
+                    reporter.say(f"{source.name}: cannot be read: {why}")
+                reported += len(block.failures)
                 reporter.progress(source.name, done, len(source))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
@@ -245,8 +288,15 @@ def _allocate(source: Source, folder: Path) -> int:
     return path.stat().st_size - size
 
 
-def _fill_part(source: Source, folder: Path, offset: int, start: int) -> int:
-    """Decode one part; the number of its images."""
+class _Part(NamedTuple):
+    """What became of a part: its number of images, and the reasons why some cannot be read."""
+
+    images: int
+    failures: list[str]
+
+
+def _fill_part(source: Source, folder: Path, offset: int, start: int) -> _Part:
+    """Decode one part."""
     stop = min(start + _PART, len(source))
     block = source.read(start, stop)
     with _partial(folder).open("r+b") as file:
@@ -262,7 +312,7 @@ def _fill_part(source: Source, folder: Path, offset: int, start: int) -> int:
         "failures": block.failures,
     }
     write_json(_part_file(folder, start), record)
-    return stop - start
+    return _Part(stop - start, list(block.failures.values()))
 
 
 def _sums(block: Block) -> tuple[list[int], list[int]]:
@@ -304,7 +354,8 @@ def _forget_failed(folder: Path, source: Source) -> None:
             _part_file(folder, start).unlink()
 
 
-def _finish(source: Source, folder: Path, skipped: list[int]) -> None:
+def _finish(source: Source, folder: Path, failures: dict[int, str]) -> None:
+    skipped = list(failures)
     records = [record for _, record in _records(folder, source)]
     count = len(source) - len(skipped)
     if count == 0:
@@ -315,7 +366,13 @@ def _finish(source: Source, folder: Path, skipped: list[int]) -> None:
     else:
         _partial(folder).replace(_whole(folder))
     modes = sum((Counter(record["modes"]) for record in records), Counter[str]())
-    index = {"mean": mean, "std": std, "skipped": skipped, "modes": dict(modes)}
+    index = {
+        "mean": mean,
+        "std": std,
+        "skipped": skipped,
+        "failures": list(failures.values()),
+        "modes": dict(modes),
+    }
     write_json(folder / "index.json", index)
     # Also what a killed build was just writing.
     for path in [*folder.glob("*part-*.json*"), *folder.glob("images.npy.*")]:
@@ -346,17 +403,19 @@ def _write_kept(folder: Path, skipped: list[int]) -> None:
     temporary.replace(_whole(folder))
 
 
-def _corrupt(source: Source, failures: dict[int, str]) -> str:
-    named = [f"  {why}" for why in list(failures.values())[:_NAMED]]
+def _corrupt(source: Source, failures: list[str]) -> str:
+    named = [f"  {why}" for why in failures[:_NAMED]]
     more = [f"  and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
     lines = "\n".join(named + more)
     return (
         f"{source.name}: {len(failures)} of {len(source)} image files cannot be read:\n{lines}\n"
-        "Mend or remove them, or leave them out with data.skip_corrupt: true."
+        "Replace or remove them, or leave them out with data.skip_corrupt: true."
     )
 
 
-def _tell(source: Source, folder: Path, failures: dict[int, str], reporter: Reporter) -> None:
+def _report_left_out(
+    source: Source, folder: Path, failures: dict[int, str], reporter: Reporter
+) -> None:
     index = read_json(folder / "index.json") or {}
     odd = {mode: count for mode, count in index["modes"].items() if mode != "RGB"}
     if odd:

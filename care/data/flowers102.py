@@ -7,7 +7,7 @@ from typing import Any
 
 from care.config import DataConfig
 from care.data import Dataset
-from care.data.cache import build_cache
+from care.data.cache import build_caches
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
 from care.data.tree import FileSource, read_cached
@@ -41,8 +41,7 @@ def prepare_flowers102(config: DataConfig, root: Path, reporter: Reporter) -> No
         for name, md5 in kind._file_dict.values()
     ]
     fetch(remotes, lambda: _is_unpacked(root / _FOLDER / "jpg"), root, reporter)
-    for source in _sources(config, root):
-        build_cache(source, root, reporter)
+    build_caches(_sources(config, root), root, reporter)
 
 
 def _is_unpacked(images: Path) -> bool:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
-from care.data.cache import Block, build_cache, open_cache
+from care.data.cache import Block, build_caches, open_cache
 from care.data.checked import are_whole
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
@@ -95,8 +95,7 @@ def prepare_stl10(config: DataConfig, root: Path, reporter: Reporter) -> None:
         kind = datasets.STL10
         archive = Remote(kind.url, kind.tgz_md5, kind.filename, unpack="")
         fetch([archive], lambda: _is_unpacked(root / _FOLDER), root, reporter)
-    for source in _sources(config, root):
-        build_cache(source, root, reporter)
+    build_caches(_sources(config, root), root, reporter)
 
 
 def _is_unpacked(folder: Path) -> bool:

@@ -11,7 +11,7 @@ import torch
 
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
-from care.data.cache import Block, build_cache, open_cache
+from care.data.cache import Block, build_caches, open_cache
 from care.data.decoding import RULE, decode
 from care.data.preparation import Reporter
 from care.data_files.fingerprint import hashed_files
@@ -70,8 +70,7 @@ def load_images(config: DataConfig, root: Path) -> Dataset:
 def prepare_images(config: DataConfig, root: Path, reporter: Reporter) -> None:
     """Decode the tree at ``data.path``."""
     _, sources = _sources(config, root)
-    for source in sources:
-        build_cache(source, root, reporter)
+    build_caches(sources, root, reporter)
 
 
 def load_imagenet100(config: DataConfig, root: Path) -> Dataset:

@@ -37,7 +37,7 @@ def evaluate_again(
         OtherDataError: The data are other than those that the network was trained on.
     """
     device = resolve_device(config.runtime.device)
-    state = checkpoint.load(folder.path, device, warn, set_aside=False)
+    state = checkpoint.load(folder.path, device, warn)
     if state is None:
         raise CareError(f"{folder.path}: has no checkpoint, so there is no network to measure")
     # With another number of threads sums round differently.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from care import checkpoint
 from care.arrays import read_arrays
 from care.evaluation.outcome import Outcome
-from care.files import DamagedFileError, set_aside, write_atomic
+from care.files import DamagedFileError, Writer, set_aside
 from care.records import Values
 
 _FACTS = "facts"
@@ -77,6 +76,7 @@ class SavedProgress(Progress):
         stop: Whether the evaluation has to stop.
         seconds: Longest time between two saves of a probe.
         warn: Called with a line for what was damaged and is measured again.
+        writer: The trial's claim, where other processes may want to write, too.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class SavedProgress(Progress):
         stop: Callable[[], bool],
         seconds: float,
         warn: Callable[[str], None],
+        writer: Writer | None = None,
     ) -> None:
+        self._writer = writer or Writer()
         self._folder = folder / "evaluation"
         self._stop, self._seconds, self._warn = stop, seconds, warn
         self._saved_at = time.monotonic()
@@ -102,33 +104,34 @@ class SavedProgress(Progress):
             self.check()
             found = measure().finite()
             self._folder.mkdir(exist_ok=True)
-            write_atomic(path, _packed(found))
-            shutil.rmtree(self._folder / name, ignore_errors=True)
+            self._writer.replace(path, _packed(found))
+            self._writer.remove(self._folder / name)
         return found
 
     def check(self) -> None:
-        """Raise ``Paused`` if the evaluation has to stop."""
+        """Raise ``Paused`` if the evaluation has to stop, or the claim is lost."""
+        self._writer.check()
         if self._stop():
             raise Paused
 
     def probe(self, name: str, device: torch.device) -> dict[str, Any] | None:
         """The state of the probe ``name`` that was saved last, or None."""
         self._saved_at = time.monotonic()
-        return checkpoint.load(self._folder / name, device, self._warn)
+        return checkpoint.load(self._folder / name, device, self._warn, self._writer)
 
     def save_probe(self, name: str, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
         """Save the state if the evaluation has to stop, or it was saved long ago."""
         stopping = self._stop()
         if stopping or time.monotonic() - self._saved_at > self._seconds:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
-            checkpoint.save(self._folder / name, epoch, 0, state())
+            checkpoint.save(self._folder / name, epoch, 0, state(), self._writer)
             self._saved_at = time.monotonic()
         if stopping:
             raise Paused
 
     def forget(self) -> None:
         """Everything is measured and recorded elsewhere."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._writer.remove(self._folder)
 
     def _read(self, path: Path) -> Outcome | None:
         try:
@@ -140,7 +143,7 @@ class SavedProgress(Progress):
             if isinstance(error, DamagedFileError) and error.denied:
                 raise
             self._warn(f"{path.name} is damaged ({error}); it is measured again")
-            set_aside(path)
+            set_aside(path, self._writer)
             return None
         return Outcome(facts.measures, arrays, facts.notes)
 

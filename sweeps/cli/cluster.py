@@ -11,7 +11,7 @@ from typing import Literal
 from rich.console import Console
 from rich.live import Live
 
-from care.claim import holder
+from care.claim import Claim
 from care.errors import CareError, ConfigError, Problem, nearest
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.interrupt import Interrupt
@@ -185,9 +185,17 @@ def _check_trials(declared: Declared, root: Path, cluster: ClusterConfig, file: 
 def _runs_already(folder: PoolFolder) -> bool:
     """Whether a head is in the queue, or lives somewhere else."""
     heads = commands.jobs_named(folder.job_name("head"))
-    if any(job.running or job.pending for job in heads):
+    if any(job.present for job in heads):
         return True
-    return holder(folder.path.parent) is not None and not folder.head().job_id
+    if folder.head().job_id or not folder.submitted:
+        return False
+    # A head that is no job. Each try to take its claim is a look at it, so that one whose machine
+    # was lost is found dead by a later submission.
+    claim = Claim.take(folder.path.parent)
+    if claim is None:
+        return True
+    claim.release()
+    return False
 
 
 def _attach(folder: PoolFolder, workers: Workers, console: Console) -> None:
@@ -210,7 +218,6 @@ def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> in
     with Interrupt() as interrupt:
         outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
     cancelled = folder.request().cancel
-    run.pool.end(again=False)
     return conclude(console, request.command, outcome, None if cancelled else interrupt.status)
 
 

@@ -1,4 +1,4 @@
-"""``care``: the commands. Heavy libraries are imported by the commands that use them."""
+"""The entry point of ``care``: environment, signals, and messages for the user's errors."""
 
 from __future__ import annotations
 
@@ -6,324 +6,24 @@ import atexit
 import gc
 import os
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
 
-import typer
-
-if TYPE_CHECKING:
-    from sweeps.cli.sweep import Declared
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,  # or [paper,authors] would vanish from help and errors
-    pretty_exceptions_enable=False,
-    help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
-)
-sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
-track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: which there are, and get them.")
-app.add_typer(sweep_app, name="sweep")
-app.add_typer(data_app, name="data")
-app.add_typer(track_app, name="track")
-
-StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="CARE_STORE", help="Folder of the run store.")
-]
-TrackingOption = Annotated[
-    str | None,
-    typer.Option(
-        "--tracking-uri",
-        envvar="MLFLOW_TRACKING_URI",
-        help="MLflow server; by default an SQLite file in the store.",
-    ),
-]
-SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the sweep.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Argument(metavar="FIELD=VALUE", help="Dotted fields of the configuration to set."),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="A profile that the file declares; without one, the sweep as it stands."),
-]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Continue failed trials as well.")
-]
-RerunStale = Annotated[
-    bool,
-    typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
-]
-RerunDamaged = Annotated[
-    bool,
-    typer.Option("--rerun-damaged", help="Run trials with damaged files anew; these are archived."),
-]
-RestartSearch = Annotated[
-    bool,
-    typer.Option(
-        "--restart-search",
-        help="Let Optuna and ASHA decide anew; finished trials that fit are used.",
-    ),
-]
-Only = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="AXIS=VALUE[,VALUE]",
-        help="Only the points with these values of an axis; repeatable.",
-    ),
-]
-Seeds = Annotated[
-    str | None,
-    typer.Option(metavar="N|SEED,...", help="Only the first N seeds, or these (1, for seed 1)."),
-]
-SubmittedSweep = Annotated[
-    str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
-]
-DataRoot = Annotated[Path, typer.Option("--root", help="Folder of the data sets' files.")]
-_STORE = Path("runs")
-_DATA = Path("data")
-
-
-@app.command()
-def train(
-    experiment: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the trial.")],
-    overrides: Overrides = None,
-    store: StoreOption = _STORE,
-) -> None:
-    """Train and evaluate one trial, or resume it. A finished one is shown, not run again."""
-    from sweeps.cli.train import train_command
-
-    train_command(experiment, overrides or [], store)
-
-
-@app.command()
-def evaluate(
-    trial: Annotated[
-        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
-    ],
-    overrides: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="FIELD=VALUE",
-            help="Of evaluation, e.g. evaluation.trained_probe.protocols=[paper].",
-        ),
-    ] = None,
-    store: StoreOption = _STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
-) -> None:
-    """Measure a trained trial again, with other settings. Trains and writes nothing."""
-    from sweeps.cli.evaluate import evaluate_command
-
-    evaluate_command(trial, overrides or [], store, as_json)
-
-
-def _declared(
-    file: Path,
-    overrides: list[str] | None,
-    profile: str | None,
-    only: list[str] | None,
-    seeds: str | None,
-    store: Path,
-) -> Declared:
-    from sweeps.cli.sweep import Declared
-
-    folder = None if store == _STORE else store
-    return Declared(file, tuple(overrides or ()), profile, tuple(only or ()), seeds, folder)
-
-
-@sweep_app.command("plan")
-def sweep_plan(
-    file: SweepFile,
-    overrides: Overrides = None,
-    profile: Profile = None,
-    only: Only = None,
-    seeds: Seeds = None,
-    store: StoreOption = _STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
-) -> None:
-    """Show each trial of a sweep and its state. Runs and writes nothing."""
-    from sweeps.cli.sweep import plan_command
-
-    plan_command(_declared(file, overrides, profile, only, seeds, store), store, as_json)
-
-
-@sweep_app.command("run")
-def sweep_run(
-    file: SweepFile,
-    overrides: Overrides = None,
-    profile: Profile = None,
-    only: Only = None,
-    seeds: Seeds = None,
-    store: StoreOption = _STORE,
-    tracking_uri: TrackingOption = None,
-    retry_failed: RetryFailed = False,
-    rerun_stale: RerunStale = False,
-    rerun_damaged: RerunDamaged = False,
-    restart_search: RestartSearch = False,
-    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
-    timings: Annotated[
-        bool, typer.Option("--timings", help="Say at the end where the wall time went.")
-    ] = False,
-) -> None:
-    """Run what is missing of a sweep on this machine, track it and report it."""
-    from sweeps.cli.sweep import run_command
-    from sweeps.run import RunOptions
-
-    options = RunOptions(
-        retry_failed, rerun_stale, tracking_uri, report, restart_search, rerun_damaged
-    )
-    declared = _declared(file, overrides, profile, only, seeds, store)
-    raise typer.Exit(run_command(declared, store, options, timings))
-
-
-@sweep_app.command("submit")
-def sweep_submit(
-    file: SweepFile,
-    overrides: Overrides = None,
-    cluster: Annotated[
-        Path, typer.Option("--cluster", metavar="FILE", help="YAML file of the cluster.")
-    ] = Path("sweeps/clusters/mine.yaml"),
-    workers: Annotated[
-        str, typer.Option(metavar="LEAST:MOST", help="Workers, more the more trials wait.")
-    ] = "1:4",
-    head: Annotated[
-        Literal["job", "here"],
-        typer.Option(help="Where Ray's head and the driver run: a job, or this terminal."),
-    ] = "job",
-    profile: Profile = None,
-    only: Only = None,
-    seeds: Seeds = None,
-    store: StoreOption = _STORE,
-    tracking_uri: TrackingOption = None,
-    retry_failed: RetryFailed = False,
-    rerun_stale: RerunStale = False,
-    rerun_damaged: RerunDamaged = False,
-    restart_search: RestartSearch = False,
-) -> None:
-    """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
-    from sweeps.cli.cluster import parse_workers, submit_command
-    from sweeps.run import RunOptions
-
-    options = RunOptions(
-        retry_failed,
-        rerun_stale,
-        tracking_uri,
-        restart_search=restart_search,
-        rerun_damaged=rerun_damaged,
-    )
-    declared = _declared(file, overrides, profile, only, seeds, store)
-    range_ = parse_workers(workers)
-    raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
-
-
-@sweep_app.command("status")
-def sweep_status(
-    sweep: SubmittedSweep,
-    store: StoreOption = _STORE,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
-) -> None:
-    """Show how a submitted sweep stands, from any node."""
-    from sweeps.cli.cluster import status_command
-
-    raise typer.Exit(status_command(sweep, store, watch, as_json))
-
-
-@sweep_app.command("cancel")
-def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = _STORE) -> None:
-    """End a submitted sweep. Its trials checkpoint, its jobs end; submit it again to resume."""
-    from sweeps.cli.cluster import cancel_command
-
-    raise typer.Exit(cancel_command(sweep, store))
-
-
-@app.command()
-def report(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep.")],
-    profile: Profile = None,
-    store: StoreOption = _STORE,
-) -> None:
-    """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
-    from sweeps.cli.report import report_command
-
-    report_command(sweep, profile, store)
-
-
-@app.command()
-def experiments(
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Folder of the sweeps that reproduce the paper.")
-    ] = Path("experiments/paper"),
-    store: StoreOption = _STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-) -> None:
-    """List the paper's tables and figures. Shows what reproduces each, its cost and status."""
-    from sweeps.cli.experiments import experiments_command
-
-    experiments_command(folder, store, as_json)
-
-
-@app.command()
-def ui(
-    store: StoreOption = _STORE,
-    host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
-    tracking_uri: TrackingOption = None,
-) -> None:
-    """Serve the MLflow page of the store; where a server has the runs, print its page's address."""
-    from sweeps.cli.track import ui_command
-
-    raise typer.Exit(ui_command(store, host, port, tracking_uri))
-
-
-@app.command()
-def doctor(
-    store: StoreOption = _STORE,
-    cluster: Annotated[
-        Path | None, typer.Option("--cluster", metavar="FILE", help="YAML file of a cluster.")
-    ] = None,
-    tracking_uri: TrackingOption = None,
-) -> None:
-    """Check this machine, or a cluster, in a minute. Shows how to fix what is not well."""
-    from sweeps.cli.doctor import doctor_command
-
-    raise typer.Exit(doctor_command(store, cluster, tracking_uri))
-
-
-@track_app.command("sync")
-def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None) -> None:
-    """Bring MLflow up to date with the store. Doing it twice changes nothing."""
-    from sweeps.cli.track import sync_command
-
-    raise typer.Exit(sync_command(store, tracking_uri))
-
-
-@data_app.command("list")
-def data_list(root: DataRoot = _DATA) -> None:
-    """List the data sets, and which of them are there."""
-    from sweeps.cli.data import list_command
-
-    list_command(root)
-
-
-@data_app.command("get")
-def data_get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a data set.")],
-    fields: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FIELD=VALUE", help="As under data: in a YAML file, side=96."),
-    ] = None,
-    root: DataRoot = _DATA,
-) -> None:
-    """Download a data set, decode its images, check it. Doing it twice changes nothing."""
-    from sweeps.cli.data import get_command
-
-    get_command(name, fields or [], root)
+from sweeps.interrupt import SignalError, raise_on_signals
 
 
 def main() -> None:
-    """Entry point: messages for the user's errors, a traceback for ours."""
+    """Run the command that was typed.
+
+    Nothing large is imported before signals are handled, so that Ctrl-C prints no traceback.
+    """
+    raise_on_signals()
+    try:
+        _run()
+    except SignalError as error:
+        print(f"stopped by {error}", file=sys.stderr)
+        sys.exit(error.status)
+
+
+def _run() -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Threads that wait sleep: beside other work, those that spin hold up the very thread they wait
     # for, and a trial with two threads takes twice as long. Ray's processes inherit it.
@@ -332,20 +32,17 @@ def main() -> None:
     atexit.register(gc.freeze)
     from care.errors import CareError
     from sweeps.home import provide_home
-    from sweeps.interrupt import SignalError, raise_on_signals
     from sweeps.terminal import output_failure, protect_output
 
     protect_output()
     provide_home()
     try:
-        raise_on_signals()
+        from sweeps.cli.app import app
+
         app()
     except CareError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
-    except SignalError as error:
-        print(f"stopped by {error}", file=sys.stderr)
-        sys.exit(error.status)
     finally:
         failure = output_failure()
         if failure:

@@ -47,13 +47,16 @@ def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
     return restore_sweep(declaration)
 
 
-def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Path:
+def write_sweep_report(
+    sweep: Sweep, store: Store, *, again: bool = True, work: Path | None = None
+) -> Path:
     """The report's page, from what the store holds now.
 
     Args:
         sweep: The sweep.
         store: Where its trials are.
         again: Write it also when it is up to date, which takes seconds for the plots.
+        work: Folder in which it is made; beside the report when None.
 
     Raises:
         OtherQuestionError: The search that was run under the sweep's name asked something else.
@@ -67,7 +70,7 @@ def write_sweep_report(sweep: Sweep, store: Store, *, again: bool = True) -> Pat
     with large_imports():
         from analysis.report import write_report
 
-    return write_report(store.trials, summary, out)
+    return write_report(store.trials, summary, out, work)
 
 
 def _summary(sweep: Sweep, store: Store) -> SweepSummary:

@@ -348,5 +348,6 @@ def _try_again(trial: PlannedTrial, folder: TrialFolder) -> bool:
     if claim is None:
         return False
     with claim:
+        folder = TrialFolder(folder.path, claim)
         folder.write_status("paused", trial.epoch, trial.config.training.epochs)
     return True

@@ -9,6 +9,7 @@ from care.errors import CareError
 from care.identity import trial_id
 from care.loading import load_trial
 from care.staleness import Versions
+from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
 from sweeps.live import duration
@@ -40,7 +41,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     from care.trial_run import TrialRun
 
     with claim, Interrupt() as interrupt:
-        run = TrialRun(config, folder)
+        run = TrialRun(config, TrialFolder(folder.path, claim))
         console.print(f"trial {folder.trial_id}, epoch {run.epoch}/{config.training.epochs}")
         while not run.finished:
             line = run.advance(lambda: interrupt.requested)

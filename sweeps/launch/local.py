@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from care.claim import Claim
 from sweeps.launch.connection import connected
 from sweeps.launch.scratch import LONGEST_PARENT, make_scratch
 from sweeps.node import Node
@@ -50,6 +51,12 @@ class LocalPool:
         """Ask every running trial to checkpoint and pause."""
         if self._node:
             self._node.pause_trials()
+
+    def hold(self, claim: Claim) -> None:
+        """Ignore the claim: no file is shared with another machine."""
+
+    def end(self, *, interrupted: bool) -> None:
+        """No-op: no machine waits for another driver."""
 
     def wants(self, trials: int) -> None:
         """A machine is as large as it is."""

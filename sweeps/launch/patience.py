@@ -27,7 +27,7 @@ class PatientFolder(SweepFolder):
     def __init__(
         self, folder: SweepFolder, stopping: Callable[[], bool], say: Callable[[str], None]
     ) -> None:
-        super().__init__(folder.path)
+        super().__init__(folder.path, folder.writer)
         self._stopping, self._say = stopping, say
 
     def __getstate__(self) -> dict[str, Any]:
@@ -38,6 +38,7 @@ class PatientFolder(SweepFolder):
         """Append a decision before it takes effect.
 
         Raises:
+            LostClaimError: Another driver has taken the sweep over.
             DiskError: The disk did not come back.
         """
         for attempt in range(_TRIES):

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
+from care.claim import Claim
 from sweeps.resources import Resources
 
 
@@ -34,6 +35,16 @@ class Pool(Protocol):
 
         Returns:
             Yields a scratch folder of this machine that lives as long as the Ray.
+        """
+
+    def hold(self, claim: Claim) -> None:
+        """Take the driver's claim on the sweep, for files that only its driver writes."""
+
+    def end(self, *, interrupted: bool) -> None:
+        """Take note that the driver is over; the claim is still held.
+
+        Args:
+            interrupted: Whether trials may be left.
         """
 
     def pause_trials(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import os
 import secrets
 import shutil
+import stat
 from pathlib import Path
 
 from care.claim import process_alive
@@ -38,5 +39,7 @@ def _remove_leftovers(parent: Path) -> None:
     for path in parent.glob(f"{prefix}*"):
         pid = path.name.removeprefix(prefix).partition("-")[0]
         with contextlib.suppress(OSError):
-            if pid.isdigit() and not process_alive(int(pid)) and path.stat().st_uid == os.getuid():
+            found = path.lstat()  # a link that another user planted is left alone
+            own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if own and pid.isdigit() and not process_alive(int(pid)):
                 shutil.rmtree(path, ignore_errors=True)

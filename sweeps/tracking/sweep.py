@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.claim import holder
+from care.claim import LostClaimError, holder
 from care.config import TrialConfig
 from care.errors import CareError
+from care.files import Writer
 from care.staleness import Versions
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
@@ -35,6 +36,7 @@ class SweepTracking:
         board: Has every trial before it is touched.
         uri: Where MLflow keeps runs; None for the store's own SQLite file.
         say: Called with lines for the user.
+        writer: The driver's claim on the sweep: once it is lost, nothing more is written.
     """
 
     def __init__(
@@ -44,10 +46,12 @@ class SweepTracking:
         board: Board,
         uri: str | None,
         say: Callable[[str], None],
+        writer: Writer | None = None,
     ) -> None:
         self.sweep, self.store = sweep, store
         self._projection = Projection(store.root, uri, say)
         self._say = say
+        self._writer = writer or Writer()
         self._board = board
         self._versions = Versions()
         self._planned: dict[str, tuple[str, TrialConfig]] = {}
@@ -90,6 +94,10 @@ class SweepTracking:
             self._say("MLflow is not up to date; 'care track sync' makes up for it.")
 
     def _sync(self, name: str) -> None:
+        try:
+            self._writer.check()
+        except LostClaimError:
+            return
         spec = self.sweep.spec
         if name == _PARENT:
             self._projection.sync_sweep(spec.name, spec.description, self._state, self._mixed)

@@ -181,16 +181,97 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
         [{WEIGHT: w, "objective.temperature": t} for w in (0.0, 0.1) for t in (0.2, 0.5)],
         [{"objective.temperature": 0.5}],
         [{"objective.temperature": t} for t in (0.1, 0.2, 0.4)],
+        [{"data.train_images": images} for images in (512, None, 100)],
+        [{"augmentation.crop.scale": s, WEIGHT: 0.1} for s in ([0.2, 1.0], [0.5, 1.0])],
+        [{"a.b": value} for value in (-100.0, -1.0, -0.0, 0.001, 7.0)],
+        [{"variant": name} for name in ("_$x_$", "<b>&", r"\alpha {x}", "$", "x" * 200)],
+        [{WEIGHT: 10.0**-n} for n in range(30)],
+        [{"variant": f"method number {n}"} for n in range(30)],
     ],
-    ids=["categories", "category-and-number", "two-numbers", "one-point", "no-zero"],
+    ids=[
+        "categories",
+        "category-and-number",
+        "two-numbers",
+        "one-point",
+        "no-zero",
+        "null",
+        "lists",
+        "negative",
+        "hostile-names",
+        "thirty-numbers",
+        "thirty-names",
+    ],
 )
+@pytest.mark.filterwarnings("error")
 def test_any_axes(tmp_path: Path, points: list[dict[str, Any]]) -> None:
-    members = [member(point, seed) for point in points for seed in range(2)]
+    seeds = 2 if len(points) < 30 else 1
+    members = [
+        Member(f"{place}-{seed}", f"{place}", seed, point, "cached")
+        for place, point in enumerate(points)
+        for seed in range(seeds)
+    ]
     for place, one in enumerate(members):
         write_trial(tmp_path / "trials" / one.trial_id, 0.1 * place)
     page = report(tmp_path, members)
     assert page.count("data:image/png;base64,") == 3
     assert f"{len(members)} of {len(members)} trials finished" in page
+    assert not re.search(r"\bnan\b|None", page)
+    table = pd.read_csv(tmp_path / "report" / "tables" / "summary.csv", keep_default_na=False)
+    assert set(table["n"]) == {seeds}
+    assert len(table) == len(points) * len(MEASURES) * 2
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("state", ["failed", "stale", "new"])
+def test_a_sweep_with_nothing_that_counts_has_a_page(tmp_path: Path, state: str) -> None:
+    members = [member({WEIGHT: weight}, seed, state) for weight in (0.0, 1.0) for seed in (0, 1)]
+    for one in members[: 0 if state == "new" else None]:
+        write_trial(tmp_path / "trials" / one.trial_id, 1.0, measured=state == "stale")
+    page = report(tmp_path, members)
+    assert "nothing to compare" in page
+    assert "The answer" not in page
+    assert not re.search(r"\bnan\b", page)
+
+
+@pytest.mark.filterwarnings("error")
+def test_what_is_missing_is_named_and_means_of_other_seeds_are_not_compared(tmp_path: Path) -> None:
+    there = {0.0: (0, 1, 2), 0.1: (0, 1, 2), 1.0: (0,)}
+    members = [
+        member({WEIGHT: weight}, seed, "cached" if seed in seeds else "failed")
+        for weight, seeds in there.items()
+        for seed in range(3)
+    ]
+    for one in members:
+        if one.state == "cached":
+            write_trial(tmp_path / "trials" / one.trial_id, 1 - one.axes[WEIGHT] + one.seed / 50)
+    page = report(tmp_path, members)
+    assert "Of 2 points that share 3 seeds, λ = 0.1 has the smallest mean" in page
+    assert "Not compared, as n differs: λ = 1." in page
+    assert "0.100 (± 0.000, n = 3) away seed by seed" in page.replace("−", "")
+    assert "one seed only: no interval" in page
+
+
+def test_what_is_next_to_collapse_is_marked_and_not_elected(
+    tmp_path: Path, lambda_sweep: list[Member]
+) -> None:
+    for one in lambda_sweep:
+        log = tmp_path / "trials" / one.trial_id / "metrics.jsonl"
+        lines = [json.loads(line) for line in log.read_text().splitlines()]
+        lines[0]["heldout/uniformity"] = 0.99  # as before training
+        lines[1]["heldout/uniformity"] = 0.965 if one.axes[WEIGHT] == 1.0 else 0.7
+        log.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    page = report(tmp_path, lambda_sweep)
+    assert "λ = 0.1 has the smallest mean of γ_f" in page
+    assert (
+        "Left out as next to collapse (uniformity of 0.9 or more after the last epoch): λ = 1."
+        in page
+    )
+    assert "From λ = 0 to λ = 0.1" in page
+    chief = page[page.index("Measures at each point") : page.index("further measures")]
+    assert re.findall(r"<td>(⚠\xa0[\d.]+)</td>", chief) == ["⚠\xa01"]
+    assert page.count('<td class="n">⚠ ') == 3
+    table = pd.read_csv(tmp_path / "report" / "tables" / "summary.csv")
+    assert table.groupby(WEIGHT)["collapsed"].max().to_dict() == {0.0: 0, 0.1: 0, 1.0: 3}
 
 
 def test_values_that_are_not_finite(tmp_path: Path) -> None:

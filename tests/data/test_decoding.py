@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,6 +42,45 @@ def test_sixteen_bit_grays_keep_their_high_byte(tmp_path: Path) -> None:
     assert decoded.mode.startswith("I")
     for channel in decoded.pixels:
         assert np.array_equal(channel, GRAY)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "suffix"),
+    [
+        (GRAY.astype(np.float32) / 255, "tiff"),
+        (GRAY.astype(np.int32) * 2**16, "tiff"),
+        (GRAY.astype(np.float32), "pfm"),
+    ],
+)
+def test_pixels_whose_range_no_format_states_are_refused(
+    tmp_path: Path, pixels: Any, suffix: str
+) -> None:
+    """PIL clips floats to 0 … 255, and the high byte of 32 bits is none: both would train black."""
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}")
+    with pytest.raises(OSError, match="range is not stated"):
+        decode(tmp_path / f"a.{suffix}", 9)
+
+
+def test_sixteen_bits_of_a_pgm_keep_their_high_byte(tmp_path: Path) -> None:
+    Image.fromarray(GRAY.astype(np.uint16) * 256 + 77).save(tmp_path / "a.pgm")
+    assert np.array_equal(decode(tmp_path / "a.pgm", 9).pixels[0], GRAY)
+
+
+@pytest.mark.parametrize("length", [1, 17, 2_000, 20_001, 1_000_000])
+@pytest.mark.parametrize("upright", [False, True])
+def test_the_middle_of_a_strip_is_seen(tmp_path: Path, length: int, upright: bool) -> None:
+    """Resampled as a whole, the longest would take 150 GB. The oracle interpolates its middle."""
+    side = 224
+    row = RNG.integers(0, 256, length, np.uint8)
+    strip = row[:, None] if upright else row[None]
+    Image.fromarray(strip).save(tmp_path / "a.png")
+    # Each pixel becomes 224; between the middles of two of them the value changes evenly.
+    places = length / 2 + (np.arange(side) + 0.5 - side / 2) / side
+    oracle = np.interp(places, np.arange(length) + 0.5, row)
+    decoded = decode(tmp_path / "a.png", side).pixels[0]
+    seen = decoded if upright else decoded.T
+    assert seen.shape == (side, side)
+    assert np.abs(seen - oracle[:, None]).max() <= 1
 
 
 def test_what_is_transparent_is_seen_on_white(tmp_path: Path) -> None:

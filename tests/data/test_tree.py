@@ -126,9 +126,40 @@ def test_corrupt_files_are_left_out_where_that_is_asked_for(tmp_path: Path) -> N
     kept = [0, 2, 3, 4, 5]
     assert torch.equal(dataset.train.images, whole.train.images[kept])
     assert torch.equal(dataset.train.labels, whole.train.labels[kept])
-    assert listener.lines[0].startswith("tree-train-8: left out 1 that cannot be read:\n  cat/0001")
+    assert listener.lines[0].startswith("tree-train-8: cannot be read: cat/0001.png")
+    assert listener.lines[1].startswith("tree-train-8: left out 1 that cannot be read:\n  cat/0001")
     pixels = dataset.train.images.double() / 255
     torch.testing.assert_close(torch.tensor(dataset.mean).double(), pixels.mean((0, 2, 3)))
+
+
+def test_a_cache_that_leaves_files_out_is_none_for_who_wants_all(tmp_path: Path) -> None:
+    (write_tree(tmp_path) / "train" / "cat" / "0001.png").write_bytes(b"no image")
+    get(tmp_path, skip_corrupt=True)
+    with pytest.raises(CareError, match=r"1 of 6 image files cannot be read:\n  cat/0001.png"):
+        load_dataset(tree(), tmp_path)
+    with pytest.raises(CareError, match="1 of 6 image files"):
+        prepare(tree(), tmp_path, Listener())
+
+
+def test_corrupt_files_are_reported_when_they_are_met_and_nothing_else_is_decoded_twice(
+    tmp_path: Path,
+) -> None:
+    folder = write_tree(tmp_path, count=400)
+    (folder / "train" / "cat" / "0001.png").write_bytes(b"no image")
+    (folder / "test" / "dog" / "0000.png").write_bytes(b"no image")
+    listener = Listener()
+    with pytest.raises(CareError) as caught:
+        prepare(tree(), tmp_path, listener)
+    assert [line.partition(": cannot be read: ")[2].split(":")[0] for line in listener.lines] == [
+        "cat/0001.png",
+        "dog/0000.png",
+    ]
+    assert "1 of 800 image files" in str(caught.value)
+    assert "1 of 2 image files" in str(caught.value), "both parts are looked at"
+    dataset, listener = get(tmp_path, skip_corrupt=True)
+    done = [done for name, done, _ in listener.steps if "train" in name]
+    assert done[0] == 800 - 256, "the part of the corrupt file is decoded again"
+    assert (len(dataset.train), len(dataset.test)) == (799, 1)
 
 
 def test_a_tree_without_one_readable_image(tmp_path: Path) -> None:

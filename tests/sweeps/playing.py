@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
@@ -21,7 +22,8 @@ from rich.console import Console
 
 from care.claim import Claim
 from care.config import TrialConfig
-from care.identity import code_version, trial_id
+from care.identity import trial_id
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.decisions import created
@@ -57,6 +59,12 @@ class Pool:
     def start(self, log: Path) -> Iterator[Path]:
         """Start nothing."""
         yield log.parent
+
+    def hold(self, claim: Claim) -> None:
+        """No-op: it writes no file."""
+
+    def end(self, *, interrupted: bool) -> None:
+        """No-op: no machine waits."""
 
     def pause_trials(self) -> None:
         """No-op: nothing runs between two calls."""
@@ -94,7 +102,7 @@ class World:
             assert status is None or status.state != "finished", "trained again"
             if task["replay"]:
                 yield from ({**line, **running} for line in before)
-            folder.write_provenance({"code_version": code_version(), "threads": 1})
+            folder.write_provenance({"code_version": Versions().code, "threads": 1})
             for epoch in range(len(before) + 1, config.training.epochs + 1):
                 if epoch == 2 and self.broken(config):
                     folder.write_status("failed", 1, config.training.epochs, ERROR)
@@ -104,6 +112,8 @@ class World:
                 line = folder.read_metrics()[-1]
                 if epoch < config.training.epochs:
                     yield {**line, **running}
+            folder.write_details({"notes": np.array([], np.str_)})
+            folder.write_evaluation({"encoder/probe_accuracy": 0.5})
             folder.write_status("finished", config.training.epochs, config.training.epochs)
             yield {**folder.read_metrics()[-1], **about, "outcome": "finished", "done": True}
 
@@ -111,7 +121,8 @@ class World:
         if trial_id(config) not in self.trained:
             self.trained.append(trial_id(config))
         line = {"epoch": epoch, **numbers(config, epoch)}
-        folder.append_epoch(line, {"epoch": epoch, "seconds": 1.0})
+        timing = {"seconds": 1.0, "images_per_second": 9.0, "finished_at": 1e9 + epoch}
+        folder.append_epoch(line, {"epoch": epoch, **timing})
         folder.write_status("paused", epoch, config.training.epochs)
 
 
@@ -195,8 +206,10 @@ def play(
     board = Board(sweep.spec.metric, plan.wanted)
     metric = sweep.spec.metric.name
     board.plan(plan, lambda identity: final_value(store.trial(identity), metric))
-    driver = Driver(sweep, store, Pool(), board, lambda _: None, lambda _: None)
-    with Interrupt() as interrupt:
+    claim = Claim.take(store.sweep(sweep.spec.name).path)
+    assert claim
+    driver = Driver(sweep, store, claim, Pool(), board, lambda _: None, lambda _: None)
+    with claim, Interrupt() as interrupt:
         driver.run(interrupt)
     final = make_plan(sweep, store)
     shown = {**final.counts(), "finished": final.counts()["cached"]}

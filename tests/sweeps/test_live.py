@@ -188,3 +188,48 @@ def test_rows_fit_the_terminal(width: int) -> None:
         assert row.startswith("a long")
     assert any("more" in line for line in lines), "the table leaves room for the footer"
     assert any("time left" in line for line in lines)
+
+
+def test_collapse_is_left_out_of_the_best_and_marked(board: Board) -> None:
+    for seed, uniformity in ((0, 0.2), (1, 0.965)):
+        result = {"outcome": "finished", "head/gamma": 0.01, "heldout/uniformity": uniformity}
+        board.report(identity(board, "λ=0.1", seed), result)
+    text = shown(board, terminal=False)
+    assert "best so far λ=0: head/gamma 0.5 (mean, n = 1; left out: ⚠ 1 next to collapse)" in text
+
+
+def test_where_all_is_next_to_collapse_there_is_no_best(tmp_path: Path) -> None:
+    sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
+    store = Store(tmp_path / "runs")
+    for weight in (0, 0.1):
+        fabricate(store, sweep.trial({WEIGHT: weight}, 0), "finished", 3)
+    made = Board(METRIC, 2, uniformity=lambda _: 0.9)
+    made.plan(make_plan(sweep, store), lambda _: 0.5)
+    assert made.best() is None
+    assert "best so far – (left out: ⚠ 2 next to collapse)" in shown(made, terminal=False)
+
+
+def test_points_with_other_seeds_are_not_compared(tmp_path: Path) -> None:
+    sweep = load(tmp_path, axes={WEIGHT: [0, 0.1, 1]}, seeds=3)
+    store = Store(tmp_path / "runs")
+    made = Board(METRIC, 9)
+    made.plan(make_plan(sweep, store), lambda _: None)
+    values = {"λ=0": (0.5, 0.5, 0.5), "λ=0.1": (0.4, 0.4, 0.4), "λ=1": (0.1,)}
+    for point, found in values.items():
+        for seed, value in enumerate(found):
+            made.report(identity(made, point, seed), {"outcome": "finished", "head/gamma": value})
+    best = made.best()
+    assert best
+    assert (best[0], best[2]) == ("λ=0.1", 3)
+    assert best[1] == pytest.approx(0.4)
+    assert "(mean, n = 3; left out: 1 with other seeds)" in shown(made, terminal=False)
+
+
+def test_points_whose_labels_read_alike_are_two(tmp_path: Path) -> None:
+    close = (0.123456789, 0.123456788)
+    sweep = load(tmp_path, axes={WEIGHT: list(close)}, seeds=1)
+    made = Board(METRIC, 2)
+    made.plan(make_plan(sweep, Store(tmp_path / "runs")), lambda _: None)
+    for trial, value in zip(made.trials, (0.1, 0.9), strict=True):
+        made.report(trial, {"outcome": "finished", "head/gamma": value})
+    assert made.best() == ("λ=0.1235", 0.1, 1)

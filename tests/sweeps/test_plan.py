@@ -271,3 +271,12 @@ def test_labels_are_for_people(sweep: Sweep, store: Store) -> None:
         "λ=0.1235 splits=4 encoder=small"
     )
     assert make_plan(sweep, store).trials[3].label == "λ=0.1 seed=0"
+
+
+def test_minus_zero_is_zero_in_a_point_and_its_identity(tmp_path: Path) -> None:
+    plans = [
+        make_plan(load(tmp_path, axes={WEIGHT: [zero, 0.1]}, seeds=1), Store(tmp_path / "runs"))
+        for zero in (0.0, -0.0)
+    ]
+    one, other = ([(t.trial_id, t.label, str(t.point)) for t in plan.trials] for plan in plans)
+    assert one == other

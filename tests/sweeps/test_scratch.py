@@ -7,7 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from care.errors import CareError
 from sweeps.launch.scratch import LONGEST_PARENT, make_scratch
+from sweeps.node import Node
 
 # What Ray puts below it: the time, its process's number, of at most seven digits.
 BELOW = "/session_2026-11-24_15-02-31_200455_1234567/sockets/plasma_store"
@@ -40,3 +44,36 @@ def test_a_folder_of_another_container_is_left_alone(tmp_path: Path) -> None:
     other.mkdir()
     make_scratch(tmp_path)
     assert other.exists()
+
+
+def test_links_that_another_user_planted_are_not_followed(tmp_path: Path) -> None:
+    mine = make_scratch(tmp_path)
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "file").write_text("mine")
+    # A dead process's name, as for a folder to be cleared away.
+    planted = mine.name.replace(f"-{os.getpid()}-", "-4194304-")
+    (tmp_path / planted).symlink_to(victim)
+    make_scratch(tmp_path)
+    node = Node(mine)
+    (mine / "trials").mkdir()
+    (mine / "trials" / "0123").symlink_to(victim / "file")
+    with pytest.raises(OSError, match="symbolic link"):
+        node.enter(Path("/store/trials/0123"))
+    assert (victim / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("how", ["writable by others", "a link"])
+def test_a_node_that_others_can_write_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    folder = make_scratch(tmp_path)
+    monkeypatch.setenv("CARE_NODE_FOLDER", str(folder))
+    assert Node.of_this_process() == Node(folder)
+    if how == "a link":
+        (tmp_path / "link").symlink_to(folder)
+        monkeypatch.setenv("CARE_NODE_FOLDER", str(tmp_path / "link"))
+    else:
+        folder.chmod(0o722)
+    with pytest.raises(CareError, match="not a folder that only this user can write"):
+        Node.of_this_process()

@@ -14,7 +14,6 @@ from rich.console import Console
 
 from care.claim import Claim
 from care.errors import CareError, ConfigError
-from care.identity import code_version
 from sweeps.cli.cluster import parse_workers, submit_command
 from sweeps.cli.report import write_sweep_report
 from sweeps.cli.sweep import Declared, check_question, conclude
@@ -40,7 +39,7 @@ SEARCHES = {
     "asha": {**GRID, **ASHA},
     "optuna and asha": {**OPTUNA, **ASHA},
 }
-OLD_CODE = "0" * 16
+OTHER_CODE = "0" * 16
 
 
 class Scenario:
@@ -210,12 +209,11 @@ def test_failed(scenario: Scenario) -> None:
     assert scenario.world.trained == []
 
 
-def test_stale(ran: Scenario) -> None:
+def test_stale(ran: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers of other code count for nothing, and are replaced when that is asked for."""
     all_trials = make_plan(ran.sweep, ran.store).unique()
-    for identity in all_trials:
-        folder = ran.store.trial(identity)
-        folder.write_provenance({"code_version": OLD_CODE, "threads": 1})
+    monkeypatch.setattr("care.staleness.code_version", lambda: OTHER_CODE)
+    assert {trial.state for trial in make_plan(ran.sweep, ran.store).trials} == {"stale"}
     assert not ran.run().complete
     assert ran.world.trained == []
     study, rungs = decided(ran.sweep, ran.store)
@@ -227,7 +225,7 @@ def test_stale(ran: Scenario) -> None:
     assert ran.run().complete
     assert ran.world.trained == []
     rest_on = [ran.store.trial(identity).read_provenance() for identity in all_trials]
-    assert {found.code_version for found in rest_on if found} == {code_version()}
+    assert {found.code_version for found in rest_on if found} == {OTHER_CODE}
 
 
 def _delete(scenario: Scenario, trial: PlannedTrial) -> None:

@@ -248,8 +248,9 @@ def test_a_command_as_typed_without_its_password(monkeypatch: pytest.MonkeyPatch
     start = describe_start()
     command = "care sweep run 'my sweep.yaml' --tracking-uri=http://***@server:5000"
     assert start["command"] == command
-    assert source_tags(start) == {
-        "mlflow.source.name": command,
+    assert source_tags({**start, "file": "sweeps/my sweep.yaml"}) == {
+        "mlflow.source.name": "sweeps/my sweep.yaml",
+        "command": command,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": start["git_commit"],
     }

@@ -14,6 +14,15 @@ from dataclasses import dataclass
 from care.errors import CareError
 
 _SECONDS = 30.0
+_PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
+# Its processes stand still, or soon will; they may come back at any time.
+_SUSPENDED = ("SUSPENDED", "STOPPED")
+_RUNNING = ("RUNNING", "RESIZING", "SIGNALING")
+# What squeue still shows for a while of a job that will not run again by itself.
+_OVER = (
+    *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "LAUNCH_FAILED"),
+    *("NODE_FAIL", "OUT_OF_MEMORY", "RECONFIG_FAIL", "REVOKED", "STAGE_OUT", "TIMEOUT"),
+)
 
 
 class SlurmError(CareError):
@@ -39,7 +48,21 @@ class QueuedJob:
     @property
     def running(self) -> bool:
         """Whether it runs now."""
-        return self.state == "RUNNING"
+        return self.state in _RUNNING
+
+    @property
+    def suspended(self) -> bool:
+        """Whether it has its node, or part of it, and its processes stand still."""
+        return self.state in _SUSPENDED
+
+    @property
+    def present(self) -> bool:
+        """Whether it runs, or may run again by itself.
+
+        A pre-empted job does, within its grace time or after it was queued again; so does one in a
+        state of a newer SLURM, as far as this version knows.
+        """
+        return self.state not in _OVER
 
     @property
     def held_back(self) -> bool:
@@ -49,7 +72,7 @@ class QueuedJob:
     @property
     def pending(self) -> bool:
         """Whether it waits to run, for the first time or again."""
-        return self.state in ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT")
+        return self.state in _PENDING
 
 
 @dataclass(frozen=True)

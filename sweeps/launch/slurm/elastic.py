@@ -42,7 +42,8 @@ def change(
     """From the workers that there are to ``target`` of them.
 
     A worker with a trial is never sent away, and an idle one only after a while: what waits in the
-    queue again costs more than what idles a minute.
+    queue again costs more than what idles a minute. A suspended worker counts: it comes back, and
+    there would be too many.
 
     Args:
         target: Workers that there should be.
@@ -52,7 +53,7 @@ def change(
     """
     pending = [job.job_id for job in jobs if job.pending]
     running = [job.job_id for job in jobs if job.running]
-    surplus = len(pending) + len(running) - target
+    surplus = sum(job.present for job in jobs) - target
     if surplus <= 0:
         return Change(submit=-surplus)
     cancel = tuple(reversed(pending))[:surplus]

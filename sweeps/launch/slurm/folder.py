@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from care.config import Model
-from care.files import DiskError, read_json, write_json
+from care.files import DiskError, Writer, pack_json, read_json, write_json
 from sweeps.launch.slurm.cluster import ClusterConfig
 from sweeps.store import Store
 
@@ -91,10 +91,15 @@ class Head:
 
 
 class PoolFolder:
-    """The pool's part of a sweep's folder."""
+    """The pool's part of a sweep's folder.
+
+    Attributes:
+        writer: The driver's claim on the sweep, in the process that has it.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self.name = name
+        self.writer = Writer()
         self.path = (store.sweep(name).path / "pool").resolve()
 
     def prepare(self, request: Request) -> None:
@@ -153,7 +158,8 @@ class PoolFolder:
 
     def write_head(self, head: Head) -> None:
         """Say it."""
-        write_json(self.path / "head.json", vars(head))
+        path = self.path / "head.json"
+        self.writer.replace(path, pack_json(path, vars(head)))
 
     def write_worker(self, job_id: str, **facts: Any) -> None:
         """Say how a worker is; a shared folder that is away for a while delays it only."""
@@ -175,7 +181,8 @@ class PoolFolder:
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace that."""
-        write_json(self.path / "status.json", {**status, "at": time.time()})
+        path = self.path / "status.json"
+        self.writer.replace(path, pack_json(path, {**status, "at": time.time()}))
 
     def _read(self, name: str) -> Any:
         return read_json(self.path / name)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from care.claim import LostClaimError
 from sweeps.interrupt import Interrupt
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
@@ -33,7 +34,8 @@ def run_head(store: str, name: str) -> str:
     """The job.
 
     Returns:
-        How the sweep stands: ``finished``, ``unfinished`` or ``interrupted``.
+        How the sweep stands: ``finished``, ``unfinished``, ``interrupted`` or, when another head
+        runs it, ``superseded``.
     """
     from sweeps.launch.slurm.jobs import leave_job_environment
 
@@ -47,9 +49,12 @@ def run_head(store: str, name: str) -> str:
         console.print(f"head on {socket.gethostname()}, job {job_id}")
         with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):
             head = HeadRun(folder, request, job_id, console)
-            outcome = head(interrupt, lambda board: StatusFile(board, head.pool))
+            try:
+                outcome = head(interrupt, lambda board: StatusFile(board, head.pool))
+            except LostClaimError as error:
+                console.print(str(error))
+                return "superseded"
         again = interrupt.requested and not folder.request().cancel
-        head.pool.end(again=again)
         if again and deadline.passed == "time":
             with contextlib.suppress(commands.SlurmError):
                 commands.requeue(job_id)

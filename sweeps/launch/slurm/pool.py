@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from care.claim import Claim, LostClaimError
 from care.errors import CareError
 from care.files import DiskError
 from sweeps.launch.connection import connected
@@ -100,12 +101,16 @@ class SlurmPool:
         """Trials that are still to run or running."""
         self._left = trials
 
-    def end(self, *, again: bool) -> None:
-        """Say that this head is over.
+    def hold(self, claim: Claim) -> None:
+        """Write the head's files through the driver's claim: one that was superseded must not."""
+        self.folder.writer = claim
 
-        Args:
-            again: Whether another one will follow, for which workers may wait.
+    def end(self, *, interrupted: bool) -> None:
+        """Write that this head is over.
+
+        An interrupted job is followed by another one, for which the workers wait.
         """
+        again = interrupted and bool(self._head.job_id) and not self.folder.request().cancel
         self._say_head(state="stopping" if again else "ended", left=self._left if again else 0)
         if not again:
             with contextlib.suppress(commands.SlurmError):
@@ -117,7 +122,7 @@ class SlurmPool:
             if self._head.state == "stopping" and facts.get("state", "stopping") == "running":
                 return
             self._head = replace(self._head, **facts)  # type: ignore[arg-type]
-            with contextlib.suppress(DiskError):  # said again with the next look
+            with contextlib.suppress(DiskError, LostClaimError):  # said again with the next look
                 self.folder.write_head(self._head)
 
     def _keep_workers(self) -> None:

@@ -7,8 +7,10 @@ import socket
 import threading
 from typing import Any, Self
 
+from care.claim import LostClaimError
 from care.files import DiskError
 from sweeps.launch.slurm.pool import SlurmPool
+from sweeps.live import left_out
 from sweeps.progress import Board
 
 _SECONDS = 2.0
@@ -42,7 +44,8 @@ class StatusFile:
             self._write()
 
     def _write(self) -> None:
-        with contextlib.suppress(DiskError):  # the folder is away; the next look tells again
+        # Where the folder is away, the next look writes it.
+        with contextlib.suppress(DiskError, LostClaimError):
             self._pool.folder.write_status(self._status())
 
     def _status(self) -> dict[str, Any]:
@@ -55,6 +58,7 @@ class StatusFile:
             "metric": board.metric.name,
             "column": board.column,
             "best": None if best is None else {"point": best[0], "mean": best[1], "n": best[2]},
+            "left_out": left_out(board),
             "seconds_left": board.seconds_left(),
             "workers": [vars(job) for job in self._pool.jobs],
         }

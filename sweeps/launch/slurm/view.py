@@ -54,7 +54,7 @@ class SweepStatus:
     @property
     def active(self) -> bool:
         """Whether a head runs, or will."""
-        if self.heads is not None and any(job.running or job.pending for job in self.heads):
+        if self.heads is not None and any(job.present for job in self.heads):
             return True
         return self.head.state == "running" and self.age is not None and self.age < _SILENT_SECONDS
 
@@ -131,7 +131,8 @@ def status_view(status: SweepStatus) -> RenderableType:
             if best
             else "–"
         )
-        grid.add_row("  best so far", shown)
+        note = status.seen.get("left_out")
+        grid.add_row("  best so far", f"{shown} ({note})" if note else shown)
         grid.add_row("  time left", duration(status.seen["seconds_left"]))
     lines.append(grid)
     if status.running:
@@ -149,6 +150,9 @@ def _headline(status: SweepStatus) -> str:
     waiting = next((job for job in status.heads or () if job.pending), None)
     if waiting:
         return f"head job {waiting.job_id} waits in the queue ({waiting.reason})"
+    suspended = next((job for job in status.heads or () if job.suspended), None)
+    if suspended:
+        return f"head job {suspended.job_id} is suspended by SLURM"
     if status.active:
         where = f"head job {status.head.job_id} on" if status.head.job_id else "head on"
         silent = status.age is not None and status.age >= _SILENT_SECONDS
@@ -173,5 +177,7 @@ def _workers(jobs: list[QueuedJob] | None) -> str:
     parts = [
         f"{len(running)} running ({', '.join(sorted(set(running)))})" if running else "0 running"
     ]
+    suspended = sum(job.suspended for job in jobs)
+    parts += [f"{suspended} suspended"] if suspended else []
     parts += [f"{number} waiting ({reason})" for reason, number in waiting.items()]
     return ", ".join(parts)

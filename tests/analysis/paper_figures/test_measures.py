@@ -84,3 +84,15 @@ def test_curves_are_the_seeds_and_their_mean(
             assert lines[0].get_xdata(orig=False).tolist() == [1, 2, 3, 4]  # type: ignore[union-attr]
     names = [text.get_text() for text in picture.figure.legends[0].get_texts()]
     assert names == list(ACCURACIES)
+
+
+@pytest.mark.parametrize("figure", ["bars", "sweep"])
+def test_a_trial_next_to_collapse_is_a_hollow_dot(store: MadeStore, figure: str) -> None:
+    near = {METRIC: 0.5}
+    store.add("CARE", 7, measures=near, epochs={"heldout/uniformity": [0.5, 0.93]})
+    (picture,) = store.draw(figure, METRIC).pictures
+    shown = 50.0 if figure == "sweep" else 0.5
+    dots = [line for line in picture.figure.axes[0].lines if shown in heights(line).round(6)]
+    (hollow,) = (line for line in dots if line.get_markerfacecolor() == "white")
+    assert heights(hollow).tolist() == pytest.approx([shown])
+    assert "A hollow dot is a trial next to collapse." in picture.caption

@@ -55,3 +55,27 @@ def test_a_command_that_fails_says_why() -> None:
 def test_states_of_a_job(state: str, reason: str, running: bool, pending: bool, held: bool) -> None:
     job = QueuedJob("1_2", state, "", reason)
     assert (job.running, job.pending, job.held_back) == (running, pending, held)
+
+
+@pytest.mark.parametrize(
+    ("state", "present", "suspended"),
+    [
+        ("RUNNING", True, False),
+        ("PENDING", True, False),
+        ("CONFIGURING", True, False),
+        ("SUSPENDED", True, True),
+        ("STOPPED", True, True),
+        ("SIGNALING", True, False),
+        ("PREEMPTED", True, False),
+        ("REQUEUED", True, False),
+        ("A_STATE_OF_A_NEWER_SLURM", True, False),
+        ("COMPLETING", False, False),
+        ("COMPLETED", False, False),
+        ("CANCELLED", False, False),
+        ("NODE_FAIL", False, False),
+        ("TIMEOUT", False, False),
+    ],
+)
+def test_a_job_that_may_come_back_is_there(state: str, present: bool, suspended: bool) -> None:
+    job = QueuedJob("1", state, "", "")
+    assert (job.present, job.suspended) == (present, suspended)

@@ -14,7 +14,7 @@ from sweeps.launch.slurm.folder import Workers
 RANGES = st.tuples(st.integers(0, 5), st.integers(1, 20)).map(
     lambda pair: Workers(least=min(pair), most=max(pair))
 )
-STATES = st.sampled_from(["PENDING", "RUNNING", "COMPLETING"])
+STATES = st.sampled_from(["PENDING", "RUNNING", "SUSPENDED", "COMPLETING"])
 
 
 @given(st.integers(0, 1000), st.integers(1, 8), RANGES)
@@ -45,7 +45,8 @@ def test_only_idle_workers_and_waiting_jobs_go(
     todo = change(target, jobs, said, patience)
     live = [job.job_id for job in jobs if job.state != "COMPLETING"]
     pending = {job.job_id for job in jobs if job.state == "PENDING"}
-    idle = {n for n in live if said[n]["idle"] >= patience and n not in pending}
+    running = {job.job_id for job in jobs if job.state == "RUNNING"}
+    idle = {n for n in running if said[n]["idle"] >= patience}
     assert set(todo.cancel) <= pending
     assert set(todo.release) <= idle
     after = len(live) + todo.submit - len(todo.cancel) - len(todo.release)

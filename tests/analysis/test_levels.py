@@ -1,0 +1,50 @@
+"""Levels are compared by value, and files hold them without loss."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from analysis.labels import short, value_label
+from analysis.levels import column, level, ordered
+
+
+def test_equal_values_are_one_level() -> None:
+    assert len({level(value) for value in (1e-3, 0.001)}) == 1
+    assert len({level(value) for value in (1, 1.0)}) == 1
+    assert math.copysign(1, level(-0.0)) == 1
+    assert level([0.2, [1.0]]) == (0.2, (1.0,))
+    assert level({"b": 1, "a": 2}) == level({"a": 2, "b": 1})
+    different: list[Any] = [None, False, 0.5, "null", [], {}]
+    assert len(set(map(level, different))) == 6
+
+
+def test_numbers_ascend_and_others_stay_as_declared() -> None:
+    assert ordered([1, 0.1, 1, -2]) == [-2, 0.1, 1]
+    assert ordered([512, None, 100]) == [512, None, 100]
+    assert ordered([True, False]) == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("levels", "expected"),
+    [
+        ([0.1, 2], [0.1, 2]),
+        ([True, False], [True, False]),
+        ([None, 0.1], ["null", "0.1"]),
+        ([(0.2, 1.0), None], ["[0.2, 1]", "null"]),
+        (["auto", 1], ["auto", "1"]),
+    ],
+)
+def test_a_column_has_one_type(levels: list[Any], expected: list[Any]) -> None:
+    assert column(levels) == expected
+
+
+def test_labels_are_one_line_as_yaml_has_them() -> None:
+    assert value_label(None) == "null"
+    assert value_label([True, 0.50, "a"]) == "[true, 0.5, a]"
+    assert value_label({"name": "simclr", "queue": None}) == "{name: simclr, queue: null}"
+    assert value_label("a\n\x1b[31mb") == "a [31mb"
+    assert short("x" * 30) == "x" * 30
+    assert short("begin" + "x" * 50 + "end", 20) == "beginxxxxx…xxxxxxend"

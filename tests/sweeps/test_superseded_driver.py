@@ -1,0 +1,103 @@
+"""A driver that was away while another one took its sweep writes nothing any more."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from care import liveness
+from care.claim import Claim, LostClaimError
+from sweeps.interrupt import Interrupt
+from sweeps.launch.patience import PatientFolder
+from sweeps.launch.slurm.folder import Head, PoolFolder
+from sweeps.plan import make_plan
+from sweeps.progress import Board
+from sweeps.store import Store, SweepFolder
+from sweeps.tracking.sweep import SweepTracking
+from tests.sweeps.declaring import load
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    store = Store(tmp_path / "runs")
+    store.prepare()
+    return store
+
+
+@pytest.fixture
+def drivers(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Claim, Claim]:
+    """The claims of a driver on another machine that was away, and of its successor here."""
+    folder = store.sweep("tiny").path
+    monkeypatch.setattr(liveness, "LEASE_SECONDS", 0.0)
+    away = Claim.take(folder)
+    assert away
+    file = folder / "claim-000001"
+    elsewhere = {"boot": "elsewhere", "machine": ""}
+    file.write_text(json.dumps({**json.loads(file.read_text()), **elsewhere}))
+    assert Claim.take(folder) is None
+    successor = Claim.take(folder)
+    assert successor
+    return away, successor
+
+
+def test_its_decisions_do_not_reach_the_log(store: Store, drivers: tuple[Claim, Claim]) -> None:
+    path = store.sweep("tiny").path
+    away, successor = (SweepFolder(path, claim) for claim in drivers)
+    successor.log({"event": "rung", "trial_id": "a"})
+    waits: list[str] = []
+    with pytest.raises(LostClaimError):
+        PatientFolder(away, lambda: False, waits.append).log({"event": "rung", "trial_id": "b"})
+    successor.log({"event": "rung", "trial_id": "c"})
+    assert [event["trial_id"] for event in successor.events()] == ["a", "c"]
+    assert waits == [], "it does not wait for a disk"
+
+
+def test_its_trials_are_asked_to_pause(drivers: tuple[Claim, Claim]) -> None:
+    away, _ = drivers
+    interrupt = Interrupt()
+    away.when_lost(interrupt.request)
+    with pytest.raises(LostClaimError):
+        away.check()
+    assert interrupt.requested
+
+
+def test_its_pool_does_not_mislead_the_workers(store: Store, drivers: tuple[Claim, Claim]) -> None:
+    old, new = PoolFolder(store, "tiny"), PoolFolder(store, "tiny")
+    new.path.mkdir(parents=True)
+    old.writer, new.writer = drivers
+    new.write_head(Head(state="running", generation="new", address="here:1"))
+    writes: list[Callable[[], Any]] = [
+        lambda: old.write_head(Head(state="ended")),
+        lambda: old.write_status({"counts": {}}),
+    ]
+    for write in writes:
+        with pytest.raises(LostClaimError):
+            write()
+    assert new.head().generation == "new"
+    assert new.status() is None
+
+
+def test_it_sends_nothing_to_mlflow(
+    tmp_path: Path, store: Store, drivers: tuple[Claim, Claim], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[str] = []
+    for name in ("sync_sweep", "sync_trial", "attach", "recall", "confirm"):
+        monkeypatch.setattr(
+            f"sweeps.tracking.projection.Projection.{name}",
+            lambda *_, name=name: sent.append(name),
+        )
+    sweep = load(tmp_path)
+    plan = make_plan(sweep, store)
+    lines: list[str] = []
+    board = Board(sweep.spec.metric, plan.wanted)
+    board.plan(plan, lambda _: None)
+    tracking = SweepTracking(sweep, store, board, None, lines.append, drivers[0])
+    tracking.start(plan)
+    tracking.touch(plan.trials[0].trial_id)
+    tracking.finish(plan, None, lambda: False)
+    assert sent == []
+    assert lines == []
