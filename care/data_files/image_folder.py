@@ -148,9 +148,10 @@ def _images_in(folder: Path) -> list[str]:
     names = []
     for where, folders, files in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(where).relative_to(folder)
+        below = Path(where).relative_to(folder).as_posix()
+        prefix = "" if below == "." else f"{below}/"
         images = [name for name in files if name.lower().endswith(SUFFIXES)]
-        names += [(below / name).as_posix() for name in images if not name.startswith(".")]
+        names += [f"{prefix}{name}" for name in images if not name.startswith(".")]
     return sorted(names, key=lambda name: name.rpartition("/")[::2])
 
 

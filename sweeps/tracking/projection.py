@@ -25,7 +25,6 @@ from sweeps.tracking.runs import Identity, Row, Run, Runs
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "paused": "KILLED"}
 _LOGGED, _CONFIRMED, _REPORT = "care.epochs_logged", "care.confirmed", "care.report"
 _NOTE, _NOTE_DIGEST = "mlflow.note.content", "care.note"
-_MIXED = "mixed"
 _MAYBE_ABSENT = ("error", "stale_reason")
 # What MLflow answers to a write to a deleted run.
 _REFUSED = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
@@ -71,24 +70,22 @@ class Projection:
                 raise
 
     def sync_sweep(
-        self, name: str, description: str, state: str = "running", mixed: str = ""
+        self, name: str, description: str, state: str = "running", mixed: str | None = None
     ) -> None:
         """Make or update the parent run of a sweep; a description of a reviewer's stays.
 
         Args:
-            name: The sweep's name.
-            description: The run's description.
-            state: The sweep's state: running, paused, finished or failed.
-            mixed: What its trials differ in that can change their last digits; empty for nothing.
+            name: The sweep's.
+            description: Its own.
+            state: Of the sweep.
+            mixed: What its trials differ in, or ``no``; None leaves what the run has.
         """
 
         def update(run: Run) -> None:
             tags = source_tags(self._declaration(name))
-            if mixed:
-                tags[_MIXED] = mixed[:LONGEST_MESSAGE]
+            if mixed is not None:
+                tags = {**tags, "mixed": mixed}
             self._runs.log(run, {}, [], {**tags, **self._note(run, description)})
-            if not mixed:
-                self._runs.delete_tag(run, _MIXED)
             self._runs.set_status(run, _STATUS[state], None)
 
         with self._writing():

@@ -56,15 +56,15 @@ class SweepTracking:
         self._versions = Versions()
         self._planned: dict[str, tuple[str, TrialConfig]] = {}
         self._before: list[str] = []
-        self._state, self._mixed = "running", ""
+        self._state = "running"
+        self._mixed = "no"
         self._files: list[Path] = []
         self._tracker = Tracker(self._sync, say)
 
     def start(self, plan: Plan) -> None:
         """Note every trial that was ever started: what a crash kept from MLflow is made up for."""
-        self._mixed = _mixed(plan)
         self._planned = {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
-        self._before = list(plan.unique())
+        self._before, self._mixed = list(plan.unique()), _mixed(plan)
         self._tracker.touch(_PARENT)
         self._tracker.touch(_BEFORE)
 
@@ -193,11 +193,11 @@ def _sync_all(store: Store, projection: Projection) -> Synced:
     return Synced(sweeps, len(seen), tuple(left_out))
 
 
-def _sync_trials(projection: Projection, sweep: str, trials: list[TrackedTrial]) -> None:
-    if not projection.recall(sweep, trials):
+def _sync_trials(projection: Projection, name: str, trials: list[TrackedTrial]) -> None:
+    if not projection.recall(name, trials):
         for trial in trials:
-            projection.sync_trial(trial, sweep)
-        projection.confirm(sweep, trials)
+            projection.sync_trial(trial, name)
+        projection.confirm(name, trials)
 
 
 def _created(folder: SweepFolder) -> tuple[str, str]:
@@ -208,7 +208,8 @@ def _created(folder: SweepFolder) -> tuple[str, str]:
 
 
 def _mixed(plan: Plan) -> str:
-    return "; ".join(map(str, mixed(plan)))
+    """What the trials of a sweep differ in besides their configuration."""
+    return "; ".join(map(str, mixed(plan))) or "no"
 
 
 def _state(plan: Plan) -> str:

@@ -180,17 +180,6 @@ def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: Tri
     assert "images_per_second" not in trial["metrics"]
 
 
-def test_what_a_sweep_mixes_is_on_its_run_while_it_does(
-    tmp_path: Path, empty_database: Path
-) -> None:
-    copy_database(empty_database, tmp_path)
-    projection = Projection(tmp_path)
-    projection.sync_sweep("s", "what it is", mixed="trials differ in device: 1 cpu, 1 cuda")
-    assert dump(tmp_path)[0]["tags"]["mixed"] == "trials differ in device: 1 cpu, 1 cuda"
-    projection.sync_sweep("s", "what it is")
-    assert "mixed" not in dump(tmp_path)[0]["tags"]
-
-
 def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     claim = Claim.take(folder.path)
     assert claim
