@@ -127,11 +127,11 @@ class Projection:
         key = sweep, trial.folder.trial_id
         if not trial.version or self._written.get(key) == trial.version:
             return
+        record, reason = None, trial.status.reason
         try:
-            record = None if trial.status.state == "damaged" else read_record(trial)
-            reason = trial.status.reason
+            record = read_record(trial)
         except CareError as error:
-            record, reason = None, str(error)
+            reason = reason or str(error)
         with self._writing():
             if record:
                 self._write(record, sweep, trial.label)
