@@ -44,7 +44,8 @@ class Mixture:
     counts: tuple[tuple[str, int], ...]
 
     def __str__(self) -> str:
-        listed = ", ".join(f"{number} {value}" for value, number in self.counts)
+        between = " with " if self.fact == "threads" else " "
+        listed = ", ".join(f"{number}{between}{value}" for value, number in self.counts)
         return f"trials differ in {self.fact}: {listed}"
 
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from care.errors import CareError
+from care.files import DiskError
 
 # File systems without locks of this kind, e.g. Lustre mounted without them, work all the same.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
@@ -22,7 +23,7 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
     Raises:
         CareError: The file belongs to another user and cannot be opened.
-        OSError: The folder of the lock cannot be written.
+        DiskError: The folder of the lock cannot be written.
     """
     descriptor = _open(path, say)
     try:
@@ -37,28 +38,28 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 
 def _open(path: Path, say: Callable[[str], None]) -> int:
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except IsADirectoryError:
             set_aside(path, "is a folder", say)
-        except PermissionError:
+        except PermissionError as error:
+            if not path.exists():
+                raise DiskError(path, error) from error
             refuse_foreign(path)
             set_aside(path, "cannot be opened", say)
+        except OSError as error:
+            raise DiskError(path, error) from error
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse to touch a file that another user owns, or one in a folder that is not ours to write.
+    """Refuse to touch a file that another user owns.
 
     Raises:
         CareError: Names the owner's id and what to do.
-        PermissionError: The file does not exist, and cannot be made.
     """
-    try:
-        owner = path.stat().st_uid
-    except FileNotFoundError:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path)) from None
+    owner = path.stat().st_uid
     if owner != os.geteuid():
         raise CareError(
             f"{path}: belongs to user {owner} and cannot be written. "
@@ -81,6 +82,9 @@ def set_aside(
         say: Called with a line for the user.
         companions: Endings of the names of files that go with it.
         advice: A sentence on what to do.
+
+    Raises:
+        DiskError: The folder cannot be written.
     """
     stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
     target = path.with_name(f"{path.name}.damaged-{stamp}")
@@ -88,6 +92,8 @@ def set_aside(
         path.rename(target)
     except FileNotFoundError:  # another process did it
         return
+    except OSError as error:
+        raise DiskError(path, error) from error
     for ending in companions:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(target.with_name(target.name + ending))

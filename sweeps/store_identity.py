@@ -8,6 +8,7 @@ takes a copy for a moved store.
 
 from __future__ import annotations
 
+import os
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,7 @@ def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
 
 def _folder(known: dict[str, Any]) -> Path:
     """The folder where a store was last written."""
-    return Path(unquote_to_bytes(urlparse(str(known.get("place", ""))).path).decode())
+    return Path(os.fsdecode(unquote_to_bytes(urlparse(str(known.get("place", ""))).path)))
 
 
 def _is_here(known: dict[str, Any], root: Path) -> bool:
@@ -68,7 +69,7 @@ def _is_here(known: dict[str, Any], root: Path) -> bool:
         return True
     try:
         return _folder(known).samefile(root)
-    except OSError:
+    except (OSError, ValueError):
         return False
 
 
@@ -80,8 +81,8 @@ def _lives_elsewhere(known: dict[str, Any]) -> bool:
     """
     try:
         original = read_json(_folder(known) / "store.json")
-    except PermissionError:
+    except CareError:
         return True
-    except (OSError, CareError):
+    except (OSError, ValueError):
         return False
-    return isinstance(original, dict) and original.get("uuid") == known["uuid"]
+    return original is not None and original.get("uuid") == known["uuid"]

@@ -28,6 +28,7 @@ from sweeps.run import RunOptions
 from sweeps.spec import load_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
+from sweeps.tracking.destination import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
@@ -68,6 +69,7 @@ def submit_command(
     """
     console = make_console()
     cluster = load_cluster(cluster_file)
+    _check_names(root, options.tracking_uri)
     _check_slurm(declared)
     check_cluster(cluster, commands.partitions(), str(cluster_file))
     _check_shared(root, cluster)
@@ -106,6 +108,26 @@ def submit_command(
     )
     folder.prepare(request)
     return _run_head_here(folder, request, console) if head == "here" else _submit(folder, console)
+
+
+def _check_names(root: Path, tracking_uri: str | None) -> None:
+    """Refuse what a cluster's jobs would misread, or what would end up in files of the store.
+
+    Raises:
+        ConfigError: Names the option and the way on.
+    """
+    problems = []
+    if "%" in str(root.resolve()):
+        allowed = "allowed: a path without '%', which SLURM replaces in the names of its logs"
+        problems.append(Problem("--store", str(root.resolve()), allowed))
+    if tracking_uri and redact(tracking_uri) != tracking_uri:
+        allowed = (
+            "allowed: one without a password, which others could read in the store; set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, which jobs inherit"
+        )
+        problems.append(Problem("--tracking-uri", redact(tracking_uri), allowed))
+    if problems:
+        raise ConfigError("care sweep submit", problems)
 
 
 def _submit(folder: PoolFolder, console: Console) -> int:

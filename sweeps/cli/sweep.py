@@ -15,6 +15,7 @@ from rich.console import Console
 from care.claim import Claim
 from care.errors import ConfigError, Problem
 from care.identity import code_version
+from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.decisions import refuse, restart, ways_on
@@ -105,23 +106,22 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     """Print the plan."""
     sweep = declared.load()
     store = Store(root)
-    plan = make_plan(sweep, store)
+    versions = Versions(say=make_console(stderr=True).print)
+    plan = make_plan(sweep, store, versions)
     resources = share_out(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts["new"] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
     if as_json:
-        differing = {found.field: [found.began, found.now] for found in plan.differences}
-        print(
-            json.dumps(
-                {
-                    **counts,
-                    "total": plan.wanted,
-                    "estimated_seconds": seconds,
-                    "other_question": differing,
-                }
-            )
-        )
+        found = {
+            "total": plan.wanted,
+            "estimated_seconds": seconds,
+            "remarks": plan_remarks(plan),
+            "other_question": {
+                differing.field: [differing.began, differing.now] for differing in plan.differences
+            },
+        }
+        print(json.dumps({**counts, **found}))
         return
     console = make_console()
     _print_trials(plan, console)
@@ -129,7 +129,9 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     if sweep.selection:
         console.print(_part(sweep))
     for line in plan_remarks(plan):
-        console.print(line)
+        console.print(line, soft_wrap=True)
+    for data in sorted(versions.absent):
+        console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
     _print_damaged(counts["damaged"], declared.command("run"), console)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
@@ -216,8 +218,9 @@ def prepare(
         CareError: The search cannot be restarted, because another process runs the sweep.
     """
     sweep = plan.sweep
-    if plan.missing() or sweep.spec.search.name != "grid":
-        prepare_data([sweep.base_config(), *(trial.config for trial in plan.missing())], console)
+    wanted = [*plan.missing(), *_to_run_again(plan, options)]
+    if wanted or sweep.spec.search.name != "grid":
+        prepare_data([sweep.base_config(), *(trial.config for trial in wanted)], console)
     store.prepare(console.print)
     folder = store.sweep(sweep.spec.name)
     if options.restart_search:
@@ -289,7 +292,7 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
         again = f"{command} --retry-failed"
         console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)
     for line in plan_remarks(plan):
-        console.print(line)
+        console.print(line, soft_wrap=True)
     if counts["stale"]:
         console.print(
             f"{counts['stale']} stale are left out of the report's means. "
@@ -334,13 +337,22 @@ def _declaration(sweep: Sweep, declared: Declared) -> dict[str, Any]:
 def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
     """Make failed, stale and damaged trials new again, where asked for; whether there were any."""
     cleared = False
-    for trial in plan.unique().values():
-        stale = trial.state == "stale" and options.rerun_stale
-        if stale or (trial.state == "damaged" and options.rerun_damaged):
+    for trial in _to_run_again(plan, options):
+        if trial.state in ("stale", "damaged"):
             cleared |= store.archive(trial.trial_id) is not None
-        if trial.state == "failed" and options.retry_failed:
+        else:
             cleared |= _try_again(trial, store.trial(trial.trial_id))
     return cleared
+
+
+def _to_run_again(plan: Plan, options: RunOptions) -> list[PlannedTrial]:
+    """List the failed, stale and damaged trials that are asked for."""
+    states = {
+        "stale": options.rerun_stale,
+        "damaged": options.rerun_damaged,
+        "failed": options.retry_failed,
+    }
+    return [trial for trial in plan.unique().values() if states.get(trial.state)]
 
 
 def _try_again(trial: PlannedTrial, folder: TrialFolder) -> bool:

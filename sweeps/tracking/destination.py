@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import functools
 import re
 import tempfile
 from dataclasses import dataclass, replace
@@ -12,7 +14,7 @@ from urllib.parse import unquote
 _SQLITE = "sqlite:///"
 # MLflow reads these in a path as an escape and as the start of options.
 _ESCAPES = re.compile(r"[%?]")
-_USER_INFO = re.compile(r"(?<=://)[^/\s@]+@")
+_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ def default_tracking_uri(store: Path) -> str:
     return sqlite_uri((store / "mlflow.db").resolve())
 
 
+@functools.cache
 def sqlite_uri(file: Path) -> str:
     """An MLflow URI of an SQLite file in a folder of any name."""
     return f"{_SQLITE}{_plain_alias(file) if _ESCAPES.search(str(file)) else file}"
@@ -94,5 +97,6 @@ def _plain_alias(file: Path) -> Path:
 
 
 def _remove_alias(link: Path) -> None:
-    link.unlink(missing_ok=True)
-    link.parent.rmdir()
+    with contextlib.suppress(OSError):
+        link.unlink()
+        link.parent.rmdir()

@@ -30,16 +30,19 @@ def describe_start() -> dict[str, Any]:
 
 
 def source_tags(declaration: dict[str, Any]) -> dict[str, str]:
-    """MLflow's tags of the source of a run.
+    """MLflow's tags of the source of a run: the sweep's file, the command, the commit.
 
     Args:
         declaration: A sweep's ``sweep.json``; fields that an older version left out are guessed
             or left out.
     """
-    command = str(declaration.get("command") or f"care sweep run {declaration.get('file', '')}")
+    file = str(declaration.get("file", ""))
+    command = str(declaration.get("command") or f"care sweep run {file}".strip())
     tags = {
-        "mlflow.source.name": command.strip(),
+        # MLflow's page shows what follows the last slash, which makes no sense of a command.
+        "mlflow.source.name": file or "care",
         "mlflow.source.type": "JOB" if command.startswith("care sweep submit") else "LOCAL",
+        "command": command,
     }
     if declaration.get("git_commit"):
         tags["mlflow.source.git.commit"] = str(declaration["git_commit"])

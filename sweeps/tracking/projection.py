@@ -69,11 +69,22 @@ class Projection:
                 self._runs.suspect()
                 raise
 
-    def sync_sweep(self, name: str, description: str, state: str = "running") -> None:
-        """Make or update the parent run of a sweep; a description of a reviewer's stays."""
+    def sync_sweep(
+        self, name: str, description: str, state: str = "running", mixed: str | None = None
+    ) -> None:
+        """Make or update the parent run of a sweep; a description of a reviewer's stays.
+
+        Args:
+            name: The sweep's.
+            description: Its own.
+            state: Of the sweep.
+            mixed: What its trials differ in, or ``no``; None leaves what the run has.
+        """
 
         def update(run: Run) -> None:
             tags = source_tags(self._declaration(name))
+            if mixed is not None:
+                tags = {**tags, "mixed": mixed}
             self._runs.log(run, {}, [], {**tags, **self._note(run, description)})
             self._runs.set_status(run, _STATUS[state], None)
 
@@ -116,11 +127,11 @@ class Projection:
         key = sweep, trial.folder.trial_id
         if not trial.version or self._written.get(key) == trial.version:
             return
+        record, reason = None, trial.status.reason
         try:
-            record = None if trial.status.state == "damaged" else read_record(trial)
-            reason = trial.status.reason
+            record = read_record(trial)
         except CareError as error:
-            record, reason = None, str(error)
+            reason = reason or str(error)
         with self._writing():
             if record:
                 self._write(record, sweep, trial.label)

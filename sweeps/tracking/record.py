@@ -12,7 +12,7 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.files import DamagedFileError
 from care.identity import flatten
-from care.records import ProvenanceRecord, StatusRecord, TimingRecord, Values
+from care.records import ProvenanceRecord, State, StatusRecord, TimingRecord, Values
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.store import TrialStatus, trial_status
@@ -72,7 +72,7 @@ class Record:
     Attributes:
         identity: Tags that the run is found by.
         created: Milliseconds since 1970.
-        state: The trial's own: running, paused, finished or failed.
+        state: The trial's own, but failed when its files are damaged.
         updated: Milliseconds since 1970.
         tags: Everything about how it stands.
         origin: What a run that is made gets besides.
@@ -83,7 +83,7 @@ class Record:
 
     identity: Identity
     created: int
-    state: str
+    state: State
     updated: int
     tags: dict[str, str]
     origin: dict[str, str]
@@ -102,29 +102,35 @@ def read_record(trial: TrackedTrial) -> Record:
     status, provenance = folder.read_status(), folder.read_provenance()
     if content is None or status is None or provenance is None:
         raise DamagedFileError(folder.path, "lacks one of trial.json, status.json, provenance.json")
-    metrics = folder.read_metrics()
-    times = {timing.epoch: timing for timing in folder.read_timings()}
-    missing = [int(line["epoch"]) for line in metrics if line["epoch"] not in times]
-    if missing:
-        raise DamagedFileError(folder.path / "timings.jsonl", f"lacks epoch {missing[0]}")
+    metrics, times = folder.read_metrics(), _read_timings(folder)
+    created = _milliseconds(content.created)
     measures: list[Row] = []
     if metrics:
-        ended = round(times[len(metrics)].finished_at * 1000)
+        ended = _ended(times.get(len(metrics)), created)
         # Step 0, because MLflow's page draws bars for what has no other step, dots otherwise.
         found = folder.read_evaluation() or {}
         measures = [(name, value, ended, 0) for name, value in found.items()]
-    left = status.state == "running" and trial.status.state != "running"
     return Record(
         identity=trial_identity(folder.trial_id, content.created),
-        created=_milliseconds(content.created),
-        state="paused" if left else status.state,
+        created=created,
+        state=_state(trial, status),
         updated=_milliseconds(status.updated),
         tags=_tags(trial, status, provenance),
         origin={"group_id": content.group_id, "seed": str(content.config["seed"])},
         params=_params(content.config),
-        epochs=[list(_epoch_rows(line, times)) for line in metrics],
+        epochs=[list(_epoch_rows(line, times, created)) for line in metrics],
         measures=measures,
     )
+
+
+def _state(trial: TrackedTrial, status: StatusRecord) -> State:
+    """The state that holds now: a process may have died, a file of a finished trial be gone."""
+    judged = trial.status.state
+    if judged == "damaged":
+        return "failed"
+    left = status.state == "running" and judged != "running"
+    reopened = status.state == "finished" and judged in ("new", "paused")
+    return "paused" if left or reopened else status.state
 
 
 def trial_identity(trial_id: str, created: str) -> Identity:
@@ -137,7 +143,7 @@ def _tags(
 ) -> dict[str, str]:
     stale = trial.status.state == "stale"
     tags = {
-        "state": status.state,
+        "state": _state(trial, status),
         "code_version": provenance.code_version,
         "stale": "yes" if stale else "no",
         "git_commit": str(provenance.git_commit)[:12],
@@ -150,7 +156,9 @@ def _tags(
         tags["mlflow.source.git.commit"] = provenance.git_commit
     if stale:
         tags["stale_reason"] = trial.status.reason[:LONGEST_MESSAGE]
-    if status.error:
+    if trial.status.state == "damaged":
+        tags |= {"state": "damaged", "error": trial.status.reason[:LONGEST_MESSAGE]}
+    elif status.error:
         tags["error"] = f"{status.error.kind}: {status.error.message}"[:LONGEST_MESSAGE]
     return tags
 
@@ -160,13 +168,26 @@ def _params(config: dict[str, Any]) -> dict[str, str]:
     return {name: str(value) for name, value in flatten(config) if name[:8] != "runtime."}
 
 
-def _epoch_rows(line: Values, times: dict[int, TimingRecord]) -> Iterator[Row]:
-    timing = times[int(line["epoch"])]
-    when = round(timing.finished_at * 1000)
-    values = {**line, "images_per_second": timing.images_per_second}
+def _read_timings(folder: TrialFolder) -> dict[int, TimingRecord]:
+    """Read when each epoch ended; without it the numbers count all the same."""
+    try:
+        return {timing.epoch: timing for timing in folder.read_timings()}
+    except DamagedFileError:
+        return {}
+
+
+def _ended(timing: TimingRecord | None, created: int) -> int:
+    """When an epoch ended in milliseconds since 1970; when the trial began if nobody knows."""
+    return round(timing.finished_at * 1000) if timing else created
+
+
+def _epoch_rows(line: Values, times: dict[int, TimingRecord], created: int) -> Iterator[Row]:
+    epoch = int(line["epoch"])
+    timing = times.get(epoch)
+    values = {**line, **({"images_per_second": timing.images_per_second} if timing else {})}
     for name, value in values.items():
         if name not in _NOT_METRICS:
-            yield name, value, when, int(line["epoch"])
+            yield name, value, _ended(timing, created), epoch
 
 
 def _milliseconds(moment: str) -> int:

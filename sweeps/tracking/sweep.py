@@ -13,6 +13,7 @@ from care.errors import CareError
 from care.files import Writer
 from care.staleness import Versions
 from sweeps.plan import Plan, make_plan
+from sweeps.plan_remarks import mixed
 from sweeps.progress import Board
 from sweeps.spec import Sweep, restore_sweep
 from sweeps.store import Store, SweepFolder
@@ -56,13 +57,14 @@ class SweepTracking:
         self._planned: dict[str, tuple[str, TrialConfig]] = {}
         self._before: list[str] = []
         self._state = "running"
+        self._mixed = "no"
         self._files: list[Path] = []
         self._tracker = Tracker(self._sync, say)
 
     def start(self, plan: Plan) -> None:
         """Note every trial that was ever started: what a crash kept from MLflow is made up for."""
         self._planned = {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
-        self._before = list(plan.unique())
+        self._before, self._mixed = list(plan.unique()), _mixed(plan)
         self._tracker.touch(_PARENT)
         self._tracker.touch(_BEFORE)
 
@@ -79,7 +81,7 @@ class SweepTracking:
             page: Its report, if it was written.
             hurry: Whether somebody wants this process to end.
         """
-        self._state = _state(plan)
+        self._state, self._mixed = _state(plan), _mixed(plan)
         self._planned |= {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
         for identity in plan.unique():
             self._tracker.touch(identity)
@@ -98,7 +100,7 @@ class SweepTracking:
             return
         spec = self.sweep.spec
         if name == _PARENT:
-            self._projection.sync_sweep(spec.name, spec.description, self._state)
+            self._projection.sync_sweep(spec.name, spec.description, self._state, self._mixed)
         elif name == _BEFORE:
             if not self._projection.recall(spec.name, self._look(self._before)):
                 for identity in self._before:
@@ -181,7 +183,9 @@ def _sync_all(store: Store, projection: Projection) -> Synced:
             look_at(store.trial(identity), planned.label, versions, planned.config)
             for identity, planned in plan.unique().items()
         ]
-        _sync_sweep(projection, sweep, "running" if holder(folder.path) else _state(plan), trials)
+        state = "running" if holder(folder.path) else _state(plan)
+        projection.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
+        _sync_trials(projection, sweep.spec.name, trials)
         projection.attach(sweep.spec.name, report_files(folder.report))
         damaged = [trial for trial in trials if trial.status.state == "damaged"]
         left_out += [f"{trial.folder.path} is damaged: {trial.status.reason}" for trial in damaged]
@@ -189,11 +193,7 @@ def _sync_all(store: Store, projection: Projection) -> Synced:
     return Synced(sweeps, len(seen), tuple(left_out))
 
 
-def _sync_sweep(
-    projection: Projection, sweep: Sweep, state: str, trials: list[TrackedTrial]
-) -> None:
-    name = sweep.spec.name
-    projection.sync_sweep(name, sweep.spec.description, state)
+def _sync_trials(projection: Projection, name: str, trials: list[TrackedTrial]) -> None:
     if not projection.recall(name, trials):
         for trial in trials:
             projection.sync_trial(trial, name)
@@ -205,6 +205,11 @@ def _created(folder: SweepFolder) -> tuple[str, str]:
     with contextlib.suppress(CareError, AttributeError):
         return str((folder.read() or {}).get("created", "")), folder.name
     return "", folder.name
+
+
+def _mixed(plan: Plan) -> str:
+    """What the trials of a sweep differ in besides their configuration."""
+    return "; ".join(map(str, mixed(plan))) or "no"
 
 
 def _state(plan: Plan) -> str:

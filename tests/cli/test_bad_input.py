@@ -156,6 +156,17 @@ def test_a_port_that_is_taken(folder: Path) -> None:
     assert f"--port {port + 1}" in message
 
 
+def test_names_that_a_cluster_misreads_and_a_password_that_others_could_read(folder: Path) -> None:
+    cluster = Path(__file__).parents[2] / "sweeps" / "clusters" / "example.yaml"
+    uri = "http://me:hunter2@server:5000"
+    options = ("--cluster", str(cluster), "--store", "runs%j", "--tracking-uri", uri)
+    message = refused(folder, "sweep", "submit", "sweep.yaml", *options)
+    assert f"--store: got '{folder.resolve()}/runs%j'; allowed: a path without '%'" in message
+    assert "--tracking-uri: got 'http://***@server:5000'" in message
+    assert "MLFLOW_TRACKING_PASSWORD" in message
+    assert "hunter2" not in message
+
+
 def test_a_sweep_that_was_never_started(folder: Path) -> None:
     assert "'nobody'" in refused(folder, "report", "nobody")
 

@@ -50,12 +50,14 @@ def fabricate(
     seconds: Sequence[float] = (),
     metrics: dict[str, float] | None = None,
     measures: dict[str, float] | None = None,
+    provenance: dict[str, Any] | None = None,
 ) -> TrialFolder:
     """Write a trial as though it had been run to ``epoch`` and was then left."""
     store.prepare()
     folder = store.trial(trial_id(config))
     folder.create(config)
-    folder.write_provenance({"code_version": code or code_version(), "threads": 1})
+    made = {"code_version": code or code_version(), "threads": 1, **(provenance or {})}
+    folder.write_provenance(made)
     for number in range(1, epoch + 1):
         time = seconds[number - 1] if seconds else 1.0
         timing = {"seconds": time, "images_per_second": 9.0, "finished_at": 1e9 + number}

@@ -11,9 +11,11 @@ import pytest
 from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
+from care.staleness import Versions
 from sweeps.axes import point_label
 from sweeps.decisions import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
+from sweeps.plan_remarks import plan_remarks
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, SweepFolder
 from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
@@ -271,6 +273,48 @@ def test_labels_are_for_people(sweep: Sweep, store: Store) -> None:
         "λ=0.1235 splits=4 encoder=small"
     )
     assert make_plan(sweep, store).trials[3].label == "λ=0.1 seed=0"
+
+
+def record(store: Store, config: TrialConfig, **provenance: object) -> None:
+    """Fabricate a finished trial that ran like this."""
+    fabricate(store, config, "finished", 3, provenance=provenance)
+
+
+def test_trials_on_machines_that_differ_are_named(
+    sweep: Sweep, store: Store, configs: list[TrialConfig], tmp_path: Path
+) -> None:
+    for number, config in enumerate(configs):
+        precision = "bf16" if number > 3 else "fp32"
+        record(store, config, device="cpu", precision=precision, threads=1 + number // 5)
+    lines = plan_remarks(make_plan(sweep, store))
+    assert lines == [
+        "trials differ in precision: 4 fp32, 2 bf16",
+        "trials differ in threads: 5 with 1, 1 with 2",
+    ]
+    alike = Store(tmp_path / "alike")
+    for config in configs:
+        record(alike, config, device="cpu", precision="fp32")
+    assert plan_remarks(make_plan(sweep, alike)) == []
+
+
+def test_a_stale_trial_is_mixed_with_nothing(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    record(store, configs[0], precision="fp32")
+    record(store, configs[1], precision="bf16", code_version="0" * 16)
+    assert plan_remarks(make_plan(sweep, store)) == ["1 stale: trained with other code"]
+
+
+def test_data_are_compared_by_their_fingerprint(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    now = Versions().data(configs[0])
+    record(store, configs[0], data=now)
+    record(store, configs[1], data={"data": "0" * 32})
+    plan = make_plan(sweep, store)
+    assert states(plan)[:2] == ["cached", "stale"]
+    shown = f"fingerprint 00000000… recorded, {now['data'][:8]}… now"
+    assert plan.trials[1].reason == f"trained on other data: digits, {shown}"
 
 
 def test_minus_zero_is_zero_in_a_point_and_its_identity(tmp_path: Path) -> None:

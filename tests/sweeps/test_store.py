@@ -100,6 +100,24 @@ def test_a_copy_gets_a_uuid_of_its_own_and_says_so_once(store: Store) -> None:
     assert f"copy is a copy of the store in {store.root.resolve()}, which still exists" in said[0]
 
 
+@pytest.mark.parametrize("place", ["", "nonsense", "file://[", "file:///a%00b", "file:///%ff/x"])
+def test_a_place_that_is_no_path_is_written_anew(store: Store, place: str) -> None:
+    store.root.mkdir()
+    content = {"format": FORMAT, "uuid": "u", "place": place}
+    (store.root / "store.json").write_text(json.dumps(content))
+    assert store.prepare() == "u"
+    known = json.loads((store.root / "store.json").read_text())
+    assert known["place"] == store.root.resolve().as_uri()
+
+
+def test_a_place_that_cannot_be_read_counts_as_a_living_store(store: Store) -> None:
+    """Runs that stand twice do no harm; runs that two stores write do."""
+    uuid = store.prepare(print)
+    copy = Store(shutil.copytree(store.root, store.root.with_name("copy")))
+    (store.root / "store.json").write_text("damaged")
+    assert copy.prepare() != uuid
+
+
 def test_a_backup_in_place_of_the_original_is_the_store(store: Store) -> None:
     uuid = store.prepare()
     backup = shutil.copytree(store.root, store.root.with_name("backup"))

@@ -170,6 +170,16 @@ def test_a_trial_of_two_sweeps_has_one_run(tmp_path: Path, folder: TrialFolder) 
     assert trial["tags"]["sweep.second"] == "member"
 
 
+def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: TrialFolder) -> None:
+    finish(folder)
+    (folder.path / "timings.jsonl").write_text("damaged\n")
+    sync(tmp_path, folder)
+    trial = dump(tmp_path)[1]
+    assert trial["status"] == "FINISHED"
+    assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
+    assert "images_per_second" not in trial["metrics"]
+
+
 def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     claim = Claim.take(folder.path)
     assert claim

@@ -18,7 +18,7 @@ from care.trial_folder import TrialFolder
 from sweeps.lock import locked
 from sweeps.store import Store
 from sweeps.tracking import Projection
-from sweeps.tracking.destination import Destination, destination_of, sqlite_uri
+from sweeps.tracking.destination import Destination, destination_of, redact, sqlite_uri
 from tests.sweeps.tracked import (
     begin,
     copy_database,
@@ -98,6 +98,19 @@ def test_the_own_database_by_its_uri(
 def as_a_new_process() -> None:
     """MLflow remembers where a run's files are; a store moves between processes."""
     _artifact_repos_cache.clear()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("http://me:secret@host:1/x failed", "http://***@host:1/x failed"),
+        ("http://me:sec@ret@host", "http://***@host"),
+        ("http://token@host, and postgresql://me:secret@db/x", None),
+        ("http://host:1/a@b", "http://host:1/a@b"),
+    ],
+)
+def test_passwords_are_not_shown(text: str, shown: str | None) -> None:
+    assert redact(text) == (shown or "http://***@host, and postgresql://***@db/x")
 
 
 def place_of_files(store: Path) -> set[str]:

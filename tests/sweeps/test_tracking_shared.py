@@ -144,18 +144,19 @@ def test_one_damaged_trial_or_sweep_does_not_stop_the_others(
     sync_store(store, server.uri)
     (store.root / "sweeps" / "a").mkdir()
     (store.root / "sweeps" / "a" / "sweep.json").write_text("{}")
-    whole = (folder.path / "timings.jsonl").read_text()
-    folder.write_status("finished", 3, 3)
-    (folder.path / "timings.jsonl").write_text("")
+    (folder.path / "metrics.jsonl").rename(folder.path / "aside")
+    (folder.path / "metrics.jsonl").mkdir()
     synced = sync_store(store, server.uri)
     assert (synced.sweeps, synced.trials) == (1, 1)
     assert any("sweep a is left out" in line for line in synced.left_out)
+    assert any(f"{folder.path} is damaged: " in line for line in synced.left_out)
     trial = dump(store.root, server.uri)[1]
     assert (trial["status"], trial["tags"]["state"]) == ("FAILED", "damaged")
-    assert "error" in trial["tags"]
-    (folder.path / "timings.jsonl").write_text(whole)
-    folder.write_status("finished", 3, 3)
-    sync_store(store, server.uri)
+    assert "metrics.jsonl" in trial["tags"]["error"]
+    assert sync_store(store, server.uri) == synced, "as long as it is so"
+    (folder.path / "metrics.jsonl").rmdir()
+    (folder.path / "aside").rename(folder.path / "metrics.jsonl")
+    assert len(sync_store(store, server.uri).left_out) == 1
     healed = dump(store.root, server.uri)[1]
     assert (healed["status"], healed["tags"]["state"]) == ("FINISHED", "finished")
     assert "error" not in healed["tags"]
@@ -247,8 +248,9 @@ def test_a_command_as_typed_without_its_password(monkeypatch: pytest.MonkeyPatch
     start = describe_start()
     command = "care sweep run 'my sweep.yaml' --tracking-uri=http://***@server:5000"
     assert start["command"] == command
-    assert source_tags(start) == {
-        "mlflow.source.name": command,
+    assert source_tags({**start, "file": "sweeps/my sweep.yaml"}) == {
+        "mlflow.source.name": "sweeps/my sweep.yaml",
+        "command": command,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": start["git_commit"],
     }

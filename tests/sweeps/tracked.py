@@ -6,6 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from care.config import TrialConfig
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
@@ -48,6 +50,7 @@ def finish(folder: TrialFolder) -> None:
     """Write the last epoch and the measures."""
     write_epochs(folder, 3, 3)
     folder.write_evaluation({"head/gamma": 0.25, "encoder/gamma": 0.5})
+    folder.write_details({"notes": np.array([], np.str_)})
     folder.write_status("finished", 3, 3)
 
 
