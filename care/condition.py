@@ -15,7 +15,7 @@ from care.arrays import check_end
 from care.config import TrialConfig
 from care.files import DamagedFileError, checksum, read_whole, set_aside
 from care.identity import trial_id
-from care.measures import FINAL_MEASURES
+from care.measures import is_final_measure
 from care.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
 from care.trial_folder import FORMAT, SEALED, TrialFolder, now
 
@@ -278,7 +278,7 @@ class _Examination:
         measures = self._folder.read_evaluation()
         if measures is None:
             raise self._files.damaged("evaluation.json", "is missing")
-        if not measures.keys() & set(FINAL_MEASURES):
+        if not any(map(is_final_measure, measures)):
             raise self._files.damaged("evaluation.json", "holds no measure")
 
     def _check_details(self, status: StatusRecord) -> None:

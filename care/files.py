@@ -7,6 +7,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -21,6 +22,9 @@ from care.errors import CareError
 
 LARGEST_FILE = 2**28
 """Bytes of the largest file that is read into memory: no record or log of a store comes near."""
+
+
+_SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
 class DiskError(CareError):
@@ -98,6 +102,10 @@ def write_json(path: Path, value: Any) -> None:
     write_atomic(path, pack_json(path, value))
 
 
+def _in_words(surrogates: re.Match[str]) -> str:
+    return json.dumps(surrogates[0].encode("utf-8", "backslashreplace").decode())[1:-1]
+
+
 def pack_json(path: Path, value: Any, indent: int | None = 2) -> bytes:
     """Return ``value`` as JSON with a newline, for ``path``.
 
@@ -109,7 +117,8 @@ def pack_json(path: Path, value: Any, indent: int | None = 2) -> bytes:
     except ValueError as error:
         wrong = ", ".join(_not_finite(value)) or str(error)
         raise CareError(f"{path.name} is not written: not a finite number: {wrong}") from error
-    return (text + "\n").encode()
+    # Of a file name that is no UTF-8, the bytes that are none are written in words.
+    return (_SURROGATES.sub(_in_words, text) + "\n").encode()
 
 
 def _not_finite(value: Any, name: str = "") -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from care.registry import DATA
+from care.registry import DATA, TREE
 
 EPOCH_METRICS = (
     "train/loss",
@@ -47,7 +47,11 @@ _ENCODER_MEASURES = (
         for protocol in ("paper", "authors")
         for score in ("accuracy", "top5", "spread")
     ),
-    *(f"transfer_{name}" for name, source in DATA.items() if source.kind == "images"),
+    *(
+        f"transfer_{name}"
+        for name, source in DATA.items()
+        if source.kind == "images" and name != TREE
+    ),
 )
 
 FINAL_MEASURES = (
@@ -75,3 +79,11 @@ below it within two epochs on digits (docs/method.md has the numbers).
 def is_collapsed(uniformity: float | None) -> bool:
     """Whether embeddings of that uniformity are next to collapse; not where it is not known."""
     return uniformity is not None and uniformity >= COLLAPSE
+
+
+def is_final_measure(name: str) -> bool:
+    """Return whether ``name`` is a measure of the end: one above, or a transfer to a tree.
+
+    A tree of images is named by its place: ``encoder/transfer_images_photos``.
+    """
+    return name in FINAL_MEASURES or name.startswith(f"encoder/transfer_{TREE}_")

@@ -49,6 +49,9 @@ class DataSource:
     files: str | None = None
 
 
+TREE = "images"
+"""The data set that is any tree of class folders."""
+
 DATA: dict[str, DataSource] = {
     "digits": DataSource(
         "care.data.digits:load_digits",
@@ -109,7 +112,7 @@ DATA: dict[str, DataSource] = {
         tree=True,
         places=("imagenet",),
     ),
-    "images": DataSource(
+    TREE: DataSource(
         "care.data.tree:load_images",
         "any tree of class folders",
         files="care.data_files.known:tree_files",

@@ -66,8 +66,8 @@ class TrialRun:
         self.evaluation_seconds = 0.0
         self.folder = folder
         self._warn = warn
-        folder.create(config)
         repair(folder, config, warn)
+        folder.create(config)
         status = folder.read_status()
         self.finished = status is not None and status.state == "finished"
         if not self.finished:

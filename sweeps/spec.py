@@ -14,7 +14,7 @@ from pydantic_core import PydanticCustomError
 from care.config import Model, PositiveInt, TrialConfig
 from care.errors import ConfigError, Problem, nearest
 from care.loading import parse_override, set_field, validate
-from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from care.measures import EPOCH_METRICS, FINAL_MEASURES, is_final_measure
 from care.stream import SHARED
 from care.yaml_reader import read_yaml
 from sweeps.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
@@ -111,7 +111,7 @@ class MetricConfig(Model):
     @classmethod
     def _known(cls, name: str) -> str:
         valid = (*EPOCH_METRICS, *FINAL_MEASURES)
-        if name not in valid:
+        if name not in EPOCH_METRICS and not is_final_measure(name):
             close = nearest(name, valid)
             hint = f"; did you mean {close!r}?" if close else ""
             raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")

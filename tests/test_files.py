@@ -229,3 +229,8 @@ def test_a_number_that_json_has_no_word_for_is_named_and_nothing_is_written(
     with pytest.raises(CareError, match=named):
         write_json(tmp_path / "evaluation.json", record)
     assert not (tmp_path / "evaluation.json").exists()
+
+
+def test_names_that_are_no_utf8_are_written_in_words(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": os.fsdecode(b"caf\xe9.png"), "plain": "café"})
+    assert read_json(tmp_path / "a.json") == {"name": r"caf\udce9.png", "plain": "café"}

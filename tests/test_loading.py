@@ -410,6 +410,27 @@ def test_what_has_no_classes_has_no_probe(refused: Refused) -> None:
     assert "no classes" in problem.allowed
 
 
+def test_transfer_to_several_trees_of_images_and_from_one_to_another(refused: Refused) -> None:
+    def tree(*transfer: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "data": {"name": "images", "path": "photos", "side": 16},
+            "evaluation": {"transfer": list(transfer)},
+        }
+
+    trees = [{"name": "images", "path": path, "side": 16} for path in ("more/photos", "x-rays")]
+    part = {"name": "images", "path": "photos", "side": 16, "class_list": "few.txt"}
+    config = validate(TrialConfig, tree(*trees, part, {"name": "cifar10", "side": 16}), "test")
+    assert [data.transfer_name for data in config.transfer_data] == [
+        "images_more_photos",
+        "images_x_rays",
+        "images_photos_few_txt",
+        "cifar10",
+    ]
+    for twice in ([trees[0], trees[0]], [{**trees[0], "path": "photos"}]):
+        problem = refused(validate, TrialConfig, tree(*twice), "test")
+        assert "each data set once" in problem.allowed
+
+
 def test_transfer_is_for_images(refused: Refused) -> None:
     tree = {
         "data": {"name": "proteins"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
 from care.config.base import Model, PositiveInt, refuse, registered
-from care.registry import DATA, DataSource
+from care.registry import DATA, TREE, DataSource
+
+_NO_LETTERS = re.compile(r"[^A-Za-z0-9]+")
 
 
 class DataConfig(Model):
@@ -39,6 +42,14 @@ class DataConfig(Model):
     def source(self) -> DataSource:
         """What the registry knows of the data set."""
         return DATA[self.name]
+
+    @property
+    def transfer_name(self) -> str:
+        """What the transfer to it is called: by its name, a tree of images by its place, too."""
+        if self.name != TREE:
+            return self.name
+        place = "_".join(filter(None, (self.path, self.class_list)))
+        return f"{TREE}_{_NO_LETTERS.sub('_', place).strip('_')}"
 
     @property
     def pixels(self) -> int | None:
@@ -73,7 +84,7 @@ def _check_side(data: DataConfig) -> None:
 
 def _check_files(data: DataConfig) -> None:
     source = data.source
-    if data.name == "images" and data.path is None:
+    if data.name == TREE and data.path is None:
         refuse("data.path", None, "the folder of the images, under runtime.data_root")
     if data.path is not None and not source.located:
         refuse("data.path", data.path, f"none, as {data.name!r} has a place of its own")

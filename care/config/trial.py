@@ -182,12 +182,13 @@ def _check_transfer(config: TrialConfig) -> None:
     if transfer and side is None:
         names = [data.name for data in transfer]
         refuse("evaluation.transfer", names, f"none, as {config.data.name!r} are point clouds")
-    seen = {config.data.name}
+    seen = {config.data.transfer_name}
     for place, data in enumerate(transfer):
         field = f"evaluation.transfer.{place}"
-        if data.name in seen:
-            refuse(f"{field}.name", data.name, "each data set once, and not the trial's own")
-        seen.add(data.name)
+        if data.transfer_name in seen:
+            given = data.name if data.path is None else data.path
+            refuse(f"{field}.name", given, "each data set once, and not the trial's own")
+        seen.add(data.transfer_name)
         if data.source.kind != "images":
             refuse(f"{field}.name", data.name, "a data set of images")
         if side != (data.side or side):

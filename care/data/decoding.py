@@ -60,6 +60,17 @@ def decode(path: Path, side: int) -> Decoded:
     return Decoded(np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), mode)
 
 
+def regular_file(path: Path) -> Path:
+    """Return ``path`` unless it is a pipe, a socket or a device, which could be read for ever.
+
+    Raises:
+        OSError: It is one.
+    """
+    if path.exists() and not path.is_file():
+        raise OSError("a pipe, a socket or a device, no file")
+    return path
+
+
 def middle_square(image: Image.Image, side: int) -> Image.Image:
     """Bring the shorter side to ``side`` by antialiased bilinear and cut out the middle square.
 

@@ -12,7 +12,7 @@ import torch
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
 from care.data.cache import Block, build_caches, open_cache
-from care.data.decoding import RULE, decode
+from care.data.decoding import RULE, decode, regular_file
 from care.data.preparation import Reporter
 from care.data_files.fingerprint import hashed_files
 from care.data_files.hashes import HashedFiles
@@ -50,7 +50,7 @@ class FileSource:
         failures = {}
         for row, name in enumerate(self.files.names[start:stop]):
             try:
-                pixels[row], mode = decode(self.files.folder / name, self.side)
+                pixels[row], mode = decode(regular_file(self.files.folder / name), self.side)
                 modes[mode] += 1
             except OSError as error:
                 failures[row] = f"{name}: {error}"
@@ -69,6 +69,10 @@ def load_images(config: DataConfig, root: Path) -> Dataset:
 
 def prepare_images(config: DataConfig, root: Path, reporter: Reporter) -> None:
     """Decode the tree at ``data.path``."""
+    left_out = list_image_folder(config, root).left_out
+    if left_out:
+        counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+        reporter.say(f"{config.path}: passed over: {counts}")
     _, sources = _sources(config, root)
     build_caches(sources, root, reporter)
 

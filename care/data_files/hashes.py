@@ -20,8 +20,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from care.cores import available_cores
-from care.errors import CareError
-from care.files import DiskError, read_json, write_atomic
+from care.files import DiskError, write_atomic
 
 UNREADABLE = "unreadable"
 """Stands for the hash of a file that cannot be read, e.g. of a link to nothing."""
@@ -148,9 +147,9 @@ def _new_hash(content: bytes = b"") -> hashlib.blake2b:
 def _load(record: Path) -> _Known:
     """What the file remembers; nothing where it is missing, damaged or of another format."""
     try:
-        tree = read_json(record) or {}
+        tree = json.loads(record.read_bytes())  # names that are no UTF-8 are keys here
         if tree.get("format") != _FORMAT:
             return {}
         return {name: (Stamp(*entry[:3]), str(entry[3])) for name, entry in tree["files"].items()}
-    except (CareError, OSError, AttributeError, LookupError, TypeError):
+    except (OSError, ValueError, AttributeError, LookupError, TypeError):
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,30 +45,39 @@ class ImageFolder(NamedTuple):
         classes: Names by label.
         train: Training files.
         held_out: Test files, sorted within each class.
+        left_out: Why files and folders are passed over, with their number.
     """
 
     path: str
     classes: tuple[str, ...]
     train: Files
     held_out: Files
+    left_out: Counter[str]
 
 
 def list_image_folder(config: DataConfig, root: Path) -> ImageFolder:
     """List the files of the tree at ``data.path``.
 
     Raises:
-        ConfigError: There is no such tree, or its folders do not fit each other or the class list.
+        ConfigError: There is no such tree, or its folders do not fit each other or the class list,
+            or a link leads back to a folder above it.
+        CareError: A folder cannot be listed.
     """
-    path = config.path or ""
+    path, left_out = config.path or "", Counter[str]()
     folder = root / path
-    train, held_out = folder / "train", _held_out(folder)
+    train = folder / "train"
     if not train.is_dir():
         raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
-    there = _folders(train)
+    there = _class_folders(train, left_out)
     listed = _listed(root / config.class_list, there) if config.class_list else None
     classes = listed or there
-    parts = [_files(split, classes, listed is not None) for split in (train, held_out)]
-    return ImageFolder(path, tuple(classes), parts[0], parts[1])
+    held_out = _held_out(folder, classes, left_out)
+    inside = _class_folders(held_out, left_out)
+    parts = [
+        _files(split, folders, classes, listed is not None, left_out)
+        for split, folders in ((train, there), (held_out, inside))
+    ]
+    return ImageFolder(path, tuple(classes), parts[0], parts[1], left_out)
 
 
 def imagenet_config(config: DataConfig, root: Path) -> DataConfig:
@@ -87,11 +97,16 @@ def imagenet_config(config: DataConfig, root: Path) -> DataConfig:
     return config.model_copy(update={"path": path, "class_list": given})
 
 
-def _held_out(folder: Path) -> Path:
-    for name in _HELD_OUT:
-        if (folder / name).is_dir():
-            return folder / name
-    raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
+def _held_out(folder: Path, classes: Collection[str], left_out: Counter[str]) -> Path:
+    """Choose test/, or val/ where test/ has none of the classes: ImageNet's test/ has no labels."""
+    there = [folder / name for name in _HELD_OUT if (folder / name).is_dir()]
+    if not there:
+        raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
+    labelled = [split for split in there if any((split / name).is_dir() for name in classes)]
+    chosen = (labelled or there)[0]
+    for other in there[: there.index(chosen)]:
+        left_out[f"folder {other.name}/, as it has none of the classes"] += 1
+    return chosen
 
 
 def _listed(path: Path, there: list[str]) -> list[str]:
@@ -110,17 +125,26 @@ def _listed(path: Path, there: list[str]) -> list[str]:
     return sorted(names)
 
 
-def _folders(split: Path) -> list[str]:
-    folders = [entry.name for entry in split.iterdir() if entry.is_dir()]
-    names = sorted(name for name in folders if not name.startswith("."))
+def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
+    names = []
+    for entry in _entries(split):
+        if entry.name.startswith("."):
+            left_out["hidden"] += 1
+        elif _is_folder(entry):
+            names.append(entry.name)
+        elif entry.is_symlink() and not Path(entry.path).is_file():
+            raise _refuse(f"{split.name}/{entry.name}", "a link to nothing", "a class folder")
+        else:
+            left_out[f"in {split.name}/ itself, not in a class folder"] += 1
     if not names:
         raise _refuse("data.path", str(split), "a folder for each class, with images in it")
-    return names
+    return sorted(names)
 
 
-def _files(split: Path, classes: list[str], listed: bool) -> Files:
+def _files(
+    split: Path, there: list[str], classes: list[str], listed: bool, left_out: Counter[str]
+) -> Files:
     """The image files of ``classes``; all folders of the split must be among them, or listed."""
-    there = _folders(split)
     problems = [
         unknown_name("data.class_list", name, there)
         for name in classes
@@ -132,7 +156,7 @@ def _files(split: Path, classes: list[str], listed: bool) -> Files:
         problems = [Problem(f"{split.name}/", name, allowed) for name in strange]
     names, labels = [], []
     for label, name in enumerate(classes):
-        files = _images_in(split / name) if name in there else []
+        files = _images_in(split, name, left_out) if name in there else []
         if name in there and not files:
             allowed = f"allowed: one image or more ({', '.join(SUFFIXES)})"
             problems.append(Problem(f"{split.name}/{name}", "an empty class folder", allowed))
@@ -143,16 +167,48 @@ def _files(split: Path, classes: list[str], listed: bool) -> Files:
     return Files(split, names, labels)
 
 
-def _images_in(folder: Path) -> list[str]:
-    """Image files in a folder and those below it, in torchvision's order; hidden ones are none."""
+def _images_in(split: Path, name: str, left_out: Counter[str]) -> list[str]:
+    """Image files of a class and the folders below it, in torchvision's order."""
     names = []
-    for where, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        below = Path(where).relative_to(folder).as_posix()
-        prefix = "" if below == "." else f"{below}/"
-        images = [name for name in files if name.lower().endswith(SUFFIXES)]
-        names += [f"{prefix}{name}" for name in images if not name.startswith(".")]
+    todo: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while todo:
+        below, above = todo.pop()
+        folder = split / name / below
+        here = _identity(folder)
+        if here in above:
+            link = f"{split.name}/{name}/{below}"
+            raise _refuse(link, "a link to a folder above it", "links to folders elsewhere")
+        for entry in _entries(folder):
+            if entry.name.startswith("."):
+                left_out["hidden"] += 1
+            elif _is_folder(entry):
+                todo.append((f"{below}{entry.name}/", above | {here}))
+            elif entry.name.lower().endswith(SUFFIXES):
+                names.append(f"{below}{entry.name}")
+            else:
+                left_out["no image by their suffix"] += 1
     return sorted(names, key=lambda name: name.rpartition("/")[::2])
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise CareError(f"{folder}: cannot be listed ({error.strerror})") from error
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """The folder itself, by whatever path it is reached."""
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _refuse(field_name: str, value: object, allowed: str) -> ConfigError:

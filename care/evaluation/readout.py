@@ -89,12 +89,12 @@ def _transfers(
 ) -> Outcome:
     augmenter = dataset.augmenter(config.augmentation)
     found = Outcome()
-    for other in transfer:
+    for data, other in zip(config.transfer_data, transfer, strict=True):
         progress.check()
         accuracy = _transferred(
             PlainFeatures(network, augmenter), other, config.evaluation.probe_l2
         )
-        found.measures[f"encoder/transfer_{other.name}"] = accuracy
+        found.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
     return found
 
 

@@ -22,7 +22,7 @@ from rich.table import Table
 from care.config import DataConfig, TrialConfig
 from care.errors import CareError, ConfigError
 from care.loading import parse_override, validate
-from care.registry import DATA
+from care.registry import DATA, TREE
 from sweeps.interrupt import SignalError
 from sweeps.terminal import is_live, make_console
 
@@ -137,7 +137,7 @@ def list_command(root: Path) -> None:
 
 def _presence(name: str, root: Path) -> tuple[str, str]:
     """Whether a data set can be loaded, and if it is there but cannot, the reason."""
-    if name == "images":
+    if name == TREE:
         return "–", ""  # it has no place of its own
     from care.data import load_dataset
 

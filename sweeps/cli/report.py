@@ -63,7 +63,7 @@ def write_sweep_report(
     """
     from analysis.freshness import fingerprint, is_current
 
-    summary = _summary(sweep, store)
+    summary = sweep_summary(sweep, store)
     out = store.sweep(sweep.spec.name).report
     if not again and is_current(out, fingerprint(store.trials, summary)):
         return out / "report.html"
@@ -73,7 +73,8 @@ def write_sweep_report(
     return write_report(store.trials, summary, out, work)
 
 
-def _summary(sweep: Sweep, store: Store) -> SweepSummary:
+def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
+    """Return what a report needs to know of a sweep besides its trials' numbers."""
     plan: Plan = make_plan(sweep, store)
     if plan.differences:
         ways = ways_on(sweep, f"care sweep run {sweep.source}")

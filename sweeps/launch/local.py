@@ -12,7 +12,7 @@ from pathlib import Path
 
 from care.claim import Claim
 from sweeps.launch.connection import connected
-from sweeps.launch.scratch import LONGEST_PARENT, make_scratch
+from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch
 from sweeps.node import Node
 from sweeps.resources import Resources
 
@@ -87,7 +87,7 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
         "num_gpus": gpus,
         "include_dashboard": False,
         "object_store_memory": _OBJECT_STORE_BYTES,
-        "_temp_dir": str(scratch),
+        "_temp_dir": str(folder_for_ray(scratch)),
     }
     try:
         with connected("local", log, **settings):

@@ -14,6 +14,7 @@ from care.claim import process_alive
 _NAMESPACE = Path("/proc/self/ns/pid")
 LONGEST_PARENT = 18
 """A Unix socket's path ends at 107 characters, of which Ray and this module need the rest."""
+_RAY = "r"
 
 
 def make_scratch(parent: Path) -> Path:
@@ -23,8 +24,21 @@ def make_scratch(parent: Path) -> Path:
         OSError: ``parent`` cannot be written.
     """
     _remove_leftovers(parent)
-    folder = parent / f"{_prefix()}{os.getpid()}-{secrets.token_hex(2)}"
-    folder.mkdir(mode=0o700)
+    while True:
+        folder = parent / f"{_prefix()}{os.getpid()}-{secrets.token_hex(1)}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+            return folder
+
+
+def folder_for_ray(scratch: Path) -> Path:
+    """Make the folder of a Ray below ``scratch``.
+
+    Ray lets every user of the machine write in its own folder, so it must not be ``scratch``, which
+    others cannot enter.
+    """
+    folder = scratch / _RAY
+    folder.mkdir(exist_ok=True)
     return folder
 
 

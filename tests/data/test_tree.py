@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -177,6 +178,107 @@ def test_a_changed_tree_is_not_read_from_its_old_cache(tmp_path: Path) -> None:
     with pytest.raises(CareError, match="have changed since"):
         load_dataset(tree(), tmp_path)
     assert len(get(tmp_path)[0].train) == 7
+
+
+def add_flat_test(folder: Path) -> None:
+    """ImageNet's own test images have no classes."""
+    shutil.copy(folder / "train/cat/0000.png", folder / "test" / "ILSVRC2012_test_00000001.png")
+
+
+def add_kaggle_test(folder: Path) -> None:
+    (folder / "test" / "images").mkdir()
+    shutil.copy(folder / "train/cat/0000.png", folder / "test" / "images" / "test_00000001.png")
+
+
+@pytest.mark.parametrize("fill", [lambda _: None, add_flat_test, add_kaggle_test])
+def test_a_test_folder_without_classes_gives_way_to_val(
+    tmp_path: Path, fill: Callable[[Path], None]
+) -> None:
+    folder = write_tree(tmp_path)
+    (folder / "test").rename(folder / "val")
+    (folder / "test").mkdir()
+    fill(folder)
+    dataset, listener = get(tmp_path)
+    assert dataset.test.labels.tolist() in ([0, 1], [1, 0])
+    assert "1 folder test/, as it has none of the classes" in listener.lines[0]
+
+
+def test_where_both_have_classes_test_is_held_out(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    (folder / "val" / "cat").mkdir(parents=True)
+    shutil.copy(folder / "train/cat/0000.png", folder / "val/cat/0000.png")
+    dataset, listener = get(tmp_path)
+    assert (len(dataset.test), listener.lines) == (2, [])
+
+
+def test_a_loop_of_links_is_refused_and_a_link_elsewhere_followed(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    (tmp_path / "elsewhere").mkdir()
+    shutil.copy(folder / "train/cat/0000.png", tmp_path / "elsewhere")
+    link = folder / "train" / "cat" / "more"
+    link.symlink_to(tmp_path / "elsewhere")
+    assert len(get(tmp_path)[0].train) == 7
+    link.unlink()
+    link.symlink_to("..")
+    with pytest.raises(ConfigError, match=r"train/cat/more/.*a link to a folder above it"):
+        get(tmp_path)
+
+
+def test_a_class_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
+    (write_tree(tmp_path) / "train" / "frog").symlink_to("a disk that is not mounted")
+    with pytest.raises(ConfigError, match="train/frog: got 'a link to nothing'"):
+        get(tmp_path)
+
+
+def test_a_folder_that_cannot_be_listed_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tests run as root, who may list everything: the kernel's answer is put in its place."""
+    folder = write_tree(tmp_path)
+    (folder / "train" / "cat" / "private").mkdir()
+    scandir = os.scandir
+
+    def denied(path: Path) -> Any:
+        if path.name == "private":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("care.data_files.image_folder.os.scandir", denied)
+    with pytest.raises(CareError, match=r"cat/private: cannot be listed \(Permission denied\)"):
+        get(tmp_path)
+
+
+def test_a_pipe_is_no_image_and_nobody_waits_for_it(tmp_path: Path) -> None:
+    os.mkfifo(write_tree(tmp_path) / "train" / "cat" / "pipe.png")
+    with pytest.raises(CareError, match=r"cat/pipe.png: a pipe, a socket or a device, no file"):
+        get(tmp_path)
+
+
+def test_names_that_are_no_utf8_are_read(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    for split in ("train", "test"):
+        (folder / split / "cat").rename(folder / split / os.fsdecode(b"c\xe2t"))
+    cat = folder / "train" / os.fsdecode(b"c\xe2t")
+    shutil.copy(folder / "train/dog/0000.png", cat / os.fsdecode(b"caf\xe9.png"))
+    dataset, _ = get(tmp_path)
+    assert dataset.train.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
+    assert list(map(os.fsencode, dataset.classes)) == [b"c\xe2t", b"dog"]
+    (folder / "train" / "dog" / os.fsdecode(b"caf\xe9.png")).write_bytes(b"no image")
+    with pytest.raises(CareError, match="1 of 8 image files cannot be read"):
+        get(tmp_path)
+
+
+def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
+    folder = write_tree(tmp_path)
+    (folder / "train" / "Thumbs.db").touch()
+    (folder / "train" / "cat" / "Thumbs.db").touch()
+    (folder / "train" / "cat" / "._0000.png").touch()
+    (folder / "test" / ".DS_Store").touch()
+    listener = get(tmp_path)[1]
+    assert listener.lines == [
+        "tree: passed over: 2 hidden, 1 in train/ itself, not in a class folder, "
+        "1 no image by their suffix"
+    ]
 
 
 def test_files_and_labels_are_those_of_torchvision(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from care.evaluation.final import evaluate
 from care.evaluation.outcome import Outcome
 from care.evaluation.rotation import best_rotations, gamma, wahba
 from care.failure import DivergedError
-from care.measures import FINAL_MEASURES
+from care.measures import FINAL_MEASURES, is_final_measure
 from care.models import Network, build_network
 from care.randomness import generator
 from tests.evaluation.colored_images import (
@@ -274,6 +274,20 @@ def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
     assert set(scores) == {*names, "encoder/transfer_flowers102"}
     assert scores["encoder/transfer_flowers102"] == 1
     assert set(scores) <= set(FINAL_MEASURES)
+
+
+def test_transfer_to_two_trees_of_images() -> None:
+    dataset = colored_dataset()
+    trees = [{"name": "images", "path": path, "side": 16} for path in ("a", "b/c")]
+    config = trial(transfer=trees)
+    others = [
+        dataclasses.replace(colored_dataset(train=30), classes=tuple("abcdef")),
+        dataclasses.replace(colored_dataset(train=24), classes=tuple("abcdef")),
+    ]
+    found = evaluate(color_network(), dataset, config, others).measures
+    names = ["encoder/transfer_images_a", "encoder/transfer_images_b_c"]
+    assert [name for name in found if "transfer" in name] == names
+    assert all(map(is_final_measure, names))
 
 
 def test_top_five_needs_more_than_five_classes() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from care.errors import CareError
-from sweeps.launch.scratch import LONGEST_PARENT, make_scratch
+from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch
 from sweeps.node import Node
 
 # What Ray puts below it: the time, its process's number, of at most seven digits.
@@ -19,8 +20,8 @@ BELOW = "/session_2026-11-24_15-02-31_200455_1234567/sockets/plasma_store"
 
 def test_a_socket_fits_below_it() -> None:
     folder = make_scratch(Path("/tmp"))
-    longest = len(str(folder)) - len(str(os.getpid())) + 7
-    folder.rmdir()
+    longest = len(str(folder_for_ray(folder))) - len(str(os.getpid())) + 7
+    shutil.rmtree(folder)
     assert longest - len("/tmp") + LONGEST_PARENT + len(BELOW) <= 107
 
 

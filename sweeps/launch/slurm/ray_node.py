@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from sweeps.launch.scratch import make_scratch
+from sweeps.launch.scratch import folder_for_ray, make_scratch
 from sweeps.launch.slurm.addresses import free_ports
 from sweeps.launch.slurm.allocation import Allocation
 from sweeps.node import Node
@@ -94,7 +94,7 @@ class RayNode:
         (port,) = free_ports(1)
         arguments = ["--head", f"--port={port}"]
         arguments += ["--num-cpus=0", "--num-gpus=0", "--include-dashboard=false"]
-        arguments.append(f"--temp-dir={self._folder}")
+        arguments.append(f"--temp-dir={folder_for_ray(self._folder)}")
         self._start(arguments, {})
         return f"{self._address}:{port}"
 
@@ -103,7 +103,7 @@ class RayNode:
         arguments = [f"--address={head}", f"--num-cpus={given.cpus}", f"--num-gpus={given.gpus}"]
         if given.memory_bytes:
             arguments.append(f"--memory={int(given.memory_bytes * _LEFT_FOR_RAY)}")
-        arguments.append(f"--temp-dir={self._folder}")
+        arguments.append(f"--temp-dir={folder_for_ray(self._folder)}")
         self._start(arguments, given.devices)
 
     @property
