@@ -2,8 +2,8 @@
 
 ``store.json`` holds a ``uuid`` and the ``place`` (a file URI) where the store was last written. A
 store that was moved keeps its uuid. A copy of a store that still exists gets a uuid of its own at
-its first write, so that the two never write the same runs. A machine that cannot see the original
-takes a copy for a moved store.
+its first write, so that the two never write the same runs. Where the original cannot be seen at its
+old place, a copy is taken for the moved store.
 """
 
 from __future__ import annotations

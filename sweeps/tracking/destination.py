@@ -88,7 +88,7 @@ def _plain_alias(file: Path) -> Path:
     """A path to ``file`` through a link in a private folder, which ends with this process."""
     temporary = tempfile.gettempdir()
     folder = Path(
-        tempfile.mkdtemp(prefix="care-", dir="/tmp" if _ESCAPES.search(temporary) else None)
+        tempfile.mkdtemp(prefix="mlflow-care-", dir="/tmp" if _ESCAPES.search(temporary) else None)
     )
     link = folder / "store"
     link.symlink_to(file.parent)

@@ -116,17 +116,20 @@ class Projection:
             with self._writing():
                 self._on_sweep(sweep, lambda run: self._runs.log(run, {}, [], tags))
 
-    def sync_trial(self, trial: TrackedTrial, sweep: str) -> None:
+    def sync_trial(self, trial: TrackedTrial, sweep: str) -> bool:
         """Make or update the child run of a trial; what it has already is not written again.
 
         Args:
             trial: The trial; one that was never started has no run.
             sweep: Name of the sweep that asks. The first one is the run's parent; the others are
                 noted as tags ``sweep.<name>``.
+
+        Returns:
+            Whether MLflow had to be asked.
         """
         key = sweep, trial.folder.trial_id
         if not trial.version or self._written.get(key) == trial.version:
-            return
+            return False
         record, reason = None, trial.status.reason
         try:
             record = read_record(trial)
@@ -138,6 +141,7 @@ class Projection:
             else:
                 self._mark_damaged(trial.folder.trial_id, reason)
         self._written[key] = trial.version
+        return True
 
     def attach(self, sweep: str, files: list[Path]) -> None:
         """Put files, e.g. the report, on the sweep's run; those that it has are not sent again."""

@@ -93,11 +93,12 @@ class SweepTracking:
         if not self._tracker.close(_LONGEST_STANDSTILL_SECONDS, hurry):
             self._say("MLflow is not up to date; 'care track sync' makes up for it.")
 
-    def _sync(self, name: str) -> None:
+    def _sync(self, name: str) -> bool:
+        """Bring one part up to date; whether MLflow had to be asked."""
         try:
             self._writer.check()
         except LostClaimError:
-            return
+            return False
         spec = self.sweep.spec
         if name == _PARENT:
             self._projection.sync_sweep(spec.name, spec.description, self._state, self._mixed)
@@ -110,8 +111,8 @@ class SweepTracking:
         elif name == _EVERYTHING:
             self._projection.confirm(spec.name, self._look(self._planned))
         else:
-            for trial in self._look([name]):
-                self._projection.sync_trial(trial, spec.name)
+            return self._projection.sync_trial(next(self._look([name])), spec.name)
+        return True
 
     def _look(self, identities: Iterable[str]) -> Iterator[TrackedTrial]:
         for identity in identities:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable
 
 from sweeps.tracking.destination import redact
 
+_NO_ANSWER = re.compile(
+    r"(?:\[Errno -?\d+\] )?(Connection \w+|Name or service not known|timed out"
+    r"|No route to host|Network is unreachable|too many \d+ error responses)"
+)
 _COALESCE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
@@ -16,7 +21,11 @@ _SILENT_SECONDS = 5.0
 
 def why(error: Exception) -> str:
     """The reason of a failure in one line, without passwords."""
-    return redact((str(error).strip() or type(error).__name__).splitlines()[0])[:200]
+    text = redact((str(error).strip() or type(error).__name__).splitlines()[0])
+    if "Max retries exceeded" in text:
+        cause = _NO_ANSWER.search(text)
+        return f"no answer: {cause[1]}" if cause else "no answer"
+    return text[:200]
 
 
 class Tracker:
@@ -29,11 +38,12 @@ class Tracker:
     beside a thread that imported MLflow once stood still for good.
 
     Args:
-        sync: Brings one name up to date; may raise anything.
+        sync: Brings one name up to date; may raise anything. False when MLflow had not to be asked,
+            which does not tell whether it is back.
         say: Called with a line for the user when MLflow fails and when it is back.
     """
 
-    def __init__(self, sync: Callable[[str], None], say: Callable[[str], None]) -> None:
+    def __init__(self, sync: Callable[[str], object], say: Callable[[str], None]) -> None:
         self._sync, self._say = sync, say
         self._touched: dict[str, None] = {}
         self._synced = 0
@@ -111,12 +121,12 @@ class Tracker:
                 name = next(iter(self._touched))
                 del self._touched[name]
             try:
-                self._sync(name)
+                asked = self._sync(name) is not False
             except Exception as error:  # noqa: BLE001 - whatever it is, training must go on
                 self._failed(name, error)
                 return False
             self._synced += 1
-            if self._failing:
+            if self._failing and asked:
                 self._failing = False
                 self._say("MLflow is back; it is being brought up to date.")
 

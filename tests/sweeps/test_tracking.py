@@ -16,9 +16,16 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from care.claim import Claim
 from care.config import TrialConfig
+from care.identity import trial_id
 from care.trial_folder import TrialFolder
+from sweeps.plan import make_plan
+from sweeps.progress import Board
+from sweeps.store import Store
 from sweeps.tracking import Projection, Tracker
 from sweeps.tracking.database import EXPERIMENT
+from sweeps.tracking.sweep import SweepTracking
+from sweeps.tracking.tracker import why
+from tests.sweeps.declaring import WEIGHT, load
 from tests.sweeps.tracked import (
     begin,
     copy_database,
@@ -306,6 +313,42 @@ def test_tracker_catches_up_when_mlflow_is_back() -> None:
     assert "back" in target.said[1]
 
 
+def test_what_needs_no_mlflow_does_not_tell_that_it_is_back() -> None:
+    said: list[str] = []
+
+    def sync(name: str) -> bool:
+        if name == "news":
+            raise ConnectionError("no route to host")
+        return False
+
+    tracker = Tracker(sync, said.append)
+    tracker.touch("news")
+    tracker.touch("nothing new")
+    tracker.start()
+    while not said:
+        tracker._thread.join(0.05)
+    assert not tracker.close(30)
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("HTTPConnectionPool(): Max retries exceeded (Caused by NewConnectionError('Failed to "
+         "establish a new connection: [Errno 111] Connection refused'))",
+         "no answer: Connection refused"),
+        ("Max retries exceeded (Caused by ReadTimeoutError('Read timed out. (read timeout=20)'))",
+         "no answer: timed out"),
+        ("Max retries exceeded (ResponseError('too many 503 error responses'))",
+         "no answer: too many 503 error responses"),
+        ("Permission denied\nTraceback", "Permission denied"),
+        ("", "RuntimeError"),
+    ],
+)  # fmt: skip
+def test_a_reason_is_short(text: str, reason: str) -> None:
+    assert why(RuntimeError(text)) == reason
+
+
 @pytest.mark.parametrize("hurry", [False, True])
 def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
     """Thousands of trials may be behind when a sweep ends, and nobody may be there to sync them."""
@@ -328,3 +371,28 @@ def test_tracker_gives_up_at_the_end_and_says_so() -> None:
     tracker = Tracker(target, target.said.append)
     tracker.touch("a")
     assert not tracker.close(30)
+
+
+def test_names_do_not_depend_on_the_moment(tmp_path: Path, empty_database: Path) -> None:
+    """A trial that Optuna suggests after the start is not in the plan that the start saw."""
+    sweep = load(
+        tmp_path,
+        axes={WEIGHT: {"low": 0.0, "high": 1.0}},
+        seeds=1,
+        search={"name": "optuna", "trials": 1},
+        name="later",
+    )
+    store = Store(tmp_path / "runs")
+    copy_database(empty_database, store.root)
+    board = Board(sweep.spec.metric, 1)
+    tracking = SweepTracking(sweep, store, board, None, print)
+    tracking.start(make_plan(sweep, store))
+    point = {WEIGHT: 0.25}
+    config = sweep.trial(point, 0)
+    entry = board.enter(trial_id(config), config, point)
+    finish(begin(store.root, config, trial_id(config)))
+    tracking.touch(trial_id(config))
+    tracking.finish(make_plan(sweep, store), None, lambda: False)
+    names = {run["name"]: run["status"] for run in dump(store.root)}
+    assert names == {"later": "KILLED", entry.label: "FINISHED"}
+    assert entry.label == "λ=0.25 seed=0"
