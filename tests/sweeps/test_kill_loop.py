@@ -167,6 +167,7 @@ def assert_equal_and_nothing_left(sweep: DisturbedSweep, undisturbed: Path) -> N
     wait_for(lambda: not alive(sweep.seen), 120)
 
 
+@pytest.mark.timeout(0)  # as long as there are faults; each wait has a limit of its own
 def test_accidents_change_nothing(
     undisturbed: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
