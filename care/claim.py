@@ -22,13 +22,23 @@ from typing import Any, Self
 
 from care import liveness
 from care.claim_files import (
-    ClaimFile,
+<<<<<<< HEAD
+    FoundClaim,
     cut_off,
     held_folders,
-    link_claim,
-    list_claims,
+    place,
+    claims_in,
     mark_released,
-    remove_folder,
+    clear,
+=======
+    FoundClaim,
+    claims_in,
+    clear,
+    cut_off,
+    held_folders,
+    mark_released,
+    place,
+>>>>>>> main
 )
 from care.errors import CareError
 from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
@@ -58,7 +68,11 @@ def holder(folder: Path) -> Holder | None:
         CareError: A claim cannot be read.
     """
     try:
-        claims = list_claims(folder)
+<<<<<<< HEAD
+        claims = claims_in(folder)
+=======
+        claims = claims_in(folder)
+>>>>>>> main
         return claims[-1].holder() if claims else None
     except OSError as error:
         raise CareError(f"{folder}: its claim cannot be read ({error.strerror})") from error
@@ -72,7 +86,11 @@ def release_dead(folder: Path) -> bool:
     Returns:
         Whether no process of this machine holds it.
     """
-    claims = list_claims(folder)
+<<<<<<< HEAD
+    claims = claims_in(folder)
+=======
+    claims = claims_in(folder)
+>>>>>>> main
     holder = Holder.read(claims[-1].path) if claims and not claims[-1].released else None
     if holder is None or holder.boot != liveness.boot():
         return True
@@ -114,20 +132,35 @@ class Claim(Writer):
     @classmethod
     def _take(cls, folder: Path) -> Self | None:
         while True:
-            claims = list_claims(folder)
+<<<<<<< HEAD
+            claims = claims_in(folder)
+=======
+            claims = claims_in(folder)
+>>>>>>> main
             if claims and claims[-1].holder(note=True):
                 return None
             earlier = held_folders(folder, claims)
             holder = Holder.this_process()
             number = claims[-1].number + 1 if claims else 1
-            claim = ClaimFile(number, folder / f"claim-{number:06d}", released=False)
+<<<<<<< HEAD
+            claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
             held = claim.held(holder)
-            if not link_claim(claim.path, holder, held):
+            if not place(claim.path, holder, held):
                 continue
-            if list_claims(folder)[-1].path != claim.path:
+            if claims_in(folder)[-1].path != claim.path:
                 # Another process was faster. That may show after the link only: a number is free
                 # again once its holder released it, and a superseded number is worth nothing.
-                remove_folder(held)
+                clear(held)
+=======
+            claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
+            held = claim.held(holder)
+            if not place(claim.path, holder, held):
+                continue
+            if claims_in(folder)[-1].path != claim.path:
+                # Somebody was faster. That may show after the link only: a number is free again
+                # once its holder released it, and a number that was superseded is worth nothing.
+                clear(held)
+>>>>>>> main
                 continue
             try:
                 for other in earlier:

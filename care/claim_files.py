@@ -1,4 +1,4 @@
-"""A claim on the disk: numbered files, and a folder through which its holder writes.
+"""Claims on the disk: numbered files, and the folders through which their holders write.
 
 A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
 complete file to the next number, which exactly one process can do, on a shared folder too. So a
@@ -28,7 +28,7 @@ _CLEAR_TRIES = 50
 
 
 @dataclass(frozen=True)
-class ClaimFile:
+class FoundClaim:
     """A claim on the disk.
 
     Attributes:
@@ -42,32 +42,40 @@ class ClaimFile:
     released: bool
 
     def holder(self, note: bool = False) -> Holder | None:
-        """Return its holder if it lives; see :func:`care.liveness.is_silent` for ``note``."""
+        """Its holder if it lives; see :func:`care.liveness.is_silent` for ``note``."""
         holder = None if self.released else Holder.read(self.path)
         if holder is None or (holder.token and not self.held(holder).is_dir()):
-            return None  # a holder without its own folder cannot write
+            return None  # who has no folder of its own cannot write
         if holder.here:
             return holder if holder.runs else None
         beat = self.held(holder) / liveness.BEAT if holder.token else self.path
         return None if holder.restarted or liveness.is_silent(beat, note) else holder
 
     def held(self, holder: Holder) -> Path:
-        """Return the holder's own folder."""
+        """The holder's own folder."""
         return self.path.with_name(f".held-{self.number:06d}-{holder.token}")
 
 
-def list_claims(folder: Path) -> list[ClaimFile]:
-    """Return the claims in ``folder``, highest last."""
-    listed = [
-        ClaimFile(int(match[1]), path, match[2] is not None)
+def claims_in(folder: Path) -> list[FoundClaim]:
+    """The claims in ``folder``, highest last."""
+    found = [
+        FoundClaim(int(match[1]), path, match[2] is not None)
         for path in folder.glob("claim-*")
         if (match := _NAME.fullmatch(path.name))
     ]
-    return sorted(listed, key=lambda claim: (claim.number, claim.path))
+    return sorted(found, key=lambda claim: (claim.number, claim.path))
 
 
-def link_claim(path: Path, holder: Holder, held: Path) -> bool:
-    """Make the claim at ``path`` appear whole; return False when it exists."""
+def mark_released(path: Path, holder: Holder) -> None:
+    """Mark the claim at ``path`` as given up, if it is still that of ``holder``."""
+    # The folder may have been moved to the archive, and the claim with it.
+    with contextlib.suppress(FileNotFoundError):
+        if Holder.read(path) == holder:
+            path.rename(path.with_name(f"{path.name}.released"))
+
+
+def place(path: Path, holder: Holder, held: Path) -> bool:
+    """Make the claim at ``path`` appear whole; False when it exists."""
     record = held / path.name
     try:
         held.mkdir(parents=True)
@@ -78,16 +86,16 @@ def link_claim(path: Path, holder: Holder, held: Path) -> bool:
     except FileExistsError:
         # On a network the first of two tries may have been the one that was done.
         if Holder.read(path) != holder:
-            remove_folder(held)
+            clear(held)
             return False
     except OSError:
-        remove_folder(held)
+        clear(held)
         raise
     return True
 
 
-def held_folders(folder: Path, claims: list[ClaimFile]) -> list[Path]:
-    """List the own folders of the holders of ``claims``, and what killed processes left of them.
+def held_folders(folder: Path, claims: list[FoundClaim]) -> list[Path]:
+    """The own folders of the holders of ``claims``, and what killed processes left of them.
 
     They are listed before a claim is taken and removed after, by names that are never used again:
     the folder may be archived and made again meanwhile.
@@ -109,13 +117,13 @@ def cut_off(held: Path) -> None:
     except FileNotFoundError:
         return
     except OSError:  # a union file system cannot rename a folder of a lower layer
-        if not remove_folder(held):
+        if not clear(held):
             raise
-    remove_folder(aside)
+    clear(aside)
 
 
-def remove_folder(folder: Path) -> bool:
-    """Remove a folder that another process may still write; return whether it is gone.
+def clear(folder: Path) -> bool:
+    """Remove a folder that another process may still write; whether it is gone.
 
     Once it is gone, nothing can be renamed out of it, on a network neither. What an open file of
     this very machine keeps there cannot be reached by its path any more.
@@ -126,11 +134,3 @@ def remove_folder(folder: Path) -> bool:
             return True
         time.sleep(0.02)
     return False
-
-
-def mark_released(path: Path, holder: Holder) -> None:
-    """Mark a claim as given up, if it is still the holder's."""
-    # The folder may have been moved to the archive, and the claim with it.
-    with contextlib.suppress(FileNotFoundError):
-        if Holder.read(path) == holder:
-            path.rename(path.with_name(f"{path.name}.released"))

@@ -90,16 +90,16 @@ def test_never_two_at_once(folder: Path) -> None:
 
 def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one looks at the claims and links its own, another one takes, works and releases."""
-    place = claim_files.link_claim
+    place = claim_files.place
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(claim_module, "link_claim", place)
+        monkeypatch.setattr(claim_module, "place", place)
         meanwhile = Claim.take(folder)
         assert meanwhile
         meanwhile.release()
         return place(*arguments)
 
-    monkeypatch.setattr(claim_module, "link_claim", late)
+    monkeypatch.setattr(claim_module, "place", late)
     claim = Claim.take(folder)
     assert claim
     assert holder(folder)
@@ -110,11 +110,11 @@ def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.Monke
 
 def test_a_stale_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one looks and links, two others have the claim, and the second one keeps it."""
-    place = claim_files.link_claim
+    place = claim_files.place
     kept: list[Claim] = []
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(claim_module, "link_claim", place)
+        monkeypatch.setattr(claim_module, "place", place)
         first = Claim.take(folder)
         assert first
         first.release()
@@ -123,7 +123,7 @@ def test_a_stale_taker_does_not_take_over(folder: Path, monkeypatch: pytest.Monk
         kept.append(second)
         return place(*arguments)
 
-    monkeypatch.setattr(claim_module, "link_claim", late)
+    monkeypatch.setattr(claim_module, "place", late)
     assert Claim.take(folder) is None
     assert holder(folder)
     kept[0].release()
