@@ -22,15 +22,6 @@ from typing import Any, Self
 
 from care import liveness
 from care.claim_files import (
-<<<<<<< HEAD
-    FoundClaim,
-    cut_off,
-    held_folders,
-    place,
-    claims_in,
-    mark_released,
-    clear,
-=======
     FoundClaim,
     claims_in,
     clear,
@@ -38,7 +29,6 @@ from care.claim_files import (
     held_folders,
     mark_released,
     place,
->>>>>>> main
 )
 from care.errors import CareError
 from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
@@ -68,11 +58,7 @@ def holder(folder: Path) -> Holder | None:
         CareError: A claim cannot be read.
     """
     try:
-<<<<<<< HEAD
         claims = claims_in(folder)
-=======
-        claims = claims_in(folder)
->>>>>>> main
         return claims[-1].holder() if claims else None
     except OSError as error:
         raise CareError(f"{folder}: its claim cannot be read ({error.strerror})") from error
@@ -86,11 +72,7 @@ def release_dead(folder: Path) -> bool:
     Returns:
         Whether no process of this machine holds it.
     """
-<<<<<<< HEAD
     claims = claims_in(folder)
-=======
-    claims = claims_in(folder)
->>>>>>> main
     holder = Holder.read(claims[-1].path) if claims and not claims[-1].released else None
     if holder is None or holder.boot != liveness.boot():
         return True
@@ -132,17 +114,12 @@ class Claim(Writer):
     @classmethod
     def _take(cls, folder: Path) -> Self | None:
         while True:
-<<<<<<< HEAD
             claims = claims_in(folder)
-=======
-            claims = claims_in(folder)
->>>>>>> main
             if claims and claims[-1].holder(note=True):
                 return None
             earlier = held_folders(folder, claims)
             holder = Holder.this_process()
             number = claims[-1].number + 1 if claims else 1
-<<<<<<< HEAD
             claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
             held = claim.held(holder)
             if not place(claim.path, holder, held):
@@ -151,16 +128,6 @@ class Claim(Writer):
                 # Another process was faster. That may show after the link only: a number is free
                 # again once its holder released it, and a superseded number is worth nothing.
                 clear(held)
-=======
-            claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
-            held = claim.held(holder)
-            if not place(claim.path, holder, held):
-                continue
-            if claims_in(folder)[-1].path != claim.path:
-                # Somebody was faster. That may show after the link only: a number is free again
-                # once its holder released it, and a number that was superseded is worth nothing.
-                clear(held)
->>>>>>> main
                 continue
             try:
                 for other in earlier:
