@@ -147,7 +147,7 @@ class Claim(Writer):
 
     @property
     def own_folder(self) -> Path:
-        """For what is to be renamed into the claimed folder; gone once the claim is lost."""
+        """The folder for files to rename into the claimed folder; gone once the claim is lost."""
         return self._held
 
     @property
@@ -241,7 +241,7 @@ class Claim(Writer):
             aside.rename(target)
 
     def move(self, target: Path) -> None:
-        """Move the claimed folder to ``target`` and give the claim up.
+        """Move the claimed folder to ``target`` and release the claim.
 
         Raises:
             LostClaimError: The claim is lost; the folder stays.
@@ -266,7 +266,7 @@ class Claim(Writer):
             raise DiskError(path, error) from error
 
     def release(self) -> None:
-        """Give the claim up, at once or as soon as the folder can be written again."""
+        """Release the claim, at once or as soon as the folder can be written again."""
         if not self._released.is_set():
             try:
                 self._end()

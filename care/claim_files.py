@@ -6,7 +6,7 @@ dead holder's claim is never deleted to be taken over, and no two processes can 
 they took it. Whether a holder lives is judged by :mod:`care.liveness`.
 
 ``claim-000003``            who holds it: :class:`care.liveness.Holder`
-``claim-000003.released``   the same, once it was given up
+``claim-000003.released``   renamed to this once it was released
 ``.held-000003-<token>/``   the holder's own folder, while it holds the claim
 """
 
@@ -34,7 +34,7 @@ class FoundClaim:
     Attributes:
         number: The highest counts.
         path: Its file.
-        released: Whether its holder gave it up.
+        released: Whether its holder released it.
     """
 
     number: int
@@ -45,7 +45,7 @@ class FoundClaim:
         """Its holder if it lives; see :func:`care.liveness.is_silent` for ``note``."""
         holder = None if self.released else Holder.read(self.path)
         if holder is None or (holder.token and not self.held(holder).is_dir()):
-            return None  # who has no folder of its own cannot write
+            return None  # a holder without its own folder cannot write
         if holder.here:
             return holder if holder.runs else None
         beat = self.held(holder) / liveness.BEAT if holder.token else self.path
@@ -67,7 +67,7 @@ def claims_in(folder: Path) -> list[FoundClaim]:
 
 
 def mark_released(path: Path, holder: Holder) -> None:
-    """Mark the claim at ``path`` as given up, if it is still that of ``holder``."""
+    """Mark the claim at ``path`` as released, if it is still that of ``holder``."""
     # The folder may have been moved to the archive, and the claim with it.
     with contextlib.suppress(FileNotFoundError):
         if Holder.read(path) == holder:

@@ -1,4 +1,4 @@
-"""A trainer at the place where its trial goes on, the same in each of its processes."""
+"""Opens a trainer where its trial resumes, equally in each of the trial's processes."""
 
 from __future__ import annotations
 

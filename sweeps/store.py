@@ -26,12 +26,12 @@ from sweeps.store_identity import settle_identity
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
-_SWEEP_ADVICE = "The sweep's next run writes it anew: care sweep run FILE"
+_SWEEP_ADVICE = "The sweep's next run writes it again: care sweep run FILE"
 EVENTS_ADVICE = "Move the file away to let the search decide anew; finished trials are kept"
 """What to do about a damaged log of decisions."""
 _STORE_ADVICE = (
-    "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
-    "writes it anew. The trials stay as they are."
+    "It holds the format of the store. Restore it from a copy; or delete it, and the next run "
+    "writes it again. The trials stay as they are."
 )
 
 

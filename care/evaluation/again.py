@@ -68,4 +68,4 @@ def _check_data(
     if began.transfer_data == config.transfer_data:
         difference = data_difference(recorded, now, config)
         if difference:
-            warn(f"{difference}; what is measured here is of the data as they are now")
+            warn(f"{difference}; these measures are of the data as they are now")

@@ -163,7 +163,7 @@ def _print_trials(plan: Plan, console: Console) -> None:
 
 
 def _part(sweep: Sweep) -> str:
-    """Say how many trials of the sweep were chosen."""
+    """Return how many trials of the sweep were chosen, for people."""
     spec = sweep.spec
     points = [dict(zip(spec.axes, values, strict=True)) for values in product(*spec.axes.values())]
     chosen = sum(sweep.selection.takes(point) for point in points)
@@ -272,7 +272,7 @@ def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
 
 
 def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
-    """Say how it ended and what to type next.
+    """Print how the run ended and what to type next.
 
     Args:
         console: Where to.

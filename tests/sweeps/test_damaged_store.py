@@ -219,7 +219,7 @@ def test_a_damaged_record_of_the_store_is_named_with_a_way_on(
         assert case in ("cut by one", "flipped")
     else:
         assert path.name in str(error)
-        assert isinstance(error, ConfigError) or "next run writes it anew" in str(error)
+        assert isinstance(error, ConfigError) or "next run writes it again" in str(error)
     assert contents(damaged.root) == before
     if path.name == "sweep.json":  # all that it says stands in the YAML file as well
         said: list[str] = []
