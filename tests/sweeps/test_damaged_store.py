@@ -19,7 +19,7 @@ from care import checkpoint
 from care.data import load_dataset
 from care.errors import CareError, ConfigError
 from care.evaluation.outcome import Outcome
-from care.files import DamagedFileError
+from care.files import DamagedFileError, DiskError
 from care.models import build_network
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.report import find_sweep, sweep_summary, write_sweep_report
@@ -246,6 +246,15 @@ def test_a_damaged_report_is_written_again(
         assert write_sweep_report(damaged.sweep, damaged.store, again=False) == page
         assert path.is_file(), case
         assert "1.5" in (page.parent / "tables" / "trials.csv").read_text(), case
+
+
+def test_a_report_that_cannot_be_written_is_named(damaged: Damaged) -> None:
+    folder = damaged.store.sweep("tiny").path
+    shutil.rmtree(folder)
+    folder.write_text("?")
+    error = refusal(lambda: write_sweep_report(damaged.sweep, damaged.store))
+    assert isinstance(error, DiskError)
+    assert str(folder / "report") in str(error)
 
 
 @pytest.mark.parametrize("case", ["file", "dead link"])
