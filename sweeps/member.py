@@ -67,6 +67,15 @@ class Member:
         self._created = created(self._folder)
         return True
 
+    @property
+    def superseded(self) -> bool:
+        """Whether another process has taken the trial over from this one."""
+        try:
+            self._folder.writer.check()
+        except LostClaimError:
+            return True
+        return False
+
     def finished_line(self) -> dict[str, Any]:
         """The last epoch of a trial that is finished, with its measures."""
         return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
