@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -194,6 +195,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
     prepare(declared, plan, store, options, console)
     run = SweepRun(sweep, store, pool, options, console.print)
     with Interrupt() as interrupt:
+        pool.on_full = functools.partial(_pause, interrupt, console)
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(where_it_went(outcome.seconds)))
@@ -262,6 +264,11 @@ def _check_machine(plan: Plan) -> None:
             from care.device import check_machine
 
             check_machine(config)
+
+
+def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
+    console.print(line)
+    interrupt.request(hurried=False)
 
 
 def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
