@@ -1,19 +1,11 @@
 """Claims: which process may write a folder, and a way of writing that no other process has.
 
-A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
-complete file to the next number, which exactly one process can do, on a shared folder too. So a
-dead holder's claim is never deleted to be taken over, and no two processes can both believe that
-they took it. Whether a holder lives is judged by :mod:`care.liveness`.
-
-``claim-000003``            who holds it: :class:`care.liveness.Holder`
-``claim-000003.released``   the same, once it was given up
-``.held-000003-<token>/``   the holder's own folder, while it holds the claim
-
-That judgement may be wrong: a holder that was suspended comes back. So a holder writes through its
-own folder only, and who takes over removes that folder first. A file is written there and renamed
-to its place; a log is a second link of a file there, and who takes over replaces every log by a
-copy. What the earlier holder does after that fails, or reaches files that nobody sees: for the
-folder it is as if it had been killed. There is no moment between a look and a write.
+The holder of a claim may be taken for dead although it was only suspended. So it writes through its
+own folder (:mod:`care.claim_files`), and who takes over removes that folder first. A file is
+written there and renamed to its place; a log is a second link of a file there, and who takes over
+replaces every log by a copy. What the earlier holder does after that fails, or reaches files that
+nobody sees: for the folder it is as if it had been killed. There is no moment between a look and a
+write.
 """
 
 from __future__ import annotations
@@ -40,7 +32,7 @@ from care.claim_files import (
 )
 from care.errors import CareError
 from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
-from care.liveness import LEASE_SECONDS, Holder, process_alive
+from care.liveness import Holder
 
 _BEAT_SECONDS = 15.0
 _RETRY_SECONDS = 2.0
@@ -52,12 +44,12 @@ class LostClaimError(CareError):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             f"{folder}: another process has taken it over while this one was silent. "
-            "It goes on there; this process has written nothing since."
+            "It continues there; this process has written nothing since."
         )
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who holds the claim on ``folder`` now, or None when it is free; writes nothing.
+    """Return the holder of the claim on ``folder``, or None when it is free; writes nothing.
 
     A holder on another machine counts as alive until a process that wants to take over has seen it
     silent for a lease.
@@ -105,7 +97,7 @@ class Claim(Writer):
 
     @classmethod
     def take(cls, folder: Path) -> Self | None:
-        """Claim ``folder`` (made if missing), or None when somebody else holds it.
+        """Claim ``folder``, which is created if missing; return None when another process holds it.
 
         A holder on another machine is dead once two calls, by any processes of this machine and a
         lease apart, saw the same beat.
@@ -133,8 +125,8 @@ class Claim(Writer):
             if not place(claim.path, holder, held):
                 continue
             if claims_in(folder)[-1].path != claim.path:
-                # Somebody was faster. That may show after the link only: a number is free again
-                # once its holder released it, and a number that was superseded is worth nothing.
+                # Another process was faster. That may show after the link only: a number is free
+                # again once its holder released it, and a superseded number is worth nothing.
                 clear(held)
                 continue
             try:
@@ -164,7 +156,7 @@ class Claim(Writer):
         return self._lost
 
     def check(self) -> None:
-        """Look whether this process still holds the claim.
+        """Check that this process still holds the claim.
 
         Raises:
             LostClaimError: It does not.
@@ -173,7 +165,7 @@ class Claim(Writer):
             try:
                 self._held.stat()
             except FileNotFoundError:
-                if self._folder.is_dir():  # a disk that is away says nothing
+                if self._folder.is_dir():  # while the disk is away, nothing is known
                     self._lose()
             except OSError:
                 return
@@ -192,7 +184,7 @@ class Claim(Writer):
             LostClaimError: It is not.
             DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
         """
-        with self._writing():
+        with self._writing(path):
             write_atomic(path, content, by_way_of=self._held)
 
     def append(self, path: Path, record: dict[str, Any]) -> None:
@@ -203,7 +195,7 @@ class Claim(Writer):
             DiskError: The disk is full or the folder cannot be written; the log is as it was.
         """
         own = self._held / path.name
-        with self._writing():
+        with self._writing(path):
             if not _same_file(own, path):
                 self.rewrite(path, whole_lines(path))
             append_line(own, record)
@@ -216,15 +208,12 @@ class Claim(Writer):
             DiskError: The disk is full or the folder cannot be written; the log is as it was.
         """
         own, temporary = self._held / path.name, self._held / f"{path.name}.new"
-        with self._writing():
+        with self._writing(path):
             write_atomic(own, content)
-            try:
-                temporary.unlink(missing_ok=True)
-                os.link(own, temporary)
-                temporary.replace(path)
-                sync_folder(path.parent)
-            except OSError as error:
-                raise DiskError(path, error) from error
+            temporary.unlink(missing_ok=True)
+            os.link(own, temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
 
     def remove(self, path: Path) -> None:
         """Remove a file or a folder, if it is there and the claim is held at that moment.
@@ -234,14 +223,10 @@ class Claim(Writer):
             DiskError: The folder cannot be written.
         """
         aside = self._held / f"removed-{secrets.token_hex(4)}"
-        with self._writing():
-            if not path.exists():
-                return
-            try:
+        with self._writing(path):
+            if path.exists():
                 path.rename(aside)
                 shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
-            except OSError as error:
-                raise DiskError(path, error) from error
 
     def rename(self, path: Path, target: Path) -> None:
         """Rename a file within the folder, if the claim is held at that moment.
@@ -251,12 +236,9 @@ class Claim(Writer):
             DiskError: The folder cannot be written.
         """
         aside = self._held / target.name
-        with self._writing():
-            try:
-                path.rename(aside)
-                aside.rename(target)
-            except OSError as error:
-                raise DiskError(path, error) from error
+        with self._writing(path):
+            path.rename(aside)
+            aside.rename(target)
 
     def move(self, target: Path) -> None:
         """Move the claimed folder to ``target`` and give the claim up.
@@ -272,13 +254,16 @@ class Claim(Writer):
         self.release()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Tell a write that failed because the claim is lost from one that the disk refused."""
+    def _writing(self, path: Path) -> Iterator[None]:
+        """Raise ``LostClaimError`` where that is why a write failed, ``DiskError`` otherwise."""
         try:
             yield
         except DiskError:
             self.check()
             raise
+        except OSError as error:
+            self.check()
+            raise DiskError(path, error) from error
 
     def release(self) -> None:
         """Give the claim up, at once or as soon as the folder can be written again."""
@@ -325,14 +310,3 @@ def _same_file(own: Path, path: Path) -> bool:
         return own.samefile(path)
     except FileNotFoundError:
         return False
-
-
-__all__ = [
-    "LEASE_SECONDS",
-    "Claim",
-    "Holder",
-    "LostClaimError",
-    "holder",
-    "process_alive",
-    "release_dead",
-]

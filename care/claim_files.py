@@ -1,4 +1,14 @@
-"""Claims as they lie in a folder: found, placed, and cut off; see :mod:`care.claim`."""
+"""Claims on the disk: numbered files, and the folders through which their holders write.
+
+A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
+complete file to the next number, which exactly one process can do, on a shared folder too. So a
+dead holder's claim is never deleted to be taken over, and no two processes can both believe that
+they took it. Whether a holder lives is judged by :mod:`care.liveness`.
+
+``claim-000003``            who holds it: :class:`care.liveness.Holder`
+``claim-000003.released``   the same, once it was given up
+``.held-000003-<token>/``   the holder's own folder, while it holds the claim
+"""
 
 from __future__ import annotations
 

@@ -268,8 +268,12 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
     status = condition.status
     epoch = status.epoch if status else 0
     done = status is not None and status.state == "finished" and not condition.repairs
-    if not done and _is_held(folder):
-        return TrialStatus("running", epoch)
+    if not done:
+        try:
+            if holder(folder.path):
+                return TrialStatus("running", epoch)
+        except CareError as error:  # its claim cannot be read
+            return TrialStatus("damaged", epoch, condition.damage or str(error))
     if condition.damage:
         return TrialStatus("damaged", epoch, condition.damage)
     machine = None
@@ -286,13 +290,6 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
     state: PlanState = "paused" if condition.computed else "new"
     return TrialStatus(state, epoch, _repairs(condition), machine)
-
-
-def _is_held(folder: TrialFolder) -> bool:
-    try:
-        return holder(folder.path) is not None
-    except OSError:  # a folder that this user may not look into
-        return False
 
 
 def _repairs(condition: Condition) -> str:

@@ -19,8 +19,9 @@ import pytest
 
 from care import claim as claim_module
 from care import claim_files, liveness
-from care.claim import Claim, Holder, LostClaimError, holder, process_alive, release_dead
+from care.claim import Claim, LostClaimError, holder, release_dead
 from care.files import DiskError
+from care.liveness import Holder, process_alive
 from tests.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
 
 PROCESSES = 4
@@ -483,3 +484,12 @@ def test_a_link_that_another_user_planted_is_not_followed(folder: Path, tmp_path
     claim.append(folder / "log.jsonl", {"line": 1})
     assert victim.read_text() == "mine"
     assert (folder / "log.jsonl").read_text() == '{"line": 1}\n'
+
+
+def test_a_log_that_cannot_be_opened_is_an_error_of_the_disk(folder: Path) -> None:
+    claim = Claim.take(folder)
+    assert claim
+    with claim:
+        (folder / "log.jsonl").symlink_to("log.jsonl")
+        with pytest.raises(DiskError, match=r"log\.jsonl: cannot write"):
+            claim.append(folder / "log.jsonl", {"epoch": 1})

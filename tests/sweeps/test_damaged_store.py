@@ -155,6 +155,15 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
     assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
 
 
+def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(damaged: Damaged) -> None:
+    claim = damaged.store.trial(damaged.identities[PAUSED]).path / "claim-000001"
+    claim.symlink_to(claim.name)
+    state, reason = damaged.plan()[PAUSED]
+    assert state == "damaged"
+    assert "its claim cannot be read" in reason
+    check_others(damaged, PAUSED, "claim")
+
+
 @pytest.mark.parametrize("name", ["trial.json", "provenance.json", "metrics.jsonl", "checkpoint"])
 def test_another_measure_of_a_damaged_trial_is_made_or_refused(
     damaged: Damaged, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
