@@ -109,7 +109,7 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
 
 
 def _timings(folder: TrialFolder) -> tuple[list[TimingRecord], str]:
-    """Read the times of a trial's epochs; where the log is damaged, none and what is wrong."""
+    """Read the times of a trial's epochs; for a damaged log, return none and the problem."""
     try:
         return folder.read_timings(), ""
     except DamagedFileError as error:

@@ -40,7 +40,7 @@ class Details:
             return {}
 
     def damaged(self) -> dict[Point, dict[int, str]]:
-        """What is wrong with each file that cannot be read, by point and seed."""
+        """Name the problem of each file that cannot be read, by point and seed."""
         found: dict[Point, dict[int, str]] = {}
         for point, trials in self._trials.items():
             for seed, trial in trials.items():

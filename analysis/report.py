@@ -92,7 +92,8 @@ def _remove(old: Path) -> None:
     if old.is_dir() and not old.is_symlink():
         shutil.rmtree(old, ignore_errors=True)
     else:
-        old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # nothing there, or a disk that cannot be written
+            old.unlink()
 
 
 def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:

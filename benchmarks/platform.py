@@ -85,7 +85,7 @@ def _step(folder: str) -> Trainer:
     from care.loading import load_trial
     from care.opening import open_trainer
 
-    trainer = open_trainer(load_trial(_EXPERIMENT), Path(folder), ALONE, 1, print)
+    trainer, _ = open_trainer(load_trial(_EXPERIMENT), Path(folder), ALONE, 1, print)
     OneStep(trainer)()
     return trainer
 

@@ -29,7 +29,7 @@ def train(point: dict[str, Any]) -> None:
     from care.opening import open_trainer
 
     config = load_trial(EXPERIMENT, overrides(point["weight"], point["seed"]))
-    trainer = open_trainer(config, Path.cwd(), ALONE, 1, print)
+    trainer, _ = open_trainer(config, Path.cwd(), ALONE, 1, print)
     while trainer.epoch < config.training.epochs:
         metrics = trainer.run_epoch()
         assert metrics is not None

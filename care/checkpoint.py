@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -107,6 +108,8 @@ def load(
             if writer is not None:
                 _prune(folder, writer)  # the last process may have been killed before it did
             return state
+        if not os.path.lexists(path):  # removed since, because there are newer ones
+            return load(folder, device, warn, writer)
         warn(f"{path.name} is damaged (epoch {epoch}, step {step}); going back to the one before")
         if writer is not None:
             writer.rename(path, path.with_suffix(".damaged"))

@@ -1,44 +1,41 @@
 """Claims: which process may write a folder, and a way of writing that no other process has.
 
-A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
-complete file to the next number, which exactly one process can do, on a shared folder too. So a
-dead holder's claim is never deleted to be taken over, and no two processes can both believe that
-they took it. Whether a holder lives is judged by :mod:`care.liveness`.
-
-``claim-000003``            who holds it: :class:`care.liveness.Holder`
-``claim-000003.released``   the same, once it was given up
-``.held-000003-<token>/``   the holder's own folder, while it holds the claim
-
-That judgement may be wrong: a holder that was suspended comes back. So a holder writes through its
-own folder only, and who takes over removes that folder first. A file is written there and renamed
-to its place; a log is a second link of a file there, and who takes over replaces every log by a
-copy. What the earlier holder does after that fails, or reaches files that nobody sees: for the
-folder it is as if it had been killed. There is no moment between a look and a write.
+The holder of a claim may be taken for dead although it was only suspended. So it writes through its
+own folder (:mod:`care.claim_files`), and who takes over removes that folder first. A file is
+written there and renamed to its place; a log is a second link of a file there, and who takes over
+replaces every log by a copy. What the earlier holder does after that fails, or reaches files that
+nobody sees: for the folder it is as if it had been killed. There is no moment between a look and a
+write.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import secrets
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from care import liveness
+from care.claim_files import (
+    FoundClaim,
+    claims_in,
+    clear,
+    cut_off,
+    held_folders,
+    mark_released,
+    place,
+)
 from care.errors import CareError
 from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
-from care.liveness import LEASE_SECONDS, Holder, process_alive
+from care.liveness import Holder
 
-_NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _BEAT_SECONDS = 15.0
 _RETRY_SECONDS = 2.0
-_CLEAR_TRIES = 50
 
 
 class LostClaimError(CareError):
@@ -47,51 +44,12 @@ class LostClaimError(CareError):
     def __init__(self, folder: Path) -> None:
         super().__init__(
             f"{folder}: another process has taken it over while this one was silent. "
-            "It goes on there; this process has written nothing since."
+            "It continues there; this process has written nothing since."
         )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """A claim on the disk.
-
-    Attributes:
-        number: The highest counts.
-        path: Its file.
-        released: Whether its holder gave it up.
-    """
-
-    number: int
-    path: Path
-    released: bool
-
-    def holder(self, note: bool = False) -> Holder | None:
-        """Its holder if it lives; see :func:`care.liveness.is_silent` for ``note``."""
-        holder = None if self.released else Holder.read(self.path)
-        if holder is None or (holder.token and not self.held(holder).is_dir()):
-            return None  # who has no folder of its own cannot write
-        if holder.here:
-            return holder if holder.runs else None
-        beat = self.held(holder) / liveness.BEAT if holder.token else self.path
-        return None if holder.restarted or liveness.is_silent(beat, note) else holder
-
-    def held(self, holder: Holder) -> Path:
-        """The holder's own folder."""
-        return self.path.with_name(f".held-{self.number:06d}-{holder.token}")
-
-
-def _claims(folder: Path) -> list[_Found]:
-    """The claims in ``folder``, highest last."""
-    found = [
-        _Found(int(match[1]), path, match[2] is not None)
-        for path in folder.glob("claim-*")
-        if (match := _NAME.fullmatch(path.name))
-    ]
-    return sorted(found, key=lambda claim: (claim.number, claim.path))
-
-
 def holder(folder: Path) -> Holder | None:
-    """Who holds the claim on ``folder`` now, or None when it is free; writes nothing.
+    """Return the holder of the claim on ``folder``, or None when it is free; writes nothing.
 
     A holder on another machine counts as alive until a process that wants to take over has seen it
     silent for a lease.
@@ -100,7 +58,7 @@ def holder(folder: Path) -> Holder | None:
         CareError: A claim cannot be read.
     """
     try:
-        claims = _claims(folder)
+        claims = claims_in(folder)
         return claims[-1].holder() if claims else None
     except OSError as error:
         raise CareError(f"{folder}: its claim cannot be read ({error.strerror})") from error
@@ -114,21 +72,14 @@ def release_dead(folder: Path) -> bool:
     Returns:
         Whether no process of this machine holds it.
     """
-    claims = _claims(folder)
+    claims = claims_in(folder)
     holder = Holder.read(claims[-1].path) if claims and not claims[-1].released else None
     if holder is None or holder.boot != liveness.boot():
         return True
     if holder.started is None or holder.runs:
         return False
-    _mark_released(claims[-1].path, holder)
+    mark_released(claims[-1].path, holder)
     return True
-
-
-def _mark_released(path: Path, holder: Holder) -> None:
-    # The folder may have been moved to the archive, and the claim with it.
-    with contextlib.suppress(FileNotFoundError):
-        if Holder.read(path) == holder:
-            path.rename(path.with_name(f"{path.name}.released"))
 
 
 class Claim(Writer):
@@ -146,7 +97,7 @@ class Claim(Writer):
 
     @classmethod
     def take(cls, folder: Path) -> Self | None:
-        """Claim ``folder`` (made if missing), or None when somebody else holds it.
+        """Claim ``folder``, which is created if missing; return None when another process holds it.
 
         A holder on another machine is dead once two calls, by any processes of this machine and a
         lease apart, saw the same beat.
@@ -163,30 +114,30 @@ class Claim(Writer):
     @classmethod
     def _take(cls, folder: Path) -> Self | None:
         while True:
-            claims = _claims(folder)
+            claims = claims_in(folder)
             if claims and claims[-1].holder(note=True):
                 return None
-            earlier = _held_folders(folder, claims)
+            earlier = held_folders(folder, claims)
             holder = Holder.this_process()
             number = claims[-1].number + 1 if claims else 1
-            claim = _Found(number, folder / f"claim-{number:06d}", released=False)
+            claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
             held = claim.held(holder)
-            if not _place(claim.path, holder, held):
+            if not place(claim.path, holder, held):
                 continue
-            if _claims(folder)[-1].path != claim.path:
-                # Somebody was faster. That may show after the link only: a number is free again
-                # once its holder released it, and a number that was superseded is worth nothing.
-                _clear(held)
+            if claims_in(folder)[-1].path != claim.path:
+                # Another process was faster. That may show after the link only: a number is free
+                # again once its holder released it, and a superseded number is worth nothing.
+                clear(held)
                 continue
             try:
                 for other in earlier:
-                    _cut_off(other)
+                    cut_off(other)
                 for old in claims:
                     old.path.unlink(missing_ok=True)
                     # Its holder may have released it since it was listed.
                     old.path.with_suffix(".released").unlink(missing_ok=True)
             except OSError:
-                _mark_released(claim.path, holder)
+                mark_released(claim.path, holder)
                 raise
             return cls(claim.path, holder, held)
 
@@ -196,7 +147,7 @@ class Claim(Writer):
 
     @property
     def own_folder(self) -> Path:
-        """For what is to be renamed into the claimed folder; gone once the claim is lost."""
+        """The folder for files to rename into the claimed folder; gone once the claim is lost."""
         return self._held
 
     @property
@@ -205,7 +156,7 @@ class Claim(Writer):
         return self._lost
 
     def check(self) -> None:
-        """Look whether this process still holds the claim.
+        """Check that this process still holds the claim.
 
         Raises:
             LostClaimError: It does not.
@@ -214,7 +165,7 @@ class Claim(Writer):
             try:
                 self._held.stat()
             except FileNotFoundError:
-                if self._folder.is_dir():  # a disk that is away says nothing
+                if self._folder.is_dir():  # while the disk is away, nothing is known
                     self._lose()
             except OSError:
                 return
@@ -233,7 +184,7 @@ class Claim(Writer):
             LostClaimError: It is not.
             DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
         """
-        with self._writing():
+        with self._writing(path):
             write_atomic(path, content, by_way_of=self._held)
 
     def append(self, path: Path, record: dict[str, Any]) -> None:
@@ -244,7 +195,7 @@ class Claim(Writer):
             DiskError: The disk is full or the folder cannot be written; the log is as it was.
         """
         own = self._held / path.name
-        with self._writing():
+        with self._writing(path):
             if not _same_file(own, path):
                 self.rewrite(path, whole_lines(path))
             append_line(own, record)
@@ -257,15 +208,12 @@ class Claim(Writer):
             DiskError: The disk is full or the folder cannot be written; the log is as it was.
         """
         own, temporary = self._held / path.name, self._held / f"{path.name}.new"
-        with self._writing():
+        with self._writing(path):
             write_atomic(own, content)
-            try:
-                temporary.unlink(missing_ok=True)
-                os.link(own, temporary)
-                temporary.replace(path)
-                sync_folder(path.parent)
-            except OSError as error:
-                raise DiskError(path, error) from error
+            temporary.unlink(missing_ok=True)
+            os.link(own, temporary)
+            temporary.replace(path)
+            sync_folder(path.parent)
 
     def remove(self, path: Path) -> None:
         """Remove a file or a folder, if it is there and the claim is held at that moment.
@@ -275,14 +223,10 @@ class Claim(Writer):
             DiskError: The folder cannot be written.
         """
         aside = self._held / f"removed-{secrets.token_hex(4)}"
-        with self._writing():
-            if not path.exists():
-                return
-            try:
+        with self._writing(path):
+            if path.exists():
                 path.rename(aside)
                 shutil.rmtree(aside) if aside.is_dir() else aside.unlink()
-            except OSError as error:
-                raise DiskError(path, error) from error
 
     def rename(self, path: Path, target: Path) -> None:
         """Rename a file within the folder, if the claim is held at that moment.
@@ -292,15 +236,12 @@ class Claim(Writer):
             DiskError: The folder cannot be written.
         """
         aside = self._held / target.name
-        with self._writing():
-            try:
-                path.rename(aside)
-                aside.rename(target)
-            except OSError as error:
-                raise DiskError(path, error) from error
+        with self._writing(path):
+            path.rename(aside)
+            aside.rename(target)
 
     def move(self, target: Path) -> None:
-        """Move the claimed folder to ``target`` and give the claim up.
+        """Move the claimed folder to ``target`` and release the claim.
 
         Raises:
             LostClaimError: The claim is lost; the folder stays.
@@ -313,16 +254,19 @@ class Claim(Writer):
         self.release()
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        """Tell a write that failed because the claim is lost from one that the disk refused."""
+    def _writing(self, path: Path) -> Iterator[None]:
+        """Raise ``LostClaimError`` where that is why a write failed, ``DiskError`` otherwise."""
         try:
             yield
         except DiskError:
             self.check()
             raise
+        except OSError as error:
+            self.check()
+            raise DiskError(path, error) from error
 
     def release(self) -> None:
-        """Give the claim up, at once or as soon as the folder can be written again."""
+        """Release the claim, at once or as soon as the folder can be written again."""
         if not self._released.is_set():
             try:
                 self._end()
@@ -346,7 +290,7 @@ class Claim(Writer):
                 return
 
     def _end(self) -> None:
-        _mark_released(self._path, self._holder)
+        mark_released(self._path, self._holder)
         shutil.rmtree(self._held, ignore_errors=True)
 
     def _beat(self) -> None:
@@ -361,81 +305,8 @@ class Claim(Writer):
                     self.check()
 
 
-def _place(path: Path, holder: Holder, held: Path) -> bool:
-    """Make the claim at ``path`` appear whole; False when it exists."""
-    record = held / path.name
-    try:
-        held.mkdir(parents=True)
-        holder.write(record)
-        os.link(record, path)
-    except FileNotFoundError:  # removed by the process that took this number or a later one
-        return False
-    except FileExistsError:
-        # On a network the first of two tries may have been the one that was done.
-        if Holder.read(path) != holder:
-            _clear(held)
-            return False
-    except OSError:
-        _clear(held)
-        raise
-    return True
-
-
-def _held_folders(folder: Path, claims: list[_Found]) -> list[Path]:
-    """The own folders of the holders of ``claims``, and what killed processes left of them.
-
-    They are listed before a claim is taken and removed after, by names that are never used again:
-    the folder may be archived and made again meanwhile.
-    """
-    last = Holder.read(claims[-1].path) if claims else None  # a list may be out of date, no file
-    known = {claims[-1].held(last)} if last is not None and last.token else set()
-    return sorted({*known, *folder.glob(".held-*"), *folder.glob(".cut-*")})
-
-
-def _cut_off(held: Path) -> None:
-    """Remove the own folder of an earlier holder, so that it can write nothing more.
-
-    Raises:
-        OSError: It cannot be removed.
-    """
-    aside = held.with_name(held.name.replace(".held-", ".cut-"))
-    try:
-        held.rename(aside)
-    except FileNotFoundError:
-        return
-    except OSError:  # a union file system cannot rename a folder of a lower layer
-        if not _clear(held):
-            raise
-    _clear(aside)
-
-
-def _clear(folder: Path) -> bool:
-    """Remove a folder that another process may still write; whether it is gone.
-
-    Once it is gone, nothing can be renamed out of it, on a network neither. What an open file of
-    this very machine keeps there cannot be reached by its path any more.
-    """
-    for _ in range(_CLEAR_TRIES):
-        shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
-            return True
-        time.sleep(0.02)
-    return False
-
-
 def _same_file(own: Path, path: Path) -> bool:
     try:
         return own.samefile(path)
     except FileNotFoundError:
         return False
-
-
-__all__ = [
-    "LEASE_SECONDS",
-    "Claim",
-    "Holder",
-    "LostClaimError",
-    "holder",
-    "process_alive",
-    "release_dead",
-]

@@ -1,4 +1,4 @@
-"""What the files of a trial amount to: used as they are, rebuilt at the next start, or damaged."""
+"""Judge the files of a trial: usable, rebuilt at the next start, or damaged."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Condition:
-    """What the files of a trial amount to. With neither damage nor a status it was never started.
+    """The judgement on the files of a trial; one with neither damage nor status was never started.
 
     Attributes:
         status: As recorded, or as the other files show where ``status.json`` cannot be read.
@@ -61,7 +61,7 @@ _whole: dict[Path, tuple[_Stamp, Condition]] = {}
 
 
 def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
-    """Read the files of a trial that say whether its numbers can be used; writes nothing.
+    """Judge whether the numbers of a trial can be used, from its files; writes nothing.
 
     A finished trial whose files are whole is read once in a process, as long as none is written.
 
@@ -81,7 +81,7 @@ def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
 
 
 def _stamp(path: Path) -> _Stamp:
-    """What changes when one of the files of a finished trial is written."""
+    """Return a value that changes when a file of a finished trial is written."""
     found: list[tuple[int, int, int, int] | None] = []
     for name in _STAMPED:
         try:
@@ -177,7 +177,7 @@ def _check_identity(folder: TrialFolder, trial: TrialRecord | None, config: Tria
 
 
 class _Examination:
-    """Of the files of a trial that was started and is the one that its folder's name says.
+    """Examines the files of a trial that was started and has the identity of its folder.
 
     Args:
         folder: The trial's.
@@ -194,7 +194,7 @@ class _Examination:
         self._repairs: dict[str, str] = {}
 
     def condition(self) -> Condition:
-        """Put together what is known.
+        """Judge the files together.
 
         Raises:
             DamagedFileError: Something is lost that cannot be rebuilt.
@@ -231,7 +231,7 @@ class _Examination:
         return status
 
     def _rebuilt_status(self) -> StatusRecord | None:
-        """What the other files show; None when nothing was computed."""
+        """Return the status that the other files imply; None when nothing was computed."""
         metrics = self._try("metrics.jsonl", self._folder.read_metrics) or []
         measured = self._try("evaluation.json", self._folder.read_evaluation)
         lost = bool(self._repairs.keys() - {"status.json"})

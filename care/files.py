@@ -33,7 +33,7 @@ class DiskError(CareError):
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(
             f"{path}: cannot write ({error.strerror or error}); nothing was changed. "
-            "Free some space or mend the permissions, then run the same command again."
+            "Free some space or fix the permissions, then run the same command again."
         )
         self.errno = error.errno
 
@@ -52,7 +52,7 @@ class DamagedFileError(CareError):
         self.path, self.problem, self.denied = path, problem, denied
 
     def with_advice(self, advice: str) -> DamagedFileError:
-        """Return the same error with a way on for the user."""
+        """Return this error with advice for the user."""
         return DamagedFileError(self.path, self.problem, advice, denied=self.denied)
 
 
@@ -289,7 +289,7 @@ def _whole_length(path: Path) -> int:
 
 
 def whole_lines(path: Path) -> bytes:
-    """The content of a log without a torn last line; nothing when there is no log."""
+    """Return the content of a log without a torn last line; nothing when there is no log."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

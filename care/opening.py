@@ -1,4 +1,4 @@
-"""A trainer at the place where its trial goes on, the same in each of its processes."""
+"""Opens a trainer where its trial resumes, equally in each of the trial's processes."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ def open_trainer(
     warn: Callable[[str], None],
     stream: Stream | None = None,
     writer: Writer | None = None,
-) -> Trainer:
-    """A trainer with the state of the trial's newest whole checkpoint, or of its beginning.
+) -> tuple[Trainer, dict[str, str]]:
+    """Make a trainer with the state of the trial's newest whole checkpoint, or of its beginning.
 
     Args:
         config: The trial.
@@ -73,9 +73,12 @@ def open_trainer(
         stream: Shared by the trials that train in this process step by step.
         writer: The trial's claim, to set damaged checkpoints aside; None in a process without it.
 
+    Returns:
+        The trainer; the fingerprints of its data, as :func:`open_data` has them.
+
     Raises:
         ConfigError: The device or the data do not fit the trial.
-        OtherDataError: The trial has a checkpoint of a training on other data.
+        OtherDataError: The trial was trained on other data, or rank 0 trains on other data.
     """
     keep_freed_memory()
     exact_float32()
@@ -86,7 +89,8 @@ def open_trainer(
     dataset, data = open_data(config, device)
     check_dataset(config, dataset)
     recorded = TrialFolder(folder).read_provenance()
-    if recorded and TrialFolder(folder).has_checkpoint():
+    # Rank 0 records its data before the others open theirs, with or without a checkpoint.
+    if recorded and (group.rank > 0 or TrialFolder(folder).has_checkpoint()):
         check_same_data(folder, recorded.data, data, config)
     # With another precision than it began with, a trial would go on to other numbers.
     precision = recorded.precision if recorded else None
@@ -94,4 +98,4 @@ def open_trainer(
     state = checkpoint.load(folder, device, warn, writer)
     if state:
         trainer.load_state(state)
-    return trainer
+    return trainer, data

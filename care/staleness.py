@@ -83,6 +83,11 @@ def by_field(
     }
 
 
+def is_own(field: str) -> bool:
+    """Whether a fingerprint is of the data that a trial trains on, not of a transfer set."""
+    return field.partition(".")[0] == "data"
+
+
 def data_difference(
     recorded: Mapping[str, str], now: Mapping[str, str], config: TrialConfig
 ) -> str:

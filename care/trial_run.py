@@ -29,9 +29,9 @@ from care.distributed.group import Group
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
-from care.opening import open_data, open_trainer
+from care.opening import open_trainer
 from care.provenance import provenance
-from care.staleness import check_same_data
+from care.staleness import Versions, check_same_data, is_own
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
 from care.trainer import Stopwatch, Trainer
@@ -142,14 +142,13 @@ class TrialRun:
         processes = config.runtime.processes
         self._threads = self._resolve_threads()
         each = max(1, self._threads // processes)
-        self._trainer = open_trainer(
+        self._trainer, self._data = open_trainer(
             config, path, Group(0, processes), each, self._warn, self._stream, self.folder.writer
         )
         device = self._trainer.device
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
         precision = self._trainer.network.precision
-        _, self._data = open_data(config, device)
         self.folder.write_provenance(
             provenance(device, self._threads, processes, precision, self._data)
         )
@@ -209,8 +208,8 @@ class TrialRun:
         trainer, config = self._trainer, self.config
         seconds = config.runtime.checkpoint_seconds
         progress = SavedProgress(self.folder.path, stop, seconds, self._warn, self.folder.writer)
-        self._check_transfer_data()
         transfer = transfer_sets(config, trainer.device)
+        self._check_transfer_data()
         try:
             outcome = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
         except Paused:
@@ -232,8 +231,9 @@ class TrialRun:
         Its own data were read at its start, and stay what they were.
         """
         if self.config.evaluation.transfer:
-            _, now = open_data(self.config, self._trainer.device)
-            check_same_data(self.folder.path, self._data, now, self.config)
+            now = Versions().data(self.config)
+            transfer = {field: value for field, value in now.items() if not is_own(field)}
+            check_same_data(self.folder.path, self._data, transfer, self.config)
 
     def _save(self) -> None:
         trainer = self._trainer

@@ -212,7 +212,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def _is_unseen(character: str) -> bool:
-    """Tell control characters and lone surrogates, which no file and no terminal can take."""
+    """Detect control characters and lone surrogates, which no file and no terminal can take."""
     return unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n"
 
 

@@ -140,7 +140,7 @@ def is_of(entry: RungEntry, folder: TrialFolder) -> bool:
 
 
 def read_decisions(folder: SweepFolder) -> Decisions:
-    """The last generation of a sweep's log.
+    """Read the last generation of a sweep's log.
 
     Raises:
         DamagedFileError: A line is not what this project writes.
@@ -227,16 +227,16 @@ def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
         command: The command that starts the sweep.
 
     Raises:
-        OtherQuestionError: Names each field with both values, and the ways on.
+        OtherQuestionError: Names each field with both values, and the ways to continue.
     """
     if found:
         raise OtherQuestionError(sweep, found, ways_on(sweep, command))
 
 
 def ways_on(sweep: Sweep, command: str) -> str:
-    """The ways on from a log that is about another question, for people."""
+    """Describe the two ways to continue from a log that is about another question."""
     return (
-        "What was decided before says nothing about this. Two ways on:\n"
+        "Earlier decisions do not apply to it. Two ways to continue:\n"
         f"  give the sweep a new 'name' in {sweep.source}, or\n"
         f"  {command} --restart-search\n"
         "      which decides anew; finished trials that fit are used, and nothing is deleted"

@@ -50,7 +50,7 @@ def take_sweep(
         if not waiting:
             say(
                 f"This sweep is being run by {holder(folder.path)}; waiting for it. "
-                "If it dies, this one goes on. Ctrl-C leaves it alone."
+                "If it dies, this one takes over. Ctrl-C ends the wait only."
             )
             waiting = True
         time.sleep(_POLL_SECONDS)

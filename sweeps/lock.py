@@ -7,9 +7,9 @@ import errno
 import fcntl
 import os
 from collections.abc import Callable, Iterable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+from care import files
 from care.errors import CareError
 from care.files import DiskError
 
@@ -74,7 +74,7 @@ def set_aside(
     companions: Iterable[str] = (),
     advice: str = "",
 ) -> None:
-    """Rename a file or folder that cannot be used, and say so; nothing is deleted.
+    """Rename a file or folder that cannot be used, and report it; nothing is deleted.
 
     Args:
         path: The file or folder.
@@ -86,14 +86,9 @@ def set_aside(
     Raises:
         DiskError: The folder cannot be written.
     """
-    stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-    target = path.with_name(f"{path.name}.damaged-{stamp}")
-    try:
-        path.rename(target)
-    except FileNotFoundError:  # another process did it
+    target = files.set_aside(path)
+    if target is None:  # another process did it
         return
-    except OSError as error:
-        raise DiskError(path, error) from error
     for ending in companions:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(target.with_name(target.name + ending))

@@ -9,6 +9,7 @@ from typing import Any
 
 from care.claim import Claim, LostClaimError
 from care.config import TrialConfig
+from care.files import DamagedFileError
 from care.stream import Stream
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
@@ -67,6 +68,15 @@ class Member:
         self._created = created(self._folder)
         return True
 
+    @property
+    def superseded(self) -> bool:
+        """Whether another process has taken the trial over from this one."""
+        try:
+            self._folder.writer.check()
+        except LostClaimError:
+            return True
+        return False
+
     def finished_line(self) -> dict[str, Any]:
         """The last epoch of a trial that is finished, with its measures."""
         return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
@@ -77,19 +87,25 @@ class Member:
         return entry is not None and entry.created == self._created
 
     def close(self) -> None:
-        """Let go of it, wherever it stands."""
-        if self._run is not None and self._claim is not None:
-            status = self._folder.read_status()
-            if status and status.state == "running":
-                with contextlib.suppress(LostClaimError):
-                    self._run.pause()
-        if self._claim is not None:
+        """Release it, wherever it stands."""
+        if self._claim is None:
+            return
+        try:
+            self._pause()
+        finally:
             self._claim.release()
             self._node.leave(self._folder.path)
-        self._run = self._claim = None
+            self._run = self._claim = None
+
+    def _pause(self) -> None:
+        # A damaged status is named by the next plan.
+        with contextlib.suppress(LostClaimError, DamagedFileError):
+            status = self._folder.read_status()
+            if self._run is not None and status and status.state == "running":
+                self._run.pause()
 
     def put_back(self) -> None:
-        """Let go of a trial that failed for want of room, as one that is to be continued."""
+        """Release a trial that ran out of memory and mark it paused, so that it is resumed."""
         status = self._folder.read_status()
         epoch = status.epoch if status else 0
         with contextlib.suppress(LostClaimError):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care.errors import CareError
+from care.files import DiskError
 
 _VARIABLE = "CARE_NODE_FOLDER"
 
@@ -55,10 +56,13 @@ class Node:
 
     def enter(self, trial: Path) -> None:
         """The trial in the folder ``trial`` runs here from now on."""
-        self._trials.mkdir(exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
-        with os.fdopen(os.open(self._trials / trial.name, flags, 0o600), "w") as file:
-            file.write(str(trial))
+        try:
+            self._trials.mkdir(exist_ok=True)
+            with os.fdopen(os.open(self._trials / trial.name, flags, 0o600), "w") as file:
+                file.write(str(trial))
+        except OSError as error:
+            raise DiskError(self._trials / trial.name, error) from error
 
     def leave(self, trial: Path) -> None:
         """It does so no more."""

@@ -1,4 +1,4 @@
-"""What a person should know of a plan beside its counts: trials in trouble, what they mix."""
+"""Remarks on a plan beside its counts: trials in trouble, and machines that trials mix."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def mixed(plan: Plan) -> list[Mixture]:
 
 
 def plan_remarks(plan: Plan) -> list[str]:
-    """Lines for people: what is wrong with trials, and what they differ in."""
+    """Return lines for people: problems of trials, and facts in which trials differ."""
     trials = plan.unique().values()
     stale = [trial.reason for trial in trials if trial.state == "stale"]
     reasons = [f"{count} stale: {reason}" for reason, count in Counter(stale).items()]

@@ -135,7 +135,7 @@ def _different_base(
 ) -> list[Difference]:
     """Fields of the base, each once even if all variants have the difference."""
     found: dict[str, Difference] = {}
-    for variant in began.keys() & now.keys():
+    for variant in sorted(began.keys() & now.keys()):
         for name in sorted({*began[variant], *now[variant]}):
             if _is_in(name, axes):
                 continue  # the axis itself says that it came or went

@@ -68,7 +68,7 @@ class Outcome:
 
     @property
     def compared(self) -> bool:
-        """Whether the sweep's metric could tell any of the finished trials apart."""
+        """Whether the sweep's metric has a value for any of the finished trials."""
         finished = self.plan.counts()["cached"]
         return finished == 0 or self.without_value < finished
 

@@ -50,7 +50,7 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         return [(milestone, dict(values)) for milestone, values in self._brackets[0]._rungs]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Enter a trial, or those of a pack; one that was paused before goes on."""
+        """Enter a trial, or those of a pack; one that was paused before resumes."""
         for key in _keys(trial):
             self._ended.discard(key.trial_id)
             super().on_trial_add(tune_controller, key)

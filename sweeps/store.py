@@ -26,12 +26,12 @@ from sweeps.store_identity import settle_identity
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
-_SWEEP_ADVICE = "The sweep's next run writes it anew: care sweep run FILE"
+_SWEEP_ADVICE = "The sweep's next run writes it again: care sweep run FILE"
 EVENTS_ADVICE = "Move the file away to let the search decide anew; finished trials are kept"
 """What to do about a damaged log of decisions."""
 _STORE_ADVICE = (
-    "It says how the store is laid out. Restore it from a copy; or delete it, and the next run "
-    "writes it anew. The trials stay as they are."
+    "It holds the format of the store. Restore it from a copy; or delete it, and the next run "
+    "writes it again. The trials stay as they are."
 )
 
 
@@ -268,8 +268,12 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
     status = condition.status
     epoch = status.epoch if status else 0
     done = status is not None and status.state == "finished" and not condition.repairs
-    if not done and _is_held(folder):
-        return TrialStatus("running", epoch)
+    if not done:
+        try:
+            if holder(folder.path):
+                return TrialStatus("running", epoch)
+        except CareError as error:  # its claim cannot be read
+            return TrialStatus("damaged", epoch, condition.damage or str(error))
     if condition.damage:
         return TrialStatus("damaged", epoch, condition.damage)
     machine = None
@@ -286,13 +290,6 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
         return TrialStatus("failed", epoch, status.error.message if status.error else "")
     state: PlanState = "paused" if condition.computed else "new"
     return TrialStatus(state, epoch, _repairs(condition), machine)
-
-
-def _is_held(folder: TrialFolder) -> bool:
-    try:
-        return holder(folder.path) is not None
-    except OSError:  # a folder that this user may not look into
-        return False
 
 
 def _repairs(condition: Condition) -> str:

@@ -1,4 +1,4 @@
-"""The identity of a store: what tells its runs on a shared MLflow server from other stores' runs.
+"""The identity of a store, which separates its runs from other stores' on a shared MLflow server.
 
 ``store.json`` holds a ``uuid`` and the ``place`` (a file URI) where the store was last written. A
 store that was moved keeps its uuid. A copy of a store that still exists gets a uuid of its own at

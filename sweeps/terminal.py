@@ -37,7 +37,7 @@ codecs.register_error(_ENCODING_ERRORS, _spell)
 
 
 class Output(io.TextIOWrapper):
-    """A standard stream that never raises: a sweep goes on when its reader is gone.
+    """A standard stream that never raises: a sweep continues when its reader is gone.
 
     Characters that the encoding lacks are spelled in ASCII. After the first failed write the rest
     goes to the null device.

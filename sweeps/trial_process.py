@@ -246,7 +246,8 @@ class TrialProcess:
 
     def _ended(self, member: Member, error: Exception) -> dict[str, Any]:
         """A result about a member that an error ended; raises it where the process has to end."""
-        kind = classify(error)
+        # What a process reads while another one writes may look damaged.
+        kind = "superseded" if member.superseded else classify(error)
         if kind == "out_of_memory" and self._packed:
             self._forget(member)
             member.put_back()

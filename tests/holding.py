@@ -29,7 +29,7 @@ def main(folder: str, config: str) -> None:
             run = TrialRun(TrialConfig.model_validate_json(config), TrialFolder(Path(folder), held))
             while not run.finished:
                 run.advance()
-                time.sleep(LEASE_SECONDS / 10)  # an epoch of a trial that takes hours
+                time.sleep(LEASE_SECONDS / 4)  # an epoch of a trial that takes hours
         except LostClaimError:
             print("lost")
             return

@@ -18,9 +18,10 @@ from unittest.mock import Mock
 import pytest
 
 from care import claim as claim_module
-from care import liveness
-from care.claim import Claim, Holder, LostClaimError, holder, process_alive, release_dead
+from care import claim_files, liveness
+from care.claim import Claim, LostClaimError, holder, release_dead
 from care.files import DiskError
+from care.liveness import Holder, process_alive
 from tests.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
 
 PROCESSES = 4
@@ -89,16 +90,16 @@ def test_never_two_at_once(folder: Path) -> None:
 
 def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one looks at the claims and links its own, another one takes, works and releases."""
-    place = claim_module._place
+    place = claim_files.place
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(claim_module, "_place", place)
+        monkeypatch.setattr(claim_module, "place", place)
         meanwhile = Claim.take(folder)
         assert meanwhile
         meanwhile.release()
         return place(*arguments)
 
-    monkeypatch.setattr(claim_module, "_place", late)
+    monkeypatch.setattr(claim_module, "place", late)
     claim = Claim.take(folder)
     assert claim
     assert holder(folder)
@@ -109,11 +110,11 @@ def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.Monke
 
 def test_a_stale_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one looks and links, two others have the claim, and the second one keeps it."""
-    place = claim_module._place
+    place = claim_files.place
     kept: list[Claim] = []
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(claim_module, "_place", place)
+        monkeypatch.setattr(claim_module, "place", place)
         first = Claim.take(folder)
         assert first
         first.release()
@@ -122,7 +123,7 @@ def test_a_stale_taker_does_not_take_over(folder: Path, monkeypatch: pytest.Monk
         kept.append(second)
         return place(*arguments)
 
-    monkeypatch.setattr(claim_module, "_place", late)
+    monkeypatch.setattr(claim_module, "place", late)
     assert Claim.take(folder) is None
     assert holder(folder)
     kept[0].release()
@@ -483,3 +484,12 @@ def test_a_link_that_another_user_planted_is_not_followed(folder: Path, tmp_path
     claim.append(folder / "log.jsonl", {"line": 1})
     assert victim.read_text() == "mine"
     assert (folder / "log.jsonl").read_text() == '{"line": 1}\n'
+
+
+def test_a_log_that_cannot_be_opened_is_an_error_of_the_disk(folder: Path) -> None:
+    claim = Claim.take(folder)
+    assert claim
+    with claim:
+        (folder / "log.jsonl").symlink_to("log.jsonl")
+        with pytest.raises(DiskError, match=r"log\.jsonl: cannot write"):
+            claim.append(folder / "log.jsonl", {"epoch": 1})

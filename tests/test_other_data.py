@@ -10,10 +10,12 @@ import pytest
 
 from care.config import TrialConfig
 from care.data import prepare
+from care.distributed.group import Group
 from care.evaluation.again import evaluate_again
 from care.identity import trial_id
 from care.loading import validate
 from care.machines import Machine, mixtures
+from care.opening import open_trainer
 from care.staleness import OtherDataError, Versions
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
@@ -192,6 +194,37 @@ def test_transfer_data_exchanged_during_the_training_end_it(tmp_path: Path, stor
         trial.advance()
     assert trial.folder.read_evaluation() is None
     assert status(config, store).state == "stale"
+
+
+def test_own_data_exchanged_during_the_last_epoch_make_a_finished_trial_stale(
+    tmp_path: Path, store: Store
+) -> None:
+    root = tmp_path / "data"
+    folder = prepared(root)
+    shutil.copytree(root / "tree", root / "imagenet")
+    (root / "imagenet100.txt").write_text("cat\ndog\n")
+    tree = config_for(root).model_dump(mode="json")
+    tree["evaluation"]["transfer"] = [{"name": "imagenet100"}]
+    config = validate(TrialConfig, tree, "test")
+    prepare(config.transfer_data[0], root, Listener())
+    trial = TrialRun(config, store.trial(trial_id(config)))
+    trial.advance()
+    pixel(folder / "train/cat/0000.png")
+    trial.advance()
+    assert trial.finished, "its data were read at its start, and stay what they were"
+    assert "trained on other data: images" in status(config, store).reason
+
+
+def test_a_process_beside_rank_0_refuses_other_data(tmp_path: Path, store: Store) -> None:
+    root = tmp_path / "data"
+    folder = prepared(root)
+    config = config_for(root)
+    trial = TrialRun(config, store.trial(trial_id(config)))
+    pixel(folder / "train/cat/0000.png")
+    prepare(config.data, root, Listener())
+    assert not trial.folder.has_checkpoint()
+    with pytest.raises(OtherDataError, match="trained on other data: images"):
+        open_trainer(config, trial.folder.path, Group(1, 2), 1, print)
 
 
 def test_a_network_is_not_measured_on_other_data(tmp_path: Path, store: Store) -> None:

@@ -154,6 +154,7 @@ def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
     Raises:
         CorruptError: Images could not be read; names up to 20 of them and counts all.
         CareError: Files changed meanwhile, or no image could be read.
+        LostClaimError: Another process has taken the build over.
         DiskError: There is no space for it, or no permission.
     """
     folder = _folder(source, root)
@@ -161,16 +162,17 @@ def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
     if claim:
         with claim:
             if not _is_whole(folder):
-                _build(source, folder, reporter)
+                _build(source, folder, claim, reporter)
     _refuse_skipped(source, read_json(folder / "index.json") or {})
 
 
-def _build(source: Source, folder: Path, reporter: Reporter) -> None:
+def _build(source: Source, folder: Path, claim: Claim, reporter: Reporter) -> None:
     _remove_outdated(source, folder)
     try:
         _fill(source, folder, reporter)
-    except OSError as error:
-        raise DiskError(folder, error) from error
+    except (OSError, DiskError) as error:
+        claim.check()  # the process that took over renames and removes what is written here
+        raise error if isinstance(error, DiskError) else DiskError(folder, error) from error
     if source.changed():
         _forget(folder, source)
         raise CareError(
@@ -348,7 +350,7 @@ def _forget(folder: Path, source: Source) -> None:
 
 
 def _forget_failed(folder: Path, source: Source) -> None:
-    """A mended file is read anew, even if its size and time are as before."""
+    """Let fixed files be read again, even if their size and time are as before."""
     for start, record in list(_records(folder, source)):
         if record["failures"]:
             _part_file(folder, start).unlink()

@@ -200,7 +200,7 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _remove_abandoned(path: Path, file: IO[bytes]) -> None:
-    """Remove what killed processes left of ``path``: nobody has written to it for an hour."""
+    """Remove partial files of killed processes: those not written for an hour."""
     now = os.fstat(file.fileno()).st_mtime  # by the clock of the file system, as the others
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         with contextlib.suppress(OSError):

@@ -56,7 +56,7 @@ def _follow(told: Assignment, orders: queue.SimpleQueue[str | None], reports: IO
     group = Group(told.rank, told.size)
     config = TrialConfig.model_validate_json(told.config)
     # Damaged checkpoints are for rank 0 to tell.
-    trainer = open_trainer(config, Path(told.folder), group, told.threads, lambda _: None)
+    trainer, _ = open_trainer(config, Path(told.folder), group, told.threads, lambda _: None)
     _report(reports, READY)
     join(group, Path(told.rendezvous), trainer.device)
     while orders.get() == EPOCH:

@@ -17,7 +17,7 @@ from care.errors import CareError
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.outcome import Outcome
 from care.models import build_network
-from care.staleness import by_field, check_same_data, data_difference
+from care.staleness import by_field, check_same_data, data_difference, is_own
 from care.trial_folder import TrialFolder
 
 
@@ -84,11 +84,11 @@ def _check_data(
 ) -> None:
     """Refuse other data than the network was trained on; warn of other transfer data."""
     now = by_field(config, fingerprints)
-    own = {field: value for field, value in now.items() if field.partition(".")[0] == "data"}
+    own = {field: value for field, value in now.items() if is_own(field)}
     check_same_data(folder.path, recorded, own, config)
     trial = folder.read_trial()
     began = TrialConfig.model_validate(trial.config) if trial else config
     if began.transfer_data == config.transfer_data:
         difference = data_difference(recorded, now, config)
         if difference:
-            warn(f"{difference}; what is measured here is of the data as they are now")
+            warn(f"{difference}; these measures are of the data as they are now")

@@ -25,7 +25,7 @@ from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
-from sweeps.spec import load_sweep
+from sweeps.spec import load_sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
 from sweeps.tracking.destination import redact
@@ -86,9 +86,8 @@ def submit_command(
                 f"End it with: care sweep cancel {name}"
             )
         _attach(folder, workers, console)
-        running = folder.request()
-        if (declared.only, declared.chosen_seeds) != (running.only, running.seeds):
-            console.print("It runs other trials of the sweep; submit again once it has ended.")
+        if planned.unique().keys() != _submitted_trials(folder, store):
+            console.print("It runs other trials than these; submit again once it has ended.")
         return 0
     plan = prepare(declared, planned, store, options, console)
     if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
@@ -208,6 +207,13 @@ def _attach(folder: PoolFolder, workers: Workers, console: Console) -> None:
         folder.write_request(request.model_copy(update={"workers": workers}))
         console.print(f"workers: {workers} from now on (were {request.workers})")
     console.print(status_view(read_status(folder)))
+
+
+def _submitted_trials(folder: PoolFolder, store: Store) -> set[str]:
+    """Return the identities of the trials that the running head was asked for."""
+    request, declaration = folder.request(), store.sweep(folder.name).read() or {}
+    running = restore_sweep(declaration).select(request.only, request.seeds)
+    return set(make_plan(running, store).unique())
 
 
 def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> int:

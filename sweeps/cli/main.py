@@ -47,4 +47,5 @@ def _run() -> None:
         failure = output_failure()
         if failure:
             print(f"error: the output could not be written: {failure}", file=sys.stderr)
-            sys.exit(1)
+            if not isinstance(sys.exception(), SignalError):  # which has a status of its own
+                sys.exit(1)

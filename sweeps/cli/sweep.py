@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shlex
@@ -162,7 +163,7 @@ def _print_trials(plan: Plan, console: Console) -> None:
 
 
 def _part(sweep: Sweep) -> str:
-    """Say how many trials of the sweep were chosen."""
+    """Return how many trials of the sweep were chosen, for people."""
     spec = sweep.spec
     points = [dict(zip(spec.axes, values, strict=True)) for values in product(*spec.axes.values())]
     chosen = sum(sweep.selection.takes(point) for point in points)
@@ -194,6 +195,7 @@ def run_command(declared: Declared, root: Path, options: RunOptions, timings: bo
     prepare(declared, plan, store, options, console)
     run = SweepRun(sweep, store, pool, options, console.print)
     with Interrupt() as interrupt:
+        pool.on_full = functools.partial(_pause, interrupt, console)
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(where_it_went(outcome.seconds)))
@@ -264,8 +266,13 @@ def _check_machine(plan: Plan) -> None:
             check_machine(config)
 
 
+def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
+    console.print(line)
+    interrupt.request(hurried=False)
+
+
 def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
-    """Say how it ended and what to type next.
+    """Print how the run ended and what to type next.
 
     Args:
         console: Where to.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from care.claim import Claim, holder
 from care.errors import CareError
@@ -50,13 +51,18 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
                 raise SystemExit(interrupt.status)
             console.print(
                 f"epoch {line['epoch']}/{config.training.epochs}  loss {line['train/loss']:.4f}  "
-                f"γ_f {_number(line.get('heldout/gamma'))}  "
-                f"{line['images_per_second']:.0f} images/s"
+                f"γ_f {_number(line.get('heldout/gamma'))}{_speed(line)}"
             )
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
     seconds = sum(timing.seconds for timing in folder.read_timings())
     console.print(f"{duration(seconds)} of training; files in {folder.path}")
+
+
+def _speed(line: dict[str, Any]) -> str:
+    """Return the throughput; nothing where only the evaluation was left to do."""
+    speed = line.get("images_per_second")
+    return "" if speed is None else f"  {speed:.0f} images/s"
 
 
 def _number(value: float | None) -> str:

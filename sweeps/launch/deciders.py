@@ -120,5 +120,5 @@ def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None
     """Let a finished trial compete, even if another sweep trained it."""
     if trial.state == "cached":
         folder = store.trial(trial.trial_id)
-        # The last epoch is no decision: whoever reached it has finished.
+        # The last epoch is no decision: a trial that reached it has finished.
         scheduler.learn(trial.trial_id, created(folder), folder.read_metrics()[:-1])

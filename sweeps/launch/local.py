@@ -7,11 +7,13 @@ import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from care.claim import Claim
+from care.errors import CareError
 from sweeps.launch.connection import connected
+from sweeps.launch.room import check_room, watched
 from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch
 from sweeps.node import Node
 from sweeps.resources import Resources
@@ -24,10 +26,12 @@ class LocalPool:
 
     Attributes:
         resources: What of it the sweep gets.
+        on_full: Called with a line for the user when the disk of Ray's session is full.
     """
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
+        self.on_full: Callable[[str], None] = print
         self._node: Node | None = None
 
     @property
@@ -45,7 +49,8 @@ class LocalPool:
         """Have a Ray of this process's own; see :func:`local_ray`."""
         with local_ray(self.resources.cores, self.resources.machine_gpus, log) as scratch:
             self._node = Node(scratch)
-            yield scratch
+            with watched(scratch, self.on_full):
+                yield scratch
 
     def pause_trials(self) -> None:
         """Ask every running trial to checkpoint and pause."""
@@ -73,6 +78,9 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
 
     Yields:
         A scratch folder that lives as long as this Ray.
+
+    Raises:
+        CareError: There is no room for Ray's session, or its folder cannot be made.
     """
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
@@ -80,7 +88,9 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     # Tune ends the whole experiment where Ray's memory monitor ends one process. Without it the
     # kernel ends a trial's process, which Ray marks as the first to go, and the trial is retried.
     os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
-    scratch = make_scratch(_short_folder())
+    parent = _short_folder()
+    check_room(parent, _OBJECT_STORE_BYTES)
+    scratch = _scratch(parent)
     os.environ.update(Node(scratch).environment)
     settings = {
         "num_cpus": cores,
@@ -94,6 +104,16 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
             yield scratch
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _scratch(parent: Path) -> Path:
+    try:
+        return make_scratch(parent)
+    except OSError as error:
+        raise CareError(
+            f"{parent}: cannot make Ray's folder there ({error.strerror}). Name another folder in "
+            f"TMPDIR ({LONGEST_PARENT} characters at most)."
+        ) from error
 
 
 def try_ray(log: Path) -> None:

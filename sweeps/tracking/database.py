@@ -94,7 +94,7 @@ def connect(
         return connect(destination, identity, say)
     if experiment is not None:
         if experiment.lifecycle_stage == "deleted":
-            raise CareError(f"its experiment '{name}' is deleted; restore it there to go on")
+            raise CareError(f"its experiment '{name}' is deleted; restore it there to continue")
         return client, str(experiment.experiment_id)
     # The page then opens on training runs, not on traces of language models.
     tags = {"mlflow.experimentKind": "custom_model_development"}
@@ -115,7 +115,7 @@ def find_experiment(destination: Destination) -> str | None:
 
 
 def file_id(file: Path | None) -> tuple[int, int] | None:
-    """What tells a file from another one that took its name; None when there is none."""
+    """Identify a file, also after another one took its name; None when there is none."""
     try:
         stat = file.stat() if file else None
     except FileNotFoundError:

@@ -25,7 +25,7 @@ class Destination:
         uri: As MLflow takes it.
         database: The SQLite file; None for a server.
         own: Whether it is the store's own file, which holds nothing that the store has not.
-        lock: Taken by whoever writes.
+        lock: Taken by each process that writes.
         artifacts: URI of the folder of files, given to a new experiment; None on a server.
     """
 
@@ -36,7 +36,7 @@ class Destination:
     artifacts: str | None
 
     def renewed(self) -> Destination:
-        """The same file by another URI: MLflow opens a URI once in a process, and keeps it."""
+        """Name this file by another URI: MLflow opens a URI once in a process, and keeps it."""
         if self.database is None:
             return self
         return replace(self, uri=f"{_SQLITE}{_plain_alias(self.database)}")

@@ -36,7 +36,7 @@ class Projection:
     """Brings MLflow up to date with the store, a sweep or a trial at a time.
 
     Every method may raise what MLflow raises; nothing of the store depends on it. Runs that other
-    stores wrote are never touched, and neither are runs that somebody deleted in MLflow.
+    stores wrote are never touched, and neither are runs that were deleted in MLflow.
 
     Args:
         store: Root of the store.
@@ -177,7 +177,7 @@ class Projection:
         self._change((("sweep", name), ("care.kind", "sweep")), self._sweep_run(name), change)
 
     def _change(self, identity: Identity, run: Run, change: Callable[[Run], None]) -> None:
-        """Change a run, unless somebody deleted it in MLflow, perhaps a moment ago."""
+        """Change a run, unless it was deleted in MLflow, perhaps a moment ago."""
         if run.deleted:
             return
         try:
@@ -249,7 +249,7 @@ class Projection:
         self._runs.set_status(run, _STATUS[record.state], record.updated)
 
     def _mark_damaged(self, trial_id: str, reason: str) -> None:
-        """Say on a trial's run, if it has one, that its files cannot be read."""
+        """Mark a trial's run, if it has one, as damaged."""
         for run in self._active(trial_id):
             self._runs.log(run, {}, [], {"state": "damaged", "error": reason[:LONGEST_MESSAGE]})
             self._runs.set_status(run, "FAILED", None)

@@ -40,7 +40,7 @@ class TrackedTrial:
 
     @property
     def version(self) -> str:
-        """What differs whenever the trial has news; empty when it was never started."""
+        """A text that differs whenever the trial has changed; empty when it was never started."""
         if not self.updated and self.status.state != "damaged":
             return ""
         return "|".join((self.updated, self.status.state, self.status.reason))
@@ -177,7 +177,7 @@ def _read_timings(folder: TrialFolder) -> dict[int, TimingRecord]:
 
 
 def _ended(timing: TimingRecord | None, created: int) -> int:
-    """When an epoch ended in milliseconds since 1970; when the trial began if nobody knows."""
+    """When an epoch ended in milliseconds since 1970; the trial's start where that is unknown."""
     return round(timing.finished_at * 1000) if timing else created
 
 

@@ -38,7 +38,7 @@ class Run:
         status: MLflow's, e.g. ``RUNNING``.
         tags: Its tags.
         metrics: Names of its metrics.
-        deleted: Whether somebody deleted it in MLflow, which keeps it until it is purged.
+        deleted: Whether it was deleted in MLflow, which keeps it until it is purged.
     """
 
     run_id: str

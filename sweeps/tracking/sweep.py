@@ -116,7 +116,7 @@ class SweepTracking:
 
     def _look(self, identities: Iterable[str]) -> Iterator[TrackedTrial]:
         for identity in identities:
-            # A trial that Optuna suggested since the start is on the board before it has news.
+            # A trial that Optuna suggested since the start is on the board before it is touched.
             if identity not in self._planned:
                 label = self._board.trials[identity].label
                 self._planned[identity] = label, self._board.configs[identity]

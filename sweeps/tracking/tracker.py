@@ -39,7 +39,7 @@ class Tracker:
 
     Args:
         sync: Brings one name up to date; may raise anything. False when MLflow had not to be asked,
-            which does not tell whether it is back.
+            which does not show whether it is back.
         say: Called with a line for the user when MLflow fails and when it is back.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -60,6 +61,16 @@ def test_finished_is_shown_and_not_run_again(undisturbed: Path) -> None:
     assert "head/gamma" in output
     assert "epoch 1/3" not in output
     assert files() == before
+
+
+def test_a_lost_evaluation_is_measured_again(undisturbed: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(undisturbed, folder)
+    (trial_in(folder) / "evaluation.json").unlink()
+    output = care(*TRAIN, cwd=folder).stdout
+    assert "epoch 3/3" in output
+    assert "images/s" not in output, "nothing was trained"
+    assert_equal_to_the_bit(trial_in(folder), trial_in(undisturbed))
 
 
 def damage_checkpoint(trial: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from sweeps.launch.slurm.addresses import answers, free_ports
 from tests.slurm.conftest import Cluster
-from tests.slurm.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, wait_until
+from tests.slurm.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, declare, wait_until
 
 MakePool = Callable[..., Pool]
 WHOLE_NODE = {"gpus": 2, "cpus": 2}
@@ -164,6 +164,11 @@ def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undistur
     said = sweep.submit("1:1")
     assert "nothing was submitted twice" in said
     assert "workers: 1:1 from now on (were 1:2)" in said
+    assert "other trials" not in said
+    declaration = (sweep.folder / "sweep.yaml").read_text()
+    declare(sweep.folder, NAME, seeds=3)
+    assert "It runs other trials than these" in sweep.submit("1:1")
+    (sweep.folder / "sweep.yaml").write_text(declaration)
     sweep.wait_for_training()
     heads = [job for job in cluster.run("squeue", "-h", "-o", "%j").split() if job.endswith("head")]
     assert len(heads) == 1

@@ -23,7 +23,7 @@ from tests.conftest import TINY
 from tests.processes import alive, care, command_of, descendants, lines_in, start_care, wait_for
 from tests.sweeps.declaring import declare
 
-EPOCHS = 8
+EPOCHS = 10
 COMMAND = ("sweep", "run", "sweep.yaml", "--no-report")
 # Of twenty faults; what ends the driver costs a start of Ray.
 DECK = {
@@ -160,13 +160,14 @@ def assert_equal_and_nothing_left(sweep: DisturbedSweep, undisturbed: Path) -> N
         assert json.loads((trial / "status.json").read_text())["state"] == "finished"
         assert lines_in(trial / "metrics.jsonl") == lines_in(trial / "timings.jsonl") == EPOCHS
         assert_equal_to_the_bit(trial, wanted / trial.name)
-    hidden = [path for path in (sweep.folder / "runs").rglob(".*") if path.name != ".gitignore"]
-    assert hidden == []
+    hidden = {path.name for path in (sweep.folder / "runs").rglob(".*")}
+    assert hidden <= {".store.lock"}
     scratch = Path(tempfile.gettempdir())
     assert [pid for pid in sweep.drivers if list(scratch.glob(f"care-*-{pid}-*"))] == []
     wait_for(lambda: not alive(sweep.seen), 120)
 
 
+@pytest.mark.timeout(0)  # as long as there are faults; each wait has a limit of its own
 def test_accidents_change_nothing(
     undisturbed: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from care.config import Model
-from care.files import DiskError, Writer, pack_json, read_json, write_json
+from care.files import DamagedFileError, DiskError, Writer, pack_json, read_json, write_json
 from sweeps.launch.slurm.cluster import ClusterConfig
 from sweeps.store import Store
 
@@ -170,7 +170,7 @@ class PoolFolder:
         """What each worker said last, by job; see :meth:`write_worker`'s callers."""
         found = {}
         for path in sorted((self.path / "workers").glob("*.json")):
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(DamagedFileError):  # the worker replaces it soon
                 found[path.stem] = read_json(path) or {}
         return found
 

@@ -122,7 +122,7 @@ class SlurmPool:
             if self._head.state == "stopping" and facts.get("state", "stopping") == "running":
                 return
             self._head = replace(self._head, **facts)  # type: ignore[arg-type]
-            with contextlib.suppress(DiskError, LostClaimError):  # said again with the next look
+            with contextlib.suppress(DiskError, LostClaimError):  # written again with the next look
                 self.folder.write_head(self._head)
 
     def _keep_workers(self) -> None:

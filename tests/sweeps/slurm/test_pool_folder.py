@@ -55,6 +55,13 @@ def test_a_request_is_read_as_it_was_written(folder: PoolFolder) -> None:
     assert folder.head() == Head()
 
 
+def test_a_workers_file_that_cannot_be_read_hides_no_other(folder: PoolFolder) -> None:
+    folder.prepare(request())
+    folder.write_worker("7", state="running")
+    (folder.path / "workers" / "8.json").write_bytes(bytes(100))
+    assert list(folder.workers()) == ["7"]
+
+
 def test_a_new_submission_keeps_what_the_head_says(folder: PoolFolder) -> None:
     folder.prepare(request())
     said = Head(state="running", generation="g", address="a:1", job_id="7", left=3, release=("8",))

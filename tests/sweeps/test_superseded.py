@@ -1,4 +1,4 @@
-"""A driver that was away while another one took its sweep writes nothing any more."""
+"""A driver, or a trial's process, that was away while another one took over writes nothing more."""
 
 from __future__ import annotations
 
@@ -11,13 +11,18 @@ import pytest
 
 from care import liveness
 from care.claim import Claim, LostClaimError
+from care.config import TrialConfig
+from care.identity import trial_id
+from care.trial_folder import TrialFolder
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
+from sweeps.launch.scratch import make_scratch
 from sweeps.launch.slurm.folder import Head, PoolFolder
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.sweep import SweepTracking
+from sweeps.trial_process import TrialProcess
 from tests.sweeps.declaring import load
 
 
@@ -28,20 +33,26 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-@pytest.fixture
-def drivers(store: Store, monkeypatch: pytest.MonkeyPatch) -> tuple[Claim, Claim]:
-    """The claims of a driver on another machine that was away, and of its successor here."""
-    folder = store.sweep("tiny").path
-    monkeypatch.setattr(liveness, "LEASE_SECONDS", 0.0)
-    away = Claim.take(folder)
-    assert away
+def take_over(folder: Path) -> Claim:
+    """Claim what a process on another machine has, which is silent."""
     file = folder / "claim-000001"
     elsewhere = {"boot": "elsewhere", "machine": ""}
     file.write_text(json.dumps({**json.loads(file.read_text()), **elsewhere}))
-    assert Claim.take(folder) is None
-    successor = Claim.take(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(liveness, "LEASE_SECONDS", 0.0)
+        assert Claim.take(folder) is None
+        successor = Claim.take(folder)
     assert successor
-    return away, successor
+    return successor
+
+
+@pytest.fixture
+def drivers(store: Store) -> tuple[Claim, Claim]:
+    """The claims of a driver on another machine that was away, and of its successor here."""
+    folder = store.sweep("tiny").path
+    away = Claim.take(folder)
+    assert away
+    return away, take_over(folder)
 
 
 def test_its_decisions_do_not_reach_the_log(store: Store, drivers: tuple[Claim, Claim]) -> None:
@@ -101,3 +112,21 @@ def test_it_sends_nothing_to_mlflow(
     tracking.finish(plan, None, lambda: False)
     assert sent == []
     assert lines == []
+
+
+def test_a_trial_that_was_taken_over_is_elsewhere(
+    tmp_path: Path, tiny_config: TrialConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CARE_NODE_FOLDER", str(make_scratch(tmp_path)))
+    folder = tmp_path / trial_id(tiny_config)
+    task = {"trial_id": folder.name, "tree": tiny_config.model_dump(), "replay": False}
+    process = TrialProcess({**task, "folder": str(folder)})
+    assert process.step()["outcome"] == "running"
+    trial = TrialFolder(folder, take_over(folder))
+    trial.write_status("running", 1, tiny_config.training.epochs)
+    before = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
+    result = process.step()
+    assert (result["outcome"], result["done"]) == ("busy", True)
+    assert "error" not in result
+    process.close()
+    assert {path.name: path.read_bytes() for path in folder.glob("[!.]*")} == before

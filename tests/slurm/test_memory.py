@@ -1,0 +1,130 @@
+"""Memory that runs out on a workstation: the kernel ends a trial's process, and the sweep goes on.
+
+It needs root for the control group, no SLURM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.comparing import assert_equal_to_the_bit
+from tests.conftest import TINY
+from tests.processes import CARE, care, lines_in
+from tests.slurm.pooling import wait_until
+from tests.sweeps.declaring import WEIGHT
+
+_GROUPS = Path("/sys/fs/cgroup")
+_MIB = 1024**2
+# Holds more memory than is left, as something else on the machine would. The kernel ends Ray's
+# workers first, which Ray marks.
+_HOG = f"""
+import sys
+print("ready", flush=True)
+held = []
+for line in sys.stdin:
+    held.append(b"x" * (int(line) * {_MIB}))
+    print("held", flush=True)
+"""
+
+
+class Group:
+    """A control group with a memory limit, of version 1 or 2."""
+
+    def __init__(self) -> None:
+        version1 = _GROUPS / "memory"
+        self._parent = version1 if version1.is_dir() else _GROUPS
+        self._names = (
+            ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.oom_control")
+            if version1.is_dir()
+            else ("memory.max", "memory.current", "memory.events")
+        )
+        self.folder = self._parent / f"care-test-{os.getpid()}"
+        if not version1.is_dir():
+            (self._parent / "cgroup.subtree_control").write_text("+memory")
+        self.folder.mkdir()
+
+    def enter(self) -> None:
+        """Move this process into the group."""
+        (self.folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def limit(self, size: int) -> None:
+        (self.folder / self._names[0]).write_text(str(size))
+
+    @property
+    def used(self) -> int:
+        return int((self.folder / self._names[1]).read_text())
+
+    @property
+    def kills(self) -> int:
+        """Processes of the group that the kernel ended for want of memory."""
+        lines = (self.folder / self._names[2]).read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("oom_kill "))
+
+    def remove(self) -> None:
+        wait_until(lambda: not (self.folder / "cgroup.procs").read_text(), what="group is empty")
+        self.folder.rmdir()
+
+
+@pytest.fixture
+def group() -> Iterator[Group]:
+    made = Group()
+    yield made
+    made.remove()
+
+
+def declare(folder: Path) -> None:
+    folder.mkdir()
+    experiment = {**TINY, "training": {**TINY["training"], "epochs": 60}}
+    sweep = {
+        "name": "full",
+        "experiment": "experiment.yaml",
+        "axes": {WEIGHT: [0, 0.1]},
+        "seeds": 1,
+    }
+    for name, tree in {"experiment": experiment, "sweep": sweep}.items():
+        (folder / f"{name}.yaml").write_text(yaml.safe_dump(tree))
+
+
+def test_a_trial_that_the_kernel_ends_resumes_to_the_undisturbed_numbers(
+    tmp_path: Path, group: Group
+) -> None:
+    folder, undisturbed = tmp_path / "short", tmp_path / "plenty"
+    declare(folder)
+    hog = subprocess.Popen(
+        [sys.executable, "-c", _HOG], preexec_fn=group.enter, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert hog.stdin
+    assert hog.stdout
+    assert hog.stdout.readline() == "ready\n"
+    run = subprocess.Popen(
+        [*CARE, "sweep", "run", "sweep.yaml", "--no-report"], cwd=folder, preexec_fn=group.enter,
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    logs = folder / "runs" / "trials"
+    wait_until(lambda: sum(map(lines_in, logs.glob("*/metrics.jsonl"))) >= 2, what="training")
+    group.limit(group.used + 100 * _MIB)
+    hog.stdin.write("300\n")
+    hog.stdin.flush()
+    assert hog.stdout.readline() == "held\n", "the kernel chose a trial"
+    wait_until(lambda: group.kills >= 1, what="the kernel ends a process")
+    hog.kill()
+    hog.wait()
+    output = run.communicate(timeout=200)[0]
+    assert run.returncode == 0, output
+    assert "its process was lost; it resumes from its last checkpoint" in output
+    assert "(raylet)" not in output, "what a raylet reports is for the log"
+    declare(undisturbed)
+    care("sweep", "run", "sweep.yaml", "--no-report", cwd=undisturbed)
+    for trial in logs.iterdir():
+        assert_equal_to_the_bit(trial, undisturbed / "runs" / "trials" / trial.name)
+    starts = [json.loads(line) for log in logs.glob("*/starts.jsonl") for line in log.open()]
+    assert any(start["epoch"] > 0 for start in starts)
