@@ -57,9 +57,7 @@ def evaluate_again(
     return evaluate(network, dataset.to(device), config, transfer)
 
 
-def _check_epoch(
-    folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]
-) -> None:
+def _check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
     """Refuse an earlier network of a finished trial; say which one it is of another trial."""
     if epoch >= epochs:
         return
