@@ -55,7 +55,8 @@ def write_report(
         raise DiskError(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        _remove(old)
+        with contextlib.suppress(OSError):  # a disk that cannot be written has no such file
+            _remove(old)
     return out / "report.html"
 
 

@@ -158,14 +158,7 @@ class Driver:
 
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> dict[str, Any]:
         """What the trainable takes."""
-        # Tune's actors have a working folder of their own.
-        runtime = config.runtime.model_copy(
-            update={
-                "threads": self.pool.resources.threads,
-                "data_root": str(Path(config.runtime.data_root).resolve()),
-            }
-        )
-        resolved = config.model_copy(update={"runtime": runtime})
+        resolved = self._resolved(config)
         identity = trial_id(config)
         scheduled = self.sweep.spec.scheduler.name != "none"
         self.board.enter(identity, config, point)
@@ -176,6 +169,17 @@ class Driver:
             "replay": scheduled,
             **self._packing(resolved, scheduled),
         }
+
+    def _resolved(self, config: TrialConfig) -> TrialConfig:
+        """Return a configuration as a process of the pool runs it."""
+        # Tune's actors have a working folder of their own.
+        runtime = config.runtime.model_copy(
+            update={
+                "threads": self.pool.resources.threads,
+                "data_root": str(Path(config.runtime.data_root).resolve()),
+            }
+        )
+        return config.model_copy(update={"runtime": runtime})
 
     def _packing(self, config: TrialConfig, scheduled: bool) -> dict[str, Any]:
         """With whom a trial may train side by side, and where a scheduler says who stops."""
@@ -206,6 +210,8 @@ class Driver:
             known = status.error if status else None
             error = known.model_dump() if known else self._lost(reason)
             epochs = self.board.trials[identity].epochs
+            # A process that died before it opened the trial left no trial.json.
+            folder.create(self._resolved(self.board.configs[identity]))
             folder.write_status("failed", status.epoch if status else 0, epochs, error)
         self.board.report(identity, {"outcome": "failed", "error": error["message"]})
         self._changed(identity)

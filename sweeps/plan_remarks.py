@@ -20,7 +20,7 @@ def plan_remarks(plan: Plan) -> list[str]:
     trials = plan.unique().values()
     stale = [trial.reason for trial in trials if trial.state == "stale"]
     reasons = [f"{count} stale: {reason}" for reason, count in Counter(stale).items()]
-    shown = [trial for trial in trials if trial.reason and trial.state not in ("stale", "failed")]
+    shown = [trial for trial in trials if trial.reason and trial.state != "stale"]
     problems = [
         f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}" for trial in shown
     ]

@@ -59,7 +59,7 @@ def select(
     chosen: dict[str, set[Hashable]] = {}
     for text in only:
         name, equals, values = text.partition("=")
-        if not equals or not values.strip():
+        if not equals or not _parts(values):
             _refuse("--only", text, "allowed: AXIS=VALUE[,VALUE]")
         axis = _axis(name.strip(), axes)
         allowed = list(seeds) if axis == _SEED else list(axes[axis])

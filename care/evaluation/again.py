@@ -30,16 +30,20 @@ def evaluate_again(
         folder: Of the trial, finished or not.
         config: Its configuration, perhaps with other settings of its measures; its data have been
             prepared.
-        warn: Called with a line for each damaged checkpoint that was passed over.
+        warn: Called with a line for each damaged checkpoint that was passed over, and where the
+            network is not that of the trial's end.
 
     Raises:
-        CareError: There is no checkpoint, or the data are not there.
+        CareError: There is no checkpoint, that of a finished trial's end is lost, or the data are
+            not there.
         OtherDataError: The data are other than those that the network was trained on.
     """
     device = resolve_device(config.runtime.device)
     state = checkpoint.load(folder.path, device, warn)
     if state is None:
-        raise CareError(f"{folder.path}: has no checkpoint, so there is no network to measure")
+        problem = "has no checkpoint that is whole, so there is no network to measure"
+        raise CareError(f"{folder.path}: {problem}")
+    _check_epoch(folder, state["epoch"], config.training.epochs, warn)
     # With another number of threads sums round differently.
     recorded = folder.read_provenance()
     threads = recorded.threads if recorded else config.runtime.threads
@@ -51,6 +55,23 @@ def evaluate_again(
     network.load_state_dict(state["network"])
     transfer = transfer_sets(config, device)
     return evaluate(network, dataset.to(device), config, transfer)
+
+
+def _check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
+    """Refuse an earlier network of a finished trial; say which one it is of another trial."""
+    if epoch >= epochs:
+        return
+    if _is_finished(folder):
+        raise CareError(
+            f"{folder.path}: the checkpoint of its end is lost; the newest one is of epoch {epoch} "
+            f"of {epochs}, whose measures are not the trial's"
+        )
+    warn(f"not trained to the end: this is the network after {epoch} of {epochs} epochs")
+
+
+def _is_finished(folder: TrialFolder) -> bool:
+    status = folder.read_status()
+    return status is not None and status.state == "finished"
 
 
 def _check_data(

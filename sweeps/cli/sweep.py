@@ -287,9 +287,8 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     if outcome.page:
         console.print(f"report: {outcome.page}")
     counts = plan.counts()
-    for trial in plan.unique().values():
-        if trial.state == "failed":
-            console.print(f"failed: {trial.label} ({trial.trial_id}): {trial.reason}")
+    for line in plan_remarks(plan):
+        console.print(line, soft_wrap=True)
     if signalled is not None:
         console.print(
             f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
@@ -302,8 +301,6 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     if counts["failed"]:
         again = f"{command} --retry-failed"
         console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)
-    for line in plan_remarks(plan):
-        console.print(line, soft_wrap=True)
     if counts["stale"]:
         console.print(
             f"{counts['stale']} stale are left out of the report's means. "

@@ -164,7 +164,7 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
             self.active.discard(identity)
             self._board.lose(identity)
             if identity in self._queue.given_up:
-                self.lost[identity] = str(trial.get_error() or "unknown")
+                self.lost[identity] = _reason(trial)
             else:
                 label = self._board.trials[identity].label
                 self._say(f"{label}: its process was lost; it resumes from its last checkpoint.")
@@ -174,6 +174,18 @@ class _Callback(_NotSaved, tune.Callback):  # type: ignore[misc]
         if text not in self._said:
             self._said.add(text)
             self._say(f"{text} It is tried again every few seconds.")
+
+
+def _reason(trial: Any) -> str:
+    """Return what Tune recorded of a trial's last error.
+
+    ``trial.get_error()`` reads a copy that Tune makes later.
+    """
+    try:
+        text = Path(trial.error_file).read_text(errors="replace").strip()
+    except (OSError, TypeError):  # Tune has no file, or could not write it
+        text = ""
+    return text or "Ray gives no reason"
 
 
 def _keep_little(result: dict[str, Any], metric: str) -> None:

@@ -296,3 +296,12 @@ def test_a_failure_leaves_the_old_report(
         write_report(tmp_path / "trials", summary(lambda_sweep), tmp_path / "report")
     assert (tmp_path / "report" / "report.html").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "trials"]
+
+
+def test_a_place_that_cannot_be_written_is_named(
+    tmp_path: Path, lambda_sweep: list[Member]
+) -> None:
+    """A file where the folder belongs refuses to make files and to remove them, as a disk does."""
+    (tmp_path / "a-sweep").write_text("")
+    with pytest.raises(DiskError, match=r"report: cannot write"):
+        write_report(tmp_path / "trials", summary(lambda_sweep), tmp_path / "a-sweep" / "report")

@@ -112,3 +112,19 @@ def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(
     assert "has no checkpoint" in done.stderr
     assert "is damaged" in done.stderr
     assert contents(copy) == before
+
+
+def test_the_network_of_an_earlier_epoch_is_not_measured_as_the_finished_trials(
+    folder: Path,
+) -> None:
+    care("train", "experiment.yaml", "training.epochs=2", "--store", "other", cwd=folder)
+    (trial,) = (folder / "other" / "trials").iterdir()
+    (trial / max(path.name for path in trial.glob("checkpoint-*.pt"))).write_bytes(b"cut")
+    done = care("evaluate", trial.name, "--store", "other", cwd=folder, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the newest one is of epoch 1 of 2" in done.stderr
+    status = trial / "status.json"
+    status.write_text(status.read_text().replace('"finished"', '"paused"'))
+    done = care("evaluate", trial.name, "--store", "other", cwd=folder)
+    assert "this is the network after 1 of 2 epochs" in done.stderr
+    assert "head/gamma" in done.stdout

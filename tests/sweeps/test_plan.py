@@ -324,3 +324,9 @@ def test_minus_zero_is_zero_in_a_point_and_its_identity(tmp_path: Path) -> None:
     ]
     one, other = ([(t.trial_id, t.label, str(t.point)) for t in plan.trials] for plan in plans)
     assert one == other
+
+
+def test_a_failed_trial_says_why(sweep: Sweep, store: Store, configs: list[TrialConfig]) -> None:
+    folder = fabricate(store, configs[0], "failed", 1)
+    (line,) = plan_remarks(make_plan(sweep, store))
+    assert line == f"failed: λ=0 seed=0 ({folder.trial_id}): broke"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -167,6 +169,33 @@ def test_a_trial_that_no_memory_is_large_enough_for_fails_alone(tmp_path: Path) 
     ]
     failed = next(state for state in states if state["state"] == "failed")
     assert failed["error"]["kind"] == "out_of_memory"
+
+
+OPEN_TO_ALL = """
+from sweeps.launch import local
+make_scratch = local.make_scratch
+def open_to_all(parent):
+    folder = make_scratch(parent)
+    folder.chmod(0o777)
+    return folder
+local.make_scratch = open_to_all
+from sweeps.cli.main import main
+main()
+"""
+
+
+def test_a_process_that_cannot_start_fails_its_trial_with_the_reason(tmp_path: Path) -> None:
+    """The trial has failed, as one that can be retried; it is not damaged."""
+    declare(tmp_path, axes={WEIGHT: [0.1]}, seeds=1, resources={"retries": 0})
+    command = [sys.executable, "-c", OPEN_TO_ALL, "sweep", "run", "sweep.yaml", "--no-report"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1, done.stderr
+    assert "1 failed" in done.stdout, done.stdout
+    assert "not a folder that only this user can write" in " ".join(done.stdout.split())
+    planned = care("sweep", "plan", "sweep.yaml", cwd=tmp_path).stdout
+    assert "not a folder that only this user can write" in " ".join(planned.split())
+    counts = plan(tmp_path)
+    assert (counts["failed"], counts["damaged"]) == (1, 0)
 
 
 def test_none_of_the_ended_sweeps_left_a_process() -> None:

@@ -86,6 +86,7 @@ def test_what_is_chosen(
 REFUSED = [
     ("λ", "--only", "λ", "AXIS=VALUE", None),
     ("λ=", "--only", "λ=", "AXIS=VALUE", None),
+    ("λ=,", "--only", "λ=,", "AXIS=VALUE", None),
     ("lamda=0", "--only", "lamda", "an axis (variant, λ, scale, seed)", "lambda"),
     ("wieght=0", "--only", "wieght", "an axis", "weight"),
     ("λ=0.3", "--only λ", "0.3", "allowed: 0, 0.1, 0.25", None),
