@@ -31,7 +31,15 @@ from care.claim_files import (
     place,
 )
 from care.errors import CareError
-from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
+from care.files import (
+    DiskError,
+    Writer,
+    append_line,
+    set_aside,
+    sync_folder,
+    whole_lines,
+    write_atomic,
+)
 from care.liveness import Holder
 
 _BEAT_SECONDS = 15.0
@@ -80,6 +88,14 @@ def release_dead(folder: Path) -> bool:
         return False
     mark_released(claims[-1].path, holder)
     return True
+
+
+def _remove(path: Path) -> None:
+    """Remove a claim's file; a folder in its place is set aside."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        set_aside(path)
 
 
 class Claim(Writer):
@@ -133,7 +149,7 @@ class Claim(Writer):
                 for other in earlier:
                     cut_off(other)
                 for old in claims:
-                    old.path.unlink(missing_ok=True)
+                    _remove(old.path)
                     # Its holder may have released it since it was listed.
                     old.path.with_suffix(".released").unlink(missing_ok=True)
             except OSError:
