@@ -31,7 +31,7 @@ from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
 from care.opening import open_trainer
 from care.provenance import provenance
-from care.staleness import Versions, check_same_data, is_own
+from care.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
 from care.trainer import Stopwatch, Trainer
@@ -213,9 +213,10 @@ class TrialRun:
         try:
             outcome = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
         except Paused:
+            self._check_measured_data(progress)
             self.pause()
             return None
-        self._check_transfer_data()  # they were read since
+        self._check_measured_data(progress)
         for note in outcome.notes:
             self._warn(note)
         # The measures last: a trial that has them has everything.
@@ -235,6 +236,14 @@ class TrialRun:
             now = Versions().data(self.config)
             transfer = {field: value for field, value in now.items() if not is_own(field)}
             check_same_data(self.folder.path, self._data, transfer, self.config)
+
+    def _check_measured_data(self, progress: SavedProgress) -> None:
+        """Forget the measures of transfer data that changed since the first check."""
+        try:
+            self._check_transfer_data()
+        except OtherDataError:
+            progress.forget()
+            raise
 
     def _save(self) -> None:
         trainer = self._trainer

@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
+import care.trial_run
 from care.config import TrialConfig
 from care.data import prepare
 from care.distributed.group import Group
 from care.evaluation.again import evaluate_again
+from care.evaluation.outcome import Outcome
 from care.identity import trial_id
 from care.loading import validate
 from care.machines import Machine, mixtures
@@ -194,6 +196,33 @@ def test_transfer_data_exchanged_during_the_training_end_it(tmp_path: Path, stor
         trial.advance()
     assert trial.folder.read_evaluation() is None
     assert status(config, store).state == "stale"
+
+
+def test_transfer_data_exchanged_while_they_are_measured_leave_no_measure(
+    tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data"
+    prepared(root)
+    shutil.copytree(root / "tree", root / "imagenet")
+    (root / "imagenet100.txt").write_text("cat\ndog\n")
+    tree = config_for(root).model_dump(mode="json")
+    tree["evaluation"]["transfer"] = [{"name": "imagenet100"}]
+    config = validate(TrialConfig, tree, "test")
+    prepare(config.transfer_data[0], root, Listener())
+    measure = care.trial_run.evaluate
+
+    def exchange(*arguments: Any) -> Outcome:
+        outcome = measure(*arguments)
+        pixel(root / "imagenet/test/cat/0000.png")
+        return outcome
+
+    monkeypatch.setattr(care.trial_run, "evaluate", exchange)
+    trial = TrialRun(config, store.trial(trial_id(config)))
+    trial.advance()
+    with pytest.raises(OtherDataError, match="other transfer data: imagenet100"):
+        trial.advance()
+    assert trial.folder.read_evaluation() is None
+    assert not (trial.folder.path / "evaluation").exists()
 
 
 def test_own_data_exchanged_during_the_last_epoch_make_a_finished_trial_stale(
