@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shutil
@@ -86,7 +87,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         made.append_start(0, 0)
         network = build_network(trials[place].config.model, trials[place].config.seed)
-        checkpoint.save(made.path, epoch, 0, {"network": network.state_dict()})
+        checkpoint.save(made.path, epoch, 0, {"epoch": epoch, "network": network.state_dict()})
     store.sweep("tiny").write(
         {
             "spec": sweep.spec.model_dump(mode="json"),
@@ -155,9 +156,16 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
     assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
 
 
-def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(damaged: Damaged) -> None:
+def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(
+    damaged: Damaged, monkeypatch: pytest.MonkeyPatch
+) -> None:
     claim = damaged.store.trial(damaged.identities[PAUSED]).path / "claim-000001"
-    claim.symlink_to(claim.name)
+    claim.write_text("{}")
+
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr("care.claim_files.Holder.read", refuse)
     state, reason = damaged.plan()[PAUSED]
     assert state == "damaged"
     assert "its claim cannot be read" in reason
