@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from care import liveness
 from care.claim_files import (
-    FoundClaim,
+    ClaimFile,
     claims_in,
     clear,
     cut_off,
@@ -136,7 +136,7 @@ class Claim(Writer):
             earlier = held_folders(folder, claims)
             holder = Holder.this_process()
             number = claims[-1].number + 1 if claims else 1
-            claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
+            claim = ClaimFile(number, folder / f"claim-{number:06d}", released=False)
             held = claim.held(holder)
             if not place(claim.path, holder, held):
                 continue

@@ -21,6 +21,7 @@ from care.data import load_dataset
 from care.errors import CareError, ConfigError
 from care.evaluation.outcome import Outcome
 from care.files import DamagedFileError, DiskError
+from care.liveness import Holder
 from care.models import build_network
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.report import find_sweep, sweep_summary, write_sweep_report
@@ -159,13 +160,11 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
 def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(
     damaged: Damaged, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    claim = damaged.store.trial(damaged.identities[PAUSED]).path / "claim-000001"
-    claim.write_text("{}")
+    def away(path: Path) -> Holder | None:
+        raise OSError(errno.EIO, "Input/output error", path)
 
-    def refuse(path: Path) -> None:
-        raise PermissionError(errno.EACCES, "Permission denied", str(path))
-
-    monkeypatch.setattr("care.claim_files.Holder.read", refuse)
+    (damaged.store.trial(damaged.identities[PAUSED]).path / "claim-000001").touch()
+    monkeypatch.setattr(Holder, "read", away)
     state, reason = damaged.plan()[PAUSED]
     assert state == "damaged"
     assert "its claim cannot be read" in reason
