@@ -88,7 +88,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         made.append_start(0, 0)
         network = build_network(trials[place].config.model, trials[place].config.seed)
-        checkpoint.save(made.path, epoch, 0, {"epoch": epoch, "network": network.state_dict()})
+        trained = {"epoch": epoch, "network": network.state_dict()}
+        checkpoint.save(made.path, epoch, 0, trained)
     store.sweep("tiny").write(
         {
             "spec": sweep.spec.model_dump(mode="json"),
