@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from care import liveness
 from care.claim_files import (
-    FoundClaim,
+    ClaimFile,
     claims_in,
     clear,
     cut_off,
@@ -31,7 +31,15 @@ from care.claim_files import (
     place,
 )
 from care.errors import CareError
-from care.files import DiskError, Writer, append_line, sync_folder, whole_lines, write_atomic
+from care.files import (
+    DiskError,
+    Writer,
+    append_line,
+    set_aside,
+    sync_folder,
+    whole_lines,
+    write_atomic,
+)
 from care.liveness import Holder
 
 _BEAT_SECONDS = 15.0
@@ -82,6 +90,14 @@ def release_dead(folder: Path) -> bool:
     return True
 
 
+def _remove(path: Path) -> None:
+    """Remove a claim's file; a folder in its place is set aside."""
+    try:
+        path.unlink(missing_ok=True)
+    except IsADirectoryError:
+        set_aside(path)
+
+
 class Claim(Writer):
     """A claim that this process holds, until :meth:`release` or the end of the process.
 
@@ -120,7 +136,7 @@ class Claim(Writer):
             earlier = held_folders(folder, claims)
             holder = Holder.this_process()
             number = claims[-1].number + 1 if claims else 1
-            claim = FoundClaim(number, folder / f"claim-{number:06d}", released=False)
+            claim = ClaimFile(number, folder / f"claim-{number:06d}", released=False)
             held = claim.held(holder)
             if not place(claim.path, holder, held):
                 continue
@@ -133,7 +149,7 @@ class Claim(Writer):
                 for other in earlier:
                     cut_off(other)
                 for old in claims:
-                    old.path.unlink(missing_ok=True)
+                    _remove(old.path)
                     # Its holder may have released it since it was listed.
                     old.path.with_suffix(".released").unlink(missing_ok=True)
             except OSError:

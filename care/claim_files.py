@@ -28,7 +28,7 @@ _CLEAR_TRIES = 50
 
 
 @dataclass(frozen=True)
-class FoundClaim:
+class ClaimFile:
     """A claim on the disk.
 
     Attributes:
@@ -56,14 +56,14 @@ class FoundClaim:
         return self.path.with_name(f".held-{self.number:06d}-{holder.token}")
 
 
-def claims_in(folder: Path) -> list[FoundClaim]:
+def claims_in(folder: Path) -> list[ClaimFile]:
     """The claims in ``folder``, highest last."""
-    found = [
-        FoundClaim(int(match[1]), path, match[2] is not None)
+    listed = [
+        ClaimFile(int(match[1]), path, match[2] is not None)
         for path in folder.glob("claim-*")
         if (match := _NAME.fullmatch(path.name))
     ]
-    return sorted(found, key=lambda claim: (claim.number, claim.path))
+    return sorted(listed, key=lambda claim: (claim.number, claim.path))
 
 
 def mark_released(path: Path, holder: Holder) -> None:
@@ -94,7 +94,7 @@ def place(path: Path, holder: Holder, held: Path) -> bool:
     return True
 
 
-def held_folders(folder: Path, claims: list[FoundClaim]) -> list[Path]:
+def held_folders(folder: Path, claims: list[ClaimFile]) -> list[Path]:
     """The own folders of the holders of ``claims``, and what killed processes left of them.
 
     They are listed before a claim is taken and removed after, by names that are never used again:

@@ -82,15 +82,15 @@ def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
 
 def _stamp(path: Path) -> _Stamp:
     """Return a value that changes when a file of a finished trial is written."""
-    found: list[tuple[int, int, int, int] | None] = []
+    stamps: list[tuple[int, int, int, int] | None] = []
     for name in _STAMPED:
         try:
             status = os.stat(f"{path}/{name}")  # noqa: PTH116 - for thousands of files
         except OSError:
-            found.append(None)
+            stamps.append(None)
         else:
-            found.append((status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode))
-    return tuple(found)
+            stamps.append((status.st_mtime_ns, status.st_size, status.st_ino, status.st_mode))
+    return tuple(stamps)
 
 
 def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:

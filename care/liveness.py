@@ -14,6 +14,7 @@ death, and a look is noted beside the beat, for the next one, of whatever proces
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import hashlib
 import json
@@ -25,6 +26,11 @@ import time
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
+
+from care.files import DamagedFileError, read_json
+
+# Another thing than a file of ours is there: no holder wrote it, so none lives by it.
+_NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 LEASE_SECONDS = 120.0
 BEAT, _SEEN = "beat", "seen"
@@ -90,12 +96,15 @@ class Holder:
             OSError: The file cannot be read.
         """
         try:
-            tree = json.loads(path.read_bytes())
+            tree = read_json(path)
             known = {field.name for field in fields(cls)}
-            read = cls(**{name: value for name, value in tree.items() if name in known})
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            read = cls(**{name: value for name, value in (tree or {}).items() if name in known})
+        except DamagedFileError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno not in _NO_FILE:
+                raise cause from None  # a disk that is away for a while says nothing of its holder
             return None
-        except (ValueError, TypeError, AttributeError):
+        except TypeError:
             return None
         texts = (read.host, read.since, read.boot, read.machine, read.started or "", read.token)
         whole = isinstance(read.pid, int) and all(isinstance(text, str) for text in texts)

@@ -57,7 +57,7 @@ def mixtures(machines: Sequence[Machine], chosen: Sequence[bool] | None = None) 
         chosen: Whether a trial's configuration fixes its precision, so that it is meant to differ.
     """
     fixed = chosen or [False] * len(machines)
-    found = []
+    differing = []
     for fact in Machine._fields:
         values = [
             getattr(machine, fact)
@@ -66,5 +66,5 @@ def mixtures(machines: Sequence[Machine], chosen: Sequence[bool] | None = None) 
         ]
         counts = Counter(value for value in values if value)
         if len(counts) > 1:
-            found.append(Mixture(fact, tuple(counts.most_common())))
-    return found
+            differing.append(Mixture(fact, tuple(counts.most_common())))
+    return differing

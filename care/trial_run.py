@@ -216,6 +216,7 @@ class TrialRun:
         except Paused:
             self.pause()
             return None
+        self._check_transfer_data()  # they were read since
         for note in outcome.notes:
             self._warn(note)
         # The measures last: a trial that has them has everything.

@@ -218,19 +218,19 @@ def restart(folder: SweepFolder, sweep: Sweep) -> None:
             SweepFolder(folder.path, claim).log(line.record())
 
 
-def refuse(sweep: Sweep, found: list[Difference], command: str) -> None:
+def refuse(sweep: Sweep, differing: list[Difference], command: str) -> None:
     """Refuse a sweep whose log is about another question.
 
     Args:
         sweep: The sweep.
-        found: The fields that differ; nothing is refused if there are none.
+        differing: The fields that differ; nothing is refused if there are none.
         command: The command that starts the sweep.
 
     Raises:
         OtherQuestionError: Names each field with both values, and the ways to continue.
     """
-    if found:
-        raise OtherQuestionError(sweep, found, ways_on(sweep, command))
+    if differing:
+        raise OtherQuestionError(sweep, differing, ways_on(sweep, command))
 
 
 def ways_on(sweep: Sweep, command: str) -> str:

@@ -54,18 +54,18 @@ class Interrupt:
     """While entered, notes the first SIGINT or SIGTERM instead of dying of it.
 
     Args:
-        signals: Other signals than those, or none where somebody else handles them.
+        signals: Other signals than those, or none where they are handled elsewhere.
 
     Attributes:
         requested: Whether one came.
-        hurried: Whether who asked kills soon: SIGTERM, or SLURM, but not a person's Ctrl-C.
+        hurried: Whether a kill follows soon, as after SIGTERM or from SLURM, but not after Ctrl-C.
     """
 
     def __init__(self, signals: Sequence[int] = _SIGNALS) -> None:
         self._signals = signals
         self.requested = False
         self.hurried = False
-        self._number: int = signal.SIGINT
+        self._number: int | None = None
         self._actions: list[Callable[[], None]] = []
         self._before: dict[int, Any] = {}
 
@@ -86,8 +86,8 @@ class Interrupt:
 
     @property
     def status(self) -> int | None:
-        """The exit status that the signal asks for, 130 or 143; None while there was none."""
-        return 128 + self._number if self.requested else None
+        """The exit status that a signal asks for, 130 or 143; None where none came."""
+        return None if self._number is None else 128 + self._number
 
     def on_request(self, action: Callable[[], None]) -> None:
         """Call ``action`` when the signal comes, or now if it came."""

@@ -66,8 +66,8 @@ class OtherQuestionError(ConfigError):
         super().__init__(
             sweep.source,
             [
-                Problem(found.field, found.now, f"this search began with {found.began!r}")
-                for found in differences
+                Problem(each.field, each.now, f"this search began with {each.began!r}")
+                for each in differences
             ],
         )
         self.args = (f"{self.args[0]}\n{ways}",)
@@ -108,16 +108,16 @@ def question_of(sweep: Sweep) -> Question:
 
 def differences(began: Question, now: Question) -> list[Difference]:
     """The fields in which ``now`` asks something else than ``began``; none if it only grew."""
-    found = [
+    changed = [
         Difference(name, began.settings.get(name, _UNUSED), now.settings.get(name, _UNUSED))
         for name in {**began.settings, **now.settings}
         if began.settings.get(name) != now.settings.get(name)
     ]
     grows = now.settings["search.name"] == "grid"
-    found += _different_axes(began.axes, now.axes, grows)
+    changed += _different_axes(began.axes, now.axes, grows)
     if not _within(began.seeds, now.seeds):
-        found.append(Difference("seeds", began.seeds, now.seeds))
-    return found + _different_base(began.base, now.base, set(began.axes) | set(now.axes))
+        changed.append(Difference("seeds", began.seeds, now.seeds))
+    return changed + _different_base(began.base, now.base, set(began.axes) | set(now.axes))
 
 
 def _different_axes(
@@ -134,7 +134,7 @@ def _different_base(
     began: dict[str, dict[str, list[Any]]], now: dict[str, dict[str, list[Any]]], axes: set[str]
 ) -> list[Difference]:
     """Fields of the base, each once even if all variants have the difference."""
-    found: dict[str, Difference] = {}
+    changed: dict[str, Difference] = {}
     for variant in sorted(began.keys() & now.keys()):
         for name in sorted({*began[variant], *now[variant]}):
             if _is_in(name, axes):
@@ -142,8 +142,8 @@ def _different_base(
             old = began[variant].get(name, [_UNUSED])
             new = now[variant].get(name, [_UNUSED])
             if not _within(old, new):
-                found.setdefault(name, Difference(name, _shown(old), _shown(new)))
-    return [found[name] for name in sorted(found)]
+                changed.setdefault(name, Difference(name, _shown(old), _shown(new)))
+    return [changed[name] for name in sorted(changed)]
 
 
 def _within(few: list[Any], many: list[Any]) -> bool:

@@ -63,8 +63,8 @@ def select(
             _refuse("--only", text, "allowed: AXIS=VALUE[,VALUE]")
         axis = _axis(name.strip(), axes)
         allowed = list(seeds) if axis == _SEED else list(axes[axis])
-        found = _values(name.strip(), values.strip(), allowed)
-        chosen.setdefault(axis, set()).update(map(comparable, found))
+        matching = _values(name.strip(), values.strip(), allowed)
+        chosen.setdefault(axis, set()).update(map(comparable, matching))
     numbers = None if seeds_text is None else _seeds(seeds_text, seeds)
     if _SEED in chosen:
         of_only = chosen.pop(_SEED)
@@ -100,7 +100,7 @@ def _values(name: str, text: str, allowed: Sequence[Any]) -> list[Any]:
     whole = [value for value in allowed if _is(text, value)]
     if whole:
         return whole
-    found = []
+    matching = []
     for part in _parts(text):
         fitting = [value for value in allowed if _is(part, value)]
         if not fitting:
@@ -108,8 +108,8 @@ def _values(name: str, text: str, allowed: Sequence[Any]) -> list[Any]:
             shown = f"allowed: {', '.join(labels)}"
             words = [label for value, label in zip(allowed, labels, strict=True) if value == label]
             _refuse(f"--only {name}", part, shown, nearest(part, words))
-        found += fitting
-    return found
+        matching += fitting
+    return matching
 
 
 def _parts(text: str) -> list[str]:

@@ -8,76 +8,30 @@ goes on where it stopped. One process builds, which a claim on the folder says; 
 
 from __future__ import annotations
 
-import math
-import os
 import shutil
 import time
 import warnings
-from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from care.claim import Claim, holder
 from care.cores import available_cores
+from care.data.cache_parts import PART, Parts, Source
 from care.data.decoding import fingerprint
 from care.data.preparation import Reporter
 from care.errors import CareError
 from care.files import DiskError, read_json, write_json
 
 FORMAT = 1
-_PART = 256
 _POLL_SECONDS = 0.5
 _NAMED = 20
-
-
-class Block(NamedTuple):
-    """Some images of a source, one after the other.
-
-    Attributes:
-        pixels: uint8 [n,3,side,side]; zeros where an image could not be read.
-        modes: How many files had which mode of their own, where that is known.
-        failures: What could not be read, and why, by row of the block.
-    """
-
-    pixels: NDArray[np.uint8]
-    modes: dict[str, int]
-    failures: dict[int, str]
-
-
-class Source(Protocol):
-    """What a cache is made of.
-
-    Attributes:
-        name: Begins the cache's name.
-        key: What decides its content, e.g. hashes of its files.
-        side: Height and width of the images in pixels.
-        skip_corrupt: Leave out what cannot be read.
-    """
-
-    name: str
-    key: list[str]
-    side: int
-    skip_corrupt: bool
-
-    def __len__(self) -> int:
-        """Number of images."""
-        ...
-
-    def read(self, start: int, stop: int) -> Block:
-        """Some of the images; called by several threads at once."""
-        ...
-
-    def changed(self) -> bool:
-        """Whether what it reads has changed since :attr:`key` was computed."""
-        ...
 
 
 class CorruptError(CareError):
@@ -118,7 +72,7 @@ def open_cache(source: Source, root: Path) -> Cache:
     _refuse_skipped(source, index)
     try:
         # Copy on write: torch wants memory that it may write to, and the file stays as it is.
-        pixels = np.load(_whole(folder), mmap_mode="c")
+        pixels = np.load(_whole_file(folder), mmap_mode="c")
     except (OSError, ValueError) as error:
         message = f"{folder}: damaged ({error}); remove it, and run the same command again"
         raise CareError(message) from error
@@ -168,21 +122,22 @@ def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
 
 def _build(source: Source, folder: Path, claim: Claim, reporter: Reporter) -> None:
     _remove_outdated(source, folder)
+    parts = Parts(source, folder)
     try:
-        _fill(source, folder, reporter)
+        _fill(source, parts, _whole_file(folder), reporter)
     except (OSError, DiskError) as error:
         claim.check()  # the process that took over renames and removes what is written here
         raise error if isinstance(error, DiskError) else DiskError(folder, error) from error
     if source.changed():
-        _forget(folder, source)
+        parts.forget()
         raise CareError(
             f"{source.name}: files changed while they were decoded; run the same command again"
         )
-    failures = _failures(folder, source)
+    failures = parts.failures()
     if failures and not source.skip_corrupt:
-        _forget_failed(folder, source)
+        parts.forget_failed()
         raise CorruptError(_corrupt(source, list(failures.values())))
-    _finish(source, folder, failures)
+    _finish(source, folder, parts)
     _report_left_out(source, folder, failures, reporter)
 
 
@@ -224,33 +179,19 @@ def _remove_outdated(source: Source, folder: Path) -> None:
             shutil.rmtree(other)
 
 
-def _partial(folder: Path) -> Path:
-    return folder / "images.npy.partial"
-
-
-def _whole(folder: Path) -> Path:
+def _whole_file(folder: Path) -> Path:
     return folder / "images.npy"
 
 
-def _part_file(folder: Path, start: int) -> Path:
-    return folder / f"part-{start // _PART:05d}.json"
-
-
-def _starts(source: Source) -> range:
-    return range(0, len(source), _PART)
-
-
-def _fill(source: Source, folder: Path, reporter: Reporter) -> None:
+def _fill(source: Source, parts: Parts, whole: Path, reporter: Reporter) -> None:
     """Decode every part that is not on the disk."""
-    offset = _allocate(source, folder)
-    missing = [start for start in _starts(source) if not _part_file(folder, start).exists()]
-    done = len(source) - sum(min(_PART, len(source) - start) for start in missing)
-    reported = 0
+    offset = parts.allocate(whole)
+    missing, done, reported = parts.missing(), parts.done(), 0
     reporter.progress(source.name, done, len(source))
     # Decoding and resizing release the interpreter's lock, so threads do.
     with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as pool:
         warnings.filterwarnings("ignore", module="PIL")  # of metadata that nobody reads here
-        futures = {pool.submit(_fill_part, source, folder, offset, start) for start in missing}
+        futures = {pool.submit(parts.decode, start, offset) for start in missing}
         try:
             for future in as_completed(futures):
                 block = future.result()
@@ -264,116 +205,21 @@ def _fill(source: Source, folder: Path, reporter: Reporter) -> None:
             raise
 
 
-def _allocate(source: Source, folder: Path) -> int:
-    """Make the file with room for all images, so that a full disk is known of before the work.
-
-    Returns:
-        Bytes of its header.
-    """
-    path = _partial(folder)
-    shape = (len(source), 3, source.side, source.side)
-    size = math.prod(shape)
-    if not path.exists() and _whole(folder).exists():  # a build was killed before its last word
-        _whole(folder).replace(path)
-    if not path.exists():
-        for start in _starts(source):
-            _part_file(folder, start).unlink(missing_ok=True)
-        temporary = path.with_suffix(".new")
-        with temporary.open("wb") as file:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(file, header)
-            if hasattr(os, "posix_fallocate"):
-                os.posix_fallocate(file.fileno(), file.tell(), size)
-            else:  # macOS, where a full disk shows later
-                file.truncate(file.tell() + size)
-        temporary.replace(path)
-    return path.stat().st_size - size
-
-
-class _Part(NamedTuple):
-    """What became of a part: its number of images, and the reasons why some cannot be read."""
-
-    images: int
-    failures: list[str]
-
-
-def _fill_part(source: Source, folder: Path, offset: int, start: int) -> _Part:
-    """Decode one part."""
-    stop = min(start + _PART, len(source))
-    block = source.read(start, stop)
-    with _partial(folder).open("r+b") as file:
-        file.seek(offset + start * block.pixels[0].nbytes)
-        file.write(np.ascontiguousarray(block.pixels).data)
-        file.flush()
-        os.fsync(file.fileno())
-    sums, squares = _sums(block)
-    record = {
-        "sum": sums,
-        "sum_of_squares": squares,
-        "modes": block.modes,
-        "failures": block.failures,
-    }
-    write_json(_part_file(folder, start), record)
-    return _Part(stop - start, list(block.failures.values()))
-
-
-def _sums(block: Block) -> tuple[list[int], list[int]]:
-    """Of each channel's values, and of their squares, over the images that could be read."""
-    sums, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
-    for row, image in enumerate(block.pixels):  # one by one: in 64 bits a part is large
-        if row not in block.failures:
-            values = image.reshape(3, -1).astype(np.uint64)
-            sums += values.sum(1)
-            squares += (values * values).sum(1)
-    return sums.tolist(), squares.tolist()
-
-
-def _records(folder: Path, source: Source) -> Iterator[tuple[int, dict[str, Any]]]:
-    for start in _starts(source):
-        record = read_json(_part_file(folder, start))
-        assert record is not None
-        yield start, record
-
-
-def _failures(folder: Path, source: Source) -> dict[int, str]:
-    return {
-        start + int(row): why
-        for start, record in _records(folder, source)
-        for row, why in record["failures"].items()
-    }
-
-
-def _forget(folder: Path, source: Source) -> None:
-    """Decode every part again, next time."""
-    for start in _starts(source):
-        _part_file(folder, start).unlink(missing_ok=True)
-
-
-def _forget_failed(folder: Path, source: Source) -> None:
-    """Let fixed files be read again, even if their size and time are as before."""
-    for start, record in list(_records(folder, source)):
-        if record["failures"]:
-            _part_file(folder, start).unlink()
-
-
-def _finish(source: Source, folder: Path, failures: dict[int, str]) -> None:
-    skipped = list(failures)
-    records = [record for _, record in _records(folder, source)]
-    count = len(source) - len(skipped)
-    if count == 0:
+def _finish(source: Source, folder: Path, parts: Parts) -> None:
+    failures = parts.failures()
+    if len(failures) == len(source):
         raise CareError(f"{source.name}: none of the {len(source)} images can be read")
-    mean, std = _moments(records, count * source.side**2)
-    if skipped:
-        _write_kept(folder, skipped)
+    mean, std = parts.moments()
+    if failures:
+        _write_kept(parts.images, _whole_file(folder), list(failures))
     else:
-        _partial(folder).replace(_whole(folder))
-    modes = sum((Counter(record["modes"]) for record in records), Counter[str]())
+        parts.images.replace(_whole_file(folder))
     index = {
         "mean": mean,
         "std": std,
-        "skipped": skipped,
+        "skipped": list(failures),
         "failures": list(failures.values()),
-        "modes": dict(modes),
+        "modes": parts.modes(),
     }
     write_json(folder / "index.json", index)
     # Also what a killed build was just writing.
@@ -381,28 +227,18 @@ def _finish(source: Source, folder: Path, failures: dict[int, str]) -> None:
         path.unlink()
 
 
-def _moments(records: list[dict[str, Any]], pixels: int) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, in [0, 1], from exact integer sums."""
-    sums = [sum(record["sum"][channel] for record in records) for channel in range(3)]
-    squares = [sum(record["sum_of_squares"][channel] for record in records) for channel in range(3)]
-    mean = [total / pixels / 255 for total in sums]
-    # In integers: the difference of two large floats would lose the variance's digits.
-    variance = [pixels * square - total**2 for square, total in zip(squares, sums, strict=True)]
-    return mean, [math.sqrt(value) / pixels / 255 for value in variance]
-
-
-def _write_kept(folder: Path, skipped: list[int]) -> None:
+def _write_kept(images: Path, whole: Path, skipped: list[int]) -> None:
     """Write the images again, without the rows that could not be read."""
-    pixels = np.load(_partial(folder), mmap_mode="r")
+    pixels = np.load(images, mmap_mode="r")
     kept = np.setdiff1d(np.arange(len(pixels)), skipped)
-    temporary = folder / "images.npy.kept"
+    temporary = whole.with_name("images.npy.kept")
     shape = (len(kept), *pixels.shape[1:])
     smaller = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-    for start in range(0, len(kept), _PART):
-        smaller[start : start + _PART] = pixels[kept[start : start + _PART]]
+    for start in range(0, len(kept), PART):
+        smaller[start : start + PART] = pixels[kept[start : start + PART]]
     smaller.flush()
     # What it is made of stays until the index is there: a killed build finds all rows again.
-    temporary.replace(_whole(folder))
+    temporary.replace(whole)
 
 
 def _corrupt(source: Source, failures: list[str]) -> str:

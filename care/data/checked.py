@@ -75,9 +75,9 @@ def read_checked(path: Path, md5: str) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise CareError(f"{path.name}: {error.strerror or error}") from error
-    found = hashlib.md5(content, usedforsecurity=False).hexdigest()
-    if found != md5:
-        raise CareError(f"{path.name}: {len(content)} bytes with md5 {found}, not {md5}")
+    actual = hashlib.md5(content, usedforsecurity=False).hexdigest()
+    if actual != md5:
+        raise CareError(f"{path.name}: {len(content)} bytes with md5 {actual}, not {md5}")
     return content
 
 

@@ -79,8 +79,8 @@ class _Columns:
 
         def get(row: int) -> str:
             for column in columns:
-                if found := text(column[row]):
-                    return str(found)
+                if content := text(column[row]):
+                    return str(content)
             return ""
 
         return get

@@ -66,7 +66,7 @@ def read_point_arrays(path: Path) -> PointArrays:
 
 
 def _read_members(archive: zipfile.ZipFile) -> PointArrays:
-    found = PointArrays({}, {}, [])
+    read = PointArrays({}, {}, [])
     members = archive.infolist()
     size = sum(member.file_size for member in members)
     if size > LARGEST:
@@ -74,12 +74,12 @@ def _read_members(archive: zipfile.ZipFile) -> PointArrays:
     for member in members:
         name = member.filename.removesuffix(".npy")
         if _is_hidden(member.filename):
-            found.left_out.append(f"{member.filename}: hidden")
-        elif name in found.arrays or name in found.problems:
+            read.left_out.append(f"{member.filename}: hidden")
+        elif name in read.arrays or name in read.problems:
             raise CareError(f"two arrays of the name {name!r}")
         else:
-            _read_member(archive, member, name, found)
-    return found
+            _read_member(archive, member, name, read)
+    return read
 
 
 def _is_hidden(name: str) -> bool:
@@ -88,18 +88,18 @@ def _is_hidden(name: str) -> bool:
 
 
 def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, found: PointArrays
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, read: PointArrays
 ) -> None:
     if name == member.filename:
-        found.problems[name] = Problem(name, "no .npy array", _NOT_POINTS)
+        read.problems[name] = Problem(name, "no .npy array", _NOT_POINTS)
         return
     try:
         with archive.open(member) as file:
-            found.arrays[name] = _read_array(file, member.file_size)
+            read.arrays[name] = _read_array(file, member.file_size)
     except CareError as error:
-        found.problems[name] = Problem(name, str(error), _NOT_POINTS)
+        read.problems[name] = Problem(name, str(error), _NOT_POINTS)
     except _DAMAGE as error:
-        found.problems[name] = Problem(name, f"damaged array ({_reason(error)})", _NOT_POINTS)
+        read.problems[name] = Problem(name, f"damaged array ({_reason(error)})", _NOT_POINTS)
 
 
 def _read_array(file: IO[bytes], size: int) -> NDArray[np.floating]:

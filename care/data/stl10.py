@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
-from care.data.cache import Block, build_caches, open_cache
+from care.data.cache import build_caches, open_cache
+from care.data.cache_parts import Block
 from care.data.checked import are_whole
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter

@@ -11,7 +11,8 @@ import torch
 
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
-from care.data.cache import Block, build_caches, open_cache
+from care.data.cache import build_caches, open_cache
+from care.data.cache_parts import Block
 from care.data.decoding import RULE, decode, regular_file
 from care.data.preparation import Reporter
 from care.data_files.fingerprint import hashed_files

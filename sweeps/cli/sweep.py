@@ -294,6 +294,10 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
         )
         return signalled
+    if counts["paused"]:
+        console.print(
+            f"{counts['paused']} paused. Run the same command to resume: {command}", soft_wrap=True
+        )
     if counts["failed"]:
         again = f"{command} --retry-failed"
         console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)

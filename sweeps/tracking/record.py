@@ -108,8 +108,8 @@ def read_record(trial: TrackedTrial) -> Record:
     if metrics:
         ended = _ended(times.get(len(metrics)), created)
         # Step 0, because MLflow's page draws bars for what has no other step, dots otherwise.
-        found = folder.read_evaluation() or {}
-        measures = [(name, value, ended, 0) for name, value in found.items()]
+        final = folder.read_evaluation() or {}
+        measures = [(name, value, ended, 0) for name, value in final.items()]
     return Record(
         identity=trial_identity(folder.trial_id, content.created),
         created=created,

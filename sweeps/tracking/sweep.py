@@ -82,6 +82,7 @@ class SweepTracking:
             hurry: Whether somebody wants this process to end.
         """
         self._state, self._mixed = _state(plan), _mixed(plan)
+        self._versions = Versions()  # data may have changed since the start
         self._planned |= {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
         for identity in plan.unique():
             self._tracker.touch(identity)

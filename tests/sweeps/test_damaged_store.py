@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import shutil
@@ -20,6 +21,7 @@ from care.data import load_dataset
 from care.errors import CareError, ConfigError
 from care.evaluation.outcome import Outcome
 from care.files import DamagedFileError, DiskError
+from care.liveness import Holder
 from care.models import build_network
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.report import find_sweep, sweep_summary, write_sweep_report
@@ -86,7 +88,8 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         made.append_start(0, 0)
         network = build_network(trials[place].config.model, trials[place].config.seed)
-        checkpoint.save(made.path, epoch, 0, {"network": network.state_dict()})
+        trained = {"epoch": epoch, "network": network.state_dict()}
+        checkpoint.save(made.path, epoch, 0, trained)
     store.sweep("tiny").write(
         {
             "spec": sweep.spec.model_dump(mode="json"),
@@ -155,9 +158,14 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
     assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
 
 
-def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(damaged: Damaged) -> None:
-    claim = damaged.store.trial(damaged.identities[PAUSED]).path / "claim-000001"
-    claim.symlink_to(claim.name)
+def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(
+    damaged: Damaged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(path: Path) -> Holder | None:
+        raise OSError(errno.EIO, "Input/output error", path)
+
+    (damaged.store.trial(damaged.identities[PAUSED]).path / "claim-000001").touch()
+    monkeypatch.setattr(Holder, "read", away)
     state, reason = damaged.plan()[PAUSED]
     assert state == "damaged"
     assert "its claim cannot be read" in reason

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import os
 import threading
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
+from sweeps.cli.sweep import conclude
+from sweeps.interrupt import Interrupt
 from sweeps.launch.local import local_ray
 from sweeps.launch.room import NoRoomError, check_room, watched
+from sweeps.plan import make_plan
+from sweeps.run import Outcome
+from sweeps.store import Store
+from tests.sweeps.declaring import WEIGHT, fabricate, load
 
 MEBIBYTE = 2**20
 
@@ -73,3 +81,18 @@ def test_a_disk_that_fills_is_reported_once_and_the_reserve_makes_room(
         assert not (tmp_path / "reserve").exists()
     assert len(lines) == 1
     assert lines[0].startswith(f"The disk of {tmp_path} is full; Ray cannot work without it.")
+
+
+def test_an_end_without_a_signal_has_the_status_of_a_sweep_that_is_not_complete(
+    tmp_path: Path,
+) -> None:
+    sweep, store = load(tmp_path, axes={WEIGHT: [0]}, seeds=1), Store(tmp_path / "runs")
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "paused", 1)
+    with Interrupt() as interrupt:
+        interrupt.request(hurried=False)
+        assert interrupt.requested
+    console = Console(file=io.StringIO(), width=200)
+    outcome = Outcome(make_plan(sweep, store), None, {})
+    assert conclude(console, "care sweep run sweep.yaml", outcome, interrupt.status) == 1
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "1 paused. Run the same command to resume: care sweep run sweep.yaml" in shown

@@ -21,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from care.config import Model
 from care.files import DamagedFileError, DiskError, Writer, pack_json, read_json, write_json
 from sweeps.launch.slurm.cluster import ClusterConfig
+from sweeps.progress import TrialProgress
 from sweeps.store import Store
 
 HeadState = Literal["none", "running", "stopping", "ended"]
@@ -90,6 +91,28 @@ class Head:
     release: tuple[str, ...] = ()
 
 
+class Best(BaseModel):
+    """The point with the best mean so far."""
+
+    point: str
+    mean: float
+    n: int
+
+
+class Seen(BaseModel):
+    """A sweep as its head saw it last: ``status.json``."""
+
+    at: float
+    counts: dict[str, int]
+    running: list[TrialProgress]
+    best: Best | None
+    metric: str
+    seconds_left: float | None
+
+
+_HEAD = TypeAdapter(Head)
+
+
 class PoolFolder:
     """The pool's part of a sweep's folder.
 
@@ -140,7 +163,12 @@ class PoolFolder:
 
     def request(self) -> Request:
         """What people want."""
-        return Request.model_validate(self._read("request.json"))
+        path = self.path / "request.json"
+        try:
+            return Request.model_validate(self._read(path.name))
+        except ValidationError as error:
+            problem = "is missing or not a request of this version"
+            raise DamagedFileError(path, problem, "Submit the sweep again.") from error
 
     def write_request(self, request: Request) -> None:
         """Say what people want."""
@@ -153,8 +181,12 @@ class PoolFolder:
 
     def head(self) -> Head:
         """What the head says."""
-        said = self._read("head.json") or {}
-        return Head(**{**said, "release": tuple(said.get("release", ()))})
+        path = self.path / "head.json"
+        try:
+            return _HEAD.validate_python(self._read(path.name) or {})
+        except ValidationError as error:
+            advice = "Delete it: a head that runs writes it again."
+            raise DamagedFileError(path, "is not what a head writes", advice) from error
 
     def write_head(self, head: Head) -> None:
         """Say it."""
@@ -176,8 +208,12 @@ class PoolFolder:
 
     def status(self) -> dict[str, Any] | None:
         """The sweep as the head saw it last."""
-        found: dict[str, Any] | None = self._read("status.json")
-        return found
+        try:
+            found: dict[str, Any] | None = self._read("status.json")
+            Seen.model_validate(found or {})
+            return found
+        except (DamagedFileError, ValidationError):  # a head that runs replaces it soon
+            return None
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace that."""

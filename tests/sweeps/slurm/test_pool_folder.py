@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from care.files import DamagedFileError
 from sweeps.cli.cluster import parse_workers
 from sweeps.launch.slurm.addresses import address_of, answers, free_ports
 from sweeps.launch.slurm.cluster import ClusterConfig
 from sweeps.launch.slurm.commands import QueuedJob
 from sweeps.launch.slurm.folder import Head, PoolFolder, Request, Workers
-from sweeps.launch.slurm.view import SweepStatus, status_view
+from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
 from sweeps.progress import TrialProgress
 from sweeps.store import Store
+from tests.damaging import DAMAGES, remove
 
 
 def request(**changes: Any) -> Request:
@@ -53,6 +55,33 @@ def test_a_request_is_read_as_it_was_written(folder: PoolFolder) -> None:
     folder.prepare(wanted)
     assert folder.request() == wanted
     assert folder.head() == Head()
+
+
+@pytest.mark.parametrize("name", ["request.json", "head.json", "status.json"])
+def test_a_damaged_file_is_passed_over_or_named(
+    folder: PoolFolder, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("sweeps.launch.slurm.view._counts", lambda _: {"new": 2})
+    running = {"point": "λ=0", "seed": 0, "epochs": 3}
+    seen = {"counts": {"running": 1}, "running": [running], "best": None, "metric": "head/gamma"}
+    for case, damage in DAMAGES.items():
+        folder.prepare(request())
+        folder.write_head(Head("running", left=1))
+        folder.write_status({**seen, "seconds_left": None})
+        path = folder.path / name
+        damage(path)
+        named = None
+        try:
+            status = read_status(folder)
+        except DamagedFileError as error:
+            named = error
+        else:
+            assert status.counts in ({"running": 1}, {"new": 2}), case
+            assert status_view(status)
+        assert named is None or (name != "status.json" and name in str(named)), case
+        if name == "request.json" and case in ("null", "folder", "other types"):
+            assert named, case
+        remove(path)
 
 
 def test_a_workers_file_that_cannot_be_read_hides_no_other(folder: PoolFolder) -> None:
