@@ -85,7 +85,11 @@ def _content(path: Path) -> bytes | None:
 
 
 def load(
-    folder: Path, device: torch.device, warn: Callable[[str], None], writer: Writer | None = None
+    folder: Path,
+    device: torch.device,
+    warn: Callable[[str], None],
+    writer: Writer | None = None,
+    trial: str | None = None,
 ) -> dict[str, Any] | None:
     """The newest checkpoint that is whole, or None when there is none.
 
@@ -95,22 +99,26 @@ def load(
         warn: Called with one line for each damaged checkpoint that was passed over.
         writer: The trial's claim, to rename those and remove the oldest; None where this process
             may not write.
+        trial: Identity of the trial; a checkpoint that names another one counts as damaged.
 
     Raises:
         DamagedFileError: This user may not read a checkpoint.
     """
     for epoch, step, digest, path in _found(folder):
-        content = _content(path)
+        content, problem = _content(path), "is damaged"
         if content and hashlib.sha256(content).hexdigest()[:16] == digest:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
             )
-            if writer is not None:
-                _prune(folder, writer)  # the last process may have been killed before it did
-            return state
-        if not os.path.lexists(path):  # removed since, because there are newer ones
-            return load(folder, device, warn, writer)
-        warn(f"{path.name} is damaged (epoch {epoch}, step {step}); going back to the one before")
+            # Earlier versions wrote no identity.
+            if trial is None or state.get("trial_id", trial) == trial:
+                if writer is not None:
+                    _prune(folder, writer)  # the last process may have been killed before it did
+                return state
+            problem = f"is of another trial, {state['trial_id']}"
+        elif not os.path.lexists(path):  # removed since, because there are newer ones
+            return load(folder, device, warn, writer, trial)
+        warn(f"{path.name} {problem} (epoch {epoch}, step {step}); going back to the one before")
         if writer is not None:
             writer.rename(path, path.with_suffix(".damaged"))
     return None

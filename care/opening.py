@@ -18,6 +18,7 @@ from care.device import resolve_device
 from care.distributed.group import Group
 from care.errors import CareError
 from care.files import Writer
+from care.identity import trial_id
 from care.precision import exact_float32
 from care.staleness import by_field, check_same_data
 from care.stream import Stream
@@ -95,7 +96,7 @@ def open_trainer(
     # With another precision than it began with, a trial would go on to other numbers.
     precision = recorded.precision if recorded else None
     trainer = Trainer(config, dataset, device, group, precision, stream, warn)
-    state = checkpoint.load(folder, device, warn, writer)
+    state = checkpoint.load(folder, device, warn, writer, trial_id(config))
     if state:
         trainer.load_state(state)
     return trainer, data

@@ -29,6 +29,7 @@ from care.distributed.group import Group
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.progress import Paused, SavedProgress
 from care.failure import describe
+from care.identity import trial_id
 from care.opening import open_trainer
 from care.provenance import provenance
 from care.staleness import OtherDataError, Versions, check_same_data, is_own
@@ -247,7 +248,8 @@ class TrialRun:
 
     def _save(self) -> None:
         trainer = self._trainer
-        state, writer = trainer.state(), self.folder.writer
+        state = {"trial_id": trial_id(self.config), **trainer.state()}
+        writer = self.folder.writer
         checkpoint.save(self.folder.path, trainer.epoch, trainer.step, state, writer)
         self._saved_at = time.monotonic()
 

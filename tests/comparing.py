@@ -22,4 +22,5 @@ def assert_equal_to_the_bit(trial: Path, expected: Path, context: str = "") -> N
         torch.load(max(place.glob("checkpoint-*.pt")), weights_only=True)
         for place in (trial, expected)
     ]
+    assert states[0].pop("trial_id") == states[1].pop("trial_id"), context
     assert_equal(states[0], states[1], context)

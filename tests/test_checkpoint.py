@@ -120,3 +120,18 @@ def test_what_a_killed_write_left_is_cleared_away(tmp_path: Path) -> None:
     left.write_bytes(b"half")
     (path,) = save(tmp_path, 2)
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_checkpoint_of_another_trial_is_passed_over(tmp_path: Path) -> None:
+    """A copy from another trial's folder is whole, and its network fits."""
+    save(tmp_path, 1)
+    checkpoint.save(tmp_path, 2, 0, {**state(2), "trial_id": "a" * 16})
+    said: list[str] = []
+    found = checkpoint.load(tmp_path, CPU, said.append, Writer(), "b" * 16)
+    assert found is not None
+    assert found["epoch"] == 1  # an earlier version's, which names no trial
+    (line,) = said
+    assert f"is of another trial, {'a' * 16} (epoch 2, step 0)" in line
+    again = checkpoint.load(tmp_path, CPU, pytest.fail, trial="b" * 16)
+    assert again is not None
+    assert again["epoch"] == 1

@@ -39,7 +39,7 @@ def evaluate_again(
         OtherDataError: The data are other than those that the network was trained on.
     """
     device = resolve_device(config.runtime.device)
-    state = checkpoint.load(folder.path, device, warn)
+    state = checkpoint.load(folder.path, device, warn, trial=folder.trial_id)
     if state is None:
         problem = "has no checkpoint that is whole, so there is no network to measure"
         raise CareError(f"{folder.path}: {problem}")
