@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import care.trial_run
+import care.evaluation.final
 from care.config import TrialConfig
 from care.data import prepare
 from care.distributed.group import Group
@@ -209,14 +209,14 @@ def test_transfer_data_exchanged_while_they_are_measured_leave_no_measure(
     tree["evaluation"]["transfer"] = [{"name": "imagenet100"}]
     config = validate(TrialConfig, tree, "test")
     prepare(config.transfer_data[0], root, Listener())
-    measure = care.trial_run.evaluate
+    measure = care.evaluation.final.evaluate
 
     def exchange(*arguments: Any) -> Outcome:
         outcome = measure(*arguments)
         pixel(root / "imagenet/test/cat/0000.png")
         return outcome
 
-    monkeypatch.setattr(care.trial_run, "evaluate", exchange)
+    monkeypatch.setattr("care.trial_run.evaluate", exchange)
     trial = TrialRun(config, store.trial(trial_id(config)))
     trial.advance()
     with pytest.raises(OtherDataError, match="other transfer data: imagenet100"):
