@@ -27,8 +27,8 @@ $(READY): pyproject.toml constraints.txt
 sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rerun-stale' …)
 	@$(BIN)/care sweep run $(SWEEP) $(ARGS)
 
-test: $(READY) ## Run the tests
-	@$(BIN)/pytest $(ARGS)
+test: $(READY) ## Run the tests, two files at a time
+	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-slurm: $(READY) ## Run the tests that need a cluster on one that this brings up and takes down (root, Debian)
 	@docker/slurm/cluster run -- $(BIN)/pytest tests/slurm --timeout=900 $(ARGS)
