@@ -7,28 +7,22 @@ has. The kernel shows the limits in files only; neither the affinity nor /proc/m
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 _PROC = Path("/proc")
 
 
-@dataclass(frozen=True)
-class _Version1:
-    """Names of a controller's files in version 1."""
+class _Names(NamedTuple):
+    """Names of the memory controller's files, and of page cache in its statistics."""
 
-    memory_limit: str = "memory.limit_in_bytes"
-    memory_used: str = "memory.usage_in_bytes"
-    reclaimable: str = "total_inactive_file"
+    limit: str
+    used: str
+    reclaimable: str
 
 
-@dataclass(frozen=True)
-class _Version2:
-    """Names of a controller's files in version 2."""
-
-    memory_limit: str = "memory.max"
-    memory_used: str = "memory.current"
-    reclaimable: str = "inactive_file"
+_VERSION_1 = _Names("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+_VERSION_2 = _Names("memory.max", "memory.current", "inactive_file")
 
 
 def cpu_limit(proc: Path = _PROC) -> float | None:
@@ -46,7 +40,7 @@ def cpu_limit(proc: Path = _PROC) -> float | None:
 
 def memory_limit(proc: Path = _PROC) -> int | None:
     """Read how many bytes of memory this process's groups may use; None without a limit."""
-    limits = [_number(folder / names.memory_limit) for folder, names in _groups("memory", proc)]
+    limits = [_number(folder / names.limit) for folder, names in _groups("memory", proc)]
     total = _meminfo(proc).get("MemTotal")
     # Version 1 writes "no limit" as a number near 2**63.
     known = [limit for limit in limits if limit is not None and (not total or limit < total)]
@@ -62,7 +56,7 @@ def free_memory(proc: Path = _PROC) -> int | None:
     """
     free = [_meminfo(proc).get("MemAvailable")]
     for folder, names in _groups("memory", proc):
-        limit, used = _number(folder / names.memory_limit), _number(folder / names.memory_used)
+        limit, used = _number(folder / names.limit), _number(folder / names.used)
         if limit is not None and used is not None:
             cache = _table(folder / "memory.stat").get(names.reclaimable, 0)
             free.append(max(0, limit - max(0, used - cache)))
@@ -77,15 +71,14 @@ def oom_kills(proc: Path = _PROC) -> int:
     return _table(proc / "vmstat").get("oom_kill", 0)
 
 
-def _groups(controller: str, proc: Path) -> Iterator[tuple[Path, _Version1 | _Version2]]:
+def _groups(controller: str, proc: Path) -> Iterator[tuple[Path, _Names]]:
     """Yield the folders of this process's groups, innermost first, for one controller."""
     paths = _paths(proc)
     for mount, root, kind, controllers in _mounts(proc):
         if kind == "cgroup2":
-            names: _Version1 | _Version2 = _Version2()
-            path = paths.get("")
+            names, path = _VERSION_2, paths.get("")
         elif controller in controllers:
-            names, path = _Version1(), paths.get(controller)
+            names, path = _VERSION_1, paths.get(controller)
         else:
             continue
         if path is None:

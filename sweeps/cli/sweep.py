@@ -325,7 +325,8 @@ def _print_incomparable(outcome: Outcome, console: Console) -> None:
 def _print_damaged(count: int, command: str, console: Console) -> None:
     if count:
         console.print(
-            f"{count} damaged and left out. To archive and run anew: {command} --rerun-damaged"
+            f"{count} damaged and left out. To archive and run anew: {command} --rerun-damaged",
+            soft_wrap=True,
         )
 
 
