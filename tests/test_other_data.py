@@ -25,7 +25,7 @@ from sweeps.store import Store, TrialStatus, trial_status
 from tests.comparing import assert_equal_to_the_bit
 from tests.data.listener import Listener
 from tests.data.test_fingerprint import pixel
-from tests.data.trees import write_tree
+from tests.data.trees import SMALL, write_tree
 
 TREE = {"name": "images", "path": "tree", "side": 8}
 
@@ -33,17 +33,9 @@ TREE = {"name": "images", "path": "tree", "side": 8}
 def config_for(root: Path, **data: Any) -> TrialConfig:
     """Two epochs on a tree of 12 images."""
     config = {
+        **SMALL,
         "data": {**TREE, **data},
-        "augmentation": {"gaussian_blur": {"kernel_size": 3}},
-        "model": {"encoder": "small", "head": {"hidden": 16, "output": 8}},
-        "objective": {"equivariance": {"weight": 0.1, "splits": 2}},
         "training": {"epochs": 2, "batch_size": 4},
-        "evaluation": {
-            "knn_neighbors": 3,
-            "rotation_augmentations": 2,
-            "monitor_images": 2,
-            "monitor_augmentations": 2,
-        },
         "runtime": {"threads": 1, "compile": "never", "data_root": str(root)},
     }
     return validate(TrialConfig, config, "test")
@@ -178,14 +170,19 @@ def test_transfer_data_count(tmp_path: Path, store: Store) -> None:
         TrialRun(config, trial)
 
 
-def test_transfer_data_exchanged_during_the_training_end_it(tmp_path: Path, store: Store) -> None:
-    root = tmp_path / "data"
+def with_transfer_set(root: Path) -> TrialConfig:
+    """A trial that transfers to a copy of its own tree."""
     prepared(root)
     shutil.copytree(root / "tree", root / "imagenet")
     (root / "imagenet100.txt").write_text("cat\ndog\n")
     tree = config_for(root).model_dump(mode="json")
     tree["evaluation"]["transfer"] = [{"name": "imagenet100"}]
-    config = validate(TrialConfig, tree, "test")
+    return validate(TrialConfig, tree, "test")
+
+
+def test_transfer_data_exchanged_during_the_training_end_it(tmp_path: Path, store: Store) -> None:
+    root = tmp_path / "data"
+    config = with_transfer_set(root)
     (transfer,) = config.transfer_data
     prepare(transfer, root, Listener())
     trial = TrialRun(config, store.trial(trial_id(config)))
@@ -202,12 +199,7 @@ def test_transfer_data_exchanged_while_they_are_measured_leave_no_measure(
     tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = tmp_path / "data"
-    prepared(root)
-    shutil.copytree(root / "tree", root / "imagenet")
-    (root / "imagenet100.txt").write_text("cat\ndog\n")
-    tree = config_for(root).model_dump(mode="json")
-    tree["evaluation"]["transfer"] = [{"name": "imagenet100"}]
-    config = validate(TrialConfig, tree, "test")
+    config = with_transfer_set(root)
     prepare(config.transfer_data[0], root, Listener())
     measure = care.evaluation.final.evaluate
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
+from sweeps.polling import polling
 
 SESSION_BYTES = 64 * 2**20
 """Bytes for logs and sockets of a session of a few days, and for the reserve."""
@@ -67,28 +67,22 @@ def watched(folder: Path, on_full: Callable[[str], None]) -> Iterator[None]:
         on_full: Called once, in another thread, with a line for the user.
     """
     reserve = folder / "reserve"
-    over = threading.Event()
     with contextlib.suppress(OSError), reserve.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, _RESERVE_BYTES)
 
-    def watch() -> None:
-        while not over.wait(_POLL_SECONDS):
-            if _free(folder) < _ALMOST_FULL_BYTES:
-                with contextlib.suppress(OSError):
-                    reserve.unlink()
-                on_full(
-                    f"The disk of {folder} is full; Ray cannot work without it. The trials pause. "
-                    "Free some space there, or name a folder on another disk in TMPDIR."
-                )
-                return
+    def look() -> bool:
+        if _free(folder) >= _ALMOST_FULL_BYTES:
+            return False
+        with contextlib.suppress(OSError):
+            reserve.unlink()
+        on_full(
+            f"The disk of {folder} is full; Ray cannot work without it. The trials pause. "
+            "Free some space there, or name a folder on another disk in TMPDIR."
+        )
+        return True
 
-    watcher = threading.Thread(target=watch, name="disk-watch", daemon=True)
-    watcher.start()
-    try:
+    with polling("disk-watch", _POLL_SECONDS, look):
         yield
-    finally:
-        over.set()
-        watcher.join()
 
 
 def _free(folder: Path) -> int:

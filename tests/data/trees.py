@@ -10,6 +10,19 @@ from PIL import Image
 
 from care.config import DataConfig
 
+# A trial on such a tree, apart from its data.
+SMALL: dict[str, Any] = {
+    "augmentation": {"gaussian_blur": {"kernel_size": 3}},
+    "model": {"encoder": "small", "head": {"hidden": 16, "output": 8}},
+    "objective": {"equivariance": {"weight": 0.1, "splits": 2}},
+    "evaluation": {
+        "knn_neighbors": 3,
+        "rotation_augmentations": 2,
+        "monitor_images": 2,
+        "monitor_augmentations": 2,
+    },
+}
+
 
 def tree(fields: dict[str, Any] | None = None) -> DataConfig:
     """What :func:`write_tree` writes."""

@@ -13,22 +13,14 @@ import pytest
 import yaml
 from PIL import Image, ImageOps
 
-from tests.data.trees import write_tree
+from tests.data.trees import SMALL, write_tree
 from tests.processes import care
 from tests.sweeps.declaring import SWEEP, declare
 
 EXPERIMENT: dict[str, Any] = {
+    **SMALL,
     "data": {"name": "images", "path": "tree", "side": 8},
-    "augmentation": {"gaussian_blur": {"kernel_size": 3}},
-    "model": {"encoder": "small", "head": {"hidden": 16, "output": 8}},
-    "objective": {"equivariance": {"weight": 0.1, "splits": 2}},
     "training": {"epochs": 1, "batch_size": 4},
-    "evaluation": {
-        "knn_neighbors": 3,
-        "rotation_augmentations": 2,
-        "monitor_images": 2,
-        "monitor_augmentations": 2,
-    },
     "runtime": {"threads": 1, "compile": "never"},
 }
 MEASURES = ["encoder/gamma", "head/gamma"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
 from sweeps.launch.slurm.folder import PoolFolder, Request
 from sweeps.launch.slurm.pool import SlurmPool
 from sweeps.launch.slurm.status import StatusFile
+from sweeps.polling import polling
 from sweeps.resources import Resources, part_of
 from sweeps.run import Outcome, RunOptions, SweepRun, View
 from sweeps.spec import Sweep, restore_sweep
@@ -119,18 +119,11 @@ def worker_resources(sweep: Sweep, request: Request) -> Resources:
 @contextlib.contextmanager
 def _watching(deadline: Deadline, interrupt: Interrupt) -> Iterator[None]:
     """Interrupt the driver when its job has to end."""
-    over = threading.Event()
 
-    def watch() -> None:
-        while not over.wait(_LOOK_SECONDS):
-            if deadline.passed:
-                interrupt.request()
-                return
+    def look() -> bool:
+        if deadline.passed:
+            interrupt.request()
+        return bool(deadline.passed)
 
-    thread = threading.Thread(target=watch, name="deadline", daemon=True)
-    thread.start()
-    try:
+    with polling("deadline", _LOOK_SECONDS, look):
         yield
-    finally:
-        over.set()
-        thread.join()
