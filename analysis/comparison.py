@@ -158,7 +158,10 @@ class Comparison:
         return estimate(self.differences(point, metric).tolist())
 
     def measured(self) -> list[str]:
-        """The names of the measures of the end of which there is a value, in the labels' order."""
+        """Name the final measures that have a value, in the labels' order; the sweep's own first.
+
+        Each measure has its spaces in one order, so that a table's columns read alike.
+        """
         done = self.done
         known = [str(name) for name in done.columns if done[name].notna().any()]
         others = {name.partition("/")[2] for name in known} - set(MEASURES)
@@ -166,9 +169,7 @@ class Comparison:
         names = [f"{space}/{measure}" for measure in order for space in SPACES]
         found = [name for name in names if name in known]
         first = self.metric.partition("/")[2]
-        return sorted(
-            found, key=lambda name: (name != self.metric, name.partition("/")[2] != first)
-        )
+        return sorted(found, key=lambda name: name.partition("/")[2] != first)
 
 
 def _by_seed(values: pd.Series) -> dict[int, float]:
