@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
+import pickletools
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -81,6 +82,18 @@ def read_checked(path: Path, md5: str) -> bytes:
     return content
 
 
+def _check_memo(content: bytes) -> None:
+    """Refuse an index of the memo that is too large: C makes room for every one up to it.
+
+    Raises:
+        pickle.UnpicklingError: Four damaged bytes ask for up to 64 GiB.
+        ValueError: An instruction is cut or unknown.
+    """
+    for instruction, argument, _ in pickletools.genops(content):
+        if instruction.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(content):
+            raise pickle.UnpicklingError(f"memo index {argument} in {len(content)} bytes")
+
+
 def unpickle(content: bytes) -> Any:
     """Read a pickle of Python 2 that holds numpy arrays, without ever running code of it.
 
@@ -88,6 +101,7 @@ def unpickle(content: bytes) -> Any:
         CareError: It is damaged, or holds anything but containers, numbers, text and arrays.
     """
     try:
+        _check_memo(content)
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
     # A damaged pickle is a program with random instructions: any error may come of it.
     except Exception as error:

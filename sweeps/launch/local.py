@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from care.claim import Claim
 from care.errors import CareError
 from sweeps.launch.connection import connected
 from sweeps.launch.room import check_room, watched
-from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch
+from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.node import Node
 from sweeps.resources import Resources
 
@@ -103,7 +102,7 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
         with connected("local", log, **settings):
             yield scratch
     finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+        remove_scratch(scratch)
 
 
 def _scratch(parent: Path) -> Path:

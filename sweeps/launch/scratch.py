@@ -31,6 +31,12 @@ def make_scratch(parent: Path) -> Path:
             return folder
 
 
+def remove_scratch(folder: Path) -> None:
+    """Remove ``folder``, and again those of killed processes: their Rays may have written on."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _remove_leftovers(folder.parent)
+
+
 def folder_for_ray(scratch: Path) -> Path:
     """Make the folder of a Ray below ``scratch``.
 

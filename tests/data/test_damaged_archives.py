@@ -95,6 +95,13 @@ def test_batches_that_are_none(
     assert not (tmp_path / "sprung").exists()
 
 
+@pytest.mark.parametrize("index", [b"r\xff\xff\xff\x7f", b"p99999999999\n"])
+def test_a_pickle_cannot_ask_for_more_memory_than_there_is(index: bytes) -> None:
+    """C makes room for every index of the memo up to the largest."""
+    with pytest.raises(CareError, match=r"memo index \d+ in \d+ bytes"):
+        unpickle(b"\x80\x02}" + index + b".")
+
+
 @given(damage=damaged(dumped(as_text({**BATCH, b"data": PIXELS[:, :30]}))))
 @settings(max_examples=300, deadline=None)
 def test_a_damaged_pickle_gives_data_or_an_error(damage: bytes) -> None:

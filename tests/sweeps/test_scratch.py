@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from care.errors import CareError
-from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch
+from care.files import DiskError
+from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.node import Node
 
 # What Ray puts below it: the time, its process's number, of at most seven digits.
@@ -35,6 +36,9 @@ def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
     assert not (tmp_path / left).exists()
     assert make_scratch(tmp_path) != mine
     assert mine.exists(), "a living process keeps its own"
+    (tmp_path / left).mkdir()  # as the Ray of the killed one does when it writes on
+    remove_scratch(mine)
+    assert not (tmp_path / left).exists()
 
 
 def test_a_folder_of_another_container_is_left_alone(tmp_path: Path) -> None:
@@ -59,7 +63,7 @@ def test_links_that_another_user_planted_are_not_followed(tmp_path: Path) -> Non
     node = Node(mine)
     (mine / "trials").mkdir()
     (mine / "trials" / "0123").symlink_to(victim / "file")
-    with pytest.raises(OSError, match="symbolic link"):
+    with pytest.raises(DiskError, match="symbolic link"):
         node.enter(Path("/store/trials/0123"))
     assert (victim / "file").read_text() == "mine"
 

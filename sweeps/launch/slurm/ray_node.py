@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Self
 
-from sweeps.launch.scratch import folder_for_ray, make_scratch
+from sweeps.launch.scratch import folder_for_ray, make_scratch, remove_scratch
 from sweeps.launch.slurm.addresses import free_ports
 from sweeps.launch.slurm.allocation import Allocation
 from sweeps.node import Node
@@ -83,7 +82,7 @@ class RayNode:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_scratch(self._folder)
 
     def start_head(self) -> str:
         """Start the head, which runs no trials.
