@@ -28,7 +28,7 @@ from rich.table import Table
 
 from benchmarks.measure import seconds
 from care.claim import Claim
-from care.identity import code_version
+from care.code_version import code_version
 from sweeps.interrupt import Interrupt
 from sweeps.launch.local import local_ray
 from sweeps.launch.slurm.commands import QueuedJob

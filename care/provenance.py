@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
+from care.code_version import code_version
 from care.config import Precision
 from care.git import git_state
-from care.identity import code_version
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from care.code_version import code_version
 from care.config import DataConfig, TrialConfig
 from care.data_files.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
-from care.identity import code_version
 from care.records import ProvenanceRecord
 
 _SHOWN_DIGITS = 8
@@ -45,7 +45,7 @@ class Versions:
             config: The trial's configuration as it is planned now, with its data root.
         """
         if provenance is None or provenance.code_version != self.code:
-            return "trained with other code"
+            return _why_other_code(provenance.code_version if provenance else "", self.code)
         return data_difference(provenance.data, self.data(config), config)
 
     def data(self, config: TrialConfig) -> dict[str, str]:
@@ -61,6 +61,16 @@ class Versions:
                 self._known[key] = {}
                 self.absent.add(f"{data.name} in {root}")
         return self._known[key]
+
+
+def _why_other_code(recorded: str, now: str) -> str:
+    earlier = recorded and "-" not in recorded and "-" in now
+    if not earlier:
+        return "trained with other code"
+    return (
+        "trained with an earlier version of care, which compared the bytes of its source files; "
+        "from now on only code that computes something else makes a trial stale"
+    )
 
 
 def by_field(

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
-import types
 import typing
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +10,6 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-import care
 from care.config import (
     AugmentationConfig,
     DataConfig,
@@ -21,7 +17,7 @@ from care.config import (
     EquivarianceConfig,
     TrialConfig,
 )
-from care.identity import canonical, code_version, group_id, trial_id
+from care.identity import canonical, group_id, trial_id
 from care.loading import load_trial
 from care.registry import OBJECTIVES
 
@@ -194,44 +190,6 @@ def test_the_default_experiment_is_who_it_was() -> None:
     config = load_trial(DIGITS)
     assert (trial_id(config), group_id(config)) == ("cbb932767ad63564", "806ec8de3b685926")
     assert canonical(config)["seed"] == 0
-
-
-def versions_of(package: Path) -> str:
-    """``code_version`` as a copy of the package would give it."""
-    spec = importlib.util.spec_from_file_location("care_copy.identity", package / "identity.py")
-    assert spec
-    assert spec.loader
-    module: types.ModuleType = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    version: str = module.code_version()
-    return version
-
-
-def test_the_code_version_follows_care_and_nothing_else(tmp_path: Path) -> None:
-    package = tmp_path / "care"
-    shutil.copytree(Path(care.__file__).parent, package)
-    before = versions_of(package)
-    assert before == code_version(), "the place of the package does not matter"
-
-    (tmp_path / "sweeps").mkdir()
-    (tmp_path / "sweeps" / "plan.py").write_text("# elsewhere")
-    (package / "__pycache__").mkdir(exist_ok=True)
-    (package / "__pycache__" / "trainer.cpython-311.pyc").write_bytes(b"compiled")
-    (package / "notes.md").write_text("no code")
-    assert versions_of(package) == before
-
-    deep = package / "objectives" / "infonce.py"
-    source = deep.read_bytes()
-    deep.write_bytes(source + b" ")
-    assert versions_of(package) != before
-    deep.write_bytes(source)
-    assert versions_of(package) == before
-
-    deep.rename(deep.with_name("renamed.py"))
-    renamed = versions_of(package)
-    assert renamed != before
-    (package / "objectives" / "more.py").touch()
-    assert versions_of(package) not in (before, renamed)
 
 
 @pytest.mark.parametrize(

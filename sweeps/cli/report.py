@@ -10,9 +10,10 @@ from typing import Any
 import yaml
 
 from analysis.summary import Member, Reproduction, SweepSummary
+from care.code_version import code_version
 from care.errors import ConfigError, unknown_name
 from care.files import DamagedFileError
-from care.identity import canonical, code_version, flatten
+from care.identity import canonical, flatten
 from sweeps.decisions import ways_on
 from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan

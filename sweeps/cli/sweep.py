@@ -14,8 +14,8 @@ from typing import Any
 from rich.console import Console
 
 from care.claim import Claim
+from care.code_version import code_version
 from care.errors import ConfigError, Problem
-from care.identity import code_version
 from care.staleness import Versions
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data

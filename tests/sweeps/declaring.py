@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import yaml
 
+from care.code_version import code_version
 from care.config import TrialConfig
-from care.identity import code_version, trial_id
+from care.identity import trial_id
 from care.trial_folder import State, TrialFolder
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store

@@ -301,8 +301,17 @@ def test_a_stale_trial_is_mixed_with_nothing(
     sweep: Sweep, store: Store, configs: list[TrialConfig]
 ) -> None:
     record(store, configs[0], precision="fp32")
-    record(store, configs[1], precision="bf16", code_version="0" * 16)
+    record(store, configs[1], precision="bf16", code_version="ast1-" + "0" * 16)
     assert plan_remarks(make_plan(sweep, store)) == ["1 stale: trained with other code"]
+
+
+def test_why_trials_of_an_earlier_version_are_stale_is_one_line(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    for config in configs[:3]:
+        record(store, config, code_version="0" * 16)
+    (line,) = plan_remarks(make_plan(sweep, store))
+    assert line.startswith("3 stale: trained with an earlier version of care, which compared")
 
 
 def test_data_are_compared_by_their_fingerprint(

@@ -1,0 +1,139 @@
+"""A version of the code that changes only when the code computes something else."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+SCHEME = "ast1"
+"""How the version was computed. Versions without it are hashes of the files' bytes."""
+
+OUTSIDE = {
+    "allocator.py": "how memory is allocated, not what is computed in it",
+    "arrays.py": "how arrays are stored",
+    "cgroup.py": "limits of the machine",
+    "checkpoint.py": "how a state is stored; a resumed trial equals an undisturbed one",
+    "claim.py": "which process may write",
+    "claim_files.py": "which process may write",
+    "code_version.py": "SCHEME stands for it",
+    "condition.py": "which files of a trial are damaged",
+    "cores.py": "limits of the machine",
+    "cost.py": "estimates",
+    "data/download.py": "how data arrive; their fingerprints are compared",
+    "data/unpack.py": "how data arrive; their fingerprints are compared",
+    "data_files/": "fingerprints, which are compared by themselves",
+    "errors.py": "messages for people",
+    "failure.py": "how a failure is classed",
+    "files.py": "how files are written",
+    "git.py": "what is recorded beside the numbers",
+    "identity.py": "the identity of a trial, which is compared by itself",
+    "liveness.py": "which process may write",
+    "loading.py": "reads configurations, which are compared as a trial's identity",
+    "machines.py": "what is recorded beside the numbers",
+    "packing.py": "how many trials share a process; each equals its solo run",
+    "provenance.py": "what is recorded beside the numbers",
+    "records.py": "how files are read",
+    "staleness.py": "compares versions",
+    "trial_folder.py": "how files are written",
+    "yaml_reader.py": "reads configurations, which are compared as a trial's identity",
+}
+"""Modules of care/ that cannot change a number, with the reason. All others can."""
+
+_FOR_TYPES = ("__future__", "typing", "collections.abc")
+
+
+@functools.cache
+def code_version() -> str:
+    """Hash the syntax trees of all modules that can change a number.
+
+    Docstrings, comments, type annotations, formatting and the texts of errors are left out.
+
+    Returns:
+        :data:`SCHEME`, a hyphen and 16 hexadecimal digits, equal on every version of Python.
+    """
+    package = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(package.rglob("*.py")):
+        name = path.relative_to(package).as_posix()
+        if not is_outside(name):
+            digest.update(f"{name}\0{syntax_hash(path.read_bytes())}\n".encode())
+    return f"{SCHEME}-{digest.hexdigest()[:16]}"
+
+
+def is_outside(name: str) -> bool:
+    """Whether :data:`OUTSIDE` names a module, or a folder above it, by its path below care/."""
+    return any(name == part or (part[-1] == "/" and name.startswith(part)) for part in OUTSIDE)
+
+
+def syntax_hash(source: bytes) -> str:
+    """Hash what a module computes, whatever its words.
+
+    Raises:
+        SyntaxError: It is not Python.
+    """
+    return tree_hash(ast.parse(source))
+
+
+def tree_hash(tree: ast.AST) -> str:
+    """Hash a syntax tree, without what :func:`code_version` leaves out."""
+    digest = hashlib.sha256()
+    for word in _words(tree):
+        digest.update(f"{word}\0".encode())
+    return digest.hexdigest()
+
+
+def _words(node: ast.AST) -> Iterator[str]:
+    """Write a tree as words, in the order of its fields; each node ends with a bracket."""
+    if isinstance(node, ast.Raise):
+        node = _NoText().visit(copy.deepcopy(node))
+    yield type(node).__name__
+    for field, value in ast.iter_fields(node):
+        values = value if isinstance(value, list) else [value]
+        counted = [item for item in values if not _is_left_out(node, field, item)]
+        if counted:
+            yield f".{field}"
+        for item in counted:
+            if isinstance(item, ast.AST):
+                yield from _words(item)
+            else:
+                yield repr(item)
+    yield ")"
+
+
+class _NoText(ast.NodeTransformer):
+    """Empties the texts of an error: none of them becomes a number."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+        return ast.Constant("") if isinstance(node.value, str) else node
+
+    def visit_JoinedStr(self, _: ast.JoinedStr) -> ast.Constant:
+        return ast.Constant("")
+
+
+def _is_left_out(node: ast.AST, field: str, item: object) -> bool:
+    if field in ("annotation", "returns"):
+        # A call in an annotation may hold a value: Field(default=…).
+        return not isinstance(item, ast.AST) or not _has_call(item)
+    if item is None:  # an empty field, perhaps one that only a later version of Python has
+        return not isinstance(node, ast.Constant | ast.Dict | ast.arguments)
+    return field in ("ctx", "type_comment", "kind", "simple") or _is_silent(item)
+
+
+def _has_call(node: ast.AST) -> bool:
+    return any(isinstance(part, ast.Call) for part in ast.walk(node))
+
+
+def _is_silent(statement: object) -> bool:
+    """Whether a statement is a docstring, or an import that serves types only."""
+    match statement:
+        case ast.Expr(value=ast.Constant(value=str())):
+            return True
+        case ast.ImportFrom(module=module):
+            return module in _FOR_TYPES
+        case ast.If(test=ast.Name(id="TYPE_CHECKING")):
+            return True
+    return False
