@@ -22,7 +22,7 @@ from care import claim_files, liveness
 from care.claim import Claim, LostClaimError, holder, release_dead
 from care.files import DiskError
 from care.liveness import Holder, process_alive
-from tests.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
+from tests.helpers.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
 
 PROCESSES = 4
 
@@ -158,7 +158,7 @@ def test_a_stopped_holder_lives(folder: Path, other: BaseProcess) -> None:
 
 def test_a_zombie_is_dead(folder: Path) -> None:
     """A killed process that its parent has not reaped still has its pid."""
-    code = "import sys; from pathlib import Path; from tests.claiming import hold; hold(*map(Path, "
+    code = "import sys; from pathlib import Path; from tests.helpers.claiming import hold; hold(*map(Path, "
     taken = folder.parent / "taken"
     process = subprocess.Popen(
         [sys.executable, "-c", code + "sys.argv[1:]))", folder, taken],

@@ -20,7 +20,7 @@ from care import checkpoint, claim, liveness
 from care.claim import Claim, LostClaimError
 from care.files import read_lines
 from care.trial_folder import TrialFolder
-from tests.suspending import Suspended, suspend_at_every_step
+from tests.helpers.suspending import Suspended, suspend_at_every_step
 
 EPOCHS = 3
 HOLDERS = 3

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from care.compilation import compiles
 from care.models.network import encode
 from care.trainer import Trainer
-from tests.comparing import assert_equal
-from tests.objectives.stepping import CPU, config
-from tests.objectives.stepping import trainer as made
+from tests.helpers.comparing import assert_equal
+from tests.helpers.stepping import CPU, config
+from tests.helpers.stepping import trainer as made
 
 CUDA = torch.device("cuda")
 STEPS = 3

@@ -9,7 +9,7 @@ from care.cost import passes, training_flops
 from care.loading import validate
 from care.models import Network
 from care.registry import ENCODER_FLOPS, ENCODERS, POINT_ENCODERS, load
-from tests.objectives.stepping import SMALL, Passes, config, trainer, views
+from tests.helpers.stepping import SMALL, Passes, config, trainer, views
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, *POINT_ENCODERS])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from care.claim import Claim, holder
-from tests.damaging import DAMAGES, remove
+from tests.helpers.damaging import DAMAGES, remove
 
 _TAKE = "import os, sys; from pathlib import Path; from care.claim import Claim; "
 _TAKE += "claim = Claim.take(Path(sys.argv[1])); os._exit(0)"

@@ -22,10 +22,10 @@ from care.staleness import OtherDataError, Versions
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from sweeps.store import Store, TrialStatus, trial_status
-from tests.comparing import assert_equal_to_the_bit
-from tests.data.listener import Listener
 from tests.data.test_fingerprint import pixel
-from tests.data.trees import SMALL, write_tree
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.listener import Listener
+from tests.helpers.trees import SMALL, write_tree
 
 TREE = {"name": "images", "path": "tree", "side": 8}
 

@@ -19,10 +19,10 @@ from care.pack import Pack
 from care.stream import SHARED, Stream, check_members, stream_of
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.objectives.stepping import SMALL
-from tests.objectives.stepping import config as of_objective
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.stepping import SMALL
+from tests.helpers.stepping import config as of_objective
 
 EPOCHS = 2
 

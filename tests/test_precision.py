@@ -20,8 +20,8 @@ from care.objectives.infonce import infonce
 from care.precision import has_fast_bf16, resolve_precision
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
+from tests.helpers.comparing import assert_equal_to_the_bit
 
 CPU = torch.device("cpu")
 

@@ -13,9 +13,9 @@ from care.files import DamagedFileError
 from care.loading import validate
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.damaging import DAMAGES, contents
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.damaging import DAMAGES, contents
 
 KINDS = ("missing", "empty", "zeroed", "null", "list", "other types", "folder", "dead link")
 REBUILT = ("status.json", "evaluation.json", "details.npz")

@@ -11,8 +11,8 @@ import pytest
 
 from care.config import TrialConfig
 from care.loading import validate
-from tests.comparing import assert_equal_to_the_bit
-from tests.crashing import run_trial
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.crashing import run_trial
 
 EPOCHS = 2
 # trial, provenance, start, status; timings, metrics, checkpoint, status an epoch; geometry, what is

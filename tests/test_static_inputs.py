@@ -12,8 +12,8 @@ from torch import Tensor
 
 from care.objectives.view import Views
 from care.static_inputs import StaticInputs
-from tests.comparing import assert_equal
-from tests.objectives.stepping import BATCH, SMALL, trainer
+from tests.helpers.comparing import assert_equal
+from tests.helpers.stepping import BATCH, SMALL, trainer
 
 STEPS = 3
 

@@ -17,9 +17,9 @@ import pytest
 from care.config import TrialConfig
 from care.loading import validate
 from care.trial_folder import TrialFolder
-from tests.comparing import assert_equal_to_the_bit
-from tests.crashing import run_trial
-from tests.processes import descendants, lines_in, wait_for
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.crashing import run_trial
+from tests.helpers.processes import descendants, lines_in, wait_for
 
 EPOCHS = 5
 ANOTHER_MACHINE = ("--map-root-user", "--pid", "--fork", "--mount-proc", "--kill-child", "--uts")
@@ -46,7 +46,7 @@ def undisturbed(config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -
 def train(folder: Path, config: TrialConfig, *machine: str) -> subprocess.Popen[str]:
     """Train the trial in a process that is on another machine for all others."""
     name = f'hostname machine-{len(machine)} && exec "$@"'
-    command = [sys.executable, "-m", "tests.holding", str(folder), config.model_dump_json()]
+    command = [sys.executable, "-m", "tests.helpers.holding", str(folder), config.model_dump_json()]
     return subprocess.Popen(
         ["unshare", *ANOTHER_MACHINE, *machine, "sh", "-c", name, "sh", *command],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

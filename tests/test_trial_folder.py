@@ -14,7 +14,7 @@ from care.errors import CareError
 from care.files import pack_lines, write_json
 from care.identity import group_id, trial_id
 from care.trial_folder import FORMAT, TrialFolder
-from tests.processes import lines_in
+from tests.helpers.processes import lines_in
 
 
 def contents(folder: Path) -> dict[str, tuple[bytes, int]]:

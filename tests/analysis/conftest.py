@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis.made_store import MadeStore, two_methods
+from tests.helpers.example_store import MadeStore, two_methods
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 from analysis.summary import SweepSummary
 from care.files import write_json
 from care.machines import Machine, mixtures
-from tests.analysis.made_store import MadeStore
+from tests.helpers.example_store import MadeStore
 
 CPU, QUICK = Machine("fp32", "cpu", "1"), Machine("bf16", "cpu", "1")
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.analysis import made_store
-from tests.analysis.made_store import MadeStore, image_details
+from tests.helpers import example_store as made_store
+from tests.helpers.example_store import MadeStore, image_details
 
 NAMES = (r"$\frac{$ of $", "_hidden", "<b>&amp;</b>", "[red]λ[/red]", "漢字")
 

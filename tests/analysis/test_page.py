@@ -16,7 +16,7 @@ from analysis import freshness
 from analysis.freshness import fingerprint, is_current
 from analysis.labels import metric_label, short_metric_label
 from care.measures import EPOCH_METRICS, FINAL_MEASURES
-from tests.analysis.made_store import MadeStore, image_details
+from tests.helpers.example_store import MadeStore, image_details
 
 METHODS = ("SimCLR", "CARE")
 

@@ -16,7 +16,7 @@ from care.augmentation.branchless import augment_packed, pack
 from care.config import AugmentationConfig, ColorJitterConfig
 from care.randomness import generator
 from care.vision import functional as tv
-from tests.augmentation.one_by_one import noise_images, real_images, torchvision_one_by_one
+from tests.helpers.one_by_one import noise_images, real_images, torchvision_one_by_one
 
 MEAN, STD = (0.1, 0.4, 0.6), (0.2, 0.3, 0.5)
 UNIT = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))

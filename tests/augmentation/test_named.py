@@ -14,7 +14,7 @@ from care.augmentation.rotation import RotationTable, from_quaternions
 from care.config import AugmentationConfig
 from care.randomness import generator
 from care.vision import functional as tv
-from tests.augmentation.one_by_one import noise_images
+from tests.helpers.one_by_one import noise_images
 
 SIZE = (12, 16)
 IMAGES = noise_images(3, SIZE)

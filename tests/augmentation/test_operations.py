@@ -16,7 +16,7 @@ from care.augmentation import AugmentationTable, apply, identity
 from care.augmentation.table import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from care.randomness import generator
 from care.vision import functional as tv
-from tests.augmentation.one_by_one import noise_images, real_images, torchvision_one_by_one
+from tests.helpers.one_by_one import noise_images, real_images, torchvision_one_by_one
 
 COUNT = 48
 ATOL = 4e-6  # a thousandth of a step of uint8; float32 rounds at 6e-8

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from tests.conftest import TINY
-from tests.processes import care
-from tests.sweeps.declaring import WEIGHT, declare
+from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.processes import care
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from care.config import DataConfig
 from care.data import load_dataset, prepare
 from care.registry import DATA
 from tests.conftest import TINY
-from tests.data.listener import Listener
-from tests.data.trees import tree, write_tree
-from tests.processes import care, start_care, wait_for
+from tests.helpers.listener import Listener
+from tests.helpers.processes import care, start_care, wait_for
+from tests.helpers.trees import tree, write_tree
 
 GET_TREE = ("data", "get", "images", "path=tree", "side=8", "--root")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import care
-from tests.sweeps.declaring import declare
+from tests.helpers.declaring import declare
+from tests.helpers.processes import care
 
 
 @pytest.fixture(scope="module")

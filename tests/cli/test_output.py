@@ -12,8 +12,8 @@ import pytest
 
 from sweeps.cli.sweep import Declared
 from sweeps.terminal import Output, make_console
-from tests.processes import CARE
-from tests.sweeps.declaring import WEIGHT, declare
+from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.processes import CARE
 
 NAMES = ["flip [/b]", "[red]loud[/red]", ":smile:", "a " * 60 + "long one"]
 

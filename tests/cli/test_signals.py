@@ -15,8 +15,8 @@ import pytest
 
 from care.claim import holder
 from sweeps.store import Store
-from tests.processes import alive, command_of, descendants, lines_in, start_care, wait_for
-from tests.sweeps.declaring import WEIGHT, declare, fabricate, load
+from tests.helpers.declaring import WEIGHT, declare, fabricate, load
+from tests.helpers.processes import alive, command_of, descendants, lines_in, start_care, wait_for
 
 # Sends this process a signal when it first imports a module: a moment that no clock can hit.
 AT_IMPORT = """

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.comparing import assert_equal_to_the_bit
-from tests.processes import CARE, care, lines_in, start_care, wait_for
-from tests.sweeps.declaring import declare
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.declaring import declare
+from tests.helpers.processes import CARE, care, lines_in, start_care, wait_for
 
 TRAIN = ("train", "experiment.yaml")
 

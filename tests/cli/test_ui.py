@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import alive, descendants, start_care, wait_for
-from tests.sweeps.tracked import copy_database
+from tests.helpers.processes import alive, descendants, start_care, wait_for
+from tests.helpers.tracked import copy_database
 
 
 def answers(url: str) -> bool:

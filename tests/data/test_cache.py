@@ -17,8 +17,8 @@ import torch
 from care.data import load_dataset, prepare
 from care.errors import CareError
 from care.files import DiskError
-from tests.data.listener import Listener
-from tests.data.trees import tree, write_tree
+from tests.helpers.listener import Listener
+from tests.helpers.trees import tree, write_tree
 
 ROOT = Path(__file__).parents[2]
 # Builds the cache part after part and says each; a decoded image takes 2 ms more than it needs.
@@ -28,7 +28,7 @@ from pathlib import Path
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import care.data.tree as module
 from care.data import prepare
-from tests.data.trees import tree
+from tests.helpers.trees import tree
 decode = module.decode
 def slow(path, side):
     time.sleep(float(sys.argv[2]))
@@ -46,8 +46,8 @@ import os, signal, sys
 from pathlib import Path
 import care.data.cache as module
 from care.data import prepare
-from tests.data.listener import Listener
-from tests.data.trees import tree
+from tests.helpers.listener import Listener
+from tests.helpers.trees import tree
 write = module.write_json
 def deadly(path, value):
     if path.name == "index.json":

@@ -13,7 +13,7 @@ from care.config import DataConfig
 from care.data import load_dataset, prepare
 from care.errors import CareError
 from care.vision import datasets
-from tests.data.listener import Listener
+from tests.helpers.listener import Listener
 
 pytestmark = pytest.mark.shared
 

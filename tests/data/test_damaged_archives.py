@@ -17,10 +17,10 @@ from care.data import Dataset, load_dataset, prepare
 from care.data.checked import md5_of, unpickle
 from care.errors import CareError
 from care.vision import datasets
-from tests.data.archives import pack_stl10, write_flowers, write_stl10
-from tests.data.damage import damaged
-from tests.data.listener import Listener
-from tests.data.network import no_network
+from tests.helpers.archives import pack_stl10, write_flowers, write_stl10
+from tests.helpers.damage import damaged
+from tests.helpers.listener import Listener
+from tests.helpers.network import no_network
 
 CIFAR10 = DataConfig(name="cifar10")
 STL10 = DataConfig(name="stl10")

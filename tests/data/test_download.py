@@ -26,11 +26,11 @@ from care.data.download import Remote, fetch
 from care.errors import CareError
 from care.files import DiskError
 from care.vision import datasets
-from tests.data.archives import pack_stl10, write_stl10
-from tests.data.damage import damaged
-from tests.data.listener import Listener
-from tests.data.network import no_network, this_machine_only
-from tests.processes import wait_for
+from tests.helpers.archives import pack_stl10, write_stl10
+from tests.helpers.damage import damaged
+from tests.helpers.listener import Listener
+from tests.helpers.network import no_network, this_machine_only
+from tests.helpers.processes import wait_for
 
 STL10 = DataConfig(name="stl10")
 MEMBERS = {"folder/a": b"a" * 700, "folder/b": bytes(range(256)) * 3}

@@ -21,8 +21,8 @@ from care.data_files import hashes
 from care.data_files.fingerprint import fingerprints
 from care.data_files.known import NotHereError
 from care.errors import CareError
-from tests.data.listener import Listener
-from tests.data.trees import tree, write_tree
+from tests.helpers.listener import Listener
+from tests.helpers.trees import tree, write_tree
 
 Contents = dict[str, bytes]
 names = st.sampled_from([f"{split}/{name}/{n}.png" for split in ("train", "test")

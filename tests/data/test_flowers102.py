@@ -13,9 +13,9 @@ from care.data import load_dataset, prepare
 from care.errors import CareError
 from care.randomness import generator
 from care.vision import datasets
-from tests.data.archives import FLOWERS, write_flowers
-from tests.data.listener import Listener
-from tests.data.network import no_network
+from tests.helpers.archives import FLOWERS, write_flowers
+from tests.helpers.listener import Listener
+from tests.helpers.network import no_network
 
 CONFIG = DataConfig(name="flowers102", side=16)
 

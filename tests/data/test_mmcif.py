@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from care.data.mmcif import read_mmcif
 from care.data.residues import CAlphas
 from care.errors import CareError
-from tests.data.damage import damaged
-from tests.data.pdb_text import chain, helix
+from tests.helpers.damage import damaged
+from tests.helpers.pdb_text import chain, helix
 
 COLUMNS = {
     "group_PDB": "ATOM",

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from care.data.pdb import read_pdb
 from care.data.residues import CAlphas
 from care.errors import CareError
-from tests.data.damage import damaged
-from tests.data.pdb_text import atom, chain, helix, residue
+from tests.helpers.damage import damaged
+from tests.helpers.pdb_text import atom, chain, helix, residue
 
 DIMER = np.concatenate([helix(30), helix(30, away=40)])
 

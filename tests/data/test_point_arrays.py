@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from care.data.point_arrays import read_point_arrays
 from care.data.structures import read_structures
 from care.errors import CareError, ConfigError
-from tests.data.damage import damaged
+from tests.helpers.damage import damaged
 
 RNG = np.random.default_rng(0)
 CLOUD = RNG.normal(size=(50, 3))

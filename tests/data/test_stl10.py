@@ -16,8 +16,8 @@ from care.errors import CareError, ConfigError
 from care.vision import datasets
 from care.vision import functional as tv
 from tests.conftest import TINY
-from tests.data.archives import write_stl10
-from tests.data.listener import Listener
+from tests.helpers.archives import write_stl10
+from tests.helpers.listener import Listener
 
 LARGE = DataConfig(name="stl10", side=96)
 

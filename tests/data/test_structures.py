@@ -19,9 +19,9 @@ from care.data.structures import read_structures, survey_structures
 from care.data.unpack import read_unpacked
 from care.data_files.fingerprint import fingerprints
 from care.errors import CareError, ConfigError, Problem
-from tests.data.listener import Listener
-from tests.data.pdb_text import atom, chain, residue
-from tests.objectives.points import points
+from tests.helpers.listener import Listener
+from tests.helpers.pdb_text import atom, chain, residue
+from tests.helpers.points import points
 
 Refused = Callable[..., Problem]
 

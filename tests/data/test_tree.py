@@ -17,8 +17,8 @@ from care.data.decoding import decode
 from care.errors import CareError, ConfigError, Problem
 from care.vision import datasets
 from tests.conftest import TINY
-from tests.data.listener import Listener
-from tests.data.trees import tree, write_tree
+from tests.helpers.listener import Listener
+from tests.helpers.trees import tree, write_tree
 
 
 def get(root: Path, **fields: object) -> tuple[Dataset, Listener]:

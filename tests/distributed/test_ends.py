@@ -22,7 +22,7 @@ from care.loading import validate
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY
-from tests.processes import alive, command_of, descendants, start_care, wait_for
+from tests.helpers.processes import alive, command_of, descendants, start_care, wait_for
 
 
 def tree(**parts: Any) -> dict[str, Any]:

@@ -15,8 +15,8 @@ from care.data import load_dataset
 from care.distributed.group import ALONE, Group
 from care.registry import OBJECTIVES
 from care.trainer import Trainer
-from tests.distributed.ranks import CPU, in_ranks
-from tests.objectives.stepping import SMALL, config
+from tests.helpers.ranks import CPU, in_ranks
+from tests.helpers.stepping import SMALL, config
 
 STEPS = 3
 

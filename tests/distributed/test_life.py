@@ -19,7 +19,7 @@ from care.loading import validate
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY
-from tests.processes import alive, descendants, wait_for
+from tests.helpers.processes import alive, descendants, wait_for
 
 EPOCHS = 3
 

@@ -25,7 +25,7 @@ from care.evaluation.color import (
 )
 from care.evaluation.outcome import Outcome
 from care.models import Network
-from tests.evaluation.colored_images import SIDE, ColorEncoder, colored_images
+from tests.helpers.colored_images import SIDE, ColorEncoder, colored_images
 
 AUGMENTER = ImageAugmenter(AugmentationConfig(), (SIDE, SIDE), (0.5,) * 3, (0.25,) * 3)
 

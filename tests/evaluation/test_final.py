@@ -24,7 +24,7 @@ from care.failure import DivergedError
 from care.measures import FINAL_MEASURES, is_final_measure
 from care.models import Network, build_network
 from care.randomness import generator
-from tests.evaluation.colored_images import (
+from tests.helpers.colored_images import (
     SIDE,
     UNCHANGED,
     color_network,

@@ -18,7 +18,7 @@ from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
 from care.randomness import generator
-from tests.evaluation.colored_images import (
+from tests.helpers.colored_images import (
     SIDE,
     UNCHANGED,
     color_network,

@@ -14,9 +14,9 @@ from care.evaluation.geometry import geometry
 from care.loading import validate
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.crashing import run_trial
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.crashing import run_trial
 
 PROBE = {"protocols": ["paper", "authors"], "epochs": 3, "milestones": [1], "initializations": 2}
 

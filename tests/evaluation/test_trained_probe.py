@@ -20,7 +20,7 @@ from care.evaluation.trained_probe import (
 )
 from care.models import Network
 from care.randomness import generator
-from tests.evaluation.colored_images import (
+from tests.helpers.colored_images import (
     UNCHANGED,
     color_network,
     colored_dataset,

@@ -15,9 +15,9 @@ from care.failure import DivergedError
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
 from care.randomness import generator
-from tests.comparing import assert_equal
-from tests.gpu.training import CUDA, STEPS, of, side_by_side, train, trainer
-from tests.objectives.stepping import SMALL
+from tests.helpers.comparing import assert_equal
+from tests.helpers.gpu_training import CUDA, STEPS, of, side_by_side, train, trainer
+from tests.helpers.stepping import SMALL
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -10,8 +10,8 @@ from torch.nn import functional as fn
 
 from care.data import Dataset
 from care.trainer import Trainer
-from tests.comparing import assert_equal
-from tests.gpu.training import CUDA, dataset, of, train, trainer
+from tests.helpers.comparing import assert_equal
+from tests.helpers.gpu_training import CUDA, dataset, of, train, trainer
 
 CPU = torch.device("cpu")
 FEW = 2

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care.models.deep_sets import DeepSetsEncoder
-from tests.objectives.points import points, shuffled
+from tests.helpers.points import points, shuffled
 
 
 def encoder() -> DeepSetsEncoder:

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from care.objectives.alignment import alignment, negatives_energy, positive_cosine, uniformity
 from care.objectives.infonce import infonce
-from tests.objectives.points import shuffled, sphere
-from tests.objectives.stepping import trainer, views
+from tests.helpers.points import shuffled, sphere
+from tests.helpers.stepping import trainer, views
 
 SIZES = {"count": st.integers(2, 6), "dim": st.integers(2, 5), "seed": st.integers(0, 1000)}
 

@@ -24,7 +24,7 @@ from care.objectives.objective import Objective
 from care.objectives.view import Views
 from care.randomness import generator
 from tests.conftest import TINY
-from tests.objectives.points import points
+from tests.helpers.points import points
 
 BATCH, SPLITS, WEIGHT = 8, 2, 0.7
 SEED, EPOCH, STEP = 3, 1, 5

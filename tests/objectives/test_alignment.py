@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care.objectives.alignment import alignment, positive_cosine, uniformity
-from tests.objectives.points import sphere
+from tests.helpers.points import sphere
 
 
 @settings(deadline=None)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from care.objectives.barlow_twins import barlow_twins_loss, cross_correlation
-from tests.objectives.points import points, shuffled
+from tests.helpers.points import points, shuffled
 
 SIZES = {"count": st.integers(3, 12), "dim": st.integers(1, 5), "seed": st.integers(0, 1000)}
 

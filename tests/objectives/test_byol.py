@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from care.objectives.byol import BYOL, byol_loss
-from tests.objectives.points import points, shuffled
-from tests.objectives.stepping import trainer, views
+from tests.helpers.points import points, shuffled
+from tests.helpers.stepping import trainer, views
 
 
 @settings(deadline=None)

@@ -11,7 +11,7 @@ from care.config import AugmentationConfig
 from care.objectives.equimod import EquiMod
 from care.objectives.view import View
 from care.randomness import generator
-from tests.objectives.stepping import BATCH, trainer, views
+from tests.helpers.stepping import BATCH, trainer, views
 
 
 def test_every_parameter_of_an_augmentation_is_seen() -> None:

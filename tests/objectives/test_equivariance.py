@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from care.objectives.equivariance import equivariance_loss
-from tests.objectives.points import orthogonal, sphere
+from tests.helpers.points import orthogonal, sphere
 
 Scale = Literal["mean", "authors"]
 shapes = {

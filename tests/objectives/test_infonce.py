@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from care.objectives.infonce import infonce
-from tests.objectives.points import sphere
+from tests.helpers.points import sphere
 
 
 def brute_force(z1: Tensor, z2: Tensor, temperature: float) -> float:

@@ -14,8 +14,8 @@ from care.objectives.moco import MoCo, queue_infonce
 from care.objectives.view import View
 from care.randomness import generator
 from care.trainer import Trainer
-from tests.objectives.points import points, shuffled, sphere
-from tests.objectives.stepping import BATCH, QUEUE, trainer, views
+from tests.helpers.points import points, shuffled, sphere
+from tests.helpers.stepping import BATCH, QUEUE, trainer, views
 
 COUNTS = {"count": st.integers(1, 5), "kept": st.integers(1, 6), "seed": st.integers(0, 1000)}
 

@@ -16,7 +16,7 @@ from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 from care.registry import OBJECTIVES
 from care.trainer import Trainer
-from tests.objectives.stepping import BATCH, SMALL, Passes, trainer, views
+from tests.helpers.stepping import BATCH, SMALL, Passes, trainer, views
 
 FORWARDS = {
     "simclr": 2,

@@ -17,7 +17,7 @@ from care.objectives.byol import byol_loss
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 from care.objectives.moco import queue_infonce
-from tests.objectives.points import orthogonal, shuffled, sphere
+from tests.helpers.points import orthogonal, shuffled, sphere
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 # All of two views; the queue of MoCo is the second view's, in reverse, so that it turns with them.

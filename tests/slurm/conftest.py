@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.processes import care
-from tests.slurm.pooling import MANY_SEEDS, NAME, Pool, declare
+from tests.helpers.pooling import MANY_SEEDS, NAME, Pool, declare
+from tests.helpers.processes import care
 
 _SCRIPT = Path(__file__).parents[2] / "docker" / "slurm" / "cluster"
 

@@ -16,10 +16,10 @@ from care.trial_folder import TrialFolder
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep
 from sweeps.store import Store
-from tests.processes import CARE
+from tests.helpers.declaring import fabricate
+from tests.helpers.pooling import CLUSTER, Pool
+from tests.helpers.processes import CARE
 from tests.slurm.conftest import Cluster
-from tests.slurm.pooling import CLUSTER, Pool
-from tests.sweeps.declaring import fabricate
 
 MakePool = Callable[..., Pool]
 

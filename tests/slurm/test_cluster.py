@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.pooling import wait_until
 from tests.slurm.conftest import Cluster
-from tests.slurm.pooling import wait_until
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = REPOSITORY / "docker" / "slurm" / "cluster"

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.processes import CARE, care, lines_in
-from tests.slurm.pooling import wait_until
-from tests.sweeps.declaring import WEIGHT
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.declaring import WEIGHT
+from tests.helpers.pooling import wait_until
+from tests.helpers.processes import CARE, care, lines_in
 
 _GROUPS = Path("/sys/fs/cgroup")
 _MIB = 1024**2

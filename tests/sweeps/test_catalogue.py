@@ -15,7 +15,7 @@ from sweeps.catalogue import Entry, catalogue
 from sweeps.plan import make_plan
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
-from tests.processes import care
+from tests.helpers.processes import care
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "experiments" / "paper"

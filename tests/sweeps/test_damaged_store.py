@@ -33,8 +33,8 @@ from sweeps.run import RunOptions
 from sweeps.store import Store
 from sweeps.terminal import make_console
 from sweeps.tracking.sweep import sync_store
-from tests.damaging import DAMAGES, contents, remove
-from tests.sweeps.declaring import WEIGHT, declare, fabricate
+from tests.helpers.damaging import DAMAGES, contents, remove
+from tests.helpers.declaring import WEIGHT, declare, fabricate
 
 FINISHED, WHOLE, PAUSED = range(3)
 LOGS = ("starts.jsonl", "metrics.jsonl", "timings.jsonl")

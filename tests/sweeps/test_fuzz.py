@@ -19,7 +19,7 @@ from sweeps.launch.slurm.cluster import load_cluster
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep
 from sweeps.store import Store
-from tests.fuzzing import NASTY, mutate
+from tests.helpers.fuzzing import NASTY, mutate
 
 INPUTS = int(os.environ.get("CARE_FUZZ_INPUTS", "2000"))
 SEED = int(os.environ.get("CARE_FUZZ_SEED", "11"))

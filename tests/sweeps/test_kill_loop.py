@@ -18,10 +18,18 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.processes import alive, care, command_of, descendants, lines_in, start_care, wait_for
-from tests.sweeps.declaring import declare
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.declaring import declare
+from tests.helpers.processes import (
+    alive,
+    care,
+    command_of,
+    descendants,
+    lines_in,
+    start_care,
+    wait_for,
+)
 
 EPOCHS = 10
 COMMAND = ("sweep", "run", "sweep.yaml", "--no-report")

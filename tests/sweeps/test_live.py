@@ -15,8 +15,8 @@ from sweeps.plan import make_plan
 from sweeps.progress import Board, TrialProgress
 from sweeps.spec import MetricConfig
 from sweeps.store import Store
-from tests.processes import wait_for
-from tests.sweeps.declaring import WEIGHT, fabricate, load
+from tests.helpers.declaring import WEIGHT, fabricate, load
+from tests.helpers.processes import wait_for
 
 METRIC = MetricConfig(name="head/gamma", mode="min")
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.processes import care, lines_in, start_care, wait_for
-from tests.sweeps.declaring import WEIGHT, declare
-from tests.sweeps.serving import Server
+from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.processes import care, lines_in, start_care, wait_for
+from tests.helpers.serving import Server
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, Store, SweepFolder
-from tests.sweeps.declaring import SPLITS, WEIGHT, fabricate, load
+from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
 
 NOTHING = dict.fromkeys(get_args(PlanState), 0)
 

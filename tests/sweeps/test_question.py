@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sweeps.question import differences, is_searched, question_of
-from tests.sweeps.declaring import SPLITS, WEIGHT, load
+from tests.helpers.declaring import SPLITS, WEIGHT, load
 
 OPTUNA: dict[str, Any] = {
     "axes": {WEIGHT: {"low": 0.01, "high": 1.0}, SPLITS: [4, 8]},

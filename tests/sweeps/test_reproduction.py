@@ -14,7 +14,7 @@ from care.identity import trial_id
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep
 from sweeps.store import Store
-from tests.sweeps.declaring import WEIGHT, declare
+from tests.helpers.declaring import WEIGHT, declare
 
 Refused = Callable[..., Problem]
 SMALL: dict[str, Any] = {

@@ -18,7 +18,7 @@ from sweeps.launch.room import NoRoomError, check_room, watched
 from sweeps.plan import make_plan
 from sweeps.run import Outcome
 from sweeps.store import Store
-from tests.sweeps.declaring import WEIGHT, fabricate, load
+from tests.helpers.declaring import WEIGHT, fabricate, load
 
 MEBIBYTE = 2**20
 

@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.processes import (
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.declaring import SWEEP, WEIGHT, declare
+from tests.helpers.processes import (
     alive,
     care,
     command_of,
@@ -23,7 +24,6 @@ from tests.processes import (
     start_care,
     wait_for,
 )
-from tests.sweeps.declaring import SWEEP, WEIGHT, declare
 
 EPOCHS = TINY["training"]["epochs"]
 # Processes of the sweeps that tests ended; the last test looks for them.

@@ -13,9 +13,9 @@ import pytest
 import yaml
 from PIL import Image, ImageOps
 
-from tests.data.trees import SMALL, write_tree
-from tests.processes import care
-from tests.sweeps.declaring import SWEEP, declare
+from tests.helpers.declaring import SWEEP, declare
+from tests.helpers.processes import care
+from tests.helpers.trees import SMALL, write_tree
 
 EXPERIMENT: dict[str, Any] = {
     **SMALL,

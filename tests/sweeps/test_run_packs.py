@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from sweeps.store import Store
-from tests.comparing import assert_equal_to_the_bit
-from tests.processes import care, lines_in, start_care, wait_for
-from tests.sweeps.declaring import WEIGHT, declare
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.processes import care, lines_in, start_care, wait_for
 
 RUN = ("sweep", "run", "sweep.yaml", "--no-report")
 AXES = {WEIGHT: [0.01, 0.1, 1.0]}

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.store import Store
-from tests.processes import care, lines_in, start_care, wait_for
-from tests.sweeps.declaring import WEIGHT, declare
+from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.processes import care, lines_in, start_care, wait_for
 
 RUN = ("sweep", "run", "sweep.yaml", "--no-report")
 METRIC = {"name": "heldout/gamma", "mode": "min"}

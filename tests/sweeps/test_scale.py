@@ -22,7 +22,7 @@ from sweeps.progress import Board
 from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.tracking import Tracker
-from tests.sweeps.declaring import WEIGHT, fabricate, load
+from tests.helpers.declaring import WEIGHT, fabricate, load
 
 FEW, MANY = 40, 400
 

@@ -23,7 +23,7 @@ from sweeps.question import OtherQuestionError
 from sweeps.search import SearchedPoint, SearchedTrials, StudySearch
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, SweepFolder, finite
-from tests.sweeps.declaring import SPLITS, WEIGHT, load
+from tests.helpers.declaring import SPLITS, WEIGHT, load
 
 METRIC = "heldout/gamma"
 IN_FLIGHT = 2

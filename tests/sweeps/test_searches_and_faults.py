@@ -23,8 +23,8 @@ from sweeps.question import OtherQuestionError
 from sweeps.run import Outcome, RunOptions
 from sweeps.spec import Sweep
 from sweeps.store import Store, final_value
-from tests.sweeps.declaring import WEIGHT, load
-from tests.sweeps.playing import METRICS, World, decided, numbers, play
+from tests.helpers.declaring import WEIGHT, load
+from tests.helpers.playing import METRICS, World, decided, numbers, play
 
 GAMMA, LOSS = METRICS
 OPTUNA: dict[str, Any] = {
@@ -383,7 +383,7 @@ def test_a_trial_of_two_sweeps_is_stopped_in_one(ran: Scenario) -> None:
 
 def test_nothing_to_compare_by(scenario: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Trials that finish without the sweep's metric are finished, but answer no search."""
-    monkeypatch.setattr("tests.sweeps.playing.METRICS", (LOSS, "head/gamma"))
+    monkeypatch.setattr("tests.helpers.playing.METRICS", (LOSS, "head/gamma"))
     outcome = play(scenario.world, scenario.sweep, scenario.store, scenario._patch)
     assert outcome.complete
     assert outcome.without_value == outcome.plan.counts()["cached"] == outcome.plan.wanted

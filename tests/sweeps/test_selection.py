@@ -20,8 +20,8 @@ from sweeps.run import RunOptions
 from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.terminal import make_console
-from tests.processes import care
-from tests.sweeps.declaring import SPLITS, WEIGHT, declare, fabricate, load
+from tests.helpers.declaring import SPLITS, WEIGHT, declare, fabricate, load
+from tests.helpers.processes import care
 
 Refused = Callable[..., Problem]
 CROP = "augmentation.crop.scale"

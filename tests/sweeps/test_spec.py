@@ -14,7 +14,7 @@ from care.errors import ConfigError, Problem
 from sweeps.plan import make_plan
 from sweeps.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
-from tests.sweeps.declaring import SPLITS, WEIGHT, declare, load
+from tests.helpers.declaring import SPLITS, WEIGHT, declare, load
 
 Refused = Callable[..., Problem]
 AXIS = f"axes.{WEIGHT}"

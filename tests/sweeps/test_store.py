@@ -19,7 +19,7 @@ from care.files import DiskError
 from care.identity import trial_id
 from care.trial_folder import FORMAT
 from sweeps.store import Store
-from tests.sweeps.declaring import fabricate
+from tests.helpers.declaring import fabricate
 
 
 @pytest.fixture

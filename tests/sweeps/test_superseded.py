@@ -23,7 +23,7 @@ from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.sweep import SweepTracking
 from sweeps.trial_process import TrialProcess
-from tests.sweeps.declaring import load
+from tests.helpers.declaring import load
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.timing import WallTime, Watch, where_it_went
-from tests.processes import care
-from tests.sweeps.declaring import declare
+from tests.helpers.declaring import declare
+from tests.helpers.processes import care
 
 
 def test_parts_add_up_to_the_time_since_the_process_started() -> None:

@@ -25,8 +25,8 @@ from sweeps.tracking import Projection, Tracker
 from sweeps.tracking.database import EXPERIMENT
 from sweeps.tracking.sweep import SweepTracking
 from sweeps.tracking.tracker import why
-from tests.sweeps.declaring import WEIGHT, load
-from tests.sweeps.tracked import (
+from tests.helpers.declaring import WEIGHT, load
+from tests.helpers.tracked import (
     begin,
     copy_database,
     dump,

@@ -19,7 +19,7 @@ from sweeps.lock import locked
 from sweeps.store import Store
 from sweeps.tracking import Projection
 from sweeps.tracking.destination import Destination, destination_of, redact, sqlite_uri
-from tests.sweeps.tracked import (
+from tests.helpers.tracked import (
     begin,
     copy_database,
     dump,

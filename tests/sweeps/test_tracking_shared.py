@@ -20,9 +20,9 @@ from sweeps.tracking import Projection, Tracker
 from sweeps.tracking.origin import describe_start, source_tags, user_name
 from sweeps.tracking.server import serve
 from sweeps.tracking.sweep import sync_store
-from tests.sweeps.declaring import WEIGHT, load
-from tests.sweeps.serving import Proxy, Server
-from tests.sweeps.tracked import (
+from tests.helpers.declaring import WEIGHT, load
+from tests.helpers.serving import Proxy, Server
+from tests.helpers.tracked import (
     LABEL,
     begin,
     dump,

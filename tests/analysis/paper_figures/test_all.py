@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from analysis.paper_figures import FIGURES
 from sweeps.reproduction import Figure as FigureName
-from tests.analysis.made_store import MadeStore, image_details, protein_details
+from tests.helpers.example_store import MadeStore, image_details, protein_details
 
 NEED_DETAILS = ("wahba", "cosine_histogram", "trajectories", "retrieval")
 

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import StepPatch
 from numpy.typing import NDArray
 
-from tests.analysis.made_store import EDGES, SPACES, MadeStore, image_details
+from tests.helpers.example_store import EDGES, SPACES, MadeStore, image_details
 
 
 def steps(axes: Axes) -> NDArray[np.float64]:

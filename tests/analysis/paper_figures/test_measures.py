@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from analysis.statistics import estimate
 from analysis.style import method_color
-from tests.analysis.made_store import MadeStore
+from tests.helpers.example_store import MadeStore
 
 ACCURACIES = {"SimCLR": [0.80, 0.81], "CARE": [0.85, 0.86]}
 METRIC = "encoder/probe_accuracy"

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from tests.analysis.made_store import SPACES, MadeStore, image_details
+from tests.helpers.example_store import SPACES, MadeStore, image_details
 
 
 def strips(figure: Figure) -> NDArray[np.uint8]:

@@ -11,7 +11,7 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from tests.analysis.made_store import MadeStore, protein_details
+from tests.helpers.example_store import MadeStore, protein_details
 
 
 def panels(figure: Figure) -> list[Axes]:

@@ -11,7 +11,7 @@ from matplotlib.collections import LineCollection
 from numpy.typing import NDArray
 
 from analysis.style import method_color
-from tests.analysis.made_store import AUGMENTATIONS, OPERATIONS, SPACES, MadeStore, image_details
+from tests.helpers.example_store import AUGMENTATIONS, OPERATIONS, SPACES, MadeStore, image_details
 
 
 def marks(axes: Axes) -> list[NDArray[np.float64]]:

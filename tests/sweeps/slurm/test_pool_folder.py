@@ -20,7 +20,7 @@ from sweeps.launch.slurm.folder import Head, PoolFolder, Request, Workers
 from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
 from sweeps.progress import TrialProgress
 from sweeps.store import Store
-from tests.damaging import DAMAGES, remove
+from tests.helpers.damaging import DAMAGES, remove
 
 
 def request(**changes: Any) -> Request:

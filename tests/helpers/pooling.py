@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from tests.comparing import assert_equal_to_the_bit
 from tests.conftest import TINY
-from tests.processes import CARE
-from tests.sweeps.declaring import WEIGHT
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.declaring import WEIGHT
+from tests.helpers.processes import CARE
 
 EPOCHS = 16
 NAME = "pooled"

@@ -12,7 +12,7 @@ from care.cuda_graph import WARM_UP
 from care.data import Dataset, load_dataset
 from care.stream import Stream
 from care.trainer import Trainer
-from tests.objectives.stepping import config
+from tests.helpers.stepping import config
 
 CUDA = torch.device("cuda", 0)
 STEPS = WARM_UP + 6

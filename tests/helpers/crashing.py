@@ -16,7 +16,7 @@ from care.trial_folder import TrialFolder
 # Imports are paid once, in the server that every child is forked from.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.crashing", "care.trial_run", "scipy.linalg", "sklearn.datasets"]
+    ["tests.helpers.crashing", "care.trial_run", "scipy.linalg", "sklearn.datasets"]
 )
 
 

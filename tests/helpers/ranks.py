@@ -13,7 +13,7 @@ from care.distributed.connection import join, leave
 from care.distributed.group import Group
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.distributed.ranks", "care.trainer", "sklearn.datasets"])
+_CONTEXT.set_forkserver_preload(["tests.helpers.ranks", "care.trainer", "sklearn.datasets"])
 CPU = torch.device("cpu")
 
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from tests.processes import wait_for
+from tests.helpers.processes import wait_for
 
 
 class Server:
