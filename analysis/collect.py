@@ -10,8 +10,8 @@ import pandas as pd
 
 from analysis.levels import column, level
 from analysis.summary import Member, SweepSummary
-from care.files import DamagedFileError
 from care.records import TimingRecord, Values
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 DONE = "cached"

@@ -13,7 +13,7 @@ from analysis.election import Election, elect
 from analysis.labels import MEASURES, SPACES, measure_label
 from analysis.levels import is_number, ordered
 from analysis.statistics import Estimate, estimate, paired_differences
-from care.measures import COLLAPSE_METRIC, is_collapsed
+from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 
 Point = tuple[Any, ...]
 """A level of each axis; see :mod:`analysis.levels`."""

@@ -9,7 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from analysis.comparison import Comparison, Point
-from care.files import DamagedFileError
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 Array = NDArray[Any]

@@ -11,7 +11,7 @@ from analysis.effects import Axis, Effect
 from analysis.labels import axis_label, metric_label, point_name
 from analysis.levels import is_number
 from analysis.statistics import Estimate, Trend, estimate
-from care.measures import COLLAPSE
+from care.config.metrics import COLLAPSE
 
 _HEADLINES = (
     "head/gamma",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.summary import SweepSummary
-from care.files import DamagedFileError, read_whole
+from care.system.files import DamagedFileError, read_whole
 
 NAME = "inputs.sha256"
 _READ = (

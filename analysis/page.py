@@ -26,8 +26,8 @@ from analysis.mixed import mixed_pairs
 from analysis.paper import paper_rows
 from analysis.summary import SweepSummary
 from analysis.tables import chief_table, other_table
-from care.files import DamagedFileError
-from care.measures import COLLAPSE, COLLAPSE_METRIC, is_collapsed
+from care.config.metrics import COLLAPSE, COLLAPSE_METRIC, is_collapsed
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -13,8 +13,8 @@ from analysis.contents import gather
 from analysis.freshness import fingerprint, seal
 from analysis.page import page
 from analysis.summary import SweepSummary
-from care.files import DiskError
-from care.liveness import process_alive
+from care.system.files import DiskError
+from care.system.heartbeat import process_alive
 
 _TRIES = 10
 

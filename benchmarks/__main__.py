@@ -28,8 +28,8 @@ from benchmarks import (
 )
 from benchmarks.guard import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
-from care.cores import available_cores
 from care.errors import CareError, ConfigError, unknown_name
+from care.system.cores import available_cores
 
 _FOLDER = Path(__file__).parent
 

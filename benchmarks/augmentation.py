@@ -10,8 +10,8 @@ from benchmarks.peers import PeerError, best_blur, peer
 from benchmarks.workload import MEAN, SIDE, STD, Workload, make_images
 from care.augmentation import apply, sample
 from care.config import AugmentationConfig
-from care.randomness import generator
-from care.vision import transforms
+from care.system.rng import generator
+from care.system.torchvision import transforms
 
 BATCH = 256
 _NAME = "augmentation"

@@ -20,12 +20,12 @@ from benchmarks.workload import (
     Workload,
     make_images,
 )
-from care.allocator import keep_freed_memory
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.data import Dataset, ImageSet
-from care.loading import validate
-from care.precision import exact_float32
 from care.stream import Stream
+from care.system.allocator import keep_freed_memory
+from care.system.precision import exact_float32
 from care.trainer import Trainer
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from benchmarks.care_step import step_config
 from benchmarks.measure import Line, seconds, summarize
 from benchmarks.workload import SIDE, Workload
-from care.cost import training_flops
-from care.precision import resolve_precision
+from care.config.cost import training_flops
+from care.system.precision import resolve_precision
 
 # ResNet-18's stages on images of side 32, channels and side of the maps, and a matrix product:
 # each takes the same number of operations.

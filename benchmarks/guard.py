@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from benchmarks.measure import TIMES, Line
-from care.cores import available_cores
+from care.system.cores import available_cores
 
 _History = dict[str, dict[str, dict[str, Any]]]
 

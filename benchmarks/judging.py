@@ -14,11 +14,11 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from benchmarks.measure import Found, compare
+from care.config.loading import load_trial
 from care.data import load_dataset
 from care.evaluation.features import PlainFeatures
 from care.evaluation.knn import knn_predict
 from care.evaluation.linear_probe import Standardization, fit_classifier
-from care.loading import load_trial
 from care.models import build_network
 
 _CLASSES, _FEATURES = 10, 256

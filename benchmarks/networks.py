@@ -36,7 +36,7 @@ def _encoder(name: str) -> tuple[nn.Module, int]:
     if name == "small":
         return _small(), 96
     # Not at the top: a process that trains the small encoder does not need torchvision's models.
-    from care.vision import resnet18, resnet50
+    from care.system.torchvision import resnet18, resnet50
 
     resnet: Any = {"resnet18": resnet18, "resnet50": resnet50}[name](weights=None)
     width = resnet.fc.in_features

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO, Self
 
 from benchmarks.workload import Workload
-from care.cores import available_cores
 from care.errors import CareError
+from care.system.cores import available_cores
 
 _ROOT = Path(__file__).parent.parent
 _STOP_SECONDS = 30

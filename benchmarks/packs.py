@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.measure import Found, compare
-from care.allocator import keep_freed_memory
+from care.config.loading import load_trial
 from care.data import load_dataset
-from care.loading import load_trial
 from care.stream import Stream
+from care.system.allocator import keep_freed_memory
 from care.trainer import Trainer
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"

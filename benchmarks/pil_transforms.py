@@ -1,6 +1,7 @@
-"""torchvision's transforms of PIL images, imported the way care.vision makes possible.
+"""torchvision's transforms of PIL images, imported the way care.system.torchvision makes possible.
 
-Environments of peers import this, too: ``care.vision`` needs no more than torch and torchvision.
+Environments of peers import this, too: ``care.system.torchvision`` needs no more than torch and
+torchvision.
 """
 
 from __future__ import annotations
@@ -8,6 +9,6 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-import care.vision  # noqa: F401 - first, so that the import below works on a CPU build of torch
+import care.system.torchvision  # noqa: F401 - first, so that the import below works on a CPU build of torch
 
 transforms: Any = importlib.import_module("torchvision.transforms")

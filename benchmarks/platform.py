@@ -81,8 +81,8 @@ def _step_from_there(folder: str) -> None:
 def _step(folder: str) -> Trainer:
     """A trainer of the small experiment, opened as a trial's is, after one more step."""
     from benchmarks.care_step import OneStep
+    from care.config.loading import load_trial
     from care.distributed.group import ALONE
-    from care.loading import load_trial
     from care.opening import open_trainer
 
     trainer, _ = open_trainer(load_trial(_EXPERIMENT), Path(folder), ALONE, 1, print)
@@ -109,7 +109,7 @@ def _write_trials(root: Path) -> SweepSummary:
 
 
 def _write_trial(path: Path) -> Path:
-    from care.loading import load_trial
+    from care.config.loading import load_trial
     from care.trial_folder import TrialFolder
 
     folder = TrialFolder(path)

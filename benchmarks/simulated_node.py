@@ -14,11 +14,11 @@ from ray import cloudpickle
 
 import sweeps.member
 from care.config import TrialConfig
-from care.files import write_atomic
-from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
 from care.provenance import provenance
 from care.steps import Steps
 from care.stream import Stream
+from care.system.files import write_atomic
 from care.trial_folder import TrialFolder
 from sweeps.node import Node
 from sweeps.trainable import CareTrainable

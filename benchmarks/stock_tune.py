@@ -15,17 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.whole_sweep import EXPERIMENT, SEEDS, WEIGHTS, overrides
-from care.cores import available_cores
+from care.system.cores import available_cores
 
 
 def train(point: dict[str, Any]) -> None:
     """One trial; the last report has the final measures and the trial's identity."""
     from ray import tune
 
+    from care.config.loading import load_trial
     from care.distributed.group import ALONE
     from care.evaluation.final import evaluate
     from care.identity import trial_id
-    from care.loading import load_trial
     from care.opening import open_trainer
 
     config = load_trial(EXPERIMENT, overrides(point["weight"], point["seed"]))

@@ -6,7 +6,7 @@ import multiprocessing
 from pathlib import Path
 
 from benchmarks.measure import Found, compare
-from care.cores import available_cores
+from care.system.cores import available_cores
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _EPOCHS = 4
@@ -15,9 +15,9 @@ _EPOCHS = 4
 def _train(threads: int, trials: int) -> None:
     import torch
 
-    from care.allocator import keep_freed_memory
+    from care.config.loading import load_trial
     from care.data import load_dataset
-    from care.loading import load_trial
+    from care.system.allocator import keep_freed_memory
     from care.trainer import Trainer
 
     keep_freed_memory()

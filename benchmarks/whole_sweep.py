@@ -15,9 +15,9 @@ import yaml
 
 from benchmarks.measure import Found, ratios, seconds
 from benchmarks.opponents import SideError, environment
-from care.cores import available_cores
+from care.config.loading import load_trial
 from care.identity import trial_id
-from care.loading import load_trial
+from care.system.cores import available_cores
 from care.trial_folder import TrialFolder
 from sweeps.store import Store
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from care.files import DamagedFileError, Writer, read_whole
+from care.system.files import DamagedFileError, Writer, read_whole
 
 _NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
 _KEPT = 2
@@ -49,8 +49,8 @@ def save(
         The file, which ``torch.load(path, weights_only=True)`` reads.
 
     Raises:
-        care.files.DiskError: No space; the earlier checkpoints are as they were.
-        care.claim.LostClaimError: The claim is lost; nothing was written.
+        care.system.files.DiskError: No space; the earlier checkpoints are as they were.
+        care.system.claim.LostClaimError: The claim is lost; nothing was written.
     """
     writer = writer or Writer()
     buffer = io.BytesIO()

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from care.config import TrialConfig
-from care.cost import training_flops
+from care.config.cost import training_flops
 from care.models import Network
 from care.models.network import Encode, encode
 from care.passes import Passes, Terms

@@ -11,12 +11,12 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from care.arrays import check_end
 from care.config import TrialConfig
-from care.files import DamagedFileError, checksum, read_whole, set_aside
+from care.config.metrics import is_final_measure
 from care.identity import trial_id
-from care.measures import is_final_measure
 from care.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
+from care.system.arrays import check_end
+from care.system.files import DamagedFileError, checksum, read_whole, set_aside
 from care.trial_folder import FORMAT, SEALED, TrialFolder, now
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")

@@ -6,9 +6,9 @@ import traceback
 
 import torch
 
-from care.claim import LostClaimError
 from care.errors import CareError
-from care.files import DiskError
+from care.system.claim import LostClaimError
+from care.system.files import DiskError
 
 
 class DivergedError(CareError):

@@ -9,19 +9,19 @@ from pathlib import Path
 import torch
 
 from care import checkpoint
-from care.allocator import keep_freed_memory
 from care.config import DataConfig, TrialConfig
 from care.data import Dataset, check_dataset, load_dataset
 from care.data_files.fingerprint import fingerprints
 from care.data_files.known import NotHereError
-from care.device import resolve_device
 from care.distributed.group import Group
 from care.errors import CareError
-from care.files import Writer
 from care.identity import trial_id
-from care.precision import exact_float32
 from care.staleness import by_field, check_same_data
 from care.stream import Stream
+from care.system.allocator import keep_freed_memory
+from care.system.device import resolve_device
+from care.system.files import Writer
+from care.system.precision import exact_float32
 from care.trainer import Trainer
 from care.trial_folder import TrialFolder
 

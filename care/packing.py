@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from care.cgroup import free_memory
 from care.cuda_graph import WARM_UP
+from care.system.cgroup import free_memory
 from care.trainer import Trainer
 
 _WORTH_IT = 1.05

@@ -13,7 +13,7 @@ import torch
 
 from care.code_version import code_version
 from care.config import Precision
-from care.git import git_state
+from care.system.git import git_state
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 

@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from care.config import Precision
-from care.files import DamagedFileError, parse_json, read_lines, read_whole
+from care.system.files import DamagedFileError, parse_json, read_lines, read_whole
 
 State = Literal["running", "paused", "finished", "failed"]
 """The state of a trial as its folder has it."""
@@ -113,7 +113,8 @@ class StatusRecord(Record):
         epochs: Epochs that it wants.
         updated: When this was written.
         error: Why it failed; None otherwise.
-        checksums: Of the files of a finished trial, by name; see :func:`care.files.checksum`.
+        checksums: Of the files of a finished trial, by name; see
+            :func:`care.system.files.checksum`.
     """
 
     state: State

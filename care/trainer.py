@@ -32,11 +32,11 @@ from care.objectives.objective import Objective, trainable
 from care.objectives.view import Views, made_when_asked_for
 from care.optimization import build_optimizer, learning_rate, load_optimizer
 from care.passes import Passes, PlainPasses
-from care.precision import resolve_precision
-from care.randomness import generator
 from care.static_inputs import StaticInputs
 from care.steps import Steps, exhaust
 from care.stream import Stream
+from care.system.precision import resolve_precision
+from care.system.rng import generator
 
 _log = logging.getLogger(__name__)
 

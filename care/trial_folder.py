@@ -28,10 +28,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care.arrays import read_arrays
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
 from care.identity import group_id, trial_id
 from care.records import (
     ProvenanceRecord,
@@ -47,6 +45,8 @@ from care.records import (
     read_values,
 )
 from care.records import State as State
+from care.system.arrays import read_arrays
+from care.system.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
 
 FORMAT = 1
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
@@ -65,7 +65,7 @@ class TrialFolder:
     Attributes:
         path: The folder.
         writer: The trial's claim, where other processes may want to write, too. A write then
-            raises :class:`care.claim.LostClaimError` once another process has taken over.
+            raises :class:`care.system.claim.LostClaimError` once another process has taken over.
     """
 
     path: Path

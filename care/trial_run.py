@@ -20,10 +20,8 @@ import numpy as np
 import torch
 
 from care import checkpoint
-from care.claim import LostClaimError
 from care.condition import repair
 from care.config import TrialConfig
-from care.cores import available_cores
 from care.distributed.followers import Followers
 from care.distributed.group import Group
 from care.evaluation.final import evaluate, transfer_sets
@@ -35,6 +33,8 @@ from care.provenance import provenance
 from care.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
+from care.system.claim import LostClaimError
+from care.system.cores import available_cores
 from care.trainer import Stopwatch, Trainer
 from care.trial_folder import State, TrialFolder
 

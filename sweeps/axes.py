@@ -9,8 +9,8 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from care.config import Model
+from care.config.loading import validate
 from care.errors import ConfigError, nearest
-from care.loading import validate
 
 VARIANT = "variant"
 """The axis whose values are the names of variants."""

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
-from care.cost import training_flops
+from care.config.cost import training_flops
+from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
-from care.yaml_reader import read_yaml
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.resources import share_out
 from sweeps.spec import Sweep, load_sweep

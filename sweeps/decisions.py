@@ -14,9 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from care.claim import Claim, holder
 from care.errors import CareError
-from care.files import DamagedFileError
+from care.system.claim import Claim, holder
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder, now
 from sweeps.question import (
     Difference,

@@ -15,12 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from care.cgroup import oom_kills
-from care.claim import Claim, holder
 from care.config import TrialConfig
-from care.files import DamagedFileError
 from care.identity import trial_id
 from care.stream import stream_of
+from care.system.cgroup import oom_kills
+from care.system.claim import Claim, holder
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt

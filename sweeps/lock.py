@@ -9,9 +9,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from care import files
 from care.errors import CareError
-from care.files import DiskError
+from care.system import files
+from care.system.files import DiskError
 
 # File systems without locks of this kind, e.g. Lustre mounted without them, work all the same.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from care.claim import Claim, LostClaimError
 from care.config import TrialConfig
-from care.files import DamagedFileError
 from care.stream import Stream
+from care.system.claim import Claim, LostClaimError
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from sweeps.decisions import RungEntry, created

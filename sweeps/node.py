@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from care.errors import CareError
-from care.files import DiskError
+from care.system.files import DiskError
 
 _VARIABLE = "CARE_NODE_FOLDER"
 

@@ -13,12 +13,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from care.config import TrialConfig
-from care.cost import passes
+from care.config.cost import passes
 from care.errors import ConfigError, Problem
-from care.files import DamagedFileError
 from care.identity import group_id, trial_id, unsigned_zero
 from care.machines import Machine
 from care.staleness import Versions
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 from sweeps.axes import point_label
 from sweeps.decisions import Decisions, RungEntry, is_of, read_decisions

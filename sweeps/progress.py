@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from analysis.election import Election, elect
 from care.config import TrialConfig
-from care.measures import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
+from care.config.metrics import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
 from sweeps.axes import point_label
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec import MetricConfig

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from care.config import Model
+from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, unknown_name
-from care.yaml_reader import read_yaml
 
 Figure = Literal[
     "table",

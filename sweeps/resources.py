@@ -6,8 +6,8 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from care.cores import available_cores
 from care.errors import ConfigError, Problem
+from care.system.cores import available_cores
 from sweeps.spec import ResourcesConfig
 
 

@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.claim import Claim
-from care.files import DiskError
-from care.measures import COLLAPSE_METRIC
+from care.config.metrics import COLLAPSE_METRIC
+from care.system.claim import Claim
+from care.system.files import DiskError
 from sweeps.driver import Driver, take_sweep
 from sweeps.interrupt import Interrupt
 from sweeps.launch.pool import Pool

@@ -18,7 +18,7 @@ import optuna
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from care.randomness import torch_seed
+from care.system.rng import torch_seed
 from sweeps.axes import AxisRange
 from sweeps.decisions import Suggestion
 from sweeps.launch.packs import Task

@@ -6,8 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
-from care.yaml_reader import parse_yaml
 from sweeps.axes import axis_label, comparable, value_label
 
 _SOURCE = "command line"

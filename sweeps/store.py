@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from care.claim import Claim, holder
 from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DamagedFileError, DiskError, Writer, read_lines, set_aside, write_json
 from care.machines import Machine
 from care.records import StoreRecord, SweepRecord, read_record
 from care.staleness import Versions
+from care.system.claim import Claim, holder
+from care.system.files import DamagedFileError, DiskError, Writer, read_lines, set_aside, write_json
 from care.trial_folder import TrialFolder, check_format, now
 from sweeps.store_identity import settle_identity
 

@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes, urlparse
 
 from care.errors import CareError
-from care.files import read_json, write_json
+from care.system.files import read_json, write_json
 from care.trial_folder import FORMAT
 from sweeps.lock import locked
 

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.errors import ConfigError, Problem, shortened
-from care.loading import validate
 from sweeps.tracking.database import make_database
 
 # Tests use small tensors: two threads on shared cores are five times slower than one.

@@ -15,7 +15,7 @@ HEAVY = {"torch", "torchvision", "ray", "mlflow", "optuna", "pandas", "matplotli
 PLATFORM = {"ray", "mlflow", "optuna", "submitit", "typer", "rich"}
 # Who alone may import a library: its place in the architecture.
 OWNERS = {
-    "torchvision": ["care/vision.py"],
+    "torchvision": ["care/system/torchvision.py"],
     "mlflow": ["sweeps/tracking/"],
     "ray": [
         "sweeps/launch/",

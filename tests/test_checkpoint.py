@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from care import checkpoint
-from care.files import DiskError, Writer
+from care.system.files import DiskError, Writer
 
 CPU = torch.device("cpu")
 

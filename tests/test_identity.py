@@ -17,8 +17,8 @@ from care.config import (
     EquivarianceConfig,
     TrialConfig,
 )
+from care.config.loading import load_trial
 from care.identity import canonical, group_id, trial_id
-from care.loading import load_trial
 from care.registry import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]

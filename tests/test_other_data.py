@@ -10,12 +10,12 @@ import pytest
 
 import care.evaluation.final
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.data import prepare
 from care.distributed.group import Group
 from care.evaluation.again import evaluate_again
 from care.evaluation.outcome import Outcome
 from care.identity import trial_id
-from care.loading import validate
 from care.machines import Machine, mixtures
 from care.opening import open_trainer
 from care.staleness import OtherDataError, Versions

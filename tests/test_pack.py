@@ -12,9 +12,9 @@ import torch
 
 from care.augmentation.augmenter import ImageAugmenter
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.errors import ConfigError
 from care.failure import DivergedError
-from care.loading import validate
 from care.pack import Pack
 from care.stream import SHARED, Stream, check_members, stream_of
 from care.trial_folder import TrialFolder

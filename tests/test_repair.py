@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.errors import CareError
-from care.files import DamagedFileError
-from care.loading import validate
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY

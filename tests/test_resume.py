@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from care.config import TrialConfig
-from care.loading import validate
+from care.config.loading import validate
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.crashing import run_trial
 

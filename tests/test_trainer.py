@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from care.config import DataConfig, TrialConfig
+from care.config.loading import validate
 from care.data import load_dataset
 from care.failure import DivergedError
-from care.loading import validate
 from care.objectives.view import Views
 from care.trainer import Trainer
 from care.trial_folder import TrialFolder

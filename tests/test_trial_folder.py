@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import pack_lines, write_json
 from care.identity import group_id, trial_id
+from care.system.files import pack_lines, write_json
 from care.trial_folder import FORMAT, TrialFolder
 from tests.helpers.processes import lines_in
 
@@ -142,7 +142,7 @@ def test_an_epoch_stands_once_its_metrics_do(
 ) -> None:
     """Metrics are written last: no reader finds an epoch without its timing."""
     written = []
-    monkeypatch.setattr("care.files.append_line", lambda path, _: written.append(path.name))
+    monkeypatch.setattr("care.system.files.append_line", lambda path, _: written.append(path.name))
     folder.append_epoch({"epoch": 1}, {"epoch": 1})
     assert written == ["timings.jsonl", "metrics.jsonl"]
 

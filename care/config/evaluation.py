@@ -52,8 +52,8 @@ class EvaluationConfig(Model):
         trained_probe: Linear probes in the protocols of the paper and of its authors.
         transfer: Other data sets whose classes are read from the same network, with images of the
             trial's side.
-        precision: What the network computes features in, see :mod:`care.precision`. Measures are
-            computed in float32 or float64 in any case.
+        precision: What the network computes features in, see :mod:`care.system.precision`. Measures
+            are computed in float32 or float64 in any case.
     """
 
     monitor_images: Annotated[int, Field(ge=2)] = 256

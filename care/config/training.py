@@ -33,8 +33,9 @@ class TrainingConfig(Model):
         batch_norm_groups: 1: BatchNorm in encoder and head sees the whole batch. g > 1: g groups of
             consecutive rows have statistics of their own, as on g GPUs that do not synchronize
             them, whatever the number of processes.
-        precision: What the network computes in, see :mod:`care.precision`. ``auto``: bfloat16 where
-            the device is fast at it; a trial goes on with what it began with, on record with it.
+        precision: What the network computes in, see :mod:`care.system.precision`. ``auto``:
+            bfloat16 where the device is fast at it; a trial goes on with what it began with, on
+            record with it.
     """
 
     epochs: PositiveInt = 400

@@ -18,7 +18,7 @@ from care.data.selection import balanced
 from care.data_files.fingerprint import remember_hashes
 from care.errors import ConfigError, Problem
 from care.registry import load
-from care.vision import functional
+from care.system.torchvision import functional
 
 _RESIZED_AT_ONCE = 1000
 # What is left of an accelerator's memory is for the training.

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from care.claim import Claim, holder
-from care.cores import available_cores
 from care.data.cache_parts import PART, Parts, Source
 from care.data.decoding import fingerprint
 from care.data.preparation import Reporter
 from care.errors import CareError
-from care.files import DiskError, read_json, write_json
+from care.system.claim import Claim, holder
+from care.system.cores import available_cores
+from care.system.files import DiskError, read_json, write_json
 
 FORMAT = 1
 _POLL_SECONDS = 0.5

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from care.errors import CareError
-from care.files import read_json, write_json
+from care.system.files import read_json, write_json
 
 PART = 256
 """Images of a part."""

@@ -16,7 +16,7 @@ from care.data.checked import are_whole, read_checked, unpickle
 from care.data.download import Remote, fetch
 from care.data.preparation import Reporter
 from care.errors import CareError
-from care.vision import datasets
+from care.system.torchvision import datasets
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from care.vision import functional
+from care.system.torchvision import functional
 
 RULE = (
     "shorter side by antialiased bilinear, center crop, of strips first; transparent on white; "

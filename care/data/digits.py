@@ -16,7 +16,7 @@ from torch.nn import functional as fn
 
 from care.config import DataConfig
 from care.data import Dataset, ImageSet
-from care.randomness import generator
+from care.system.rng import generator
 
 _SIDE = 16
 _TRAIN = 1437

@@ -23,7 +23,7 @@ from torch.hub import tqdm  # type: ignore[attr-defined]
 from care.data.checked import md5_of
 from care.data.preparation import Reporter
 from care.errors import CareError
-from care.files import DiskError
+from care.system.files import DiskError
 
 # A network that swallows packets would have us wait for ever.
 _PATIENCE_SECONDS = 15.0

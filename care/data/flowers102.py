@@ -14,7 +14,7 @@ from care.data.tree import FileSource, read_cached
 from care.data_files.fingerprint import hashed_files
 from care.data_files.image_folder import Files
 from care.errors import CareError
-from care.vision import datasets
+from care.system.torchvision import datasets
 
 _CLASSES = tuple(f"class {number:03d}" for number in range(1, 103))
 _IMAGES = 8189

@@ -21,7 +21,7 @@ from care.data.residues import Points
 from care.data.structures import Structures, survey_structures
 from care.data_files.proteins import proteins_path
 from care.errors import ConfigError, Problem
-from care.randomness import generator
+from care.system.rng import generator
 
 _NANOMETERS = 0.1  # of an ångström
 _TEST_SHARE = 5

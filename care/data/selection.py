@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from care.randomness import generator
+from care.system.rng import generator
 
 
 def balanced(labels: Tensor, count: int) -> Tensor:

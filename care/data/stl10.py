@@ -19,7 +19,7 @@ from care.data.preparation import Reporter
 from care.data_files.fingerprint import hashed_files
 from care.data_files.hashes import HashedFiles
 from care.errors import CareError
-from care.vision import datasets, functional
+from care.system.torchvision import datasets, functional
 
 _SIDE = 96
 _FOLDER = datasets.STL10.base_folder

@@ -19,8 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from care.cores import available_cores
-from care.files import DiskError, write_atomic
+from care.system.cores import available_cores
+from care.system.files import DiskError, write_atomic
 
 UNREADABLE = "unreadable"
 """Stands for the hash of a file that cannot be read, e.g. of a link to nothing."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from care.config import DataConfig
 from care.errors import CareError, ConfigError, Problem, unknown_name
-from care.randomness import generator
+from care.system.rng import generator
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 _HELD_OUT = ("test", "val")

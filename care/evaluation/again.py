@@ -9,15 +9,15 @@ import torch
 
 from care import checkpoint
 from care.config import TrialConfig
-from care.cores import available_cores
 from care.data import check_dataset, load_dataset
 from care.data_files.fingerprint import fingerprints
-from care.device import resolve_device
 from care.errors import CareError
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.outcome import Outcome
 from care.models import build_network
 from care.staleness import by_field, check_same_data, data_difference, is_own
+from care.system.cores import available_cores
+from care.system.device import resolve_device
 from care.trial_folder import TrialFolder
 
 

@@ -27,7 +27,7 @@ from care.evaluation.features import (
 )
 from care.evaluation.outcome import Outcome
 from care.models import Network
-from care.vision import functional
+from care.system.torchvision import functional
 
 NEIGHBORS = 5
 TURNS = tuple(step / 10 for step in range(1, 10))

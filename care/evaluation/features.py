@@ -14,7 +14,7 @@ from care.augmentation import Augmenter, Table
 from care.config import PrecisionChoice
 from care.failure import DivergedError
 from care.models import Embedding, Network
-from care.precision import resolve_precision
+from care.system.precision import resolve_precision
 
 _BATCH = 256
 # Normalizing in float32 leaves lengths within 1e-6 of 1, whatever the precision of the passes.
@@ -53,7 +53,7 @@ def computing_in(network: Network, field: str, choice: PrecisionChoice) -> Itera
     """While entered, the network computes in what ``choice`` means on its device.
 
     Raises:
-        ConfigError: See :func:`care.precision.resolve_precision`; ``field`` is the choice's.
+        ConfigError: See :func:`care.system.precision.resolve_precision`; ``field`` is the choice's.
     """
     before, device = network.precision, next(network.parameters()).device
     network.precision = resolve_precision(field, choice, device)

@@ -49,8 +49,8 @@ def evaluate(
         DivergedError: Embeddings are not finite or not of unit length.
 
     Returns:
-        Measures by the names of :data:`care.measures.FINAL_MEASURES`, for each space those that
-        the data admit: ``docs/method.md`` says what each is. Details, A augmentations, M named
+        Measures by the names of :data:`care.config.metrics.FINAL_MEASURES`, for each space those
+        that the data admit: ``docs/method.md`` says what each is. Details, A augmentations, M named
         ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] by √n,
         ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],
         ``cosine/edges`` [B+1], ``*/cosine_shared`` and ``*/cosine_positive`` [B]; of images

@@ -23,7 +23,7 @@ from care.evaluation.features import (
 from care.evaluation.outcome import Outcome, UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
-from care.randomness import generator
+from care.system.rng import generator
 
 # γ_f looks at all pairs: 1,000 images make 499,500 of them for each augmentation.
 GAMMA_IMAGES = 1000

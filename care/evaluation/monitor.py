@@ -16,7 +16,7 @@ from care.evaluation.rotation import gamma
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
-from care.randomness import generator
+from care.system.rng import generator
 
 
 class Monitor:

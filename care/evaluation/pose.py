@@ -15,7 +15,7 @@ from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
 from care.evaluation.outcome import Outcome, UndefinedError
 from care.models import Network
-from care.randomness import generator
+from care.system.rng import generator
 
 _ROTATIONS = 20
 _STEPS = 100

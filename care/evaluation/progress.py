@@ -19,10 +19,10 @@ import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from care import checkpoint
-from care.arrays import read_arrays
 from care.evaluation.outcome import Outcome
-from care.files import DamagedFileError, Writer, set_aside
 from care.records import Values
+from care.system.arrays import read_arrays
+from care.system.files import DamagedFileError, Writer, set_aside
 
 _FACTS = "facts"
 

@@ -23,7 +23,7 @@ from care.evaluation.features import PlainFeatures
 from care.evaluation.progress import Progress
 from care.models import Network
 from care.optimization import build_optimizer
-from care.randomness import generator
+from care.system.rng import generator
 
 _DECAY = 0.1
 

@@ -15,7 +15,7 @@ from torch.nn import functional as fn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from care.distributed.group import Group
-from care.precision import widen
+from care.system.precision import widen
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 

@@ -12,8 +12,8 @@ from torch.nn import functional as fn
 from care.config import ModelConfig, Precision
 from care.models.head import projection_head
 from care.models.seeding import seeded
-from care.precision import autocast, widen
 from care.registry import ENCODERS, POINT_ENCODERS, load
+from care.system.precision import autocast, widen
 
 Encode = Callable[[nn.Module, Tensor], Tensor]
 

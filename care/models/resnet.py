@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from care.vision import resnet18, resnet50
+from care.system.torchvision import resnet18, resnet50
 
 
 class ResNetEncoder(nn.Module):

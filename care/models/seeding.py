@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
-from care.randomness import torch_seed
+from care.system.rng import torch_seed
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.momentum import MomentumNetwork
 from care.objectives.precision import full_precision
 from care.objectives.view import View
-from care.randomness import generator
+from care.system.rng import generator
 
 
 @full_precision

@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor
 
-from care.precision import widen
+from care.system.precision import widen
 
 _P = ParamSpec("_P")
 

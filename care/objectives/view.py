@@ -19,8 +19,8 @@ from care.augmentation import Augmenter, Table
 from care.distributed.group import ALONE, Group
 from care.models import Embedding, Network
 from care.models.network import as_network_takes
-from care.randomness import generator
 from care.stream import Stream
+from care.system.rng import generator
 
 Make = Callable[["Views"], Tensor]
 """Makes a tensor of the step that these views are at.

@@ -11,8 +11,8 @@ from typing import Literal
 from rich.console import Console
 from rich.live import Live
 
-from care.claim import Claim
 from care.errors import CareError, ConfigError, Problem, nearest
+from care.system.claim import Claim
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.interrupt import Interrupt
 from sweeps.launch.slurm import commands

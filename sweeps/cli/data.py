@@ -20,8 +20,8 @@ from rich.progress import (
 from rich.table import Table
 
 from care.config import DataConfig, TrialConfig
+from care.config.loading import parse_override, validate
 from care.errors import CareError, ConfigError
-from care.loading import parse_override, validate
 from care.registry import DATA, TREE
 from sweeps.interrupt import SignalError
 from sweeps.terminal import is_live, make_console

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from care.config import TrialConfig
+from care.config.loading import parse_override, set_field, validate
 from care.errors import CareError, ConfigError, Problem, nearest
-from care.files import DamagedFileError
 from care.identity import trial_id
-from care.loading import parse_override, set_field, validate
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.store import Store
@@ -26,9 +26,9 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
     folder = find_trial(name, Store(root))
     config = evaluation_config(folder, overrides)
     # torch is loaded for what is not refused.
-    from care.device import resolve_device
     from care.evaluation.again import evaluate_again
-    from care.precision import resolve_precision
+    from care.system.device import resolve_device
+    from care.system.precision import resolve_precision
 
     device = resolve_device(config.runtime.device)
     resolve_precision("evaluation.precision", config.evaluation.precision, device)

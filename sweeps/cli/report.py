@@ -12,8 +12,8 @@ import yaml
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.code_version import code_version
 from care.errors import ConfigError, unknown_name
-from care.files import DamagedFileError
 from care.identity import canonical, flatten
+from care.system.files import DamagedFileError
 from sweeps.decisions import ways_on
 from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan

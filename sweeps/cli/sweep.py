@@ -13,10 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
-from care.claim import Claim
 from care.code_version import code_version
 from care.errors import ConfigError, Problem
 from care.staleness import Versions
+from care.system.claim import Claim
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.decisions import refuse, restart, ways_on
@@ -261,7 +261,7 @@ def _check_machine(plan: Plan) -> None:
     }
     for (device, *precisions), config in special.items():
         if device not in ("auto", "cpu") or "bf16" in precisions:
-            from care.device import check_machine
+            from care.system.device import check_machine
 
             check_machine(config)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from care.claim import Claim, holder
+from care.config.loading import load_trial
 from care.errors import CareError
 from care.identity import trial_id
-from care.loading import load_trial
 from care.staleness import Versions
+from care.system.claim import Claim, holder
 from care.trial_folder import TrialFolder
 from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
@@ -30,7 +30,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
             f"{folder.path}: stale, {status.reason}. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
         )
-    from care.device import check_machine
+    from care.system.device import check_machine
 
     check_machine(config)  # before anything is written
     if status.state != "cached":

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from care.errors import ConfigError
-from care.files import read_json
+from care.system.files import read_json
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.check import check_cluster

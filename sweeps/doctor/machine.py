@@ -13,7 +13,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from care.cores import available_cores
+from care.system.cores import available_cores
 from sweeps.doctor.finding import Finding, bad, note, ok
 
 _INSTALL = "make setup, or pip install --constraint constraints.txt --editable ."

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from care.files import write_json
+from care.system.files import write_json
 from sweeps.launch.slurm.addresses import address_of
 from sweeps.launch.slurm.allocation import Allocation
 

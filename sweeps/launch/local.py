@@ -9,8 +9,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from care.claim import Claim
 from care.errors import CareError
+from care.system.claim import Claim
 from sweeps.launch.connection import connected
 from sweeps.launch.room import check_room, watched
 from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from care.files import DiskError
+from care.system.files import DiskError
 from sweeps.store import SweepFolder
 
 _PAUSE_SECONDS = 5.0

@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from care.claim import Claim
+from care.system.claim import Claim
 from sweeps.resources import Resources
 
 

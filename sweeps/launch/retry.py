@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from care.files import DamagedFileError
+from care.system.files import DamagedFileError
 from care.trial_folder import TrialFolder
 
 _DRAINING_SECONDS = 1.0

@@ -8,7 +8,7 @@ import shlex
 import sys
 from typing import Any
 
-from care.git import git_state
+from care.system.git import git_state
 from sweeps.tracking.destination import redact
 
 

@@ -10,7 +10,7 @@ import sys
 from urllib.parse import quote, urlencode
 
 from care.errors import CareError, ConfigError, Problem
-from care.files import read_json
+from care.system.files import read_json
 from sweeps.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity

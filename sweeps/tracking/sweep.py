@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.claim import LostClaimError, holder
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import Writer
 from care.staleness import Versions
+from care.system.claim import LostClaimError, holder
+from care.system.files import Writer
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.progress import Board

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from analysis import freshness
 from analysis.freshness import fingerprint, is_current
 from analysis.labels import metric_label, short_metric_label
-from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
 from tests.helpers.example_store import MadeStore, image_details
 
 METHODS = ("SimCLR", "CARE")

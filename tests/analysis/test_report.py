@@ -13,7 +13,7 @@ import pytest
 from analysis.freshness import fingerprint, is_current
 from analysis.report import write_report
 from analysis.summary import Member, SweepSummary
-from care.files import DiskError
+from care.system.files import DiskError
 
 WEIGHT = "objective.equivariance.weight"
 MEASURES = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")

@@ -14,8 +14,8 @@ from care.augmentation import AugmentationTable, apply, identity, sample
 from care.augmentation.apply import augment
 from care.augmentation.branchless import augment_packed, pack
 from care.config import AugmentationConfig, ColorJitterConfig
-from care.randomness import generator
-from care.vision import functional as tv
+from care.system.rng import generator
+from care.system.torchvision import functional as tv
 from tests.helpers.one_by_one import noise_images, real_images, torchvision_one_by_one
 
 MEAN, STD = (0.1, 0.4, 0.6), (0.2, 0.3, 0.5)

@@ -12,8 +12,8 @@ from care.augmentation.apply import augment
 from care.augmentation.named import named_augmentations, turned_hue
 from care.augmentation.rotation import RotationTable, from_quaternions
 from care.config import AugmentationConfig
-from care.randomness import generator
-from care.vision import functional as tv
+from care.system.rng import generator
+from care.system.torchvision import functional as tv
 from tests.helpers.one_by_one import noise_images
 
 SIZE = (12, 16)

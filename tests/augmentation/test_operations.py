@@ -14,8 +14,8 @@ from torch import Tensor
 
 from care.augmentation import AugmentationTable, apply, identity
 from care.augmentation.table import BRIGHTNESS, CONTRAST, HUE, SATURATION
-from care.randomness import generator
-from care.vision import functional as tv
+from care.system.rng import generator
+from care.system.torchvision import functional as tv
 from tests.helpers.one_by_one import noise_images, real_images, torchvision_one_by_one
 
 COUNT = 48

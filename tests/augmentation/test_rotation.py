@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from care.augmentation.rotation import RotationAugmenter, about_axis, from_quaternions
-from care.randomness import generator
+from care.system.rng import generator
 
 AUGMENTER = RotationAugmenter()
 

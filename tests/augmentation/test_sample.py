@@ -20,8 +20,8 @@ from care.config import (
     CropConfig,
     GaussianBlurConfig,
 )
-from care.randomness import generator
-from care.vision import transforms
+from care.system.rng import generator
+from care.system.torchvision import transforms
 
 DEFAULT = AugmentationConfig()
 SIZE = (16, 16)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from care.claim import holder
+from care.system.claim import holder
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, declare, fabricate, load
 from tests.helpers.processes import alive, command_of, descendants, lines_in, start_care, wait_for

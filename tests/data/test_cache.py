@@ -16,7 +16,7 @@ import torch
 
 from care.data import load_dataset, prepare
 from care.errors import CareError
-from care.files import DiskError
+from care.system.files import DiskError
 from tests.helpers.listener import Listener
 from tests.helpers.trees import tree, write_tree
 

@@ -12,7 +12,7 @@ from PIL import Image
 from care.config import DataConfig
 from care.data import load_dataset, prepare
 from care.errors import CareError
-from care.vision import datasets
+from care.system.torchvision import datasets
 from tests.helpers.listener import Listener
 
 pytestmark = pytest.mark.shared

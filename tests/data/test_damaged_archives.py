@@ -16,7 +16,7 @@ from care.config import DataConfig
 from care.data import Dataset, load_dataset, prepare
 from care.data.checked import md5_of, unpickle
 from care.errors import CareError
-from care.vision import datasets
+from care.system.torchvision import datasets
 from tests.helpers.archives import pack_stl10, write_flowers, write_stl10
 from tests.helpers.damage import damaged
 from tests.helpers.listener import Listener

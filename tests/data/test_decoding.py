@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from care.data.decoding import decode
-from care.vision import transforms
+from care.system.torchvision import transforms
 
 RNG = np.random.default_rng(1)
 GRAY = RNG.integers(0, 256, (9, 9), np.uint8)

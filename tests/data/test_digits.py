@@ -11,11 +11,11 @@ from sklearn import datasets
 from torch import Tensor
 
 from care.config import DataConfig
+from care.config.loading import validate
 from care.data import Dataset, ImageSet, load_dataset
 from care.errors import Problem
-from care.loading import validate
 from care.registry import DATA
-from care.vision import functional as tv
+from care.system.torchvision import functional as tv
 
 
 @pytest.fixture(scope="module")

@@ -24,8 +24,8 @@ from care.config import DataConfig
 from care.data import load_dataset, prepare
 from care.data.download import Remote, fetch
 from care.errors import CareError
-from care.files import DiskError
-from care.vision import datasets
+from care.system.files import DiskError
+from care.system.torchvision import datasets
 from tests.helpers.archives import pack_stl10, write_stl10
 from tests.helpers.damage import damaged
 from tests.helpers.listener import Listener

@@ -11,8 +11,8 @@ from PIL import Image
 from care.config import DataConfig
 from care.data import load_dataset, prepare
 from care.errors import CareError
-from care.randomness import generator
-from care.vision import datasets
+from care.system.rng import generator
+from care.system.torchvision import datasets
 from tests.helpers.archives import FLOWERS, write_flowers
 from tests.helpers.listener import Listener
 from tests.helpers.network import no_network

@@ -13,8 +13,8 @@ from care.data import check_dataset, load_dataset, prepare
 from care.data.stl10 import BinarySource
 from care.data_files.hashes import HashedFiles
 from care.errors import CareError, ConfigError
-from care.vision import datasets
-from care.vision import functional as tv
+from care.system.torchvision import datasets
+from care.system.torchvision import functional as tv
 from tests.conftest import TINY
 from tests.helpers.archives import write_stl10
 from tests.helpers.listener import Listener

@@ -15,7 +15,7 @@ from care.config import DataConfig, TrialConfig
 from care.data import Dataset, check_dataset, check_transfer, load_dataset, prepare
 from care.data.decoding import decode
 from care.errors import CareError, ConfigError, Problem
-from care.vision import datasets
+from care.system.torchvision import datasets
 from tests.conftest import TINY
 from tests.helpers.listener import Listener
 from tests.helpers.trees import tree, write_tree

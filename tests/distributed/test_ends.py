@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 import yaml
 
-from care.claim import Claim
 from care.config import TrialConfig
-from care.device import resolve_device
+from care.config.loading import validate
 from care.distributed.assignment import Assignment
 from care.distributed.group import Group
 from care.distributed.process import FollowerProcess, LostFollowerError
 from care.failure import DivergedError
-from care.loading import validate
+from care.system.claim import Claim
+from care.system.device import resolve_device
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from care.claim import Claim
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.failure import LostError, classify
-from care.loading import validate
+from care.system.claim import Claim
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY

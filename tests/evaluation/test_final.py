@@ -13,6 +13,7 @@ from torch.nn import functional as fn
 
 from care.augmentation import ImageAugmenter, apply, identity, sample
 from care.config import AugmentationConfig, TrialConfig
+from care.config.metrics import FINAL_MEASURES, is_final_measure
 from care.data import Dataset, ImageSet
 from care.data.proteins import PointDataset
 from care.evaluation.composition import composition_error
@@ -21,9 +22,8 @@ from care.evaluation.final import evaluate
 from care.evaluation.outcome import Outcome
 from care.evaluation.rotation import best_rotations, gamma, wahba
 from care.failure import DivergedError
-from care.measures import FINAL_MEASURES, is_final_measure
 from care.models import Network, build_network
-from care.randomness import generator
+from care.system.rng import generator
 from tests.helpers.colored_images import (
     SIDE,
     UNCHANGED,

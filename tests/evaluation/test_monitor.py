@@ -17,7 +17,7 @@ from care.failure import DivergedError
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
-from care.randomness import generator
+from care.system.rng import generator
 from tests.helpers.colored_images import (
     SIDE,
     UNCHANGED,

@@ -18,7 +18,7 @@ from care.evaluation.pose import (
     trajectories,
 )
 from care.models import Network
-from care.randomness import generator
+from care.system.rng import generator
 
 ANGLES = torch.arange(100, dtype=torch.float64) * 2 * math.pi / 100
 

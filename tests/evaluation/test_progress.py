@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from care.claim import Claim
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.evaluation import final, trained_probe
 from care.evaluation.geometry import geometry
-from care.loading import validate
+from care.system.claim import Claim
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY

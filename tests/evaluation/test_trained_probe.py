@@ -19,7 +19,7 @@ from care.evaluation.trained_probe import (
     train_probes,
 )
 from care.models import Network
-from care.randomness import generator
+from care.system.rng import generator
 from tests.helpers.colored_images import (
     UNCHANGED,
     color_network,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from care.precision import exact_float32
+from care.system.precision import exact_float32
 
 # Read when the GPU is first used: cuBLAS's deterministic kernels need a workspace of their own.
 os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"

@@ -14,7 +14,7 @@ from care.cuda_graph import WARM_UP, GraphedPasses
 from care.failure import DivergedError
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
-from care.randomness import generator
+from care.system.rng import generator
 from tests.helpers.comparing import assert_equal
 from tests.helpers.gpu_training import CUDA, STEPS, of, side_by_side, train, trainer
 from tests.helpers.stepping import SMALL

@@ -11,7 +11,7 @@ from PIL import Image
 from scipy.io import savemat
 
 from care.data.checked import md5_of
-from care.vision import datasets
+from care.system.torchvision import datasets
 
 STL10_SIZES = {"train": 6, "unlabeled": 10, "test": 4}
 FLOWERS = 9

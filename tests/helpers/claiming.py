@@ -10,7 +10,7 @@ from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
-from care.claim import Claim
+from care.system.claim import Claim
 
 CONTEXT = multiprocessing.get_context("forkserver")
 

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from care.claim import Claim
 from care.config import TrialConfig
+from care.system.claim import Claim
 from care.trial_folder import TrialFolder
 
 # Imports are paid once, in the server that every child is forked from.
@@ -56,7 +56,7 @@ def _nobody() -> Claim:
 
 
 def _arm(kind: str, number: int) -> None:
-    from care.claim import Claim
+    from care.system.claim import Claim
     from care.trainer import Trainer
 
     bomb = _Bomb(number)

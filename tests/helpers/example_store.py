@@ -16,8 +16,8 @@ from analysis.paper_figures import FIGURES, Drawn, Material
 from analysis.report import write_report
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.config import TrialConfig
+from care.config.loading import validate
 from care.identity import group_id, trial_id
-from care.loading import validate
 from care.trial_folder import TrialFolder
 
 EDGES = np.linspace(-1, 1, 41)

@@ -6,9 +6,10 @@ import sys
 import time
 from pathlib import Path
 
-from care import claim, liveness
-from care.claim import Claim, LostClaimError
 from care.config import TrialConfig
+from care.system import claim
+from care.system import heartbeat as liveness
+from care.system.claim import Claim, LostClaimError
 from care.trial_folder import TrialFolder
 
 LEASE_SECONDS = 1.5

@@ -10,8 +10,8 @@ from torch import Tensor
 from care.augmentation import AugmentationTable
 from care.config import DataConfig
 from care.data import load_dataset
-from care.randomness import generator
-from care.vision import functional as tv
+from care.system.rng import generator
+from care.system.torchvision import functional as tv
 
 
 def real_images(count: int) -> Tensor:

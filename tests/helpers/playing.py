@@ -20,10 +20,10 @@ from ray.tune.schedulers import TrialScheduler
 from ray.tune.search import Searcher
 from rich.console import Console
 
-from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
 from care.staleness import Versions
+from care.system.claim import Claim
 from care.trial_folder import TrialFolder
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.decisions import created

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from care.config import DataConfig, TrialConfig
+from care.config.loading import validate
 from care.data import load_dataset
-from care.loading import validate
 from care.objectives.view import Views
 from care.trainer import Trainer
 from tests.conftest import TINY

@@ -16,13 +16,13 @@ from torch.nn import functional as fn
 from care.augmentation import ImageAugmenter
 from care.augmentation.rotation import RotationAugmenter
 from care.config import DataConfig, TrialConfig
+from care.config.loading import validate
 from care.data import load_dataset
-from care.loading import validate
 from care.models import Network
 from care.objectives.moco import MoCo
 from care.objectives.objective import Objective
 from care.objectives.view import Views
-from care.randomness import generator
+from care.system.rng import generator
 from tests.conftest import TINY
 from tests.helpers.points import points
 

@@ -10,7 +10,7 @@ from care.augmentation.table import PARAMETERS, identity, sample
 from care.config import AugmentationConfig
 from care.objectives.equimod import EquiMod
 from care.objectives.view import View
-from care.randomness import generator
+from care.system.rng import generator
 from tests.helpers.stepping import BATCH, trainer, views
 
 

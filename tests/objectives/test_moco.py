@@ -12,7 +12,7 @@ from care.config import MocoConfig
 from care.models import Network
 from care.objectives.moco import MoCo, queue_infonce
 from care.objectives.view import View
-from care.randomness import generator
+from care.system.rng import generator
 from care.trainer import Trainer
 from tests.helpers.points import points, shuffled, sphere
 from tests.helpers.stepping import BATCH, QUEUE, trainer, views

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
-from care import checkpoint, cost
-from care.config import Model
+from care import checkpoint
+from care.config import Model, cost
 from care.config import objective as models
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce

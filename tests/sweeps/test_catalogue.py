@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from analysis.paper_figures import FIGURES
-from care.measures import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
 from sweeps.catalogue import Entry, catalogue
 from sweeps.plan import make_plan
 from sweeps.spec import Sweep, load_sweep

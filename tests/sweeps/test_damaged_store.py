@@ -21,9 +21,9 @@ from care import checkpoint
 from care.data import load_dataset
 from care.errors import CareError, ConfigError
 from care.evaluation.outcome import Outcome
-from care.files import DamagedFileError, DiskError
-from care.liveness import Holder
 from care.models import build_network
+from care.system.files import DamagedFileError, DiskError
+from care.system.heartbeat import Holder
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.report import find_sweep, sweep_summary, write_sweep_report
 from sweeps.cli.sweep import Declared, plan_command, prepare

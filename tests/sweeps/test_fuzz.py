@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from care.config.loading import load_trial
 from care.errors import ConfigError
-from care.loading import load_trial
 from sweeps.launch.slurm.cluster import load_cluster
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from care.files import DiskError
+from care.system.files import DiskError
 from sweeps.launch import patience
 from sweeps.launch.patience import PatientFolder
 from sweeps.store import SweepFolder

@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 
-from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
 from care.staleness import Versions
+from care.system.claim import Claim
 from sweeps.axes import point_label
 from sweeps.decisions import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from care.measures import EPOCH_METRICS
+from care.config.metrics import EPOCH_METRICS
 from sweeps.launch import tuning
 from sweeps.launch.retry import Again
 from sweeps.launch.tasks import TaskQueue

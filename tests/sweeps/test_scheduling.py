@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from care.randomness import generator
+from care.system.rng import generator
 from sweeps.decisions import RungEntry
 from sweeps.scheduling import ReplayableASHA, build_scheduler
 from sweeps.spec import MetricConfig, SchedulerConfig

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from care.errors import CareError
-from care.files import DiskError
+from care.system.files import DiskError
 from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.node import Node
 

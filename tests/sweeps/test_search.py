@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from ray.tune.search import Searcher
 
 from care.config import TrialConfig
-from care.randomness import generator
+from care.system.rng import generator
 from sweeps.decisions import Suggestion, begin, read_decisions
 from sweeps.launch.retry import Again
 from sweeps.launch.tasks import TaskQueue

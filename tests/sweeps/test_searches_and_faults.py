@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from care.claim import Claim
 from care.errors import CareError, ConfigError
+from care.system.claim import Claim
 from sweeps.cli.cluster import parse_workers, submit_command
 from sweeps.cli.report import write_sweep_report
 from sweeps.cli.sweep import Declared, check_question, conclude

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from care.claim import Claim, holder
 from care.config import TrialConfig
 from care.errors import CareError
-from care.files import DiskError
 from care.identity import trial_id
+from care.system.claim import Claim, holder
+from care.system.files import DiskError
 from care.trial_folder import FORMAT
 from sweeps.store import Store
 from tests.helpers.declaring import fabricate

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from care import liveness
-from care.claim import Claim, LostClaimError
 from care.config import TrialConfig
 from care.identity import trial_id
+from care.system import heartbeat as liveness
+from care.system.claim import Claim, LostClaimError
 from care.trial_folder import TrialFolder
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder

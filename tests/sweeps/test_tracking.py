@@ -14,9 +14,9 @@ import pytest
 from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from care.claim import Claim
 from care.config import TrialConfig
 from care.identity import trial_id
+from care.system.claim import Claim
 from care.trial_folder import TrialFolder
 from sweeps.plan import make_plan
 from sweeps.progress import Board

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from care.cgroup import memory_limit
-from care.cores import available_cores
+from care.system.cgroup import memory_limit
+from care.system.cores import available_cores
 
 _NO_DEVICES = ("", "NoDevFiles", "-1")
 

@@ -11,8 +11,8 @@ from pydantic_core import PydanticCustomError
 
 from care.config import Model, PositiveInt
 from care.config.base import Positive
-from care.loading import validate
-from care.yaml_reader import read_yaml
+from care.config.loading import validate
+from care.config.yaml_reader import read_yaml
 from sweeps.launch.scratch import LONGEST_PARENT
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")

@@ -24,7 +24,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from care.config import Model
-from care.files import DamagedFileError, DiskError, Writer, pack_json, read_json, write_json
+from care.system.files import DamagedFileError, DiskError, Writer, pack_json, read_json, write_json
 from sweeps.launch.slurm.cluster import ClusterConfig
 from sweeps.progress import TrialProgress
 from sweeps.store import Store

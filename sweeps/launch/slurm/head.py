@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from care.claim import LostClaimError
+from care.system.claim import LostClaimError
 from sweeps.interrupt import Interrupt
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job

@@ -12,9 +12,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from care.claim import Claim, LostClaimError
 from care.errors import CareError
-from care.files import DiskError
+from care.system.claim import Claim, LostClaimError
+from care.system.files import DiskError
 from sweeps.launch.connection import connected
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.addresses import address_of, answers

@@ -10,8 +10,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from care.files import write_json
-from care.git import SNAPSHOT, git_state
+from care.system.files import write_json
+from care.system.git import SNAPSHOT, git_state
 
 _PACKAGES = ("care", "sweeps", "analysis")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")

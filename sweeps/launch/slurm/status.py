@@ -7,8 +7,8 @@ import socket
 import threading
 from typing import Any, Self
 
-from care.claim import LostClaimError
-from care.files import DiskError
+from care.system.claim import LostClaimError
+from care.system.files import DiskError
 from sweeps.launch.slurm.pool import SlurmPool
 from sweeps.live import left_out
 from sweeps.progress import Board

@@ -11,8 +11,8 @@ import socket
 import time
 from pathlib import Path
 
-from care.claim import release_dead
 from care.errors import CareError
+from care.system.claim import release_dead
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.addresses import address_of, answers
 from sweeps.launch.slurm.allocation import Allocation

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from care.files import DamagedFileError
+from care.system.files import DamagedFileError
 from sweeps.cli.cluster import parse_workers
 from sweeps.launch.slurm.addresses import address_of, answers, free_ports
 from sweeps.launch.slurm.cluster import ClusterConfig

@@ -8,13 +8,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from care.git import SNAPSHOT, git_state
+from care.system.git import SNAPSHOT, git_state
 from sweeps.launch.slurm.snapshot import take_snapshot
 
 SCRIPT = """
 import json, care, sweeps, analysis
 from care.code_version import code_version
-from care.git import git_state
+from care.system.git import git_state
 files = [package.__file__ for package in (care, sweeps, analysis)]
 print(json.dumps([files, code_version(), git_state()]))
 """

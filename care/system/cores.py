@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from care.cgroup import cpu_limit
+from care.system.cgroup import cpu_limit
 
 
 def available_cores() -> int:

@@ -17,11 +17,12 @@ from unittest.mock import Mock
 
 import pytest
 
-from care import claim as claim_module
-from care import claim_files, liveness
-from care.claim import Claim, LostClaimError, holder, release_dead
-from care.files import DiskError
-from care.liveness import Holder, process_alive
+from care.system import claim as claim_module
+from care.system import claim_files
+from care.system import heartbeat as liveness
+from care.system.claim import Claim, LostClaimError, holder, release_dead
+from care.system.files import DiskError
+from care.system.heartbeat import Holder, process_alive
 from tests.helpers.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
 
 PROCESSES = 4
@@ -55,7 +56,7 @@ def rewrite(path: Path, **changes: Any) -> None:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """The monotonic clock that claims are judged by, stopped; ``return_value`` sets it."""
     clock = Mock(return_value=1000.0)
-    monkeypatch.setattr("care.liveness.time", Mock(wraps=time, monotonic=clock))
+    monkeypatch.setattr("care.system.heartbeat.time", Mock(wraps=time, monotonic=clock))
     return clock
 
 

@@ -3,9 +3,9 @@
 A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
 complete file to the next number, which exactly one process can do, on a shared folder too. So a
 dead holder's claim is never deleted to be taken over, and no two processes can both believe that
-they took it. Whether a holder lives is judged by :mod:`care.liveness`.
+they took it. Whether a holder lives is judged by :mod:`care.system.heartbeat`.
 
-``claim-000003``            who holds it: :class:`care.liveness.Holder`
+``claim-000003``            who holds it: :class:`care.system.heartbeat.Holder`
 ``claim-000003.released``   renamed to this once it was released
 ``.held-000003-<token>/``   the holder's own folder, while it holds the claim
 """
@@ -20,8 +20,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from care import liveness
-from care.liveness import Holder
+from care.system import heartbeat as liveness
+from care.system.heartbeat import Holder
 
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _CLEAR_TRIES = 50
@@ -42,7 +42,7 @@ class ClaimFile:
     released: bool
 
     def holder(self, note: bool = False) -> Holder | None:
-        """Its holder if it lives; see :func:`care.liveness.is_silent` for ``note``."""
+        """Its holder if it lives; see :func:`care.system.heartbeat.is_silent` for ``note``."""
         holder = None if self.released else Holder.read(self.path)
         if holder is None or (holder.token and not self.held(holder).is_dir()):
             return None  # a holder without its own folder cannot write

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from care.config import TrialConfig
+from care.config.loading import load_trial, parse_override, set_field, validate
+from care.config.yaml_reader import parse_yaml, read_yaml
 from care.errors import ConfigError, Problem
-from care.loading import load_trial, parse_override, set_field, validate
-from care.yaml_reader import parse_yaml, read_yaml
 
 Refused = Callable[..., Problem]
 WEIGHT = "objective.equivariance.weight"
@@ -375,7 +375,7 @@ def test_a_key_that_is_not_a_word_is_named(refused: Refused) -> None:
 def test_files_are_utf8_whatever_the_locale_says(experiment: Path) -> None:
     experiment.write_text("# λ\nseed: 3\n", encoding="utf-8")
     code = (
-        "import sys; from pathlib import Path; from care.loading import read_yaml;"
+        "import sys; from pathlib import Path; from care.config.loading import read_yaml;"
         "print(read_yaml(Path(sys.argv[1])))"
     )
     environment = {

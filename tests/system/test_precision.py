@@ -8,16 +8,16 @@ from typing import Any
 import pytest
 import torch
 
-from care import precision
 from care.config import TrialConfig
-from care.device import check_machine
+from care.config.loading import validate
 from care.errors import ConfigError
 from care.evaluation.features import computing_in, extract
 from care.identity import trial_id
-from care.loading import validate
 from care.models import Network, build_network
 from care.objectives.infonce import infonce
-from care.precision import has_fast_bf16, resolve_precision
+from care.system import precision
+from care.system.device import check_machine
+from care.system.precision import has_fast_bf16, resolve_precision
 from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
 from tests.conftest import TINY

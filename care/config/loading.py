@@ -13,8 +13,8 @@ from pydantic import BaseModel, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
 from care.config import TrialConfig
+from care.config.yaml_reader import DEEPEST, parse_yaml, read_yaml
 from care.errors import ConfigError, Problem, nearest, unknown_name
-from care.yaml_reader import DEEPEST, parse_yaml, read_yaml
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 _MOST_PROBLEMS = 50

@@ -1,7 +1,7 @@
 """Claims: which process may write a folder, and a way of writing that no other process has.
 
 The holder of a claim may be taken for dead although it was only suspended. So it writes through its
-own folder (:mod:`care.claim_files`), and who takes over removes that folder first. A file is
+own folder (:mod:`care.system.claim_files`), and who takes over removes that folder first. A file is
 written there and renamed to its place; a log is a second link of a file there, and who takes over
 replaces every log by a copy. What the earlier holder does after that fails, or reaches files that
 nobody sees: for the folder it is as if it had been killed. There is no moment between a look and a
@@ -20,8 +20,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
-from care import liveness
-from care.claim_files import (
+from care.errors import CareError
+from care.system import heartbeat as liveness
+from care.system.claim_files import (
     ClaimFile,
     claims_in,
     clear,
@@ -30,8 +31,7 @@ from care.claim_files import (
     mark_released,
     place,
 )
-from care.errors import CareError
-from care.files import (
+from care.system.files import (
     DiskError,
     Writer,
     append_line,
@@ -40,7 +40,7 @@ from care.files import (
     whole_lines,
     write_atomic,
 )
-from care.liveness import Holder
+from care.system.heartbeat import Holder
 
 _BEAT_SECONDS = 15.0
 _RETRY_SECONDS = 2.0

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from care.claim import Claim, holder
+from care.system.claim import Claim, holder
 from tests.helpers.damaging import DAMAGES, remove
 
-_TAKE = "import os, sys; from pathlib import Path; from care.claim import Claim; "
+_TAKE = "import os, sys; from pathlib import Path; from care.system.claim import Claim; "
 _TAKE += "claim = Claim.take(Path(sys.argv[1])); os._exit(0)"
 
 

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from care.errors import CareError
-from care.files import (
+from care.system.files import (
     DamagedFileError,
     DiskError,
     append_line,

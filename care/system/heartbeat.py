@@ -27,7 +27,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from care.files import DamagedFileError, read_json
+from care.system.files import DamagedFileError, read_json
 
 # Another thing than a file of ours is there: no holder wrote it, so none lives by it.
 _NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)

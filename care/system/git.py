@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from care.files import read_json
+from care.system.files import read_json
 
 SNAPSHOT = "snapshot.json"
 """Beside a copy of the code: the state of git when it was made."""
@@ -24,7 +24,7 @@ def _git(*arguments: str) -> str | None:
 
 def git_state() -> dict[str, Any]:
     """Commit of this code and whether it was edited since: now, or when its copy was made."""
-    snapshot = read_json(Path(__file__).parents[1] / SNAPSHOT)
+    snapshot = read_json(Path(__file__).parents[2] / SNAPSHOT)
     if snapshot:
         return dict(snapshot)
     changes = _git("status", "--porcelain")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from care.cgroup import cpu_limit, free_memory, memory_limit, oom_kills
+from care.system.cgroup import cpu_limit, free_memory, memory_limit, oom_kills
 
 MIB = 1024**2
 

@@ -5,8 +5,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from care.config import TrialConfig
-from care.cost import passes, training_flops
-from care.loading import validate
+from care.config.cost import passes, training_flops
+from care.config.loading import validate
 from care.models import Network
 from care.registry import ENCODER_FLOPS, ENCODERS, POINT_ENCODERS, load
 from tests.helpers.stepping import SMALL, Passes, config, trainer, views

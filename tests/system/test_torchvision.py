@@ -8,7 +8,7 @@ import pytest
 FIRST_USE = """
 {first}
 import torch
-from care.vision import functional, resnet18, transforms
+from care.system.torchvision import functional, resnet18, transforms
 image = torch.arange(12.0).view(3, 2, 2) / 12
 assert torch.equal(functional.horizontal_flip(image), image.flip(2))
 print(resnet18(num_classes=2)(torch.zeros(2, 3, 32, 32)).shape, transforms.Normalize.__name__)

@@ -7,7 +7,7 @@ import torch
 from care.config import TrialConfig
 from care.distributed.group import ALONE, Group
 from care.errors import ConfigError, Problem
-from care.precision import resolve_precision
+from care.system.precision import resolve_precision
 
 _ALLOWED = "allowed: auto, cpu, cuda, cuda:N, mps, where the machine has it"
 _ALLOWED_TOGETHER = "allowed: auto, cpu or cuda where several processes train together"

@@ -327,7 +327,8 @@ def pack_lines(path: Path, records: Iterable[dict[str, Any]]) -> bytes:
 class Writer:
     """Writes files of a folder that no other process writes.
 
-    :class:`care.claim.Claim` writes those of a folder that several processes may want to write.
+    :class:`care.system.claim.Claim` writes those of a folder that several processes may want to
+    write.
     """
 
     @property

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from care.files import DamagedFileError, read_tail, read_whole
+from care.system.files import DamagedFileError, read_tail, read_whole
 
 # What numpy and zipfile raise for an archive that was cut, flipped or replaced.
 _NO_ARCHIVE: tuple[type[Exception], ...] = (
