@@ -10,9 +10,9 @@ import pandas as pd
 
 from analysis.levels import column, level
 from analysis.summary import Member, SweepSummary
-from care.records import TimingRecord, Values
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.records import TimingRecord, Values
 
 DONE = "cached"
 """The state of the trials whose numbers count."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from analysis.comparison import Comparison, Point
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 
 Array = NDArray[Any]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from analysis.collect import finished
-from care.machines import Mixture
+from care.trials.hardware import Mixture
 
 
 def mixed_pairs(trials: pd.DataFrame, mixed: Sequence[Mixture]) -> list[str]:

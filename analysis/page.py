@@ -28,7 +28,7 @@ from analysis.summary import SweepSummary
 from analysis.tables import chief_table, other_table
 from care.config.metrics import COLLAPSE, COLLAPSE_METRIC, is_collapsed
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from care.machines import Mixture
+from care.trials.hardware import Mixture
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ def _again(folder: str) -> None:
 
 
 def _step_and_save(folder: str) -> None:
-    from care import checkpoint
+    from care.trials import checkpoint
 
     trainer = _step(folder)
     checkpoint.save(Path(folder), trainer.epoch, trainer.step, trainer.state())
@@ -110,7 +110,7 @@ def _write_trials(root: Path) -> SweepSummary:
 
 def _write_trial(path: Path) -> Path:
     from care.config.loading import load_trial
-    from care.trial_folder import TrialFolder
+    from care.trials.folder import TrialFolder
 
     folder = TrialFolder(path)
     folder.create(load_trial(_EXPERIMENT))

@@ -27,8 +27,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.measure import seconds
-from care.code_version import code_version
 from care.system.claim import Claim
+from care.trials.code_version import code_version
 from sweeps.interrupt import Interrupt
 from sweeps.launch.local import local_ray
 from sweeps.launch.slurm.commands import QueuedJob

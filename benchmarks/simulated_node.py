@@ -15,11 +15,11 @@ from ray import cloudpickle
 import sweeps.member
 from care.config import TrialConfig
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
-from care.provenance import provenance
 from care.steps import Steps
 from care.stream import Stream
 from care.system.files import write_atomic
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.provenance import provenance
 from sweeps.node import Node
 from sweeps.trainable import CareTrainable
 

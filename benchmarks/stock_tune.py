@@ -25,8 +25,8 @@ def train(point: dict[str, Any]) -> None:
     from care.config.loading import load_trial
     from care.distributed.group import ALONE
     from care.evaluation.final import evaluate
-    from care.identity import trial_id
     from care.opening import open_trainer
+    from care.trials.identity import trial_id
 
     config = load_trial(EXPERIMENT, overrides(point["weight"], point["seed"]))
     trainer, _ = open_trainer(config, Path.cwd(), ALONE, 1, print)

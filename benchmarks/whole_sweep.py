@@ -16,9 +16,9 @@ import yaml
 from benchmarks.measure import Found, ratios, seconds
 from benchmarks.opponents import SideError, environment
 from care.config.loading import load_trial
-from care.identity import trial_id
 from care.system.cores import available_cores
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.store import Store
 
 _ROOT = Path(__file__).parent.parent

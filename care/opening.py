@@ -8,22 +8,22 @@ from pathlib import Path
 
 import torch
 
-from care import checkpoint
 from care.config import DataConfig, TrialConfig
 from care.data import Dataset, check_dataset, load_dataset
 from care.data_files.fingerprint import fingerprints
 from care.data_files.known import NotHereError
 from care.distributed.group import Group
 from care.errors import CareError
-from care.identity import trial_id
-from care.staleness import by_field, check_same_data
 from care.stream import Stream
 from care.system.allocator import keep_freed_memory
 from care.system.device import resolve_device
 from care.system.files import Writer
 from care.system.precision import exact_float32
 from care.trainer import Trainer
-from care.trial_folder import TrialFolder
+from care.trials import checkpoint
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
+from care.trials.staleness import by_field, check_same_data
 
 
 @functools.lru_cache(maxsize=1)
@@ -39,7 +39,8 @@ def open_data(config: TrialConfig, device: torch.device) -> tuple[Dataset, dict[
     """Load a trial's data set, and fingerprint it and its transfer sets.
 
     Returns:
-        The data set on ``device``; the fingerprints as :func:`care.staleness.by_field` has them.
+        The data set on ``device``; the fingerprints as :func:`care.trials.staleness.by_field` has
+        them.
 
     Raises:
         CareError: Data are not there, damaged, or change right now.

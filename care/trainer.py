@@ -24,7 +24,6 @@ from care.cuda_graph import GraphedPasses
 from care.data import Dataset
 from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
-from care.failure import DivergedError
 from care.models import build_network
 from care.models.batch_norm import local_statistics, spread_batch_norm
 from care.models.network import as_device_computes
@@ -37,6 +36,7 @@ from care.steps import Steps, exhaust
 from care.stream import Stream
 from care.system.precision import resolve_precision
 from care.system.rng import generator
+from care.trials.failure import DivergedError
 
 _log = logging.getLogger(__name__)
 

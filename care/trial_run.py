@@ -19,24 +19,24 @@ from typing import Any
 import numpy as np
 import torch
 
-from care import checkpoint
-from care.condition import repair
 from care.config import TrialConfig
 from care.distributed.followers import Followers
 from care.distributed.group import Group
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.progress import Paused, SavedProgress
-from care.failure import describe
-from care.identity import trial_id
 from care.opening import open_trainer
-from care.provenance import provenance
-from care.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.steps import Steps, after_each, exhaust
 from care.stream import Stream
 from care.system.claim import LostClaimError
 from care.system.cores import available_cores
 from care.trainer import Stopwatch, Trainer
-from care.trial_folder import State, TrialFolder
+from care.trials import checkpoint
+from care.trials.condition import repair
+from care.trials.failure import describe
+from care.trials.folder import State, TrialFolder
+from care.trials.identity import trial_id
+from care.trials.provenance import provenance
+from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
 
 _log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder, now
+from care.trials.folder import TrialFolder, now
 from sweeps.question import (
     Difference,
     OtherQuestionError,

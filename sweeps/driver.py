@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
-from care.identity import trial_id
 from care.stream import stream_of
 from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder

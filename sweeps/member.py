@@ -11,8 +11,8 @@ from care.config import TrialConfig
 from care.stream import Stream
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.folder import TrialFolder
 from sweeps.decisions import RungEntry, created
 from sweeps.node import Node
 

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from care.config import TrialConfig
 from care.config.cost import passes
 from care.errors import ConfigError, Problem
-from care.identity import group_id, trial_id, unsigned_zero
-from care.machines import Machine
-from care.staleness import Versions
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.hardware import Machine
+from care.trials.identity import group_id, trial_id, unsigned_zero
+from care.trials.staleness import Versions
 from sweeps.axes import point_label
 from sweeps.decisions import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from care.machines import Mixture, mixtures
+from care.trials.hardware import Mixture, mixtures
 from sweeps.plan import Plan
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
-from care.identity import canonical, flatten
+from care.trials.identity import canonical, flatten
 from sweeps.axes import VARIANT, AxisRange
 from sweeps.spec import Sweep
 

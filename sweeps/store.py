@@ -12,15 +12,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from care.condition import Condition, examine
 from care.config import TrialConfig
 from care.errors import CareError
-from care.machines import Machine
-from care.records import StoreRecord, SweepRecord, read_record
-from care.staleness import Versions
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError, Writer, read_lines, set_aside, write_json
-from care.trial_folder import TrialFolder, check_format, now
+from care.trials.condition import Condition, examine
+from care.trials.folder import TrialFolder, check_format, now
+from care.trials.hardware import Machine
+from care.trials.records import StoreRecord, SweepRecord, read_record
+from care.trials.staleness import Versions
 from sweeps.store_identity import settle_identity
 
 PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
@@ -192,7 +192,7 @@ class SweepFolder:
         """Record the declaration of a sweep that starts; ``created`` stays as it was.
 
         Args:
-            declaration: Fields of :class:`care.records.SweepRecord`.
+            declaration: Fields of :class:`care.trials.records.SweepRecord`.
             say: Called with a line when the file was damaged and is set aside.
 
         Raises:

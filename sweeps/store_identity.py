@@ -17,7 +17,7 @@ from urllib.parse import unquote_to_bytes, urlparse
 
 from care.errors import CareError
 from care.system.files import read_json, write_json
-from care.trial_folder import FORMAT
+from care.trials.folder import FORMAT
 from sweeps.lock import locked
 
 

@@ -10,11 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from care.failure import classify
 from care.pack import Pack
 from care.packing import best_size, most_in_memory, next_size
 from care.stream import LARGEST_PACK, Stream
 from care.trial_run import TrialRun
+from care.trials.failure import classify
 from sweeps.decisions import read_decisions
 from sweeps.launch.packs import members_of
 from sweeps.member import Member

@@ -14,11 +14,11 @@ from care.augmentation.augmenter import ImageAugmenter
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import ConfigError
-from care.failure import DivergedError
 from care.pack import Pack
 from care.stream import SHARED, Stream, check_members, stream_of
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.failure import DivergedError
+from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.stepping import SMALL

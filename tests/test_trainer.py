@@ -13,11 +13,11 @@ import torch
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data import load_dataset
-from care.failure import DivergedError
 from care.objectives.view import Views
 from care.trainer import Trainer
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.failure import DivergedError
+from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 
 CPU = torch.device("cpu")

@@ -81,7 +81,7 @@ def _report(reports: IO[str], report: Any) -> None:
 
 
 def _failure(error: Exception) -> dict[str, str]:
-    from care.failure import classify
+    from care.trials.failure import classify
 
     return {"kind": classify(error), "message": str(error) or type(error).__name__}
 

@@ -15,7 +15,7 @@ from care.distributed.assignment import Assignment
 from care.distributed.connection import abort, join, leave
 from care.distributed.group import Group
 from care.distributed.process import EPOCH, FollowerProcess
-from care.failure import classify
+from care.trials.failure import classify
 
 T = TypeVar("T")
 # From an operation that failed because a follower was lost until that is known.

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from care.distributed.assignment import Assignment
-from care.failure import LostError
+from care.trials.failure import LostError
 
 READY = "ready"
 EPOCH = "epoch\n"

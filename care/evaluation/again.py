@@ -7,7 +7,6 @@ from pathlib import Path
 
 import torch
 
-from care import checkpoint
 from care.config import TrialConfig
 from care.data import check_dataset, load_dataset
 from care.data_files.fingerprint import fingerprints
@@ -15,10 +14,11 @@ from care.errors import CareError
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.outcome import Outcome
 from care.models import build_network
-from care.staleness import by_field, check_same_data, data_difference, is_own
 from care.system.cores import available_cores
 from care.system.device import resolve_device
-from care.trial_folder import TrialFolder
+from care.trials import checkpoint
+from care.trials.folder import TrialFolder
+from care.trials.staleness import by_field, check_same_data, data_difference, is_own
 
 
 def evaluate_again(

@@ -12,9 +12,9 @@ from torch.nn import functional as fn
 
 from care.augmentation import Augmenter, Table
 from care.config import PrecisionChoice
-from care.failure import DivergedError
 from care.models import Embedding, Network
 from care.system.precision import resolve_precision
+from care.trials.failure import DivergedError
 
 _BATCH = 256
 # Normalizing in float32 leaves lengths within 1e-6 of 1, whatever the precision of the passes.

@@ -18,11 +18,11 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from care import checkpoint
 from care.evaluation.outcome import Outcome
-from care.records import Values
 from care.system.arrays import read_arrays
 from care.system.files import DamagedFileError, Writer, set_aside
+from care.trials import checkpoint
+from care.trials.records import Values
 
 _FACTS = "facts"
 

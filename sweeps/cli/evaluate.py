@@ -9,9 +9,9 @@ from pathlib import Path
 from care.config import TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.errors import CareError, ConfigError, Problem, nearest
-from care.identity import trial_id
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.cli.data import prepare_data
 from sweeps.store import Store
 from sweeps.terminal import make_console

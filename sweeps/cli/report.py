@@ -10,10 +10,10 @@ from typing import Any
 import yaml
 
 from analysis.summary import Member, Reproduction, SweepSummary
-from care.code_version import code_version
 from care.errors import ConfigError, unknown_name
-from care.identity import canonical, flatten
 from care.system.files import DamagedFileError
+from care.trials.code_version import code_version
+from care.trials.identity import canonical, flatten
 from sweeps.decisions import ways_on
 from sweeps.importing import large_imports
 from sweeps.plan import Plan, make_plan

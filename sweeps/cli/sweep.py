@@ -13,11 +13,11 @@ from typing import Any
 
 from rich.console import Console
 
-from care.code_version import code_version
 from care.errors import ConfigError, Problem
-from care.staleness import Versions
 from care.system.claim import Claim
-from care.trial_folder import TrialFolder
+from care.trials.code_version import code_version
+from care.trials.folder import TrialFolder
+from care.trials.staleness import Versions
 from sweeps.cli.data import prepare_data
 from sweeps.decisions import refuse, restart, ways_on
 from sweeps.interrupt import Interrupt

@@ -7,10 +7,10 @@ from typing import Any
 
 from care.config.loading import load_trial
 from care.errors import CareError
-from care.identity import trial_id
-from care.staleness import Versions
 from care.system.claim import Claim, holder
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
+from care.trials.staleness import Versions
 from sweeps.cli.data import prepare_data
 from sweeps.interrupt import Interrupt
 from sweeps.live import duration

@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from care.config import TrialConfig
-from care.staleness import Versions
+from care.trials.staleness import Versions
 from sweeps.decisions import RungEntry, Suggestion, created, is_of, read_decisions
 from sweeps.launch.packs import Task
 from sweeps.launch.tasks import TaskQueue

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 
 _DRAINING_SECONDS = 1.0
 _BUSY_SECONDS = 5.0

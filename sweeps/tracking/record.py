@@ -10,11 +10,11 @@ from typing import Any
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.identity import flatten
-from care.records import ProvenanceRecord, State, StatusRecord, TimingRecord, Values
-from care.staleness import Versions
 from care.system.files import DamagedFileError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import flatten
+from care.trials.records import ProvenanceRecord, State, StatusRecord, TimingRecord, Values
+from care.trials.staleness import Versions
 from sweeps.store import TrialStatus, trial_status
 from sweeps.tracking.runs import Identity, Row
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.staleness import Versions
 from care.system.claim import LostClaimError, holder
 from care.system.files import Writer
+from care.trials.staleness import Versions
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.progress import Board

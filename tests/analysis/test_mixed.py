@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from analysis.summary import SweepSummary
-from care.machines import Machine, mixtures
 from care.system.files import write_json
+from care.trials.hardware import Machine, mixtures
 from tests.helpers.example_store import MadeStore
 
 CPU, QUICK = Machine("fp32", "cpu", "1"), Machine("bf16", "cpu", "1")

@@ -16,11 +16,11 @@ from care.config.loading import validate
 from care.distributed.assignment import Assignment
 from care.distributed.group import Group
 from care.distributed.process import FollowerProcess, LostFollowerError
-from care.failure import DivergedError
 from care.system.claim import Claim
 from care.system.device import resolve_device
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.failure import DivergedError
+from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.processes import alive, command_of, descendants, start_care, wait_for
 

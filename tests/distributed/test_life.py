@@ -14,10 +14,10 @@ import pytest
 
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.failure import LostError, classify
 from care.system.claim import Claim
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.failure import LostError, classify
+from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.processes import alive, descendants, wait_for
 

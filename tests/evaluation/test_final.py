@@ -21,9 +21,9 @@ from care.evaluation.cosine import EDGES
 from care.evaluation.final import evaluate
 from care.evaluation.outcome import Outcome
 from care.evaluation.rotation import best_rotations, gamma, wahba
-from care.failure import DivergedError
 from care.models import Network, build_network
 from care.system.rng import generator
+from care.trials.failure import DivergedError
 from tests.helpers.colored_images import (
     SIDE,
     UNCHANGED,

@@ -13,11 +13,11 @@ from care.config import AugmentationConfig, EvaluationConfig
 from care.data import Dataset
 from care.evaluation.monitor import Monitor
 from care.evaluation.rotation import gamma
-from care.failure import DivergedError
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
 from care.system.rng import generator
+from care.trials.failure import DivergedError
 from tests.helpers.colored_images import (
     SIDE,
     UNCHANGED,

@@ -12,8 +12,8 @@ from care.config.loading import validate
 from care.evaluation import final, trained_probe
 from care.evaluation.geometry import geometry
 from care.system.claim import Claim
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.crashing import run_trial

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from care.augmentation.graphed import graphed
 from care.cuda_graph import WARM_UP, GraphedPasses
-from care.failure import DivergedError
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
 from care.system.rng import generator
+from care.trials.failure import DivergedError
 from tests.helpers.comparing import assert_equal
 from tests.helpers.gpu_training import CUDA, STEPS, of, side_by_side, train, trainer
 from tests.helpers.stepping import SMALL

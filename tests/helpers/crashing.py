@@ -11,7 +11,7 @@ from typing import Any
 
 from care.config import TrialConfig
 from care.system.claim import Claim
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 
 # Imports are paid once, in the server that every child is forked from.
 _CONTEXT = multiprocessing.get_context("forkserver")

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from care.code_version import code_version
 from care.config import TrialConfig
-from care.identity import trial_id
-from care.trial_folder import State, TrialFolder
+from care.trials.code_version import code_version
+from care.trials.folder import State, TrialFolder
+from care.trials.identity import trial_id
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
 from tests.conftest import TINY

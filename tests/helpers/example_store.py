@@ -17,8 +17,8 @@ from analysis.report import write_report
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.identity import group_id, trial_id
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import group_id, trial_id
 
 EDGES = np.linspace(-1, 1, 41)
 AUGMENTATIONS = tuple(f"augmentation {number}" for number in range(1, 21))

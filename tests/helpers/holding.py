@@ -10,7 +10,7 @@ from care.config import TrialConfig
 from care.system import claim
 from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 
 LEASE_SECONDS = 1.5
 

@@ -21,10 +21,10 @@ from ray.tune.search import Searcher
 from rich.console import Console
 
 from care.config import TrialConfig
-from care.identity import trial_id
-from care.staleness import Versions
 from care.system.claim import Claim
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
+from care.trials.staleness import Versions
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.decisions import created
 from sweeps.driver import Driver

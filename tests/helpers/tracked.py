@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from care.config import TrialConfig
-from care.staleness import Versions
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.staleness import Versions
 from sweeps.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity

@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
-from care import checkpoint
 from care.config import Model, cost
 from care.config import objective as models
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 from care.registry import OBJECTIVES
 from care.trainer import Trainer
+from care.trials import checkpoint
 from tests.helpers.stepping import BATCH, SMALL, Passes, trainer, views
 
 FORWARDS = {

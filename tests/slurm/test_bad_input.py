@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep
 from sweeps.store import Store

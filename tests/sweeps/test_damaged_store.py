@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.collect import collect
-from care import checkpoint
 from care.data import load_dataset
 from care.errors import CareError, ConfigError
 from care.evaluation.outcome import Outcome
 from care.models import build_network
 from care.system.files import DamagedFileError, DiskError
 from care.system.heartbeat import Holder
+from care.trials import checkpoint
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.report import find_sweep, sweep_summary, write_sweep_report
 from sweeps.cli.sweep import Declared, plan_command, prepare

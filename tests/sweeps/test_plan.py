@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 
 from care.config import TrialConfig
-from care.identity import trial_id
-from care.staleness import Versions
 from care.system.claim import Claim
+from care.trials.identity import trial_id
+from care.trials.staleness import Versions
 from sweeps.axes import point_label
 from sweeps.decisions import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from care.errors import ConfigError, Problem
-from care.identity import trial_id
+from care.trials.identity import trial_id
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep
 from sweeps.store import Store

@@ -212,7 +212,7 @@ def test_failed(scenario: Scenario) -> None:
 def test_stale(ran: Scenario, monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers of other code count for nothing, and are replaced when that is asked for."""
     all_trials = make_plan(ran.sweep, ran.store).unique()
-    monkeypatch.setattr("care.staleness.code_version", lambda: OTHER_CODE)
+    monkeypatch.setattr("care.trials.staleness.code_version", lambda: OTHER_CODE)
     assert {trial.state for trial in make_plan(ran.sweep, ran.store).trials} == {"stale"}
     assert not ran.run().complete
     assert ran.world.trained == []

@@ -14,10 +14,10 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.identity import trial_id
 from care.system.claim import Claim, holder
 from care.system.files import DiskError
-from care.trial_folder import FORMAT
+from care.trials.folder import FORMAT
+from care.trials.identity import trial_id
 from sweeps.store import Store
 from tests.helpers.declaring import fabricate
 

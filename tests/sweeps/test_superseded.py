@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from care.config import TrialConfig
-from care.identity import trial_id
 from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
 from sweeps.launch.scratch import make_scratch

@@ -10,7 +10,7 @@ import pytest
 from ray.tune.search import Searcher
 
 from care.config import TrialConfig
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 from sweeps.launch.packs import identities
 from sweeps.launch.retry import Again, RetryPolicy
 from sweeps.launch.tasks import TaskQueue

@@ -15,9 +15,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from care.config import TrialConfig
-from care.identity import trial_id
 from care.system.claim import Claim
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store

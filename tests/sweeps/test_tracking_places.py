@@ -14,7 +14,7 @@ import sqlalchemy
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from care.config import TrialConfig
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 from sweeps.lock import locked
 from sweeps.store import Store
 from sweeps.tracking import Projection

@@ -13,8 +13,8 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.identity import trial_id
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.store import Store
 from sweeps.tracking import Projection, Tracker
 from sweeps.tracking.origin import describe_start, source_tags, user_name

@@ -16,12 +16,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from care import checkpoint
 from care.system import claim
 from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError
 from care.system.files import read_lines
-from care.trial_folder import TrialFolder
+from care.trials import checkpoint
+from care.trials.folder import TrialFolder
 from tests.helpers.suspending import Suspended, suspend_at_every_step
 
 EPOCHS = 3

@@ -12,14 +12,14 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import ConfigError
 from care.evaluation.features import computing_in, extract
-from care.identity import trial_id
 from care.models import Network, build_network
 from care.objectives.infonce import infonce
 from care.system import precision
 from care.system.device import check_machine
 from care.system.precision import has_fast_bf16, resolve_precision
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
 

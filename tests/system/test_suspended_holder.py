@@ -16,7 +16,7 @@ import pytest
 
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.trial_folder import TrialFolder
+from care.trials.folder import TrialFolder
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.crashing import run_trial
 from tests.helpers.processes import descendants, lines_in, wait_for

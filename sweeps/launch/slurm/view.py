@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from care.staleness import Versions
+from care.trials.staleness import Versions
 from sweeps.launch.slurm import commands
 from sweeps.launch.slurm.commands import QueuedJob
 from sweeps.launch.slurm.folder import Head, PoolFolder, Request

@@ -13,7 +13,7 @@ from sweeps.launch.slurm.snapshot import take_snapshot
 
 SCRIPT = """
 import json, care, sweeps, analysis
-from care.code_version import code_version
+from care.trials.code_version import code_version
 from care.system.git import git_state
 files = [package.__file__ for package in (care, sweeps, analysis)]
 print(json.dumps([files, code_version(), git_state()]))
@@ -21,7 +21,7 @@ print(json.dumps([files, code_version(), git_state()]))
 
 
 def test_python_imports_the_copy_and_it_tells_of_its_origin(tmp_path: Path) -> None:
-    from care.code_version import code_version
+    from care.trials.code_version import code_version
 
     copy = take_snapshot(tmp_path)
     recorded = {"git_commit": "as it was", "git_dirty": True}

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from care.code_version import code_version
 from care.config import Precision
 from care.system.git import git_state
+from care.trials.code_version import code_version
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 
@@ -53,7 +53,7 @@ def provenance(
         threads: CPU threads.
         processes: Processes that train it together.
         precision: What its network computes in.
-        data: Fingerprints of its data, as :func:`care.staleness.by_field` has them.
+        data: Fingerprints of its data, as :func:`care.trials.staleness.by_field` has them.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {

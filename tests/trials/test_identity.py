@@ -18,8 +18,8 @@ from care.config import (
     TrialConfig,
 )
 from care.config.loading import load_trial
-from care.identity import canonical, group_id, trial_id
 from care.registry import OBJECTIVES
+from care.trials.identity import canonical, group_id, trial_id
 
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "experiments" / "digits.yaml"

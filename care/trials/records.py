@@ -97,7 +97,7 @@ class SweepRecord(Record):
 
 
 class ErrorRecord(Record):
-    """Why a trial failed; see :func:`care.failure.describe`."""
+    """Why a trial failed; see :func:`care.trials.failure.describe`."""
 
     kind: str
     message: str
@@ -126,7 +126,7 @@ class StatusRecord(Record):
 
 
 class ProvenanceRecord(Record):
-    """``provenance.json``: what a trial last ran on and with; see :mod:`care.provenance`.
+    """``provenance.json``: what a trial last ran on and with; see :mod:`care.trials.provenance`.
 
     Attributes:
         code_version: Hash of the code.
@@ -138,7 +138,8 @@ class ProvenanceRecord(Record):
         git_commit: Of the code, where git had one.
         git_dirty: Whether the code was edited since.
         versions: Of the libraries.
-        data: Fingerprints of the data by dotted field, as :func:`care.staleness.by_field` has them.
+        data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
+            has them.
     """
 
     code_version: str

@@ -15,12 +15,12 @@ from care.data import prepare
 from care.distributed.group import Group
 from care.evaluation.again import evaluate_again
 from care.evaluation.outcome import Outcome
-from care.identity import trial_id
-from care.machines import Machine, mixtures
 from care.opening import open_trainer
-from care.staleness import OtherDataError, Versions
-from care.trial_folder import TrialFolder
 from care.trial_run import TrialRun
+from care.trials.folder import TrialFolder
+from care.trials.hardware import Machine, mixtures
+from care.trials.identity import trial_id
+from care.trials.staleness import OtherDataError, Versions
 from sweeps.store import Store, TrialStatus, trial_status
 from tests.data.test_fingerprint import pixel
 from tests.helpers.comparing import assert_equal_to_the_bit

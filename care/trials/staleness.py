@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from care.code_version import code_version
 from care.config import DataConfig, TrialConfig
 from care.data_files.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
-from care.records import ProvenanceRecord
+from care.trials.code_version import code_version
+from care.trials.records import ProvenanceRecord
 
 _SHOWN_DIGITS = 8
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from care import checkpoint
 from care.system.files import DiskError, Writer
+from care.trials import checkpoint
 
 CPU = torch.device("cpu")
 

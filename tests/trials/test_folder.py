@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.identity import group_id, trial_id
 from care.system.files import pack_lines, write_json
-from care.trial_folder import FORMAT, TrialFolder
+from care.trials.folder import FORMAT, TrialFolder
+from care.trials.identity import group_id, trial_id
 from tests.helpers.processes import lines_in
 
 

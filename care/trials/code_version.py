@@ -16,29 +16,29 @@ OUTSIDE = {
     "system/allocator.py": "how memory is allocated, not what is computed in it",
     "system/arrays.py": "how arrays are stored",
     "system/cgroup.py": "limits of the machine",
-    "checkpoint.py": "how a state is stored; a resumed trial equals an undisturbed one",
+    "trials/checkpoint.py": "how a state is stored; a resumed trial equals an undisturbed one",
     "system/claim.py": "which process may write",
     "system/claim_files.py": "which process may write",
-    "code_version.py": "SCHEME stands for it",
-    "condition.py": "which files of a trial are damaged",
+    "trials/code_version.py": "SCHEME stands for it",
+    "trials/condition.py": "which files of a trial are damaged",
     "system/cores.py": "limits of the machine",
     "config/cost.py": "estimates",
     "data/download.py": "how data arrive; their fingerprints are compared",
     "data/unpack.py": "how data arrive; their fingerprints are compared",
     "data_files/": "fingerprints, which are compared by themselves",
     "errors.py": "messages for people",
-    "failure.py": "how a failure is classed",
+    "trials/failure.py": "how a failure is classed",
     "system/files.py": "how files are written",
     "system/git.py": "what is recorded beside the numbers",
-    "identity.py": "the identity of a trial, which is compared by itself",
+    "trials/identity.py": "the identity of a trial, which is compared by itself",
     "system/heartbeat.py": "which process may write",
     "config/loading.py": "reads configurations, which are compared as a trial's identity",
-    "machines.py": "what is recorded beside the numbers",
+    "trials/hardware.py": "what is recorded beside the numbers",
     "packing.py": "how many trials share a process; each equals its solo run",
-    "provenance.py": "what is recorded beside the numbers",
-    "records.py": "how files are read",
-    "staleness.py": "compares versions",
-    "trial_folder.py": "how files are written",
+    "trials/provenance.py": "what is recorded beside the numbers",
+    "trials/records.py": "how files are read",
+    "trials/staleness.py": "compares versions",
+    "trials/folder.py": "how files are written",
     "config/yaml_reader.py": "reads configurations, which are compared as a trial's identity",
 }
 """Modules of care/ that cannot change a number, with the reason. All others can."""
@@ -55,7 +55,7 @@ def code_version() -> str:
     Returns:
         :data:`SCHEME`, a hyphen and 16 hexadecimal digits, equal on every version of Python.
     """
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()

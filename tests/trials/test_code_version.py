@@ -14,7 +14,14 @@ from pathlib import Path
 import pytest
 
 import care
-from care.code_version import OUTSIDE, SCHEME, code_version, is_outside, syntax_hash, tree_hash
+from care.trials.code_version import (
+    OUTSIDE,
+    SCHEME,
+    code_version,
+    is_outside,
+    syntax_hash,
+    tree_hash,
+)
 
 PACKAGE = Path(care.__file__).parent
 INSIDE = [
@@ -158,7 +165,7 @@ def test_words_types_and_layout_do_not_count(one: str, other: str) -> None:
 
 def version_of(package: Path) -> str:
     """``code_version`` as a copy of the package gives it."""
-    code = "from care.code_version import code_version; print(code_version())"
+    code = "from care.trials.code_version import code_version; print(code_version())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=package.parent, capture_output=True, text=True, check=True
     )

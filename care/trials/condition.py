@@ -13,11 +13,11 @@ from pydantic import BaseModel, ValidationError
 
 from care.config import TrialConfig
 from care.config.metrics import is_final_measure
-from care.identity import trial_id
-from care.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
 from care.system.arrays import check_end
 from care.system.files import DamagedFileError, checksum, read_whole, set_aside
-from care.trial_folder import FORMAT, SEALED, TrialFolder, now
+from care.trials.folder import FORMAT, SEALED, TrialFolder, now
+from care.trials.identity import trial_id
+from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")
 _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from care.records import ProvenanceRecord
+from care.trials.records import ProvenanceRecord
 
 
 class Machine(NamedTuple):

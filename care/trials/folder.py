@@ -9,7 +9,7 @@
 ``timings.jsonl``   one line an epoch: what the machine did, different in every run
 ``details.npz``     arrays that figures are drawn from (:mod:`care.evaluation.final`), and notes
 ``evaluation.json`` the final measures
-``checkpoint-*``    the last two checkpoints (:mod:`care.checkpoint`)
+``checkpoint-*``    the last two checkpoints (:mod:`care.trials.checkpoint`)
 ==================  =============================================================================
 """
 
@@ -30,8 +30,10 @@ from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.identity import group_id, trial_id
-from care.records import (
+from care.system.arrays import read_arrays
+from care.system.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
+from care.trials.identity import group_id, trial_id
+from care.trials.records import (
     ProvenanceRecord,
     StartRecord,
     StatusRecord,
@@ -44,9 +46,7 @@ from care.records import (
     read_timings,
     read_values,
 )
-from care.records import State as State
-from care.system.arrays import read_arrays
-from care.system.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
+from care.trials.records import State as State
 
 FORMAT = 1
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.records import (
+from care.system.files import DamagedFileError, append_line, write_json
+from care.trials.records import (
     ProvenanceRecord,
     StatusRecord,
     TimingRecord,
@@ -20,7 +21,6 @@ from care.records import (
     read_records,
     read_values,
 )
-from care.system.files import DamagedFileError, append_line, write_json
 
 MOMENT = "2026-11-26T15:00:00.000001+00:00"
 STATUS = {"state": "failed", "epoch": 2, "epochs": 3, "updated": MOMENT, "error": None}
