@@ -22,8 +22,8 @@ from benchmarks.workload import (
 )
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.data import Dataset, ImageSet
-from care.stream import Stream
+from care.data.dataset import Dataset, ImageSet
+from care.data.shared_batches import Stream
 from care.system.allocator import keep_freed_memory
 from care.system.precision import exact_float32
 from care.trainer import Trainer

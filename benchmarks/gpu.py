@@ -12,8 +12,8 @@ from benchmarks.measure import MILLISECONDS, Found, compare, ratios, seconds, su
 from benchmarks.opponents import Side
 from benchmarks.peers import best_blur
 from benchmarks.workload import Workload
+from care.data.shared_batches import Stream
 from care.errors import CareError
-from care.stream import Stream
 
 # The authors' loader fills its queue again, on the cores that ours would need.
 _REFILLED_SECONDS = 2.0

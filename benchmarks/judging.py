@@ -15,7 +15,7 @@ from torch.nn import functional as fn
 
 from benchmarks.measure import Found, compare
 from care.config.loading import load_trial
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.evaluation.features import PlainFeatures
 from care.evaluation.knn import knn_predict
 from care.evaluation.linear_probe import Standardization, fit_classifier

@@ -8,8 +8,8 @@ import torch
 
 from benchmarks.measure import Found, compare
 from care.config.loading import load_trial
-from care.data import load_dataset
-from care.stream import Stream
+from care.data.dataset import load_dataset
+from care.data.shared_batches import Stream
 from care.system.allocator import keep_freed_memory
 from care.trainer import Trainer
 

@@ -15,8 +15,8 @@ from ray import cloudpickle
 import sweeps.member
 from care.config import TrialConfig
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
+from care.data.shared_batches import Stream
 from care.steps import Steps
-from care.stream import Stream
 from care.system.files import write_atomic
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance

@@ -16,7 +16,7 @@ def _train(threads: int, trials: int) -> None:
     import torch
 
     from care.config.loading import load_trial
-    from care.data import load_dataset
+    from care.data.dataset import load_dataset
     from care.system.allocator import keep_freed_memory
     from care.trainer import Trainer
 

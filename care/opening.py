@@ -9,12 +9,12 @@ from pathlib import Path
 import torch
 
 from care.config import DataConfig, TrialConfig
-from care.data import Dataset, check_dataset, load_dataset
-from care.data_files.fingerprint import fingerprints
-from care.data_files.known import NotHereError
+from care.data.dataset import Dataset, check_dataset, load_dataset
+from care.data.fingerprints.fingerprint import fingerprints
+from care.data.fingerprints.sources import NotHereError
+from care.data.shared_batches import Stream
 from care.distributed.group import Group
 from care.errors import CareError
-from care.stream import Stream
 from care.system.allocator import keep_freed_memory
 from care.system.device import resolve_device
 from care.system.files import Writer

@@ -2,7 +2,7 @@
 
 Each member stays a trial of its own: its folder, its claim, its checkpoints, its failures. What
 they share is made once and read by all of them: the batches and their augmented views
-(:mod:`care.stream`). So a member's numbers are those of the trial alone, bit for bit.
+(:mod:`care.data.shared_batches`). So a member's numbers are those of the trial alone, bit for bit.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from care.data.shared_batches import check_members
 from care.packing import Pace
 from care.steps import Steps
-from care.stream import check_members
 from care.trial_run import TrialRun
 
 Line = dict[str, Any]
@@ -24,7 +24,8 @@ class Pack:
     """Trials that train side by side, step by step.
 
     Args:
-        members: Opened with one :class:`care.stream.Stream`; this process holds their claims.
+        members: Opened with one :class:`care.data.shared_batches.Stream`; this process holds their
+            claims.
         more: Called after some steps with the seconds that a step of all members took; gives
             members to be trained from then on, too, and is called again until it gives none.
 

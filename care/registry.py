@@ -17,7 +17,7 @@ class DataSource:
 
     Attributes:
         loader: ``module:function`` that reads it from a configuration and the data's root folder,
-            as a :class:`care.data.Dataset`.
+            as a :class:`care.data.dataset.Dataset`.
         about: What it is, in a few words.
         preparer: ``module:function`` that downloads it or builds its cache; None where there is
             nothing to do.
@@ -31,8 +31,8 @@ class DataSource:
         tree: Whether it is a tree of class folders.
         places: Files and folders of which one is there where the set is, under the data folder.
         files: ``module:function`` that lists the files that it is made of, as
-            :class:`care.data_files.known.DataFiles`, without torch; None for samples that no file
-            holds, which are loaded and hashed instead.
+            :class:`care.data.fingerprints.sources.DataFiles`, without torch; None for samples that
+            no file holds, which are loaded and hashed instead.
     """
 
     loader: str
@@ -56,7 +56,7 @@ DATA: dict[str, DataSource] = {
     "digits": DataSource(
         "care.data.digits:load_digits",
         "handwritten digits that scikit-learn ships, tinted",
-        files="care.data_files.known:digits_files",
+        files="care.data.fingerprints.sources:digits_files",
         train_size=1437,
         test_size=360,
         side=16,
@@ -65,7 +65,7 @@ DATA: dict[str, DataSource] = {
     "cifar10": DataSource(
         "care.data.cifar:load_cifar10",
         "CIFAR-10",
-        files="care.data_files.known:cifar10_files",
+        files="care.data.fingerprints.sources:cifar10_files",
         preparer="care.data.cifar:prepare_cifar10",
         train_size=50_000,
         test_size=10_000,
@@ -75,7 +75,7 @@ DATA: dict[str, DataSource] = {
     "cifar100": DataSource(
         "care.data.cifar:load_cifar100",
         "CIFAR-100",
-        files="care.data_files.known:cifar100_files",
+        files="care.data.fingerprints.sources:cifar100_files",
         preparer="care.data.cifar:prepare_cifar100",
         train_size=50_000,
         test_size=10_000,
@@ -85,7 +85,7 @@ DATA: dict[str, DataSource] = {
     "stl10": DataSource(
         "care.data.stl10:load_stl10",
         "STL-10, trained on labelled and unlabelled images",
-        files="care.data_files.known:stl10_files",
+        files="care.data.fingerprints.sources:stl10_files",
         preparer="care.data.stl10:prepare_stl10",
         train_size=105_000,
         test_size=8_000,
@@ -95,7 +95,7 @@ DATA: dict[str, DataSource] = {
     "flowers102": DataSource(
         "care.data.flowers102:load_flowers102",
         "Flowers-102, trained on its train and val splits",
-        files="care.data_files.known:flowers102_files",
+        files="care.data.fingerprints.sources:flowers102_files",
         preparer="care.data.flowers102:prepare_flowers102",
         train_size=2_040,
         test_size=6_149,
@@ -103,20 +103,20 @@ DATA: dict[str, DataSource] = {
         places=("flowers-102",),
     ),
     "imagenet100": DataSource(
-        "care.data.tree:load_imagenet100",
+        "care.data.image_folder:load_imagenet100",
         "100 classes of an ImageNet tree",
-        files="care.data_files.known:imagenet100_files",
-        preparer="care.data.tree:prepare_imagenet100",
+        files="care.data.fingerprints.sources:imagenet100_files",
+        preparer="care.data.image_folder:prepare_imagenet100",
         side=224,
         located=True,
         tree=True,
         places=("imagenet",),
     ),
     TREE: DataSource(
-        "care.data.tree:load_images",
+        "care.data.image_folder:load_images",
         "any tree of class folders",
-        files="care.data_files.known:tree_files",
-        preparer="care.data.tree:prepare_images",
+        files="care.data.fingerprints.sources:tree_files",
+        preparer="care.data.image_folder:prepare_images",
         side=64,
         located=True,
         tree=True,
@@ -124,7 +124,7 @@ DATA: dict[str, DataSource] = {
     "proteins": DataSource(
         "care.data.proteins:load_proteins",
         "proteins as point clouds, from PDB, mmCIF or .npz files",
-        files="care.data_files.known:proteins_files",
+        files="care.data.fingerprints.sources:proteins_files",
         preparer="care.data.proteins:prepare_proteins",
         kind="points",
         located=True,

@@ -21,7 +21,8 @@ from care.augmentation.graphed import graphed
 from care.compilation import CompiledPasses, compiles
 from care.config import Precision, TrialConfig
 from care.cuda_graph import GraphedPasses
-from care.data import Dataset
+from care.data.dataset import Dataset
+from care.data.shared_batches import Stream
 from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
 from care.models import build_network
@@ -33,7 +34,6 @@ from care.optimization import build_optimizer, learning_rate, load_optimizer
 from care.passes import Passes, PlainPasses
 from care.static_inputs import StaticInputs
 from care.steps import Steps, exhaust
-from care.stream import Stream
 from care.system.precision import resolve_precision
 from care.system.rng import generator
 from care.trials.failure import DivergedError

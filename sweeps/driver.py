@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
-from care.stream import stream_of
+from care.data.shared_batches import stream_of
 from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
-from care.stream import Stream
+from care.data.shared_batches import Stream
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.trial_run import TrialRun

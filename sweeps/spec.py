@@ -15,8 +15,8 @@ from care.config import Model, PositiveInt, TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES, is_final_measure
 from care.config.yaml_reader import read_yaml
+from care.data.shared_batches import SHARED
 from care.errors import ConfigError, Problem, nearest
-from care.stream import SHARED
 from sweeps.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
 from sweeps.reproduction import ProfileConfig, ReproducesConfig, profiled
 from sweeps.selection import Selection, select

@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from care.data.shared_batches import LARGEST_PACK, Stream
 from care.pack import Pack
 from care.packing import best_size, most_in_memory, next_size
-from care.stream import LARGEST_PACK, Stream
 from care.trial_run import TrialRun
 from care.trials.failure import classify
 from sweeps.decisions import read_decisions

@@ -13,9 +13,9 @@ import torch
 from care.augmentation.augmenter import ImageAugmenter
 from care.config import TrialConfig
 from care.config.loading import validate
+from care.data.shared_batches import SHARED, Stream, check_members, stream_of
 from care.errors import ConfigError
 from care.pack import Pack
-from care.stream import SHARED, Stream, check_members, stream_of
 from care.trial_run import TrialRun
 from care.trials.failure import DivergedError
 from care.trials.folder import TrialFolder

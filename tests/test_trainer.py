@@ -12,7 +12,7 @@ import torch
 
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.objectives.view import Views
 from care.trainer import Trainer
 from care.trial_run import TrialRun

@@ -77,7 +77,7 @@ def _check_blur(field: str, augmentation: AugmentationConfig, side: int) -> None
 
 def _check_sizes(config: TrialConfig) -> None:
     size = config.data.train_size
-    if size is None:  # checked once the files are read, by care.data.check_dataset
+    if size is None:  # checked once the files are read, by care.data.dataset.check_dataset
         return
     most = f"at most {size}, the number of training samples"
     if config.training.batch_size > size:

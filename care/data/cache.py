@@ -23,7 +23,7 @@ from torch import Tensor
 
 from care.data.cache_parts import PART, Parts, Source
 from care.data.decoding import fingerprint
-from care.data.preparation import Reporter
+from care.data.reporter import Reporter
 from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.cores import available_cores

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 
 from care.config import DataConfig
-from care.data import Dataset, ImageSet
-from care.data.checked import are_whole, read_checked, unpickle
+from care.data.dataset import Dataset, ImageSet
 from care.data.download import Remote, fetch
-from care.data.preparation import Reporter
+from care.data.reporter import Reporter
+from care.data.verified_files import are_whole, read_checked, unpickle
 from care.errors import CareError
 from care.system.torchvision import datasets
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from care.config import DataConfig
-from care.data import Dataset, ImageSet
+from care.data.dataset import Dataset, ImageSet
 from care.system.rng import generator
 
 _SIDE = 16

@@ -20,8 +20,8 @@ from typing import IO, NamedTuple
 
 from torch.hub import tqdm  # type: ignore[attr-defined]
 
-from care.data.checked import md5_of
-from care.data.preparation import Reporter
+from care.data.reporter import Reporter
+from care.data.verified_files import md5_of
 from care.errors import CareError
 from care.system.files import DiskError
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from care.config import DataConfig
-from care.data import Dataset
 from care.data.cache import build_caches
+from care.data.dataset import Dataset
 from care.data.download import Remote, fetch
-from care.data.preparation import Reporter
-from care.data.tree import FileSource, read_cached
-from care.data_files.fingerprint import hashed_files
-from care.data_files.image_folder import Files
+from care.data.fingerprints.fingerprint import hashed_files
+from care.data.fingerprints.image_folder import Files
+from care.data.image_folder import FileSource, read_cached
+from care.data.reporter import Reporter
 from care.errors import CareError
 from care.system.torchvision import datasets
 

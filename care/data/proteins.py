@@ -15,11 +15,11 @@ from torch import Tensor
 
 from care.augmentation import RotationAugmenter
 from care.config import AugmentationConfig, DataConfig
-from care.data import Dataset, ImageSet
-from care.data.preparation import Reporter
+from care.data.dataset import Dataset, ImageSet
+from care.data.fingerprints.proteins import proteins_path
+from care.data.protein_files import Structures, survey_structures
+from care.data.reporter import Reporter
 from care.data.residues import Points
-from care.data.structures import Structures, survey_structures
-from care.data_files.proteins import proteins_path
 from care.errors import ConfigError, Problem
 from care.system.rng import generator
 
@@ -45,7 +45,7 @@ def load_proteins(config: DataConfig, root: Path) -> PointDataset:
 
     Raises:
         ConfigError: There is one protein only, or both a folder and a file without ``path``; and
-            see :func:`care.data.structures.survey_structures`.
+            see :func:`care.data.protein_files.survey_structures`.
     """
     return _dataset(_read(config, root))
 

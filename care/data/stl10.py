@@ -10,14 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from care.config import DataConfig
-from care.data import Dataset, ImageSet
 from care.data.cache import build_caches, open_cache
 from care.data.cache_parts import Block
-from care.data.checked import are_whole
+from care.data.dataset import Dataset, ImageSet
 from care.data.download import Remote, fetch
-from care.data.preparation import Reporter
-from care.data_files.fingerprint import hashed_files
-from care.data_files.hashes import HashedFiles
+from care.data.fingerprints.fingerprint import hashed_files
+from care.data.fingerprints.hashes import HashedFiles
+from care.data.reporter import Reporter
+from care.data.verified_files import are_whole
 from care.errors import CareError
 from care.system.torchvision import datasets, functional
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import torch
 
 from care.config import TrialConfig
-from care.data import check_dataset, load_dataset
-from care.data_files.fingerprint import fingerprints
+from care.data.dataset import check_dataset, load_dataset
+from care.data.fingerprints.fingerprint import fingerprints
 from care.errors import CareError
 from care.evaluation.final import evaluate, transfer_sets
 from care.evaluation.outcome import Outcome

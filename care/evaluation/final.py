@@ -10,7 +10,7 @@ import torch
 
 from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
-from care.data import Dataset, constant_channels, load_dataset
+from care.data.dataset import Dataset, constant_channels, load_dataset
 from care.evaluation.color import color_outcome
 from care.evaluation.features import PlainFeatures, computing_in
 from care.evaluation.geometry import geometry

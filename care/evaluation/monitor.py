@@ -9,7 +9,7 @@ from torch import Tensor
 
 from care.augmentation import Augmenter
 from care.config import EvaluationConfig
-from care.data import Dataset
+from care.data.dataset import Dataset
 from care.evaluation.features import computing_in, extract, is_one_point
 from care.evaluation.outcome import Outcome, UndefinedError
 from care.evaluation.rotation import gamma

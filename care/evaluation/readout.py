@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from care.config import EvaluationConfig, Protocol, TrialConfig
-from care.data import Dataset, ImageSet
+from care.data.dataset import Dataset, ImageSet
 from care.evaluation.color import colorfulness
 from care.evaluation.features import Features, PlainFeatures, has_directions, is_one_point
 from care.evaluation.knn import knn_accuracy

@@ -18,7 +18,7 @@ from torch.nn import functional as fn
 
 from care.augmentation import Augmenter
 from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
-from care.data import Dataset, ImageSet
+from care.data.dataset import Dataset, ImageSet
 from care.evaluation.features import PlainFeatures
 from care.evaluation.progress import Progress
 from care.models import Network

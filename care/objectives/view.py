@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from care.augmentation import Augmenter, Table
+from care.data.shared_batches import Stream
 from care.distributed.group import ALONE, Group
 from care.models import Embedding, Network
 from care.models.network import as_network_takes
-from care.stream import Stream
 from care.system.rng import generator
 
 Make = Callable[["Views"], Tensor]

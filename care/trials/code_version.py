@@ -24,7 +24,7 @@ OUTSIDE = {
     "system/cores.py": "limits of the machine",
     "config/cost.py": "estimates",
     "data/download.py": "how data arrive; their fingerprints are compared",
-    "data/unpack.py": "how data arrive; their fingerprints are compared",
+    "data/archive.py": "how data arrive; their fingerprints are compared",
     "data_files/": "fingerprints, which are compared by themselves",
     "errors.py": "messages for people",
     "trials/failure.py": "how a failure is classed",

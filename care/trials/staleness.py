@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from care.config import DataConfig, TrialConfig
-from care.data_files.fingerprint import CLASS_LIST, fingerprints
+from care.data.fingerprints.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
 from care.trials.code_version import code_version
 from care.trials.records import ProvenanceRecord

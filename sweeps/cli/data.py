@@ -27,7 +27,7 @@ from sweeps.interrupt import SignalError
 from sweeps.terminal import is_live, make_console
 
 if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
-    from care.data import Dataset
+    from care.data.dataset import Dataset
 
     Check = Callable[[Dataset], None]
 
@@ -65,11 +65,12 @@ def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
     """Bring the files of all trials' data into place, and refuse what they are too small for.
 
     Raises:
-        CareError: See :func:`care.data.prepare` and :func:`care.data.check_dataset`.
+        CareError: See :func:`care.data.dataset.prepare` and
+            :func:`care.data.dataset.check_dataset`.
     """
     for (data, root), checks in _wanted(configs).items():
         _prepare(data, root, console)
-        from care.data import load_dataset
+        from care.data.dataset import load_dataset
 
         dataset = load_dataset(data, root)
         for check in checks:
@@ -89,7 +90,7 @@ def _wanted(configs: Iterable[TrialConfig]) -> dict[tuple[DataConfig, Path], lis
 
 def _check(config: TrialConfig, data: DataConfig, place: int) -> Check:
     """What is to be checked of the trial's own data (place 0) or of those of a transfer."""
-    from care.data import check_dataset, check_transfer
+    from care.data.dataset import check_dataset, check_transfer
 
     if place == 0:
         return partial(check_dataset, config)
@@ -102,7 +103,7 @@ def get_command(name: str, fields: list[str], root: Path) -> None:
     config = validate(DataConfig, {**tree, "name": name}, "care data get")
     console = make_console()
     _prepare(config, root, console)
-    from care.data import load_dataset
+    from care.data.dataset import load_dataset
 
     console.print(f"{name} in {root}: {_described(load_dataset(config, root))}")
 
@@ -139,7 +140,7 @@ def _presence(name: str, root: Path) -> tuple[str, str]:
     """Whether a data set can be loaded, and if it is there but cannot, the reason."""
     if name == TREE:
         return "–", ""  # it has no place of its own
-    from care.data import load_dataset
+    from care.data.dataset import load_dataset
 
     try:
         load_dataset(DataConfig(name=name), root)
@@ -151,7 +152,7 @@ def _presence(name: str, root: Path) -> tuple[str, str]:
 
 
 def _prepare(config: DataConfig, root: Path, console: Console) -> None:
-    from care.data import prepare
+    from care.data.dataset import prepare
 
     with ConsoleReporter(console) as reporter:
         try:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Literal
 
-from care.stream import LARGEST_PACK
+from care.data.shared_batches import LARGEST_PACK
 from sweeps.launch.packs import Task, members_of, results_of
 from sweeps.launch.retry import Again
 

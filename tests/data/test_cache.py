@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from care.data import load_dataset, prepare
+from care.data.dataset import load_dataset, prepare
 from care.errors import CareError
 from care.system.files import DiskError
 from tests.helpers.listener import Listener
@@ -26,8 +26,8 @@ BUILDER = """
 import os, sys, time
 from pathlib import Path
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-import care.data.tree as module
-from care.data import prepare
+import care.data.image_folder as module
+from care.data.dataset import prepare
 from tests.helpers.trees import tree
 decode = module.decode
 def slow(path, side):
@@ -45,7 +45,7 @@ DYING_BUILDER = """
 import os, signal, sys
 from pathlib import Path
 import care.data.cache as module
-from care.data import prepare
+from care.data.dataset import prepare
 from tests.helpers.listener import Listener
 from tests.helpers.trees import tree
 write = module.write_json

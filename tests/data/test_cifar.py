@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from care.config import DataConfig
-from care.data import load_dataset, prepare
+from care.data.dataset import load_dataset, prepare
 from care.errors import CareError
 from care.system.torchvision import datasets
 from tests.helpers.listener import Listener

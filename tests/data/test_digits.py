@@ -12,7 +12,7 @@ from torch import Tensor
 
 from care.config import DataConfig
 from care.config.loading import validate
-from care.data import Dataset, ImageSet, load_dataset
+from care.data.dataset import Dataset, ImageSet, load_dataset
 from care.errors import Problem
 from care.registry import DATA
 from care.system.torchvision import functional as tv

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given, settings
 
 from care.config import DataConfig
-from care.data import load_dataset, prepare
+from care.data.dataset import load_dataset, prepare
 from care.data.download import Remote, fetch
 from care.errors import CareError
 from care.system.files import DiskError

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from care.config import DataConfig
-from care.data import load_dataset, prepare
+from care.data.dataset import load_dataset, prepare
 from care.data.decoding import decode
-from care.data_files import hashes
-from care.data_files.fingerprint import fingerprints
-from care.data_files.known import NotHereError
+from care.data.fingerprints import hashes
+from care.data.fingerprints.fingerprint import fingerprints
+from care.data.fingerprints.sources import NotHereError
 from care.errors import CareError
 from tests.helpers.listener import Listener
 from tests.helpers.trees import tree, write_tree

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from care.config import DataConfig, TrialConfig
-from care.data import check_dataset, load_dataset, prepare
+from care.data.dataset import check_dataset, load_dataset, prepare
+from care.data.fingerprints.hashes import HashedFiles
 from care.data.stl10 import BinarySource
-from care.data_files.hashes import HashedFiles
 from care.errors import CareError, ConfigError
 from care.system.torchvision import datasets
 from care.system.torchvision import functional as tv

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from care.augmentation import Augmenter, Table
 from care.config import DataConfig
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.distributed.group import ALONE, Group
 from care.registry import OBJECTIVES
 from care.trainer import Trainer

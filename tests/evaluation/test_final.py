@@ -14,7 +14,7 @@ from torch.nn import functional as fn
 from care.augmentation import ImageAugmenter, apply, identity, sample
 from care.config import AugmentationConfig, TrialConfig
 from care.config.metrics import FINAL_MEASURES, is_final_measure
-from care.data import Dataset, ImageSet
+from care.data.dataset import Dataset, ImageSet
 from care.data.proteins import PointDataset
 from care.evaluation.composition import composition_error
 from care.evaluation.cosine import EDGES

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from care.augmentation import Augmenter, apply, identity, sample
 from care.config import AugmentationConfig, EvaluationConfig
-from care.data import Dataset
+from care.data.dataset import Dataset
 from care.evaluation.monitor import Monitor
 from care.evaluation.rotation import gamma
 from care.models import Network

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
-from care.data import Dataset
+from care.data.dataset import Dataset
 from care.evaluation.trained_probe import (
     LinearProbes,
     learning_rate,

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
-from care.data import Dataset
+from care.data.dataset import Dataset
 from care.trainer import Trainer
 from tests.helpers.comparing import assert_equal
 from tests.helpers.gpu_training import CUDA, dataset, of, train, trainer

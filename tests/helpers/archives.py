@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from care.data.checked import md5_of
+from care.data.verified_files import md5_of
 from care.system.torchvision import datasets
 
 STL10_SIZES = {"train": 6, "unlabeled": 10, "test": 4}

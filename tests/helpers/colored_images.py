@@ -13,7 +13,7 @@ from care.config import (
     HeadConfig,
     ModelConfig,
 )
-from care.data import Dataset, ImageSet
+from care.data.dataset import Dataset, ImageSet
 from care.models import Network, build_network
 
 SIDE = 8

@@ -9,8 +9,8 @@ import torch
 
 from care.config import DataConfig, TrialConfig
 from care.cuda_graph import WARM_UP
-from care.data import Dataset, load_dataset
-from care.stream import Stream
+from care.data.dataset import Dataset, load_dataset
+from care.data.shared_batches import Stream
 from care.trainer import Trainer
 from tests.helpers.stepping import config
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from care.augmentation import AugmentationTable
 from care.config import DataConfig
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.system.rng import generator
 from care.system.torchvision import functional as tv
 

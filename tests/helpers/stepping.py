@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.objectives.view import Views
 from care.trainer import Trainer
 from tests.conftest import TINY

@@ -17,7 +17,7 @@ from care.augmentation import ImageAugmenter
 from care.augmentation.rotation import RotationAugmenter
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.models import Network
 from care.objectives.moco import MoCo
 from care.objectives.objective import Objective

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from analysis.collect import collect
-from care.data import load_dataset
+from care.data.dataset import load_dataset
 from care.errors import CareError, ConfigError
 from care.evaluation.outcome import Outcome
 from care.models import build_network

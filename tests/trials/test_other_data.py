@@ -11,7 +11,7 @@ import pytest
 import care.evaluation.final
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.data import prepare
+from care.data.dataset import prepare
 from care.distributed.group import Group
 from care.evaluation.again import evaluate_again
 from care.evaluation.outcome import Outcome

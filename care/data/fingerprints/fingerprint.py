@@ -13,8 +13,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from care.config import DataConfig
-from care.data_files.hashes import HashedFiles, combined
-from care.data_files.known import DataFiles, NotHereError
+from care.data.fingerprints.hashes import HashedFiles, combined
+from care.data.fingerprints.sources import DataFiles, NotHereError
 from care.errors import CareError
 from care.registry import load
 
@@ -97,7 +97,7 @@ def _list(config: DataConfig, root: Path) -> DataFiles:
 @lru_cache(maxsize=8)
 def _of_arrays(config: DataConfig, root: Path) -> str:
     """The fingerprint of a data set that does not name its files, from the samples themselves."""
-    from care.data import content_hash, load_dataset
+    from care.data.dataset import content_hash, load_dataset
 
     whole = config.model_copy(update={"side": None, "train_images": None, "test_images": None})
     try:

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 
 from care.config import DataConfig
-from care.data import Dataset, ImageSet
 from care.data.cache import build_caches, open_cache
 from care.data.cache_parts import Block
+from care.data.dataset import Dataset, ImageSet
 from care.data.decoding import RULE, decode, regular_file
-from care.data.preparation import Reporter
-from care.data_files.fingerprint import hashed_files
-from care.data_files.hashes import HashedFiles
-from care.data_files.image_folder import Files, imagenet_config, list_image_folder
+from care.data.fingerprints.fingerprint import hashed_files
+from care.data.fingerprints.hashes import HashedFiles
+from care.data.fingerprints.image_folder import Files, imagenet_config, list_image_folder
+from care.data.reporter import Reporter
 
 
 @dataclass

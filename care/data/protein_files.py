@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from care.data.archive import read_unpacked
+from care.data.fingerprints.proteins import SUFFIXES
 from care.data.mmcif import read_mmcif
+from care.data.npz import read_point_arrays
 from care.data.pdb import read_pdb
-from care.data.point_arrays import read_point_arrays
 from care.data.residues import FARTHEST, Points
-from care.data.unpack import read_unpacked
-from care.data_files.proteins import SUFFIXES
 from care.errors import CareError, ConfigError, Problem
 
 _READABLE = ", ".join(suffix for suffix in SUFFIXES if not suffix.endswith(".gz"))

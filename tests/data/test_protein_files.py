@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from care.config import DataConfig, TrialConfig
-from care.data import check_dataset, load_dataset, prepare
+from care.data.archive import read_unpacked
+from care.data.dataset import check_dataset, load_dataset, prepare
+from care.data.fingerprints.fingerprint import fingerprints
+from care.data.protein_files import read_structures, survey_structures
 from care.data.proteins import load_proteins
-from care.data.structures import read_structures, survey_structures
-from care.data.unpack import read_unpacked
-from care.data_files.fingerprint import fingerprints
 from care.errors import CareError, ConfigError, Problem
 from tests.helpers.listener import Listener
 from tests.helpers.pdb_text import atom, chain, residue

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.data.selection import balanced
+from care.data.subset import balanced
 
 LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=60)
 

@@ -11,7 +11,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from care.data.unpack import LARGEST
+from care.data.archive import LARGEST
 from care.errors import CareError, Problem
 
 _HEADERS = {

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from care.data.point_arrays import read_point_arrays
-from care.data.structures import read_structures
+from care.data.npz import read_point_arrays
+from care.data.protein_files import read_structures
 from care.errors import CareError, ConfigError
 from tests.helpers.damage import damaged
 
@@ -130,7 +130,7 @@ def test_a_header_that_disagrees_with_the_content(tmp_path: Path, rows: int) -> 
 def test_an_archive_that_unpacks_to_too_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("care.data.point_arrays.LARGEST", 10_000)
+    monkeypatch.setattr("care.data.npz.LARGEST", 10_000)
     content = archive(True, a=np.zeros((10_000, 3)))
     assert len(content) < 10_000
     assert "holds 240,128 bytes once unpacked; at most 10,000 are read" in refusal(

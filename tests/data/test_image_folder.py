@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from care.config import DataConfig, TrialConfig
-from care.data import Dataset, check_dataset, check_transfer, load_dataset, prepare
+from care.data.dataset import Dataset, check_dataset, check_transfer, load_dataset, prepare
 from care.data.decoding import decode
 from care.errors import CareError, ConfigError, Problem
 from care.system.torchvision import datasets
@@ -243,7 +243,7 @@ def test_a_folder_that_cannot_be_listed_is_no_empty_one(
             raise PermissionError(13, "Permission denied", str(path))
         return scandir(path)
 
-    monkeypatch.setattr("care.data_files.image_folder.os.scandir", denied)
+    monkeypatch.setattr("care.data.fingerprints.image_folder.os.scandir", denied)
     with pytest.raises(CareError, match=r"cat/private: cannot be listed \(Permission denied\)"):
         get(tmp_path)
 

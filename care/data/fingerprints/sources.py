@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from care.config import DataConfig
-from care.data_files.image_folder import imagenet_config, list_image_folder
-from care.data_files.proteins import proteins_path, structure_files
+from care.data.fingerprints.image_folder import imagenet_config, list_image_folder
+from care.data.fingerprints.proteins import proteins_path, structure_files
 from care.errors import CareError
 
 _CIFAR10 = ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5")

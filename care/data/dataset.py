@@ -1,0 +1,242 @@
+"""Samples of a data set: uint8 images or point clouds, labels, and the factors known of them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from care.augmentation import Augmenter, ImageAugmenter
+from care.config import AugmentationConfig, DataConfig, TrialConfig
+from care.data.fingerprints.fingerprint import remember_hashes
+from care.data.reporter import Reporter
+from care.data.subset import balanced
+from care.errors import ConfigError, Problem
+from care.registry import load
+from care.system.torchvision import functional
+
+_RESIZED_AT_ONCE = 1000
+# What is left of an accelerator's memory is for the training.
+_DEVICE_SHARE = 0.5
+_FEWEST_HELD_OUT = 2
+_CHANNELS = ("red", "green", "blue")
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Samples of one split.
+
+    Attributes:
+        images: uint8 [N,3,H,W], in memory or mapped from a file; or point clouds.
+        labels: Classes, int64 [N]; -1 where there is none.
+        factors: Known factors by name, float32 [N]; ``hue`` in turns of the circle, [0, 1).
+    """
+
+    images: Tensor
+    labels: Tensor
+    factors: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> ImageSet:
+        """The same on ``device``; images that would take most of its memory stay where they are."""
+        factors = {name: values.to(device) for name, values in self.factors.items()}
+        images = self.images.to(device) if _fits(self.images, device) else self.images
+        return ImageSet(images, self.labels.to(device), factors)
+
+    def batch(self, index: Tensor, device: torch.device) -> Tensor:
+        """The images at ``index`` [B], on ``device``.
+
+        Those that lie in the host's memory are on their way to a GPU when this returns.
+        """
+        if device.type != "cuda" or self.images.is_cuda:
+            return self.images[index.to(self.images.device)].to(device)
+        shape = (len(index), *self.images.shape[1:])
+        pinned = torch.empty(shape, dtype=self.images.dtype, pin_memory=True)
+        torch.index_select(self.images, 0, index.cpu(), out=pinned)
+        return pinned.to(device, non_blocking=True)
+
+    def part(self, index: Tensor) -> ImageSet:
+        """The samples at ``index`` [n]."""
+        factors = {name: values[index] for name, values in self.factors.items()}
+        return ImageSet(self.images[index], self.labels[index], factors)
+
+    def labelled(self) -> ImageSet:
+        """Those that have a label."""
+        known = self.labels >= 0
+        return self if bool(known.all()) else self.part(known.nonzero().flatten().cpu())
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set with its fixed split.
+
+    Attributes:
+        name: As in the configuration.
+        train: Training images.
+        test: Held-out images.
+        classes: Names of the classes, by label.
+        mean: Of each channel over the training images, in [0, 1].
+        std: Likewise, the standard deviation.
+    """
+
+    name: str
+    train: ImageSet
+    test: ImageSet
+    classes: tuple[str, ...]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+    def augmenter(self, config: AugmentationConfig) -> Augmenter[Any]:
+        """Augments its images with augmentations distributed as ``config`` says."""
+        height, width = self.train.images.shape[-2:]
+        red, green, blue = (std or 1.0 for std in self.std)  # see constant_channels
+        return ImageAugmenter(config, (height, width), self.mean, (red, green, blue))
+
+    def to(self, device: torch.device | str) -> Dataset:
+        """The same on ``device``; see :meth:`ImageSet.to`."""
+        return replace(self, train=self.train.to(device), test=self.test.to(device))
+
+
+def constant_channels(dataset: Dataset) -> list[str]:
+    """Return a note if a channel of the training images never changes.
+
+    Its standard deviation is 0 and counts as 1, so that normalizing only subtracts its mean.
+    """
+    channels = [name for name, std in zip(_CHANNELS, dataset.std, strict=True) if std == 0]
+    if not channels:
+        return []
+    what = "channel" if len(channels) == 1 else "channels"
+    return [
+        f"data: the {what} {', '.join(channels)} of the training images never "
+        f"{'changes' if len(channels) == 1 else 'change'}, so a standard deviation of 1 is used"
+    ]
+
+
+def load_dataset(config: DataConfig, root: Path) -> Dataset:
+    """The data set of ``config`` on the CPU; reads files and writes none.
+
+    Args:
+        config: Which, or which part.
+        root: Folder of the data sets' files.
+
+    Raises:
+        ConfigError: It is smaller than the part asked for.
+        CareError: Its files are missing or damaged; says which, and how to get them.
+    """
+    dataset: Dataset = load(config.source.loader)(config, root)
+    train = _part(dataset.train, config.train_images, "train")
+    test = _part(dataset.test, config.test_images, "test")
+    side = config.pixels
+    if side is not None and dataset.train.images.shape[-1] != side:
+        train, test = _resized(train, side), _resized(test, side)
+    return replace(dataset, train=train, test=test)
+
+
+def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
+    """Bring a data set's files into place: download what is missing, build its cache.
+
+    Doing it twice costs a check of the files. See :func:`load_dataset` for what it raises.
+    """
+    remembered = remember_hashes(config, root, reporter.say)
+    if config.source.preparer:
+        load(config.source.preparer)(config, root, reporter)
+    if not remembered:  # they were not there before
+        remember_hashes(config, root, reporter.say)
+
+
+def content_hash(dataset: Dataset) -> str:
+    """Hash every sample, label, factor and class, 32 hexadecimal digits."""
+    digest = hashlib.blake2b(digest_size=16)
+    for split in (dataset.train, dataset.test):
+        tensors = {"images": split.images, "labels": split.labels, **split.factors}
+        for name, values in tensors.items():
+            digest.update(f"{name} {values.dtype} {list(values.shape)}".encode())
+            digest.update(np.ascontiguousarray(values.cpu().numpy()).data)
+    digest.update("\n".join(dataset.classes).encode())
+    return digest.hexdigest()
+
+
+def check_dataset(config: TrialConfig, dataset: Dataset) -> None:
+    """Refuse a trial whose data turn out too small for it, or without classes to tell apart.
+
+    Before the files are there, a configuration can be checked only for sets of known size.
+
+    Raises:
+        ConfigError: Names each field that is wrong.
+    """
+    samples, labelled = len(dataset.train), int((dataset.train.labels >= 0).sum())
+    needs = [("training.batch_size", config.training.batch_size, samples, "")]
+    if config.data.source.kind == "images":
+        neighbors = config.evaluation.knn_neighbors
+        needs.append(("evaluation.knn_neighbors", neighbors, labelled, "labelled "))
+    problems = [
+        Problem(field, value, f"allowed: at most {most}, the number of {kind}training samples")
+        for field, value, most, kind in needs
+        if value > most
+    ]
+    problems += _single_class(config.data, dataset, "data")
+    if not problems and len(dataset.test) < _FEWEST_HELD_OUT:
+        allowed = f"allowed: data with {_FEWEST_HELD_OUT} held-out samples or more, to compare"
+        problems.append(Problem("data.name", config.data.name, allowed))
+    if problems:
+        raise ConfigError("data", problems)
+
+
+def check_transfer(data: DataConfig, dataset: Dataset, field: str) -> None:
+    """Refuse a data set that no linear probe can be trained on.
+
+    Args:
+        data: Its configuration.
+        dataset: What it is.
+        field: Dotted path of ``data`` in the trial's configuration.
+
+    Raises:
+        ConfigError: All its labelled training samples are of one class.
+    """
+    problems = _single_class(data, dataset, field)
+    if problems:
+        raise ConfigError("data", problems)
+
+
+def _single_class(data: DataConfig, dataset: Dataset, field: str) -> list[Problem]:
+    """The problem of a data set with classes of which its training samples show fewer than two."""
+    labels = dataset.train.labels
+    there = torch.unique(labels[labels >= 0]).tolist()
+    if not dataset.classes or len(there) > 1:
+        return []
+    chosen = ("train_images", "class_list", "name")
+    by = next(name for name in chosen if getattr(data, name) is not None)
+    only = f"are all of {dataset.classes[there[0]]!r}" if there else "have no labels"
+    allowed = f"allowed: two classes or more, for a linear probe; the training samples {only}"
+    return [Problem(f"{field}.{by}", getattr(data, by), allowed)]
+
+
+def _part(split: ImageSet, count: int | None, name: str) -> ImageSet:
+    if count is None or count == len(split):
+        return split
+    if count > len(split):
+        allowed = f"allowed: at most {len(split)}, the number of {name} images"
+        raise ConfigError("data", [Problem(f"data.{name}_images", count, allowed)])
+    return split.part(balanced(split.labels, count))
+
+
+def _resized(split: ImageSet, side: int) -> ImageSet:
+    """Antialiased bilinear, as torchvision resizes a tensor."""
+    parts = torch.split(split.images, _RESIZED_AT_ONCE)
+    images = torch.cat([functional.resize(part, [side, side], antialias=True) for part in parts])
+    return replace(split, images=images)
+
+
+def _fits(images: Tensor, device: torch.device | str) -> bool:
+    if torch.device(device).type != "cuda":
+        return True
+    # Of the whole memory: what is free changes while trials run, and with it their last bits would.
+    _, whole = torch.cuda.mem_get_info(torch.device(device))
+    return images.nbytes < _DEVICE_SHARE * whole
