@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from care.augmentation.graphed import graphed
+from care.augmentation.cuda_graph import graphed
 from care.compilation import CompiledPasses, compiles
 from care.config import Precision, TrialConfig
 from care.cuda_graph import GraphedPasses

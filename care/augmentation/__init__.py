@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from care.augmentation.apply import apply
 from care.augmentation.augmenter import Augmenter, ImageAugmenter, Table
+from care.augmentation.parameters import AugmentationTable, identity, sample
 from care.augmentation.rotation import RotationAugmenter
-from care.augmentation.table import AugmentationTable, identity, sample
 
 __all__ = [
     "AugmentationTable",

@@ -9,7 +9,7 @@ from care.augmentation.blur import blur
 from care.augmentation.color import jitter, to_gray
 from care.augmentation.constants import constant
 from care.augmentation.crop import crop
-from care.augmentation.table import AugmentationTable
+from care.augmentation.parameters import AugmentationTable
 
 
 @torch.no_grad()

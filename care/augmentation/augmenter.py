@@ -9,8 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from care.augmentation.apply import apply, augment, normalize
-from care.augmentation.named import named_augmentations
-from care.augmentation.table import AugmentationTable, identity, sample
+from care.augmentation.parameters import AugmentationTable, identity, sample
+from care.augmentation.single import named_augmentations
 from care.config import AugmentationConfig
 
 
@@ -90,7 +90,7 @@ class ImageAugmenter:
         return sample(self.config, rows, self.size, rng)
 
     def named(self) -> dict[str, AugmentationTable]:
-        """See :func:`care.augmentation.named.named_augmentations`."""
+        """See :func:`care.augmentation.single.named_augmentations`."""
         return named_augmentations(self.size)
 
     def apply(self, table: AugmentationTable, images: Tensor) -> Tensor:

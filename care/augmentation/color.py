@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from care.augmentation.constants import constant
-from care.augmentation.table import CONTRAST, HUE, NEUTRAL, SATURATION
+from care.augmentation.parameters import CONTRAST, HUE, NEUTRAL, SATURATION
 
 _LUMA = (0.2989, 0.587, 0.114)
 _PEAKS = (0.0, 1 / 3, 2 / 3)  # hues of red, green and blue

@@ -16,7 +16,7 @@ from torch.nn import functional as fn
 
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
-from care.augmentation.named import turned_hue
+from care.augmentation.single import turned_hue
 from care.evaluation.features import (
     Features,
     PlainFeatures,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as fn
 
-from care.augmentation.table import PARAMETERS
+from care.augmentation.parameters import PARAMETERS
 from care.config import EquimodConfig
 from care.models.seeding import seeded
 from care.objectives.infonce import infonce

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from care.augmentation import AugmentationTable, apply, identity, sample
 from care.augmentation.apply import augment
-from care.augmentation.branchless import augment_packed, pack
+from care.augmentation.batched import augment_packed, pack
 from care.config import AugmentationConfig, ColorJitterConfig
 from care.system.rng import generator
 from care.system.torchvision import functional as tv

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from care.augmentation import AugmentationTable, apply, identity
-from care.augmentation.table import BRIGHTNESS, CONTRAST, HUE, SATURATION
+from care.augmentation.parameters import BRIGHTNESS, CONTRAST, HUE, SATURATION
 from care.system.rng import generator
 from care.system.torchvision import functional as tv
 from tests.helpers.one_by_one import noise_images, real_images, torchvision_one_by_one

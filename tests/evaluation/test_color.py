@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
-from care.augmentation.named import turned_hue
+from care.augmentation.single import turned_hue
 from care.config import AugmentationConfig
 from care.evaluation.color import (
     SHOWN_TURN,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from care.augmentation.graphed import graphed
+from care.augmentation.cuda_graph import graphed
 from care.cuda_graph import WARM_UP, GraphedPasses
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from care.augmentation.table import PARAMETERS, identity, sample
+from care.augmentation.parameters import PARAMETERS, identity, sample
 from care.config import AugmentationConfig
 from care.objectives.equimod import EquiMod
 from care.objectives.view import View

@@ -9,8 +9,8 @@ from scipy.spatial.transform import Rotation
 
 from care.augmentation import AugmentationTable, ImageAugmenter, RotationAugmenter, identity
 from care.augmentation.apply import augment
-from care.augmentation.named import named_augmentations, turned_hue
 from care.augmentation.rotation import RotationTable, from_quaternions
+from care.augmentation.single import named_augmentations, turned_hue
 from care.config import AugmentationConfig
 from care.system.rng import generator
 from care.system.torchvision import functional as tv

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from care.augmentation.apply import normalize
 from care.augmentation.augmenter import Augmenter, ImageAugmenter
-from care.augmentation.branchless import augment_packed, pack
-from care.augmentation.table import AugmentationTable
+from care.augmentation.batched import augment_packed, pack
+from care.augmentation.parameters import AugmentationTable
 
 
 def graphed(augmenter: Augmenter[Any], warn: Callable[[str], None]) -> Augmenter[Any]:

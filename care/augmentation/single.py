@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import torch
 
-from care.augmentation.table import (
+from care.augmentation.parameters import (
     BRIGHTNESS,
     CONTRAST,
     HUE,

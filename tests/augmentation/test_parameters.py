@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from care.augmentation import AugmentationTable, sample
-from care.augmentation.table import HUE
+from care.augmentation.parameters import HUE
 from care.config import (
     AugmentationConfig,
     ColorJitterConfig,

@@ -13,7 +13,7 @@ from torch import Tensor
 from care.augmentation.blur import convolve, gaussian_kernel
 from care.augmentation.color import adjust_hue, blend, blends, to_gray
 from care.augmentation.crop import resample, sources
-from care.augmentation.table import HUE, NEUTRAL, AugmentationTable
+from care.augmentation.parameters import HUE, NEUTRAL, AugmentationTable
 
 _PLACES = 4  # of the jitter's operations
 _MATRICES = (_PLACES - 1) * 9
