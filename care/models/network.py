@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from care.config import ModelConfig, Precision
-from care.models.head import projection_head
-from care.models.seeding import seeded
+from care.models.init import seeded
+from care.models.projection_head import projection_head
 from care.registry import ENCODERS, POINT_ENCODERS, load
 from care.system.precision import autocast, widen
 

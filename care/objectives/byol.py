@@ -11,7 +11,7 @@ from torch.nn import functional as fn
 
 from care.config import ByolConfig
 from care.models import Network
-from care.models.seeding import seeded
+from care.models.init import seeded
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.momentum import MomentumNetwork
 from care.objectives.precision import full_precision

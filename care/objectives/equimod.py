@@ -10,7 +10,7 @@ from torch.nn import functional as fn
 
 from care.augmentation.parameters import PARAMETERS
 from care.config import EquimodConfig
-from care.models.seeding import seeded
+from care.models.init import seeded
 from care.objectives.infonce import infonce
 from care.objectives.view import View
 
