@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from care.objectives.view import Views
+from care.objectives.inputs import Views
 from care.passes import Passes, Terms
 from care.static_inputs import StaticInputs
 

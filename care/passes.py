@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
+from care.objectives.inputs import Views
 from care.objectives.objective import Objective
-from care.objectives.view import Views
 
 Terms = dict[str, Tensor]
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Hashable
 import torch
 from torch import Tensor
 
-from care.objectives.view import Make, Views
+from care.objectives.inputs import Make, Views
 
 
 class StaticInputs:
     """What a step reads, by name: made when it is first asked for, then filled anew at each step.
 
-    A :data:`care.objectives.view.Source`. A step asks for the same names as the step before.
+    A :data:`care.objectives.inputs.Source`. A step asks for the same names as the step before.
     """
 
     def __init__(self) -> None:

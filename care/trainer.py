@@ -28,8 +28,8 @@ from care.evaluation.monitor import Monitor
 from care.models import build_network
 from care.models.batch_norm import local_statistics, spread_batch_norm
 from care.models.network import as_device_computes
+from care.objectives.inputs import Views, made_when_asked_for
 from care.objectives.objective import Objective, trainable
-from care.objectives.view import Views, made_when_asked_for
 from care.optimization import build_optimizer, learning_rate, load_optimizer
 from care.passes import Passes, PlainPasses
 from care.static_inputs import StaticInputs

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from care.objectives.view import Views
+from care.objectives.inputs import Views
 from care.static_inputs import StaticInputs
 from tests.helpers.comparing import assert_equal
 from tests.helpers.stepping import BATCH, SMALL, trainer

@@ -13,7 +13,7 @@ import torch
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
-from care.objectives.view import Views
+from care.objectives.inputs import Views
 from care.trainer import Trainer
 from care.trial_run import TrialRun
 from care.trials.failure import DivergedError

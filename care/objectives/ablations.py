@@ -9,7 +9,7 @@ import torch
 from care.config import AlignmentConfig, NoBaseConfig, UniformityConfig
 from care.objectives.alignment import alignment, negatives_energy, positive_cosine, uniformity
 from care.objectives.base import BaseLoss, BaseObjective
-from care.objectives.view import View
+from care.objectives.inputs import View
 
 
 class AlignmentOnly(BaseObjective[AlignmentConfig]):

@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from care.objectives.precision import full_precision
+from care.objectives.full_precision import full_precision
 
 
 @full_precision

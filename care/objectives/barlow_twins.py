@@ -9,8 +9,8 @@ from torch import Tensor
 
 from care.config import BarlowTwinsConfig
 from care.objectives.base import BaseLoss, BaseObjective
-from care.objectives.precision import full_precision
-from care.objectives.view import View
+from care.objectives.full_precision import full_precision
+from care.objectives.inputs import View
 
 _EPSILON = 1e-5  # BatchNorm's, which its authors standardize with
 

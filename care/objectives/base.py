@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from care.config.objective import BaseObjectiveConfig
 from care.models import Network
-from care.objectives.view import View
+from care.objectives.inputs import View
 
 
 class BaseLoss(NamedTuple):

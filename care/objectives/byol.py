@@ -13,9 +13,9 @@ from care.config import ByolConfig
 from care.models import Network
 from care.models.init import seeded
 from care.objectives.base import BaseLoss, BaseObjective
-from care.objectives.momentum import MomentumNetwork
-from care.objectives.precision import full_precision
-from care.objectives.view import View
+from care.objectives.full_precision import full_precision
+from care.objectives.inputs import View
+from care.objectives.momentum_encoder import MomentumNetwork
 
 
 @full_precision

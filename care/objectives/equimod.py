@@ -12,7 +12,7 @@ from care.augmentation.parameters import PARAMETERS
 from care.config import EquimodConfig
 from care.models.init import seeded
 from care.objectives.infonce import infonce
-from care.objectives.view import View
+from care.objectives.inputs import View
 
 
 class EquiMod(nn.Module):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from care.objectives.precision import full_precision
+from care.objectives.full_precision import full_precision
 
 
 @full_precision

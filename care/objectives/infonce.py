@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from care.objectives.precision import full_precision
+from care.objectives.full_precision import full_precision
 
 
 @full_precision

@@ -12,9 +12,9 @@ from care.config import MocoConfig
 from care.models import Network
 from care.models.batch_norm import grouped_batch_norm
 from care.objectives.base import BaseLoss, BaseObjective
-from care.objectives.momentum import MomentumNetwork
-from care.objectives.precision import full_precision
-from care.objectives.view import View
+from care.objectives.full_precision import full_precision
+from care.objectives.inputs import View
+from care.objectives.momentum_encoder import MomentumNetwork
 from care.system.rng import generator
 
 

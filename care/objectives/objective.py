@@ -13,7 +13,7 @@ from care.objectives.alignment import positive_cosine
 from care.objectives.base import BaseObjective
 from care.objectives.equimod import EquiMod
 from care.objectives.equivariance import equivariance_loss
-from care.objectives.view import View, Views
+from care.objectives.inputs import View, Views
 from care.registry import OBJECTIVES, load
 
 

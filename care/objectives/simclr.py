@@ -11,7 +11,7 @@ from care.config import SimclrConfig
 from care.models import Network
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.infonce import infonce
-from care.objectives.view import View
+from care.objectives.inputs import View
 
 
 class SimCLR(BaseObjective[SimclrConfig]):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
-from care.objectives.view import Views
+from care.objectives.inputs import Views
 from care.trainer import Trainer
 from tests.conftest import TINY
 

@@ -19,9 +19,9 @@ from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
 from care.models import Network
+from care.objectives.inputs import Views
 from care.objectives.moco import MoCo
 from care.objectives.objective import Objective
-from care.objectives.view import Views
 from care.system.rng import generator
 from tests.conftest import TINY
 from tests.helpers.points import points

@@ -9,7 +9,7 @@ from torch import nn
 from care.augmentation.parameters import PARAMETERS, identity, sample
 from care.config import AugmentationConfig
 from care.objectives.equimod import EquiMod
-from care.objectives.view import View
+from care.objectives.inputs import View
 from care.system.rng import generator
 from tests.helpers.stepping import BATCH, trainer, views
 

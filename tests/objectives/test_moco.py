@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from care.config import MocoConfig
 from care.models import Network
+from care.objectives.inputs import View
 from care.objectives.moco import MoCo, queue_infonce
-from care.objectives.view import View
 from care.system.rng import generator
 from care.trainer import Trainer
 from tests.helpers.points import points, shuffled, sphere
