@@ -23,8 +23,8 @@ from care.config import TrialConfig
 from care.data.shared_batches import Stream
 from care.distributed.followers import Followers
 from care.distributed.group import Group
-from care.evaluation.final import evaluate, transfer_sets
-from care.evaluation.progress import Paused, SavedProgress
+from care.evaluation.evaluate import evaluate, transfer_sets
+from care.evaluation.resume import Paused, SavedProgress
 from care.opening import open_trainer
 from care.steps import Steps, after_each, exhaust
 from care.system.claim import LostClaimError

@@ -20,7 +20,7 @@ from care.evaluation.features import (
     has_directions,
     is_one_point,
 )
-from care.evaluation.outcome import Outcome, UndefinedError
+from care.evaluation.results import Outcome, UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
 from care.system.rng import generator

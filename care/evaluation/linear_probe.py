@@ -17,7 +17,7 @@ from torch import Tensor
 
 from care.evaluation.features import double
 from care.evaluation.logistic_regression import minimize
-from care.evaluation.outcome import UndefinedError
+from care.evaluation.results import UndefinedError
 
 # A feature that varies by less than float32's rounding of its mean carries rounding, no signal.
 _RELATIVE_NOISE = 1e-6

@@ -11,7 +11,7 @@ from care.augmentation import Augmenter
 from care.config import EvaluationConfig
 from care.data.dataset import Dataset
 from care.evaluation.features import computing_in, extract, is_one_point
-from care.evaluation.outcome import Outcome, UndefinedError
+from care.evaluation.results import Outcome, UndefinedError
 from care.evaluation.rotation import gamma
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity

@@ -13,7 +13,7 @@ from torch import Tensor
 from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
-from care.evaluation.outcome import Outcome, UndefinedError
+from care.evaluation.results import Outcome, UndefinedError
 from care.models import Network
 from care.system.rng import generator
 

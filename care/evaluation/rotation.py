@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as fn
 
 from care.evaluation.features import double
-from care.evaluation.outcome import UndefinedError
+from care.evaluation.results import UndefinedError
 
 # Squared distance below which float32 cannot tell whether two points of the sphere differ.
 _STILL = 1e-12

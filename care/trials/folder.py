@@ -7,7 +7,7 @@
 ``status.json``     state, epoch, error; replaced
 ``metrics.jsonl``   one line an epoch: what the configuration determines, equal in every rerun
 ``timings.jsonl``   one line an epoch: what the machine did, different in every run
-``details.npz``     arrays that figures are drawn from (:mod:`care.evaluation.final`), and notes
+``details.npz``     arrays that figures are drawn from (:mod:`care.evaluation.evaluate`), and notes
 ``evaluation.json`` the final measures
 ``checkpoint-*``    the last two checkpoints (:mod:`care.trials.checkpoint`)
 ==================  =============================================================================

@@ -26,7 +26,7 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
     folder = find_trial(name, Store(root))
     config = evaluation_config(folder, overrides)
     # torch is loaded for what is not refused.
-    from care.evaluation.again import evaluate_again
+    from care.evaluation.reevaluate import evaluate_again
     from care.system.device import resolve_device
     from care.system.precision import resolve_precision
 

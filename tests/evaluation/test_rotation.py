@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 from torch.nn import functional as fn
 
-from care.evaluation.outcome import UndefinedError
+from care.evaluation.results import UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations, gamma, residual, wahba
 from care.objectives.equivariance import equivariance_loss
 

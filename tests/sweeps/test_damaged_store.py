@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from analysis.collect import collect
 from care.data.dataset import load_dataset
 from care.errors import CareError, ConfigError
-from care.evaluation.outcome import Outcome
+from care.evaluation.results import Outcome
 from care.models import build_network
 from care.system.files import DamagedFileError, DiskError
 from care.system.heartbeat import Holder
@@ -180,9 +180,9 @@ def test_another_measure_of_a_damaged_trial_is_made_or_refused(
     def measured(*_: Any) -> Outcome:
         return Outcome({"head/gamma": 0.5})
 
-    monkeypatch.setattr("care.evaluation.again.evaluate", measured)
+    monkeypatch.setattr("care.evaluation.reevaluate.evaluate", measured)
     monkeypatch.setattr("sweeps.cli.evaluate.prepare_data", lambda *_: None)
-    monkeypatch.setattr("care.evaluation.again.load_dataset", functools.cache(load_dataset))
+    monkeypatch.setattr("care.evaluation.reevaluate.load_dataset", functools.cache(load_dataset))
     path, identity = damaged.file_of(FINISHED, name), damaged.identities[FINISHED]
     for case in each_damage(path):
         before = contents(damaged.root)

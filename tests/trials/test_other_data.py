@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-import care.evaluation.final
+import care.evaluation.evaluate
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.data.dataset import prepare
 from care.distributed.group import Group
-from care.evaluation.again import evaluate_again
-from care.evaluation.outcome import Outcome
+from care.evaluation.reevaluate import evaluate_again
+from care.evaluation.results import Outcome
 from care.opening import open_trainer
 from care.trial_run import TrialRun
 from care.trials.folder import TrialFolder
@@ -201,7 +201,7 @@ def test_transfer_data_exchanged_while_they_are_measured_leave_no_measure(
     root = tmp_path / "data"
     config = with_transfer_set(root)
     prepare(config.transfer_data[0], root, Listener())
-    measure = care.evaluation.final.evaluate
+    measure = care.evaluation.evaluate.evaluate
 
     def exchange(*arguments: Any) -> Outcome:
         outcome = measure(*arguments)

@@ -11,13 +11,13 @@ import torch
 from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
 from care.data.dataset import Dataset, constant_channels, load_dataset
-from care.evaluation.color import color_outcome
 from care.evaluation.features import PlainFeatures, computing_in
 from care.evaluation.geometry import geometry
-from care.evaluation.outcome import Outcome
+from care.evaluation.hue_retrieval import color_outcome
 from care.evaluation.pose import pose_outcome
-from care.evaluation.progress import Progress
-from care.evaluation.readout import readout
+from care.evaluation.probes import readout
+from care.evaluation.results import Outcome
+from care.evaluation.resume import Progress
 from care.models import Network
 
 
@@ -44,7 +44,7 @@ def evaluate(
         progress: What was measured before, and whether to stop.
 
     Raises:
-        care.evaluation.progress.Paused: ``progress`` said so.
+        care.evaluation.resume.Paused: ``progress`` said so.
         ConfigError: The device lacks ``evaluation.precision``.
         DivergedError: Embeddings are not finite or not of unit length.
 

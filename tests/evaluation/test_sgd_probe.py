@@ -12,7 +12,7 @@ from torch.nn import functional as fn
 
 from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
 from care.data.dataset import Dataset
-from care.evaluation.trained_probe import (
+from care.evaluation.sgd_probe import (
     LinearProbes,
     learning_rate,
     top_k_accuracy,

@@ -11,8 +11,8 @@ from care.config import TrialConfig
 from care.data.dataset import check_dataset, load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
 from care.errors import CareError
-from care.evaluation.final import evaluate, transfer_sets
-from care.evaluation.outcome import Outcome
+from care.evaluation.evaluate import evaluate, transfer_sets
+from care.evaluation.results import Outcome
 from care.models import build_network
 from care.system.cores import available_cores
 from care.system.device import resolve_device

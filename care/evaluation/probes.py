@@ -11,8 +11,8 @@ from torch.nn import functional as fn
 
 from care.config import EvaluationConfig, Protocol, TrialConfig
 from care.data.dataset import Dataset, ImageSet
-from care.evaluation.color import colorfulness
 from care.evaluation.features import Features, PlainFeatures, has_directions, is_one_point
+from care.evaluation.hue_retrieval import colorfulness
 from care.evaluation.knn import knn_accuracy
 from care.evaluation.linear_probe import (
     ProbeInputs,
@@ -21,9 +21,9 @@ from care.evaluation.linear_probe import (
     hue_r2,
     r2,
 )
-from care.evaluation.outcome import Outcome, UndefinedError
-from care.evaluation.progress import Progress
-from care.evaluation.trained_probe import ProbeScores, top_k_accuracy, train_probes
+from care.evaluation.results import Outcome, UndefinedError
+from care.evaluation.resume import Progress
+from care.evaluation.sgd_probe import ProbeScores, top_k_accuracy, train_probes
 from care.models import Network
 
 _TOP = 5
@@ -48,7 +48,7 @@ def readout(
         plain: Of the network.
 
     Raises:
-        care.evaluation.progress.Paused: ``progress`` said so.
+        care.evaluation.resume.Paused: ``progress`` said so.
     """
     found = Outcome()
     found.add(progress.part("readout", lambda: _fitted(plain, dataset, config)))

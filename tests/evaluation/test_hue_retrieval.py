@@ -14,7 +14,7 @@ from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
 from care.augmentation.single import turned_hue
 from care.config import AugmentationConfig
-from care.evaluation.color import (
+from care.evaluation.hue_retrieval import (
     SHOWN_TURN,
     TURNS,
     color_following,
@@ -23,7 +23,7 @@ from care.evaluation.color import (
     nearest_neighbors,
     shown_queries,
 )
-from care.evaluation.outcome import Outcome
+from care.evaluation.results import Outcome
 from care.models import Network
 from tests.helpers.colored_images import SIDE, ColorEncoder, colored_images
 

@@ -18,8 +18,8 @@ from care.data.dataset import Dataset, ImageSet
 from care.data.proteins import PointDataset
 from care.evaluation.composition import composition_error
 from care.evaluation.cosine import EDGES
-from care.evaluation.final import evaluate
-from care.evaluation.outcome import Outcome
+from care.evaluation.evaluate import evaluate
+from care.evaluation.results import Outcome
 from care.evaluation.rotation import best_rotations, gamma, wahba
 from care.models import Network, build_network
 from care.system.rng import generator

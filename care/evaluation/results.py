@@ -22,7 +22,7 @@ class Outcome:
 
     Attributes:
         measures: By name, as :data:`care.config.metrics.FINAL_MEASURES`.
-        details: Arrays that figures are drawn from, by name; see :mod:`care.evaluation.final`.
+        details: Arrays that figures are drawn from, by name; see :mod:`care.evaluation.evaluate`.
         notes: What a reader should know of the measures, a sentence each. A measure that is not
             defined is absent, and a note gives the reason.
     """

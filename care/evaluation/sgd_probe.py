@@ -20,7 +20,7 @@ from care.augmentation import Augmenter
 from care.config import AugmentationConfig, Protocol, TrainedProbeConfig
 from care.data.dataset import Dataset, ImageSet
 from care.evaluation.features import PlainFeatures
-from care.evaluation.progress import Progress
+from care.evaluation.resume import Progress
 from care.models import Network
 from care.optimization import build_optimizer
 from care.system.rng import generator
@@ -101,7 +101,7 @@ def train_probes(
         plain: Of the network; a frozen encoder's features of the test images need no second look.
 
     Raises:
-        care.evaluation.progress.Paused: ``progress`` said so.
+        care.evaluation.resume.Paused: ``progress`` said so.
     """
     progress = progress or Progress()
     device = next(network.parameters()).device

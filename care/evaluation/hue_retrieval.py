@@ -25,7 +25,7 @@ from care.evaluation.features import (
     has_directions,
     is_one_point,
 )
-from care.evaluation.outcome import Outcome
+from care.evaluation.results import Outcome
 from care.models import Network
 from care.system.torchvision import functional
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from care.evaluation.outcome import Outcome
+from care.evaluation.results import Outcome
 from care.system.arrays import read_arrays
 from care.system.files import DamagedFileError, Writer, set_aside
 from care.trials import checkpoint

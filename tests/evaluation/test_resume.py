@@ -9,7 +9,8 @@ import pytest
 
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.evaluation import final, trained_probe
+from care.evaluation import evaluate as final
+from care.evaluation import sgd_probe as trained_probe
 from care.evaluation.geometry import geometry
 from care.system.claim import Claim
 from care.trial_run import TrialRun
