@@ -181,7 +181,7 @@ def test_the_version_of_a_package(tmp_path: Path) -> None:
     (package / "__pycache__").mkdir(exist_ok=True)
     (package / "__pycache__" / "trainer.cpython-311.pyc").write_bytes(b"compiled")
     (package / "notes.md").write_text("no code")
-    (package / "claim.py").open("a").write("A_NUMBER = 3\n")
+    (package / "system" / "claim.py").open("a").write("A_NUMBER = 3\n")
     assert version_of(package) == code_version()
 
     (package / "objectives" / "more.py").write_text("# nobody named it as outside\n")
@@ -204,4 +204,4 @@ def test_what_is_outside_computes_nothing() -> None:
         for path in sorted(PACKAGE.rglob("*.py"))
         if is_outside(path.relative_to(PACKAGE).as_posix()) and "import torch" in path.read_text()
     }
-    assert users == {"checkpoint.py", "failure.py", "packing.py", "provenance.py"}
+    assert users == {"packing.py", "trials/checkpoint.py", "trials/failure.py", "trials/provenance.py"}
