@@ -1,4 +1,4 @@
-"""Our training step: :class:`care.trainer.Trainer` with the settings that a trial has."""
+"""Our training step: :class:`care.training.trainer.Trainer` with the settings that a trial has."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from care.data.dataset import Dataset, ImageSet
 from care.data.shared_batches import Stream
 from care.system.allocator import keep_freed_memory
 from care.system.precision import exact_float32
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 
 
 def step_config(workload: Workload) -> TrialConfig:

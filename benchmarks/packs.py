@@ -11,7 +11,7 @@ from care.config.loading import load_trial
 from care.data.dataset import load_dataset
 from care.data.shared_batches import Stream
 from care.system.allocator import keep_freed_memory
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _TRIALS = 4

@@ -12,7 +12,7 @@ from benchmarks.measure import SECONDS, Found, Line, seconds, summarize
 
 if TYPE_CHECKING:
     from analysis.summary import SweepSummary
-    from care.trainer import Trainer
+    from care.training.trainer import Trainer
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _TRIALS, _EPOCHS, _REPEATS = 10_000, 3, 3
@@ -83,7 +83,7 @@ def _step(folder: str) -> Trainer:
     from benchmarks.care_step import OneStep
     from care.config.loading import load_trial
     from care.distributed.group import ALONE
-    from care.opening import open_trainer
+    from care.training.resume import open_trainer
 
     trainer, _ = open_trainer(load_trial(_EXPERIMENT), Path(folder), ALONE, 1, print)
     OneStep(trainer)()

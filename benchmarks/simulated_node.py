@@ -16,8 +16,8 @@ import sweeps.member
 from care.config import TrialConfig
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
 from care.data.shared_batches import Stream
-from care.steps import Steps
 from care.system.files import write_atomic
+from care.training.steps import Steps
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
 from sweeps.node import Node
@@ -28,7 +28,7 @@ _METRICS = ("train/loss", "train/infonce", "train/equivariance", *EPOCH_METRICS[
 
 
 class UntrainedRun:
-    """Writes what :class:`care.trial_run.TrialRun` writes, from a formula instead of training."""
+    """Writes what :class:`care.training.trial_run.TrialRun` writes, from a formula instead of training."""
 
     _provenance: dict[str, Any] | None = None
 

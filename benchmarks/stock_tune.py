@@ -25,7 +25,7 @@ def train(point: dict[str, Any]) -> None:
     from care.config.loading import load_trial
     from care.distributed.group import ALONE
     from care.evaluation.evaluate import evaluate
-    from care.opening import open_trainer
+    from care.training.resume import open_trainer
     from care.trials.identity import trial_id
 
     config = load_trial(EXPERIMENT, overrides(point["weight"], point["seed"]))

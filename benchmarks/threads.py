@@ -18,7 +18,7 @@ def _train(threads: int, trials: int) -> None:
     from care.config.loading import load_trial
     from care.data.dataset import load_dataset
     from care.system.allocator import keep_freed_memory
-    from care.trainer import Trainer
+    from care.training.trainer import Trainer
 
     keep_freed_memory()
     torch.set_num_threads(threads)
@@ -33,7 +33,7 @@ def _train(threads: int, trials: int) -> None:
 
 def _in_processes(processes: int, threads: int, trials: int) -> None:
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["benchmarks.threads", "care.trial_run"])
+    context.set_forkserver_preload(["benchmarks.threads", "care.training.trial_run"])
     workers = [context.Process(target=_train, args=(threads, trials)) for _ in range(processes)]
     for worker in workers:
         worker.start()

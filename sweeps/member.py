@@ -11,7 +11,7 @@ from care.config import TrialConfig
 from care.data.shared_batches import Stream
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
-from care.trial_run import TrialRun
+from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
 from sweeps.decisions import RungEntry, created
 from sweeps.node import Node

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from care.data.shared_batches import LARGEST_PACK, Stream
-from care.pack import Pack
-from care.packing import best_size, most_in_memory, next_size
-from care.trial_run import TrialRun
+from care.training.pack import Pack
+from care.training.pack_size import best_size, most_in_memory, next_size
+from care.training.trial_run import TrialRun
 from care.trials.failure import classify
 from sweeps.decisions import read_decisions
 from sweeps.launch.packs import members_of

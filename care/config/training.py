@@ -56,7 +56,8 @@ class RuntimeConfig(Model):
             are recorded with it.
         compile: Whether torch.compile fuses the encoder's operations, which takes up to half a
             minute at a trial's start; ``auto``: on an Nvidia GPU if the training is long enough.
-        cuda_graph: Whether an Nvidia GPU launches a step as a whole; see :mod:`care.cuda_graph`.
+        cuda_graph: Whether an Nvidia GPU launches a step as a whole; see
+            :mod:`care.training.cuda_graph`.
         checkpoint_seconds: Longest time between two checkpoints; each epoch ends with one.
     """
 

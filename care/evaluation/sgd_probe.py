@@ -22,7 +22,7 @@ from care.data.dataset import Dataset, ImageSet
 from care.evaluation.features import PlainFeatures
 from care.evaluation.resume import Progress
 from care.models import Network
-from care.optimization import build_optimizer
+from care.optimizer import build_optimizer
 from care.system.rng import generator
 
 _DECAY = 0.1

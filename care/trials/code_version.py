@@ -34,7 +34,7 @@ OUTSIDE = {
     "system/heartbeat.py": "which process may write",
     "config/loading.py": "reads configurations, which are compared as a trial's identity",
     "trials/hardware.py": "what is recorded beside the numbers",
-    "packing.py": "how many trials share a process; each equals its solo run",
+    "training/pack_size.py": "how many trials share a process; each equals its solo run",
     "trials/provenance.py": "what is recorded beside the numbers",
     "trials/records.py": "how files are read",
     "trials/staleness.py": "compares versions",

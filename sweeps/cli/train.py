@@ -39,7 +39,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     claim = Claim.take(folder.path)
     if claim is None:
         raise CareError(f"{folder.path}: is being run by {holder(folder.path)}")
-    from care.trial_run import TrialRun
+    from care.training.trial_run import TrialRun
 
     with claim, Interrupt() as interrupt:
         run = TrialRun(config, TrialFolder(folder.path, claim))

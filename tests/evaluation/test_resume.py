@@ -13,7 +13,7 @@ from care.evaluation import evaluate as final
 from care.evaluation import sgd_probe as trained_probe
 from care.evaluation.geometry import geometry
 from care.system.claim import Claim
-from care.trial_run import TrialRun
+from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit

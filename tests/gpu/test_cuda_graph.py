@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from care.augmentation.cuda_graph import graphed
-from care.cuda_graph import WARM_UP, GraphedPasses
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
 from care.system.rng import generator
+from care.training.cuda_graph import WARM_UP, GraphedPasses
 from care.trials.failure import DivergedError
 from tests.helpers.comparing import assert_equal
 from tests.helpers.gpu_training import CUDA, STEPS, of, side_by_side, train, trainer

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as fn
 
 from care.data.dataset import Dataset
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 from tests.helpers.comparing import assert_equal
 from tests.helpers.gpu_training import CUDA, dataset, of, train, trainer
 

@@ -16,7 +16,7 @@ from care.trials.folder import TrialFolder
 # Imports are paid once, in the server that every child is forked from.
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
-    ["tests.helpers.crashing", "care.trial_run", "scipy.linalg", "sklearn.datasets"]
+    ["tests.helpers.crashing", "care.training.trial_run", "scipy.linalg", "sklearn.datasets"]
 )
 
 
@@ -41,7 +41,7 @@ def run_trial(config: TrialConfig, folder: Path, kill_at: tuple[str, int] | None
 
 
 def _child(config: TrialConfig, path: Path, kill_at: tuple[str, int] | None) -> None:
-    from care.trial_run import TrialRun
+    from care.training.trial_run import TrialRun
 
     if kill_at:
         _arm(*kill_at)
@@ -57,7 +57,7 @@ def _nobody() -> Claim:
 
 def _arm(kind: str, number: int) -> None:
     from care.system.claim import Claim
-    from care.trainer import Trainer
+    from care.training.trainer import Trainer
 
     bomb = _Bomb(number)
     if kind == "step":

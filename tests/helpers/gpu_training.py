@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from care.config import DataConfig, TrialConfig
-from care.cuda_graph import WARM_UP
 from care.data.dataset import Dataset, load_dataset
 from care.data.shared_batches import Stream
-from care.trainer import Trainer
+from care.training.cuda_graph import WARM_UP
+from care.training.trainer import Trainer
 from tests.helpers.stepping import config
 
 CUDA = torch.device("cuda", 0)

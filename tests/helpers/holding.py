@@ -19,7 +19,7 @@ def main(folder: str, config: str) -> None:
     """Claim the trial as soon as it is free, train it and print how that ended."""
     liveness.LEASE_SECONDS = LEASE_SECONDS
     claim._BEAT_SECONDS = LEASE_SECONDS / 10
-    from care.trial_run import TrialRun
+    from care.training.trial_run import TrialRun
 
     held = Claim.take(Path(folder))
     while held is None:

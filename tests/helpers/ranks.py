@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 
-from care.distributed.connection import join, leave
 from care.distributed.group import Group
+from care.distributed.rendezvous import join, leave
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["tests.helpers.ranks", "care.trainer", "sklearn.datasets"])
+_CONTEXT.set_forkserver_preload(
+    ["tests.helpers.ranks", "care.training.trainer", "sklearn.datasets"]
+)
 CPU = torch.device("cpu")
 
 

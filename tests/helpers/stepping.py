@@ -12,7 +12,7 @@ from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
 from care.objectives.inputs import Views
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 from tests.conftest import TINY
 
 BATCH = 32

@@ -13,7 +13,7 @@ from care.models import Network
 from care.objectives.inputs import View
 from care.objectives.moco import MoCo, queue_infonce
 from care.system.rng import generator
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 from tests.helpers.points import points, shuffled, sphere
 from tests.helpers.stepping import BATCH, QUEUE, trainer, views
 

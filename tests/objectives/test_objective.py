@@ -14,7 +14,7 @@ from care.config import objective as models
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 from care.registry import OBJECTIVES
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 from care.trials import checkpoint
 from tests.helpers.stepping import BATCH, SMALL, Passes, trainer, views
 

@@ -17,7 +17,7 @@ from care.objectives.infonce import infonce
 from care.system import precision
 from care.system.device import check_machine
 from care.system.precision import has_fast_bf16, resolve_precision
-from care.trial_run import TrialRun
+from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from tests.conftest import TINY

@@ -204,4 +204,9 @@ def test_what_is_outside_computes_nothing() -> None:
         for path in sorted(PACKAGE.rglob("*.py"))
         if is_outside(path.relative_to(PACKAGE).as_posix()) and "import torch" in path.read_text()
     }
-    assert users == {"packing.py", "trials/checkpoint.py", "trials/failure.py", "trials/provenance.py"}
+    assert users == {
+        "packing.py",
+        "trials/checkpoint.py",
+        "trials/failure.py",
+        "trials/provenance.py",
+    }

@@ -15,8 +15,8 @@ from care.data.dataset import prepare
 from care.distributed.group import Group
 from care.evaluation.reevaluate import evaluate_again
 from care.evaluation.results import Outcome
-from care.opening import open_trainer
-from care.trial_run import TrialRun
+from care.training.resume import open_trainer
+from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
 from care.trials.hardware import Machine, mixtures
 from care.trials.identity import trial_id
@@ -208,7 +208,7 @@ def test_transfer_data_exchanged_while_they_are_measured_leave_no_measure(
         pixel(root / "imagenet/test/cat/0000.png")
         return outcome
 
-    monkeypatch.setattr("care.trial_run.evaluate", exchange)
+    monkeypatch.setattr("care.training.trial_run.evaluate", exchange)
     trial = TrialRun(config, store.trial(trial_id(config)))
     trial.advance()
     with pytest.raises(OtherDataError, match="other transfer data: imagenet100"):

@@ -11,7 +11,7 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import CareError
 from care.system.files import DamagedFileError
-from care.trial_run import TrialRun
+from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit

@@ -19,7 +19,7 @@ from care.system.allocator import keep_freed_memory
 from care.system.device import resolve_device
 from care.system.files import Writer
 from care.system.precision import exact_float32
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id

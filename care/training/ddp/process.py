@@ -17,12 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from care.distributed.assignment import Assignment
+from care.training.ddp.assignment import Assignment
 from care.trials.failure import LostError
 
 READY = "ready"
 EPOCH = "epoch\n"
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _SECONDS_TO_LEAVE = 10.0
 
 
@@ -50,7 +50,7 @@ class FollowerProcess:
         self._on_ready, self._on_loss = on_ready, on_loss
         self._ending = False
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "care.distributed.follower"],
+            [sys.executable, "-m", "care.training.ddp.follower"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from care.objectives.inputs import Views
-from care.static_inputs import StaticInputs
+from care.training.static_inputs import StaticInputs
 from tests.helpers.comparing import assert_equal
 from tests.helpers.stepping import BATCH, SMALL, trainer
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.packing import Pace, best_size, next_size
+from care.training.pack_size import Pace, best_size, next_size
 
 
 def seconds_a_trial(step: float, shared: float, size: int) -> float:
@@ -54,13 +54,13 @@ def test_a_pack_grows_no_further_than_it_may() -> None:
 
 def test_a_pace_is_that_of_the_steps_after_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0, 31.0])
-    monkeypatch.setattr("care.packing.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("care.training.pack_size.time.perf_counter", lambda: next(clock))
     pace = Pace(torch.device("cpu"))
     assert [pace.measure(last=False) for _ in range(4)] == [None, None, None, 1.0]
 
 
 def test_a_pace_of_fewer_steps_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0])
-    monkeypatch.setattr("care.packing.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("care.training.pack_size.time.perf_counter", lambda: next(clock))
     pace = Pace(torch.device("cpu"))
     assert [pace.measure(last=False), pace.measure(last=True)] == [None, 15.0]

@@ -18,9 +18,7 @@ import torch
 from torch import Tensor
 
 from care.augmentation.cuda_graph import graphed
-from care.compilation import CompiledPasses, compiles
 from care.config import Precision, TrialConfig
-from care.cuda_graph import GraphedPasses
 from care.data.dataset import Dataset
 from care.data.shared_batches import Stream
 from care.distributed.group import ALONE, Group
@@ -30,12 +28,14 @@ from care.models.batch_norm import local_statistics, spread_batch_norm
 from care.models.network import as_device_computes
 from care.objectives.inputs import Views, made_when_asked_for
 from care.objectives.objective import Objective, trainable
-from care.optimization import build_optimizer, learning_rate, load_optimizer
-from care.passes import Passes, PlainPasses
-from care.static_inputs import StaticInputs
-from care.steps import Steps, exhaust
+from care.optimizer import build_optimizer, learning_rate, load_optimizer
 from care.system.precision import resolve_precision
 from care.system.rng import generator
+from care.training.compiled_step import CompiledPasses, compiles
+from care.training.cuda_graph import GraphedPasses
+from care.training.static_inputs import StaticInputs
+from care.training.step import Passes, PlainPasses
+from care.training.steps import Steps, exhaust
 from care.trials.failure import DivergedError
 
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 from care.distributed.group import Group
 
 _TO_MEET = timedelta(minutes=5)
-# A process that ended is seen at once (care.distributed.followers), and one that waits may wait for
+# A process that ended is seen at once (care.training.ddp.leader), and one that waits may wait for
 # a slow disk or through a suspension of the whole trial.
 _IN_A_STEP = timedelta(days=365)
 

@@ -15,7 +15,7 @@ import pytest
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.system.claim import Claim
-from care.trial_run import TrialRun
+from care.training.trial_run import TrialRun
 from care.trials.failure import LostError, classify
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY

@@ -15,8 +15,8 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.data.shared_batches import SHARED, Stream, check_members, stream_of
 from care.errors import ConfigError
-from care.pack import Pack
-from care.trial_run import TrialRun
+from care.training.pack import Pack
+from care.training.trial_run import TrialRun
 from care.trials.failure import DivergedError
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY

@@ -14,7 +14,7 @@ from care.config import DataConfig
 from care.data.dataset import load_dataset
 from care.distributed.group import ALONE, Group
 from care.registry import OBJECTIVES
-from care.trainer import Trainer
+from care.training.trainer import Trainer
 from tests.helpers.ranks import CPU, in_ranks
 from tests.helpers.stepping import SMALL, config
 

@@ -1,7 +1,7 @@
-"""``python -m care.distributed.follower``: a process that trains a trial with others.
+"""``python -m care.training.ddp.follower``: a process that trains a trial with others.
 
 It trains when rank 0 says so, writes nothing, judges nothing, and ends when rank 0 is gone. See
-:mod:`care.distributed.process` for the other end of its pipes.
+:mod:`care.training.ddp.process` for the other end of its pipes.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import traceback
 from pathlib import Path
 from typing import IO, Any
 
-from care.distributed.assignment import Assignment
-from care.distributed.process import EPOCH, READY
+from care.training.ddp.assignment import Assignment
+from care.training.ddp.process import EPOCH, READY
 
 _SECONDS_TO_LEAVE = 5.0
 
@@ -49,9 +49,9 @@ def main() -> None:
 
 def _follow(told: Assignment, orders: queue.SimpleQueue[str | None], reports: IO[str]) -> None:
     from care.config import TrialConfig
-    from care.distributed.connection import join, leave
     from care.distributed.group import Group
-    from care.opening import open_trainer
+    from care.distributed.rendezvous import join, leave
+    from care.training.resume import open_trainer
 
     group = Group(told.rank, told.size)
     config = TrialConfig.model_validate_json(told.config)

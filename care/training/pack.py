@@ -11,9 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from care.data.shared_batches import check_members
-from care.packing import Pace
-from care.steps import Steps
-from care.trial_run import TrialRun
+from care.training.pack_size import Pace
+from care.training.steps import Steps
+from care.training.trial_run import TrialRun
 
 Line = dict[str, Any]
 Outcome = Line | None | Exception

@@ -11,10 +11,10 @@ from typing import TypeVar
 import torch
 
 from care.config import TrialConfig
-from care.distributed.assignment import Assignment
-from care.distributed.connection import abort, join, leave
 from care.distributed.group import Group
-from care.distributed.process import EPOCH, FollowerProcess
+from care.distributed.rendezvous import abort, join, leave
+from care.training.ddp.assignment import Assignment
+from care.training.ddp.process import EPOCH, FollowerProcess
 from care.trials.failure import classify
 
 T = TypeVar("T")

@@ -14,8 +14,8 @@ from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
 from care.objectives.inputs import Views
-from care.trainer import Trainer
-from care.trial_run import TrialRun
+from care.training.trainer import Trainer
+from care.training.trial_run import TrialRun
 from care.trials.failure import DivergedError
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY

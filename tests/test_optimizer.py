@@ -10,7 +10,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from care.config import OptimizerConfig
-from care.optimization import build_optimizer, learning_rate, load_optimizer
+from care.optimizer import build_optimizer, learning_rate, load_optimizer
 
 STEPS, EPOCHS = 7, 10
 CPU = torch.device("cpu")

@@ -9,9 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from care.compilation import compiles
 from care.models.network import encode
-from care.trainer import Trainer
+from care.training.compiled_step import compiles
+from care.training.trainer import Trainer
 from tests.helpers.comparing import assert_equal
 from tests.helpers.stepping import CPU, config
 from tests.helpers.stepping import trainer as made
@@ -51,7 +51,7 @@ def test_one_that_cannot_be_compiled_runs_as_it_is(monkeypatch: pytest.MonkeyPat
             raise RuntimeError("no C compiler\nand a long story")
         return encode(encoder, inputs)
 
-    monkeypatch.setattr("care.compilation._compiled_encode", lambda: broken)
+    monkeypatch.setattr("care.training.compiled_step._compiled_encode", lambda: broken)
     trainer, warnings = trained("always")
     assert len(passes) == 2
     assert warnings == ["the encoder could not be compiled and runs slower: no C compiler"]
@@ -63,7 +63,7 @@ def test_memory_that_ran_out_is_no_compilers_fault(monkeypatch: pytest.MonkeyPat
     def full(encoder: nn.Module, inputs: Tensor) -> NoReturn:
         raise torch.OutOfMemoryError("full")
 
-    monkeypatch.setattr("care.compilation._compiled_encode", lambda: full)
+    monkeypatch.setattr("care.training.compiled_step._compiled_encode", lambda: full)
     with pytest.raises(torch.OutOfMemoryError):
         trained("always")
 

@@ -13,12 +13,12 @@ import yaml
 
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.distributed.assignment import Assignment
 from care.distributed.group import Group
-from care.distributed.process import FollowerProcess, LostFollowerError
 from care.system.claim import Claim
 from care.system.device import resolve_device
-from care.trial_run import TrialRun
+from care.training.ddp.assignment import Assignment
+from care.training.ddp.process import FollowerProcess, LostFollowerError
+from care.training.trial_run import TrialRun
 from care.trials.failure import DivergedError
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY
@@ -44,7 +44,7 @@ def test_a_killed_leader_leaves_nothing_behind(
     leader = start_care("train", "trial.yaml", "--store", "store", cwd=tmp_path)
     wait_for(lambda: any(tmp_path.glob("store/*/*/metrics.jsonl")))
     processes = descendants(leader.pid)
-    assert any("care.distributed.follower" in command_of(pid) for pid in processes)
+    assert any("care.training.ddp.follower" in command_of(pid) for pid in processes)
     assert list(temporary.glob("care-*"))
     leader.send_signal(signal.SIGKILL)
     leader.wait()

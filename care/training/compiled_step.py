@@ -17,7 +17,7 @@ from care.config import TrialConfig
 from care.config.cost import training_flops
 from care.models import Network
 from care.models.network import Encode, encode
-from care.passes import Passes, Terms
+from care.training.step import Passes, Terms
 
 # On an H100 compiling took 18 s for ResNet-18 and 28 s for ResNet-50, and gained 4 and 22 ms in
 # steps of 3.4 and 8.0 TFLOP: it has paid for itself after 1.5e16 and 1.0e16 FLOP.

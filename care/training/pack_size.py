@@ -9,9 +9,9 @@ from collections.abc import Iterable, Mapping
 import torch
 from torch import Tensor
 
-from care.cuda_graph import WARM_UP
 from care.system.cgroup import free_memory
-from care.trainer import Trainer
+from care.training.cuda_graph import WARM_UP
+from care.training.trainer import Trainer
 
 _WORTH_IT = 1.05
 _NEAR_THE_BEST = 0.97

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from care.objectives.inputs import Views
-from care.passes import Passes, Terms
-from care.static_inputs import StaticInputs
+from care.training.static_inputs import StaticInputs
+from care.training.step import Passes, Terms
 
 WARM_UP = 3
 """Steps before the one that is recorded: kernels are chosen, workspaces allocated."""

@@ -21,15 +21,15 @@ import torch
 
 from care.config import TrialConfig
 from care.data.shared_batches import Stream
-from care.distributed.followers import Followers
 from care.distributed.group import Group
 from care.evaluation.evaluate import evaluate, transfer_sets
 from care.evaluation.resume import Paused, SavedProgress
-from care.opening import open_trainer
-from care.steps import Steps, after_each, exhaust
 from care.system.claim import LostClaimError
 from care.system.cores import available_cores
-from care.trainer import Stopwatch, Trainer
+from care.training.ddp.leader import Followers
+from care.training.resume import open_trainer
+from care.training.steps import Steps, after_each, exhaust
+from care.training.trainer import Stopwatch, Trainer
 from care.trials import checkpoint
 from care.trials.condition import repair
 from care.trials.failure import describe
@@ -48,7 +48,7 @@ class TrialRun:
         config: The trial.
         folder: Its folder, written through the trial's claim.
         warn: Called with what the user should know, e.g. of a damaged checkpoint.
-        stream: Shared with the other trials of a :class:`care.pack.Pack`.
+        stream: Shared with the other trials of a :class:`care.training.pack.Pack`.
 
     Attributes:
         finished: Whether the trial is trained and evaluated.
