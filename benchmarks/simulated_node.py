@@ -28,7 +28,7 @@ _METRICS = ("train/loss", "train/infonce", "train/equivariance", *EPOCH_METRICS[
 
 
 class UntrainedRun:
-    """Writes what :class:`care.training.trial_run.TrialRun` writes, from a formula instead of training."""
+    """Writes the files of :class:`care.training.trial_run.TrialRun` without training."""
 
     _provenance: dict[str, Any] | None = None
 

@@ -1,1 +1,1 @@
-"""Data-parallel training: one trial in several processes of one machine."""
+"""What the processes of one trial exchange: collectives and their rendezvous."""

@@ -1,0 +1,1 @@
+"""The machine: files, claims, control groups, devices, precision and random numbers."""

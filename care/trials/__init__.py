@@ -1,0 +1,1 @@
+"""A trial on disk: its folder, checkpoints, identity and provenance."""

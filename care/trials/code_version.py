@@ -25,7 +25,7 @@ OUTSIDE = {
     "config/cost.py": "estimates",
     "data/download.py": "how data arrive; their fingerprints are compared",
     "data/archive.py": "how data arrive; their fingerprints are compared",
-    "data_files/": "fingerprints, which are compared by themselves",
+    "data/fingerprints/": "fingerprints, which are compared by themselves",
     "errors.py": "messages for people",
     "trials/failure.py": "how a failure is classed",
     "system/files.py": "how files are written",
