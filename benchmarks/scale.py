@@ -29,12 +29,12 @@ from rich.table import Table
 from benchmarks.measure import seconds
 from care.system.claim import Claim
 from care.trials.code_version import code_version
+from sweeps.backends.local import local_ray
+from sweeps.backends.slurm.backend import SlurmPool
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.state_files import PoolFolder
+from sweeps.backends.slurm.status_file import StatusFile
 from sweeps.interrupt import Interrupt
-from sweeps.launch.local import local_ray
-from sweeps.launch.slurm.commands import QueuedJob
-from sweeps.launch.slurm.folder import PoolFolder
-from sweeps.launch.slurm.pool import SlurmPool
-from sweeps.launch.slurm.status import StatusFile
 from sweeps.node import Node
 from sweeps.plan import make_plan
 from sweeps.progress import Board

@@ -13,14 +13,14 @@ from rich.live import Live
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.code_snapshot import take_snapshot
+from sweeps.backends.slurm.config import ClusterConfig, load_cluster
+from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
+from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
+from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.interrupt import Interrupt
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.check import check_cluster
-from sweeps.launch.slurm.cluster import ClusterConfig, load_cluster
-from sweeps.launch.slurm.folder import PoolFolder, Request, Workers
-from sweeps.launch.slurm.snapshot import take_snapshot
-from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
 from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.resources import part_of
@@ -131,7 +131,7 @@ def _check_names(root: Path, tracking_uri: str | None) -> None:
 
 def _submit(folder: PoolFolder, console: Console) -> int:
     """Submit the head's job, which submits the workers."""
-    from sweeps.launch.slurm.jobs import submit_head
+    from sweeps.backends.slurm.submission import submit_head
 
     name, request = folder.name, folder.request()
     job_id = submit_head(folder, request)
@@ -217,8 +217,8 @@ def _submitted_trials(folder: PoolFolder, store: Store) -> set[str]:
 
 
 def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> int:
+    from sweeps.backends.slurm.driver_job import HeadRun
     from sweeps.cli.sweep import conclude
-    from sweeps.launch.slurm.head import HeadRun
 
     run = HeadRun(folder, request, "", console)
     with Interrupt() as interrupt:

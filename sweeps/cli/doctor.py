@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.text import Text
 
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.config import load_cluster
 from sweeps.doctor import cluster, machine
 from sweeps.doctor.finding import Finding
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.cluster import load_cluster
 from sweeps.terminal import make_console
 
 _STYLE = {"ok": "green", "note": "yellow", "bad": "red"}

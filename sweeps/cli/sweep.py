@@ -18,10 +18,10 @@ from care.system.claim import Claim
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
+from sweeps.backends.local import LocalPool
 from sweeps.cli.data import prepare_data
 from sweeps.decisions import refuse, restart, ways_on
 from sweeps.interrupt import Interrupt
-from sweeps.launch.local import LocalPool
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks

@@ -12,10 +12,10 @@ from typing import Any
 
 from care.errors import ConfigError
 from care.system.files import read_json
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.config import ClusterConfig
+from sweeps.backends.slurm.validate import check_cluster
 from sweeps.doctor.finding import Finding, bad, note, ok
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.check import check_cluster
-from sweeps.launch.slurm.cluster import ClusterConfig
 
 _NEEDED = ("sbatch", "squeue", "sinfo", "scontrol", "scancel", "srun")
 _NODES_SECONDS = 50

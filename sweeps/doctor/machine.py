@@ -105,7 +105,7 @@ def _file_system(place: Path) -> str:
 
 def ray() -> Iterator[Finding]:
     """A Ray of our own, and a task in it."""
-    from sweeps.launch.local import try_ray
+    from sweeps.backends.local import try_ray
 
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from care.system.files import write_json
-from sweeps.launch.slurm.addresses import address_of
-from sweeps.launch.slurm.allocation import Allocation
+from sweeps.backends.slurm.allocation import Allocation
+from sweeps.backends.slurm.network import address_of
 
 _SECONDS = 20.0
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.launch.slurm.addresses import answers, free_ports
+from sweeps.backends.slurm.network import answers, free_ports
 from tests.helpers.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, declare, wait_until
 from tests.slurm.conftest import Cluster
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from care.config.loading import load_trial
 from care.errors import ConfigError
-from sweeps.launch.slurm.cluster import load_cluster
+from sweeps.backends.slurm.config import load_cluster
 from sweeps.plan import make_plan
 from sweeps.spec import load_sweep
 from sweeps.store import Store

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
+from sweeps.backends.slurm import commands
 from sweeps.home import provide_home
-from sweeps.launch.slurm import commands
 
 STRANGER = 4711
 """A user id that no machine gives anybody."""
@@ -64,7 +64,7 @@ def test_slurm_is_asked_about_a_number_not_a_name(
         return SimpleNamespace(returncode=0, stdout="", stderr="")
 
     stranger()
-    monkeypatch.setattr("sweeps.launch.slurm.commands.subprocess.run", run)
+    monkeypatch.setattr("sweeps.backends.slurm.commands.subprocess.run", run)
     assert commands.jobs_named("care-tiny") == []
     assert f"--user={STRANGER}" in asked
 

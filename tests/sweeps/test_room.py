@@ -11,10 +11,10 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from sweeps.backends.disk_space import NoRoomError, check_room, watched
+from sweeps.backends.local import local_ray
 from sweeps.cli.sweep import conclude
 from sweeps.interrupt import Interrupt
-from sweeps.launch.local import local_ray
-from sweeps.launch.room import NoRoomError, check_room, watched
 from sweeps.plan import make_plan
 from sweeps.run import Outcome
 from sweeps.store import Store
@@ -38,7 +38,7 @@ def disk(
 def test_ray_is_not_started_where_its_session_has_no_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.launch.local._short_folder", lambda: tmp_path)
+    monkeypatch.setattr("sweeps.backends.local._short_folder", lambda: tmp_path)
     disk(monkeypatch, 8)
     problem = rf"{tmp_path}: 8 MiB are free where Ray keeps its session, which needs 64 MiB"
     with pytest.raises(NoRoomError, match=problem), local_ray(1, 0, tmp_path / "ray.log"):

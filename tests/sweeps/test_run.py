@@ -172,7 +172,7 @@ def test_a_trial_that_no_memory_is_large_enough_for_fails_alone(tmp_path: Path) 
 
 
 OPEN_TO_ALL = """
-from sweeps.launch import local
+from sweeps.backends import local
 make_scratch = local.make_scratch
 def open_to_all(parent):
     folder = make_scratch(parent)

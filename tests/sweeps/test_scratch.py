@@ -12,7 +12,7 @@ import pytest
 
 from care.errors import CareError
 from care.system.files import DiskError
-from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
+from sweeps.backends.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.node import Node
 
 # What Ray puts below it: the time, its process's number, of at most seven digits.
@@ -27,7 +27,7 @@ def test_a_socket_fits_below_it() -> None:
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path: Path) -> None:
-    script = "import sys, pathlib; from sweeps.launch.scratch import make_scratch as make;"
+    script = "import sys, pathlib; from sweeps.backends.scratch import make_scratch as make;"
     script += "print(make(pathlib.Path(sys.argv[1])).name)"
     run = [sys.executable, "-c", script, str(tmp_path)]
     left = subprocess.run(run, capture_output=True, text=True, check=True).stdout.strip()

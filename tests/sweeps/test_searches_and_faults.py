@@ -411,7 +411,7 @@ def test_submit_refuses_before_it_attaches(ran: Scenario, monkeypatch: pytest.Mo
     for check in ("_check_slurm", "check_cluster", "_check_shared", "_check_trials"):
         monkeypatch.setattr(f"sweeps.cli.cluster.{check}", lambda *_: None)
     monkeypatch.setattr("sweeps.cli.cluster.load_cluster", lambda _: None)
-    monkeypatch.setattr("sweeps.launch.slurm.commands.partitions", dict)
+    monkeypatch.setattr("sweeps.backends.slurm.commands.partitions", dict)
     monkeypatch.setattr("sweeps.cli.cluster._runs_already", lambda _: True)
     ran.declare(metric={"name": LOSS, "mode": "min"})
     if not ran.searched:

@@ -14,10 +14,10 @@ from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from sweeps.backends.scratch import make_scratch
+from sweeps.backends.slurm.state_files import Head, PoolFolder
 from sweeps.interrupt import Interrupt
 from sweeps.launch.patience import PatientFolder
-from sweeps.launch.scratch import make_scratch
-from sweeps.launch.slurm.folder import Head, PoolFolder
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from sweeps.launch.slurm.allocation import Allocation
+from sweeps.backends.slurm.allocation import Allocation
 
 CORES = len(os.sched_getaffinity(0))
 MIB = 1024**2

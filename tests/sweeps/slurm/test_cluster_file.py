@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from care.errors import ConfigError, Problem
-from sweeps.launch.slurm.check import check_cluster
-from sweeps.launch.slurm.cluster import ClusterConfig, load_cluster
-from sweeps.launch.slurm.commands import Partition
+from sweeps.backends.slurm.commands import Partition
+from sweeps.backends.slurm.config import ClusterConfig, load_cluster
+from sweeps.backends.slurm.validate import check_cluster
 
 Refused = Callable[..., Problem]
 PARTITIONS = [

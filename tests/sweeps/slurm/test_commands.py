@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.commands import QueuedJob, SlurmError, count_gpus, parse_limit
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.commands import QueuedJob, SlurmError, count_gpus, parse_limit
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
+from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 
 SIGNALS = (signal.SIGUSR2, signal.SIGTERM, signal.SIGCONT)
 

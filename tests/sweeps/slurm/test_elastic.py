@@ -7,9 +7,9 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.launch.slurm.commands import QueuedJob
-from sweeps.launch.slurm.elastic import change, wanted
-from sweeps.launch.slurm.folder import Workers
+from sweeps.backends.slurm.autoscaling import change, wanted
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.state_files import Workers
 
 RANGES = st.tuples(st.integers(0, 5), st.integers(1, 20)).map(
     lambda pair: Workers(least=min(pair), most=max(pair))

@@ -12,12 +12,12 @@ import pytest
 from rich.console import Console
 
 from care.system.files import DamagedFileError
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.config import ClusterConfig
+from sweeps.backends.slurm.network import address_of, answers, free_ports
+from sweeps.backends.slurm.state_files import Head, PoolFolder, Request, Workers
+from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
 from sweeps.cli.cluster import parse_workers
-from sweeps.launch.slurm.addresses import address_of, answers, free_ports
-from sweeps.launch.slurm.cluster import ClusterConfig
-from sweeps.launch.slurm.commands import QueuedJob
-from sweeps.launch.slurm.folder import Head, PoolFolder, Request, Workers
-from sweeps.launch.slurm.view import SweepStatus, read_status, status_view
 from sweeps.progress import TrialProgress
 from sweeps.store import Store
 from tests.helpers.damaging import DAMAGES, remove
@@ -61,7 +61,7 @@ def test_a_request_is_read_as_it_was_written(folder: PoolFolder) -> None:
 def test_a_damaged_file_is_passed_over_or_named(
     folder: PoolFolder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    monkeypatch.setattr("sweeps.launch.slurm.view._counts", lambda _: {"new": 2})
+    monkeypatch.setattr("sweeps.backends.slurm.status._counts", lambda _: {"new": 2})
     running = {"point": "λ=0", "seed": 0, "epochs": 3}
     seen = {"counts": {"running": 1}, "running": [running], "best": None, "metric": "head/gamma"}
     for case, damage in DAMAGES.items():

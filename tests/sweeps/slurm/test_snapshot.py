@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from care.system.git import SNAPSHOT, git_state
-from sweeps.launch.slurm.snapshot import take_snapshot
+from sweeps.backends.slurm.code_snapshot import take_snapshot
 
 SCRIPT = """
 import json, care, sweeps, analysis

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from care.errors import ConfigError, Problem, nearest
-from sweeps.launch.slurm.cluster import ClusterConfig, JobConfig
-from sweeps.launch.slurm.commands import Partition
+from sweeps.backends.slurm.commands import Partition
+from sweeps.backends.slurm.config import ClusterConfig, JobConfig
 
 
 def check_cluster(cluster: ClusterConfig, partitions: Sequence[Partition], source: str) -> None:

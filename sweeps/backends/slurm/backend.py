@@ -15,12 +15,12 @@ from typing import Any
 from care.errors import CareError
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DiskError
-from sweeps.launch.connection import connected
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.addresses import address_of, answers
-from sweeps.launch.slurm.elastic import change, wanted
-from sweeps.launch.slurm.folder import Head, PoolFolder, Request
-from sweeps.launch.slurm.ray_node import RayNode, authenticate
+from sweeps.backends.ray_session import connected
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.autoscaling import change, wanted
+from sweeps.backends.slurm.network import address_of, answers
+from sweeps.backends.slurm.ray_node import RayNode, authenticate
+from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
 from sweeps.resources import Resources
 
 _START_SECONDS = 120.0
@@ -160,7 +160,7 @@ class SlurmPool:
 
     def _submit(self, request: Request, count: int) -> None:
         """Submit workers; the next ones not before a pause that grows while none of them joins."""
-        from sweeps.launch.slurm.jobs import submit_workers
+        from sweeps.backends.slurm.submission import submit_workers
 
         self._retry_at = time.monotonic() + self._backoff
         self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.launch.slurm.commands import QueuedJob
-from sweeps.launch.slurm.folder import Workers
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.state_files import Workers
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.system.claim import Claim
-from sweeps.launch.connection import connected
-from sweeps.launch.room import check_room, watched
-from sweeps.launch.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
+from sweeps.backends.disk_space import check_room, watched
+from sweeps.backends.ray_session import connected
+from sweeps.backends.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.node import Node
 from sweeps.resources import Resources
 

@@ -14,12 +14,12 @@ from pathlib import Path
 from rich.console import Console
 
 from care.system.claim import LostClaimError
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.backend import SlurmPool
+from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
+from sweeps.backends.slurm.state_files import PoolFolder, Request
+from sweeps.backends.slurm.status_file import StatusFile
 from sweeps.interrupt import Interrupt
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
-from sweeps.launch.slurm.folder import PoolFolder, Request
-from sweeps.launch.slurm.pool import SlurmPool
-from sweeps.launch.slurm.status import StatusFile
 from sweeps.polling import polling
 from sweeps.resources import Resources, part_of
 from sweeps.run import Outcome, RunOptions, SweepRun, View
@@ -37,7 +37,7 @@ def run_head(store: str, name: str) -> str:
         How the sweep stands: ``finished``, ``unfinished``, ``interrupted`` or, when another head
         runs it, ``superseded``.
     """
-    from sweeps.launch.slurm.jobs import leave_job_environment
+    from sweeps.backends.slurm.submission import leave_job_environment
 
     folder = PoolFolder(Store(Path(store)), name)
     request = folder.request()

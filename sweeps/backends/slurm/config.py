@@ -13,7 +13,7 @@ from care.config import Model, PositiveInt
 from care.config.base import Positive
 from care.config.loading import validate
 from care.config.yaml_reader import read_yaml
-from sweeps.launch.scratch import LONGEST_PARENT
+from sweeps.backends.scratch import LONGEST_PARENT
 
 _TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from types import FrameType
 from typing import Literal
 
-from sweeps.launch.slurm import commands
+from sweeps.backends.slurm import commands
 
 End = Literal["time", "told"]
 

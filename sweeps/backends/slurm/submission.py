@@ -10,11 +10,11 @@ from typing import Any
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.cluster import ClusterConfig, JobConfig
-from sweeps.launch.slurm.folder import PoolFolder, Request
-from sweeps.launch.slurm.head import run_head
-from sweeps.launch.slurm.worker import run_worker
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.config import ClusterConfig, JobConfig
+from sweeps.backends.slurm.driver_job import run_head
+from sweeps.backends.slurm.state_files import PoolFolder, Request
+from sweeps.backends.slurm.worker_job import run_worker
 
 _INHERITED = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_")
 _KEPT = ("SLURM_CONF",)

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.system.claim import release_dead
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.addresses import address_of, answers
-from sweeps.launch.slurm.allocation import Allocation
-from sweeps.launch.slurm.deadline import Deadline, end_of_this_job, this_job
-from sweeps.launch.slurm.folder import Head, PoolFolder, WorkerState
-from sweeps.launch.slurm.ray_node import RayNode
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.allocation import Allocation
+from sweeps.backends.slurm.network import address_of, answers
+from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
+from sweeps.backends.slurm.ray_node import RayNode
+from sweeps.backends.slurm.state_files import Head, PoolFolder, WorkerState
 from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from care.trials.staleness import Versions
-from sweeps.launch.slurm import commands
-from sweeps.launch.slurm.commands import QueuedJob
-from sweeps.launch.slurm.folder import Head, PoolFolder, Request
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
 from sweeps.live import STATES, STYLES, TrialTable, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress

@@ -25,7 +25,7 @@ from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from care.config import Model
 from care.system.files import DamagedFileError, DiskError, Writer, pack_json, read_json, write_json
-from sweeps.launch.slurm.cluster import ClusterConfig
+from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.progress import TrialProgress
 from sweeps.store import Store
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from care.system.claim import LostClaimError
 from care.system.files import DiskError
-from sweeps.launch.slurm.pool import SlurmPool
+from sweeps.backends.slurm.backend import SlurmPool
 from sweeps.live import left_out
 from sweeps.progress import Board
 

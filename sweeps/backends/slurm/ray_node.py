@@ -14,9 +14,9 @@ import time
 from pathlib import Path
 from typing import Self
 
-from sweeps.launch.scratch import folder_for_ray, make_scratch, remove_scratch
-from sweeps.launch.slurm.addresses import free_ports
-from sweeps.launch.slurm.allocation import Allocation
+from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
+from sweeps.backends.slurm.allocation import Allocation
+from sweeps.backends.slurm.network import free_ports
 from sweeps.node import Node
 
 _START_SECONDS = 120.0
