@@ -35,7 +35,6 @@ from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.backends.slurm.status_file import StatusFile
 from sweeps.interrupt import Interrupt
-from sweeps.node import Node
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.resources import Resources
@@ -43,6 +42,7 @@ from sweeps.run import RunOptions, SweepRun
 from sweeps.spec import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.sweep import sync_store
+from sweeps.tune.node import Node
 
 if TYPE_CHECKING:
     from benchmarks.simulated_ray import SimulatedCluster

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ray import cloudpickle
 
-import sweeps.member
+import sweeps.tune.claimed_trial
 from care.config import TrialConfig
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
 from care.data.shared_batches import Stream
@@ -20,8 +20,8 @@ from care.system.files import write_atomic
 from care.training.steps import Steps
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
-from sweeps.node import Node
-from sweeps.trainable import CareTrainable
+from sweeps.tune.node import Node
+from sweeps.tune.trainable import CareTrainable
 
 _STEPS = 7
 _METRICS = ("train/loss", "train/infonce", "train/equivariance", *EPOCH_METRICS[-8:])
@@ -104,7 +104,7 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
         node: The node that this is.
     """
     os.environ.update(node.environment)
-    setattr(sweeps.member, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
+    setattr(sweeps.tune.claimed_trial, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
     actors: dict[int, CareTrainable] = {}
     late: list[tuple[float, int, bytes]] = []
     while True:

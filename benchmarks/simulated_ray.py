@@ -22,7 +22,7 @@ from ray.air.execution._internal import actor_manager, event_manager
 from ray.tune.execution import tune_controller
 
 from benchmarks.simulated_node import run_node
-from sweeps.node import Node
+from sweeps.tune.node import Node
 
 _TUNE_WAITS = 0.1
 

@@ -10,15 +10,15 @@ from pathlib import Path
 from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
-from sweeps.driver import Driver, take_sweep
 from sweeps.interrupt import Interrupt
-from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
 from sweeps.store import Store, final_value
 from sweeps.timing import WallTime
 from sweeps.tracking.sweep import SweepTracking
+from sweeps.tune.backend import Pool
+from sweeps.tune.driver import Driver, take_sweep
 
 View = Callable[[Board], AbstractContextManager[object]]
 

@@ -19,11 +19,11 @@ OWNERS = {
     "mlflow": ["sweeps/tracking/"],
     "ray": [
         "sweeps/launch/",
-        "sweeps/search.py",
-        "sweeps/scheduling.py",
-        "sweeps/trainable.py",
+        "sweeps/tune/search.py",
+        "sweeps/tune/asha.py",
+        "sweeps/tune/trainable.py",
     ],
-    "optuna": ["sweeps/search.py"],
+    "optuna": ["sweeps/tune/search.py"],
     "typer": ["sweeps/cli/"],
     "matplotlib": ["analysis/"],
     "pandas": ["analysis/"],
@@ -115,6 +115,6 @@ print("loaded:", sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))
 
 def test_the_driver_does_not_load_torch() -> None:
     """It trains nothing, and the first trial would wait for it."""
-    code = "import sys, sweeps.cli.sweep, sweeps.launch.tuning; print('torch' in sys.modules)"
+    code = "import sys, sweeps.cli.sweep, sweeps.tune.experiment; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.stdout.strip() == "False", done.stderr

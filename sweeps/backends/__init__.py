@@ -1,0 +1,1 @@
+"""Where a sweep's Ray runs: this machine, or a SLURM cluster."""

@@ -14,8 +14,8 @@ from care.system.claim import Claim
 from sweeps.backends.disk_space import check_room, watched
 from sweeps.backends.ray_session import connected
 from sweeps.backends.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
-from sweeps.node import Node
 from sweeps.resources import Resources
+from sweeps.tune.node import Node
 
 _OBJECT_STORE_BYTES = 128 * 1024**2
 

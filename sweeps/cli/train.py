@@ -19,7 +19,7 @@ from sweeps.terminal import make_console
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
-    """Run one trial in this process, where :mod:`sweeps.driver` would use an actor."""
+    """Run one trial in this process, where :mod:`sweeps.tune.driver` would use an actor."""
     console = make_console()
     config = load_trial(experiment, overrides)
     store = Store(root)

@@ -26,18 +26,18 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
 from sweeps.cli.sweep import Declared, check_question, prepare
-from sweeps.decisions import created
-from sweeps.driver import Driver
 from sweeps.interrupt import Interrupt
-from sweeps.launch.deciders import Deciders
-from sweeps.launch.retry import RetryPolicy
-from sweeps.launch.tasks import TaskQueue
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import Outcome, RunOptions
 from sweeps.spec import Sweep
 from sweeps.store import Store, final_value
+from sweeps.tune.driver import Driver
+from sweeps.tune.event_log import created
+from sweeps.tune.queue import TaskQueue
+from sweeps.tune.retry import RetryPolicy
+from sweeps.tune.search_and_scheduler import Deciders
 
 METRICS = ("heldout/gamma", "train/loss")
 
@@ -130,7 +130,7 @@ ERROR = {"kind": "error", "message": "broke", "traceback": ""}
 
 
 class PlayedLaunch:
-    """Stands for :class:`sweeps.launch.tuning.Launch`, in one process."""
+    """Stands for :class:`sweeps.tune.experiment.Launch`, in one process."""
 
     world: World
 
@@ -195,7 +195,7 @@ def play(
         options: How it is run.
     """
     patch.setattr(PlayedLaunch, "world", world, raising=False)
-    patch.setattr("sweeps.launch.tuning.Launch", PlayedLaunch)
+    patch.setattr("sweeps.tune.experiment.Launch", PlayedLaunch)
     patch.setattr("os.fsync", lambda _: None)  # no power cut here, but thousands of files
     world.taken.clear()
     world.trained.clear()

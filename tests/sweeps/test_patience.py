@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from care.system.files import DiskError
-from sweeps.launch import patience
-from sweeps.launch.patience import PatientFolder
 from sweeps.store import SweepFolder
+from sweeps.tune import disk_wait as patience
+from sweeps.tune.disk_wait import PatientFolder
 
 NoSpace = Callable[[int], contextlib.AbstractContextManager[None]]
 EVENT = {"event": "rung"}

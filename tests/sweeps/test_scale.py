@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 
 from care.config.metrics import EPOCH_METRICS
-from sweeps.launch import tuning
-from sweeps.launch.retry import Again
-from sweeps.launch.tasks import TaskQueue
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
 from sweeps.store import Store
 from sweeps.tracking import Tracker
+from sweeps.tune import experiment as tuning
+from sweeps.tune.queue import TaskQueue
+from sweeps.tune.retry import Again
 from tests.helpers.declaring import WEIGHT, fabricate, load
 
 FEW, MANY = 40, 400

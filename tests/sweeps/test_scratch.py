@@ -13,7 +13,7 @@ import pytest
 from care.errors import CareError
 from care.system.files import DiskError
 from sweeps.backends.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
-from sweeps.node import Node
+from sweeps.tune.node import Node
 
 # What Ray puts below it: the time, its process's number, of at most seven digits.
 BELOW = "/session_2026-11-24_15-02-31_200455_1234567/sockets/plasma_store"

@@ -15,14 +15,14 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.system.rng import generator
-from sweeps.decisions import Suggestion, begin, read_decisions
-from sweeps.launch.retry import Again
-from sweeps.launch.tasks import TaskQueue
 from sweeps.plan import PlannedTrial
-from sweeps.question import OtherQuestionError
-from sweeps.search import SearchedPoint, SearchedTrials, StudySearch
 from sweeps.spec import Sweep
 from sweeps.store import PlanState, SweepFolder, finite
+from sweeps.tune.event_log import Suggestion, begin, read_decisions
+from sweeps.tune.question import OtherQuestionError
+from sweeps.tune.queue import TaskQueue
+from sweeps.tune.retry import Again
+from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch
 from tests.helpers.declaring import SPLITS, WEIGHT, load
 
 METRIC = "heldout/gamma"

@@ -17,12 +17,12 @@ from care.trials.identity import trial_id
 from sweeps.backends.scratch import make_scratch
 from sweeps.backends.slurm.state_files import Head, PoolFolder
 from sweeps.interrupt import Interrupt
-from sweeps.launch.patience import PatientFolder
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.sweep import SweepTracking
-from sweeps.trial_process import TrialProcess
+from sweeps.tune.disk_wait import PatientFolder
+from sweeps.tune.trial_actor import TrialProcess
 from tests.helpers.declaring import load
 
 

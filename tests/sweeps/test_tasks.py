@@ -11,10 +11,10 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
-from sweeps.launch.packs import identities
-from sweeps.launch.retry import Again, RetryPolicy
-from sweeps.launch.tasks import TaskQueue
-from sweeps.search import ListSearch
+from sweeps.tune.messages import identities
+from sweeps.tune.queue import TaskQueue
+from sweeps.tune.retry import Again, RetryPolicy
+from sweeps.tune.search import ListSearch
 
 POLICY = RetryPolicy(retries=2, largest_share=4)
 

@@ -17,7 +17,7 @@ from typing import Self
 from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import free_ports
-from sweeps.node import Node
+from sweeps.tune.node import Node
 
 _START_SECONDS = 120.0
 _STOP_SECONDS = 3.0  # the trials have saved their place: nothing is left to wait for

@@ -12,14 +12,14 @@ from typing import Any
 from ray import tune
 
 from sweeps.interrupt import Interrupt
-from sweeps.launch.deciders import Deciders
-from sweeps.launch.packs import identities, results_of
-from sweeps.launch.pool import Pool
-from sweeps.launch.retry import RetryPolicy
-from sweeps.launch.tasks import TaskQueue
 from sweeps.progress import Board
 from sweeps.spec import Sweep
-from sweeps.trainable import CareTrainable
+from sweeps.tune.backend import Pool
+from sweeps.tune.messages import identities, results_of
+from sweeps.tune.queue import TaskQueue
+from sweeps.tune.retry import RetryPolicy
+from sweeps.tune.search_and_scheduler import Deciders
+from sweeps.tune.trainable import CareTrainable
 
 _GRACE_SECONDS = 60.0
 _STAGED = 16

@@ -15,12 +15,12 @@ from care.training.pack import Pack
 from care.training.pack_size import best_size, most_in_memory, next_size
 from care.training.trial_run import TrialRun
 from care.trials.failure import classify
-from sweeps.decisions import read_decisions
-from sweeps.launch.packs import members_of
-from sweeps.member import Member
-from sweeps.node import Node
 from sweeps.store import SweepFolder
 from sweeps.timing import Watch
+from sweeps.tune.claimed_trial import Member
+from sweeps.tune.event_log import read_decisions
+from sweeps.tune.messages import members_of
+from sweeps.tune.node import Node
 
 _STOP_POLL_SECONDS = 0.25
 _PAUSING_SECONDS = 0.5
@@ -47,9 +47,9 @@ class TrialProcess:
     """One task at a time: a trial, or a pack of trials.
 
     Args:
-        config: The first task (:mod:`sweeps.launch.packs`), of :class:`sweeps.member.Member`; in a
-            pack each has ``events``, the folder of the sweep whose scheduler may stop members, or
-            None.
+        config: The first task (:mod:`sweeps.tune.messages`), of
+            :class:`sweeps.tune.claimed_trial.Member`; in a pack each has ``events``, the folder of
+            the sweep whose scheduler may stop members, or None.
     """
 
     _members: list[Member]
@@ -74,7 +74,7 @@ class TrialProcess:
         """One epoch of each trial, or a line about one that is done.
 
         Returns:
-            A result as :class:`sweeps.trainable.CareTrainable` describes it.
+            A result as :class:`sweeps.tune.trainable.CareTrainable` describes it.
         """
         watch = Watch()
         told = self._open() if self._pack is None else []

@@ -14,10 +14,10 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
-from sweeps.decisions import RungEntry
-from sweeps.launch.packs import identities, results_of
 from sweeps.spec import MetricConfig, SchedulerConfig
 from sweeps.store import finite
+from sweeps.tune.event_log import RungEntry
+from sweeps.tune.messages import identities, results_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from care.data.shared_batches import LARGEST_PACK
-from sweeps.launch.packs import Task, members_of, results_of
-from sweeps.launch.retry import Again
+from sweeps.tune.messages import Task, members_of, results_of
+from sweeps.tune.retry import Again
 
 Retry = Callable[[Task, str | None], Again | None]
 # Trials that share a stream lie near each other: seeds are the innermost axis of a plan.

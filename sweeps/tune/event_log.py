@@ -18,7 +18,9 @@ from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder, now
-from sweeps.question import (
+from sweeps.spec import Sweep
+from sweeps.store import EVENTS_ADVICE, SweepFolder
+from sweeps.tune.question import (
     Difference,
     OtherQuestionError,
     Question,
@@ -26,8 +28,6 @@ from sweeps.question import (
     is_searched,
     question_of,
 )
-from sweeps.spec import Sweep
-from sweeps.store import EVENTS_ADVICE, SweepFolder
 
 
 @dataclass(frozen=True)

@@ -22,14 +22,14 @@ from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from sweeps.decisions import begin
 from sweeps.interrupt import Interrupt
-from sweeps.launch.patience import PatientFolder
-from sweeps.launch.pool import Pool
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.progress import Board
 from sweeps.spec import Sweep
 from sweeps.store import Store, SweepFolder
+from sweeps.tune.backend import Pool
+from sweeps.tune.disk_wait import PatientFolder
+from sweeps.tune.event_log import begin
 
 _POLL_SECONDS = 0.5
 
@@ -133,8 +133,8 @@ class Driver:
     def _launch(
         self, plan: Plan, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt
     ) -> None:
-        from sweeps.launch.deciders import Deciders
-        from sweeps.launch.tuning import Launch
+        from sweeps.tune.experiment import Launch
+        from sweeps.tune.search_and_scheduler import Deciders
 
         folder = PatientFolder(self._folder, lambda: interrupt.requested, self._say)
         launch = Launch(

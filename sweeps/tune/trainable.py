@@ -1,6 +1,6 @@
 """The Ray Tune trainable: trials of the store, run epoch by epoch in an actor that is reused.
 
-Tune's own checkpoints are not used: see :mod:`sweeps.trial_process`, which does the work. It is
+Tune's own checkpoints are not used: see :mod:`sweeps.tune.trial_actor`, which does the work. It is
 imported by the actors only, because the driver, which trains nothing, would wait seconds for torch
 before it could start the first of them.
 """
@@ -14,13 +14,13 @@ from ray import tune
 from sweeps.importing import large_imports
 
 if TYPE_CHECKING:
-    from sweeps.trial_process import TrialProcess
+    from sweeps.tune.trial_actor import TrialProcess
 
 
 class CareTrainable(tune.Trainable):  # type: ignore[misc]
     """One trial or pack at a time; ``reset_config`` goes to the next one in the same process.
 
-    The configuration Tune passes is a task of :class:`sweeps.trial_process.TrialProcess`.
+    The configuration Tune passes is a task of :class:`sweeps.tune.trial_actor.TrialProcess`.
 
     A result also has ``spent``, seconds of this process by what they were spent on.
 
@@ -37,7 +37,7 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
         with large_imports():
-            from sweeps.trial_process import TrialProcess
+            from sweeps.tune.trial_actor import TrialProcess
 
         self._process = TrialProcess(config)
 

@@ -9,14 +9,14 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trials.staleness import Versions
-from sweeps.decisions import RungEntry, Suggestion, created, is_of, read_decisions
-from sweeps.launch.packs import Task
-from sweeps.launch.tasks import TaskQueue
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
-from sweeps.scheduling import ReplayableASHA, build_scheduler
-from sweeps.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
 from sweeps.store import Store, SweepFolder, final_value
+from sweeps.tune.asha import ReplayableASHA, build_scheduler
+from sweeps.tune.event_log import RungEntry, Suggestion, created, is_of, read_decisions
+from sweeps.tune.messages import Task
+from sweeps.tune.queue import TaskQueue
+from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], Task]
 

@@ -20,12 +20,12 @@ from ray.tune.search.optuna import OptunaSearch
 
 from care.system.rng import torch_seed
 from sweeps.axes import AxisRange
-from sweeps.decisions import Suggestion
-from sweeps.launch.packs import Task
-from sweeps.launch.tasks import TaskQueue
 from sweeps.plan import PlannedTrial
 from sweeps.spec import SweepSpec
 from sweeps.store import finite
+from sweeps.tune.event_log import Suggestion
+from sweeps.tune.messages import Task
+from sweeps.tune.queue import TaskQueue
 
 
 @dataclass(frozen=True)

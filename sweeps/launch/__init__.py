@@ -1,1 +1,0 @@
-"""Where a sweep's Ray runs: this machine, or a SLURM cluster."""
