@@ -34,14 +34,14 @@ from sweeps.backends.slurm.backend import SlurmPool
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.backends.slurm.status_file import StatusFile
-from sweeps.interrupt import Interrupt
 from sweeps.plan import make_plan
+from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import RunOptions, SweepRun
-from sweeps.spec import Sweep, load_sweep
+from sweeps.spec.spec import Sweep, load_sweep
 from sweeps.store import Store
-from sweeps.tracking.sweep import sync_store
+from sweeps.tracking.sweep_sync import sync_store
 from sweeps.tune.node import Node
 
 if TYPE_CHECKING:

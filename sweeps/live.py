@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from sweeps.process.terminal import is_live, shorten
 from sweeps.progress import Board, TrialProgress
-from sweeps.terminal import is_live, shorten
 
 _REFRESH_PER_SECOND = 4
 _LOG_EVERY_SECONDS = 15.0

@@ -11,9 +11,9 @@ from typing import Any, Literal
 from analysis.election import Election, elect
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
-from sweeps.axes import point_label
 from sweeps.plan import Plan, PlannedTrial
-from sweeps.spec import MetricConfig
+from sweeps.spec.axes import point_label
+from sweeps.spec.spec import MetricConfig
 from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]

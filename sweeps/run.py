@@ -10,13 +10,13 @@ from pathlib import Path
 from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
-from sweeps.interrupt import Interrupt
 from sweeps.plan import Plan, make_plan
+from sweeps.process.signals import Interrupt
+from sweeps.process.wall_time import WallTime
 from sweeps.progress import Board
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import Store, final_value
-from sweeps.timing import WallTime
-from sweeps.tracking.sweep import SweepTracking
+from sweeps.tracking.sweep_sync import SweepTracking
 from sweeps.tune.backend import Pool
 from sweeps.tune.driver import Driver, take_sweep
 
@@ -148,7 +148,7 @@ class SweepRun:
         return final
 
     def _report(self, claim: Claim) -> Path:
-        from sweeps.cli.report import write_sweep_report
+        from sweeps.report import write_sweep_report
 
         try:
             whole = self.sweep.whole()

@@ -18,7 +18,7 @@ from urllib.parse import unquote_to_bytes, urlparse
 from care.errors import CareError
 from care.system.files import read_json, write_json
 from care.trials.folder import FORMAT
-from sweeps.lock import locked
+from sweeps.process.lock import locked
 
 
 def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
-from sweeps.polling import polling
+from sweeps.process.polling import polling
 
 SESSION_BYTES = 64 * 2**20
 """Bytes for logs and sockets of a session of a few days, and for the reserve."""

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sweeps.importing import large_imports
+from sweeps.process.imports import large_imports
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -241,7 +241,7 @@ def report(
     store: StoreOption = _STORE,
 ) -> None:
     """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
-    from sweeps.cli.report import report_command
+    from sweeps.report import report_command
 
     report_command(sweep, profile, store)
 

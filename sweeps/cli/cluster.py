@@ -20,14 +20,14 @@ from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
 from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.sweep import Declared, check_question, prepare
-from sweeps.interrupt import Interrupt
 from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
+from sweeps.process.signals import Interrupt
+from sweeps.process.terminal import make_console
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
-from sweeps.spec import load_sweep, restore_sweep
+from sweeps.spec.spec import load_sweep, restore_sweep
 from sweeps.store import Store
-from sweeps.terminal import make_console
 from sweeps.tracking.destination import redact
 
 HeadPlace = Literal["job", "here"]

@@ -23,8 +23,8 @@ from care.config import DataConfig, TrialConfig
 from care.config.loading import parse_override, validate
 from care.errors import CareError, ConfigError
 from care.registry import DATA, TREE
-from sweeps.interrupt import SignalError
-from sweeps.terminal import is_live, make_console
+from sweeps.process.signals import SignalError
+from sweeps.process.terminal import is_live, make_console
 
 if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
     from care.data.dataset import Dataset

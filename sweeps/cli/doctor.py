@@ -11,7 +11,7 @@ from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import load_cluster
 from sweeps.doctor import cluster, machine
 from sweeps.doctor.finding import Finding
-from sweeps.terminal import make_console
+from sweeps.process.terminal import make_console
 
 _STYLE = {"ok": "green", "note": "yellow", "bad": "red"}
 

@@ -13,8 +13,8 @@ from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from sweeps.cli.data import prepare_data
+from sweeps.process.terminal import make_console
 from sweeps.store import Store
-from sweeps.terminal import make_console
 
 _SHOWN = 5
 _MAY_DIFFER = ("evaluation", "runtime")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.table import Table
 
-from sweeps.catalogue import Entry, catalogue
 from sweeps.live import duration
+from sweeps.paper_experiments import Entry, catalogue
+from sweeps.process.terminal import make_console
 from sweeps.store import Store
-from sweeps.terminal import make_console
 
 
 def experiments_command(folder: Path, root: Path, as_json: bool) -> None:

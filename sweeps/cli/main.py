@@ -7,7 +7,7 @@ import gc
 import os
 import sys
 
-from sweeps.interrupt import SignalError, raise_on_signals
+from sweeps.process.signals import SignalError, raise_on_signals
 
 
 def main() -> None:
@@ -31,8 +31,8 @@ def _run() -> None:
     # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
     atexit.register(gc.freeze)
     from care.errors import CareError
-    from sweeps.home import provide_home
-    from sweeps.terminal import output_failure, protect_output
+    from sweeps.process.home import provide_home
+    from sweeps.process.terminal import output_failure, protect_output
 
     protect_output()
     provide_home()

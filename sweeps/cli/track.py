@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from care.errors import CareError
+from sweeps.process.terminal import make_console
 from sweeps.store import Store
-from sweeps.terminal import make_console
 
 
 def sync_command(root: Path, uri: str | None) -> int:
@@ -15,7 +15,7 @@ def sync_command(root: Path, uri: str | None) -> int:
     Returns:
         0 when everything is there, 1 when something of the store cannot be read.
     """
-    from sweeps.tracking.sweep import sync_store
+    from sweeps.tracking.sweep_sync import sync_store
 
     console = make_console()
     synced = sync_store(_existing(root), uri, console.print)

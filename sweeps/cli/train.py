@@ -12,10 +12,10 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
 from sweeps.cli.data import prepare_data
-from sweeps.interrupt import Interrupt
 from sweeps.live import duration
+from sweeps.process.signals import Interrupt
+from sweeps.process.terminal import make_console
 from sweeps.store import Store, trial_status
-from sweeps.terminal import make_console
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:

@@ -8,8 +8,8 @@ nothing.
 
 from __future__ import annotations
 
+from sweeps.tracking.background import Tracker
 from sweeps.tracking.destination import default_tracking_uri
-from sweeps.tracking.projection import Projection
-from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.mlflow_sync import Projection
 
 __all__ = ["Projection", "Tracker", "default_tracking_uri"]

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from care.errors import CareError
-from sweeps.importing import large_imports
-from sweeps.lock import refuse_foreign, set_aside
+from sweeps.process.imports import large_imports
+from sweeps.process.lock import refuse_foreign, set_aside
 from sweeps.tracking.destination import Destination, sqlite_uri
 
 EXPERIMENT = "care"

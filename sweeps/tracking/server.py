@@ -11,12 +11,12 @@ from urllib.parse import quote, urlencode
 
 from care.errors import CareError, ConfigError, Problem
 from care.system.files import read_json
-from sweeps.lock import locked
+from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
+from sweeps.tracking.background import why
 from sweeps.tracking.database import STORE_TAG, connect, find_experiment
 from sweeps.tracking.destination import Destination, destination_of
-from sweeps.tracking.tracker import why
 
 _QUIET_SERVER = {
     "PYTHONWARNINGS": "ignore",

@@ -22,10 +22,10 @@ from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from sweeps.interrupt import Interrupt
 from sweeps.plan import Plan, PlannedTrial, make_plan
+from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import Store, SweepFolder
 from sweeps.tune.backend import Pool
 from sweeps.tune.disk_wait import PatientFolder

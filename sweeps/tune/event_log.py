@@ -18,7 +18,7 @@ from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder, now
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import EVENTS_ADVICE, SweepFolder
 from sweeps.tune.question import (
     Difference,

@@ -11,9 +11,9 @@ from typing import Any
 
 from ray import tune
 
-from sweeps.interrupt import Interrupt
+from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.tune.backend import Pool
 from sweeps.tune.messages import identities, results_of
 from sweeps.tune.queue import TaskQueue

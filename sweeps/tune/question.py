@@ -16,8 +16,8 @@ from typing import Any
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.trials.identity import canonical, flatten
-from sweeps.axes import VARIANT, AxisRange
-from sweeps.spec import Sweep
+from sweeps.spec.axes import VARIANT, AxisRange
+from sweeps.spec.spec import Sweep
 
 _UNUSED = "unused"
 _NO_VARIANT = ""

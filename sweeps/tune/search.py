@@ -19,9 +19,9 @@ from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from care.system.rng import torch_seed
-from sweeps.axes import AxisRange
 from sweeps.plan import PlannedTrial
-from sweeps.spec import SweepSpec
+from sweeps.spec.axes import AxisRange
+from sweeps.spec.spec import SweepSpec
 from sweeps.store import finite
 from sweeps.tune.event_log import Suggestion
 from sweeps.tune.messages import Task

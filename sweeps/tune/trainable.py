@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ray import tune
 
-from sweeps.importing import large_imports
+from sweeps.process.imports import large_imports
 
 if TYPE_CHECKING:
     from sweeps.tune.trial_actor import TrialProcess

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sweeps.cli.sweep import Declared
-from sweeps.terminal import Output, make_console
+from sweeps.process.terminal import Output, make_console
 from tests.helpers.declaring import WEIGHT, declare
 from tests.helpers.processes import CARE
 

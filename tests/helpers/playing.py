@@ -26,12 +26,12 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
 from sweeps.cli.sweep import Declared, check_question, prepare
-from sweeps.interrupt import Interrupt
 from sweeps.plan import make_plan
+from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import Outcome, RunOptions
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.driver import Driver
 from sweeps.tune.event_log import created

@@ -11,13 +11,13 @@ import numpy as np
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
-from sweeps.lock import locked
+from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
 from sweeps.tracking import Projection
 from sweeps.tracking.database import connect
 from sweeps.tracking.destination import destination_of
-from sweeps.tracking.record import TrackedTrial, look_at
+from sweeps.tracking.trial_record import TrackedTrial, look_at
 
 LABEL = "λ=0.1 seed=0"
 

@@ -25,13 +25,13 @@ from care.system.files import DamagedFileError, DiskError
 from care.system.heartbeat import Holder
 from care.trials import checkpoint
 from sweeps.cli.evaluate import evaluate_command
-from sweeps.cli.report import find_sweep, sweep_summary, write_sweep_report
 from sweeps.cli.sweep import Declared, plan_command, prepare
 from sweeps.plan import make_plan
+from sweeps.process.terminal import make_console
+from sweeps.report import find_sweep, sweep_summary, write_sweep_report
 from sweeps.run import RunOptions
 from sweeps.store import Store
-from sweeps.terminal import make_console
-from sweeps.tracking.sweep import sync_store
+from sweeps.tracking.sweep_sync import sync_store
 from sweeps.tune.event_log import begin
 from tests.helpers.damaging import DAMAGES, contents, remove
 from tests.helpers.declaring import WEIGHT, declare, fabricate

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from sweeps.backends.slurm import commands
-from sweeps.home import provide_home
+from sweeps.process.home import provide_home
 
 STRANGER = 4711
 """A user id that no machine gives anybody."""
@@ -71,7 +71,7 @@ def test_slurm_is_asked_about_a_number_not_a_name(
 
 def test_plots_are_drawn_quietly_without_a_home() -> None:
     code = (
-        "from sweeps.home import provide_home; provide_home();"
+        "from sweeps.process.home import provide_home; provide_home();"
         "import matplotlib; matplotlib.get_cachedir()"
     )
     environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"}

@@ -6,7 +6,7 @@ import gc
 
 import pytest
 
-from sweeps.importing import large_imports
+from sweeps.process.imports import large_imports
 
 
 def test_garbage_is_searched_for_again_afterwards() -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from sweeps.backends.disk_space import NoRoomError, check_room, watched
 from sweeps.backends.local import local_ray
 from sweeps.cli.sweep import conclude
-from sweeps.interrupt import Interrupt
 from sweeps.plan import make_plan
+from sweeps.process.signals import Interrupt
 from sweeps.run import Outcome
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, fabricate, load

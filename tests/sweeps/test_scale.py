@@ -16,7 +16,7 @@ import pytest
 from care.config.metrics import EPOCH_METRICS
 from sweeps.plan import make_plan
 from sweeps.progress import Board
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import Store
 from sweeps.tracking import Tracker
 from sweeps.tune import experiment as tuning

@@ -16,7 +16,7 @@ from ray.tune.search import Searcher
 from care.config import TrialConfig
 from care.system.rng import generator
 from sweeps.plan import PlannedTrial
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import PlanState, SweepFolder, finite
 from sweeps.tune.event_log import Suggestion, begin, read_decisions
 from sweeps.tune.question import OtherQuestionError

@@ -15,11 +15,11 @@ from rich.console import Console
 from care.errors import CareError, ConfigError
 from care.system.claim import Claim
 from sweeps.cli.cluster import parse_workers, submit_command
-from sweeps.cli.report import write_sweep_report
 from sweeps.cli.sweep import Declared, check_question, conclude
 from sweeps.plan import PlannedTrial, make_plan
+from sweeps.report import write_sweep_report
 from sweeps.run import Outcome, RunOptions
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.event_log import read_decisions
 from sweeps.tune.question import OtherQuestionError

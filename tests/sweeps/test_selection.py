@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from care.errors import ConfigError, Problem
-from sweeps.cli.report import find_sweep
 from sweeps.cli.sweep import Declared, prepare
 from sweeps.plan import make_plan
+from sweeps.process.terminal import make_console
+from sweeps.report import find_sweep
 from sweeps.run import RunOptions
-from sweeps.spec import Sweep
+from sweeps.spec.spec import Sweep
 from sweeps.store import Store
-from sweeps.terminal import make_console
 from tests.helpers.declaring import SPLITS, WEIGHT, declare, fabricate, load
 from tests.helpers.processes import care
 

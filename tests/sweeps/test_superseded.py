@@ -16,11 +16,11 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from sweeps.backends.scratch import make_scratch
 from sweeps.backends.slurm.state_files import Head, PoolFolder
-from sweeps.interrupt import Interrupt
 from sweeps.plan import make_plan
+from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
-from sweeps.tracking.sweep import SweepTracking
+from sweeps.tracking.sweep_sync import SweepTracking
 from sweeps.tune.disk_wait import PatientFolder
 from sweeps.tune.trial_actor import TrialProcess
 from tests.helpers.declaring import load
@@ -98,7 +98,7 @@ def test_it_sends_nothing_to_mlflow(
     sent: list[str] = []
     for name in ("sync_sweep", "sync_trial", "attach", "recall", "confirm"):
         monkeypatch.setattr(
-            f"sweeps.tracking.projection.Projection.{name}",
+            f"sweeps.tracking.mlflow_sync.Projection.{name}",
             lambda *_, name=name: sent.append(name),
         )
     sweep = load(tmp_path)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.timing import WallTime, Watch, where_it_went
+from sweeps.process.wall_time import WallTime, Watch, where_it_went
 from tests.helpers.declaring import declare
 from tests.helpers.processes import care
 

@@ -22,9 +22,9 @@ from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store
 from sweeps.tracking import Projection, Tracker
+from sweeps.tracking.background import why
 from sweeps.tracking.database import EXPERIMENT
-from sweeps.tracking.sweep import SweepTracking
-from sweeps.tracking.tracker import why
+from sweeps.tracking.sweep_sync import SweepTracking
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.tracked import (
     begin,

@@ -15,7 +15,7 @@ from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
-from sweeps.lock import locked
+from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.tracking import Projection
 from sweeps.tracking.destination import Destination, destination_of, redact, sqlite_uri

@@ -19,7 +19,7 @@ from sweeps.store import Store
 from sweeps.tracking import Projection, Tracker
 from sweeps.tracking.origin import describe_start, source_tags, user_name
 from sweeps.tracking.server import serve
-from sweeps.tracking.sweep import sync_store
+from sweeps.tracking.sweep_sync import sync_store
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.serving import Proxy, Server
 from tests.helpers.tracked import (

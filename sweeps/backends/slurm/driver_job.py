@@ -19,13 +19,13 @@ from sweeps.backends.slurm.backend import SlurmPool
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 from sweeps.backends.slurm.status_file import StatusFile
-from sweeps.interrupt import Interrupt
-from sweeps.polling import polling
+from sweeps.process.polling import polling
+from sweeps.process.signals import Interrupt
+from sweeps.process.terminal import make_console
 from sweeps.resources import Resources, part_of
 from sweeps.run import Outcome, RunOptions, SweepRun, View
-from sweeps.spec import Sweep, restore_sweep
+from sweeps.spec.spec import Sweep, restore_sweep
 from sweeps.store import Store
-from sweeps.terminal import make_console
 
 _LOOK_SECONDS = 1.0
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.paper_figures import FIGURES
-from sweeps.reproduction import Figure as FigureName
+from sweeps.spec.paper import Figure as FigureName
 from tests.helpers.example_store import MadeStore, image_details, protein_details
 
 NEED_DETAILS = ("wahba", "cosine_histogram", "trajectories", "retrieval")

@@ -9,18 +9,18 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
-from sweeps.lock import locked
+from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.tracking.destination import destination_of
 from sweeps.tracking.origin import source_tags, user_tag
-from sweeps.tracking.record import (
+from sweeps.tracking.run_cache import Identity, Row, Run, Runs
+from sweeps.tracking.trial_record import (
     LONGEST_MESSAGE,
     Record,
     TrackedTrial,
     read_record,
     trial_identity,
 )
-from sweeps.tracking.runs import Identity, Row, Run, Runs
 
 _STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "paused": "KILLED"}
 _LOGGED, _CONFIRMED, _REPORT = "care.epochs_logged", "care.confirmed", "care.report"

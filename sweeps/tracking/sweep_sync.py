@@ -15,12 +15,12 @@ from care.trials.staleness import Versions
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.progress import Board
-from sweeps.spec import Sweep, restore_sweep
+from sweeps.spec.spec import Sweep, restore_sweep
 from sweeps.store import Store, SweepFolder
+from sweeps.tracking.background import Tracker, why
 from sweeps.tracking.destination import Destination
-from sweeps.tracking.projection import Projection
-from sweeps.tracking.record import TrackedTrial, look_at, report_files
-from sweeps.tracking.tracker import Tracker, why
+from sweeps.tracking.mlflow_sync import Projection
+from sweeps.tracking.trial_record import TrackedTrial, look_at, report_files
 
 _LONGEST_STANDSTILL_SECONDS = 60.0
 # Places in the tracker that no trial's identity can take.

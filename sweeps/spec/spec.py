@@ -17,9 +17,9 @@ from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES, is_final_measure
 from care.config.yaml_reader import read_yaml
 from care.data.shared_batches import SHARED
 from care.errors import ConfigError, Problem, nearest
-from sweeps.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
-from sweeps.reproduction import ProfileConfig, ReproducesConfig, profiled
-from sweeps.selection import Selection, select
+from sweeps.spec.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
+from sweeps.spec.paper import ProfileConfig, ReproducesConfig, profiled
+from sweeps.spec.selection import Selection, select
 
 MOST_SEEDS = 1_000
 MOST_TRIALS = 20_000
@@ -279,7 +279,7 @@ class Sweep:
             seeds: A number of seeds, or seeds with commas between.
 
         Raises:
-            ConfigError: See :func:`sweeps.selection.select`.
+            ConfigError: See :func:`sweeps.spec.selection.select`.
         """
         chosen = Sweep(self.spec, self.base, self.source, self.paper)
         if only or seeds is not None:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
-from sweeps.axes import axis_label, comparable, value_label
+from sweeps.spec.axes import axis_label, comparable, value_label
 
 _SOURCE = "command line"
 _SEED, _LAMBDA = "seed", "λ"

@@ -16,7 +16,7 @@ from care.trials.identity import flatten
 from care.trials.records import ProvenanceRecord, State, StatusRecord, TimingRecord, Values
 from care.trials.staleness import Versions
 from sweeps.store import TrialStatus, trial_status
-from sweeps.tracking.runs import Identity, Row
+from sweeps.tracking.run_cache import Identity, Row
 
 _NOT_METRICS = ("epoch", "step")
 LONGEST_MESSAGE = 500
