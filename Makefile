@@ -31,7 +31,7 @@ test: $(READY) ## Run the tests, two files at a time
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 test-slurm: $(READY) ## Run the tests that need a cluster on one that this brings up and takes down (root, Debian)
-	@docker/slurm/cluster run -- $(BIN)/pytest tests/slurm --timeout=900 $(ARGS)
+	@docker/slurm/cluster run -- $(BIN)/pytest tests/cluster --timeout=900 $(ARGS)
 
 test-gpu: $(READY) ## Run the tests that need an Nvidia GPU
 	@$(BIN)/pytest tests/gpu $(ARGS)

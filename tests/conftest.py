@@ -16,6 +16,7 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import ConfigError, Problem, shortened
 from sweeps.tracking.database import make_database
+from tests.helpers.paths import ROOT
 
 # Tests use small tensors: two threads on shared cores are five times slower than one.
 torch.set_num_threads(1)
@@ -38,7 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder of real data beside the repository; CI has it."""
-    folder = Path(__file__).parents[2] / "shared" / "data"
+    folder = ROOT.parent / "shared" / "data"
     if not folder.is_dir() and not os.environ.get("CI"):
         pytest.skip(f"no real data in {folder}")
     return folder

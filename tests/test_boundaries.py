@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.helpers.paths import ROOT
+
 HEAVY = {"torch", "torchvision", "ray", "mlflow", "optuna", "pandas", "matplotlib", "sklearn"}
 PLATFORM = {"ray", "mlflow", "optuna", "submitit", "typer", "rich"}
 # Who alone may import a library: its place in the architecture.
@@ -18,10 +19,8 @@ OWNERS = {
     "torchvision": ["care/system/torchvision.py"],
     "mlflow": ["sweeps/tracking/"],
     "ray": [
-        "sweeps/launch/",
-        "sweeps/tune/search.py",
-        "sweeps/tune/asha.py",
-        "sweeps/tune/trainable.py",
+        "sweeps/backends/",
+        "sweeps/tune/",
     ],
     "optuna": ["sweeps/tune/search.py"],
     "typer": ["sweeps/cli/"],

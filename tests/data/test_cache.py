@@ -18,9 +18,9 @@ from care.data.dataset import load_dataset, prepare
 from care.errors import CareError
 from care.system.files import DiskError
 from tests.helpers.listener import Listener
+from tests.helpers.paths import ROOT
 from tests.helpers.trees import tree, write_tree
 
-ROOT = Path(__file__).parents[2]
 # Builds the cache part after part and says each; a decoded image takes 2 ms more than it needs.
 BUILDER = """
 import os, sys, time

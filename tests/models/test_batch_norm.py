@@ -1,4 +1,4 @@
-"""BatchNorm over groups of rows; over several processes, see tests/distributed."""
+"""BatchNorm over groups of rows; over several processes, see tests/training/ddp."""
 
 from __future__ import annotations
 

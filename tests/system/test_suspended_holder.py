@@ -19,6 +19,7 @@ from care.config.loading import validate
 from care.trials.folder import TrialFolder
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.crashing import run_trial
+from tests.helpers.paths import ROOT
 from tests.helpers.processes import descendants, lines_in, wait_for
 
 EPOCHS = 5
@@ -50,7 +51,7 @@ def train(folder: Path, config: TrialConfig, *machine: str) -> subprocess.Popen[
     return subprocess.Popen(
         ["unshare", *ANOTHER_MACHINE, *machine, "sh", "-c", name, "sh", *command],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        cwd=Path(__file__).parents[1],
+        cwd=ROOT,
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -20,8 +20,8 @@ from care.config import (
 from care.config.loading import load_trial
 from care.registry import OBJECTIVES
 from care.trials.identity import canonical, group_id, trial_id
+from tests.helpers.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "experiments" / "digits.yaml"
 
 

@@ -15,9 +15,9 @@ from sweeps.paper_experiments import Entry, catalogue
 from sweeps.plan import make_plan
 from sweeps.spec.spec import Sweep, load_sweep
 from sweeps.store import Store
+from tests.helpers.paths import ROOT
 from tests.helpers.processes import care
 
-ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "experiments" / "paper"
 FILES = sorted(PAPER.glob("*.yaml"))
 TABLES = {

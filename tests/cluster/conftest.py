@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
+from tests.helpers.paths import ROOT
 from tests.helpers.pooling import MANY_SEEDS, NAME, Pool, declare
 from tests.helpers.processes import care
 
-_SCRIPT = Path(__file__).parents[2] / "docker" / "slurm" / "cluster"
+_SCRIPT = ROOT / "docker" / "slurm" / "cluster"
 
 
 @dataclass(frozen=True)

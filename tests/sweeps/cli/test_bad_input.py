@@ -13,6 +13,7 @@ import yaml
 
 from tests.conftest import TINY
 from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.paths import ROOT
 from tests.helpers.processes import care
 
 
@@ -157,7 +158,7 @@ def test_a_port_that_is_taken(folder: Path) -> None:
 
 
 def test_names_that_a_cluster_misreads_and_a_password_that_others_could_read(folder: Path) -> None:
-    cluster = Path(__file__).parents[2] / "sweeps" / "clusters" / "example.yaml"
+    cluster = ROOT / "sweeps" / "clusters" / "example.yaml"
     uri = "http://me:hunter2@server:5000"
     options = ("--cluster", str(cluster), "--store", "runs%j", "--tracking-uri", uri)
     message = refused(folder, "sweep", "submit", "sweep.yaml", *options)

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.backends.slurm.network import answers, free_ports
+from tests.cluster.conftest import Cluster
 from tests.helpers.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, declare, wait_until
-from tests.slurm.conftest import Cluster
 
 MakePool = Callable[..., Pool]
 WHOLE_NODE = {"gpus": 2, "cpus": 2}

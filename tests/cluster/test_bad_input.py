@@ -16,10 +16,10 @@ from care.trials.folder import TrialFolder
 from sweeps.plan import make_plan
 from sweeps.spec.spec import load_sweep
 from sweeps.store import Store
+from tests.cluster.conftest import Cluster
 from tests.helpers.declaring import fabricate
 from tests.helpers.pooling import CLUSTER, Pool
 from tests.helpers.processes import CARE
-from tests.slurm.conftest import Cluster
 
 MakePool = Callable[..., Pool]
 

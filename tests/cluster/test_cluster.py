@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster.conftest import Cluster
+from tests.helpers.paths import ROOT
 from tests.helpers.pooling import wait_until
-from tests.slurm.conftest import Cluster
 
-REPOSITORY = Path(__file__).parents[2]
-SCRIPT = REPOSITORY / "docker" / "slurm" / "cluster"
+SCRIPT = ROOT / "docker" / "slurm" / "cluster"
 OTHER = "leftover"  # name of a cluster beside the one that the session uses
 OTHER_STATE = Path(f"/var/lib/{OTHER}-slurm")
 

@@ -15,6 +15,7 @@ from sweeps.plan import make_plan
 from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from tests.helpers.declaring import SPLITS, WEIGHT, declare, load
+from tests.helpers.paths import ROOT
 
 Refused = Callable[..., Problem]
 AXIS = f"axes.{WEIGHT}"
@@ -267,7 +268,7 @@ def test_a_stored_sweep_comes_back(tmp_path: Path) -> None:
 
 
 def test_the_default_sweep_is_valid() -> None:
-    sweep = load_sweep(Path(__file__).parents[2] / "sweeps" / "digits-lambda.yaml")
+    sweep = load_sweep(ROOT / "sweeps" / "digits-lambda.yaml")
     assert isinstance(sweep.base_config(), TrialConfig)
     assert sweep.spec.axes == {WEIGHT: [0, 0.01, 0.03, 0.1, 0.3, 1]}
     assert sweep.spec.seeds == (0, 1, 2)
