@@ -20,11 +20,11 @@ from care.trials.folder import TrialFolder
 from care.trials.hardware import Machine
 from care.trials.identity import group_id, trial_id, unsigned_zero
 from care.trials.staleness import Versions
+from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
+from sweeps.question import Difference, is_searched
 from sweeps.spec.axes import point_label
 from sweeps.spec.spec import Sweep
 from sweeps.store import PlanState, Store, trial_status
-from sweeps.tune.event_log import Decisions, RungEntry, is_of, read_decisions
-from sweeps.tune.question import Difference, is_searched
 
 _PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20

@@ -14,14 +14,14 @@ from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
+from sweeps.event_log import ways_on
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.process.imports import large_imports
 from sweeps.process.terminal import make_console
+from sweeps.question import OtherQuestionError
 from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
-from sweeps.tune.event_log import ways_on
-from sweeps.tune.question import OtherQuestionError
 
 
 def report_command(name: str, profile: str | None, root: Path) -> None:

@@ -28,6 +28,46 @@ OWNERS = {
     "pandas": ["analysis/"],
 }
 
+# Each part may import those below it, whether at the top of a file or within a function.
+ORDER = {
+    "care": [
+        "training",
+        "evaluation",
+        "trials",
+        "objectives",
+        "data",
+        "models",
+        "optimizer",
+        "augmentation",
+        "system",
+        "config",
+        "distributed",
+        "registry",
+        "errors",
+    ],
+    "sweeps": [
+        "cli",
+        "doctor",
+        "backends",
+        "run",
+        "live",
+        "report",
+        "tune",
+        "tracking",
+        "progress",
+        "paper_experiments",
+        "plan_remarks",
+        "plan",
+        "resources",
+        "event_log",
+        "question",
+        "store",
+        "store_identity",
+        "spec",
+        "process",
+    ],
+}
+
 
 def sources(*folders: str) -> Iterator[Path]:
     for folder in folders:
@@ -43,6 +83,72 @@ def imports(path: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             found.add(node.module.partition(".")[0])
     return found
+
+
+def modules() -> dict[str, Path]:
+    """Our modules by name; a package is its ``__init__``."""
+    return {
+        path.relative_to(ROOT)
+        .with_suffix("")
+        .as_posix()
+        .replace("/", ".")
+        .removesuffix(".__init__"): path
+        for path in sources(*ORDER, "analysis")
+    }
+
+
+def typing_only(tree: ast.AST) -> set[ast.AST]:
+    """Nodes that only a type checker reads."""
+    blocks = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    ]
+    return {node for block in blocks for node in ast.walk(block)}
+
+
+def own_imports() -> dict[str, set[str]]:
+    """For each module those of ours that it imports, anywhere in it."""
+    known = modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        wanted: set[str] = set()
+        for node in set(ast.walk(tree)) - typing_only(tree):
+            if isinstance(node, ast.Import):
+                wanted |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                below = {f"{node.module}.{alias.name}" for alias in node.names}
+                wanted |= below & known.keys() or {node.module}
+        graph[name] = (wanted & known.keys()) - {name}
+    return graph
+
+
+def test_imports_run_down_one_list() -> None:
+    upwards = []
+    for name, wanted in own_imports().items():
+        top, _, rest = name.partition(".")
+        for other in wanted:
+            other_top, _, other_rest = other.partition(".")
+            if top in ORDER and other_top == top and rest and other_rest:
+                order = ORDER[top]
+                if order.index(rest.split(".")[0]) > order.index(other_rest.split(".")[0]):
+                    upwards.append(f"{name} imports {other}")
+    assert not upwards
+
+
+def test_every_part_has_its_place_in_the_list() -> None:
+    for top, order in ORDER.items():
+        parts = {name.split(".")[1] for name in modules() if name.startswith(f"{top}.")}
+        assert parts == set(order)
+
+
+def test_no_ring_of_imports() -> None:
+    """Imports within functions count: they hide a ring, they do not open it."""
+    left = own_imports()
+    while free := {name for name, wanted in left.items() if not wanted & left.keys()}:
+        left = {name: wanted for name, wanted in left.items() if name not in free}
+    assert not left, "these import each other, or what does"
 
 
 def offenders(folder: str, forbidden: set[str]) -> list[str]:

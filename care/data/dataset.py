@@ -13,8 +13,6 @@ from torch import Tensor
 
 from care.augmentation import Augmenter, ImageAugmenter
 from care.config import AugmentationConfig, DataConfig, TrialConfig
-from care.data.fingerprints.fingerprint import remember_hashes
-from care.data.reporter import Reporter
 from care.data.subset import balanced
 from care.errors import ConfigError, Problem
 from care.registry import load
@@ -137,18 +135,6 @@ def load_dataset(config: DataConfig, root: Path) -> Dataset:
     if side is not None and dataset.train.images.shape[-1] != side:
         train, test = _resized(train, side), _resized(test, side)
     return replace(dataset, train=train, test=test)
-
-
-def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Bring a data set's files into place: download what is missing, build its cache.
-
-    Doing it twice costs a check of the files. See :func:`load_dataset` for what it raises.
-    """
-    remembered = remember_hashes(config, root, reporter.say)
-    if config.source.preparer:
-        load(config.source.preparer)(config, root, reporter)
-    if not remembered:  # they were not there before
-        remember_hashes(config, root, reporter.say)
 
 
 def content_hash(dataset: Dataset) -> str:

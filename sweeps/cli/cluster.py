@@ -131,10 +131,11 @@ def _check_names(root: Path, tracking_uri: str | None) -> None:
 
 def _submit(folder: PoolFolder, console: Console) -> int:
     """Submit the head's job, which submits the workers."""
-    from sweeps.backends.slurm.submission import submit_head
+    from sweeps.backends.slurm.driver_job import run_head
+    from sweeps.backends.slurm.submission import submit_driver
 
     name, request = folder.name, folder.request()
-    job_id = submit_head(folder, request)
+    job_id = submit_driver(folder, request, run_head)
     console.print(f"submitted {name}: head job {job_id}, {request.workers} workers")
     console.print(f"care sweep status {name}    how it stands, from any node (--watch: live)")
     console.print(f"care sweep cancel {name}    end it; what was trained stays")

@@ -65,7 +65,7 @@ def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
     """Bring the files of all trials' data into place, and refuse what they are too small for.
 
     Raises:
-        CareError: See :func:`care.data.dataset.prepare` and
+        CareError: See :func:`care.data.prepare.prepare` and
             :func:`care.data.dataset.check_dataset`.
     """
     for (data, root), checks in _wanted(configs).items():
@@ -152,7 +152,7 @@ def _presence(name: str, root: Path) -> tuple[str, str]:
 
 
 def _prepare(config: DataConfig, root: Path, console: Console) -> None:
-    from care.data.dataset import prepare
+    from care.data.prepare import prepare
 
     with ConsoleReporter(console) as reporter:
         try:

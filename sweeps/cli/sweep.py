@@ -20,19 +20,19 @@ from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
 from sweeps.backends.local import LocalPool
 from sweeps.cli.data import prepare_data
+from sweeps.event_log import refuse, restart, ways_on
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import where_it_went
+from sweeps.question import is_searched
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec.spec import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.origin import describe_start
-from sweeps.tune.event_log import refuse, restart, ways_on
-from sweeps.tune.question import is_searched
 
 _NARROWEST = 16
 _BESIDE_THE_LABEL = 46  # state, identity and epochs

@@ -14,9 +14,9 @@ from typing import Any
 
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
+from sweeps.event_log import RungEntry
 from sweeps.spec.spec import MetricConfig, SchedulerConfig
 from sweeps.store import finite
-from sweeps.tune.event_log import RungEntry
 from sweeps.tune.messages import identities, results_of
 
 

@@ -13,7 +13,7 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
-from sweeps.tune.event_log import RungEntry, created
+from sweeps.event_log import RungEntry, created
 from sweeps.tune.node import Node
 
 

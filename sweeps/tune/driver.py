@@ -22,6 +22,7 @@ from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from sweeps.event_log import begin
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
@@ -29,7 +30,6 @@ from sweeps.spec.spec import Sweep
 from sweeps.store import Store, SweepFolder
 from sweeps.tune.backend import Pool
 from sweeps.tune.disk_wait import PatientFolder
-from sweeps.tune.event_log import begin
 
 _POLL_SECONDS = 0.5
 

@@ -9,11 +9,11 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trials.staleness import Versions
+from sweeps.event_log import RungEntry, Suggestion, created, is_of, read_decisions
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder, final_value
 from sweeps.tune.asha import ReplayableASHA, build_scheduler
-from sweeps.tune.event_log import RungEntry, Suggestion, created, is_of, read_decisions
 from sweeps.tune.messages import Task
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch

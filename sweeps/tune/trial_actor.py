@@ -15,10 +15,10 @@ from care.training.pack import Pack
 from care.training.pack_size import best_size, most_in_memory, next_size
 from care.training.trial_run import TrialRun
 from care.trials.failure import classify
+from sweeps.event_log import read_decisions
 from sweeps.process.wall_time import Watch
 from sweeps.store import SweepFolder
 from sweeps.tune.claimed_trial import Member
-from sweeps.tune.event_log import read_decisions
 from sweeps.tune.messages import members_of
 from sweeps.tune.node import Node
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from care.data.dataset import load_dataset, prepare
+from care.data.dataset import load_dataset
+from care.data.prepare import prepare
 from care.errors import CareError
 from care.system.files import DiskError
 from tests.helpers.listener import Listener
@@ -27,7 +28,7 @@ import os, sys, time
 from pathlib import Path
 os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 import care.data.image_folder as module
-from care.data.dataset import prepare
+from care.data.prepare import prepare
 from tests.helpers.trees import tree
 decode = module.decode
 def slow(path, side):
@@ -45,7 +46,7 @@ DYING_BUILDER = """
 import os, signal, sys
 from pathlib import Path
 import care.data.cache as module
-from care.data.dataset import prepare
+from care.data.prepare import prepare
 from tests.helpers.listener import Listener
 from tests.helpers.trees import tree
 write = module.write_json

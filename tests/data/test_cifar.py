@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from care.config import DataConfig
-from care.data.dataset import load_dataset, prepare
+from care.data.dataset import load_dataset
+from care.data.prepare import prepare
 from care.errors import CareError
 from care.system.torchvision import datasets
 from tests.helpers.listener import Listener

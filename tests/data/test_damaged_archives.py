@@ -13,7 +13,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 
 from care.config import DataConfig
-from care.data.dataset import Dataset, load_dataset, prepare
+from care.data.dataset import Dataset, load_dataset
+from care.data.prepare import prepare
 from care.data.verified_files import md5_of, unpickle
 from care.errors import CareError
 from care.system.torchvision import datasets

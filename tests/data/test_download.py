@@ -21,8 +21,9 @@ import pytest
 from hypothesis import given, settings
 
 from care.config import DataConfig
-from care.data.dataset import load_dataset, prepare
+from care.data.dataset import load_dataset
 from care.data.download import Remote, fetch
+from care.data.prepare import prepare
 from care.errors import CareError
 from care.system.files import DiskError
 from care.system.torchvision import datasets

@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from care.config import DataConfig
-from care.data.dataset import load_dataset, prepare
+from care.data.dataset import load_dataset
 from care.data.decoding import decode
 from care.data.fingerprints import hashes
 from care.data.fingerprints.fingerprint import fingerprints
 from care.data.fingerprints.sources import NotHereError
+from care.data.prepare import prepare
 from care.errors import CareError
 from tests.helpers.listener import Listener
 from tests.helpers.trees import tree, write_tree

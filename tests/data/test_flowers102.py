@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from care.config import DataConfig
-from care.data.dataset import load_dataset, prepare
+from care.data.dataset import load_dataset
+from care.data.prepare import prepare
 from care.errors import CareError
 from care.system.rng import generator
 from care.system.torchvision import datasets

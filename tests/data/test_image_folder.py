@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 
 from care.config import DataConfig, TrialConfig
-from care.data.dataset import Dataset, check_dataset, check_transfer, load_dataset, prepare
+from care.data.dataset import Dataset, check_dataset, check_transfer, load_dataset
 from care.data.decoding import decode
+from care.data.prepare import prepare
 from care.errors import CareError, ConfigError, Problem
 from care.system.torchvision import datasets
 from tests.conftest import TINY

@@ -14,8 +14,9 @@ import torch
 
 from care.config import DataConfig, TrialConfig
 from care.data.archive import read_unpacked
-from care.data.dataset import check_dataset, load_dataset, prepare
+from care.data.dataset import check_dataset, load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
+from care.data.prepare import prepare
 from care.data.protein_files import read_structures, survey_structures
 from care.data.proteins import load_proteins
 from care.errors import CareError, ConfigError, Problem

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from care.config import DataConfig, TrialConfig
-from care.data.dataset import check_dataset, load_dataset, prepare
+from care.data.dataset import check_dataset, load_dataset
 from care.data.fingerprints.hashes import HashedFiles
+from care.data.prepare import prepare
 from care.data.stl10 import BinarySource
 from care.errors import CareError, ConfigError
 from care.system.torchvision import datasets

@@ -26,6 +26,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
 from sweeps.cli.sweep import Declared, check_question, prepare
+from sweeps.event_log import created
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
@@ -34,7 +35,6 @@ from sweeps.run import Outcome, RunOptions
 from sweeps.spec.spec import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.driver import Driver
-from sweeps.tune.event_log import created
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import RetryPolicy
 from sweeps.tune.search_and_scheduler import Deciders

@@ -26,13 +26,13 @@ from care.system.heartbeat import Holder
 from care.trials import checkpoint
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.sweep import Declared, plan_command, prepare
+from sweeps.event_log import begin
 from sweeps.plan import make_plan
 from sweeps.process.terminal import make_console
 from sweeps.report import find_sweep, sweep_summary, write_sweep_report
 from sweeps.run import RunOptions
 from sweeps.store import Store
 from sweeps.tracking.sweep_sync import sync_store
-from sweeps.tune.event_log import begin
 from tests.helpers.damaging import DAMAGES, contents, remove
 from tests.helpers.declaring import WEIGHT, declare, fabricate
 

@@ -12,12 +12,12 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
+from sweeps.event_log import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.spec.axes import point_label
 from sweeps.spec.spec import Sweep
 from sweeps.store import PlanState, Store, SweepFolder
-from sweeps.tune.event_log import RungEntry, Suggestion, begin, created
 from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
 
 NOTHING = dict.fromkeys(get_args(PlanState), 0)

@@ -11,7 +11,7 @@ import pytest
 import care.evaluation.evaluate
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.data.dataset import prepare
+from care.data.prepare import prepare
 from care.distributed.group import Group
 from care.evaluation.reevaluate import evaluate_again
 from care.evaluation.results import Outcome

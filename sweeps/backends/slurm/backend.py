@@ -21,6 +21,8 @@ from sweeps.backends.slurm.autoscaling import change, wanted
 from sweeps.backends.slurm.network import address_of, answers
 from sweeps.backends.slurm.ray_node import RayNode, authenticate
 from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
+from sweeps.backends.slurm.submission import submit_workers
+from sweeps.backends.slurm.worker_job import run_worker
 from sweeps.resources import Resources
 
 _START_SECONDS = 120.0
@@ -160,12 +162,10 @@ class SlurmPool:
 
     def _submit(self, request: Request, count: int) -> None:
         """Submit workers; the next ones not before a pause that grows while none of them joins."""
-        from sweeps.backends.slurm.submission import submit_workers
-
         self._retry_at = time.monotonic() + self._backoff
         self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
         try:
-            submitted = submit_workers(self.folder, request, count)
+            submitted = submit_workers(self.folder, request, count, run_worker)
         except commands.SlurmError as error:
             self._complain(f"No worker can be submitted for now ({error}).")
             return

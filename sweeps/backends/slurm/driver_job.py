@@ -19,6 +19,7 @@ from sweeps.backends.slurm.backend import SlurmPool
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 from sweeps.backends.slurm.status_file import StatusFile
+from sweeps.backends.slurm.submission import leave_job_environment
 from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
@@ -37,8 +38,6 @@ def run_head(store: str, name: str) -> str:
         How the sweep stands: ``finished``, ``unfinished``, ``interrupted`` or, when another head
         runs it, ``superseded``.
     """
-    from sweeps.backends.slurm.submission import leave_job_environment
-
     folder = PoolFolder(Store(Path(store)), name)
     request = folder.request()
     deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)

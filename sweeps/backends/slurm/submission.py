@@ -5,23 +5,38 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from typing import Any
+from typing import Any, Protocol
 
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import ClusterConfig, JobConfig
-from sweeps.backends.slurm.driver_job import run_head
 from sweeps.backends.slurm.state_files import PoolFolder, Request
-from sweeps.backends.slurm.worker_job import run_worker
 
 _INHERITED = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_")
 _KEPT = ("SLURM_CONF",)
 
 
-def submit_head(folder: PoolFolder, request: Request) -> str:
-    """Submit the head's job.
+class Job(Protocol):
+    """A function of a module, which submitit pickles by its name and a job calls."""
+
+    def __call__(self, store: str, name: str) -> object:
+        """Run the job.
+
+        Args:
+            store: Root of the store.
+            name: Name of the sweep.
+        """
+
+
+def submit_driver(folder: PoolFolder, request: Request, job: Job) -> str:
+    """Submit the job of the driver and of Ray's head.
+
+    Args:
+        folder: The sweep's files.
+        request: What to ask SLURM for.
+        job: Called there.
 
     Returns:
         Its identity in SLURM.
@@ -34,11 +49,17 @@ def submit_head(folder: PoolFolder, request: Request) -> str:
     own = cluster.head.model_dump(exclude_none=True)
     head = JobConfig.model_validate({**shared, **own})
     executor = _executor(folder, request, head, "head")
-    return _submit(lambda: [executor.submit(run_head, *_place(folder))])[0]
+    return _submit(lambda: [executor.submit(job, *_place(folder))])[0]
 
 
-def submit_workers(folder: PoolFolder, request: Request, count: int) -> list[str]:
+def submit_workers(folder: PoolFolder, request: Request, count: int, job: Job) -> list[str]:
     """Submit workers, in arrays as long as SLURM allows.
+
+    Args:
+        folder: The sweep's files.
+        request: What to ask SLURM for.
+        count: Number of workers.
+        job: Called in each.
 
     Returns:
         Their identities in SLURM.
@@ -52,7 +73,7 @@ def submit_workers(folder: PoolFolder, request: Request, count: int) -> list[str
     while len(submitted) < count:
         chunk = min(longest, count - len(submitted))
         stores, names = zip(*[_place(folder)] * chunk, strict=True)
-        submitted += _submit(lambda: executor.map_array(run_worker, stores, names))  # noqa: B023
+        submitted += _submit(lambda: executor.map_array(job, stores, names))  # noqa: B023
     return submitted
 
 

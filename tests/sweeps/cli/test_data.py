@@ -15,7 +15,8 @@ import yaml
 from PIL import Image
 
 from care.config import DataConfig
-from care.data.dataset import load_dataset, prepare
+from care.data.dataset import load_dataset
+from care.data.prepare import prepare
 from care.registry import DATA
 from tests.conftest import TINY
 from tests.helpers.listener import Listener

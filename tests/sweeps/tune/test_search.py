@@ -15,11 +15,11 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.system.rng import generator
+from sweeps.event_log import Suggestion, begin, read_decisions
 from sweeps.plan import PlannedTrial
+from sweeps.question import OtherQuestionError
 from sweeps.spec.spec import Sweep
 from sweeps.store import PlanState, SweepFolder, finite
-from sweeps.tune.event_log import Suggestion, begin, read_decisions
-from sweeps.tune.question import OtherQuestionError
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again
 from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch

@@ -16,13 +16,13 @@ from care.errors import CareError, ConfigError
 from care.system.claim import Claim
 from sweeps.cli.cluster import parse_workers, submit_command
 from sweeps.cli.sweep import Declared, check_question, conclude
+from sweeps.event_log import read_decisions
 from sweeps.plan import PlannedTrial, make_plan
+from sweeps.question import OtherQuestionError
 from sweeps.report import write_sweep_report
 from sweeps.run import Outcome, RunOptions
 from sweeps.spec.spec import Sweep
 from sweeps.store import Store, final_value
-from sweeps.tune.event_log import read_decisions
-from sweeps.tune.question import OtherQuestionError
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.playing import METRICS, World, decided, numbers, play
 

@@ -18,9 +18,7 @@ from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder, now
-from sweeps.spec.spec import Sweep
-from sweeps.store import EVENTS_ADVICE, SweepFolder
-from sweeps.tune.question import (
+from sweeps.question import (
     Difference,
     OtherQuestionError,
     Question,
@@ -28,6 +26,8 @@ from sweeps.tune.question import (
     is_searched,
     question_of,
 )
+from sweeps.spec.spec import Sweep
+from sweeps.store import EVENTS_ADVICE, SweepFolder
 
 
 @dataclass(frozen=True)

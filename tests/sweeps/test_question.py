@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweeps.tune.question import differences, is_searched, question_of
+from sweeps.question import differences, is_searched, question_of
 from tests.helpers.declaring import SPLITS, WEIGHT, load
 
 OPTUNA: dict[str, Any] = {
