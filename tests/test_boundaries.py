@@ -38,6 +38,7 @@ ORDER = {
         "data",
         "models",
         "optimizer",
+        "lr_schedule",
         "augmentation",
         "system",
         "config",

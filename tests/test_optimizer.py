@@ -10,7 +10,8 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from care.config import OptimizerConfig
-from care.optimizer import build_optimizer, learning_rate, load_optimizer
+from care.lr_schedule import learning_rate
+from care.optimizer import build_optimizer, load_optimizer
 
 STEPS, EPOCHS = 7, 10
 CPU = torch.device("cpu")

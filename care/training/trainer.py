@@ -23,12 +23,13 @@ from care.data.dataset import Dataset
 from care.data.shared_batches import Stream
 from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
+from care.lr_schedule import learning_rate
 from care.models import build_network
 from care.models.batch_norm import local_statistics, spread_batch_norm
 from care.models.network import as_device_computes
 from care.objectives.inputs import Views, made_when_asked_for
 from care.objectives.objective import Objective, trainable
-from care.optimizer import build_optimizer, learning_rate, load_optimizer
+from care.optimizer import build_optimizer, load_optimizer
 from care.system.precision import resolve_precision
 from care.system.rng import generator
 from care.training.compiled_step import CompiledPasses, compiles
