@@ -32,7 +32,9 @@ def bars(material: Material) -> Drawn:
             if not found.n:
                 continue
             axes.bar(place, scale * found.mean, 0.62, color=method_color(place), alpha=0.75)
-            values, hollow = comparison.parted(point, scale * comparison.values(point, metric))
+            values, hollow = comparison.split_by_collapse(
+                point, scale * comparison.values(point, metric)
+            )
             axes.plot([place] * len(values), values, "o", ms=3.5, color=INK, mew=0)
             if hollow:
                 axes.plot([place] * len(hollow), hollow, "o", ms=4.2, color=INK, mfc="white")

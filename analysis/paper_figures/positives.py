@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.figures import over_epochs
+from analysis.figures import draw_over_epochs
 from analysis.labels import CURVES
 from analysis.paper_figures.histograms import histograms
 from analysis.paper_figures.material import Drawn, Material, Picture, not_measured, without
@@ -21,7 +21,7 @@ def positives(material: Material) -> Drawn:
         pictures.append(Picture("positives-histogram", figure, _PAIRS + scales))
     left_out = without(material, "The histogram of positive pairs' cosines", known)
     if _METRIC in material.curves:
-        curves = over_epochs(material.comparison, material.curves, (_METRIC,))
+        curves = draw_over_epochs(material.comparison, material.curves, (_METRIC,))
         pictures.append(Picture("positives-curves", curves, _MEANS))
     else:
         left_out += not_measured("The curve", str(CURVES[_METRIC])).left_out

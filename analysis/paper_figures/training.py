@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from analysis.figures import over_epochs
+from analysis.figures import draw_over_epochs
 from analysis.labels import CURVES
 from analysis.paper_figures.material import Drawn, Material, Picture, not_measured
 
@@ -18,5 +18,5 @@ def training(material: Material) -> Drawn:
     metrics = [name for name in _METRICS if name in material.curves]
     if not metrics:
         return not_measured("The curves", " and ".join(str(CURVES[name]) for name in _METRICS))
-    figure = over_epochs(material.comparison, material.curves, metrics)
+    figure = draw_over_epochs(material.comparison, material.curves, metrics)
     return Drawn([Picture("training", figure, _CAPTION)])

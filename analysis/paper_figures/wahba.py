@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from analysis.comparison import Point
 from analysis.details import Array
-from analysis.figures import legend
+from analysis.figures import add_legend
 from analysis.labels import SPACES
 from analysis.paper_figures.material import Drawn, Material, Picture, seeds_text, without
 from analysis.style import STYLE, method_color
@@ -131,4 +131,4 @@ def _legend(figure: Figure, material: Material, known: dict[Point, dict[int, Arr
         )
         for index, (point, arrays) in enumerate(known.items())
     ]
-    legend(figure, handles)
+    add_legend(figure, handles)

@@ -99,7 +99,7 @@ def test_damaged_details_are_named_and_left_out_of_the_figures(
     page = store.report(store.summary("wahba"))
     member = store.members[2]
     (row,) = [row for row in page.split("<tr>") if "details.npz" in row]
-    assert "figures leave its arrays out. Delete the file, and the next run measures" in row
+    assert "figures leave its arrays out. Delete the file, and the next run evaluates" in row
     assert f"{member.axes['variant']} (seed {member.seed})" in row
     assert sorted(path.name for path in store.root.iterdir()) == ["report", "trials"]
 
