@@ -72,6 +72,18 @@ def test_each_can_be_planned_measured_and_drawn(file: Path, profile: str, tmp_pa
     assert set(reproduces.values) <= set(sweep.spec.variants)
 
 
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.stem.startswith("fig")], ids=lambda file: file.stem
+)
+def test_a_figure_has_one_word_in_file_key_and_module(file: Path) -> None:
+    figure, _, word = file.stem.rpartition("-")
+    first = figure.partition("-")[0]  # fig11-16 is drawn by fig11_positives.py
+    reproduces = load_sweep(file).spec.reproduces
+    assert reproduces is not None
+    assert reproduces.figure == word
+    assert FIGURES[word].__module__ == f"analysis.{first}_{word}"
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_the_small_profile_of_images_is_real_cifar_10(file: Path) -> None:
     data = load_sweep(file, profile="small").base_config().data
