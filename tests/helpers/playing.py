@@ -25,7 +25,8 @@ from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
-from sweeps.cli.sweep import Declared, check_question, prepare
+from sweeps.cli.sweep import check_question, prepare
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import created
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
@@ -202,7 +203,7 @@ def play(
     chosen = options or RunOptions()
     plan = make_plan(sweep, store)
     check_question(plan, "care sweep run sweep.yaml", chosen)
-    plan = prepare(Declared(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
+    plan = prepare(SweepArguments(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
     board = Board(sweep.spec.metric, plan.wanted)
     metric = sweep.spec.metric.name
     board.plan(plan, lambda identity: final_value(store.trial(identity), metric))
