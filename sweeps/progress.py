@@ -13,7 +13,7 @@ from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.axes import point_label
-from sweeps.spec.spec import MetricConfig
+from sweeps.spec.schema import MetricConfig
 from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]

@@ -13,7 +13,7 @@ from care.config import TrialConfig
 from care.trials.code_version import code_version
 from care.trials.folder import State, TrialFolder
 from care.trials.identity import trial_id
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.conftest import TINY
 

@@ -18,7 +18,7 @@ from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
 from sweeps.live import STATES, STYLES, TrialTable, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
-from sweeps.spec.spec import restore_sweep
+from sweeps.spec.sweep import restore_sweep
 from sweeps.store import Store
 
 _SILENT_SECONDS = 30.0
