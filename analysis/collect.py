@@ -13,9 +13,7 @@ from analysis.summary import Member, SweepSummary
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.records import TimingRecord, Values
-
-DONE = "cached"
-"""The state of the trials whose numbers count."""
+from care.trials.state import State
 
 
 def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,7 +37,7 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
             lines, facts = _read(member, folder)
         except DamagedFileError as error:
             lines, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
-        curves += [{**who, "state": member.state, **line} for line in lines]
+        curves += [{**who, "state": member.state.value, **line} for line in lines]
         trials.append({**who, **facts})
     names = list(summary.members[0].axes) if summary.members else []
     return _table(trials, names), _table(curves, names)
@@ -68,7 +66,7 @@ def for_files(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
 
 
 def _read(member: Member, folder: TrialFolder) -> tuple[list[Values], dict[str, Any]]:
-    if member.state == "damaged":
+    if member.state == State.DAMAGED:
         return [], _damaged(member, member.reason)
     metrics = folder.read_metrics()
     return metrics, {**_facts(member, folder), **_measures(folder, metrics)}
@@ -78,7 +76,7 @@ def _damaged(member: Member, reason: str) -> dict[str, Any]:
     """A row without numbers: those of a trial with damaged files are not known."""
     return {
         "group_id": member.group_id,
-        "state": "damaged",
+        "state": State.DAMAGED.value,
         "epochs": 0,
         "seconds": 0.0,
         "images_per_second": float("nan"),
@@ -95,7 +93,7 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
     rates = [timing.images_per_second for timing in timings]
     return {
         "group_id": member.group_id,
-        "state": member.state,
+        "state": member.state.value,
         "epochs": status.epoch if status else 0,
         "seconds": round(seconds, 2),
         "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
@@ -117,7 +115,7 @@ def _timings(folder: TrialFolder) -> tuple[list[TimingRecord], str]:
 
 
 def _stale(member: Member) -> str:
-    return member.reason if member.state == "stale" else ""
+    return member.reason if member.state == State.STALE else ""
 
 
 def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:
@@ -128,4 +126,4 @@ def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, A
 
 def finished(trials: pd.DataFrame) -> pd.DataFrame:
     """The trials whose numbers count: finished, and with today's code."""
-    return trials[trials["state"] == DONE]
+    return trials[trials["state"] == State.FINISHED]

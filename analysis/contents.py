@@ -15,6 +15,7 @@ from analysis.paper_figures import FIGURES, Drawn, Material
 from analysis.remarks import remarks
 from analysis.style import png
 from analysis.summary import SweepSummary
+from care.trials.state import State
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         tables["summary"] = for_files(summary_table(comparison, metrics), axes)
         tables["differences"] = for_files(paired_table(comparison, metrics), axes)
     if len(curves):  # other code's curves do not mix with ours
-        curves = curves[curves["state"] != "stale"]
+        curves = curves[curves["state"] != State.STALE]
     details = Details(store_trials, comparison)
     drawn = _paper(comparison, curves, details, summary)
     figures = _figures(comparison, curves)

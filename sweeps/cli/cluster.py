@@ -13,6 +13,7 @@ from rich.live import Live
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
+from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
@@ -21,12 +22,13 @@ from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.sweep import Declared, check_question, prepare
 from sweeps.live import LiveView
-from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
+from sweeps.plan import estimate_epoch_seconds, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
 from sweeps.spec.spec import load_sweep, restore_sweep
+from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.tracking.destination import redact
 
@@ -90,8 +92,10 @@ def submit_command(
             console.print("It runs other trials than these; submit again once it has ended.")
         return 0
     plan = prepare(declared, planned, store, options, console)
-    if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
-        console.print(f"{name}: nothing is missing, so nothing was submitted ({_said(plan)})")
+    if not plan.missing() and not plan.unsuggested and not plan.counts()[State.RUNNING]:
+        console.print(
+            f"{name}: nothing is missing, so nothing was submitted ({in_words(plan.counts())})"
+        )
         return 0
     request = Request(
         cluster=cluster,
@@ -141,10 +145,6 @@ def _submit(folder: PoolFolder, console: Console) -> int:
     console.print(f"care sweep cancel {name}    end it; what was trained stays")
     console.print("You may log out.")
     return 0
-
-
-def _said(plan: Plan) -> str:
-    return ", ".join(f"{number} {state}" for state, number in plan.counts().items() if number)
 
 
 def _check_slurm(declared: Declared) -> None:

@@ -18,6 +18,7 @@ from care.system.claim import Claim
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.backends.local import LocalPool
 from sweeps.cli.data import prepare_data
 from sweeps.event_log import refuse, restart, ways_on
@@ -31,10 +32,12 @@ from sweeps.question import is_searched
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.tracking.origin import describe_start
 
 _NARROWEST = 16
+_PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _BESIDE_THE_LABEL = 46  # state, identity and epochs
 
 
@@ -111,7 +114,7 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     plan = make_plan(sweep, store, versions)
     resources = share_out(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
-    counts["new"] += plan.unsuggested
+    counts[State.NEW] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
     if as_json:
         found = {
@@ -122,18 +125,18 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
                 differing.field: [differing.began, differing.now] for differing in plan.differences
             },
         }
-        print(json.dumps({**counts, **found}))
+        print(json.dumps({**{state: counts[state] for state in _PLANNED}, **found}))
         return
     console = make_console()
     _print_trials(plan, console)
-    console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    console.print(in_words(counts))
     if sweep.selection:
         console.print(_part(sweep))
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
-    _print_damaged(counts["damaged"], declared.command("run"), console)
+    _print_damaged(counts[State.DAMAGED], declared.command("run"), console)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time for what is new: {unknown if seconds is None else duration(seconds)}")
     if plan.differences:
@@ -155,7 +158,7 @@ def _print_trials(plan: Plan, console: Console) -> None:
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST, console.width - _BESIDE_THE_LABEL))
     for trial in plan.trials:
-        begun = trial.epoch or trial.state == "paused"
+        begun = trial.epoch or trial.state == State.PAUSED
         progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if begun else ""
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
@@ -294,20 +297,21 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
         )
         return signalled
-    if counts["paused"]:
+    if counts[State.PAUSED]:
         console.print(
-            f"{counts['paused']} paused. Run the same command to resume: {command}", soft_wrap=True
+            f"{counts[State.PAUSED]} paused. Run the same command to resume: {command}",
+            soft_wrap=True,
         )
-    if counts["failed"]:
+    if counts[State.FAILED]:
         again = f"{command} --retry-failed"
-        console.print(f"{counts['failed']} failed; to try again: {again}", soft_wrap=True)
-    if counts["stale"]:
+        console.print(f"{counts[State.FAILED]} failed; to try again: {again}", soft_wrap=True)
+    if counts[State.STALE]:
         console.print(
-            f"{counts['stale']} stale are left out of the report's means. "
+            f"{counts[State.STALE]} stale are left out of the report's means. "
             f"To run them anew: {command} --rerun-stale",
             soft_wrap=True,
         )
-    _print_damaged(counts["damaged"], command, console)
+    _print_damaged(counts[State.DAMAGED], command, console)
     _print_incomparable(outcome, console)
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
@@ -315,8 +319,9 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
 def _print_incomparable(outcome: Outcome, console: Console) -> None:
     if outcome.without_value:
         plan = outcome.plan
+        finished = plan.counts()[State.FINISHED]
         console.print(
-            f"{outcome.without_value} of {plan.counts()['cached']} finished trials have no finite "
+            f"{outcome.without_value} of {finished} finished trials have no finite "
             f"{plan.sweep.spec.metric.name}, by which this sweep compares them.",
             soft_wrap=True,
         )
@@ -347,7 +352,7 @@ def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
     """Make failed, stale and damaged trials new again, where asked for; whether there were any."""
     cleared = False
     for trial in _to_run_again(plan, options):
-        if trial.state in ("stale", "damaged"):
+        if trial.state in (State.STALE, State.DAMAGED):
             cleared |= store.archive(trial.trial_id) is not None
         else:
             cleared |= _try_again(trial, store.trial(trial.trial_id))
@@ -357,9 +362,9 @@ def _clear_the_way(plan: Plan, store: Store, options: RunOptions) -> bool:
 def _to_run_again(plan: Plan, options: RunOptions) -> list[PlannedTrial]:
     """List the failed, stale and damaged trials that are asked for."""
     states = {
-        "stale": options.rerun_stale,
-        "damaged": options.rerun_damaged,
-        "failed": options.retry_failed,
+        State.STALE: options.rerun_stale,
+        State.DAMAGED: options.rerun_damaged,
+        State.FAILED: options.retry_failed,
     }
     return [trial for trial in plan.unique().values() if states.get(trial.state)]
 
@@ -370,5 +375,5 @@ def _try_again(trial: PlannedTrial, folder: TrialFolder) -> bool:
         return False
     with claim:
         folder = TrialFolder(folder.path, claim)
-        folder.write_status("paused", trial.epoch, trial.config.training.epochs)
+        folder.write_status(State.PAUSED, trial.epoch, trial.config.training.epochs)
     return True
