@@ -136,7 +136,7 @@ class LiveView:
 
 def left_out(board: Board) -> str:
     """Return how many points were not compared for the best one, and why; empty if none."""
-    found = board.election()
+    found = board.best_point()
     parts = []
     if found.collapsed:
         parts.append(f"⚠ {len(found.collapsed)} next to collapse")

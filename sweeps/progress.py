@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.election import Election, elect
+from analysis.best_point import BestPoint, find_best_point
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
 from care.trials.state import State
@@ -213,7 +213,7 @@ class Board:
         rate = self.epochs_per_second()
         return epochs / rate if rate else None
 
-    def election(self) -> Election[tuple[str, str]]:
+    def best_point(self) -> BestPoint[tuple[str, str]]:
         """Return the best point, as (key, label), by the mean over seeds that all of them share.
 
         Points with a trial that ended next to collapse are left out.
@@ -226,11 +226,11 @@ class Board:
                 values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
-        return elect(values, self.metric.mode, collapsed)
+        return find_best_point(values, self.metric.mode, collapsed)
 
     def best(self) -> tuple[str, float, int] | None:
-        """(point, mean, n) of :meth:`election`, or None without a winner."""
-        found = self.election()
+        """(point, mean, n) of :meth:`best_point`, or None without a winner."""
+        found = self.best_point()
         if found.point is None or found.mean is None:
             return None
         return found.point[1], found.mean, len(found.seeds)

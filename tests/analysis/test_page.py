@@ -84,7 +84,7 @@ def test_new_code_of_a_figure_makes_a_report_old(
     monkeypatch.setattr("analysis.freshness.__file__", str(code / "freshness.py"))
     trials, summary = tmp_path / "trials", store.summary("wahba")
     seen = {fingerprint(trials, summary)}
-    for name in ("paper_figures/wahba.py", "page.py", "templates/report.html.j2"):
+    for name in ("fig5_wahba.py", "page.py", "templates/report.html.j2"):
         with (code / name).open("a") as file:
             file.write("\n")
         seen.add(fingerprint(trials, summary))
@@ -100,7 +100,7 @@ def test_damaged_details_are_named_and_left_out_of_the_figures(
     page = store.report(store.summary("wahba"))
     member = store.members[2]
     (row,) = [row for row in page.split("<tr>") if "details.npz" in row]
-    assert "figures leave its arrays out. Delete the file, and the next run measures" in row
+    assert "figures leave its arrays out. Delete the file, and the next run evaluates" in row
     assert f"{member.axes['variant']} (seed {member.seed})" in row
     assert sorted(path.name for path in store.root.iterdir()) == ["report", "trials"]
 
@@ -198,7 +198,7 @@ def test_what_the_sweep_is_about_is_in_the_chief_table(measured: MadeStore) -> N
 
 def test_curves_of_other_code_do_not_mix_with_ours(store: MadeStore) -> None:
     def pictures() -> dict[str, bytes]:
-        store.report(store.summary("curves"))
+        store.report(store.summary("training"))
         files = (store.root / "report" / "figures").glob("*.png")
         return {path.name: path.read_bytes() for path in files}
 

@@ -254,7 +254,7 @@ def test_what_is_missing_is_named_and_means_of_other_seeds_are_not_compared(tmp_
     assert "one seed only: no interval" in page
 
 
-def test_what_is_next_to_collapse_is_marked_and_not_elected(
+def test_what_is_next_to_collapse_is_marked_and_never_the_best(
     tmp_path: Path, lambda_sweep: list[Member]
 ) -> None:
     for one in lambda_sweep:

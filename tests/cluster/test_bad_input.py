@@ -79,7 +79,7 @@ def test_a_time_shorter_than_an_epoch(cluster: Cluster, pool: MakePool) -> None:
 @pytest.mark.parametrize("workers", ["0", "3:1", "many", "-1:2", "1:2:3"])
 def test_workers_that_are_no_range(pool: MakePool, workers: str) -> None:
     said = refused(pool(), f"--workers={workers}")
-    assert f"--workers: got {workers!r}; allowed: a number, or LEAST:MOST" in said
+    assert f"--workers: got {workers!r}; allowed: a number, or MIN:MAX" in said
 
 
 def test_a_store_that_no_other_node_sees(cluster: Cluster, pool: MakePool, tmp_path: Path) -> None:

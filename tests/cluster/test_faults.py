@@ -148,7 +148,7 @@ def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undistu
     sweep.submit()
     trial = sweep.wait_for_training()
     said = sweep.care("sweep", "cancel", NAME)
-    assert "To go on: care sweep submit sweep.yaml" in said
+    assert "To resume: care sweep submit sweep.yaml" in said
     assert cluster.jobs() == []
     assert sweep.status()["active"] is False
     assert json.loads((trial / "status.json").read_text())["state"] == "paused"

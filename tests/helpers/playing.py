@@ -26,7 +26,8 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.cli.sweep import Declared, check_question, prepare
+from sweeps.cli.sweep import check_question, prepare
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import created
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
@@ -100,7 +101,7 @@ class World:
             running = {**about, "outcome": "running", "done": False}
             before = folder.read_metrics()
             status = folder.read_status()
-            assert status is None or status.state != State.FINISHED, "trained again"
+            assert status is None or not status.finished, "trained again"
             if task["replay"]:
                 yield from ({**line, **running} for line in before)
             folder.write_provenance({"code_version": Versions().code, "threads": 1})
@@ -203,7 +204,7 @@ def play(
     chosen = options or RunOptions()
     plan = make_plan(sweep, store)
     check_question(plan, "care sweep run sweep.yaml", chosen)
-    plan = prepare(Declared(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
+    plan = prepare(SweepArguments(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
     board = Board(sweep.spec.metric, plan.wanted)
     metric = sweep.spec.metric.name
     board.plan(plan, lambda identity: final_value(store.trial(identity), metric))

@@ -16,7 +16,8 @@ from care.errors import CareError, ConfigError
 from care.system.claim import Claim
 from care.trials.state import State
 from sweeps.cli.cluster import parse_workers, submit_command
-from sweeps.cli.sweep import Declared, check_question, conclude
+from sweeps.cli.sweep import check_question, conclude
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import read_decisions
 from sweeps.plan import PlannedTrial, make_plan
 from sweeps.question import OtherQuestionError
@@ -413,7 +414,7 @@ def test_submit_refuses_before_it_attaches(ran: Scenario, monkeypatch: pytest.Mo
         monkeypatch.setattr(f"sweeps.cli.cluster.{check}", lambda *_: None)
     monkeypatch.setattr("sweeps.cli.cluster.load_cluster", lambda _: None)
     monkeypatch.setattr("sweeps.backends.slurm.commands.partitions", dict)
-    monkeypatch.setattr("sweeps.cli.cluster._runs_already", lambda _: True)
+    monkeypatch.setattr("sweeps.cli.cluster._is_running", lambda _: True)
     ran.declare(metric={"name": LOSS, "mode": "min"})
     if not ran.searched:
         return
@@ -422,7 +423,7 @@ def test_submit_refuses_before_it_attaches(ran: Scenario, monkeypatch: pytest.Mo
         file = ran.folder / "sweep.yaml"
         workers = parse_workers("1")
         return submit_command(
-            Declared(file), ran.store.root, Path("cluster.yaml"), workers, "job", options
+            SweepArguments(file), ran.store.root, Path("cluster.yaml"), workers, "job", options
         )
 
     before = ran.content()
