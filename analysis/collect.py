@@ -13,9 +13,7 @@ from analysis.summary import Member, SweepSummary
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.records import TimingRecord, Values
-
-DONE = "cached"
-"""The state of the trials that tables and figures use."""
+from care.trials.state import State
 
 
 def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -39,7 +37,7 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
             epochs, facts = _read(member, folder)
         except DamagedFileError as error:
             epochs, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
-        curves += [{**identity, "state": member.state, **epoch} for epoch in epochs]
+        curves += [{**identity, "state": member.state.value, **epoch} for epoch in epochs]
         trials.append({**identity, **facts})
     axis_names = list(summary.members[0].axes) if summary.members else []
     return _make_table(trials, axis_names), _make_table(curves, axis_names)
@@ -63,7 +61,7 @@ def with_typed_axes(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
 
 
 def _read(member: Member, folder: TrialFolder) -> tuple[list[Values], dict[str, Any]]:
-    if member.state == "damaged":
+    if member.state == State.DAMAGED:
         return [], _damaged(member, member.reason)
     metrics = folder.read_metrics()
     return metrics, {**_facts(member, folder), **_measures(folder, metrics)}
@@ -73,7 +71,7 @@ def _damaged(member: Member, reason: str) -> dict[str, Any]:
     """Make a row without numbers, for a trial with damaged files."""
     return {
         "group_id": member.group_id,
-        "state": "damaged",
+        "state": State.DAMAGED.value,
         "epochs": 0,
         "seconds": 0.0,
         "images_per_second": float("nan"),
@@ -90,7 +88,7 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
     rates = [timing.images_per_second for timing in timings]
     return {
         "group_id": member.group_id,
-        "state": member.state,
+        "state": member.state.value,
         "epochs": status.epoch if status else 0,
         "seconds": round(seconds, 2),
         "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
@@ -112,7 +110,7 @@ def _timings(folder: TrialFolder) -> tuple[list[TimingRecord], str]:
 
 
 def _stale(member: Member) -> str:
-    return member.reason if member.state == "stale" else ""
+    return member.reason if member.state == State.STALE else ""
 
 
 def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:
@@ -123,4 +121,4 @@ def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, A
 
 def select_finished(trials: pd.DataFrame) -> pd.DataFrame:
     """Select the trials that are finished and not stale."""
-    return trials[trials["state"] == DONE]
+    return trials[trials["state"] == State.FINISHED]

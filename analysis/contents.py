@@ -16,6 +16,7 @@ from analysis.paper_figures import FIGURES
 from analysis.remarks import list_remarks
 from analysis.style import png
 from analysis.summary import SweepSummary
+from care.trials.state import State
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         tables["summary"] = with_typed_axes(build_summary_table(comparison, metrics), axes)
         tables["differences"] = with_typed_axes(build_paired_table(comparison, metrics), axes)
     if len(curves):  # curves of other code are not comparable
-        curves = curves[curves["state"] != "stale"]
+        curves = curves[curves["state"] != State.STALE]
     details = Details(store_trials, comparison)
     drawn = _paper(comparison, curves, details, summary)
     figures = _figures(comparison, curves)

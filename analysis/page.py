@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis.collect import DONE
 from analysis.comparison import Comparison
 from analysis.contents import Contents
 from analysis.findings import answer
@@ -29,6 +28,7 @@ from analysis.tables import build_main_table, build_other_table
 from care.config.metrics import COLLAPSE, COLLAPSE_METRIC, is_collapsed
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
+from care.trials.state import State
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -51,7 +51,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
     return environment.get_template("report.html.j2").render(
         summary=summary,
         counts=counts,
-        finished=counts["cached"],
+        finished=counts[State.FINISHED],
         answer=answer(comparison) if comparison else None,
         collapse=COLLAPSE,
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
@@ -63,7 +63,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
         metric_label=short_metric_label(summary.metric),
         provenance=_provenance(store_trials, summary),
         **_paper(comparison, summary),
-        **_tables(comparison, summary, counts["cached"]),
+        **_tables(comparison, summary, counts[State.FINISHED]),
     )
 
 
@@ -107,7 +107,8 @@ def _trial_rows(
             {
                 **record,
                 "axes": [value_label(record[name]) for name in axes],
-                "collapsed": record["state"] == DONE and is_collapsed(record.get(COLLAPSE_METRIC)),
+                "collapsed": record["state"] == State.FINISHED
+                and is_collapsed(record.get(COLLAPSE_METRIC)),
                 "metric": f"{metric:.4g}" if known else "–",
                 "rate": "–"
                 if pd.isna(record["images_per_second"])

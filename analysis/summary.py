@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from care.trials.hardware import Mixture
+from care.trials.state import State
 
 
 @dataclass(frozen=True)
@@ -17,15 +18,15 @@ class Member:
         group_id: Identity without the seed.
         seed: The seed.
         axes: Dotted field to value.
-        state: As in the plan: new, cached, running, failed, stale, stopped.
-        reason: Cause of a failed or stale state.
+        state: As in the plan.
+        reason: Cause of a failed, stale or damaged state.
     """
 
     trial_id: str
     group_id: str
     seed: int
     axes: dict[str, Any]
-    state: str
+    state: State
     reason: str = ""
 
 

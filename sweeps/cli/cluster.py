@@ -13,6 +13,7 @@ from rich.live import Live
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
+from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
@@ -28,6 +29,7 @@ from sweeps.process.terminal import make_console
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
 from sweeps.spec.sweep import load_sweep, restore_sweep
+from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.tracking.tracking_uri import redact
 
@@ -88,8 +90,8 @@ def submit_command(
         _attach(folder, workers, plan, store, console)
         return 0
     plan = prepare(arguments, plan, store, options, console)
-    if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
-        counts = ", ".join(f"{n} {state}" for state, n in plan.counts().items() if n)
+    if not plan.missing() and not plan.unsuggested and not plan.counts()[State.RUNNING]:
+        counts = in_words(plan.counts())
         console.print(f"{name}: nothing is missing, so nothing was submitted ({counts})")
         return 0
     request = Request(

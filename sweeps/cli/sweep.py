@@ -16,6 +16,7 @@ from care.system.claim import Claim
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.backends.local import LocalPool
 from sweeps.cli.data import prepare_data
 from sweeps.cli.sweep_arguments import SweepArguments
@@ -30,9 +31,11 @@ from sweeps.question import is_searched
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec.sweep import Sweep
+from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.tracking.source_tags import describe_start
 
+_PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
 _OTHER_COLUMNS = 46  # characters of state, identity and epochs
 
@@ -45,7 +48,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     plan = make_plan(sweep, store, versions)
     resources = share_out(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
-    counts["new"] += plan.unsuggested
+    counts[State.NEW] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
     if as_json:
         summary = {
@@ -56,18 +59,18 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
                 differing.field: [differing.began, differing.now] for differing in plan.differences
             },
         }
-        print(json.dumps({**counts, **summary}))
+        print(json.dumps({**{state: counts[state] for state in _PLANNED}, **summary}))
         return
     console = make_console()
     _print_trials(plan, console)
-    console.print(", ".join(f"{number} {state}" for state, number in counts.items()))
+    console.print(in_words(counts))
     if sweep.selection:
         console.print(_describe_selection(sweep))
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
-    _print_damaged(counts["damaged"], arguments.command("run"), console)
+    _print_damaged(counts[State.DAMAGED], arguments.command("run"), console)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time of new trials: {unknown if seconds is None else duration(seconds)}")
     if plan.differences:
@@ -89,7 +92,7 @@ def _print_trials(plan: Plan, console: Console) -> None:
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST_LABEL, console.width - _OTHER_COLUMNS))
     for trial in plan.trials:
-        started = trial.epoch or trial.state == "paused"
+        started = trial.epoch or trial.state == State.PAUSED
         progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if started else ""
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
@@ -227,21 +230,23 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
             f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
         )
         return signalled
-    if counts["paused"]:
+    if counts[State.PAUSED]:
         console.print(
-            f"{counts['paused']} paused. Run the same command to resume: {command}", soft_wrap=True
+            f"{counts[State.PAUSED]} paused. Run the same command to resume: {command}",
+            soft_wrap=True,
         )
-    if counts["failed"]:
+    if counts[State.FAILED]:
         console.print(
-            f"{counts['failed']} failed; to try again: {command} --retry-failed", soft_wrap=True
+            f"{counts[State.FAILED]} failed; to try again: {command} --retry-failed",
+            soft_wrap=True,
         )
-    if counts["stale"]:
+    if counts[State.STALE]:
         console.print(
-            f"{counts['stale']} stale are left out of the report's means. "
+            f"{counts[State.STALE]} stale are left out of the report's means. "
             f"To rerun them: {command} --rerun-stale",
             soft_wrap=True,
         )
-    _print_damaged(counts["damaged"], command, console)
+    _print_damaged(counts[State.DAMAGED], command, console)
     _print_incomparable(outcome, console)
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
@@ -249,8 +254,9 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
 def _print_incomparable(outcome: Outcome, console: Console) -> None:
     if outcome.without_value:
         plan = outcome.plan
+        finished = plan.counts()[State.FINISHED]
         console.print(
-            f"{outcome.without_value} of {plan.counts()['cached']} finished trials have no finite "
+            f"{outcome.without_value} of {finished} finished trials have no finite "
             f"{plan.sweep.spec.metric.name}, by which this sweep compares them.",
             soft_wrap=True,
         )
@@ -285,7 +291,7 @@ def _reset_trials(plan: Plan, store: Store, options: RunOptions) -> bool:
     """
     changed = False
     for trial in _list_to_rerun(plan, options):
-        if trial.state in ("stale", "damaged"):
+        if trial.state in (State.STALE, State.DAMAGED):
             changed |= store.archive(trial.trial_id) is not None
         else:
             changed |= _mark_paused(trial, store.trial(trial.trial_id))
@@ -295,9 +301,9 @@ def _reset_trials(plan: Plan, store: Store, options: RunOptions) -> bool:
 def _list_to_rerun(plan: Plan, options: RunOptions) -> list[PlannedTrial]:
     """List the failed, stale and damaged trials that the options include."""
     states = {
-        "stale": options.rerun_stale,
-        "damaged": options.rerun_damaged,
-        "failed": options.retry_failed,
+        State.STALE: options.rerun_stale,
+        State.DAMAGED: options.rerun_damaged,
+        State.FAILED: options.retry_failed,
     }
     return [trial for trial in plan.unique().values() if states.get(trial.state)]
 
@@ -308,5 +314,5 @@ def _mark_paused(trial: PlannedTrial, folder: TrialFolder) -> bool:
         return False
     with claim:
         folder = TrialFolder(folder.path, claim)
-        folder.write_status("paused", trial.epoch, trial.config.training.epochs)
+        folder.write_status(State.PAUSED, trial.epoch, trial.config.training.epochs)
     return True

@@ -11,6 +11,7 @@ from care.system.claim import Claim, holder
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.cli.data import prepare_data
 from sweeps.live import duration
 from sweeps.process.signals import Interrupt
@@ -29,7 +30,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     store = Store(root)
     folder = store.trial(trial_id(config))
     status = trial_status(folder, Versions(), config)
-    if status.state == "stale":
+    if status.state == State.STALE:
         raise CareError(
             f"{folder.path}: stale, {status.reason}. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
@@ -37,7 +38,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     from care.system.device import check_machine
 
     check_machine(config)  # before anything is written
-    if status.state != "cached":
+    if status.state != State.FINISHED:
         prepare_data([config], console)
     store.prepare()
     claim = Claim.take(folder.path)

@@ -13,8 +13,10 @@ from care.errors import CareError
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import flatten
-from care.trials.records import ProvenanceRecord, State, StatusRecord, TimingRecord, Values
+from care.trials.records import ProvenanceRecord, StatusRecord, TimingRecord, Values
 from care.trials.staleness import Versions
+from care.trials.state import State
+from sweeps.states import TO_TRAIN
 from sweeps.store import TrialStatus, trial_status
 from sweeps.tracking.run_cache import Identity, Row
 
@@ -41,7 +43,7 @@ class TrackedTrial:
     @property
     def version(self) -> str:
         """A text that changes whenever the trial does; empty if it was never started."""
-        if not self.updated and self.status.state != "damaged":
+        if not self.updated and self.status.state != State.DAMAGED:
             return ""
         return "|".join((self.updated, self.status.state, self.status.reason))
 
@@ -61,7 +63,7 @@ def inspect_trial(
         status = trial_status(folder, versions, config)
         record = folder.read_status()
     except CareError as error:
-        return TrackedTrial(folder, label, TrialStatus("damaged", 0, str(error)), "")
+        return TrackedTrial(folder, label, TrialStatus(State.DAMAGED, 0, str(error)), "")
     return TrackedTrial(folder, label, status, record.updated if record else "")
 
 
@@ -72,7 +74,7 @@ class RunRecord:
     Attributes:
         identity: Tags that identify the run.
         created: Milliseconds since 1970.
-        state: The trial's state; failed if its files are damaged.
+        state: The recorded state; paused if its process died or a file is missing, or damaged.
         updated: Milliseconds since 1970.
         tags: Tags that follow the trial's state.
         origin: Tags that only a new run gets.
@@ -126,11 +128,11 @@ def read_record(trial: TrackedTrial) -> RunRecord:
 def _state(trial: TrackedTrial, status: StatusRecord) -> State:
     """Return the true state: a process may have died, or a finished trial may lack a file."""
     actual = trial.status.state
-    if actual == "damaged":
-        return "failed"
-    abandoned = status.state == "running" and actual != "running"
-    incomplete = status.state == "finished" and actual in ("new", "paused")
-    return "paused" if abandoned or incomplete else status.state
+    if actual == State.DAMAGED:
+        return actual
+    abandoned = status.state == State.RUNNING and actual != State.RUNNING
+    incomplete = status.finished and actual in TO_TRAIN
+    return State.PAUSED if abandoned or incomplete else status.state
 
 
 def trial_identity(trial_id: str, created: str) -> Identity:
@@ -141,9 +143,9 @@ def trial_identity(trial_id: str, created: str) -> Identity:
 def _tags(
     trial: TrackedTrial, status: StatusRecord, provenance: ProvenanceRecord
 ) -> dict[str, str]:
-    stale = trial.status.state == "stale"
+    stale = trial.status.state == State.STALE
     tags = {
-        "state": _state(trial, status),
+        "state": _state(trial, status).value,
         "code_version": provenance.code_version,
         "stale": "yes" if stale else "no",
         "git_commit": str(provenance.git_commit)[:12],
@@ -156,8 +158,8 @@ def _tags(
         tags["mlflow.source.git.commit"] = provenance.git_commit
     if stale:
         tags["stale_reason"] = trial.status.reason[:LONGEST_MESSAGE]
-    if trial.status.state == "damaged":
-        tags |= {"state": "damaged", "error": trial.status.reason[:LONGEST_MESSAGE]}
+    if trial.status.state == State.DAMAGED:
+        tags["error"] = trial.status.reason[:LONGEST_MESSAGE]
     elif status.error:
         tags["error"] = f"{status.error.kind}: {status.error.message}"[:LONGEST_MESSAGE]
     return tags

@@ -26,7 +26,7 @@ def comparison(rows: list[Row], **more: list[Any]) -> Comparison:
         Y: [row[1] for row in rows],
         "seed": [row[2] for row in rows],
         METRIC: [row[3] for row in rows],
-        "state": ["cached"] * len(rows),
+        "state": ["finished"] * len(rows),
     }
     trials = pd.DataFrame({**columns, **more})
     for axis in (X, Y):

@@ -135,7 +135,7 @@ def check_others(damaged: Damaged, place: int, case: str) -> None:
     pd.testing.assert_frame_equal(rows.iloc[others], expected, obj=case)
     mine, before = rows.iloc[place], damaged.first.iloc[place]
     assert mine["state"] != "new", f"{case}: what was computed is forgotten"
-    if mine["state"] in ("cached", before["state"]) and before["state"] == "cached":
+    if mine["state"] in ("finished", before["state"]) and before["state"] == "finished":
         assert mine.equals(before), f"{case}: other numbers are shown"
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
     if place == PAUSED and name in MEASURED:
         return
     path = damaged.file_of(place, name)
-    assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
+    assert [state for state, _ in damaged.plan()] == ["finished", "finished", "paused"]
     for case in each_damage(path):
         before = contents(damaged.root)
         state, reason = damaged.plan()[place]
@@ -156,8 +156,8 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
         if state == "damaged" or (state, place) == ("paused", FINISHED):
             assert name in reason, f"{case}: {reason!r} does not name {name}"
         else:
-            assert state in ("cached", "paused", "stale", "failed"), case
-    assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
+            assert state in ("finished", "paused", "stale", "failed"), case
+    assert [state for state, _ in damaged.plan()] == ["finished", "finished", "paused"]
 
 
 def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(
@@ -283,9 +283,9 @@ def test_damaged_trials_are_run_again_where_that_is_asked_for(damaged: Damaged) 
     plan = make_plan(damaged.sweep, damaged.store)
     assert plan.missing() == []
     plan = prepare(declared, plan, damaged.store, RunOptions(), console)
-    assert [state for state, _ in damaged.plan()] == ["damaged", "cached", "damaged"]
+    assert [state for state, _ in damaged.plan()] == ["damaged", "finished", "damaged"]
     plan = prepare(declared, plan, damaged.store, RunOptions(rerun_damaged=True), console)
-    assert [trial.state for trial in plan.trials] == ["new", "cached", "new"]
+    assert [trial.state for trial in plan.trials] == ["new", "finished", "new"]
     (archived,) = damaged.root.glob(f"archive/{folder.name}-*")
     assert (archived / "trial.json").read_bytes() == before
 
@@ -371,7 +371,7 @@ def test_a_file_that_this_user_may_not_read_is_named(damaged: Damaged, name: str
     if name in read_by_plan:
         assert (state, reason) == ("damaged", f"{name} cannot be read (Permission denied)")
     else:
-        assert state == "cached"
+        assert state == "finished"
 
 
 @settings(

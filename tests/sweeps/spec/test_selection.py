@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from care.errors import ConfigError, Problem
+from care.trials.state import State
 from sweeps.cli.sweep import prepare
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.plan import make_plan
@@ -181,7 +182,7 @@ def test_seeds_are_given_once(tmp_path: Path, refused: Refused) -> None:
 def test_after_a_part_the_report_is_of_the_whole(tmp_path: Path) -> None:
     """The chosen trial is finished already, so that the run only reports."""
     sweep, store = load(tmp_path), Store(tmp_path / "runs")
-    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "finished", 3)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), State.FINISHED, 3)
     done = care("sweep", "run", "sweep.yaml", "--only", "λ=0", "--seeds", "1", cwd=tmp_path)
     assert (
         "chosen: 1 of the sweep's 4 trials; all of them: care sweep run sweep.yaml" in done.stdout
