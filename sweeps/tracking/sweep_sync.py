@@ -14,7 +14,7 @@ from care.system.files import Writer
 from care.trials.staleness import Versions
 from care.trials.state import RecordedState, State
 from sweeps.plan import Plan, make_plan
-from sweeps.plan_remarks import mixed
+from sweeps.plan_remarks import find_mixtures
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.states import MEANING
@@ -213,7 +213,7 @@ def _created(folder: SweepFolder) -> tuple[str, str]:
 
 def _mixed(plan: Plan) -> str:
     """Describe the facts beside the configuration in which a sweep's trials differ, or ``no``."""
-    return "; ".join(map(str, mixed(plan))) or "no"
+    return "; ".join(map(str, find_mixtures(plan))) or "no"
 
 
 def _state(plan: Plan) -> RecordedState:
