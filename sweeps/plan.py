@@ -13,7 +13,6 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from care.config import TrialConfig
-from care.config.cost import passes
 from care.errors import ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
@@ -265,4 +264,4 @@ def _seconds_per_epoch(folder: TrialFolder) -> float | None:
 def _cost(config: TrialConfig) -> str:
     """What the time of an epoch depends on, as a key."""
     parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, passes(config.objective)])
+    return repr([*parts, config.objective.passes])

@@ -49,7 +49,7 @@ def evaluate(
         DivergedError: Embeddings are not finite or not of unit length.
 
     Returns:
-        Measures by the names of :data:`care.config.metrics.FINAL_MEASURES`, for each space those
+        Measures by the names of :data:`care.config.metrics.final_measures`, for each space those
         that the data admit: ``docs/method.md`` says what each is. Details, A augmentations, M named
         ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] by √n,
         ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],

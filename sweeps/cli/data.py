@@ -22,7 +22,7 @@ from rich.table import Table
 from care.config import DataConfig, TrialConfig
 from care.config.loading import parse_override, validate
 from care.errors import CareError, ConfigError
-from care.registry import DATA, TREE
+from care.registry import DATA
 from sweeps.process.signals import SignalError
 from sweeps.process.terminal import is_live, make_console
 
@@ -138,7 +138,7 @@ def list_command(root: Path) -> None:
 
 def _presence(name: str, root: Path) -> tuple[str, str]:
     """Whether a data set can be loaded, and if it is there but cannot, the reason."""
-    if name == TREE:
+    if DATA[name].needs_path:
         return "–", ""  # it has no place of its own
     from care.data.dataset import load_dataset
 
