@@ -10,8 +10,9 @@ import pandas as pd
 from analysis.collect import collect, for_files
 from analysis.comparison import Comparison, compare, paired_table, summary_table
 from analysis.details import Details
+from analysis.figure_data import Drawn, FigureData
 from analysis.figures import curves_figure, differences_figure, measures_figure, shown_measures
-from analysis.paper_figures import FIGURES, Drawn, Material
+from analysis.paper_figures import FIGURES
 from analysis.remarks import remarks
 from analysis.style import png
 from analysis.summary import SweepSummary
@@ -78,4 +79,4 @@ def _paper(
     reproduction = summary.reproduction
     if reproduction is None or reproduction.figure not in FIGURES or comparison.done.empty:
         return Drawn()
-    return FIGURES[reproduction.figure](Material(comparison, curves, details, reproduction))
+    return FIGURES[reproduction.figure](FigureData(comparison, curves, details, reproduction))

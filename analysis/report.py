@@ -14,7 +14,7 @@ from analysis.freshness import fingerprint, seal
 from analysis.page import page
 from analysis.summary import SweepSummary
 from care.system.files import DiskError
-from care.system.heartbeat import process_alive
+from care.system.process import process_alive
 
 _TRIES = 10
 

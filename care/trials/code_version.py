@@ -32,6 +32,8 @@ OUTSIDE = {
     "system/git.py": "what is recorded beside the numbers",
     "trials/identity.py": "the identity of a trial, which is compared by itself",
     "system/heartbeat.py": "which process may write",
+    "system/holder.py": "which process may write",
+    "system/process.py": "which processes run",
     "config/loading.py": "reads configurations, which are compared as a trial's identity",
     "trials/hardware.py": "what is recorded beside the numbers",
     "training/pack_size.py": "how many trials share a process; each equals its solo run",

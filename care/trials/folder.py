@@ -1,4 +1,4 @@
-"""A trial on disk: a folder of plain files, the one truth about it (DESIGN.md, invariant 1).
+"""A trial on disk: a folder of plain files, the truth about it (docs/architecture.md, invariant 1).
 
 ==================  =============================================================================
 ``trial.json``      format, identity and full configuration; written once

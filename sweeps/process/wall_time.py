@@ -7,6 +7,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from care.system.process import process_start
+
 _AT_IMPORT = time.monotonic()
 
 
@@ -85,7 +87,7 @@ def _started() -> float:
     """When this process started, by the monotonic clock: its imports are part of the wall time."""
     try:
         uptime = float(Path("/proc/uptime").read_text().split()[0])
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(process_start(os.getpid()) or "")
     except (OSError, ValueError):
         return _AT_IMPORT
     return time.monotonic() - (uptime - ticks / os.sysconf("SC_CLK_TCK"))

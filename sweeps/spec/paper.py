@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from care.config import Model
 from care.config.yaml_reader import read_yaml
@@ -14,14 +15,46 @@ from care.errors import ConfigError, unknown_name
 Figure = Literal[
     "table",
     "trajectories",
-    "bars",
+    "axis",
     "wahba",
-    "cosine_histogram",
-    "sweep",
-    "curves",
-    "retrieval",
-    "cosine_curves",
+    "circle",
+    "lambda",
+    "training",
+    "flowers",
+    "losses",
+    "positives",
 ]
+
+_RENAMED = {
+    "bars": ("losses", "axis"),
+    "cosine_histogram": ("circle",),
+    "sweep": ("lambda",),
+    "curves": ("training",),
+    "retrieval": ("flowers",),
+    "cosine_curves": ("positives",),
+}
+"""Figures by their names in sweeps that were stored before each had one name."""
+
+
+def _refuse_renamed(value: Any) -> Any:
+    if isinstance(value, str) and value in _RENAMED:
+        names = " or ".join(map(repr, _RENAMED[value]))
+        raise PydanticCustomError("name", f"this figure was renamed; write {names}")
+    return value
+
+
+def rename_stored_figure(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored declaration whose figure has its present name.
+
+    Args:
+        spec: A :class:`sweeps.spec.spec.SweepSpec` as JSON, of this version or an earlier one.
+    """
+    reproduces = spec.get("reproduces")
+    if not isinstance(reproduces, dict) or reproduces.get("figure") not in _RENAMED:
+        return spec
+    names = _RENAMED[reproduces["figure"]]
+    name = "axis" if "axis" in names and reproduces.get("metric") == "head/axis_error" else names[0]
+    return {**spec, "reproduces": {**reproduces, "figure": name}}
 
 
 def as_tuple(value: Any) -> Any:
@@ -49,7 +82,7 @@ class ReproducesConfig(Model):
 
     Attributes:
         what: E.g. ``Table 1, CIFAR-10``.
-        figure: How it is drawn.
+        figure: The figure's word in ``analysis/figN_<word>.py``, or ``table``.
         metric: The measure that the paper's numbers are of; None where it gives none.
         unit: ``%`` where the paper's numbers are hundredfold ours.
         values: The paper's numbers, by variant.
@@ -58,7 +91,7 @@ class ReproducesConfig(Model):
     """
 
     what: str
-    figure: Figure
+    figure: Annotated[Figure, BeforeValidator(_refuse_renamed)]
     metric: str | None = None
     unit: Literal["", "%"] = ""
     values: dict[str, ReferenceConfig] = Field(default_factory=dict)

@@ -18,7 +18,7 @@ from care.config.yaml_reader import read_yaml
 from care.data.shared_batches import SHARED
 from care.errors import ConfigError, Problem, nearest
 from sweeps.spec.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
-from sweeps.spec.paper import ProfileConfig, ReproducesConfig, profiled
+from sweeps.spec.paper import ProfileConfig, ReproducesConfig, profiled, rename_stored_figure
 from sweeps.spec.selection import Selection, select
 
 MOST_SEEDS = 1_000
@@ -370,6 +370,6 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
 
 
 def restore_sweep(declaration: dict[str, Any]) -> Sweep:
-    """The sweep that the store's ``sweep.json`` tells of."""
-    spec = validate(SweepSpec, declaration["spec"], "sweep.json")
+    """Return the sweep that the store's ``sweep.json`` declares."""
+    spec = validate(SweepSpec, rename_stored_figure(declaration["spec"]), "sweep.json")
     return Sweep(spec, declaration["base"], declaration["file"], declaration.get("paper"))

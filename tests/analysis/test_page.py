@@ -83,7 +83,7 @@ def test_new_code_of_a_figure_makes_a_report_old(
     monkeypatch.setattr("analysis.freshness.__file__", str(code / "freshness.py"))
     trials, summary = tmp_path / "trials", store.summary("wahba")
     seen = {fingerprint(trials, summary)}
-    for name in ("paper_figures/wahba.py", "page.py", "templates/report.html.j2"):
+    for name in ("fig5_wahba.py", "page.py", "templates/report.html.j2"):
         with (code / name).open("a") as file:
             file.write("\n")
         seen.add(fingerprint(trials, summary))
@@ -197,7 +197,7 @@ def test_what_the_sweep_is_about_is_in_the_chief_table(measured: MadeStore) -> N
 
 def test_curves_of_other_code_do_not_mix_with_ours(store: MadeStore) -> None:
     def pictures() -> dict[str, bytes]:
-        store.report(store.summary("curves"))
+        store.report(store.summary("training"))
         files = (store.root / "report" / "figures").glob("*.png")
         return {path.name: path.read_bytes() for path in files}
 

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from analysis.collect import collect
 from analysis.comparison import compare
 from analysis.details import Details
-from analysis.paper_figures import FIGURES, Drawn, Material
+from analysis.figure_data import Drawn, FigureData
+from analysis.paper_figures import FIGURES
 from analysis.report import write_report
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.config import TrialConfig
@@ -126,7 +127,7 @@ class MadeStore:
         comparison = compare(trials, ["variant"])
         details = Details(self.root / "trials", comparison)
         assert summary.reproduction
-        return FIGURES[figure](Material(comparison, curves, details, summary.reproduction))
+        return FIGURES[figure](FigureData(comparison, curves, details, summary.reproduction))
 
     def report(self, summary: SweepSummary) -> str:
         """The page of a report."""

@@ -22,7 +22,7 @@ from care.errors import CareError, ConfigError
 from care.evaluation.results import Outcome
 from care.models import build_network
 from care.system.files import DamagedFileError, DiskError
-from care.system.heartbeat import Holder
+from care.system.holder import Holder
 from care.trials import checkpoint
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.sweep import Declared, plan_command, prepare

@@ -106,8 +106,8 @@ def test_each_epoch_is_the_rightful_holders(
 ) -> None:
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(liveness, "LEASE_SECONDS", 0.0)
-        patch.setattr(liveness, "boot", lambda: threading.current_thread().name)
-        patch.setattr(liveness, "machine", lambda: "")
+        patch.setattr("care.system.process.boot", lambda: threading.current_thread().name)
+        patch.setattr("care.system.process.machine", lambda: "")
         patch.setattr(liveness, "_clock", lambda: threading.current_thread().name)
         patch.setattr(claim, "_BEAT_SECONDS", 3600.0)
         trial = Trial(Path(root) / "trial")

@@ -25,14 +25,14 @@ def strips(figure: Figure) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("space", SPACES)
 def test_four_queries_of_each_method(store: MadeStore, space: str) -> None:
-    (picture,) = store.draw("retrieval", f"{space}/color_following").pictures
+    (picture,) = store.draw("flowers", f"{space}/color_following").pictures
     stored = [grids[0][:4] for grids in store.arrays(f"{space}/retrieval").values()]
     expected = np.concatenate(stored).reshape(-1, 6, 3, 8, 8)
     np.testing.assert_array_equal(strips(picture.figure), np.moveaxis(expected, 2, -1))
 
 
 def test_labels(store: MadeStore) -> None:
-    (picture,) = store.draw("retrieval").pictures
+    (picture,) = store.draw("flowers").pictures
     left = [axes.get_ylabel() for axes in picture.figure.axes[:8]]
     assert left == ["f(x)", "f(a(x))"] * 4
     turns = store.arrays("retrieval/shift")
@@ -44,7 +44,7 @@ def test_labels(store: MadeStore) -> None:
 
 
 def test_the_query_is_framed_and_set_apart(store: MadeStore) -> None:
-    (picture,) = store.draw("retrieval").pictures
+    (picture,) = store.draw("flowers").pictures
     for axes in picture.figure.axes:
         extents = sorted(image.get_extent() for image in axes.images)
         (frame,) = [patch for patch in axes.patches if isinstance(patch, Rectangle)]
@@ -59,8 +59,8 @@ def test_more_methods_take_more_pictures(tmp_path: Path, rng: np.random.Generato
     store = MadeStore(tmp_path)
     for method in ("SimCLR", "CARE", "L_inv"):
         store.add(method, 0, details=image_details(rng))
-    pictures = store.draw("retrieval").pictures
-    assert [picture.name for picture in pictures] == ["retrieval-1", "retrieval-2"]
+    pictures = store.draw("flowers").pictures
+    assert [picture.name for picture in pictures] == ["flowers-1", "flowers-2"]
     assert [len(picture.figure.axes) for picture in pictures] == [16, 8]
     assert [bool(picture.caption) for picture in pictures] == [False, True]
 
@@ -70,5 +70,5 @@ def test_one_query(tmp_path: Path, rng: np.random.Generator) -> None:
     grid = details["head/retrieval"][:1]
     store = MadeStore(tmp_path)
     store.add("CARE", 0, details=details | {"head/retrieval": grid})
-    (picture,) = store.draw("retrieval").pictures
+    (picture,) = store.draw("flowers").pictures
     np.testing.assert_array_equal(strips(picture.figure), np.moveaxis(grid[0], 2, -1))

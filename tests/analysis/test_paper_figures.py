@@ -15,11 +15,11 @@ from analysis.paper_figures import FIGURES
 from sweeps.spec.paper import Figure as FigureName
 from tests.helpers.example_store import MadeStore, image_details, protein_details
 
-NEED_DETAILS = ("wahba", "cosine_histogram", "trajectories", "retrieval")
+NEED_DETAILS = ("wahba", "circle", "trajectories", "flowers")
 
 
 def metric_of(figure: str) -> str:
-    return "encoder/probe_accuracy" if figure in ("bars", "sweep") else "head/gamma"
+    return "encoder/probe_accuracy" if figure in ("axis", "losses", "lambda") else "head/gamma"
 
 
 def shown_texts(figure: Figure) -> list[Text]:
@@ -119,7 +119,7 @@ def test_what_is_not_finished_is_left_out_by_name(
 def test_curves_are_drawn_without_the_histograms(store: MadeStore) -> None:
     for member in store.members:
         (store.root / "trials" / member.trial_id / "details.npz").unlink()
-    drawn = store.draw("cosine_curves")
+    drawn = store.draw("positives")
     assert [picture.name for picture in drawn.pictures] == ["positives-curves"]
     assert drawn.left_out[0].startswith("The histogram of positive pairs' cosines is not drawn")
 
@@ -127,10 +127,10 @@ def test_curves_are_drawn_without_the_histograms(store: MadeStore) -> None:
 @pytest.mark.parametrize(
     ("figure", "metric", "named"),
     [
-        ("bars", "head/axis_error", "principal axis, error in degrees"),
-        ("sweep", "encoder/paper_probe_accuracy", "class, the paper's probe"),
-        ("curves", "heldout/gamma", "alignment L_inv, held out"),
-        ("cosine_curves", "heldout/gamma", "cosine of positive pairs, held out"),
+        ("axis", "head/axis_error", "principal axis, error in degrees"),
+        ("lambda", "encoder/paper_probe_accuracy", "class, the paper's probe"),
+        ("training", "heldout/gamma", "alignment L_inv, held out"),
+        ("positives", "heldout/gamma", "cosine of positive pairs, held out"),
     ],
 )
 def test_a_measure_that_no_trial_has_is_named(

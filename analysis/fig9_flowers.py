@@ -1,4 +1,4 @@
-"""The neighbors of an image, and of the same image with its color changed (Figs 9, 21)."""
+"""Figs 9, 21: the neighbors of an image, before and after a change of its color."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 
 from analysis.comparison import Point
 from analysis.details import Array
-from analysis.paper_figures.material import Drawn, Material, Picture, common_seed, without
+from analysis.figure_data import Drawn, FigureData, Picture, common_seed, describe_missing
 from analysis.style import INK, SMALL, STYLE
 
 _QUERIES = 4
@@ -36,10 +36,10 @@ _STRIP = 6 * _THUMBNAIL + _QUERY_APART + 4 * _APART
 _QUERY = _LINE + 2 * _THUMBNAIL + _APART
 
 
-def retrieval(material: Material) -> Drawn:
-    """For each method two rows of thumbnails for up to four queries, two methods a picture."""
-    known = material.arrays(f"{material.space}/retrieval")
-    left_out = without(material, "The grid of neighbors", known)
+def draw(data: FigureData) -> Drawn:
+    """Draw two rows of thumbnails for each method and query: four queries, two methods."""
+    known = data.arrays(f"{data.space}/retrieval")
+    left_out = describe_missing(data, "The grid of neighbors", known)
     if not known:
         return Drawn([], left_out)
     seeds = common_seed(known)
@@ -47,22 +47,22 @@ def retrieval(material: Material) -> Drawn:
     pictures = []
     for start in range(0, len(points), _METHODS):
         some = {p: known[p][seeds[p]][:_QUERIES] for p in points[start : start + _METHODS]}
-        name = f"retrieval-{start // _METHODS + 1}"
+        name = f"flowers-{start // _METHODS + 1}"
         caption = _CAPTION if start + _METHODS >= len(points) else ""
-        pictures.append(Picture(name, _grid(material, some, seeds), caption))
+        pictures.append(Picture(name, _grid(data, some, seeds), caption))
     return Drawn(pictures, left_out)
 
 
-def _grid(material: Material, grids: dict[Point, Array], seeds: dict[Point, int]) -> Figure:
+def _grid(data: FigureData, grids: dict[Point, Array], seeds: dict[Point, int]) -> Figure:
     queries = max(map(len, grids.values()))
     width = _LEFT + len(grids) * (_STRIP + _GUTTER)
     with mpl.rc_context({**STYLE, "figure.constrained_layout.use": False}):
         figure = Figure(figsize=(width, _HEAD + queries * _QUERY + 2 * _APART))
         for column, (point, grid) in enumerate(grids.items()):
             left = _LEFT + column * (_STRIP + _GUTTER)
-            name = f"{material.name(point)}, seed {seeds[point]}"
+            name = f"{data.name(point)}, seed {seeds[point]}"
             _text(figure, left, 0.24, name, weight="bold", size=STYLE["axes.titlesize"])
-            turns = material.details.get(point, "retrieval/shift")[seeds[point]]
+            turns = data.details.get(point, "retrieval/shift")[seeds[point]]
             for query, rows in enumerate(grid):
                 top = _HEAD + query * _QUERY
                 turn = f"hue turned by {360 * turns[query]:.0f}°"
@@ -76,18 +76,18 @@ def _grid(material: Material, grids: dict[Point, Array], seeds: dict[Point, int]
 
 
 def _text(figure: Figure, left: float, down: float, text: str, **look: Any) -> None:
-    """Write at a place in inches from the upper left corner."""
+    """Write text at inches from the upper left corner."""
     width, height = figure.get_size_inches()
     figure.text(left / width, 1 - down / height, text, va="baseline", **look)
 
 
 def _strip(figure: Figure, left: float, down: float, images: Array) -> Axes:
-    """Draw the images [6,3,h,w] of a row, the query framed, at a place in inches."""
+    """Draw the images [6,3,h,w] of a row, the query framed, at inches from that corner."""
     width, height = figure.get_size_inches()
     low = 1 - (down + _THUMBNAIL) / height
     axes = figure.add_axes((left / width, low, _STRIP / width, _THUMBNAIL / height))
-    for place, image in enumerate(images):
-        start = place * (_THUMBNAIL + _APART) + (_QUERY_APART - _APART if place else 0)
+    for index, image in enumerate(images):
+        start = index * (_THUMBNAIL + _APART) + (_QUERY_APART - _APART if index else 0)
         extent = (start, start + _THUMBNAIL, 0, _THUMBNAIL)
         pixels = np.moveaxis(image, 0, -1)
         axes.imshow(pixels, extent=extent, aspect="auto", interpolation="nearest")

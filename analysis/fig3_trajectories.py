@@ -1,4 +1,4 @@
-"""The paths of a protein's embedding under rotations of space (Figs 3, 17 to 20)."""
+"""Figs 3, 17 to 20: the path of a protein's embedding under rotations of space."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.comparison import Point
 from analysis.details import Array
-from analysis.paper_figures.material import Drawn, Material, Picture, common_seed, without
+from analysis.figure_data import Drawn, FigureData, Picture, common_seed, describe_missing
 from analysis.style import INK, SMALL, STYLE
 
 _AXES = ("x", "y", "z")
@@ -27,10 +27,10 @@ _CAPTION = (
 )
 
 
-def trajectories(material: Material) -> Drawn:
-    """A picture for each protein: a row a method, a column an axis, colored by the angle."""
-    known = material.arrays("head/trajectories")
-    left_out = without(material, "The paths of embeddings", known)
+def draw(data: FigureData) -> Drawn:
+    """Draw a picture for each protein: a row a method, a column an axis, colored by angle."""
+    known = data.arrays("head/trajectories")
+    left_out = describe_missing(data, "The paths of embeddings", known)
     if not known:
         return Drawn([], left_out)
     seeds = common_seed(known)
@@ -39,7 +39,7 @@ def trajectories(material: Material) -> Drawn:
     pictures = [
         Picture(
             f"trajectories-{protein + 1}",
-            _protein(material, {p: path[protein] for p, path in paths.items()}, seeds, protein),
+            _protein(data, {p: path[protein] for p, path in paths.items()}, seeds, protein),
             _CAPTION if protein == proteins - 1 else "",
         )
         for protein in range(proteins)
@@ -48,7 +48,7 @@ def trajectories(material: Material) -> Drawn:
 
 
 def _protein(
-    material: Material, paths: dict[Point, Array], seeds: dict[Point, int], protein: int
+    data: FigureData, paths: dict[Point, Array], seeds: dict[Point, int], protein: int
 ) -> Figure:
     one_seed = len(set(seeds.values())) == 1
     with mpl.rc_context({**STYLE, "axes.grid": False, "axes.spines.bottom": False}):
@@ -58,7 +58,7 @@ def _protein(
             for axis, axes in enumerate(row):
                 marks = _path(axes, path[axis])
             seed = "" if one_seed else f"\nseed {seeds[point]}"
-            row[0].set_ylabel(material.name(point) + seed, weight="bold")
+            row[0].set_ylabel(data.name(point) + seed, weight="bold")
         for axes, name in zip(panels[0], _AXES, strict=True):
             axes.set_title(f"about the {name} axis", weight="normal")
         bar = figure.colorbar(marks, ax=panels, shrink=min(1.0, 1.6 / len(paths)), aspect=18)
@@ -72,7 +72,7 @@ def _protein(
 
 
 def _path(axes: Axes, path: Array) -> Any:
-    """Draw a closed path [S,2]; gives the marks, which carry the colors."""
+    """Draw a closed path [S,2] and return its marks, which carry the colors."""
     center = path.mean(0)
     radius = float(np.linalg.norm(path - center, axis=1).mean())
     reach = max(_STILL, float(np.abs(path - center).max())) * _MARGIN

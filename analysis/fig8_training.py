@@ -1,10 +1,10 @@
-"""Invariance and equivariance over the training (Fig 8)."""
+"""Fig 8: invariance and equivariance over the training."""
 
 from __future__ import annotations
 
+from analysis.figure_data import Drawn, FigureData, Picture, not_measured
 from analysis.figures import over_epochs
 from analysis.labels import CURVES
-from analysis.paper_figures.material import Drawn, Material, Picture, not_measured
 
 _METRICS = ("heldout/alignment", "heldout/gamma")
 _CAPTION = (
@@ -13,10 +13,10 @@ _CAPTION = (
 )
 
 
-def training(material: Material) -> Drawn:
-    """L_inv and γ_f on held-out samples."""
-    metrics = [name for name in _METRICS if name in material.curves]
+def draw(data: FigureData) -> Drawn:
+    """Draw L_inv and γ_f on held-out samples."""
+    metrics = [name for name in _METRICS if name in data.curves]
     if not metrics:
         return not_measured("The curves", " and ".join(str(CURVES[name]) for name in _METRICS))
-    figure = over_epochs(material.comparison, material.curves, metrics)
+    figure = over_epochs(data.comparison, data.curves, metrics)
     return Drawn([Picture("training", figure, _CAPTION)])

@@ -23,9 +23,7 @@ def steps(axes: Axes) -> NDArray[np.float64]:
 
 
 @pytest.mark.parametrize("space", SPACES)
-@pytest.mark.parametrize(
-    ("figure", "pairs"), [("cosine_histogram", "shared"), ("cosine_curves", "positive")]
-)
+@pytest.mark.parametrize(("figure", "pairs"), [("circle", "shared"), ("positives", "positive")])
 def test_the_density_of_all_seeds(store: MadeStore, space: str, figure: str, pairs: str) -> None:
     picture = store.draw(figure, f"{space}/gamma").pictures[0]
     middles = (EDGES[1:] + EDGES[:-1]) / 2
@@ -42,7 +40,7 @@ def test_the_density_of_all_seeds(store: MadeStore, space: str, figure: str, pai
 
 
 def test_like_heights_share_a_scale(store: MadeStore) -> None:
-    picture = store.draw("cosine_histogram").pictures[0]
+    picture = store.draw("circle").pictures[0]
     left, right = picture.figure.axes
     assert left.get_ylim() == right.get_ylim()
     assert "on one vertical scale" in picture.caption
@@ -52,7 +50,7 @@ def test_a_flat_one_keeps_a_scale_of_its_own(tmp_path: Path, rng: np.random.Gene
     store = MadeStore(tmp_path)
     store.add("L_inv", 0, details=image_details(rng, width=0.01))
     store.add("L_unif", 0, details=image_details(rng, width=2.0))
-    picture = store.draw("cosine_histogram").pictures[0]
+    picture = store.draw("circle").pictures[0]
     steep, flat = picture.figure.axes
     assert steep.get_ylim()[1] > 4 * flat.get_ylim()[1]
     assert "on a vertical scale for each panel" in picture.caption
@@ -63,7 +61,7 @@ def test_four_methods_take_two_rows(tmp_path: Path, rng: np.random.Generator) ->
     methods = ["L_inv", "L_unif", "SimCLR", "CARE"]
     for method in methods:
         store.add(method, 0, details=image_details(rng))
-    panels = store.draw("cosine_histogram").pictures[0].figure.axes
+    panels = store.draw("circle").pictures[0].figure.axes
     assert [axes.get_title(loc="left") for axes in panels if axes.get_visible()] == methods
 
 
@@ -71,4 +69,4 @@ def test_nothing_counted_is_flat(tmp_path: Path) -> None:
     store = MadeStore(tmp_path)
     empty = {"cosine/edges": EDGES, "head/cosine_shared": np.zeros(40, dtype=np.int64)}
     store.add("CARE", 0, details=empty)
-    assert steps(store.draw("cosine_histogram").pictures[0].figure.axes[0]).tolist() == [0.0] * 40
+    assert steps(store.draw("circle").pictures[0].figure.axes[0]).tolist() == [0.0] * 40

@@ -24,7 +24,7 @@ def heights(line: Line2D) -> NDArray[np.float64]:
 
 @pytest.mark.parametrize(("percent", "scale"), [(False, 1), (True, 100)])
 def test_bars_are_means_and_dots_seeds(store: MadeStore, percent: bool, scale: int) -> None:
-    (picture,) = store.draw("bars", METRIC, percent=percent).pictures
+    (picture,) = store.draw("losses", METRIC, percent=percent).pictures
     axes = picture.figure.axes[0]
     tops = [bar.get_height() for bar in axes.patches]  # type: ignore[attr-defined]
     assert tops == pytest.approx([scale * 0.805, scale * 0.855])
@@ -40,7 +40,7 @@ def test_bars_are_means_and_dots_seeds(store: MadeStore, percent: bool, scale: i
 
 
 def test_the_readout_is_an_error_in_percent(store: MadeStore) -> None:
-    (picture,) = store.draw("sweep", METRIC).pictures
+    (picture,) = store.draw("lambda", METRIC).pictures
     axes = picture.figure.axes[0]
     assert heights(axes.lines[-1]) == pytest.approx([19.5, 14.5])
     assert heights(axes.lines[0]) == pytest.approx([20, 19])
@@ -48,7 +48,7 @@ def test_the_readout_is_an_error_in_percent(store: MadeStore) -> None:
 
 
 def test_another_measure_is_shown_as_it_is(store: MadeStore) -> None:
-    (picture,) = store.draw("sweep", "head/gamma").pictures
+    (picture,) = store.draw("lambda", "head/gamma").pictures
     axes = picture.figure.axes[0]
     assert heights(axes.lines[-1]) == pytest.approx([0.5, 0.3])
     assert axes.get_title(loc="left").startswith("γ_f")
@@ -58,7 +58,7 @@ def test_another_measure_is_shown_as_it_is(store: MadeStore) -> None:
 def test_a_curve_of_one_epoch_is_seen(tmp_path: Path, epochs: int) -> None:
     store = MadeStore(tmp_path)
     store.add("CARE", 0, epochs={"heldout/positive_cosine": [0.5] * epochs})
-    axes = store.draw("cosine_curves").pictures[-1].figure.axes[0]
+    axes = store.draw("positives").pictures[-1].figure.axes[0]
     assert all((line.get_marker() == "o") == (epochs == 1) for line in axes.lines)
     assert len(axes.lines) == 2
 
@@ -66,8 +66,8 @@ def test_a_curve_of_one_epoch_is_seen(tmp_path: Path, epochs: int) -> None:
 @pytest.mark.parametrize(
     ("figure", "metrics"),
     [
-        ("cosine_curves", ["heldout/positive_cosine"]),
-        ("curves", ["heldout/alignment", "heldout/gamma"]),
+        ("positives", ["heldout/positive_cosine"]),
+        ("training", ["heldout/alignment", "heldout/gamma"]),
     ],
 )
 def test_curves_are_the_seeds_and_their_mean(
@@ -86,12 +86,12 @@ def test_curves_are_the_seeds_and_their_mean(
     assert names == list(ACCURACIES)
 
 
-@pytest.mark.parametrize("figure", ["bars", "sweep"])
+@pytest.mark.parametrize("figure", ["axis", "losses", "lambda"])
 def test_a_trial_next_to_collapse_is_a_hollow_dot(store: MadeStore, figure: str) -> None:
     near = {METRIC: 0.5}
     store.add("CARE", 7, measures=near, epochs={"heldout/uniformity": [0.5, 0.93]})
     (picture,) = store.draw(figure, METRIC).pictures
-    shown = 50.0 if figure == "sweep" else 0.5
+    shown = 50.0 if figure == "lambda" else 0.5
     dots = [line for line in picture.figure.axes[0].lines if shown in heights(line).round(6)]
     (hollow,) = (line for line in dots if line.get_markerfacecolor() == "white")
     assert heights(hollow).tolist() == pytest.approx([shown])

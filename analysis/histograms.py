@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from analysis.comparison import Point
 from analysis.details import Array
-from analysis.paper_figures.material import Material, seeds_text
+from analysis.figure_data import FigureData, seeds_text
 from analysis.style import INK, SMALL, STYLE, method_color
 
 # Peaks that differ by more than this are not shown on one scale: the lower ones would be flat.
@@ -20,17 +20,17 @@ _COLUMNS = 3
 _HEADROOM = 1.3
 
 
-def histograms(material: Material, known: dict[Point, dict[int, Array]]) -> tuple[Figure, str]:
-    """A panel for each point, its seeds pooled.
+def draw_histograms(data: FigureData, known: dict[Point, dict[int, Array]]) -> tuple[Figure, str]:
+    """Draw a panel for each point, with its seeds pooled.
 
     Args:
-        material: The sweep.
+        data: The sweep.
         known: Counts [B] by point and seed, at least one.
 
     Returns:
-        The figure, and a sentence on its scales for the caption.
+        The figure, and a sentence for the caption about its scales.
     """
-    edges = {point: _edges(material, point) for point in known}
+    edges = {point: _edges(data, point) for point in known}
     densities = {
         point: density(np.sum(list(counts.values()), axis=0), edges[point])
         for point, counts in known.items()
@@ -43,10 +43,10 @@ def histograms(material: Material, known: dict[Point, dict[int, Array]]) -> tupl
         figure = Figure(figsize=(3.1 * columns, 0.3 + 2.3 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
         for axes, (point, values) in zip(panels, densities.items(), strict=False):
-            _panel(axes, values, edges[point], method_color(material.place(point)))
+            _panel(axes, values, edges[point], method_color(data.index(point)))
             top = max(peaks) if shared else float(values.max())
             axes.set_ylim(0, _HEADROOM * (top or 1.0))
-            axes.set_title(material.name(point))
+            axes.set_title(data.name(point))
             counted = sum(int(counts.sum()) for counts in known[point].values())
             text = f"{seeds_text({point: known[point]})}\n{counted:,} cosines"
             _corner(axes, text)
@@ -59,12 +59,12 @@ def histograms(material: Material, known: dict[Point, dict[int, Array]]) -> tupl
 
 
 def density(counts: Array, edges: Array) -> Array:
-    """Counts [B] over bins as a density, whose integral is 1; 0 where nothing was counted."""
+    """Scale counts [B] of bins to a density of integral 1; without counts it is 0."""
     return np.asarray(counts / max(1, counts.sum()) / np.diff(edges))
 
 
-def _edges(material: Material, point: Point) -> Array:
-    return next(iter(material.details.get(point, "cosine/edges").values()))
+def _edges(data: FigureData, point: Point) -> Array:
+    return next(iter(data.details.get(point, "cosine/edges").values()))
 
 
 def _corner(axes: Axes, text: str) -> None:

@@ -1,4 +1,4 @@
-"""How well the best rotation fits each augmentation (Fig 5)."""
+"""Fig 5: the residual of the best rotation for each augmentation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from matplotlib.lines import Line2D
 
 from analysis.comparison import Point
 from analysis.details import Array
+from analysis.figure_data import Drawn, FigureData, Picture, describe_missing, seeds_text
 from analysis.figures import legend
 from analysis.labels import SPACES
-from analysis.paper_figures.material import Drawn, Material, Picture, seeds_text, without
 from analysis.style import STYLE, method_color
 
 _MARKERS = "os^Dv<>p"
@@ -27,33 +27,33 @@ _RANDOM = (
 _NAMED = "The same for single operations, and γ_f of each one. Lower is more equivariant in both."
 
 
-def wahba(material: Material) -> Drawn:
-    """The residual of each random augmentation, and of single named operations."""
-    space = material.space
-    known = material.arrays(f"{space}/wahba")
-    named = material.arrays(f"{space}/named_wahba")
+def draw(data: FigureData) -> Drawn:
+    """Draw the residual of each random augmentation, and of single named operations."""
+    space = data.space
+    known = data.arrays(f"{space}/wahba")
+    named = data.arrays(f"{space}/named_wahba")
     pictures = []
     if known:
-        names = _names(material, known, "rotation/names")
+        names = _names(data, known, "rotation/names")
         caption = _RANDOM.format(space=SPACES[space])
-        pictures.append(Picture("wahba", _random(material, known), caption, names))
+        pictures.append(Picture("wahba", _random(data, known), caption, names))
     if named:
-        pictures.append(Picture("wahba-named", _operations(material, named), _NAMED))
-    left_out = without(material, "The residual of each augmentation", known)
+        pictures.append(Picture("wahba-named", _operations(data, named), _NAMED))
+    left_out = describe_missing(data, "The residual of each augmentation", known)
     return Drawn(pictures, left_out)
 
 
-def _names(material: Material, known: dict[Point, dict[int, Array]], name: str) -> tuple[str, ...]:
-    """What the augmentations are: the same in all trials, so the first one tells."""
-    first = material.details.get(next(iter(known)), name)
+def _names(data: FigureData, known: dict[Point, dict[int, Array]], name: str) -> tuple[str, ...]:
+    """Read the names of the augmentations from the first trial; all trials share them."""
+    first = data.details.get(next(iter(known)), name)
     return tuple(map(str, next(iter(first.values()))))
 
 
-def _random(material: Material, known: dict[Point, dict[int, Array]]) -> Figure:
+def _random(data: FigureData, known: dict[Point, dict[int, Array]]) -> Figure:
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 3.6))
         axes = figure.subplots()
-        count = _spread(axes, material, known, vertical=True)
+        count = _spread(axes, data, known, vertical=True)
         for number in range(0, count, 2):
             axes.axvspan(number - 0.5, number + 0.5, color=_BAND, lw=0, zorder=0)
         axes.set_xticks(range(count), [str(number + 1) for number in range(count)])
@@ -61,20 +61,20 @@ def _random(material: Material, known: dict[Point, dict[int, Array]]) -> Figure:
         axes.set_ylim(bottom=0)
         axes.set_xlabel("augmentation")
         axes.set_title("Wahba residual / √n")
-        _legend(figure, material, known)
+        _legend(figure, data, known)
     return figure
 
 
-def _operations(material: Material, named: dict[Point, dict[int, Array]]) -> Figure:
-    names = _names(material, named, "named/names")
-    gammas = material.arrays(f"{material.space}/named_gamma")
+def _operations(data: FigureData, named: dict[Point, dict[int, Array]]) -> Figure:
+    names = _names(data, named, "named/names")
+    gammas = data.arrays(f"{data.space}/named_gamma")
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(8.4, 1.2 + 0.3 * len(names)))
         panels = figure.subplots(1, 2, sharey=True)
         for axes, arrays, title in zip(
             panels, (named, gammas), ("Wahba residual / √n", "γ_f"), strict=True
         ):
-            _spread(axes, material, arrays, vertical=False)
+            _spread(axes, data, arrays, vertical=False)
             axes.set_title(title)
             _scale(axes, np.concatenate([one for by in arrays.values() for one in by.values()]))
             axes.grid(axis="x")
@@ -83,12 +83,12 @@ def _operations(material: Material, named: dict[Point, dict[int, Array]]) -> Fig
                 axes.axhspan(number - 0.5, number + 0.5, color=_BAND, lw=0, zorder=0)
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
-        _legend(figure, material, named)
+        _legend(figure, data, named)
     return figure
 
 
 def _scale(axes: Axes, values: Array) -> None:
-    """From 0 on, or decades: γ_f has no upper bound, and its peaks would hide all else."""
+    """Start the axis at 0, or show decades where γ_f's unbounded peaks would hide all else."""
     if values.min() > 0 and values.max() > _DECADES * values.min():
         axes.set_xscale("log")
         axes.xaxis.set_major_formatter("{x:,g}")  # exponents would be too small to read
@@ -97,16 +97,16 @@ def _scale(axes: Axes, values: Array) -> None:
 
 
 def _spread(
-    axes: Axes, material: Material, known: dict[Point, dict[int, Array]], *, vertical: bool
+    axes: Axes, data: FigureData, known: dict[Point, dict[int, Array]], *, vertical: bool
 ) -> int:
-    """Draw each point's values [A] over seeds side by side; gives A."""
+    """Draw each point's values [A] over seeds side by side and return A."""
     count = 0
     for index, (point, arrays) in enumerate(known.items()):
         values = np.stack(list(arrays.values()))
         count = values.shape[1]
         shift = _WIDTH * ((index + 0.5) / len(known) - 0.5)
         places, means = np.arange(count) + shift, values.mean(0)
-        color, marker = method_color(material.place(point)), _MARKERS[index % len(_MARKERS)]
+        color, marker = method_color(data.index(point)), _MARKERS[index % len(_MARKERS)]
         least, most = values.min(0), values.max(0)
         if vertical:
             axes.vlines(places, least, most, lw=1.1, color=color)
@@ -117,17 +117,17 @@ def _spread(
     return count
 
 
-def _legend(figure: Figure, material: Material, known: dict[Point, dict[int, Array]]) -> None:
+def _legend(figure: Figure, data: FigureData, known: dict[Point, dict[int, Array]]) -> None:
     handles = [
         Line2D(
             [],
             [],
-            color=method_color(material.place(point)),
+            color=method_color(data.index(point)),
             marker=_MARKERS[index % len(_MARKERS)],
             ms=4.5,
             mew=0,
             lw=1.1,
-            label=f"{material.name(point)} ({seeds_text({point: arrays})})",
+            label=f"{data.name(point)} ({seeds_text({point: arrays})})",
         )
         for index, (point, arrays) in enumerate(known.items())
     ]
