@@ -10,11 +10,12 @@ import pandas as pd
 
 from analysis.collect import finished
 from analysis.election import Election, elect
-from analysis.labels import MEASURES, SPACES, measure_label
+from analysis.labels import MEASURES, SPACES
 from analysis.levels import is_number, ordered
 from analysis.statistics import Estimate, estimate, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 
+_SPACES = tuple(f"{space}/" for space in SPACES)
 Point = tuple[Any, ...]
 """A level of each axis; see :mod:`analysis.levels`."""
 
@@ -164,9 +165,9 @@ class Comparison:
         """
         done = self.done
         known = [str(name) for name in done.columns if done[name].notna().any()]
-        others = {name.partition("/")[2] for name in known} - set(MEASURES)
-        order = [*MEASURES, *sorted(name for name in others if measure_label(name))]
-        names = [f"{space}/{measure}" for measure in order for space in SPACES]
+        measured = [name.split("/", 1) for name in known if name.startswith(_SPACES)]
+        others = {measure for _, measure in measured} - set(MEASURES)
+        names = [f"{space}/{name}" for name in [*MEASURES, *sorted(others)] for space in SPACES]
         found = [name for name in names if name in known]
         first = self.metric.partition("/")[2]
         return sorted(found, key=lambda name: name.partition("/")[2] != first)

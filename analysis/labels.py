@@ -85,12 +85,13 @@ def axis_label(field: str) -> str:
     return _AXES.get(field, field.rpartition(".")[2].replace("_", " "))
 
 
-def measure_label(measure: str) -> Label | None:
-    """How a measure of the end is shown; None for what is none."""
+def measure_label(measure: str) -> Label:
+    """Return the label of a measure of the end; of a plugin's measure, its name."""
     if measure.startswith(_TRANSFER):
         other = measure.removeprefix(_TRANSFER)
         return Label(f"class of {other}, linear probe accuracy", "↑", f"class of {other}")
-    return MEASURES.get(measure)
+    name = measure.replace("_", " ")
+    return MEASURES.get(measure, Label(name, short=name))
 
 
 def metric_label(name: str) -> str:
