@@ -23,7 +23,7 @@ from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
 from sweeps.spec.axes import point_label
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.states import TO_TRAIN
 from sweeps.store import Store, trial_status
 

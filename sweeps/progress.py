@@ -14,7 +14,7 @@ from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.axes import point_label
-from sweeps.spec.spec import MetricConfig
+from sweeps.spec.schema import MetricConfig
 from sweeps.states import MEANING
 from sweeps.store import finite
 

@@ -13,7 +13,7 @@ from analysis.paper_figures import FIGURES
 from care.config.metrics import epoch_metrics, final_measures
 from sweeps.paper_experiments import Entry, catalogue
 from sweeps.plan import make_plan
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import care

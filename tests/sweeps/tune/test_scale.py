@@ -17,9 +17,9 @@ from care.config.metrics import epoch_metrics
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
-from sweeps.tracking import Tracker
+from sweeps.tracking import BackgroundSync
 from sweeps.tune import experiment as tuning
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again
@@ -94,8 +94,8 @@ def test_a_task_while_others_wait() -> None:
 
 
 def test_news_for_mlflow_while_it_is_behind() -> None:
-    def behind(trials: int) -> Tracker:
-        tracker = Tracker(lambda _: None, print)
+    def behind(trials: int) -> BackgroundSync:
+        tracker = BackgroundSync(lambda _: None, print)
         for number in range(trials):
             tracker.touch(str(number))
         return tracker
