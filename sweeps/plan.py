@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from care.config import TrialConfig
-from care.config.cost import passes
 from care.errors import ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
@@ -268,4 +267,4 @@ def _seconds_per_epoch(folder: TrialFolder) -> float | None:
 def _cost(config: TrialConfig) -> str:
     """Return a key that trials have in common if their epochs take equal time."""
     parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, passes(config.objective)])
+    return repr([*parts, config.objective.passes])
