@@ -14,7 +14,7 @@ from ray import cloudpickle
 
 import sweeps.tune.claimed_trial
 from care.config import TrialConfig
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import epoch_metrics, final_measures
 from care.data.shared_batches import Stream
 from care.system.files import write_atomic
 from care.training.steps import Steps
@@ -26,7 +26,7 @@ from sweeps.tune.node import Node
 from sweeps.tune.trainable import CareTrainable
 
 _STEPS = 7
-_METRICS = ("train/loss", "train/infonce", "train/equivariance", *EPOCH_METRICS[-8:])
+_METRICS = ("train/loss", "train/infonce", "train/equivariance", *epoch_metrics()[-8:])
 
 
 class UntrainedRun:
@@ -81,7 +81,7 @@ class UntrainedRun:
         if self._epoch < self._epochs:
             self._folder.write_status(State.RUNNING, self._epoch, self._epochs)
             return line
-        measures = dict.fromkeys(FINAL_MEASURES, value)
+        measures = dict.fromkeys(final_measures(), value)
         self._folder.write_details({"features": np.zeros(64)})
         self._folder.write_evaluation(measures)
         self._folder.write_status(State.FINISHED, self._epoch, self._epochs)

@@ -16,7 +16,7 @@ from care.errors import ConfigError, Problem
 from care.trials.state import State
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.resources import share_out
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 
 PAPER = "paper"

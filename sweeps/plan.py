@@ -13,7 +13,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from care.config import TrialConfig
-from care.config.cost import passes
 from care.errors import ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
@@ -24,7 +23,7 @@ from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
 from sweeps.spec.axes import point_label
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.states import TO_TRAIN
 from sweeps.store import Store, trial_status
 
@@ -265,4 +264,4 @@ def _seconds_per_epoch(folder: TrialFolder) -> float | None:
 def _cost(config: TrialConfig) -> str:
     """What the time of an epoch depends on, as a key."""
     parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, passes(config.objective)])
+    return repr([*parts, config.objective.passes])

@@ -19,7 +19,7 @@ from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.process.imports import large_imports
 from sweeps.question import OtherQuestionError
-from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
 from care.models import Network
 from care.system.rng import generator
@@ -120,6 +121,12 @@ def plane(paths: Tensor) -> Tensor:
     flat: Tensor = centered @ directions[..., :2, :].mT
     signs = torch.where(flat[..., :1, :] < 0, -1.0, 1.0)
     return flat * signs
+
+
+def measure_pose(trained: Trained) -> Outcome:
+    """Measure :func:`pose_outcome` of the trial's point clouds."""
+    clouds = trained.dataset.train.images, trained.dataset.test.images
+    return pose_outcome(*clouds, trained.network, trained.config.evaluation.probe_l2)
 
 
 def pose_outcome(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:

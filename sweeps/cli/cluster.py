@@ -28,10 +28,10 @@ from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
 from sweeps.resources import part_of
 from sweeps.run import RunOptions
-from sweeps.spec.spec import load_sweep, restore_sweep
+from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.destination import redact
+from sweeps.tracking.tracking_uri import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")

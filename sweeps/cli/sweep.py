@@ -26,14 +26,14 @@ from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
-from sweeps.process.wall_time import where_it_went
+from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
 from sweeps.resources import share_out
 from sweeps.run import Outcome, RunOptions, SweepRun
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.origin import describe_start
+from sweeps.tracking.source_tags import describe_start
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
@@ -135,7 +135,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
         pool.on_full = functools.partial(_pause, interrupt, console)
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
-        console.print("\n".join(where_it_went(outcome.seconds)))
+        console.print("\n".join(format_wall_time(outcome.seconds)))
     status = conclude(console, arguments.command("run"), outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         command = arguments.without_selection.command("run")

@@ -28,7 +28,7 @@ from sweeps.event_log import begin
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
 from sweeps.tune.backend import Pool
 from sweeps.tune.disk_wait import PatientFolder

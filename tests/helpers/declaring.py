@@ -15,7 +15,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.records import ErrorRecord, ProvenanceRecord, TimingRecord
 from care.trials.state import RecordedState, State
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.conftest import TINY
 

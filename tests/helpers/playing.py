@@ -35,7 +35,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import Outcome, RunOptions
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.driver import Driver
 from sweeps.tune.queue import TaskQueue

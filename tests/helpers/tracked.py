@@ -16,10 +16,10 @@ from care.trials.state import State
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
-from sweeps.tracking import Projection
+from sweeps.tracking import MlflowSync
 from sweeps.tracking.database import connect
-from sweeps.tracking.destination import destination_of
-from sweeps.tracking.trial_record import TrackedTrial, look_at
+from sweeps.tracking.run_record import TrackedTrial, inspect_trial
+from sweeps.tracking.tracking_uri import destination_of
 
 LABEL = "λ=0.1 seed=0"
 
@@ -59,12 +59,12 @@ def seen(folder: TrialFolder, label: str = LABEL) -> TrackedTrial:
     trial = folder.read_trial()
     assert trial
     config = TrialConfig.model_validate(trial.config)
-    return look_at(folder, label, Versions(), config)
+    return inspect_trial(folder, label, Versions(), config)
 
 
 def sync(store: Path, folder: TrialFolder, sweep: str = "s", uri: str | None = None) -> None:
     """Bring a sweep and its trial up to date as a new process does."""
-    projection = Projection(store, uri)
+    projection = MlflowSync(store, uri)
     projection.sync_sweep(sweep, "what it is")
     projection.sync_trial(seen(folder), sweep)
 

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from analysis.paper_figures import FIGURES
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import epoch_metrics, final_measures
 from sweeps.paper_experiments import Entry, catalogue
 from sweeps.plan import make_plan
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import care
@@ -67,7 +67,7 @@ def test_each_can_be_planned_measured_and_drawn(file: Path, profile: str, tmp_pa
     reproduces = sweep.spec.reproduces
     assert reproduces is not None
     assert reproduces.figure in FIGURES or reproduces.figure == "table"
-    assert reproduces.metric in (*EPOCH_METRICS, *FINAL_MEASURES)
+    assert reproduces.metric in (*epoch_metrics(), *final_measures())
     assert len(sweep.spec.seeds) >= 3
     assert set(reproduces.values) <= set(sweep.spec.variants)
 

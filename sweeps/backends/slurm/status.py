@@ -20,7 +20,7 @@ from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolS
 from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
-from sweeps.spec.spec import restore_sweep
+from sweeps.spec.sweep import restore_sweep
 from sweeps.states import MEANING
 from sweeps.store import Store
 

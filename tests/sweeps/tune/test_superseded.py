@@ -21,7 +21,7 @@ from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
-from sweeps.tracking.sweep_sync import SweepTracking
+from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.disk_wait import PatientFolder
 from sweeps.tune.trial_actor import TrialProcess
 from tests.helpers.declaring import load
@@ -102,7 +102,7 @@ def test_it_sends_nothing_to_mlflow(
     sent: list[str] = []
     for name in ("sync_sweep", "sync_trial", "attach", "recall", "confirm"):
         monkeypatch.setattr(
-            f"sweeps.tracking.mlflow_sync.Projection.{name}",
+            f"sweeps.tracking.mlflow_sync.MlflowSync.{name}",
             lambda *_, name=name: sent.append(name),
         )
     sweep = load(tmp_path)
@@ -110,7 +110,7 @@ def test_it_sends_nothing_to_mlflow(
     lines: list[str] = []
     board = Board(sweep.spec.metric, plan.wanted)
     board.plan(plan, lambda _: None)
-    tracking = SweepTracking(sweep, store, board, None, lines.append, drivers[0])
+    tracking = SweepSync(sweep, store, board, None, lines.append, drivers[0])
     tracking.start(plan)
     tracking.touch(plan.trials[0].trial_id)
     tracking.finish(plan, None, lambda: False)
