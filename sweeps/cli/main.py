@@ -24,7 +24,6 @@ def main() -> None:
 
 
 def _run() -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Threads that wait sleep: beside other work, those that spin hold up the very thread they wait
     # for, and a trial with two threads takes twice as long. Ray's processes inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,26 +91,13 @@ def _judge(facts: dict[str, Any], store: Path, cluster: ClusterConfig) -> Iterat
 
 def _ask(cluster: ClusterConfig, folder: Path, count: int) -> list[dict[str, Any]] | str:
     """What ``count`` nodes say; a reason when they say nothing, empty when they are not free."""
-    asked = {
-        "partition": cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "constraint": cluster.constraint,
-        "mem": f"{round(cluster.memory_gb * 1024)}M" if cluster.memory_gb else None,
-        "gpus-per-node": cluster.gpus or None,
-    }
-    options = [f"--{name}={value}" for name, value in asked.items() if value is not None]
-    python = cluster.python or sys.executable
-    script = "\n".join(
-        [
-            *cluster.setup,
-            f"export PYTHONPATH={_CODE}:$PYTHONPATH",
-            f'exec {python} -m sweeps.doctor.probe "$@"',
-        ]
-    )
+    asked = cluster.sbatch_options()
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in asked.items()]
+    python = f'exec {cluster.python_command} -m sweeps.doctor.probe "$@"'
+    script = "\n".join([*cluster.shell_setup(str(_CODE)), python])
     command = [
         *("srun", "--quiet", "--job-name=care-doctor", "--time=2", f"--nodes={count}"),
-        *(f"--ntasks={count}", f"--cpus-per-task={cluster.cpus}", "--immediate=25", *options),
+        *(f"--ntasks={count}", "--immediate=25", *options),
         *("bash", "-c", script, "probe", str(folder), cluster.scratch, cluster.interface or ""),
     ]
     try:
