@@ -37,7 +37,9 @@ def draw_bars(data: FigureData, name: str) -> Drawn:
             if not mean.n:
                 continue
             axes.bar(index, scale * mean.mean, 0.62, color=method_color(index), alpha=0.75)
-            values, hollow = comparison.parted(point, scale * comparison.values(point, metric))
+            values, hollow = comparison.split_by_collapse(
+                point, scale * comparison.values(point, metric)
+            )
             axes.plot([index] * len(values), values, "o", ms=3.5, color=INK, mew=0)
             if hollow:
                 axes.plot([index] * len(hollow), hollow, "o", ms=4.2, color=INK, mfc="white")

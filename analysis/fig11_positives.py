@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.figure_data import Drawn, FigureData, Picture, describe_missing, not_measured
-from analysis.figures import over_epochs
+from analysis.figures import draw_over_epochs
 from analysis.histograms import draw_histograms
 from analysis.labels import CURVES
 
@@ -21,7 +21,7 @@ def draw(data: FigureData) -> Drawn:
         pictures.append(Picture("positives-histogram", figure, _PAIRS + scales))
     left_out = describe_missing(data, "The histogram of positive pairs' cosines", known)
     if _METRIC in data.curves:
-        curves = over_epochs(data.comparison, data.curves, (_METRIC,))
+        curves = draw_over_epochs(data.comparison, data.curves, (_METRIC,))
         pictures.append(Picture("positives-curves", curves, _MEANS))
     else:
         left_out += not_measured("The curve", str(CURVES[_METRIC])).left_out

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from analysis.comparison import Point
 from analysis.details import Array
 from analysis.figure_data import Drawn, FigureData, Picture, describe_missing, seeds_text
-from analysis.figures import legend
+from analysis.figures import add_legend
 from analysis.labels import SPACES
 from analysis.style import STYLE, method_color
 
@@ -21,10 +21,10 @@ _DECADES = 50.0
 _BAND = "#f3f4f6"  # behind every other augmentation
 _RANDOM = (
     "Residual of the best rotation of SO(d) by √n, {space}, for the random augmentations listed "
-    "below. A mark is the mean over seeds, a line their range; the order of the augmentations is "
-    "the same for all methods."
+    "below. A mark is the mean over seeds, a line their range; all methods share the order of the "
+    "augmentations."
 )
-_NAMED = "The same for single operations, and γ_f of each one. Lower is more equivariant in both."
+_NAMED = "The residual and γ_f of single operations. Lower is more equivariant in both."
 
 
 def draw(data: FigureData) -> Drawn:
@@ -131,4 +131,4 @@ def _legend(figure: Figure, data: FigureData, known: dict[Point, dict[int, Array
         )
         for index, (point, arrays) in enumerate(known.items())
     ]
-    legend(figure, handles)
+    add_legend(figure, handles)

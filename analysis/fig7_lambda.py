@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis.comparison import Point
 from analysis.figure_data import Drawn, FigureData, Picture, not_measured
-from analysis.figures import Positions, legend
+from analysis.figures import Positions, add_legend
 from analysis.labels import SPACES, axis_label, metric_label, point_name
 from analysis.style import STYLE, method_color
 
@@ -37,7 +37,7 @@ def draw(data: FigureData) -> Drawn:
         if len(lines) > 1:
             names = [point_name(comparison.axes[1:], values) for values in lines]
             looks = [Line2D([], [], color=method_color(i), label=n) for i, n in enumerate(names)]
-            legend(figure, looks)
+            add_legend(figure, looks)
     caption = _CAPTION + (_HOLLOW if comparison.collapsed_points else "")
     return Drawn([Picture("lambda", figure, caption)])
 
@@ -50,7 +50,9 @@ def _line(
     known = [(positions(point[0]), comparison.mean(point, metric), point) for point in line]
     known = [item for item in known if item[1].n]
     for x, mean, point in known:
-        whole, collapsed = comparison.parted(point, comparison.values(point, metric).map(shown))
+        whole, collapsed = comparison.split_by_collapse(
+            point, comparison.values(point, metric).map(shown)
+        )
         axes.plot([x] * len(whole), whole, "o", ms=3.5, color=color, alpha=0.5, mew=0)
         if collapsed:
             (hollow,) = axes.plot([x] * len(collapsed), collapsed, "o", ms=4.2, color=color)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from analysis.figure_data import Drawn, FigureData, Picture, not_measured
-from analysis.figures import over_epochs
+from analysis.figures import draw_over_epochs
 from analysis.labels import CURVES
 
 _METRICS = ("heldout/alignment", "heldout/gamma")
@@ -18,5 +18,5 @@ def draw(data: FigureData) -> Drawn:
     metrics = [name for name in _METRICS if name in data.curves]
     if not metrics:
         return not_measured("The curves", " and ".join(str(CURVES[name]) for name in _METRICS))
-    figure = over_epochs(data.comparison, data.curves, metrics)
+    figure = draw_over_epochs(data.comparison, data.curves, metrics)
     return Drawn([Picture("training", figure, _CAPTION)])

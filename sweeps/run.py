@@ -10,11 +10,13 @@ from pathlib import Path
 from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
+from care.trials.state import State
 from sweeps.plan import Plan, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.wall_time import WallTime
 from sweeps.progress import Board
 from sweeps.spec.spec import Sweep
+from sweeps.states import MEANING
 from sweeps.store import Store, final_value
 from sweeps.tracking.sweep_sync import SweepTracking
 from sweeps.tune.backend import Pool
@@ -64,12 +66,13 @@ class Outcome:
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
         counts = self.plan.counts()
-        return counts["cached"] + counts["stopped"] == self.plan.wanted
+        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
+        return done == self.plan.wanted
 
     @property
     def compared(self) -> bool:
         """Whether the sweep's metric has a value for any of the finished trials."""
-        finished = self.plan.counts()["cached"]
+        finished = self.plan.counts()[State.FINISHED]
         return finished == 0 or self.without_value < finished
 
 

@@ -1,4 +1,4 @@
-"""Whether augmentations compose as their rotations do (CARE.md sections 1 and 2, Cor 1).
+"""Whether augmentations compose as their rotations do (docs/paper.md §1 and §2, Cor 1).
 
 The paper proves R_{a'∘a} = R_{a'} R_a for a perfectly equivariant f and never measures it; how it
 is measured and scaled here is ours [A].

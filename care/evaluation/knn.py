@@ -1,4 +1,4 @@
-"""Weighted k-nearest-neighbor classification by cosine (CARE.md section 2 [C])."""
+"""Weighted k-nearest-neighbor classification by cosine (docs/paper.md §2 [C])."""
 
 from __future__ import annotations
 

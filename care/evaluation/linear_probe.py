@@ -1,7 +1,7 @@
 """Linear probes of frozen, standardized features: a class, and a hue.
 
 Both are fitted in float64 to the minimum of a convex problem, so they have no learning rate, no
-random number and no last epoch. Features come from eval-mode BatchNorm (CARE.md section 3: the
+random number and no last epoch. Features come from eval-mode BatchNorm (docs/paper.md §3: the
 authors' probe lets it drift).
 """
 

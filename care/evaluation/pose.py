@@ -1,4 +1,4 @@
-"""What embeddings of rotated proteins tell of their pose (Figs 3, 4; CARE.md section 7).
+"""What embeddings of rotated proteins tell of their pose (Figs 3, 4; docs/paper.md §7).
 
 The paper gives neither regressor nor number for these figures; both measures are ours [A].
 """

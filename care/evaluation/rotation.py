@@ -1,4 +1,4 @@
-"""How closely an augmentation acts as a rotation of the embeddings (CARE.md section 2).
+"""How closely an augmentation acts as a rotation of the embeddings (docs/paper.md §2).
 
 Embeddings are expected on the unit sphere; :class:`RotationMeasures` normalizes features that are
 not, as the encoder's. Everything is computed in float64.

@@ -1,6 +1,6 @@
-"""Alignment and uniformity in the printed forms of CARE.md section 1, and in the authors'.
+"""Alignment and uniformity in the printed forms of docs/paper.md §1, and in the authors'.
 
-The authors' code computes other things under these names (CARE.md section 3): its alignment is
+The authors' code computes other things under these names (docs/paper.md §3): its alignment is
 -mean(z1·z2)/τ, so :func:`positive_cosine`, and its uniformity is :func:`negatives_energy`.
 """
 

@@ -1,4 +1,4 @@
-"""L_equi: augmentations act as rotations when they keep all inner products (CARE.md section 1)."""
+"""L_equi: augmentations act as rotations when they keep all inner products (docs/paper.md §1)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def equivariance_loss(
         z2: Embeddings of the same images under their second ones, [N,d].
         splits: Number of chunks; divides N into chunks of two images or more.
         scale: ``mean`` [P]: the mean over the ordered pairs of different images of a chunk,
-            averaged over the chunks. ``authors`` [C]: 2(m - 1) times that (CARE.md section 3).
+            averaged over the chunks. ``authors`` [C]: 2(m - 1) times that (docs/paper.md §3).
 
     Returns:
         A scalar >= 0, in float32, or in float64 if the embeddings are.

@@ -1,4 +1,4 @@
-"""InfoNCE, also called NT-Xent (CARE.md section 1)."""
+"""InfoNCE, also called NT-Xent (docs/paper.md §1)."""
 
 from __future__ import annotations
 

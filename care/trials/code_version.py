@@ -40,6 +40,7 @@ OUTSIDE = {
     "trials/provenance.py": "what is recorded beside the numbers",
     "trials/records.py": "how files are read",
     "trials/staleness.py": "compares versions",
+    "trials/state.py": "words for where a trial stands",
     "trials/folder.py": "how files are written",
     "config/yaml_reader.py": "reads configurations, which are compared as a trial's identity",
 }

@@ -9,7 +9,9 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
+from care.trials.state import RecordedState, State
 from sweeps.process.lock import locked
+from sweeps.states import MEANING
 from sweeps.store import Store
 from sweeps.tracking.destination import destination_of
 from sweeps.tracking.origin import source_tags, user_tag
@@ -22,7 +24,6 @@ from sweeps.tracking.trial_record import (
     trial_identity,
 )
 
-_STATUS = {"running": "RUNNING", "finished": "FINISHED", "failed": "FAILED", "paused": "KILLED"}
 _LOGGED, _CONFIRMED, _REPORT = "care.epochs_logged", "care.confirmed", "care.report"
 _NOTE, _NOTE_DIGEST = "mlflow.note.content", "care.note"
 _MAYBE_ABSENT = ("error", "stale_reason")
@@ -70,7 +71,11 @@ class Projection:
                 raise
 
     def sync_sweep(
-        self, name: str, description: str, state: str = "running", mixed: str | None = None
+        self,
+        name: str,
+        description: str,
+        state: RecordedState = State.RUNNING,
+        mixed: str | None = None,
     ) -> None:
         """Make or update the parent run of a sweep; a description of a reviewer's stays.
 
@@ -86,7 +91,7 @@ class Projection:
             if mixed is not None:
                 tags = {**tags, "mixed": mixed}
             self._runs.log(run, {}, [], {**tags, **self._note(run, description)})
-            self._runs.set_status(run, _STATUS[state], None)
+            self._runs.set_status(run, MEANING[state].mlflow, None)
 
         with self._writing():
             self._on_sweep(name, update)
@@ -205,7 +210,7 @@ class Projection:
     def _write(self, record: Record, sweep: str, label: str) -> None:
         run = self._trial_run(record, sweep, label)
         self._change(record.identity, run, lambda run: self._update(run, record, sweep))
-        if record.state == "finished":
+        if record.state == State.FINISHED:
             self._runs.forget(record.identity)
 
     def _trial_run(self, record: Record, sweep: str, label: str) -> Run:
@@ -246,13 +251,15 @@ class Projection:
         for name in _MAYBE_ABSENT:
             if name not in tags:
                 self._runs.delete_tag(run, name)
-        self._runs.set_status(run, _STATUS[record.state], record.updated)
+        self._runs.set_status(run, MEANING[record.state].mlflow, record.updated)
 
     def _mark_damaged(self, trial_id: str, reason: str) -> None:
         """Mark a trial's run, if it has one, as damaged."""
         for run in self._active(trial_id):
-            self._runs.log(run, {}, [], {"state": "damaged", "error": reason[:LONGEST_MESSAGE]})
-            self._runs.set_status(run, "FAILED", None)
+            self._runs.log(
+                run, {}, [], {"state": State.DAMAGED.value, "error": reason[:LONGEST_MESSAGE]}
+            )
+            self._runs.set_status(run, MEANING[State.DAMAGED].mlflow, None)
             self._runs.forget(trial_identity(trial_id, run.tags["care.created"]))
 
 

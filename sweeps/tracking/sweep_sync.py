@@ -12,10 +12,12 @@ from care.errors import CareError
 from care.system.claim import LostClaimError, holder
 from care.system.files import Writer
 from care.trials.staleness import Versions
+from care.trials.state import RecordedState, State
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.progress import Board
 from sweeps.spec.spec import Sweep, restore_sweep
+from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.background import Tracker, why
 from sweeps.tracking.destination import Destination
@@ -56,7 +58,7 @@ class SweepTracking:
         self._versions = Versions()
         self._planned: dict[str, tuple[str, TrialConfig]] = {}
         self._before: list[str] = []
-        self._state = "running"
+        self._state: RecordedState = State.RUNNING
         self._mixed = "no"
         self._files: list[Path] = []
         self._tracker = Tracker(self._sync, say)
@@ -185,11 +187,11 @@ def _sync_all(store: Store, projection: Projection) -> Synced:
             look_at(store.trial(identity), planned.label, versions, planned.config)
             for identity, planned in plan.unique().items()
         ]
-        state = "running" if holder(folder.path) else _state(plan)
+        state = State.RUNNING if holder(folder.path) else _state(plan)
         projection.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
         _sync_trials(projection, sweep.spec.name, trials)
         projection.attach(sweep.spec.name, report_files(folder.report))
-        damaged = [trial for trial in trials if trial.status.state == "damaged"]
+        damaged = [trial for trial in trials if trial.status.state == State.DAMAGED]
         left_out += [f"{trial.folder.path} is damaged: {trial.status.reason}" for trial in damaged]
         sweeps, seen = sweeps + 1, seen | set(plan.unique())
     return Synced(sweeps, len(seen), tuple(left_out))
@@ -214,9 +216,9 @@ def _mixed(plan: Plan) -> str:
     return "; ".join(map(str, mixed(plan))) or "no"
 
 
-def _state(plan: Plan) -> str:
-    """The state of a sweep that no driver runs."""
-    counts = plan.counts()
-    if counts["new"] or counts["paused"] or counts["running"] or plan.unsuggested:
-        return "paused"
-    return "failed" if counts["failed"] or counts["damaged"] else "finished"
+def _state(plan: Plan) -> RecordedState:
+    """Return the state of a sweep that no driver runs."""
+    states = plan.counts()
+    if plan.unsuggested or any(MEANING[state].left for state in states):
+        return State.PAUSED
+    return State.FAILED if states.keys() & {State.FAILED, State.DAMAGED} else State.FINISHED

@@ -13,8 +13,10 @@ from care.errors import CareError
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import flatten
-from care.trials.records import ProvenanceRecord, State, StatusRecord, TimingRecord, Values
+from care.trials.records import ProvenanceRecord, StatusRecord, TimingRecord, Values
 from care.trials.staleness import Versions
+from care.trials.state import State
+from sweeps.states import TO_TRAIN
 from sweeps.store import TrialStatus, trial_status
 from sweeps.tracking.run_cache import Identity, Row
 
@@ -41,7 +43,7 @@ class TrackedTrial:
     @property
     def version(self) -> str:
         """A text that differs whenever the trial has changed; empty when it was never started."""
-        if not self.updated and self.status.state != "damaged":
+        if not self.updated and self.status.state != State.DAMAGED:
             return ""
         return "|".join((self.updated, self.status.state, self.status.reason))
 
@@ -61,7 +63,7 @@ def look_at(
         status = trial_status(folder, versions, config)
         record = folder.read_status()
     except CareError as error:
-        return TrackedTrial(folder, label, TrialStatus("damaged", 0, str(error)), "")
+        return TrackedTrial(folder, label, TrialStatus(State.DAMAGED, 0, str(error)), "")
     return TrackedTrial(folder, label, status, record.updated if record else "")
 
 
@@ -72,7 +74,7 @@ class Record:
     Attributes:
         identity: Tags that the run is found by.
         created: Milliseconds since 1970.
-        state: The trial's own, but failed when its files are damaged.
+        state: As recorded; paused where its process died or a file is gone, or damaged.
         updated: Milliseconds since 1970.
         tags: Everything about how it stands.
         origin: What a run that is made gets besides.
@@ -126,11 +128,11 @@ def read_record(trial: TrackedTrial) -> Record:
 def _state(trial: TrackedTrial, status: StatusRecord) -> State:
     """The state that holds now: a process may have died, a file of a finished trial be gone."""
     judged = trial.status.state
-    if judged == "damaged":
-        return "failed"
-    left = status.state == "running" and judged != "running"
-    reopened = status.state == "finished" and judged in ("new", "paused")
-    return "paused" if left or reopened else status.state
+    if judged == State.DAMAGED:
+        return judged
+    left = status.state == State.RUNNING and judged != State.RUNNING
+    reopened = status.finished and judged in TO_TRAIN
+    return State.PAUSED if left or reopened else status.state
 
 
 def trial_identity(trial_id: str, created: str) -> Identity:
@@ -141,9 +143,9 @@ def trial_identity(trial_id: str, created: str) -> Identity:
 def _tags(
     trial: TrackedTrial, status: StatusRecord, provenance: ProvenanceRecord
 ) -> dict[str, str]:
-    stale = trial.status.state == "stale"
+    stale = trial.status.state == State.STALE
     tags = {
-        "state": _state(trial, status),
+        "state": _state(trial, status).value,
         "code_version": provenance.code_version,
         "stale": "yes" if stale else "no",
         "git_commit": str(provenance.git_commit)[:12],
@@ -156,8 +158,8 @@ def _tags(
         tags["mlflow.source.git.commit"] = provenance.git_commit
     if stale:
         tags["stale_reason"] = trial.status.reason[:LONGEST_MESSAGE]
-    if trial.status.state == "damaged":
-        tags |= {"state": "damaged", "error": trial.status.reason[:LONGEST_MESSAGE]}
+    if trial.status.state == State.DAMAGED:
+        tags["error"] = trial.status.reason[:LONGEST_MESSAGE]
     elif status.error:
         tags["error"] = f"{status.error.kind}: {status.error.message}"[:LONGEST_MESSAGE]
     return tags

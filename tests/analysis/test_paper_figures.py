@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from analysis.paper_figures import FIGURES
+from care.trials.state import State
 from sweeps.spec.paper import Figure as FigureName
 from tests.helpers.example_store import MadeStore, image_details, protein_details
 
@@ -108,7 +109,7 @@ def test_what_is_not_finished_is_left_out_by_name(
     store: MadeStore, rng: np.random.Generator, figure: str
 ) -> None:
     """A stale trial has details, a finished one has none, and a point has no trial yet."""
-    store.add("L_inv", 0, details=image_details(rng) | protein_details(rng), state="stale")
+    store.add("L_inv", 0, details=image_details(rng) | protein_details(rng), state=State.STALE)
     store.add("L_unif", 0)
     drawn = store.draw(figure)
     assert drawn.pictures

@@ -11,6 +11,7 @@ import numpy as np
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
@@ -42,7 +43,7 @@ def begin(store: Path, config: TrialConfig, name: str = "0123456789abcdef") -> T
     git = {"git_commit": "a" * 40, "git_dirty": False}
     made.write_provenance({"code_version": "c0de", "threads": 1, **git})
     write_epochs(made, 1, 2)
-    made.write_status("paused", 2, 3)
+    made.write_status(State.PAUSED, 2, 3)
     return made
 
 
@@ -51,7 +52,7 @@ def finish(folder: TrialFolder) -> None:
     write_epochs(folder, 3, 3)
     folder.write_evaluation({"head/gamma": 0.25, "encoder/gamma": 0.5})
     folder.write_details({"notes": np.array([], np.str_)})
-    folder.write_status("finished", 3, 3)
+    folder.write_status(State.FINISHED, 3, 3)
 
 
 def seen(folder: TrialFolder, label: str = LABEL) -> TrackedTrial:

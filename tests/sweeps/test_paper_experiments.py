@@ -34,7 +34,7 @@ def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
 
 
 def test_every_table_and_figure_has_an_experiment(entries: list[Entry]) -> None:
-    """CARE.md section 7; Figs 1 and 2 are drawings."""
+    """docs/paper.md §7; Figs 1 and 2 are drawings."""
     figures: set[int] = set()
     for entry in entries:
         numbers = [int(number) for number in re.findall(r"\d+", entry.reproduces)]
@@ -95,15 +95,10 @@ def printed(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-@pytest.mark.shared
-def test_table_1_has_the_papers_numbers(shared_data: Path) -> None:
-    lines = (
-        (shared_data.parent / "paper" / "CARE.md")
-        .read_text()
-        .split("## 6. Table 1")[1]
-        .split("## 7")[0]
-        .splitlines()
-    )
+def test_table_1_has_the_papers_numbers() -> None:
+    """docs/paper.md §6."""
+    text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    lines = text.split("## §6 ")[1].split("## §7 ")[0].splitlines()
     head, _, *rows = [line for line in lines if line.startswith("|")]
     for column, data in enumerate(printed(head)[1:], start=1):
         given = load_sweep(PAPER / f"{TABLES[data]}.yaml").spec.reproduces
@@ -181,7 +176,7 @@ def field_of(sweep: Sweep, name: str) -> Any:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_are_the_papers(name: str) -> None:
-    """CARE.md section 5."""
+    """docs/paper.md §5."""
     sweep = load_sweep(PAPER / f"{name}.yaml")
     found = {field: field_of(sweep, field) for field in SETTINGS[name]}
     assert found == SETTINGS[name]

@@ -12,13 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
-from sweeps.live import STATES, STYLES, TrialTable, duration
+from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
 from sweeps.spec.spec import restore_sweep
+from sweeps.states import MEANING
 
 _SILENT_SECONDS = 30.0
 _SHOWN = 24
@@ -45,7 +47,7 @@ class SweepStatus:
     head: Head
     heads: list[QueuedJob] | None
     workers: list[QueuedJob] | None
-    counts: dict[str, int]
+    counts: dict[State, int]
     running: list[TrialProgress]
     seen: dict[str, Any]
     age: float | None
@@ -60,7 +62,7 @@ class SweepStatus:
     @property
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
-        return not set(self.counts) - {"finished", "stopped"}
+        return all(MEANING[state].complete for state in self.counts)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -101,7 +103,7 @@ def _jobs(name: str) -> list[QueuedJob] | None:
         return None
 
 
-def _counts(folder: PoolFolder) -> dict[str, int]:
+def _counts(folder: PoolFolder) -> dict[State, int]:
     """From the store, where no head tells: exact, but it reads every trial.
 
     What counts is the code that was submitted, not the one that it has become here since.
@@ -111,8 +113,7 @@ def _counts(folder: PoolFolder) -> dict[str, int]:
     sweep = restore_sweep(declaration).select(request.only, request.seeds)
     plan = make_plan(sweep, folder.store, Versions(declaration["code_version"]))
     counts = plan.counts()
-    counts["new"] += plan.unsuggested
-    counts["finished"] = counts.pop("cached")
+    counts[State.NEW] += plan.unsuggested
     return {state: number for state, number in counts.items() if number}
 
 
@@ -120,7 +121,7 @@ def status_view(status: SweepStatus) -> RenderableType:
     """For a terminal."""
     lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("  trials", _trials(status.counts))
+    grid.add_row("  trials", colored(status.counts))
     grid.add_row("  workers", f"{_workers(status.workers)}, wanted {status.request.workers}")
     if status.head.state == "running" and status.seen:
         best = status.seen["best"]
@@ -156,15 +157,7 @@ def _headline(status: SweepStatus) -> str:
         silent = status.age is not None and status.age >= _SILENT_SECONDS
         note = f", silent for {duration(status.age)}" if silent else ""
         return f"running, {where} {status.seen.get('node', 'a node')}{note}"
-    return "finished" if status.complete else "no head is running"
-
-
-def _trials(counts: dict[str, int]) -> Text:
-    text = Text()
-    for state in STATES:
-        if counts.get(state):
-            text.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
-    return text
+    return State.FINISHED if status.complete else "no head is running"
 
 
 def _workers(jobs: list[QueuedJob] | None) -> str:

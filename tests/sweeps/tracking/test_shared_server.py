@@ -15,6 +15,7 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.state import State
 from sweeps.store import Store
 from sweeps.tracking import Projection, Tracker
 from sweeps.tracking.origin import describe_start, source_tags, user_name
@@ -131,7 +132,7 @@ def test_synced_twice_nothing_is_written(declared: tuple[Store, TrialFolder], pr
     proxy.requests.clear()
     assert sync_store(store, proxy.uri).trials == 1
     assert proxy.writes() == []
-    folder.write_status("finished", 3, 3)
+    folder.write_status(State.FINISHED, 3, 3)
     sync_store(store, proxy.uri)
     assert proxy.writes(), "there was news"
     assert [run["name"] for run in dump(store.root, proxy.uri)] == ["tiny", LABEL]
@@ -175,7 +176,7 @@ def test_a_reviewers_note_is_kept(folder: TrialFolder, tmp_path: Path, server: S
     assert note() == "second", "nobody but us wrote it"
     client.set_tag(run_ids(store, server.uri)["s"], NOTE, "second, but seed 3 looks odd")
     projection.sync_sweep("s", "third")
-    Projection(store, server.uri).sync_sweep("s", "fourth", "finished")
+    Projection(store, server.uri).sync_sweep("s", "fourth", State.FINISHED)
     assert note() == "second, but seed 3 looks odd"
     client.delete_tag(run_ids(store, server.uri)["s"], NOTE)
     Projection(store, server.uri).sync_sweep("s", "fifth")
@@ -194,7 +195,7 @@ def test_a_run_that_a_reviewer_deleted_stays_deleted(
     ids = run_ids(store, server.uri)
     client.delete_run(ids[name])
     finish(folder)
-    projection.sync_sweep("s", "what it is", "finished")  # knows the run
+    projection.sync_sweep("s", "what it is", State.FINISHED)  # knows the run
     projection.sync_trial(seen(folder), "s")
     projection.confirm("s", [seen(folder)])
     sync(store, folder, uri=server.uri)  # as another process
@@ -226,7 +227,7 @@ def test_a_server_that_refuses_for_a_while(
     while not said:
         tracker._thread.join(0.05)
     write_epochs(folder, 3, 3)
-    folder.write_status("paused", 3, 3)
+    folder.write_status(State.PAUSED, 3, 3)
     tracker.touch("trial")
     proxy.status = 200
     assert tracker.close(60)

@@ -18,6 +18,7 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store
@@ -190,19 +191,19 @@ def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: Tri
 def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     claim = Claim.take(folder.path)
     assert claim
-    folder.write_status("running", 2, 3)
+    folder.write_status(State.RUNNING, 2, 3)
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "RUNNING"
     claim.release()  # as SIGKILL leaves it: the status still says running, and nobody runs it
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "KILLED"
     failure = {"kind": "diverged", "message": "the loss was not finite", "traceback": ""}
-    folder.write_status("failed", 2, 3, failure)
+    folder.write_status(State.FAILED, 2, 3, failure)
     sync(tmp_path, folder)
     failed = dump(tmp_path)[1]
     assert failed["status"] == "FAILED"
     assert failed["tags"]["error"] == "diverged: the loss was not finite"
-    folder.write_status("paused", 2, 3)  # to be tried again
+    folder.write_status(State.PAUSED, 2, 3)  # to be tried again
     sync(tmp_path, folder)
     assert "error" not in dump(tmp_path)[1]["tags"]
 
@@ -217,7 +218,7 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     folder.create(tiny_config)
     folder.write_provenance({"code_version": "c0de2", "threads": 1})
     write_epochs(folder, 1, 1)
-    folder.write_status("paused", 1, 3)
+    folder.write_status(State.PAUSED, 1, 3)
     sync(tmp_path, folder)
     sync(tmp_path, folder)
     parent, trial = dump(tmp_path)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from care.config.metrics import EPOCH_METRICS
+from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.spec.spec import Sweep
@@ -109,7 +110,7 @@ def test_a_trial_of_the_plan(tmp_path: Path) -> None:
     def planning(trials: int) -> int:
         sweep = sweep_of(tmp_path / str(trials), trials)
         for trial in make_plan(sweep, store).trials:
-            fabricate(store, trial.config, "finished", 3)
+            fabricate(store, trial.config, State.FINISHED, 3)
         return calls(lambda: make_plan(sweep, store))
 
     once, twice, four_times = planning(20), planning(40), planning(80)

@@ -14,6 +14,7 @@ from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.state import State
 from sweeps.backends.scratch import make_scratch
 from sweeps.backends.slurm.state_files import Head, PoolFolder
 from sweeps.plan import make_plan
@@ -123,7 +124,7 @@ def test_a_trial_that_was_taken_over_is_elsewhere(
     process = TrialProcess({**task, "folder": str(folder)})
     assert process.step()["outcome"] == "running"
     trial = TrialFolder(folder, take_over(folder))
-    trial.write_status("running", 1, tiny_config.training.epochs)
+    trial.write_status(State.RUNNING, 1, tiny_config.training.epochs)
     before = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
     result = process.step()
     assert (result["outcome"], result["done"]) == ("busy", True)

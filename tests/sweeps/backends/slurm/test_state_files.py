@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from care.system.files import DamagedFileError
+from care.trials.state import State
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.backends.slurm.network import address_of, answers, free_ports
@@ -130,7 +131,7 @@ def test_an_interface_has_an_address() -> None:
 
 
 def shown(**changes: Any) -> str:
-    trial = TrialProgress("λ=0.1", 2, 20, 5, "running", None, 0.42, 1234.0)
+    trial = TrialProgress("λ=0.1", 2, 20, 5, State.RUNNING, None, 0.42, 1234.0)
     fields: dict[str, Any] = {
         "name": "tiny",
         "request": request(),
@@ -188,7 +189,7 @@ def test_other_moments_of_a_sweep(changes: dict[str, Any], expected: str) -> Non
 
 
 def test_many_running_trials_are_not_all_shown() -> None:
-    trials = [TrialProgress("p", seed, 20, state="running") for seed in range(100)]
+    trials = [TrialProgress("p", seed, 20, state=State.RUNNING) for seed in range(100)]
     text = shown(running=trials)
     assert "… and 76 more" in text
     assert len(text.splitlines()) < 40

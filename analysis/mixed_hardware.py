@@ -1,4 +1,4 @@
-"""What a sweep's trials differ in besides their configuration, in sentences."""
+"""Warnings on comparisons between trials of different machines, threads or precision."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.collect import finished
+from analysis.collect import select_finished
 from care.trials.hardware import Mixture
 
 
-def mixed_pairs(trials: pd.DataFrame, mixed: Sequence[Mixture]) -> list[str]:
-    """Name the seeds whose paired differences mix what trials differ in.
+def warn_of_mixed_pairs(trials: pd.DataFrame, mixed: Sequence[Mixture]) -> list[str]:
+    """Return a sentence for each fact that differs within the pairs of a seed.
 
     Args:
-        trials: A row a trial, as :func:`analysis.collect.collect` has them.
-        mixed: What they differ in.
+        trials: A row a trial, as :func:`analysis.collect.collect` makes them.
+        mixed: The facts in which the sweep's trials differ.
     """
     lines = []
-    done = finished(trials) if mixed else trials
+    done = select_finished(trials) if mixed else trials
     for mixture in mixed:
         seeds = [seed for seed, group in done.groupby("seed") if group[mixture.fact].nunique() > 1]
         if seeds:

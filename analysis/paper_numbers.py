@@ -12,15 +12,15 @@ from analysis.summary import Reproduction
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One cell of a table or one bar of a figure.
+    """One cell of a table or one bar of a figure of the paper.
 
     Attributes:
         name: The point, e.g. the method.
         paper: The paper's number as printed, or –.
         measured: Mean over seeds with its interval, in the paper's unit.
         change: Difference to the first row, paired by seed, in the paper's unit.
-        spread: What the paper prints after ±, here: the standard deviation over the probe's
-            initializations, mean over seeds; of no trial where it is not measured.
+        spread: Standard deviation over the probe's initializations, which the paper prints after
+            ±; mean over seeds, with n = 0 if it was not measured.
     """
 
     name: str
@@ -30,8 +30,8 @@ class PaperRow:
     spread: Estimate
 
 
-def paper_rows(comparison: Comparison, reproduction: Reproduction) -> list[PaperRow]:
-    """A row for each point in the order of the sweep; none where the measure is not known."""
+def compare_with_paper(comparison: Comparison, reproduction: Reproduction) -> list[PaperRow]:
+    """Make a row for each point in the sweep's order; none if the paper gives no metric."""
     metric = reproduction.metric
     if metric is None:
         return []
@@ -56,18 +56,18 @@ def paper_rows(comparison: Comparison, reproduction: Reproduction) -> list[Paper
 
 
 def _variant(comparison: Comparison, point: Point) -> str:
-    """The name of a point's method; empty in a sweep without methods."""
+    """Return the name of a point's method; empty in a sweep without methods."""
     axes = comparison.axes
     return str(point[axes.index(VARIANT)]) if VARIANT in axes else ""
 
 
 def _spread(metric: str) -> str:
-    """``encoder/paper_probe_spread`` for ``encoder/paper_probe_accuracy``."""
+    """Name a probe's spread: ``encoder/paper_probe_spread`` for ``…_probe_accuracy``."""
     return metric.removesuffix("accuracy").removesuffix("top5") + "spread"
 
 
 def _printed(reproduction: Reproduction, variant: str) -> str:
-    """``90.98 ± 0.10``, as in the paper."""
+    """Format the paper's number as ``90.98 ± 0.10``."""
     if variant not in reproduction.values:
         return "–"
     value, spread = reproduction.values[variant]

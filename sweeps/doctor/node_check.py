@@ -1,6 +1,6 @@
-"""What a node says of itself; run there by srun: ``python -m sweeps.doctor.probe FOLDER``.
+"""Checks that srun runs on each node: ``python -m sweeps.doctor.node_check FOLDER …``.
 
-Two of them meet: one listens and writes where, the other one connects.
+Of two nodes, the first listens and writes its address to the store; the second connects to it.
 """
 
 from __future__ import annotations
@@ -18,23 +18,29 @@ from care.system.files import write_json
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import address_of
 
-_SECONDS = 20.0
+_CONNECT_SECONDS = 20.0
 
 
 def main(folder: Path, scratch: str, interface: str | None) -> None:
-    """Write what this node sees to ``folder``."""
+    """Check this node and write its report to ``folder/node-RANK.json``.
+
+    Args:
+        folder: Folder in the store, with a file ``marker``.
+        scratch: The node's own folder for temporary files.
+        interface: Network interface to listen on; None for the default.
+    """
     rank = int(os.environ.get("SLURM_PROCID", "0"))
-    found: dict[str, Any] = {"node": socket.gethostname(), "shared": (folder / "marker").exists()}
-    found["scratch"] = _writable(scratch)
-    given = Allocation.of_this_job()
-    found["cpus"], found["gpus"] = given.cpus, given.gpus
-    found["torch"] = _torch(given.gpus)
+    report: dict[str, Any] = {"node": socket.gethostname(), "shared": (folder / "marker").exists()}
+    report["scratch"] = _check_scratch(scratch)
+    allocation = Allocation.of_this_job()
+    report["cpus"], report["gpus"] = allocation.cpus, allocation.gpus
+    report["torch"] = _check_torch(allocation.gpus)
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
-        found["connection"] = _listen(folder, interface) if rank == 0 else _connect(folder)
-    write_json(folder / f"node-{rank}.json", found)
+        report["connection"] = _listen(folder, interface) if rank == 0 else _connect(folder)
+    write_json(folder / f"node-{rank}.json", report)
 
 
-def _writable(folder: str) -> str:
+def _check_scratch(folder: str) -> str:
     try:
         with tempfile.TemporaryFile(dir=folder):
             return ""
@@ -42,8 +48,8 @@ def _writable(folder: str) -> str:
         return str(error)
 
 
-def _torch(gpus: int) -> str:
-    """What is wrong with torch here, if anything."""
+def _check_torch(gpus: int) -> str:
+    """Return the reason why torch cannot use the job's GPUs; empty if it can."""
     try:
         import torch
 
@@ -57,19 +63,19 @@ def _torch(gpus: int) -> str:
 
 def _listen(folder: Path, interface: str | None) -> str:
     with socket.create_server((address_of(interface), 0)) as server:
-        server.settimeout(_SECONDS)
+        server.settimeout(_CONNECT_SECONDS)
         host, port = server.getsockname()[:2]
         write_json(folder / "address.json", [host, port])
         try:
             server.accept()[0].close()
         except OSError as error:
-            return f"nobody reached {host}:{port} ({error})"
+            return f"no node reached {host}:{port} ({error})"
     return ""
 
 
 def _connect(folder: Path) -> str:
-    end = time.monotonic() + _SECONDS
-    reason = "the other node did not say where it listens"
+    end = time.monotonic() + _CONNECT_SECONDS
+    reason = "the other node did not write its address"
     while time.monotonic() < end:
         try:
             host, port = json.loads((folder / "address.json").read_text())
