@@ -8,14 +8,11 @@ from typing import Any, Self
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from analysis.labels import VARIANT
 from care.config import Model
 from care.config.loading import validate
 from care.errors import ConfigError, nearest
 
-VARIANT = "variant"
-"""The axis whose values are the names of variants."""
-
-_LONG = 8
 _LONGEST_NAME = 200
 SEEDS = "seeds have a list of their own, 'seeds'"
 
@@ -119,25 +116,3 @@ def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) ->
                 raise PydanticCustomError(
                     f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
                 )
-
-
-def point_label(point: dict[str, Any]) -> str:
-    """Return a point's short name for people: ``λ=0.1 splits=4``."""
-    return " ".join(
-        value_label(value) if field == VARIANT else f"{axis_label(field)}={value_label(value)}"
-        for field, value in point.items()
-    )
-
-
-def axis_label(field: str) -> str:
-    """Return an axis's short name: λ, or the last part of the dotted field."""
-    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
-
-
-def value_label(value: Any) -> str:
-    """Return a value in one line of visible characters; a short number as it was written."""
-    if isinstance(value, float):
-        short = f"{value:.4g}"
-        return short if float(short) == value or len(repr(value)) > _LONG else repr(value)
-    text = "null" if value is None else str(value)
-    return text if text.isprintable() else repr(value)

@@ -6,12 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from analysis.labels import axis_name, value_label
 from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
-from sweeps.spec.axes import axis_label, comparable, value_label
+from sweeps.spec.axes import comparable
 
 _SOURCE = "command line"
-_SEED, _LAMBDA = "seed", "λ"
+_SEED = "seed"
+_SPELLED = {"lambda": "λ", "tau": "τ"}
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,16 @@ def _axis(name: str, axes: Mapping[str, Any]) -> str:
     """Return the axis of a dotted field, of its last parts, or of its label."""
     if name in axes or name == _SEED:
         return name
-    name = _LAMBDA if name == "lambda" else name
-    shown = [axis_label(axis) for axis in axes]
-    fitting = [axis for axis in axes if name == axis_label(axis) or axis.endswith(f".{name}")]
+    name = _SPELLED.get(name, name)
+    shown = [axis_name(axis) for axis in axes]
+    fitting = [axis for axis in axes if name == axis_name(axis) or axis.endswith(f".{name}")]
     if len(fitting) == 1:
         return fitting[0]
     if fitting:
         _refuse("--only", name, f"allowed: the whole field; {' and '.join(fitting)} end so")
     last = (axis.rpartition(".")[2] for axis in axes)
-    names = [*axes, *last, *map(axis_label, axes), _SEED, *(["lambda"] if _LAMBDA in shown else [])]
+    spelled = (word for word, symbol in _SPELLED.items() if symbol in shown)
+    names = [*axes, *last, *shown, _SEED, *spelled]
     allowed = f"allowed: an axis ({', '.join([*shown, _SEED])})"
     _refuse("--only", name, allowed, nearest(name, names))
 

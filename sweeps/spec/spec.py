@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from analysis.labels import VARIANT
 from care.config import Model, PositiveInt, TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES, is_final_measure
 from care.config.yaml_reader import read_yaml
 from care.data.shared_batches import SHARED
 from care.errors import ConfigError, Problem, nearest
-from sweeps.spec.axes import SEEDS, VARIANT, AxisRange, check_axes, check_variants
+from sweeps.spec.axes import SEEDS, AxisRange, check_axes, check_variants
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig, profiled, rename_stored_figure
 from sweeps.spec.selection import Selection, select
 
