@@ -84,12 +84,13 @@ def axis_label(field: str) -> str:
     return "method" if field == VARIANT else axis_name(field).replace("_", " ")
 
 
-def measure_label(measure: str) -> Label | None:
-    """Return the label of a measure of a trained encoder; None for any other name."""
+def measure_label(measure: str) -> Label:
+    """Return the label of a measure of the end; of a plugin's measure, its name."""
     if measure.startswith(_TRANSFER):
         dataset = measure.removeprefix(_TRANSFER)
         return Label(f"class of {dataset}, linear probe accuracy", "↑", f"class of {dataset}")
-    return MEASURES.get(measure)
+    name = measure.replace("_", " ")
+    return MEASURES.get(measure, Label(name, short=name))
 
 
 def metric_label(name: str) -> str:

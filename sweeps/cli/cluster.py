@@ -26,12 +26,12 @@ from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
-from sweeps.resources import part_of
+from sweeps.resources import split_machine
 from sweeps.run import RunOptions
-from sweeps.spec.spec import load_sweep, restore_sweep
+from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.destination import redact
+from sweeps.tracking.tracking_uri import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
@@ -166,7 +166,7 @@ def _check_trials(
 ) -> None:
     """Refuse trials that no worker can hold, or whose epoch exceeds a worker's time."""
     sweep = arguments.load()
-    part_of(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
+    split_machine(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
     seconds = estimate_epoch_seconds(sweep, Store(root))
     usable = cluster.time * 60 - cluster.grace_seconds
     if usable <= 0:

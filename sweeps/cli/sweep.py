@@ -20,20 +20,20 @@ from care.trials.state import State
 from sweeps.backends.local import LocalPool
 from sweeps.cli.data import prepare_data
 from sweeps.cli.sweep_arguments import SweepArguments
-from sweeps.event_log import refuse, restart, ways_on
+from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
-from sweeps.process.wall_time import where_it_went
+from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
-from sweeps.resources import share_out
+from sweeps.resources import split_this_machine
 from sweeps.run import Outcome, RunOptions, SweepRun
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.origin import describe_start
+from sweeps.tracking.source_tags import describe_start
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
@@ -46,7 +46,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     store = Store(root)
     versions = Versions(say=make_console(stderr=True).print)
     plan = make_plan(sweep, store, versions)
-    resources = share_out(sweep.spec.resources, plan.wanted)
+    resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
@@ -82,7 +82,7 @@ def _print_question(plan: Plan, command: str, console: Console) -> None:
     name = plan.sweep.spec.name
     lines = [f"{name} will not run: it asks something else than its search began with:"]
     lines += [f"  {difference}" for difference in plan.differences]
-    lines.append(ways_on(plan.sweep, command))
+    lines.append(describe_ways_to_continue(plan.sweep, command))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -128,14 +128,14 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     plan = make_plan(sweep, store)
     check_question(plan, arguments.command("run"), options)
     _check_machine(plan)
-    pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
+    pool = LocalPool(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
     run = SweepRun(sweep, store, pool, options, console.print)
     with Interrupt() as interrupt:
         pool.on_full = functools.partial(_pause, interrupt, console)
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
-        console.print("\n".join(where_it_went(outcome.seconds)))
+        console.print("\n".join(format_wall_time(outcome.seconds)))
     status = conclude(console, arguments.command("run"), outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         command = arguments.without_selection.command("run")

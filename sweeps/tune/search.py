@@ -22,7 +22,7 @@ from care.system.rng import torch_seed
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
 from sweeps.spec.axes import AxisRange
-from sweeps.spec.spec import SweepSpec
+from sweeps.spec.schema import SweepSpec
 from sweeps.states import MEANING
 from sweeps.store import finite
 from sweeps.tune.messages import Task

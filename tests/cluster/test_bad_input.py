@@ -15,7 +15,7 @@ import yaml
 from care.trials.folder import TrialFolder
 from care.trials.state import State
 from sweeps.plan import make_plan
-from sweeps.spec.spec import load_sweep
+from sweeps.spec.sweep import load_sweep
 from sweeps.store import Store
 from tests.cluster.conftest import Cluster
 from tests.helpers.declaring import fabricate

@@ -328,7 +328,7 @@ def test_a_damaged_report_is_written_again(
     path = page.parent / name
     for case in ("missing", "cut", "flipped", "folder", "dead link", "named pipe"):
         DAMAGES[case](path)
-        assert write_sweep_report(damaged.sweep, damaged.store, again=False) == page
+        assert write_sweep_report(damaged.sweep, damaged.store, if_current=False) == page
         assert path.is_file(), case
         assert "1.5" in (page.parent / "tables" / "trials.csv").read_text(), case
 

@@ -15,7 +15,7 @@ from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
 from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
 

@@ -12,7 +12,7 @@ import yaml
 from care.errors import ConfigError, Problem
 from care.trials.identity import trial_id
 from sweeps.plan import make_plan
-from sweeps.spec.spec import load_sweep, restore_sweep
+from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, declare
 

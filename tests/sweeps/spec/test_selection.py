@@ -20,7 +20,7 @@ from sweeps.plan import make_plan
 from sweeps.process.terminal import make_console
 from sweeps.report import find_sweep
 from sweeps.run import RunOptions
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
 from tests.helpers.declaring import SPLITS, WEIGHT, declare, fabricate, load
 from tests.helpers.processes import care
@@ -122,7 +122,7 @@ def test_a_part_of_a_name_that_several_axes_have_is_refused(
     tmp_path: Path, refused: Refused
 ) -> None:
     sweep = load(tmp_path, axes={"optimizer.name": ["sgd", "adam"], "data.name": ["digits"]})
-    assert "the whole field" in refused(sweep.select, ["name=sgd"], None).allowed
+    assert "the full field" in refused(sweep.select, ["name=sgd"], None).allowed
 
 
 @pytest.mark.parametrize(("only", "seeds"), [(["λ=0"], None), ([], "1")])

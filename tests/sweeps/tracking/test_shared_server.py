@@ -17,9 +17,9 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.state import State
 from sweeps.store import Store
-from sweeps.tracking import Projection, Tracker
-from sweeps.tracking.origin import describe_start, source_tags, user_name
+from sweeps.tracking import BackgroundSync, MlflowSync
 from sweeps.tracking.server import serve
+from sweeps.tracking.source_tags import describe_start, source_tags, user_name
 from sweeps.tracking.sweep_sync import sync_store
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.serving import Proxy, Server
@@ -69,13 +69,13 @@ def test_two_users_with_one_configuration_and_one_name(
     finish(folder)
     sync(a, folder, uri=server.uri)
     page.write_text("of A")
-    Projection(a, server.uri).attach("s", [page])
+    MlflowSync(a, server.uri).attach("s", [page])
     before, ids = dump(a, server.uri), run_ids(a, server.uri)
 
     theirs = begin(b, tiny_config)
     sync(b, theirs, uri=server.uri)
     page.write_text("of B")
-    Projection(b, server.uri).attach("s", [page])
+    MlflowSync(b, server.uri).attach("s", [page])
     shutil.rmtree(theirs.path)  # and run anew, which replaces B's run, not A's
     sync(b, begin(b, tiny_config), uri=server.uri)
 
@@ -170,16 +170,16 @@ def test_a_reviewers_note_is_kept(folder: TrialFolder, tmp_path: Path, server: S
     def note() -> Any:
         return dump(store, server.uri)[0]["tags"][NOTE]
 
-    projection = Projection(store, server.uri)
+    projection = MlflowSync(store, server.uri)
     projection.sync_sweep("s", "first")
     projection.sync_sweep("s", "second")
     assert note() == "second", "nobody but us wrote it"
     client.set_tag(run_ids(store, server.uri)["s"], NOTE, "second, but seed 3 looks odd")
     projection.sync_sweep("s", "third")
-    Projection(store, server.uri).sync_sweep("s", "fourth", State.FINISHED)
+    MlflowSync(store, server.uri).sync_sweep("s", "fourth", State.FINISHED)
     assert note() == "second, but seed 3 looks odd"
     client.delete_tag(run_ids(store, server.uri)["s"], NOTE)
-    Projection(store, server.uri).sync_sweep("s", "fifth")
+    MlflowSync(store, server.uri).sync_sweep("s", "fifth")
     assert note() == "fifth"
 
 
@@ -188,7 +188,7 @@ def test_a_run_that_a_reviewer_deleted_stays_deleted(
     folder: TrialFolder, tmp_path: Path, server: Server, name: str
 ) -> None:
     store = tmp_path / "a"
-    projection = Projection(store, server.uri)
+    projection = MlflowSync(store, server.uri)
     projection.sync_sweep("s", "what it is")
     projection.sync_trial(seen(folder), "s")
     client, _ = open_mlflow(store, server.uri)
@@ -219,8 +219,8 @@ def test_a_server_that_refuses_for_a_while(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     store, uri = tmp_path / "a", proxy.uri.replace("://", "://me:hunter2@")
     said: list[str] = []
-    projection = Projection(store, uri, said.append)
-    tracker = Tracker(lambda _: projection.sync_trial(seen(folder), "s"), said.append)
+    projection = MlflowSync(store, uri, said.append)
+    tracker = BackgroundSync(lambda _: projection.sync_trial(seen(folder), "s"), said.append)
     proxy.status = status
     tracker.touch("trial")
     tracker.start()

@@ -19,7 +19,7 @@ from care.trials.state import State
 from sweeps.event_log import Suggestion, begin, read_decisions
 from sweeps.plan import PlannedTrial
 from sweeps.question import OtherQuestionError
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import SweepFolder, finite
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again

@@ -23,7 +23,7 @@ from sweeps.plan import PlannedTrial, make_plan
 from sweeps.question import OtherQuestionError
 from sweeps.report import write_sweep_report
 from sweeps.run import Outcome, RunOptions
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.playing import METRICS, World, decided, numbers, play

@@ -1,4 +1,4 @@
-"""A trial of the store as MLflow is to show it."""
+"""The content of a trial's MLflow run, read from the trial's files."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class TrackedTrial:
     """A trial with its state at one moment.
 
     Attributes:
-        folder: Its files.
+        folder: Its folder.
         label: Name of its run.
         status: Its state, as a plan shows it.
-        updated: When its status was written; empty when it was never started.
+        updated: Time of its last status; empty if it was never started.
     """
 
     folder: TrialFolder
@@ -42,22 +42,22 @@ class TrackedTrial:
 
     @property
     def version(self) -> str:
-        """A text that differs whenever the trial has changed; empty when it was never started."""
+        """A text that changes whenever the trial does; empty if it was never started."""
         if not self.updated and self.status.state != State.DAMAGED:
             return ""
         return "|".join((self.updated, self.status.state, self.status.reason))
 
 
-def look_at(
+def inspect_trial(
     folder: TrialFolder, label: str, versions: Versions, config: TrialConfig
 ) -> TrackedTrial:
-    """Judge a trial now.
+    """Determine the current state of a trial.
 
     Args:
-        folder: Its files.
+        folder: Its folder.
         label: Name of its run.
-        versions: Code and data whose results count.
-        config: Its configuration as it is planned now.
+        versions: The current code and data; results of others are stale.
+        config: Its planned configuration.
     """
     try:
         status = trial_status(folder, versions, config)
@@ -68,19 +68,19 @@ def look_at(
 
 
 @dataclass(frozen=True)
-class Record:
-    """What MLflow's run of a trial holds.
+class RunRecord:
+    """The content of a trial's MLflow run.
 
     Attributes:
-        identity: Tags that the run is found by.
+        identity: Tags that identify the run.
         created: Milliseconds since 1970.
-        state: As recorded; paused where its process died or a file is gone, or damaged.
+        state: The recorded state; paused if its process died or a file is missing, or damaged.
         updated: Milliseconds since 1970.
-        tags: Everything about how it stands.
-        origin: What a run that is made gets besides.
+        tags: Tags that follow the trial's state.
+        origin: Tags that only a new run gets.
         params: The configuration, flat, without ``runtime``.
-        epochs: The rows of each epoch.
-        measures: The rows of the final measures.
+        epochs: The metric rows of each epoch.
+        measures: The metric rows of the final measures.
     """
 
     identity: Identity
@@ -94,11 +94,11 @@ class Record:
     measures: list[Row]
 
 
-def read_record(trial: TrackedTrial) -> Record:
-    """Read a trial's files.
+def read_record(trial: TrackedTrial) -> RunRecord:
+    """Read the content of a run from a trial's files.
 
     Raises:
-        CareError: A file is damaged, missing, or does not fit the others.
+        CareError: A file is damaged, missing, or contradicts another one.
     """
     folder, content = trial.folder, trial.folder.read_trial()
     status, provenance = folder.read_status(), folder.read_provenance()
@@ -109,10 +109,10 @@ def read_record(trial: TrackedTrial) -> Record:
     measures: list[Row] = []
     if metrics:
         ended = _ended(times.get(len(metrics)), created)
-        # Step 0, because MLflow's page draws bars for what has no other step, dots otherwise.
+        # Step 0: MLflow's page draws bars for metrics with no other step, and dots otherwise.
         final = folder.read_evaluation() or {}
         measures = [(name, value, ended, 0) for name, value in final.items()]
-    return Record(
+    return RunRecord(
         identity=trial_identity(folder.trial_id, content.created),
         created=created,
         state=_state(trial, status),
@@ -126,17 +126,17 @@ def read_record(trial: TrackedTrial) -> Record:
 
 
 def _state(trial: TrackedTrial, status: StatusRecord) -> State:
-    """The state that holds now: a process may have died, a file of a finished trial be gone."""
-    judged = trial.status.state
-    if judged == State.DAMAGED:
-        return judged
-    left = status.state == State.RUNNING and judged != State.RUNNING
-    reopened = status.finished and judged in TO_TRAIN
-    return State.PAUSED if left or reopened else status.state
+    """Return the true state: a process may have died, or a finished trial may lack a file."""
+    actual = trial.status.state
+    if actual == State.DAMAGED:
+        return actual
+    abandoned = status.state == State.RUNNING and actual != State.RUNNING
+    incomplete = status.finished and actual in TO_TRAIN
+    return State.PAUSED if abandoned or incomplete else status.state
 
 
 def trial_identity(trial_id: str, created: str) -> Identity:
-    """The tags that a trial's run is found by, in one store."""
+    """Make the tags that identify a trial's run within a store."""
     return (("trial_id", trial_id), ("care.kind", "trial"), ("care.created", created))
 
 
@@ -166,12 +166,12 @@ def _tags(
 
 
 def _params(config: dict[str, Any]) -> dict[str, str]:
-    """The configuration, flat and without ``runtime``."""
+    """Flatten the configuration, without ``runtime``."""
     return {name: str(value) for name, value in flatten(config) if name[:8] != "runtime."}
 
 
 def _read_timings(folder: TrialFolder) -> dict[int, TimingRecord]:
-    """Read when each epoch ended; without it the numbers count all the same."""
+    """Read the times of the epochs; a damaged log gives none, which loses no metric."""
     try:
         return {timing.epoch: timing for timing in folder.read_timings()}
     except DamagedFileError:
@@ -179,7 +179,7 @@ def _read_timings(folder: TrialFolder) -> dict[int, TimingRecord]:
 
 
 def _ended(timing: TimingRecord | None, created: int) -> int:
-    """When an epoch ended in milliseconds since 1970; the trial's start where that is unknown."""
+    """Return an epoch's end, or the trial's start if it is unknown, in milliseconds since 1970."""
     return round(timing.finished_at * 1000) if timing else created
 
 
@@ -197,6 +197,6 @@ def _milliseconds(moment: str) -> int:
 
 
 def report_files(report: Path) -> list[Path]:
-    """The files of a report that its sweep's run gets; none when it was not written."""
+    """List the files of a report to attach to its sweep's run; empty without a report."""
     page = report / "report.html"
     return [page, *sorted((report / "figures").glob("*.png"))] if page.exists() else []

@@ -1,4 +1,4 @@
-"""Who started a sweep, with which command and code: the tags that MLflow shows as its source."""
+"""The tags that MLflow shows as the source of a run: user, command, file and commit."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import sys
 from typing import Any
 
 from care.system.git import git_state
-from sweeps.tracking.destination import redact
+from sweeps.tracking.tracking_uri import redact
 
 
 def user_name() -> str:
-    """The user's name; the user's id when the system knows no name."""
+    """Return the user's name, or the user's id if the system has no name for it."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):
@@ -21,7 +21,10 @@ def user_name() -> str:
 
 
 def describe_start() -> dict[str, Any]:
-    """What ``sweep.json`` records of a start: user, command as typed without passwords, commit."""
+    """Collect the facts about a start for ``sweep.json``: user, command, commit.
+
+    The command is as typed, without passwords.
+    """
     return {
         "user": user_name(),
         "command": redact(shlex.join(["care", *sys.argv[1:]])),
@@ -30,16 +33,15 @@ def describe_start() -> dict[str, Any]:
 
 
 def source_tags(declaration: dict[str, Any]) -> dict[str, str]:
-    """MLflow's tags of the source of a run: the sweep's file, the command, the commit.
+    """Make MLflow's tags for the source of a run: the sweep's file, the command, the commit.
 
     Args:
-        declaration: A sweep's ``sweep.json``; fields that an older version left out are guessed
-            or left out.
+        declaration: A sweep's ``sweep.json``, perhaps of an older version with fewer fields.
     """
     file = str(declaration.get("file", ""))
     command = str(declaration.get("command") or f"care sweep run {file}".strip())
     tags = {
-        # MLflow's page shows what follows the last slash, which makes no sense of a command.
+        # MLflow's page shows only the part after the last slash, so a command would be cut.
         "mlflow.source.name": file or "care",
         "mlflow.source.type": "JOB" if command.startswith("care sweep submit") else "LOCAL",
         "command": command,
@@ -50,5 +52,5 @@ def source_tags(declaration: dict[str, Any]) -> dict[str, str]:
 
 
 def user_tag(declaration: dict[str, Any]) -> dict[str, str]:
-    """MLflow's tag of the user of a run that is made."""
+    """Make MLflow's tag for the user of a new run."""
     return {"mlflow.user": str(declaration.get("user") or user_name())}

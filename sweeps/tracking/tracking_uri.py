@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs: the store's own SQLite file, another SQLite file, or a server."""
+"""The destination of ``--tracking-uri``: the store's SQLite file, another one, or a server."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from pathlib import Path
 from urllib.parse import unquote
 
 _SQLITE = "sqlite:///"
-# MLflow reads these in a path as an escape and as the start of options.
+# In a path, MLflow reads % as an escape and ? as the start of options.
 _ESCAPES = re.compile(r"[%?]")
 _USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where MLflow keeps runs.
+    """The server or file to which MLflow writes runs.
 
     Attributes:
-        uri: As MLflow takes it.
+        uri: The URI for MLflow.
         database: The SQLite file; None for a server.
-        own: Whether it is the store's own file, which holds nothing that the store has not.
-        lock: Taken by each process that writes.
-        artifacts: URI of the folder of files, given to a new experiment; None on a server.
+        own: Whether it is the store's own file, which can be rebuilt from the store.
+        lock: Lock file of the processes that write.
+        artifacts: URI of the artifacts' folder, for a new experiment; None on a server.
     """
 
     uri: str
@@ -36,18 +36,18 @@ class Destination:
     artifacts: str | None
 
     def renewed(self) -> Destination:
-        """Name this file by another URI: MLflow opens a URI once in a process, and keeps it."""
+        """Return another URI of the file: MLflow opens each URI once per process and caches it."""
         if self.database is None:
             return self
         return replace(self, uri=f"{_SQLITE}{_plain_alias(self.database)}")
 
     def __str__(self) -> str:
-        """For people, without a password."""
+        """Format the destination without a password."""
         return str(self.database) if self.database else redact(self.uri)
 
 
 def destination_of(store: Path, uri: str | None) -> Destination:
-    """Resolve ``--tracking-uri``; None is the SQLite file in the store."""
+    """Resolve ``--tracking-uri``; None is the SQLite file of the store."""
     own = (store / "mlflow.db").resolve()
     database = own if uri is None else _sqlite_file(uri)
     if database is None:
@@ -55,25 +55,25 @@ def destination_of(store: Path, uri: str | None) -> Destination:
     if database == own:
         artifacts = (store / "mlflow-artifacts").resolve().as_uri()
         return Destination(default_tracking_uri(store), own, True, store / "mlflow.lock", artifacts)
-    # Shared with other stores: its files lie beside it, and every store takes the same lock.
+    # Shared with other stores: artifacts and lock are beside the file, one for all stores.
     artifacts = database.with_name("mlflow-artifacts").as_uri()
     lock = database.with_name(f"{database.name}.lock")
     return Destination(str(uri), database, False, lock, artifacts)
 
 
 def default_tracking_uri(store: Path) -> str:
-    """The SQLite file in the store."""
+    """Return the URI of the store's SQLite file."""
     return sqlite_uri((store / "mlflow.db").resolve())
 
 
 @functools.cache
 def sqlite_uri(file: Path) -> str:
-    """An MLflow URI of an SQLite file in a folder of any name."""
+    """Make MLflow's URI of an SQLite file, whatever characters its path has."""
     return f"{_SQLITE}{_plain_alias(file) if _ESCAPES.search(str(file)) else file}"
 
 
 def redact(text: str) -> str:
-    """Replace user and password of every URL in ``text`` by ``***``."""
+    """Replace user and password of every URL in ``text`` with ``***``."""
     return _USER_INFO.sub("***@", text)
 
 
@@ -85,7 +85,7 @@ def _sqlite_file(uri: str) -> Path | None:
 
 
 def _plain_alias(file: Path) -> Path:
-    """A path to ``file`` through a link in a private folder, which ends with this process."""
+    """Link the file's folder to a plain path, which is removed at the end of this process."""
     temporary = tempfile.gettempdir()
     folder = Path(
         tempfile.mkdtemp(prefix="mlflow-care-", dir="/tmp" if _ESCAPES.search(temporary) else None)
