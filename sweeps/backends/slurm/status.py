@@ -117,10 +117,10 @@ def _counts(folder: PoolFolder) -> dict[State, int]:
     What counts is the code that was submitted, not the one that it has become here since.
     """
     store = Store(folder.path.parents[2])
-    declaration = store.sweep(folder.name).read() or {}
+    declaration = store.sweep(folder.name).declaration()
     request = folder.request()
     sweep = restore_sweep(declaration).select(request.only, request.seeds)
-    plan = make_plan(sweep, store, Versions(declaration["code_version"]))
+    plan = make_plan(sweep, store, Versions(declaration.code_version))
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
     return {state: number for state, number in counts.items() if number}
