@@ -11,6 +11,7 @@ from care.config import TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
+from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.schema import SweepSpec
@@ -148,7 +149,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     return Sweep(spec, base, str(path))
 
 
-def restore_sweep(declaration: dict[str, Any]) -> Sweep:
+def restore_sweep(declaration: SweepRecord) -> Sweep:
     """Restore a sweep from the store's ``sweep.json``."""
-    spec = validate(SweepSpec, rename_stored_figure(declaration["spec"]), "sweep.json")
-    return Sweep(spec, declaration["base"], declaration["file"], declaration.get("paper"))
+    spec = validate(SweepSpec, rename_stored_figure(declaration.spec), "sweep.json")
+    return Sweep(spec, declaration.base, declaration.file, declaration.paper)

@@ -10,6 +10,7 @@ import pytest
 from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, begin, created
@@ -55,7 +56,7 @@ def states(plan: Plan) -> list[str]:
 def started(store: Store, sweep: Sweep) -> SweepFolder:
     """The folder of a sweep that was started, but of which nothing was decided yet."""
     folder = store.sweep(sweep.spec.name)
-    folder.write({})
+    folder.write(SweepRecord(spec={}, base={}, file="sweep.yaml"))
     begin(folder, sweep)
     return folder
 

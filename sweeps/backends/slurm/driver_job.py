@@ -89,9 +89,8 @@ class HeadRun:
 
     def __init__(self, folder: PoolFolder, request: Request, job_id: str, console: Console) -> None:
         os.chdir(request.folder)
-        sweep = restore_sweep(folder.store.sweep(folder.name).read() or {}).select(
-            request.only, request.seeds
-        )
+        sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
+        sweep = sweep.select(request.only, request.seeds)
         self._interrupt: Interrupt | None = None
         self.pool = SlurmPool(
             folder, worker_resources(sweep, request), job_id, console.print, self._cancel

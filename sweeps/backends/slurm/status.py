@@ -115,10 +115,10 @@ def _counts(folder: PoolFolder) -> dict[State, int]:
 
     What counts is the code that was submitted, not the one that it has become here since.
     """
-    declaration = folder.store.sweep(folder.name).read() or {}
+    declaration = folder.store.sweep(folder.name).declaration()
     request = folder.request()
     sweep = restore_sweep(declaration).select(request.only, request.seeds)
-    plan = make_plan(sweep, folder.store, Versions(declaration["code_version"]))
+    plan = make_plan(sweep, folder.store, Versions(declaration.code_version))
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
     return {state: number for state, number in counts.items() if number}
