@@ -80,18 +80,28 @@ class SweepRecord(Record):
     Attributes:
         spec: Its declaration.
         base: The configuration that its trials share.
-        file: Where it was declared.
         paper: The paper's configuration, where it reproduces something.
+        file: Where it was declared.
         overrides: ``field=value`` of the command line.
         profile: The profile that was chosen.
+        code_version: Hash of the code that started it.
+        user: The user who started it.
+        command: The command as typed, without passwords.
+        git_commit: Of the code, where git had one.
+        created: When it was first started.
     """
 
     spec: dict[str, Any]
     base: dict[str, Any]
-    file: str
     paper: dict[str, Any] | None = None
+    file: str
     overrides: list[str] = []
     profile: str | None = None
+    code_version: str = ""
+    user: str = ""
+    command: str = ""
+    git_commit: str | None = None
+    created: str = ""
 
 
 class ErrorRecord(Record):
