@@ -272,7 +272,7 @@ def _split(whole: float, samples: list[Sample]) -> dict[str, float]:
 
 
 def _run(sweep: Sweep, store: Store, pool: SimulatedPool, view: Callable[[Board], Any]) -> None:
-    run = SweepRun(sweep, store, pool, RunOptions(report=False), print)
+    run = SweepRun(sweep, store, pool, RunOptions(report=False))
     with Interrupt() as interrupt:
         outcome = run(interrupt, view)
     assert outcome.complete, outcome.plan.counts()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from sweeps.store import Store, final_value
 from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.backend import Pool
 from sweeps.tune.driver import Driver, take_sweep
+
+_log = logging.getLogger(__name__)
 
 View = Callable[[Board], AbstractContextManager[object]]
 
@@ -84,7 +87,6 @@ class SweepRun:
         store: The store of its trials.
         pool: The backend that runs them.
         options: Options of the run.
-        say: Called with lines for the user.
     """
 
     def __init__(
@@ -93,10 +95,9 @@ class SweepRun:
         store: Store,
         pool: Pool,
         options: RunOptions,
-        say: Callable[[str], None],
     ) -> None:
         self.sweep, self.store, self.pool = sweep, store, pool
-        self.options, self._say = options, say
+        self.options = options
 
     def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
         """Run the sweep until no trial is missing, or until soon after an interrupt.
@@ -108,7 +109,7 @@ class SweepRun:
         Raises:
             LostClaimError: Another driver has taken over the sweep; nothing was written since.
         """
-        claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, self._say)
+        claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, _log.info)
         if claim is None:
             return Outcome(make_plan(self.sweep, self.store), None, {})
         with claim:
@@ -125,8 +126,8 @@ class SweepRun:
         board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
-        tracking = SweepSync(self.sweep, self.store, board, uri, self._say, claim)
-        driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, self._say)
+        tracking = SweepSync(self.sweep, self.store, board, uri, claim)
+        driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, _log.info)
         tracking.start(self._plan_all(plan))
         page = None
         try:

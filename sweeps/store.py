@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import re
@@ -23,6 +24,8 @@ from care.trials.records import StoreRecord, SweepRecord, read_record
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.store_identity import settle_identity
+
+_log = logging.getLogger(__name__)
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _SWEEP_ADVICE = "The sweep's next run writes it again: care sweep run FILE"
@@ -55,7 +58,7 @@ class Store:
         if record:
             check_format(record.format, root)
 
-    def prepare(self, say: Callable[[str], None] = print) -> str:
+    def prepare(self) -> str:
         """Create the folders and the store's identity; called before the first write.
 
         Args:
@@ -73,7 +76,7 @@ class Store:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        return str(settle_identity(self.root, say)["uuid"])
+        return str(settle_identity(self.root)["uuid"])
 
     @property
     def trials(self) -> Path:
@@ -199,7 +202,7 @@ class SweepFolder:
             return declaration
         raise DamagedFileError(self.path / "sweep.json", "is missing", _SWEEP_ADVICE)
 
-    def write(self, declaration: SweepRecord, say: Callable[[str], None] = print) -> None:
+    def write(self, declaration: SweepRecord) -> None:
         """Write the declaration of a sweep that starts; ``created`` is kept.
 
         Args:
@@ -219,7 +222,8 @@ class SweepFolder:
             before = self.read()
         except DamagedFileError as error:
             kept = set_aside(path)
-            say(f"{path} {error.problem}; it is replaced" + (f", {kept.name} kept" if kept else ""))
+            text = f", {kept.name} kept" if kept else ""
+            _log.warning("%s %s; it is replaced%s", path, error.problem, text)
         created = before.created if before else ""
         declaration = declaration.model_copy(update={"created": created or now()})
         write_json(path, declaration.model_dump(mode="json", exclude_unset=True))

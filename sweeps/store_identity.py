@@ -8,9 +8,9 @@ counts as the moved store.
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote_to_bytes, urlparse
@@ -20,15 +20,16 @@ from care.system.files import read_json, write_json
 from care.trials.folder import FORMAT
 from sweeps.process.lock import locked
 
+_log = logging.getLogger(__name__)
 
-def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
+
+def settle_identity(root: Path) -> dict[str, Any]:
     """Give a store a uuid that no other existing store has.
 
     Several processes may call this at one time, even while they create the store.
 
     Args:
         root: Folder of the store; it exists.
-        say: Called with a line for the user when the store is a copy.
 
     Returns:
         The content of ``store.json``: ``format``, ``uuid``, ``place`` and, in a copy,
@@ -41,7 +42,7 @@ def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
     known = read_json(path) or {}
     if known.get("uuid") and _is_here(known, root):
         return dict(known)
-    with locked(root / ".store.lock", say):
+    with locked(root / ".store.lock"):
         known = read_json(path) or {}
         if known.get("uuid") and _is_here(known, root):
             return dict(known)
@@ -50,7 +51,7 @@ def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
             settled["uuid"] = uuid.uuid4().hex
         elif _lives_elsewhere(known):
             settled["uuid"], settled["copied_from"] = uuid.uuid4().hex, known["uuid"]
-            say(
+            _log.warning(
                 f"{root} is a copy of the store in {_folder(known)}, which still exists: "
                 "it gets its own identity, and its own runs in MLflow."
             )

@@ -6,12 +6,15 @@ The store may lie on another disk. A trial that finds that one full waits by its
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
 from sweeps.process.polling import polling
+
+_log = logging.getLogger(__name__)
 
 SESSION_BYTES = 64 * 2**20
 """Bytes for logs and sockets of a session of a few days, and for the reserve."""
@@ -57,14 +60,14 @@ def check_room(folder: Path, object_store: int) -> None:
 
 
 @contextlib.contextmanager
-def watched(folder: Path, on_full: Callable[[str], None]) -> Iterator[None]:
+def watched(folder: Path, on_full: Callable[[], None]) -> Iterator[None]:
     """Watch the disk of Ray's session while entered.
 
     A reserve is kept there and given up when the disk fills, so that Ray can end in order.
 
     Args:
         folder: The session's folder.
-        on_full: Called once, in another thread, with a line for the user.
+        on_full: Called once, in another thread, after the warning.
     """
     reserve = folder / "reserve"
     with contextlib.suppress(OSError), reserve.open("wb") as file:
@@ -75,10 +78,12 @@ def watched(folder: Path, on_full: Callable[[str], None]) -> Iterator[None]:
             return False
         with contextlib.suppress(OSError):
             reserve.unlink()
-        on_full(
-            f"The disk of {folder} is full; Ray cannot work without it. The trials pause. "
-            "Free some space there, or name a folder on another disk in TMPDIR."
+        _log.warning(
+            "The disk of %s is full; Ray cannot work without it. The trials pause. "
+            "Free some space there, or name a folder on another disk in TMPDIR.",
+            folder,
         )
+        on_full()
         return True
 
     with polling("disk-watch", _POLL_SECONDS, look):

@@ -26,12 +26,12 @@ class LocalPool:
 
     Attributes:
         resources: What of it the sweep gets.
-        on_full: Called with a line for the user when the disk of Ray's session is full.
+        on_full: Called when the disk of Ray's session is full.
     """
 
     def __init__(self, resources: Resources) -> None:
         self.resources = resources
-        self.on_full: Callable[[str], None] = print
+        self.on_full: Callable[[], None] = lambda: None
         self._node: Node | None = None
 
     @property

@@ -1,4 +1,4 @@
-"""This process's connection to a Ray, with what Ray and Tune say sent to a file."""
+"""This process's connection to a Ray, whose messages and Tune's go to a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.process.imports import large_imports
+from sweeps.process.logging import logged_to
 
 
 @contextlib.contextmanager
@@ -19,28 +20,31 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
 
     Args:
         address: ``local`` to start one, or that of a head.
-        log: File for what Ray and Tune have to say; the terminal is for the sweep's own table.
+        log: File for the messages of Ray and Tune, and for our own lines between them.
         settings: More of ``ray.init``.
     """
     with large_imports():
         import ray
         import ray.tune
 
-    _log_to(log)
+    handler = _LogFile(log)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    _send_ray_messages_to(handler)
     _raylet_messages_to_log()
     _keep_signal_handlers()
-    try:
-        ray.init(
-            address=address,
-            log_to_driver=False,
-            logging_level=logging.WARNING,
-            configure_logging=False,
-            **settings,
-        )
-        _log_to(log)  # again: starting Ray sets its loggers up anew
-        yield
-    finally:
-        ray.shutdown()
+    with logged_to(handler):
+        try:
+            ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                configure_logging=False,
+                **settings,
+            )
+            _send_ray_messages_to(handler)  # again: starting Ray configures its loggers
+            yield
+        finally:
+            ray.shutdown()
 
 
 def _raylet_messages_to_log() -> None:
@@ -64,13 +68,11 @@ class _LogFile(logging.FileHandler):
     """A log that is not worth a traceback when its disk is full."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Say nothing: what matters is written elsewhere, and its failure is told."""
+        """Ignore it: what matters is written elsewhere, and a failure there is reported."""
 
 
-def _log_to(path: Path) -> None:
-    """Send Ray's own messages to a file."""
-    handler = _LogFile(path)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+def _send_ray_messages_to(handler: logging.Handler) -> None:
+    """Send Ray's own messages to one handler, and nowhere else."""
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "ray"]
     for logger in map(logging.getLogger, {"ray", *names}):
         logger.handlers = [handler] if logger.name == "ray" else []

@@ -24,6 +24,7 @@ from sweeps.cli.sweep import check_question, prepare
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
+from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
 from sweeps.resources import split_machine
@@ -224,7 +225,8 @@ def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> in
     from sweeps.backends.slurm.driver_job import HeadRun
     from sweeps.cli.sweep import conclude
 
-    run = HeadRun(folder, request, "", console)
+    show_log(console)
+    run = HeadRun(folder, request, "")
     with Interrupt() as interrupt:
         outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
     cancelled = folder.request().cancel

@@ -33,9 +33,11 @@ def _run() -> None:
     atexit.register(gc.freeze)
     from care.errors import CareError
     from sweeps.process.home import provide_home
-    from sweeps.process.terminal import output_failure, protect_output
+    from sweeps.process.logging import show_log
+    from sweeps.process.terminal import make_console, output_failure, protect_output
 
     protect_output()
+    show_log(make_console())
     provide_home()
     try:
         from sweeps.cli.app import app

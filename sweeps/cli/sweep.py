@@ -25,6 +25,7 @@ from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
+from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import format_wall_time
@@ -131,9 +132,10 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     _check_machine(plan)
     pool = LocalPool(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
-    run = SweepRun(sweep, store, pool, options, console.print)
+    show_log(console)
+    run = SweepRun(sweep, store, pool, options)
     with Interrupt() as interrupt:
-        pool.on_full = functools.partial(_pause, interrupt, console)
+        pool.on_full = functools.partial(interrupt.request, hurried=False)
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(format_wall_time(outcome.seconds)))
@@ -159,11 +161,11 @@ def prepare(
     to_run = [*plan.missing(), *_list_to_rerun(plan, options)]
     if to_run or sweep.spec.search.name != "grid":
         prepare_data([sweep.base_config(), *(trial.config for trial in to_run)], console)
-    store.prepare(console.print)
+    store.prepare()
     folder = store.sweep(sweep.spec.name)
     if options.restart_search:
         restart(folder, sweep)
-    folder.write(_make_declaration(sweep, arguments), console.print)
+    folder.write(_make_declaration(sweep, arguments))
     if _reset_trials(plan, store, options) or options.restart_search:
         return make_plan(sweep, store)
     return plan
@@ -201,11 +203,6 @@ def _check_machine(plan: Plan) -> None:
             from care.system.device import check_machine
 
             check_machine(config)
-
-
-def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
-    console.print(line)
-    interrupt.request(hurried=False)
 
 
 def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:

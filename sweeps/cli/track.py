@@ -18,7 +18,7 @@ def sync_command(root: Path, uri: str | None) -> int:
     from sweeps.tracking.sweep_sync import sync_store
 
     console = make_console()
-    synced = sync_store(_open_store(root), uri, console.print)
+    synced = sync_store(_open_store(root), uri)
     for line in synced.left_out:
         console.print(line)
     console.print(f"MLflow is up to date: {synced.sweeps} sweeps, {synced.trials} trials")

@@ -5,27 +5,30 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
 from care.system import files
 from care.system.files import DiskError
 
+_log = logging.getLogger(__name__)
+
 # On a file system without flock, e.g. Lustre mounted without it, processes continue unlocked.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Wait for the lock file at ``path`` and hold the lock; a folder of that name is set aside.
 
     Raises:
         CareError: The file belongs to another user and cannot be opened.
         DiskError: The folder of the lock cannot be written.
     """
-    descriptor = _open(path, say)
+    descriptor = _open(path)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -37,18 +40,18 @@ def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open(path: Path, say: Callable[[str], None]) -> int:
+def _open(path: Path) -> int:
     while True:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except IsADirectoryError:
-            set_aside(path, "is a folder", say)
+            set_aside(path, "is a folder")
         except PermissionError as error:
             if not path.exists():
                 raise DiskError(path, error) from error
             refuse_foreign(path)
-            set_aside(path, "cannot be opened", say)
+            set_aside(path, "cannot be opened")
         except OSError as error:
             raise DiskError(path, error) from error
 
@@ -70,7 +73,6 @@ def refuse_foreign(path: Path) -> None:
 def set_aside(
     path: Path,
     reason: str,
-    say: Callable[[str], None],
     companions: Iterable[str] = (),
     advice: str = "",
 ) -> None:
@@ -79,7 +81,6 @@ def set_aside(
     Args:
         path: The file or folder.
         reason: The problem; continues a sentence that starts with its name.
-        say: Called with a line for the user.
         companions: Suffixes of files that are renamed with it.
         advice: A sentence with instructions.
 
@@ -92,4 +93,5 @@ def set_aside(
     for ending in companions:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + ending).rename(target.with_name(target.name + ending))
-    say(f"{path} {reason}; it was set aside as {target.name}. {advice}".strip())
+    text = f"{path} {reason}; it was set aside as {target.name}. {advice}"
+    _log.warning("%s", text.strip())

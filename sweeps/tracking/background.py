@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
 from collections.abc import Callable
 
 from sweeps.tracking.tracking_uri import redact
+
+_log = logging.getLogger(__name__)
 
 _NO_ANSWER = re.compile(
     r"(?:\[Errno -?\d+\] )?(Connection \w+|Name or service not known|timed out"
@@ -40,11 +43,10 @@ class BackgroundSync:
     Args:
         sync: Syncs one name; may raise anything. Returns False if it did not call MLflow, so that
             the success shows nothing about the server.
-        say: Called with a line for the user when MLflow fails and when it answers again.
     """
 
-    def __init__(self, sync: Callable[[str], object], say: Callable[[str], None]) -> None:
-        self._sync, self._say = sync, say
+    def __init__(self, sync: Callable[[str], object]) -> None:
+        self._sync = sync
         self._touched: dict[str, None] = {}
         self._synced = 0
         self._changed = threading.Condition()
@@ -91,7 +93,7 @@ class BackgroundSync:
             if self._synced != synced and not hurry():
                 end, synced = now + seconds, self._synced
             if not reported and now - started > _SILENT_SECONDS and not self._failing:
-                self._say(f"MLflow is catching up: {len(self._touched)} to go.")
+                _log.info("MLflow is catching up: %d to go.", len(self._touched))
                 reported = True
 
     def _work(self) -> None:
@@ -128,16 +130,16 @@ class BackgroundSync:
             self._synced += 1
             if self._failing and called:
                 self._failing = False
-                self._say("MLflow is back; it is being brought up to date.")
+                _log.info("MLflow is back; it is being brought up to date.")
 
     def _report_failure(self, name: str, error: Exception) -> None:
         with self._changed:
             self._touched.setdefault(name, None)
         if not self._failing:
             self._failing = True
-            self._say(
-                f"MLflow cannot be written ({describe_error(error)}). "
-                "Training continues; MLflow catches up later."
+            _log.warning(
+                "MLflow cannot be written (%s). Training continues; MLflow catches up later.",
+                describe_error(error),
             )
 
     def _pause(self, seconds: float) -> None:

@@ -6,7 +6,6 @@ import logging
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -59,9 +58,7 @@ def experiment_name(destination: Destination) -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
-def connect(
-    destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
-) -> tuple[Any, str]:
+def connect(destination: Destination, identity: dict[str, Any]) -> tuple[Any, str]:
     """Connect to MLflow and find the experiment, which is created if it is missing.
 
     The caller holds the destination's lock.
@@ -69,7 +66,6 @@ def connect(
     Args:
         destination: The server or file.
         identity: The store's identity: ``uuid`` and perhaps ``copied_from``.
-        say: Called with a line for the user when a damaged file is set aside.
 
     Returns:
         MLflow's client and the experiment's id.
@@ -84,7 +80,7 @@ def connect(
         from mlflow.exceptions import MlflowException
 
     if destination.own:
-        _prepare_own(destination, identity, say)
+        _prepare_own(destination, identity)
     destination = _with_fresh_uri(destination)
     name = experiment_name(destination)
     try:
@@ -93,8 +89,8 @@ def connect(
     except MlflowException as error:
         if not destination.own or "out-of-date database schema" not in str(error):
             raise
-        _set_database_aside(destination, "was written by another version of MLflow", say)
-        return connect(destination, identity, say)
+        _set_database_aside(destination, "was written by another version of MLflow")
+        return connect(destination, identity)
     if experiment is not None:
         if experiment.lifecycle_stage == "deleted":
             raise CareError(f"its experiment '{name}' is deleted; restore it there to continue")
@@ -171,34 +167,32 @@ def find_damage(file: Path, *, thorough: bool = False) -> str:
     return "" if answer == ("ok",) else f"is damaged ({answer[0]})"
 
 
-def replace_if_damaged(destination: Destination, say: Callable[[str], None]) -> None:
+def replace_if_damaged(destination: Destination) -> None:
     """Read the whole file of the store, and set it aside if it is damaged."""
     file = destination.database
     if destination.own and file and file.exists():
         reason = find_damage(file, thorough=True)
         if reason:
-            _set_database_aside(destination, reason, say)
+            _set_database_aside(destination, reason)
 
 
-def _prepare_own(
-    destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
-) -> None:
+def _prepare_own(destination: Destination, identity: dict[str, Any]) -> None:
     """Create or repair the store's database, and update the store's path and uuid in it."""
     file = destination.database
     assert file is not None
     reason = find_damage(file) if file.exists() else ""
     if reason:
-        _set_database_aside(destination, reason, say)
+        _set_database_aside(destination, reason)
     create_database(file)
     if not _adopt(file, identity, str(destination.artifacts)):
-        _set_database_aside(destination, "belongs to another store", say)
+        _set_database_aside(destination, "belongs to another store")
         create_database(file)
 
 
-def _set_database_aside(destination: Destination, reason: str, say: Callable[[str], None]) -> None:
+def _set_database_aside(destination: Destination, reason: str) -> None:
     file = destination.database
     assert file is not None
-    set_aside(file, reason, say, ("-journal", "-wal", "-shm"), _ADVICE)
+    set_aside(file, reason, ("-journal", "-wal", "-shm"), _ADVICE)
 
 
 def _with_fresh_uri(destination: Destination) -> Destination:

@@ -43,16 +43,12 @@ class MlflowSync:
     Args:
         store: Root of the store.
         uri: MLflow's tracking URI; by default an SQLite file in the store.
-        say: Called with lines for the user.
     """
 
-    def __init__(
-        self, store: Path, uri: str | None = None, say: Callable[[str], None] = print
-    ) -> None:
+    def __init__(self, store: Path, uri: str | None = None) -> None:
         self.store = store
         self.destination = destination_of(store, uri)
-        self._say = say
-        self._runs = RunCache(store, self.destination, say)
+        self._runs = RunCache(store, self.destination)
         self._written: dict[tuple[str, str], str] = {}
 
     @contextlib.contextmanager
@@ -62,7 +58,7 @@ class MlflowSync:
         Processes that open a new SQLite file at one time make each other crash. Two processes that
         search for a trial's run at one time would both create it.
         """
-        with locked(self.destination.lock, self._say):
+        with locked(self.destination.lock):
             if self._runs.renew():
                 self._written.clear()
             try:

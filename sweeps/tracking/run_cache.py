@@ -10,7 +10,7 @@ that runs of other users on a shared server cannot be changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,10 @@ class RunCache:
     Args:
         root: Root of the store.
         destination: The server or file.
-        say: Called with lines for the user.
     """
 
-    def __init__(self, root: Path, destination: Destination, say: Callable[[str], None]) -> None:
-        self._root, self._destination, self._say = root, destination, say
+    def __init__(self, root: Path, destination: Destination) -> None:
+        self._root, self._destination = root, destination
         self._client: Any = None
         self._experiment = ""
         self._store_uuid = ""
@@ -85,7 +84,7 @@ class RunCache:
             Whether the cache was cleared.
         """
         if self._suspect:
-            replace_if_damaged(self._destination, self._say)
+            replace_if_damaged(self._destination)
             self._suspect = False
         if self._client is None or self._file == file_id(self._destination.database):
             return False
@@ -95,9 +94,9 @@ class RunCache:
 
     def _connect(self) -> None:
         if self._client is None:
-            Store(self._root).prepare(self._say)
-            identity = settle_identity(self._root, self._say)
-            client, self._experiment = connect(self._destination, identity, self._say)
+            Store(self._root).prepare()
+            identity = settle_identity(self._root)
+            client, self._experiment = connect(self._destination, identity)
             self._store_uuid = str(identity["uuid"])
             self._file = file_id(self._destination.database)
             self._client = client

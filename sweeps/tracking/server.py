@@ -56,9 +56,9 @@ def serve(store: Store, host: str, port: int, uri: str | None) -> int:
         return 0
     check_port(host, port)
     store.prepare()
-    identity = settle_identity(store.root, print)
-    with locked(destination.lock, print):
-        _, experiment = connect(destination, identity, print)
+    identity = settle_identity(store.root)
+    with locked(destination.lock):
+        _, experiment = connect(destination, identity)
     uuid = "" if destination.own else identity["uuid"]
     print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")
     _print_links(f"http://{host}:{port}", experiment, uuid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from sweeps.tracking.mlflow_sync import MlflowSync
 from sweeps.tracking.run_record import TrackedTrial, inspect_trial, report_files
 from sweeps.tracking.tracking_uri import Destination
 
+_log = logging.getLogger(__name__)
+
 _LONGEST_STANDSTILL_SECONDS = 60.0
 # Names in the queue besides the trials' identities, which are hexadecimal.
 _PARENT, _BEFORE, _REPORT, _EVERYTHING = "parent", "before", "report", "everything"
@@ -37,7 +40,6 @@ class SweepSync:
         store: The store of its trials.
         board: The sweep's board, which has every trial before it is touched.
         uri: MLflow's tracking URI; None for the store's SQLite file.
-        say: Called with lines for the user.
         writer: The driver's claim on the sweep; nothing is written after it is lost.
     """
 
@@ -47,12 +49,10 @@ class SweepSync:
         store: Store,
         board: Board,
         uri: str | None,
-        say: Callable[[str], None],
         writer: Writer | None = None,
     ) -> None:
         self.sweep, self.store = sweep, store
-        self._mlflow = MlflowSync(store.root, uri, say)
-        self._say = say
+        self._mlflow = MlflowSync(store.root, uri)
         self._writer = writer or Writer()
         self._board = board
         self._versions = Versions()
@@ -61,7 +61,7 @@ class SweepSync:
         self._state: RecordedState = State.RUNNING
         self._mixed = "no"
         self._files: list[Path] = []
-        self._background = BackgroundSync(self._sync, say)
+        self._background = BackgroundSync(self._sync)
 
     def start(self, plan: Plan) -> None:
         """Queue every trial that was ever started, since a crash may have left some unsynced."""
@@ -94,7 +94,7 @@ class SweepSync:
         self._background.touch(_PARENT)
         self._background.touch(_EVERYTHING)
         if not self._background.close(_LONGEST_STANDSTILL_SECONDS, hurry):
-            self._say("MLflow is not up to date; to complete it: care track sync")
+            _log.warning("MLflow is not up to date; to complete it: care track sync")
 
     def _sync(self, name: str) -> bool:
         """Sync one name of the queue and return whether MLflow was called."""
@@ -142,19 +142,18 @@ class Synced:
     left_out: tuple[str, ...]
 
 
-def sync_store(store: Store, uri: str | None, say: Callable[[str], None] = print) -> Synced:
+def sync_store(store: Store, uri: str | None) -> Synced:
     """Sync MLflow with every sweep of the store, in the order of their first starts.
 
     Args:
         store: The store.
         uri: MLflow's tracking URI; None for the store's SQLite file.
-        say: Called with lines for the user.
 
     Raises:
         CareError: MLflow cannot be written; names the destination and the reason.
     """
-    store.prepare(say)
-    mlflow = MlflowSync(store.root, uri, say)
+    store.prepare()
+    mlflow = MlflowSync(store.root, uri)
     try:
         return _sync_all(store, mlflow)
     except CareError:

@@ -73,8 +73,8 @@ def open_mlflow(store: Path, uri: str | None = None) -> tuple[Any, str]:
     """MLflow's client and the experiment's id."""
     Store(store).prepare()
     destination = destination_of(store, uri)
-    with locked(destination.lock, print):
-        return connect(destination, settle_identity(store, print), print)
+    with locked(destination.lock):
+        return connect(destination, settle_identity(store))
 
 
 def dump(store: Path, uri: str | None = None, own_only: bool = True) -> list[dict[str, Any]]:

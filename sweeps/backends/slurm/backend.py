@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -23,6 +24,8 @@ from sweeps.backends.slurm.submission import submit_workers
 from sweeps.backends.slurm.worker_job import run_worker
 from sweeps.resources import Resources
 
+_log = logging.getLogger(__name__)
+
 _START_SECONDS = 120.0
 _LOOK_SECONDS = 2.0
 _QUEUE_SECONDS = 10.0
@@ -36,7 +39,6 @@ class SlurmPool:
         folder: The pool's files.
         resources: A worker's part, and a trial's part of it.
         job_id: The head's job; empty when it is none.
-        say: Called with lines for the user.
         cancelled: Called once when people want the sweep to end.
 
     Attributes:
@@ -48,11 +50,10 @@ class SlurmPool:
         folder: PoolFolder,
         resources: Resources,
         job_id: str,
-        say: Callable[[str], None],
         cancelled: Callable[[], None],
     ) -> None:
         self.folder, self.resources = folder, resources
-        self._say, self._cancelled = say, cancelled
+        self._cancelled = cancelled
         self._head = Head(job_id=job_id)
         self._left = 0
         self._over = threading.Event()
@@ -142,7 +143,7 @@ class SlurmPool:
                 if self._head.left != self._left:
                     self._update_head(left=self._left)
             except (CareError, OSError) as error:
-                self._complain(f"The pool cannot be looked after for now ({error}).")
+                self._warn_once(f"The pool cannot be looked after for now ({error}).")
 
     def _adjust(self, request: Request) -> None:
         """Submit, cancel and release workers."""
@@ -169,15 +170,15 @@ class SlurmPool:
         try:
             submitted = submit_workers(self.folder, request, count, run_worker)
         except commands.SlurmError as error:
-            self._complain(f"No worker can be submitted for now ({error}).")
+            self._warn_once(f"No worker can be submitted for now ({error}).")
             return
         self._complaint = ""
-        self._say(f"{count} workers submitted: {', '.join(submitted)}")
+        _log.info("%d workers submitted: %s", count, ", ".join(submitted))
 
-    def _complain(self, text: str) -> None:
+    def _warn_once(self, text: str) -> None:
         if text != self._complaint:
             self._complaint = text
-            self._say(f"{text} It is tried again.")
+            _log.warning("%s It is tried again.", text)
 
 
 def _start_head(ray: RayNode, log: Path) -> str:

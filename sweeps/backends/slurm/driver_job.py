@@ -6,12 +6,11 @@ It may be put back into the queue or killed at any time: whoever runs next repla
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-
-from rich.console import Console
 
 from care.system.claim import LostClaimError
 from sweeps.backends.slurm import commands
@@ -20,6 +19,7 @@ from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 from sweeps.backends.slurm.status_file import StatusFile
 from sweeps.backends.slurm.submission import leave_job_environment
+from sweeps.process.logging import show_log
 from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
@@ -27,6 +27,8 @@ from sweeps.resources import Resources, split_machine
 from sweeps.run import Outcome, RunOptions, SweepRun, View
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
+
+_log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 1.0
 
@@ -44,14 +46,14 @@ def run_head(store: str, name: str) -> str:
     job_id = this_job()
     leave_job_environment()
     with folder.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
-        console = make_console(log)
-        console.print(f"head on {socket.gethostname()}, job {job_id}")
+        show_log(make_console(log))
+        _log.info("head on %s, job %s", socket.gethostname(), job_id)
         with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):
-            head = HeadRun(folder, request, job_id, console)
+            head = HeadRun(folder, request, job_id)
             try:
                 outcome = head(interrupt, lambda board: StatusFile(board, head.pool))
             except LostClaimError as error:
-                console.print(str(error))
+                _log.error("%s", error)
                 return "superseded"
         again = interrupt.requested and not folder.request().cancel
         if again and deadline.passed == "time":
@@ -81,22 +83,19 @@ class HeadRun:
         folder: The pool's files.
         request: What people want.
         job_id: The head's job; empty when it is none.
-        console: For lines.
 
     Attributes:
         pool: Its workers.
     """
 
-    def __init__(self, folder: PoolFolder, request: Request, job_id: str, console: Console) -> None:
+    def __init__(self, folder: PoolFolder, request: Request, job_id: str) -> None:
         os.chdir(request.folder)
         sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
         sweep = sweep.select(request.only, request.seeds)
         self._interrupt: Interrupt | None = None
-        self.pool = SlurmPool(
-            folder, worker_resources(sweep, request), job_id, console.print, self._cancel
-        )
+        self.pool = SlurmPool(folder, worker_resources(sweep, request), job_id, self._cancel)
         options = RunOptions(tracking_uri=request.tracking_uri)
-        self._run = SweepRun(sweep, folder.store, self.pool, options, console.print)
+        self._run = SweepRun(sweep, folder.store, self.pool, options)
 
     def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
         """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""

@@ -65,23 +65,17 @@ def test_little_shared_memory_needs_more_of_the_disk(
 
 
 def test_a_disk_that_fills_is_reported_once_and_the_reserve_makes_room(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
 ) -> None:
-    lines: list[str] = []
     reported = threading.Event()
-
-    def on_full(line: str) -> None:
-        lines.append(line)
-        reported.set()
-
-    with watched(tmp_path, on_full):
+    with watched(tmp_path, reported.set):
         assert (tmp_path / "reserve").stat().st_size > MEBIBYTE
-        assert lines == []
+        assert log_lines == []
         disk(monkeypatch, 1)
         assert reported.wait(60)
         assert not (tmp_path / "reserve").exists()
-    assert len(lines) == 1
-    assert lines[0].startswith(f"The disk of {tmp_path} is full; Ray cannot work without it.")
+    assert len(log_lines) == 1
+    assert log_lines[0].startswith(f"The disk of {tmp_path} is full; Ray cannot work without it.")
 
 
 def test_an_end_without_a_signal_has_the_status_of_a_sweep_that_is_not_complete(

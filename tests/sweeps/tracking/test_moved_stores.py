@@ -179,16 +179,19 @@ def test_a_database_of_a_version_without_uuids_is_the_stores(
 
 
 def test_the_database_of_another_store_is_set_aside(
-    folder: TrialFolder, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+    folder: TrialFolder,
+    tmp_path: Path,
+    empty_database: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str],
 ) -> None:
     store, other = tmp_path / "runs", tmp_path / "other"
     monkeypatch.setattr("sweeps.tracking.database.create_database", copying(empty_database))
     sync(store, folder)
     other.mkdir()
     shutil.copy(store / "mlflow.db", other)
-    said: list[str] = []
-    MlflowSync(other, None, said.append).sync_sweep("mine", "")
-    assert "belongs to another store; it was set aside as mlflow.db.damaged-" in said[0]
+    MlflowSync(other, None).sync_sweep("mine", "")
+    assert "belongs to another store; it was set aside as mlflow.db.damaged-" in log_lines[0]
     assert [run["name"] for run in dump(other, own_only=False)] == ["mine"]
 
 
@@ -244,14 +247,14 @@ def test_a_damaged_database_is_set_aside_and_made_again(
     monkeypatch: pytest.MonkeyPatch,
     spoil: Callable[[Path], None],
     reason: str,
+    log_lines: list[str],
 ) -> None:
     store = tmp_path / "runs"
     sync(store, folder)
     before = dump(store)
     spoil(store / "mlflow.db")
     monkeypatch.setattr("sweeps.tracking.database.create_database", copying(empty_database))
-    said: list[str] = []
-    projection = MlflowSync(store, None, said.append)
+    projection = MlflowSync(store, None)
     for _ in range(2):  # what only a write shows is set aside by the next one
         try:
             projection.sync_sweep("s", "what it is")
@@ -259,11 +262,11 @@ def test_a_damaged_database_is_set_aside_and_made_again(
         except Exception:  # noqa: BLE001 - whatever SQLAlchemy makes of it
             continue
     assert dump(store) == before
-    assert len(said) == 1
-    assert f"mlflow.db {reason}" in said[0]
-    assert "; it was set aside as mlflow.db.damaged-" in said[0]
+    assert len(log_lines) == 1
+    assert f"mlflow.db {reason}" in log_lines[0]
+    assert "; it was set aside as mlflow.db.damaged-" in log_lines[0]
     (kept,) = store.glob("mlflow.db.damaged-*")
-    assert kept.name in said[0]
+    assert kept.name in log_lines[0]
 
 
 def test_a_database_elsewhere_by_a_link(
@@ -299,17 +302,16 @@ def test_a_database_that_goes_while_it_is_written(
     assert dump(store) == before
 
 
-def test_a_lock_that_cannot_be_opened_is_set_aside(tmp_path: Path) -> None:
-    said: list[str] = []
+def test_a_lock_that_cannot_be_opened_is_set_aside(tmp_path: Path, log_lines: list[str]) -> None:
     lock = tmp_path / "mlflow.lock"
     (lock / "inside").mkdir(parents=True)
-    with locked(lock, said.append):
+    with locked(lock):
         pass
     lock.write_text("garbage")
-    with locked(lock, said.append):
+    with locked(lock):
         pass
     (kept,) = tmp_path.glob("mlflow.lock.damaged-*")
-    assert said == [f"{lock} is a folder; it was set aside as {kept.name}."]
+    assert log_lines == [f"{lock} is a folder; it was set aside as {kept.name}."]
     assert (kept / "inside").is_dir()
 
 

@@ -223,29 +223,29 @@ def test_a_server_that_refuses_for_a_while(
     status: int,
     monkeypatch: pytest.MonkeyPatch,
     capfd: pytest.CaptureFixture[str],
+    log_lines: list[str],
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     store, uri = tmp_path / "a", proxy.uri.replace("://", "://me:hunter2@")
-    said: list[str] = []
-    projection = MlflowSync(store, uri, said.append)
-    tracker = BackgroundSync(lambda _: projection.sync_trial(seen(folder), "s"), said.append)
+    projection = MlflowSync(store, uri)
+    tracker = BackgroundSync(lambda _: projection.sync_trial(seen(folder), "s"))
     proxy.status = status
     tracker.touch("trial")
     tracker.start()
-    while not said:
+    while not log_lines:
         tracker._thread.join(0.05)
     write_epochs(folder, 3, 3)
     folder.write_status(State.PAUSED, 3, 3)
     tracker.touch("trial")
     proxy.status = 200
     assert tracker.close(60)
-    assert len(said) == 2
-    assert said[0].startswith("MLflow cannot be written (")
-    assert "\n" not in said[0]
-    assert said[1] == "MLflow is back; it is being brought up to date."
+    assert len(log_lines) == 2
+    assert log_lines[0].startswith("MLflow cannot be written (")
+    assert "\n" not in log_lines[0]
+    assert log_lines[1] == "MLflow is back; it is being brought up to date."
     assert len(dump(store, uri)[1]["metrics"]["train/loss"]) == 3
     printed = capfd.readouterr()
-    shown = [*said, printed.out, printed.err, str(dump(store, uri))]
+    shown = [*log_lines, printed.out, printed.err, str(dump(store, uri))]
     assert not any("hunter2" in text for text in shown)
     assert printed.err == ""
 

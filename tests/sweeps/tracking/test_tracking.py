@@ -274,7 +274,6 @@ class Unreliable:
     def __init__(self) -> None:
         self.down = False
         self.synced: list[str] = []
-        self.said: list[str] = []
         self.called = threading.Event()
 
     def __call__(self, name: str) -> None:
@@ -284,22 +283,22 @@ class Unreliable:
         self.synced.append(name)
 
 
-def test_tracker_writes_what_was_touched() -> None:
+def test_tracker_writes_what_was_touched(log_lines: list[str]) -> None:
     target = Unreliable()
-    tracker = BackgroundSync(target, target.said.append)
+    tracker = BackgroundSync(target)
     for _ in range(50):
         tracker.touch("a")
     tracker.touch("b")
     assert tracker.close(30)
     assert sorted(set(target.synced)) == ["a", "b"]
     assert len(target.synced) <= 4
-    assert target.said == []
+    assert log_lines == []
 
 
-def test_tracker_catches_up_when_mlflow_is_back() -> None:
+def test_tracker_catches_up_when_mlflow_is_back(log_lines: list[str]) -> None:
     target = Unreliable()
     target.down = True
-    tracker = BackgroundSync(target, target.said.append)
+    tracker = BackgroundSync(target)
     tracker.touch("a")
     assert not target.called.wait(1.5), "nothing is done before the start"
     tracker.start()
@@ -310,27 +309,25 @@ def test_tracker_catches_up_when_mlflow_is_back() -> None:
     target.down = False
     assert tracker.close(30)
     assert sorted(set(target.synced)) == ["a", "b"]
-    assert len(target.said) == 2
-    assert "Training continues" in target.said[0]
-    assert "back" in target.said[1]
+    assert len(log_lines) == 2
+    assert "Training continues" in log_lines[0]
+    assert "back" in log_lines[1]
 
 
-def test_what_needs_no_mlflow_does_not_tell_that_it_is_back() -> None:
-    said: list[str] = []
-
+def test_what_needs_no_mlflow_does_not_tell_that_it_is_back(log_lines: list[str]) -> None:
     def sync(name: str) -> bool:
         if name == "news":
             raise ConnectionError("no route to host")
         return False
 
-    tracker = BackgroundSync(sync, said.append)
+    tracker = BackgroundSync(sync)
     tracker.touch("news")
     tracker.touch("nothing new")
     tracker.start()
-    while not said:
+    while not log_lines:
         tracker._thread.join(0.05)
     assert not tracker.close(30)
-    assert len(said) == 1
+    assert len(log_lines) == 1
 
 
 @pytest.mark.parametrize(
@@ -360,7 +357,7 @@ def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
         time.sleep(0.1)
         synced.append(name)
 
-    tracker = BackgroundSync(sync, print)
+    tracker = BackgroundSync(sync)
     for number in range(40):
         tracker.touch(str(number))
     assert tracker.close(1.5, lambda: hurry) is not hurry
@@ -370,7 +367,7 @@ def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
 def test_tracker_gives_up_at_the_end_and_says_so() -> None:
     target = Unreliable()
     target.down = True
-    tracker = BackgroundSync(target, target.said.append)
+    tracker = BackgroundSync(target)
     tracker.touch("a")
     assert not tracker.close(30)
 
@@ -387,7 +384,7 @@ def test_names_do_not_depend_on_the_moment(tmp_path: Path, empty_database: Path)
     store = Store(tmp_path / "runs")
     copy_database(empty_database, store.root)
     board = Board(sweep.spec.metric, 1)
-    tracking = SweepSync(sweep, store, board, None, print)
+    tracking = SweepSync(sweep, store, board, None)
     tracking.start(make_plan(sweep, store))
     point = {WEIGHT: 0.25}
     config = sweep.trial(point, 0)

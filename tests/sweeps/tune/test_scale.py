@@ -95,7 +95,7 @@ def test_a_task_while_others_wait() -> None:
 
 def test_news_for_mlflow_while_it_is_behind() -> None:
     def behind(trials: int) -> BackgroundSync:
-        tracker = BackgroundSync(lambda _: None, print)
+        tracker = BackgroundSync(lambda _: None)
         for number in range(trials):
             tracker.touch(str(number))
         return tracker

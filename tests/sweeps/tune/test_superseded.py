@@ -97,7 +97,11 @@ def test_its_pool_does_not_mislead_the_workers(store: Store, drivers: tuple[Clai
 
 
 def test_it_sends_nothing_to_mlflow(
-    tmp_path: Path, store: Store, drivers: tuple[Claim, Claim], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    store: Store,
+    drivers: tuple[Claim, Claim],
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str],
 ) -> None:
     sent: list[str] = []
     for name in ("sync_sweep", "sync_trial", "attach", "recall", "confirm"):
@@ -107,15 +111,14 @@ def test_it_sends_nothing_to_mlflow(
         )
     sweep = load(tmp_path)
     plan = make_plan(sweep, store)
-    lines: list[str] = []
     board = Board(sweep.spec.metric, plan.wanted)
     board.plan(plan, lambda _: None)
-    tracking = SweepSync(sweep, store, board, None, lines.append, drivers[0])
+    tracking = SweepSync(sweep, store, board, None, drivers[0])
     tracking.start(plan)
     tracking.touch(plan.trials[0].trial_id)
     tracking.finish(plan, None, lambda: False)
     assert sent == []
-    assert lines == []
+    assert log_lines == []
 
 
 def test_a_trial_that_was_taken_over_is_elsewhere(
