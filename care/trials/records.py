@@ -141,6 +141,8 @@ class ProvenanceRecord(Record):
         git_commit: Of the code, where git had one.
         git_dirty: Whether the code was edited since.
         versions: Of the libraries.
+        plugins: Hashes of the code of plugins, as
+            :func:`care.trials.plugin_versions.plugin_versions` returns them.
         data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
             has them.
     """
@@ -154,6 +156,7 @@ class ProvenanceRecord(Record):
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+    plugins: dict[str, str] = {}
     data: dict[str, str] = {}
 
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
+from care import plugins
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import ClusterConfig, JobConfig
 from sweeps.backends.slurm.state_files import PoolFolder, Request
@@ -131,4 +132,6 @@ def _environment(request: Request) -> list[str]:
     return [
         f"export PYTHONPATH={shlex.quote(request.code)}${{PYTHONPATH:+:$PYTHONPATH}}",
         "export RAY_USAGE_STATS_ENABLED=0",
+        # A cluster may be set to pass no environment on.
+        f"export {plugins.VARIABLE}={shlex.quote(','.join(plugins.plugin_modules()))}",
     ]
