@@ -20,6 +20,7 @@ from care.system.files import write_atomic
 from care.training.steps import Steps
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
+from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.state import State
 from sweeps.tune.node import Node
 from sweeps.tune.trainable import CareTrainable
@@ -31,7 +32,7 @@ _METRICS = ("train/loss", "train/infonce", "train/equivariance", *epoch_metrics(
 class UntrainedRun:
     """Writes the files of :class:`care.training.trial_run.TrialRun` without training."""
 
-    _provenance: dict[str, Any] | None = None
+    _provenance: ProvenanceRecord | None = None
 
     def __init__(
         self,
@@ -47,7 +48,7 @@ class UntrainedRun:
         self._folder = folder
         folder.create(config)
         status = folder.read_status()
-        self.finished = status is not None and status.state == State.FINISHED
+        self.finished = status is not None and status.finished
         if UntrainedRun._provenance is None:
             UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {}, {})
         self._epoch = len(folder.read_metrics())
@@ -72,8 +73,10 @@ class UntrainedRun:
         value = self._seed + 1 / self._epoch
         line: dict[str, float] = {"epoch": self._epoch, "step": self._epoch * _STEPS}
         line |= dict.fromkeys(_METRICS, value)
-        speed = {"seconds": 1.0, "images_per_second": 1000.0, "finished_at": time.time()}
-        self._folder.append_epoch(line, {"epoch": self._epoch, **speed})
+        timing = TimingRecord(
+            epoch=self._epoch, seconds=1.0, images_per_second=1000.0, finished_at=time.time()
+        )
+        self._folder.append_epoch(line, timing)
         write_atomic(self._folder.path / "checkpoint-0", bytes(4096))
         if self._epoch < self._epochs:
             self._folder.write_status(State.RUNNING, self._epoch, self._epochs)

@@ -14,6 +14,7 @@ import torch
 from care.config import Precision
 from care.system.git import git_state
 from care.trials.code_version import code_version
+from care.trials.records import ProvenanceRecord
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 
@@ -46,7 +47,7 @@ def provenance(
     precision: Precision,
     data: Mapping[str, str],
     plugins: Mapping[str, str],
-) -> dict[str, Any]:
+) -> ProvenanceRecord:
     """What a trial that starts now runs on, with which code, libraries and data, and how.
 
     Args:
@@ -59,13 +60,13 @@ def provenance(
             :func:`care.trials.plugin_versions.plugin_versions` returns them.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {
+    return ProvenanceRecord(
         **_of_this_process(),
-        "device": device.type,
-        "device_name": name,
-        "threads": threads,
-        "processes": processes,
-        "precision": precision,
-        "data": dict(data),
-        "plugins": dict(plugins),
-    }
+        device=device.type,
+        device_name=name,
+        threads=threads,
+        processes=processes,
+        precision=precision,
+        data=dict(data),
+        plugins=dict(plugins),
+    )

@@ -80,18 +80,28 @@ class SweepRecord(Record):
     Attributes:
         spec: Its declaration.
         base: The configuration that its trials share.
-        file: Where it was declared.
         paper: The paper's configuration, where it reproduces something.
+        file: Where it was declared.
         overrides: ``field=value`` of the command line.
         profile: The profile that was chosen.
+        code_version: Hash of the code that started it.
+        user: The user who started it.
+        command: The command as typed, without passwords.
+        git_commit: Of the code, where git had one.
+        created: When it was first started.
     """
 
     spec: dict[str, Any]
     base: dict[str, Any]
-    file: str
     paper: dict[str, Any] | None = None
+    file: str
     overrides: list[str] = []
     profile: str | None = None
+    code_version: str = ""
+    user: str = ""
+    command: str = ""
+    git_commit: str | None = None
+    created: str = ""
 
 
 class ErrorRecord(Record):
@@ -133,14 +143,16 @@ class ProvenanceRecord(Record):
 
     Attributes:
         code_version: Hash of the code.
-        threads: CPU threads that numbers were summed with.
-        device: ``cpu`` or ``cuda``.
-        device_name: As the maker calls it.
-        processes: That trained it together.
-        precision: That ``auto`` became.
         git_commit: Of the code, where git had one.
         git_dirty: Whether the code was edited since.
         versions: Of the libraries.
+        hostname: Name of the machine.
+        cpu: Its processor.
+        device: ``cpu`` or ``cuda``.
+        device_name: As the maker calls it.
+        threads: CPU threads that numbers were summed with.
+        processes: That trained it together.
+        precision: That ``auto`` became.
         plugins: Hashes of the code of plugins, as
             :func:`care.trials.plugin_versions.plugin_versions` returns them.
         data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
@@ -148,14 +160,16 @@ class ProvenanceRecord(Record):
     """
 
     code_version: str
-    threads: PositiveInt
-    device: str = ""
-    device_name: str = ""
-    processes: PositiveInt = 1
-    precision: Precision | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+    hostname: str = ""
+    cpu: str = ""
+    device: str = ""
+    device_name: str = ""
+    threads: PositiveInt
+    processes: PositiveInt = 1
+    precision: Precision | None = None
     plugins: dict[str, str] = {}
     data: dict[str, str] = {}
 
@@ -163,11 +177,11 @@ class ProvenanceRecord(Record):
 class StartRecord(Record):
     """A line of ``starts.jsonl``: where a process resumed the trial."""
 
-    epoch: NonNegativeInt
-    step: NonNegativeInt
     at: str = ""
     host: str = ""
     pid: int = 0
+    epoch: NonNegativeInt
+    step: NonNegativeInt
 
 
 class TimingRecord(Record):
