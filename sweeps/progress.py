@@ -1,4 +1,4 @@
-"""What a running sweep knows about itself, for the live table and the log."""
+"""The progress of a running sweep, for the live table, the log and the status file."""
 
 from __future__ import annotations
 
