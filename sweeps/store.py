@@ -61,9 +61,6 @@ class Store:
     def prepare(self) -> str:
         """Create the folders and the store's identity; called before the first write.
 
-        Args:
-            say: Called with a line for the user when the store is a copy of another one.
-
         Returns:
             The store's uuid.
 
@@ -207,7 +204,6 @@ class SweepFolder:
 
         Args:
             declaration: The sweep as it starts now.
-            say: Called with a line for the user when a damaged file is set aside.
 
         Raises:
             DiskError: The folder cannot be written.
