@@ -60,8 +60,8 @@ class UntrainedRun:
         return self._epoch
 
     @property
-    def place(self) -> tuple[int, int]:
-        """The same, and no step."""
+    def position(self) -> tuple[int, int]:
+        """Epochs that are logged, and no step."""
         return self._epoch, 0
 
     def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, Any]]:  # noqa: ARG002

@@ -18,8 +18,8 @@ from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
-_LEFT = ("new", "running", "paused", "disk", "crowded", "unpacked")
-_ELSEWHERE = ("busy",)
+_LEFT = ("new", "running", "paused")
+_ELSEWHERE = ("elsewhere",)
 _OVER = ("finished", "cached", "failed", "stopped")
 
 
@@ -145,17 +145,30 @@ class Board:
         if trial.state not in _OVER:
             self._move(trial, "paused", trial.epoch)
 
-    def report(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take a result of the trainable."""
-        trial = self.trials[trial_id]
-        trial.error = result.get("error")
-        trial.images_per_second = result.get("images_per_second", trial.images_per_second)
-        epoch = result.get("epoch", trial.epoch)
+    def report(
+        self,
+        trial_id: str,
+        state: str,
+        metrics: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Take the progress of a trial.
+
+        Args:
+            trial_id: The trial.
+            state: Its state from now on.
+            metrics: Of its last epoch; empty if it trained none.
+            error: The error that ended it.
+        """
+        trial, metrics = self.trials[trial_id], metrics or {}
+        trial.error = error
+        trial.images_per_second = metrics.get("images_per_second", trial.images_per_second)
+        epoch = metrics.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
-        self._move(trial, result["outcome"], epoch)
-        trial.value = result.get(self.metric.name, trial.value)
-        trial.latest = result.get(self.column, trial.latest)
-        trial.uniformity = result.get(COLLAPSE_METRIC, trial.uniformity)
+        self._move(trial, state, epoch)
+        trial.value = metrics.get(self.metric.name, trial.value)
+        trial.latest = metrics.get(self.column, trial.latest)
+        trial.uniformity = metrics.get(COLLAPSE_METRIC, trial.uniformity)
         if self.activity != "pausing trials":
             self.activity = ""
 
@@ -171,8 +184,7 @@ class Board:
 
     def counts(self) -> dict[str, int]:
         """Trials by state, as a person calls them."""
-        waiting = dict.fromkeys(("disk", "crowded", "unpacked"), "paused")
-        names = {"cached": "finished", "busy": "elsewhere", **waiting}
+        names = {"cached": "finished"}
         found: Counter[str] = Counter()
         for state, number in self._states.copy().items():
             found[names.get(state, state)] += number

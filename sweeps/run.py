@@ -45,7 +45,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepResult:
     """How a run ended.
 
     Attributes:
@@ -95,7 +95,7 @@ class SweepRun:
         self.sweep, self.store, self.pool = sweep, store, pool
         self.options, self._say = options, say
 
-    def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
+    def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
         """Return when nothing is missing, or soon after an interrupt.
 
         Args:
@@ -107,7 +107,7 @@ class SweepRun:
         """
         claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, self._say)
         if claim is None:
-            return Outcome(make_plan(self.sweep, self.store), None, {})
+            return SweepResult(make_plan(self.sweep, self.store), None, {})
         with claim:
             claim.when_lost(interrupt.request)
             self.pool.hold(claim)
@@ -116,7 +116,7 @@ class SweepRun:
             self.pool.end(interrupted=interrupt.requested)
         return outcome
 
-    def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> Outcome:
+    def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> SweepResult:
         plan = make_plan(self.sweep, self.store)
         time = WallTime(self.pool.slots)
         board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
@@ -139,7 +139,7 @@ class SweepRun:
             raise
         final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
-        return Outcome(final, page, time.parts(board.spent), board.without_value())
+        return SweepResult(final, page, time.parts(board.spent), board.without_value())
 
     def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
         """Bring MLflow up to date; a second signal, which ends at once, does not get here."""

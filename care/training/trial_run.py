@@ -88,10 +88,10 @@ class TrialRun:
     @property
     def epoch(self) -> int:
         """Whole epochs done."""
-        return self.place[0]
+        return self.position[0]
 
     @property
-    def place(self) -> tuple[int, int]:
+    def position(self) -> tuple[int, int]:
         """Whole epochs done, and steps of the one that runs."""
         if self.finished:
             return self.config.training.epochs, 0

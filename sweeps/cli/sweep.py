@@ -29,7 +29,7 @@ from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import where_it_went
 from sweeps.question import is_searched
 from sweeps.resources import share_out
-from sweeps.run import Outcome, RunOptions, SweepRun
+from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.spec import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.origin import describe_start
@@ -271,7 +271,7 @@ def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
     interrupt.request(hurried=False)
 
 
-def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
+def conclude(console: Console, command: str, outcome: SweepResult, signalled: int | None) -> int:
     """Print how the run ended and what to type next.
 
     Args:
@@ -312,7 +312,7 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
 
-def _print_incomparable(outcome: Outcome, console: Console) -> None:
+def _print_incomparable(outcome: SweepResult, console: Console) -> None:
     if outcome.without_value:
         plan = outcome.plan
         console.print(
