@@ -11,6 +11,7 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
+from care.trials.state import State
 from sweeps.event_log import RungEntry, created
 from sweeps.tune.messages import Outcome, TrialResult, TrialTask
 from sweeps.tune.node import Node
@@ -93,7 +94,7 @@ class ClaimedTrial:
         # A damaged status is named by the next plan.
         with contextlib.suppress(LostClaimError, DamagedFileError):
             status = self._folder.read_status()
-            if self.run is not None and status and status.state == "running":
+            if self.run is not None and status and status.state == State.RUNNING:
                 self.run.pause()
 
     def put_back(self) -> None:
@@ -101,7 +102,7 @@ class ClaimedTrial:
         status = self._folder.read_status()
         epoch = status.epoch if status else 0
         with contextlib.suppress(LostClaimError):
-            self._folder.write_status("paused", epoch, self._task.config.training.epochs)
+            self._folder.write_status(State.PAUSED, epoch, self._task.config.training.epochs)
         self.close()
 
     def result(

@@ -11,7 +11,7 @@ from ray import tune
 
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.tune.backend import Pool
 from sweeps.tune.callback import DriverCallback, InterruptStopper
 from sweeps.tune.messages import PackTask, TrialTask

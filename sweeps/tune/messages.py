@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from care.config import TrialConfig
+from care.trials.state import State
 
 _TASK, _RESULT = "task", "result"
 
@@ -45,22 +46,22 @@ class Outcome(StrEnum):
     LOST = "lost"
 
     @property
-    def state(self) -> str:
+    def state(self) -> State:
         """The state that the sweep's table shows."""
         return _STATES[self]
 
 
 _STATES = {
-    Outcome.RUNNING: "running",
-    Outcome.FINISHED: "finished",
-    Outcome.FAILED: "failed",
-    Outcome.PAUSED: "paused",
-    Outcome.STOPPED: "stopped",
-    Outcome.BUSY: "elsewhere",
-    Outcome.DISK_ERROR: "paused",
-    Outcome.OUT_OF_MEMORY: "paused",
-    Outcome.NOT_STARTED: "paused",
-    Outcome.LOST: "paused",
+    Outcome.RUNNING: State.RUNNING,
+    Outcome.FINISHED: State.FINISHED,
+    Outcome.FAILED: State.FAILED,
+    Outcome.PAUSED: State.PAUSED,
+    Outcome.STOPPED: State.STOPPED,
+    Outcome.BUSY: State.ELSEWHERE,
+    Outcome.DISK_ERROR: State.PAUSED,
+    Outcome.OUT_OF_MEMORY: State.PAUSED,
+    Outcome.NOT_STARTED: State.PAUSED,
+    Outcome.LOST: State.PAUSED,
 }
 
 

@@ -15,7 +15,7 @@ from care.training.pack_size import Pace, SizeSearch
 from care.training.trial_run import TrialRun
 from care.trials.failure import classify
 from sweeps.event_log import read_decisions
-from sweeps.process.wall_time import Watch
+from sweeps.process.wall_time import Stopwatch
 from sweeps.store import SweepFolder
 from sweeps.tune.claimed_trial import ClaimedTrial
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult
@@ -85,7 +85,7 @@ class TrialActor:
             Exception: The memory is full, or another process of the trial was lost; this process
                 has to end.
         """
-        watch = Watch()
+        watch = Stopwatch()
         results = self._open() if self._stream is None else []
         watch.lap("start of trials")
         results += self._drop_stopped()

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from care.trials.state import State
 from sweeps.live import LiveView, duration
 from sweeps.plan import make_plan
 from sweeps.progress import Board, TrialProgress
-from sweeps.spec.spec import MetricConfig
+from sweeps.spec.schema import MetricConfig
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, fabricate, load
 from tests.helpers.processes import wait_for
@@ -28,8 +29,8 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: float(next(clock)))
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=2)
     store = Store(tmp_path / "runs")
-    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "finished", 3)
-    fabricate(store, sweep.trial({WEIGHT: 0}, 1), "paused", 1)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), State.FINISHED, 3)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 1), State.PAUSED, 1)
     made = Board(METRIC, 4)
     made.plan(make_plan(sweep, store), lambda _: 0.5)
     return made
@@ -45,12 +46,12 @@ def identity(board: Board, point: str, seed: int) -> str:
 def test_counts(board: Board) -> None:
     assert board.counts() == {"finished": 1, "paused": 1, "new": 2}
     running = identity(board, "λ=0.1", 0)
-    board.report(running, "running", {"epoch": 1, "images_per_second": 1e4})
+    board.report(running, State.RUNNING, {"epoch": 1, "images_per_second": 1e4})
     assert board.counts() == {"finished": 1, "running": 1, "paused": 1, "new": 1}
     board.complete(running)
     assert board.counts() == {"finished": 1, "stopped": 1, "paused": 1, "new": 1}
-    board.report(identity(board, "λ=0.1", 1), "failed", error="broke")
-    board.report(identity(board, "λ=0", 1), "elsewhere")
+    board.report(identity(board, "λ=0.1", 1), State.FAILED, error="broke")
+    board.report(identity(board, "λ=0", 1), State.ELSEWHERE)
     assert board.counts() == {"finished": 1, "stopped": 1, "failed": 1, "elsewhere": 1}
 
 
@@ -60,7 +61,7 @@ def test_what_optuna_has_still_to_suggest_is_new() -> None:
 
 def test_time_left(board: Board) -> None:
     assert board.seconds_left() is None
-    board.report(identity(board, "λ=0.1", 0), "running", {"epoch": 2})
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, {"epoch": 2})
     left = 2 + 1 + 3  # epochs of λ=0 seed 1, of this trial, and of the one that is new
     rate = board.epochs_per_second()
     assert rate > 0
@@ -70,24 +71,24 @@ def test_time_left(board: Board) -> None:
 
 def test_nothing_left_takes_no_time(board: Board) -> None:
     for name in board.trials:
-        board.report(name, "finished")
+        board.report(name, State.FINISHED)
     assert board.seconds_left() == 0
 
 
 def test_epochs_that_were_done_before_are_not_this_launchs_speed(board: Board) -> None:
-    board.report(identity(board, "λ=0", 1), "running", {"epoch": 1})
+    board.report(identity(board, "λ=0", 1), State.RUNNING, {"epoch": 1})
     assert board.seconds_left() is None
 
 
 def test_the_best_is_a_mean_over_finished_seeds(board: Board) -> None:
     assert board.best() == ("λ=0", 0.5, 1)
     better = {"epoch": 3, "head/gamma": 0.1}
-    board.report(identity(board, "λ=0", 1), "finished", better)
+    board.report(identity(board, "λ=0", 1), State.FINISHED, better)
     assert board.best() == ("λ=0", 0.3, 2)
     running = {"epoch": 2, "head/gamma": 0.0}
-    board.report(identity(board, "λ=0.1", 0), "running", running)
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, running)
     assert board.best() == ("λ=0", 0.3, 2)
-    board.report(identity(board, "λ=0.1", 0), "finished", {"head/gamma": 0.0})
+    board.report(identity(board, "λ=0.1", 0), State.FINISHED, {"head/gamma": 0.0})
     assert board.best() == ("λ=0.1", 0.0, 1)
 
 
@@ -101,7 +102,7 @@ def shown(board: Board, terminal: bool) -> str:
 
 def test_a_terminal_gets_a_table_of_what_runs(board: Board) -> None:
     running = identity(board, "λ=0.1", 0)
-    board.report(running, "running", {"epoch": 2, "images_per_second": 12345.6})
+    board.report(running, State.RUNNING, {"epoch": 2, "images_per_second": 12345.6})
     text = shown(board, terminal=True)
     (row,) = (line for line in text.splitlines() if "2/3" in line)
     assert row.split()[:3] == ["λ=0.1", "0", "2/3"]
@@ -112,7 +113,7 @@ def test_a_terminal_gets_a_table_of_what_runs(board: Board) -> None:
 
 def test_a_file_gets_a_line_at_the_end(board: Board) -> None:
     text = shown(board, terminal=False)
-    assert "tiny: 1 finished, 2 new, 1 paused; best so far λ=0" in text
+    assert "tiny: 1 finished, 1 paused, 2 new; best so far λ=0" in text
     assert "\x1b" not in text
 
 
@@ -134,7 +135,7 @@ def test_durations(seconds: float | None, text: str) -> None:
 def test_a_final_metric_has_a_stand_in_while_a_trial_trains(board: Board) -> None:
     """head/gamma comes at the end; heldout/gamma is there after every epoch."""
     line = {"epoch": 2, "heldout/gamma": 0.4321, "train/loss": 3.0}
-    board.report(identity(board, "λ=0.1", 0), "running", line)
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, line)
     text = shown(board, terminal=True)
     (header,) = (line for line in text.splitlines() if "images/s" in line)
     (row,) = (line for line in text.splitlines() if "2/3" in line)
@@ -156,10 +157,10 @@ def test_the_silent_start_is_named(board: Board) -> None:
     with LiveView(board, "tiny", Console(file=lines, width=80)):
         wait_for(lambda: "tiny (starting Ray): 1 finished" in lines.getvalue())
     board.activity = "starting trials"
-    board.report(identity(board, "λ=0.1", 0), "running", {"epoch": 1})
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, {"epoch": 1})
     assert not str(board.activity)
     board.activity = "pausing trials"
-    board.report(identity(board, "λ=0.1", 0), "running", {"epoch": 2})
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, {"epoch": 2})
     assert str(board.activity) == "pausing trials"
 
 
@@ -169,7 +170,7 @@ def test_rows_fit_the_terminal(width: int) -> None:
     for number in range(40):
         name = f"a long name [b] of a variant, number {number}, λ=0.123 splits=16"
         board.trials[str(number)] = TrialProgress(
-            name, 0, 400, 399, "running", latest=-0.0001234, images_per_second=123456.0
+            name, 0, 400, 399, State.RUNNING, latest=-0.0001234, images_per_second=123456.0
         )
     file = io.StringIO()
     console = Console(
@@ -192,7 +193,7 @@ def test_rows_fit_the_terminal(width: int) -> None:
 def test_collapse_is_left_out_of_the_best_and_marked(board: Board) -> None:
     for seed, uniformity in ((0, 0.2), (1, 0.965)):
         measures = {"head/gamma": 0.01, "heldout/uniformity": uniformity}
-        board.report(identity(board, "λ=0.1", seed), "finished", measures)
+        board.report(identity(board, "λ=0.1", seed), State.FINISHED, measures)
     text = shown(board, terminal=False)
     assert "best so far λ=0: head/gamma 0.5 (mean, n = 1; left out: ⚠ 1 next to collapse)" in text
 
@@ -201,7 +202,7 @@ def test_where_all_is_next_to_collapse_there_is_no_best(tmp_path: Path) -> None:
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
     store = Store(tmp_path / "runs")
     for weight in (0, 0.1):
-        fabricate(store, sweep.trial({WEIGHT: weight}, 0), "finished", 3)
+        fabricate(store, sweep.trial({WEIGHT: weight}, 0), State.FINISHED, 3)
     made = Board(METRIC, 2, uniformity=lambda _: 0.9)
     made.plan(make_plan(sweep, store), lambda _: 0.5)
     assert made.best() is None
@@ -216,7 +217,7 @@ def test_points_with_other_seeds_are_not_compared(tmp_path: Path) -> None:
     values = {"λ=0": (0.5, 0.5, 0.5), "λ=0.1": (0.4, 0.4, 0.4), "λ=1": (0.1,)}
     for point, found in values.items():
         for seed, value in enumerate(found):
-            made.report(identity(made, point, seed), "finished", {"head/gamma": value})
+            made.report(identity(made, point, seed), State.FINISHED, {"head/gamma": value})
     best = made.best()
     assert best
     assert (best[0], best[2]) == ("λ=0.1", 3)
@@ -230,5 +231,5 @@ def test_points_whose_labels_read_alike_are_two(tmp_path: Path) -> None:
     made = Board(METRIC, 2)
     made.plan(make_plan(sweep, Store(tmp_path / "runs")), lambda _: None)
     for trial, value in zip(made.trials, (0.1, 0.9), strict=True):
-        made.report(trial, "finished", {"head/gamma": value})
+        made.report(trial, State.FINISHED, {"head/gamma": value})
     assert made.best() == ("λ=0.1235", 0.1, 1)

@@ -23,9 +23,9 @@ from sweeps.backends.slurm.submission import leave_job_environment
 from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
-from sweeps.resources import Resources, part_of
+from sweeps.resources import Resources, split_machine
 from sweeps.run import RunOptions, SweepResult, SweepRun, View
-from sweeps.spec.spec import Sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0
@@ -112,7 +112,9 @@ class HeadRun:
 
 def worker_resources(sweep: Sweep, request: Request) -> Resources:
     """A worker's part of the cluster, and a trial's part of a worker."""
-    return part_of(sweep.spec.resources, request.cluster.cpus, request.cluster.gpus, "a worker")
+    return split_machine(
+        sweep.spec.resources, request.cluster.cpus, request.cluster.gpus, "a worker"
+    )
 
 
 @contextlib.contextmanager

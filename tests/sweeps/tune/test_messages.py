@@ -13,6 +13,8 @@ from ray import cloudpickle
 from ray.tune.utils import flatten_dict, merge_dicts
 
 from care.config import TrialConfig
+from care.trials.state import State
+from sweeps.states import MEANING
 from sweeps.tune.messages import (
     Outcome,
     PackResult,
@@ -98,7 +100,11 @@ def test_a_trimmed_result_has_every_outcome(result: PackResult) -> None:
     assert not any(trial.metrics.keys() - {"epoch"} for trial in trimmed.trials)
 
 
-def test_every_outcome_has_a_state_that_the_table_shows() -> None:
-    from sweeps.live import STATES
-
-    assert {outcome.state for outcome in Outcome} <= set(STATES)
+def test_every_outcome_is_a_state_of_a_trial_that_was_handed_out() -> None:
+    states = {outcome: outcome.state for outcome in Outcome}
+    assert not {State.NEW, State.STALE, State.DAMAGED} & set(states.values())
+    assert {name for name, state in states.items() if MEANING[state].over} == {
+        Outcome.FINISHED,
+        Outcome.FAILED,
+        Outcome.STOPPED,
+    }

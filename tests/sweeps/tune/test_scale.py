@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from care.config.metrics import EPOCH_METRICS
+from care.config.metrics import epoch_metrics
+from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
-from sweeps.tracking import Tracker
+from sweeps.tracking import BackgroundSync
 from sweeps.tune.callback import DriverCallback
 from sweeps.tune.messages import Outcome
 from sweeps.tune.queue import TaskQueue
@@ -66,7 +67,7 @@ def test_a_result_on_the_board(board_of: Callable[[int], Board]) -> None:
     """Each result is reported, and the pool is told what is left."""
 
     def result(board: Board) -> None:
-        board.report(next(iter(board.trials)), "running", {"epoch": 1})
+        board.report(next(iter(board.trials)), State.RUNNING, {"epoch": 1})
         board.left()
 
     few, many = board_of(FEW), board_of(MANY)
@@ -98,8 +99,8 @@ def test_a_task_while_others_wait() -> None:
 
 
 def test_news_for_mlflow_while_it_is_behind() -> None:
-    def behind(trials: int) -> Tracker:
-        tracker = Tracker(lambda _: None, print)
+    def behind(trials: int) -> BackgroundSync:
+        tracker = BackgroundSync(lambda _: None, print)
         for number in range(trials):
             tracker.touch(str(number))
         return tracker
@@ -114,7 +115,7 @@ def test_a_trial_of_the_plan(tmp_path: Path) -> None:
     def planning(trials: int) -> int:
         sweep = sweep_of(tmp_path / str(trials), trials)
         for trial in make_plan(sweep, store).trials:
-            fabricate(store, trial.config, "finished", 3)
+            fabricate(store, trial.config, State.FINISHED, 3)
         return calls(lambda: make_plan(sweep, store))
 
     once, twice, four_times = planning(20), planning(40), planning(80)
@@ -128,7 +129,7 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     callback = DriverCallback(board, queue_of(0), lambda _: None, print)
     of_the_end = {"epoch": 3, board.metric.name: 0.5}
     finished = {identity: Outcome.FINISHED}
-    result = messages.result(finished, {**dict.fromkeys(EPOCH_METRICS, 0.25), **of_the_end})
+    result = messages.result(finished, {**dict.fromkeys(epoch_metrics(), 0.25), **of_the_end})
     callback.on_trial_result(0, [], messages.tune_trial(identity), result)
     assert result == messages.result(finished, of_the_end)
     assert board.best() == (board.trials[identity].point, 0.5, 1)
