@@ -16,7 +16,7 @@ from care.training.steps import Steps
 from care.training.trial_run import TrialRun
 
 EpochResult = dict[str, Any] | None | Exception
-"""What :meth:`TrialRun.steps` returns or raises: an epoch's metrics, None when paused, an error."""
+"""Result of :meth:`TrialRun.steps`: an epoch's metrics, None when paused, or its error."""
 
 
 @dataclass(frozen=True)

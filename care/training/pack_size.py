@@ -66,7 +66,7 @@ class SizeSearch:
 
     Args:
         trials: Trials that the pack can have.
-        neighbors: Packs on the same machine or GPU that may grow at the same time.
+        neighbors: Packs on one machine or GPU that may grow together.
 
     Attributes:
         settled: Whether the last answer is final; on a GPU larger sizes have to be tried.
@@ -101,7 +101,7 @@ class SizeSearch:
 def next_size(paces: Mapping[int, float], most: int) -> int:
     """Double a pack on a GPU while that pays, else return the best size that it had.
 
-    One trial does not show how well a GPU runs several at the same time, so they are tried.
+    One trial does not show how well a GPU runs several, so they are tried.
 
     Args:
         paces: Seconds of a round by the pack's size, of each size so far.
@@ -143,7 +143,7 @@ def most_in_memory(trainer: Trainer, neighbors: int) -> int:
 
     Args:
         trainer: Of one trial, which is in the memory already.
-        neighbors: Packs on the same machine or GPU that may grow at the same time.
+        neighbors: Packs on one machine or GPU that may grow together.
     """
     each = _COPIES * _bytes([*trainer.network.parameters(), *trainer.objective.parameters()])
     if trainer.device.type == "cuda":

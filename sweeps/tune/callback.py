@@ -1,4 +1,4 @@
-"""Tune's callback and stopper: what a launch reports to the driver, and its end on an interrupt."""
+"""Tune's callback, which reports to the driver, and its stopper, which ends it on an interrupt."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         if progress.outcome == Outcome.DISK_ERROR:
             self._say_once(str(progress.error))
         if progress.outcome == Outcome.OUT_OF_MEMORY:
-            self._say(f"{label}: the memory is full; it goes on alone.")
+            self._say(f"{label}: the memory is full; it is trained alone.")
         self._changed(identity)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -1,7 +1,7 @@
 """The driver: launches the missing trials of a plan, until none is missing.
 
 A launch is a fresh Ray Tune experiment over the trials that are missing now. Nothing of Tune's is
-kept: when a launch ends, or dies, the next one plans anew from the store. One driver at a time runs
+kept: when a launch ends, or dies, the next one plans from the store. One driver at a time runs
 a sweep, the one that holds the claim on its folder; another one waits, and takes over if the first
 one dies. A driver that was taken over while it was suspended writes nothing more.
 """
@@ -153,7 +153,7 @@ class Driver:
         try:
             launch.run([self._task(trial.config, trial.point) for trial in missing])
         except Exception:
-            self._claim.check()  # it may be what ended the launch
+            self._claim.check()  # a lost claim may have ended the launch
             raise
         for identity, reason in launch.lost.items():
             with contextlib.suppress(DamagedFileError):  # the plan names it as damaged

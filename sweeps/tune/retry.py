@@ -1,7 +1,7 @@
 """Another try for a trial that is not over: whether, when, and with how much of a machine.
 
 Only tries without progress count, by the trial's own log of starts. A node may be pre-empted any
-number of times, but a trial that kills its process at one and the same step is given up.
+number of times, but a trial that kills its process at one step again and again is given up.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CareTrainable(tune.Trainable):  # type: ignore[misc]
-    """Trains one task at a time; ``reset_config`` takes the next one in the same process.
+    """Trains one task at a time; ``reset_config`` takes the next one in this process.
 
     Configurations are those of :class:`sweeps.tune.messages.PackTask`, results those of
     :class:`sweeps.tune.messages.PackResult`. A process whose memory is full ends with the error,
