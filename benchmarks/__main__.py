@@ -18,15 +18,15 @@ from rich.table import Table
 from benchmarks import (
     augmentation,
     gpu,
-    judging,
     losses,
     packs,
     platform,
+    probes,
     steps,
     threads,
     whole_sweep,
 )
-from benchmarks.guard import machine, slower_than_before
+from benchmarks.history import machine, slower_than_before
 from benchmarks.measure import Found, Line, Missing
 from care.errors import CareError, ConfigError, unknown_name
 from care.system.cores import available_cores
@@ -42,8 +42,8 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "equivariance-loss": losses.equivariance,
     "infonce-loss": losses.contrast,
     "augmentation": augmentation.augmentation,
-    "knn": judging.knn,
-    "linear-probe": judging.linear_probe,
+    "knn": probes.knn,
+    "linear-probe": probes.linear_probe,
     "trials-side-by-side": threads.threads,
     "pack": packs.pack,
     "sweep": whole_sweep.whole_sweep,
@@ -93,7 +93,7 @@ def _warn_of_other_work(console: Console) -> None:
 
 
 def _measure(name: str, benchmark: Callable[[], list[Found]]) -> list[Found]:
-    """One benchmark's lines; one that cannot run here does not take the others along."""
+    """Measure one benchmark's lines; if it cannot run here, return a line with the reason."""
     try:
         return benchmark()
     except CareError as error:

@@ -1,12 +1,12 @@
-"""Batched augmentation against torchvision, an image at a time, and kornia's."""
+"""Batched augmentation against torchvision, image by image, and kornia, on the batch."""
 
 from __future__ import annotations
 
 import torch
 
 from benchmarks.measure import Found, Missing, compare
-from benchmarks.opponents import Side, SideError
 from benchmarks.peers import PeerError, best_blur, peer
+from benchmarks.sides import Side, SideError
 from benchmarks.workload import MEAN, SIDE, STD, Workload, make_images
 from care.augmentation import apply, sample
 from care.config import AugmentationConfig
@@ -19,7 +19,7 @@ _KORNIA = "kornia, batched"
 
 
 def augmentation() -> list[Found]:
-    """One view of 256 images of side 32, all on one core."""
+    """Time one view of 256 images of side 32, all on one core."""
     return [_against_pil(), _against_tensors(), _against_kornia()]
 
 

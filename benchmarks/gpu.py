@@ -1,4 +1,4 @@
-"""Steps on one GPU against the authors' there, and trials side by side on it."""
+"""Steps on one GPU against the authors', and packs of trials against single trials."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import torch
 from benchmarks.care_step import OneStep, build_trainer
 from benchmarks.floor import share_of_rate
 from benchmarks.measure import MILLISECONDS, Found, compare, ratios, seconds, summarize
-from benchmarks.opponents import Side
 from benchmarks.peers import best_blur
+from benchmarks.sides import Side
 from benchmarks.workload import Workload
 from care.data.shared_batches import Stream
 from care.errors import CareError
 
-# The authors' loader fills its queue again, on the cores that ours would need.
+# Lets the authors' loader refill its queue, which would take the cores of our side.
 _REFILLED_SECONDS = 2.0
 _SIDE_BY_SIDE_STEPS = 30
 

@@ -1,4 +1,4 @@
-"""Trials that share a stream of batches against the same trials apart."""
+"""A pack of trials, which share batches, against these trials one by one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TRIALS = 4
 
 
 def pack() -> list[Found]:
-    """An epoch of four trials of the small encoder, one thread."""
+    """Time an epoch of four trials of the small encoder on one thread."""
     keep_freed_memory()
     config = load_trial(_EXPERIMENT)
     data = load_dataset(config.data, Path(config.runtime.data_root))

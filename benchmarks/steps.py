@@ -1,7 +1,7 @@
-"""Whole training steps: data, augmentation, forward passes, losses, backward pass, optimizer.
+"""Complete training steps: data, augmentation, forward passes, losses, backward pass, optimizer.
 
-Each side has all cores and runs in a process of its own, the two in turn. Ours alone has the
-allocator's settings, which are part of what it does; the machine's fast precision likewise.
+Each side has all cores and its own process; the two take steps in turn. Only ours has the
+allocator's settings and the machine's fast precision, which are part of our step.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from pathlib import Path
 from benchmarks.agreement import check_step
 from benchmarks.floor import share_of_rate
 from benchmarks.measure import Found, Missing, ratios, seconds, time_pairs
-from benchmarks.opponents import Side, SideError
 from benchmarks.peers import PeerError, best_blur, peer
+from benchmarks.sides import Side, SideError
 from benchmarks.workload import Workload
 
 _LIGHTLY = "lightly's transform and loss"
@@ -25,12 +25,12 @@ def care_small() -> list[Found]:
 
 
 def care_resnet18() -> list[Found]:
-    """CARE with ResNet-18, and how near it comes to the machine's rate."""
+    """Time CARE with ResNet-18, and its share of the machine's peak rate."""
     return _against_authors("care-step-resnet18", Workload("resnet18"), pairs=3)
 
 
 def care_resnet50() -> list[Found]:
-    """The same with ResNet-50, of a quarter of the batch, as a step takes long on two cores."""
+    """Time CARE with ResNet-50, with a quarter of the batch: two cores are slow."""
     return _against_authors("care-step-resnet50", Workload("resnet50", batch=64), pairs=2)
 
 
@@ -79,7 +79,7 @@ def _against_peer(
 
 
 def _environment(versus: str, module: str) -> tuple[str, Path]:
-    """What the line is called and which Python it runs in."""
+    """Return the name of the line and the Python that the peer needs."""
     if module == "lightly_step":
         return versus, peer("opencv-python-headless", "lightly")
     try:

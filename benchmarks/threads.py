@@ -1,4 +1,4 @@
-"""Which split of the cores is faster for the small encoder: trials side by side, or threads."""
+"""Two splits of the cores for the small encoder: trials side by side, or threads."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _in_processes(processes: int, threads: int, trials: int) -> None:
 
 
 def threads() -> list[Found]:
-    """As many trials as cores with one thread each, against one after another with all threads."""
+    """Time a trial for each core with one thread, against one after another with all threads."""
     cores = available_cores()
     line = compare(
         "trials-side-by-side",

@@ -1,4 +1,4 @@
-"""What a running sweep knows about itself, for the live table and the log."""
+"""The progress of a running sweep, for the live table, the log and the status file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.best_point import BestPoint, find_best_point
+from analysis.labels import point_name
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
-from sweeps.spec.axes import point_label
 from sweeps.spec.schema import MetricConfig
 from sweeps.states import MEANING
 from sweeps.store import finite
@@ -120,7 +120,10 @@ class Board:
         """Enter a trial, or find it."""
         if trial_id not in self.trials:
             fresh = TrialProgress(
-                point_label(point), config.seed, config.training.epochs, key=repr(point)
+                point_name(point, point.values()),
+                config.seed,
+                config.training.epochs,
+                key=repr(point),
             )
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)

@@ -14,6 +14,7 @@ from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
+from care.trials.records import SweepRecord
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import find_mixtures
@@ -76,9 +77,9 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         advice = describe_ways_to_continue(sweep, f"care sweep run {sweep.source}")
         raise OtherQuestionError(sweep, plan.differences, advice)
     spec = sweep.spec
-    declared: dict[str, Any] = {}
+    declaration = None
     with contextlib.suppress(DamagedFileError):  # only needed for the command of the sweep
-        declared = store.sweep(spec.name).read() or {}
+        declaration = store.sweep(spec.name).read()
     return SweepSummary(
         name=spec.name,
         description=spec.description,
@@ -97,7 +98,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         mode=spec.metric.mode,
         spec_yaml=_yaml(spec.model_dump(mode="json")),
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
-        command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declared)]),
+        command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declaration)]),
         code_version=code_version(),
         mixed=tuple(find_mixtures(plan)),
         reproduction=_reproduction(sweep),
@@ -141,10 +142,11 @@ def _format_setting(name: str, fields: dict[str, Any]) -> str:
     return str(value)
 
 
-def _arguments(sweep: Sweep, declared: dict[str, Any]) -> list[str]:
-    profile = declared.get("profile")
-    options = ["--profile", profile] if profile else []
-    return [declared.get("file", sweep.source), *declared.get("overrides", []), *options]
+def _arguments(sweep: Sweep, declaration: SweepRecord | None) -> list[str]:
+    if declaration is None:
+        return [sweep.source]
+    options = ["--profile", declaration.profile] if declaration.profile else []
+    return [declaration.file, *declaration.overrides, *options]
 
 
 def _yaml(tree: object) -> str:

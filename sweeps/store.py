@@ -178,23 +178,32 @@ class SweepFolder:
         """The folder of the report."""
         return self.path / "report"
 
-    def read(self) -> dict[str, Any] | None:
+    def read(self) -> SweepRecord | None:
         """Read the declaration of the last start; None if the sweep was never started.
 
         Raises:
             DamagedFileError: The file cannot be read.
         """
         try:
-            record = read_record(self.path / "sweep.json", SweepRecord)
+            return read_record(self.path / "sweep.json", SweepRecord)
         except DamagedFileError as error:
             raise error if error.denied else error.with_advice(_SWEEP_ADVICE) from error
-        return record.model_dump(exclude_unset=True) if record else None
 
-    def write(self, declaration: dict[str, Any], say: Callable[[str], None] = print) -> None:
+    def declaration(self) -> SweepRecord:
+        """Read the declaration of a sweep that was started.
+
+        Raises:
+            DamagedFileError: The file is missing or cannot be read.
+        """
+        if declaration := self.read():
+            return declaration
+        raise DamagedFileError(self.path / "sweep.json", "is missing", _SWEEP_ADVICE)
+
+    def write(self, declaration: SweepRecord, say: Callable[[str], None] = print) -> None:
         """Write the declaration of a sweep that starts; ``created`` is kept.
 
         Args:
-            declaration: Fields of :class:`care.trials.records.SweepRecord`.
+            declaration: The sweep as it starts now.
             say: Called with a line for the user when a damaged file is set aside.
 
         Raises:
@@ -205,13 +214,15 @@ class SweepFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskError(self.path, error) from error
-        before: dict[str, Any] = {}
+        before = None
         try:
-            before = self.read() or {}
+            before = self.read()
         except DamagedFileError as error:
             kept = set_aside(path)
             say(f"{path} {error.problem}; it is replaced" + (f", {kept.name} kept" if kept else ""))
-        write_json(path, {**declaration, "created": before.get("created", now())})
+        created = before.created if before else ""
+        declaration = declaration.model_copy(update={"created": created or now()})
+        write_json(path, declaration.model_dump(mode="json", exclude_unset=True))
 
     def events(self) -> list[dict[str, Any]]:
         """Read the decisions of search and scheduler, oldest first.

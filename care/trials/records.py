@@ -80,18 +80,28 @@ class SweepRecord(Record):
     Attributes:
         spec: Its declaration.
         base: The configuration that its trials share.
-        file: Where it was declared.
         paper: The paper's configuration, where it reproduces something.
+        file: Where it was declared.
         overrides: ``field=value`` of the command line.
         profile: The profile that was chosen.
+        code_version: Hash of the code that started it.
+        user: The user who started it.
+        command: The command as typed, without passwords.
+        git_commit: Of the code, where git had one.
+        created: When it was first started.
     """
 
     spec: dict[str, Any]
     base: dict[str, Any]
-    file: str
     paper: dict[str, Any] | None = None
+    file: str
     overrides: list[str] = []
     profile: str | None = None
+    code_version: str = ""
+    user: str = ""
+    command: str = ""
+    git_commit: str | None = None
+    created: str = ""
 
 
 class ErrorRecord(Record):
@@ -143,6 +153,8 @@ class ProvenanceRecord(Record):
         threads: CPU threads that numbers were summed with.
         processes: That trained it together.
         precision: That ``auto`` became.
+        plugins: Hashes of the code of plugins, as
+            :func:`care.trials.plugin_versions.plugin_versions` returns them.
         data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
             has them.
     """
@@ -158,6 +170,7 @@ class ProvenanceRecord(Record):
     threads: PositiveInt
     processes: PositiveInt = 1
     precision: Precision | None = None
+    plugins: dict[str, str] = {}
     data: dict[str, str] = {}
 
 

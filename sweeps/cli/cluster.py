@@ -215,7 +215,7 @@ def _attach(
 
 def _submitted_trials(folder: PoolFolder, store: Store) -> set[str]:
     """Return the identities of the trials that the running head was submitted for."""
-    request, declaration = folder.request(), store.sweep(folder.name).read() or {}
+    request, declaration = folder.request(), store.sweep(folder.name).declaration()
     running = restore_sweep(declaration).select(request.only, request.seeds)
     return set(make_plan(running, store).unique())
 

@@ -7,14 +7,15 @@ import json
 import os
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from care.errors import ConfigError, Problem
 from care.system.claim import Claim
+from care.system.git import git_state
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.backends.local import LocalPool
@@ -33,7 +34,7 @@ from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.source_tags import describe_start
+from sweeps.tracking.source_tags import command_line, user_name
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
@@ -270,17 +271,19 @@ def _print_damaged(count: int, command: str, console: Console) -> None:
         )
 
 
-def _make_declaration(sweep: Sweep, arguments: SweepArguments) -> dict[str, Any]:
-    return {
-        "spec": sweep.spec.model_dump(mode="json"),
-        "base": sweep.base_config().model_dump(mode="json"),
-        "paper": sweep.paper_config().model_dump(mode="json"),
-        "file": os.path.relpath(arguments.file),
-        "overrides": list(arguments.fields),
-        "profile": arguments.profile,
-        "code_version": code_version(),
-        **describe_start(),
-    }
+def _make_declaration(sweep: Sweep, arguments: SweepArguments) -> SweepRecord:
+    return SweepRecord(
+        spec=sweep.spec.model_dump(mode="json"),
+        base=sweep.base_config().model_dump(mode="json"),
+        paper=sweep.paper_config().model_dump(mode="json"),
+        file=os.path.relpath(arguments.file),
+        overrides=list(arguments.fields),
+        profile=arguments.profile,
+        code_version=code_version(),
+        user=user_name(),
+        command=command_line(),
+        git_commit=git_state()["git_commit"],
+    )
 
 
 def _reset_trials(plan: Plan, store: Store, options: RunOptions) -> bool:

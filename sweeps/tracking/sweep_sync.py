@@ -178,7 +178,7 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
     sweeps, seen, left_out = 0, set[str](), list[str]()
     for folder in sorted(store.all_sweeps(), key=_created):
         try:
-            sweep = restore_sweep(folder.read() or {})
+            sweep = restore_sweep(folder.declaration())
             plan = make_plan(sweep, store, versions)
         except (CareError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"sweep {folder.name} is left out: {describe_error(error)}")
@@ -206,8 +206,8 @@ def _sync_trials(mlflow: MlflowSync, name: str, trials: list[TrackedTrial]) -> N
 
 def _created(folder: SweepFolder) -> tuple[str, str]:
     """Return the time of a sweep's first start, empty if unknown, and its name."""
-    with contextlib.suppress(CareError, AttributeError):
-        return str((folder.read() or {}).get("created", "")), folder.name
+    with contextlib.suppress(CareError):
+        return folder.declaration().created, folder.name
     return "", folder.name
 
 
