@@ -170,9 +170,10 @@ class TrialActor:
         return trial.result(Outcome.RUNNING, epoch)
 
     def _grow(self, seconds: float) -> list[TrialResult]:
-        """Open trials up to the size that pays, whose rounds so far took ``seconds``.
+        """Open trials up to the size that pays, and return the others once it is known.
 
-        Once the size is known, the others are returned.
+        Args:
+            seconds: Of a step of all trials so far.
         """
         assert self._search
         assert self._stream
@@ -234,7 +235,7 @@ class TrialActor:
         trial.close()
 
     def _forget(self, trial: ClaimedTrial) -> None:
-        """Train a trial no more."""
+        """Remove a trial from those that train, and count its evaluation."""
         if trial.run and self._training.pop(trial.run, None):
             self._evaluation_seconds += trial.run.evaluation_seconds
 
