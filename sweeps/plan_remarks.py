@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from care.trials.hardware import Mixture, mixtures
+from care.trials.hardware import Mixture, find_mixtures
 from sweeps.plan import Plan
 
 
@@ -12,7 +12,7 @@ def mixed(plan: Plan) -> list[Mixture]:
     """Name the facts in which trials differ whose numbers would be compared."""
     trained = [trial for trial in plan.unique().values() if trial.machine is not None]
     machines = [trial.machine for trial in trained if trial.machine is not None]
-    return mixtures(machines, [trial.config.training.precision != "auto" for trial in trained])
+    return find_mixtures(machines, [trial.config.training.precision != "auto" for trial in trained])
 
 
 def plan_remarks(plan: Plan) -> list[str]:

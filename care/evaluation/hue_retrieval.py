@@ -16,7 +16,7 @@ from torch.nn import functional as fn
 
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
-from care.augmentation.single import turned_hue
+from care.augmentation.single import shift_hue
 from care.evaluation.features import (
     Features,
     PlainFeatures,
@@ -166,14 +166,12 @@ def color_outcome(
     queries = images[:_QUERIES]
     gallery = _unit((plain or PlainFeatures(network, augmenter))(images))
     turned = {
-        turn: _unit(
-            extract_augmented(network, augmenter, turned_hue(augmenter.size, turn), queries)
-        )
+        turn: _unit(extract_augmented(network, augmenter, shift_hue(augmenter.size, turn), queries))
         for turn in TURNS
     }
     shown = shown_queries(colors[: len(queries)])
     whole = Outcome(details={"retrieval/shift": np.full(len(shown), SHOWN_TURN)})
-    pixels = augment(turned_hue(augmenter.size, SHOWN_TURN), images[shown])
+    pixels = augment(shift_hue(augmenter.size, SHOWN_TURN), images[shown])
     for space, name in enumerate(Features._fields):
         before = nearest_neighbors(gallery[space][: len(queries)], gallery[space])
         after = {

@@ -1,7 +1,7 @@
-"""Networks: an encoder, a projection head, and the unit sphere.
+"""Networks: an encoder, a projection head, and the projection onto the unit sphere.
 
-An encoder factory, named in :data:`care.registry.ENCODERS` or ``POINT_ENCODERS``, takes no argument
-and returns a module that maps images [N,3,H,W] or points [N,P,4] to [N,feature_dim] and has the
+An encoder factory takes no argument and is named in :data:`care.registry.ENCODERS` or
+``POINT_ENCODERS``. Its module maps images [N,3,H,W] or points [N,P,4] to [N,feature_dim] and has an
 attribute ``feature_dim: int``.
 """
 

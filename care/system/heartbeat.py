@@ -1,14 +1,15 @@
-"""Whether the process that holds a claim lives.
+"""Decide whether the process that holds a claim is alive.
 
-=======================================  ====================================================
-the same boot and process namespace      exact: by process number and start time; stopped is alive
-the same machine, started again since    dead
-anywhere else                            alive while its beat moves
-=======================================  ====================================================
+=====================================  ==========================================================
+holder in this boot and PID namespace  exact, by PID and start time; a stopped process is alive
+holder on this machine, before reboot  dead
+holder elsewhere                       alive while its heartbeat changes
+=====================================  ==========================================================
 
-A beat moves when its file changes between two looks of one machine, at least a lease apart on that
-machine's monotonic clock. Clocks of two machines are never compared. So one look never proves a
-death, and a look is noted beside the beat, for the next one, of whatever process.
+A heartbeat is a file that the holder rewrites. It stands still if one machine has read it twice,
+unchanged, at least a lease apart on that machine's monotonic clock; clocks of two machines are
+never compared. One observation never proves a death. So each is stored beside the heartbeat, for
+the next observation by any process of the machine.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 
 from care.system.files import DamagedFileError, read_json
 
-# Another thing than a file of ours is there: no holder wrote it, so none lives by it.
+# The path is not a regular file, so no holder wrote it.
 _NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 LEASE_SECONDS = 120.0
@@ -42,12 +43,12 @@ class Holder:
 
     Attributes:
         host: Name of its machine.
-        pid: Its number there.
-        since: When it took the claim, by its own clock.
-        boot: Boot and process namespace, within which a number means one process.
-        machine: Identity of the machine over restarts; empty when it has none.
-        started: When the process started, in ticks of its kernel; None when that is unknown.
-        token: Differs from claim to claim; empty in claims of an earlier version.
+        pid: Process ID on that machine.
+        since: Local time at which it took the claim.
+        boot: Boot and PID namespace, within which a process ID is unique.
+        machine: Identity of the machine across reboots; empty if it has none.
+        started: Start time of the process in kernel ticks; None if unknown.
+        token: Unique token of the claim; empty in claims of an earlier version.
     """
 
     host: str
@@ -63,34 +64,34 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Holder:
-        """This process, from now on."""
+        """Describe this process as a holder from now on."""
         pid, since = os.getpid(), time.strftime("%Y-%m-%d %H:%M:%S")
         start, token = process_start(pid), secrets.token_hex(8)
         return cls(socket.gethostname(), pid, since, boot(), machine(), start, token)
 
     @property
     def here(self) -> bool:
-        """Whether its number means the same process here as there."""
+        """True if the holder's process ID is valid in this process's PID namespace."""
         return self.boot == boot() and self.started is not None
 
     @property
     def runs(self) -> bool:
-        """Whether a process that is :attr:`here` runs, even if it is stopped."""
+        """True if a holder that is :attr:`here` exists, even if it is stopped."""
         return process_start(self.pid) == self.started
 
     @property
     def restarted(self) -> bool:
-        """Whether its machine is this one, and was started again since."""
-        same = bool(self.machine) and self.machine == machine()
-        return same and _boot_id(self.boot) != _boot_id(boot())
+        """True if the holder ran on this machine before its last reboot."""
+        this_machine = bool(self.machine) and self.machine == machine()
+        return this_machine and _boot_id(self.boot) != _boot_id(boot())
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the holder to a JSON file."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
     def read(cls, path: Path) -> Holder | None:
-        """Read it; None when it is gone, or damaged by a power cut, which it did not survive.
+        """Read a holder's file; None if it is missing, or damaged by a power cut that killed it.
 
         Raises:
             OSError: The file cannot be read.
@@ -98,26 +99,27 @@ class Holder:
         try:
             tree = read_json(path)
             known = {field.name for field in fields(cls)}
-            read = cls(**{name: value for name, value in (tree or {}).items() if name in known})
+            holder = cls(**{name: value for name, value in (tree or {}).items() if name in known})
         except DamagedFileError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in _NO_FILE:
-                raise cause from None  # a disk that is away for a while says nothing of its holder
+                raise cause from None  # an unreachable disk proves nothing about the holder
             return None
         except TypeError:
             return None
-        texts = (read.host, read.since, read.boot, read.machine, read.started or "", read.token)
-        whole = isinstance(read.pid, int) and all(isinstance(text, str) for text in texts)
-        return read if whole and not set(read.token) - set(string.hexdigits) else None
+        texts = (holder.host, holder.since, holder.boot, holder.machine, holder.started or "")
+        valid = all(isinstance(text, str) for text in (*texts, holder.token))
+        valid = valid and isinstance(holder.pid, int)
+        return holder if valid and not set(holder.token) - set(string.hexdigits) else None
 
 
 @functools.cache
 def boot() -> str:
-    """Boot and process namespace: within one of these a number means one process."""
+    """Identify boot and PID namespace, within which a process ID is unique."""
     try:
         identity = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{identity}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # no Linux: process_start knows nothing either
+    except OSError:  # not Linux: process_start returns None there
         return socket.gethostname()
 
 
@@ -127,9 +129,9 @@ def _boot_id(boot: str) -> str:
 
 @functools.cache
 def machine() -> str:
-    """Identity of this machine that a restart keeps; empty when it has none.
+    """Identify this machine across reboots; empty if it has no identity.
 
-    Containers and copies of one image may share a machine-id, but not name and network card, too.
+    Copies of one image may share a machine-id, but not also the name and the network card.
     """
     try:
         identity = Path("/etc/machine-id").read_text().strip()
@@ -144,7 +146,7 @@ def machine() -> str:
 
 
 def process_start(pid: int) -> str | None:
-    """When a process started, in the kernel's ticks; None when there is none (or no /proc)."""
+    """Return the start time of a process in kernel ticks; None without the process or /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text()
     except OSError:
@@ -154,7 +156,7 @@ def process_start(pid: int) -> str | None:
 
 
 def process_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
+    """Check whether a process of this machine exists."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -165,41 +167,45 @@ def process_alive(pid: int) -> bool:
 
 
 def is_silent(beat: Path, note: bool) -> bool:
-    """Whether a beat was seen to stand still for a lease.
+    """Check whether this machine has seen a heartbeat unchanged for a lease.
 
     Args:
-        beat: Its file.
-        note: Keep this look beside it for the next one.
+        beat: File of the heartbeat.
+        note: Store this observation beside the file for the next one.
     """
     now, value = time.monotonic(), _value(beat)
-    seen = beat.with_name(f".{_SEEN}-{_clock()}-{beat.name}")
-    before = _read_look(seen)
-    if before is not None and before[0] == value and now >= before[1]:
-        return now - before[1] >= LEASE_SECONDS
+    path = beat.with_name(f".{_SEEN}-{_clock()}-{beat.name}")
+    earlier = _read_observation(path)
+    if earlier is not None and earlier[0] == value and now >= earlier[1]:
+        return now - earlier[1] >= LEASE_SECONDS
     if note:
-        _write_look(seen, value, now)
+        _write_observation(path, value, now)
     return False
 
 
-def move(beat: Path, number: int) -> None:
-    """Move a beat.
+def write_beat(beat: Path, number: int) -> None:
+    """Write the next heartbeat.
+
+    Args:
+        beat: File of the heartbeat.
+        number: Count of the heartbeats so far.
 
     Raises:
-        FileNotFoundError: Its folder does not exist any more.
+        FileNotFoundError: The folder is missing: the claim was taken over.
     """
     descriptor = os.open(beat, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         os.pwrite(descriptor, f"{number:020d}\n".encode(), 0)
-    except OSError:  # a full disk: its time moves all the same
+    except OSError:  # the disk is full, but its time of change still moves
         os.utime(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _value(beat: Path) -> str:
-    """What differs between two looks if the holder lives; a file that is opened is up to date."""
+    """Return a value that differs between two observations of a living holder."""
     try:
-        with beat.open("rb") as file:
+        with beat.open("rb") as file:  # a network file system updates its cache on open
             return f"{file.read(64)!r} {os.fstat(file.fileno()).st_mtime_ns}"
     except FileNotFoundError:
         return ""
@@ -207,7 +213,7 @@ def _value(beat: Path) -> str:
 
 @functools.cache
 def _clock() -> str:
-    """Identity of the monotonic clock that this process reads."""
+    """Identify the monotonic clock of this process."""
     try:
         clock = str(Path("/proc/self/ns/time").readlink())
     except OSError:
@@ -215,16 +221,16 @@ def _clock() -> str:
     return hashlib.sha256(f"{_boot_id(boot())} {clock}".encode()).hexdigest()[:12]
 
 
-def _read_look(path: Path) -> tuple[str, float] | None:
+def _read_observation(path: Path) -> tuple[str, float] | None:
     try:
-        look: Any = json.loads(path.read_bytes())
-        return str(look["value"]), float(look["at"])
+        observation: Any = json.loads(path.read_bytes())
+        return str(observation["value"]), float(observation["at"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _write_look(path: Path, value: str, at: float) -> None:
+def _write_observation(path: Path, value: str, at: float) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with contextlib.suppress(OSError):  # the claim ended meanwhile, or nothing can be written
+    with contextlib.suppress(OSError):  # the claim has ended, or the folder cannot be written
         temporary.write_text(json.dumps({"value": value, "at": at}), encoding="utf-8")
         temporary.replace(path)

@@ -107,7 +107,7 @@ def plan_command(declared: Declared, root: Path, as_json: bool) -> None:
     """Print the plan."""
     sweep = declared.load()
     store = Store(root)
-    versions = Versions(say=make_console(stderr=True).print)
+    versions = Versions(log=make_console(stderr=True).print)
     plan = make_plan(sweep, store, versions)
     resources = share_out(sweep.spec.resources, plan.wanted)
     counts = plan.counts()

@@ -36,7 +36,7 @@ def slow(path, side):
     return decode(path, side)
 module.decode = slow
 class Reporter:
-    def say(self, line): print("say", line, flush=True)
+    def log(self, line): print("log", line, flush=True)
     def progress(self, what, done, total): print("step", done, total, flush=True)
 prepare(tree(), Path(sys.argv[1]), Reporter())
 """

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
-from care.augmentation.single import turned_hue
+from care.augmentation.single import shift_hue
 from care.config import AugmentationConfig
 from care.evaluation.hue_retrieval import (
     SHOWN_TURN,
@@ -57,7 +57,7 @@ def test_colorfulness_is_the_loop_over_pixels() -> None:
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_turn_of_the_hue_turns_the_color(turn: float) -> None:
     images = random_images(4)
-    turned = augment(turned_hue((SIDE, SIDE), turn), images)
+    turned = augment(shift_hue((SIDE, SIDE), turn), images)
     found = colorfulness((turned * 255).round().to(torch.uint8))
     expected = colorfulness(images) * cmath.rect(1, 2 * math.pi * turn)
     assert float((found - expected).abs().max()) < 5e-3
@@ -123,7 +123,7 @@ def test_pictures_show_queries_and_neighbors() -> None:
     assert grid.dtype == np.uint8
     assert found.details["retrieval/shift"].tolist() == [SHOWN_TURN] * len(queries)
     shown = {image.tobytes() for image in images.numpy()}
-    turned = augment(turned_hue((SIDE, SIDE), SHOWN_TURN), images[queries])
+    turned = augment(shift_hue((SIDE, SIDE), SHOWN_TURN), images[queries])
     for place, query in enumerate(queries.tolist()):
         assert np.array_equal(grid[place, 0, 0], images[query].numpy())
         assert np.abs(grid[place, 1, 0] / 255 - turned[place].numpy()).max() < 0.003
