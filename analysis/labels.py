@@ -1,4 +1,4 @@
-"""What the names of metrics and axes mean, for people."""
+"""Readable labels of metrics, axes and their values."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ SHORT_SPACES = {"encoder": "input", "head": "sphere"}
 
 @dataclass(frozen=True)
 class Label:
-    """How a measure is shown.
+    """The label of a measure.
 
     Attributes:
-        title: What it is.
-        better: ``↑``, ``↓``, or nothing where neither is better.
-        short: For the head of a narrow column.
+        title: Its name.
+        better: ``↑`` or ``↓``, the better direction; empty if there is none.
+        short: Its name in the head of a narrow column.
     """
 
     title: str
@@ -54,7 +54,7 @@ MEASURES = {
     "authors_probe_top5": Label("class, the authors' probe, top 5", "↑", "authors' probe top 5"),
     "authors_probe_spread": Label("the authors' probe, std over its starts", "", "authors' std"),
 }
-"""The measures of the end of a training, in the order of every table."""
+"""The measures of a trained encoder, in the order of every table."""
 
 _TRANSFER = "transfer_"
 
@@ -81,36 +81,36 @@ _AXES = {
 
 
 def axis_label(field: str) -> str:
-    """A short name of an axis: λ, or the last part of the dotted field."""
+    """Return the short name of an axis: λ, or the last part of the dotted field."""
     return _AXES.get(field, field.rpartition(".")[2].replace("_", " "))
 
 
 def measure_label(measure: str) -> Label | None:
-    """How a measure of the end is shown; None for what is none."""
+    """Return the label of a measure of a trained encoder; None for any other name."""
     if measure.startswith(_TRANSFER):
-        other = measure.removeprefix(_TRANSFER)
-        return Label(f"class of {other}, linear probe accuracy", "↑", f"class of {other}")
+        dataset = measure.removeprefix(_TRANSFER)
+        return Label(f"class of {dataset}, linear probe accuracy", "↑", f"class of {dataset}")
     return MEASURES.get(measure)
 
 
 def metric_label(name: str) -> str:
-    """What a metric is and in which space it is measured."""
+    """Return the label of a metric with its space."""
     space, _, measure = name.partition("/")
     label = measure_label(measure) if space in SPACES else None
     return f"{label}, {SPACES[space]}" if label else str(CURVES.get(name, name))
 
 
 def short_metric_label(name: str) -> str:
-    """The same for the head of a narrow column: ``γ_f, sphere``."""
+    """Return the label of a metric for the head of a narrow column: ``γ_f, sphere``."""
     space, _, measure = name.partition("/")
     label = measure_label(measure) if space in SPACES else None
     return f"{label.short}, {SHORT_SPACES[space]}" if label else str(CURVES.get(name, name))
 
 
 def value_label(value: object) -> str:
-    """Return a value of an axis as text, as a YAML file has it, without needless zeros.
+    """Format a value of an axis as in a YAML file, without trailing zeros.
 
-    Control characters become spaces: a name is one line of text.
+    Control characters become spaces, so that a name stays on one line.
     """
     match value:
         case None:
@@ -127,16 +127,16 @@ def value_label(value: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
-def short(text: str, most: int = 30) -> str:
-    """Return a name for a figure: its two ends where it is longer than ``most`` characters."""
-    if len(text) <= most:
+def shorten(text: str, limit: int = 30) -> str:
+    """Shorten a name to its two ends if it has more than ``limit`` characters."""
+    if len(text) <= limit:
         return text
-    half = (most - 1) // 2
-    return f"{text[: most - 1 - half]}…{text[-half:]}"
+    half = (limit - 1) // 2
+    return f"{text[: limit - 1 - half]}…{text[-half:]}"
 
 
 def point_name(axes: Sequence[str], point: Sequence[object]) -> str:
-    """For people: ``λ = 0.1, splits = 4``; a variant's name stands for itself."""
+    """Format a point: ``λ = 0.1, splits = 4``; a variant is its bare name."""
     pairs = zip(axes, point, strict=True)
     return ", ".join(
         value_label(value) if axis == VARIANT else f"{axis_label(axis)} = {value_label(value)}"

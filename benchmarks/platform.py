@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import SECONDS, Found, Line, seconds, summarize
+from care.trials.state import State
 
 if TYPE_CHECKING:
     from analysis.summary import SweepSummary
@@ -102,7 +103,7 @@ def _write_trials(root: Path) -> SweepSummary:
         for file in files:
             (folder / file.name).hardlink_to(file)
     members = [
-        Member(f"{n:016x}", f"{n // 10:016x}", n % 10, {"axis": n // 10}, "cached")
+        Member(f"{n:016x}", f"{n // 10:016x}", n % 10, {"axis": n // 10}, State.FINISHED)
         for n in range(_TRIALS)
     ]
     return SweepSummary("bench", "", members, "measure 0", "max", "", "", "", "benchmark")
@@ -119,6 +120,6 @@ def _write_trial(path: Path) -> Path:
         line = {"epoch": epoch, "step": epoch, "train/loss": 1.0, "heldout/gamma": 1.0}
         timing = {"epoch": epoch, "seconds": 1.0, "images_per_second": 9.0, "finished_at": 1.0}
         folder.append_epoch(line, timing)
-    folder.write_status("finished", _EPOCHS, _EPOCHS)
+    folder.write_status(State.FINISHED, _EPOCHS, _EPOCHS)
     folder.write_evaluation({f"measure {number}": 1.0 for number in range(40)})
     return path

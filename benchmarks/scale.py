@@ -39,7 +39,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import RunOptions, SweepRun
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.sweep_sync import sync_store
 from sweeps.tune.node import Node

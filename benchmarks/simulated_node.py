@@ -20,6 +20,7 @@ from care.system.files import write_atomic
 from care.training.steps import Steps
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
+from care.trials.state import State
 from sweeps.tune.node import Node
 from sweeps.tune.trainable import CareTrainable
 
@@ -46,13 +47,13 @@ class UntrainedRun:
         self._folder = folder
         folder.create(config)
         status = folder.read_status()
-        self.finished = status is not None and status.state == "finished"
+        self.finished = status is not None and status.state == State.FINISHED
         if UntrainedRun._provenance is None:
             UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {})
         self._epoch = len(folder.read_metrics())
         folder.write_provenance(UntrainedRun._provenance)
         folder.append_start(self._epoch, 0)
-        folder.write_status("running", self._epoch, self._epochs)
+        folder.write_status(State.RUNNING, self._epoch, self._epochs)
 
     @property
     def epoch(self) -> int:
@@ -75,18 +76,18 @@ class UntrainedRun:
         self._folder.append_epoch(line, {"epoch": self._epoch, **speed})
         write_atomic(self._folder.path / "checkpoint-0", bytes(4096))
         if self._epoch < self._epochs:
-            self._folder.write_status("running", self._epoch, self._epochs)
+            self._folder.write_status(State.RUNNING, self._epoch, self._epochs)
             return line
         measures = dict.fromkeys(FINAL_MEASURES, value)
         self._folder.write_details({"features": np.zeros(64)})
         self._folder.write_evaluation(measures)
-        self._folder.write_status("finished", self._epoch, self._epochs)
+        self._folder.write_status(State.FINISHED, self._epoch, self._epochs)
         self.finished = True
         return {**line, **measures}
 
     def pause(self) -> None:
         """Wait to be continued."""
-        self._folder.write_status("paused", self._epoch, self._epochs)
+        self._folder.write_status(State.PAUSED, self._epoch, self._epochs)
 
 
 class _Trainable(CareTrainable):

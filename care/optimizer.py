@@ -16,7 +16,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """Build Adam or SGD with weight decay as L2 on every parameter, like the authors.
 
-    Source: CARE.md section 5.
+    Source: docs/paper.md §5.
     """
     fused = True if device.type == "cuda" else None  # one kernel for many parameters
     if config.name == "adam":

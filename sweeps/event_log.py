@@ -26,7 +26,7 @@ from sweeps.question import (
     is_searched,
     question_of,
 )
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import EVENTS_ADVICE, SweepFolder
 
 

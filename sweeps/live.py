@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -13,8 +13,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from care.trials.state import State
 from sweeps.process.terminal import is_live, shorten
 from sweeps.progress import Board, TrialProgress
+from sweeps.states import MEANING, in_words
 
 _REFRESH_PER_SECOND = 4
 _LOG_EVERY_SECONDS = 15.0
@@ -22,24 +24,6 @@ _LINES_BESIDE_ROWS = 7
 _NARROWEST = 12
 _WIDE, _BAR, _GAP = 72, 12, 2
 _LONGEST_METRIC, _LONGEST_NUMBER = 16, 9
-STATES = (
-    "finished",
-    "running",
-    "paused",
-    "new",
-    "stopped",
-    "elsewhere",
-    "failed",
-    "stale",
-    "damaged",
-)
-STYLES = {
-    "finished": "green",
-    "running": "cyan",
-    "failed": "red",
-    "stale": "yellow",
-    "damaged": "red",
-}
 
 
 def duration(seconds: float | None) -> str:
@@ -51,6 +35,15 @@ def duration(seconds: float | None) -> str:
     if hours:
         return f"{hours} h {minutes:02d} min"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def colored(counts: Mapping[State, int]) -> Text:
+    """Show numbers of trials by state, each in its color."""
+    text = Text()
+    for state, meaning in MEANING.items():
+        if counts.get(state):
+            text.append(f"{counts[state]} {state}   ", style=meaning.style)
+    return text
 
 
 class LiveView:
@@ -106,12 +99,7 @@ class LiveView:
         return Group(head, self._counts(), *running, best, Text(times))
 
     def _counts(self) -> Text:
-        counts = self._board.counts()
-        parts = Text("  ")
-        for state in STATES:
-            if counts.get(state):
-                parts.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
-        return parts
+        return Text("  ").append(colored(self._board.counts()))
 
     def _time_left(self) -> str:
         return duration(self._board.seconds_left())
@@ -128,9 +116,7 @@ class LiveView:
         return f"best so far {shown}: {value}"
 
     def _summary(self) -> str:
-        counts = ", ".join(
-            f"{number} {state}" for state, number in sorted(self._board.counts().items())
-        )
+        counts = in_words(self._board.counts())
         activity = f" ({self._board.activity})" if self._board.activity else ""
         elapsed, left = duration(self._board.elapsed()), self._time_left()
         return (
@@ -150,7 +136,7 @@ class LiveView:
 
 def left_out(board: Board) -> str:
     """Return how many points were not compared for the best one, and why; empty if none."""
-    found = board.election()
+    found = board.best_point()
     parts = []
     if found.collapsed:
         parts.append(f"⚠ {len(found.collapsed)} next to collapse")

@@ -13,9 +13,10 @@ from care.config import TrialConfig
 from care.config.cost import training_flops
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
+from care.trials.state import State
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.resources import share_out
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 
 PAPER = "paper"
@@ -58,8 +59,8 @@ class Entry:
     def status(self) -> str:
         """``new``, ``3 of 9`` or ``finished``."""
         if self.finished == self.trials:
-            return "finished"
-        return f"{self.finished} of {self.trials}" if self.finished else "new"
+            return State.FINISHED
+        return f"{self.finished} of {self.trials}" if self.finished else State.NEW
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -104,7 +105,7 @@ def _entry(file: Path, profile: str, store: Store) -> Entry:
         profile=profile,
         command=shlex.join(["care", "sweep", "run", str(file), *options]),
         trials=plan.wanted,
-        finished=plan.counts()["cached"],
+        finished=plan.counts()[State.FINISHED],
         flops=_flops(plan),
         seconds=_seconds(sweep, plan, store),
         assumed=reproduces.assumed,

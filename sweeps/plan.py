@@ -8,7 +8,7 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,11 +20,13 @@ from care.trials.folder import TrialFolder
 from care.trials.hardware import Machine
 from care.trials.identity import group_id, trial_id, unsigned_zero
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
 from sweeps.spec.axes import point_label
-from sweeps.spec.spec import Sweep
-from sweeps.store import PlanState, Store, trial_status
+from sweeps.spec.sweep import Sweep
+from sweeps.states import TO_TRAIN
+from sweeps.store import Store, trial_status
 
 _PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20
@@ -47,7 +49,7 @@ class PlannedTrial:
     group_id: str
     point: dict[str, Any]
     config: TrialConfig
-    state: PlanState
+    state: State
     epoch: int = 0
     reason: str = ""
     machine: Machine | None = None
@@ -90,15 +92,13 @@ class Plan:
         """Trials that the sweep wants in all."""
         return len(self.unique()) + self.unsuggested
 
-    def counts(self) -> dict[str, int]:
-        """Trials by state, each counted once."""
-        found = Counter(trial.state for trial in self.unique().values())
-        states: tuple[PlanState, ...] = get_args(PlanState)
-        return {state: found[state] for state in states}
+    def counts(self) -> Counter[State]:
+        """Count the trials by state, each once."""
+        return Counter(trial.state for trial in self.unique().values())
 
     def missing(self) -> list[PlannedTrial]:
         """The trials to train: those with most completed epochs first."""
-        found = [trial for trial in self.unique().values() if trial.state in ("new", "paused")]
+        found = [trial for trial in self.unique().values() if trial.state in TO_TRAIN]
         return sorted(found, key=lambda trial: -trial.epoch)
 
 
@@ -147,8 +147,8 @@ def plan_trial(
     folder = store.trial(identity)
     status = trial_status(folder, versions, config)
     state = status.state
-    if state in ("new", "paused") and identity in stopped and is_of(stopped[identity], folder):
-        state = "stopped"
+    if state in TO_TRAIN and identity in stopped and is_of(stopped[identity], folder):
+        state = State.STOPPED
     return PlannedTrial(
         identity,
         group_id(config),

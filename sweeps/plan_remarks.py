@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from care.trials.hardware import Mixture, find_mixtures
+from care.trials.state import State
 from sweeps.plan import Plan
 
 
@@ -18,9 +19,9 @@ def mixed(plan: Plan) -> list[Mixture]:
 def plan_remarks(plan: Plan) -> list[str]:
     """Return lines for people: problems of trials, and facts in which trials differ."""
     trials = plan.unique().values()
-    stale = [trial.reason for trial in trials if trial.state == "stale"]
+    stale = [trial.reason for trial in trials if trial.state == State.STALE]
     reasons = [f"{count} stale: {reason}" for reason, count in Counter(stale).items()]
-    shown = [trial for trial in trials if trial.reason and trial.state != "stale"]
+    shown = [trial for trial in trials if trial.reason and trial.state != State.STALE]
     problems = [
         f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}" for trial in shown
     ]

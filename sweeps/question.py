@@ -17,7 +17,7 @@ from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.trials.identity import canonical, flatten
 from sweeps.spec.axes import VARIANT, AxisRange
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 
 _UNUSED = "unused"
 _NO_VARIANT = ""

@@ -18,18 +18,9 @@ from sweeps.event_log import ways_on
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import mixed
 from sweeps.process.imports import large_imports
-from sweeps.process.terminal import make_console
 from sweeps.question import OtherQuestionError
-from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
-
-
-def report_command(name: str, profile: str | None, root: Path) -> None:
-    """Write a sweep's report and say where it is."""
-    store = Store(root)
-    sweep = find_sweep(name, profile, store)
-    page = write_sweep_report(sweep, store)
-    make_console().print(f"report: {page}")
 
 
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:

@@ -8,7 +8,7 @@ from typing import Any
 
 from care.errors import ConfigError, Problem
 from care.system.cores import available_cores
-from sweeps.spec.spec import ResourcesConfig
+from sweeps.spec.schema import ResourcesConfig
 
 
 @dataclass(frozen=True)

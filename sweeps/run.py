@@ -10,13 +10,15 @@ from pathlib import Path
 from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
+from care.trials.state import State
 from sweeps.plan import Plan, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.wall_time import WallTime
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
+from sweeps.states import MEANING
 from sweeps.store import Store, final_value
-from sweeps.tracking.sweep_sync import SweepTracking
+from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.backend import Pool
 from sweeps.tune.driver import Driver, take_sweep
 
@@ -64,12 +66,13 @@ class Outcome:
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
         counts = self.plan.counts()
-        return counts["cached"] + counts["stopped"] == self.plan.wanted
+        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
+        return done == self.plan.wanted
 
     @property
     def compared(self) -> bool:
         """Whether the sweep's metric has a value for any of the finished trials."""
-        finished = self.plan.counts()["cached"]
+        finished = self.plan.counts()[State.FINISHED]
         return finished == 0 or self.without_value < finished
 
 
@@ -122,7 +125,7 @@ class SweepRun:
         board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
-        tracking = SweepTracking(self.sweep, self.store, board, uri, self._say, claim)
+        tracking = SweepSync(self.sweep, self.store, board, uri, self._say, claim)
         driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, self._say)
         tracking.start(self._whole(plan))
         page = None
@@ -141,7 +144,7 @@ class SweepRun:
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent), board.without_value())
 
-    def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
+    def _finish(self, tracking: SweepSync, page: Path | None, interrupt: Interrupt) -> Plan:
         """Bring MLflow up to date; a second signal, which ends at once, does not get here."""
         final = make_plan(self.sweep, self.store)
         tracking.finish(self._whole(final), page, lambda: interrupt.requested)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from care.config import TrialConfig
 from care.errors import CareError
@@ -21,9 +21,8 @@ from care.trials.folder import TrialFolder, check_format, now
 from care.trials.hardware import Machine
 from care.trials.records import StoreRecord, SweepRecord, read_record
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.store_identity import settle_identity
-
-PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _SWEEP_ADVICE = "The sweep's next run writes it again: care sweep run FILE"
@@ -250,7 +249,7 @@ class TrialStatus:
         machine: What it was trained on, where its numbers count.
     """
 
-    state: PlanState
+    state: State
     epoch: int = 0
     reason: str = ""
     machine: Machine | None = None
@@ -267,28 +266,28 @@ def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -
     condition = examine(folder, config)
     status = condition.status
     epoch = status.epoch if status else 0
-    done = status is not None and status.state == "finished" and not condition.repairs
+    done = status is not None and status.finished and not condition.repairs
     if not done:
         try:
             if holder(folder.path):
-                return TrialStatus("running", epoch)
+                return TrialStatus(State.RUNNING, epoch)
         except CareError as error:  # its claim cannot be read
-            return TrialStatus("damaged", epoch, condition.damage or str(error))
+            return TrialStatus(State.DAMAGED, epoch, condition.damage or str(error))
     if condition.damage:
-        return TrialStatus("damaged", epoch, condition.damage)
+        return TrialStatus(State.DAMAGED, epoch, condition.damage)
     machine = None
     if condition.computed:
         reason = versions.why_stale(condition.provenance, config)
         if reason:
-            return TrialStatus("stale", epoch, reason)
+            return TrialStatus(State.STALE, epoch, reason)
         machine = Machine.of(condition.provenance)
     if status is None:
-        return TrialStatus("new", reason=_repairs(condition))
-    if status.state == "finished" and not condition.repairs:
-        return TrialStatus("cached", epoch, machine=machine)
-    if status.state == "failed":
-        return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    state: PlanState = "paused" if condition.computed else "new"
+        return TrialStatus(State.NEW, reason=_repairs(condition))
+    if status.finished and not condition.repairs:
+        return TrialStatus(State.FINISHED, epoch, machine=machine)
+    if status.state == State.FAILED:
+        return TrialStatus(State.FAILED, epoch, status.error.message if status.error else "")
+    state = State.PAUSED if condition.computed else State.NEW
     return TrialStatus(state, epoch, _repairs(condition), machine)
 
 

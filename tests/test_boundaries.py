@@ -63,6 +63,7 @@ ORDER = {
         "event_log",
         "question",
         "store",
+        "states",
         "store_identity",
         "spec",
         "process",

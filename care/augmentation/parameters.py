@@ -1,4 +1,4 @@
-"""Draw the parameters of image augmentations on the CPU, one row each (CARE.md section 4)."""
+"""Draw the parameters of image augmentations on the CPU, one row each (docs/paper.md §4)."""
 
 from __future__ import annotations
 

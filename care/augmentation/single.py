@@ -16,13 +16,13 @@ from care.augmentation.parameters import (
     identity,
 )
 
-_BLUR_KERNEL = 3  # CARE.md section 4 [C]
+_BLUR_KERNEL = 3  # docs/paper.md §4 [C]
 
 
 def named_augmentations(size: tuple[int, int]) -> dict[str, AugmentationTable]:
     """Return one-row tables for images of ``size`` (height, width), by name.
 
-    The jitter's factors are ends of the authors' ranges (CARE.md section 4). A second hue shift, by
+    The jitter's factors are ends of the authors' ranges (docs/paper.md §4). A second hue shift, by
     a third of the circle, turns red into green.
     """
     height, width = size

@@ -11,7 +11,7 @@ from care.registry import ENCODERS, POINT_ENCODERS
 
 
 class HeadConfig(Model):
-    """Projection head, Linear, BatchNorm, ReLU, Linear (CARE.md section 5 [C]).
+    """Projection head, Linear, BatchNorm, ReLU, Linear (docs/paper.md §5 [C]).
 
     Attributes:
         hidden: Width of the hidden layer.

@@ -17,7 +17,7 @@ Form = Literal["printed", "authors"]
 
 
 class EquivarianceConfig(Model):
-    """L_equi (CARE.md sections 1 and 3).
+    """L_equi (docs/paper.md §1 and §3).
 
     Attributes:
         weight: λ, 0.01 on CIFAR-10 [P]; 0 trains the base objective alone and takes no further

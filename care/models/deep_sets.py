@@ -11,7 +11,7 @@ _WIDTH = 128
 class DeepSetsEncoder(nn.Module):
     """Encodes each point with one small network, pools by mean and maximum, encodes the result.
 
-    The paper does not give layers or widths (CARE.md section 7); chosen here [A].
+    The paper does not give layers or widths (docs/paper.md §7); chosen here [A].
 
     Attributes:
         feature_dim: Width of the output, 128.

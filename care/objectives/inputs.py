@@ -1,7 +1,7 @@
 """Augmented views of one step's batch.
 
 Whatever differs from step to step comes from here, as tensors on the device; the rest of a step is
-the same computation each time (:mod:`care.step_graph` relies on it).
+the same computation each time (:mod:`care.training.cuda_graph` relies on it).
 """
 
 from __future__ import annotations

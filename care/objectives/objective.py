@@ -43,7 +43,7 @@ class Objective(nn.Module):
 
         Args:
             views: Draws the step's views. The base's are augmented image by image, those of L_equi
-                chunk by chunk (CARE.md section 3, Algorithm 1).
+                chunk by chunk (docs/paper.md §3, Algorithm 1).
 
         Returns:
             ``train/loss``, to be minimized, each of its terms unweighted, and

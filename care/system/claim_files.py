@@ -3,9 +3,15 @@
 A claim is a numbered file, ``claim-000003``; the highest number counts. A process takes it by a
 hard link from a complete file to the next number, which succeeds for exactly one process, even on a
 shared file system. A dead holder's claim is never deleted before the next one exists, so no two
-processes can both take it. :mod:`care.system.heartbeat` decides whether a holder is alive.
+processes can both take it. A holder is alive in these cases:
 
-``claim-000003``            the holder, :class:`care.system.heartbeat.Holder`
+=====================================  ==========================================================
+holder in this boot and PID namespace  its process exists, by PID and start time, even if stopped
+holder on this machine before reboot   never
+holder elsewhere                       while its heartbeat changes (:mod:`care.system.heartbeat`)
+=====================================  ==========================================================
+
+``claim-000003``            the holder, :class:`care.system.holder.Holder`
 ``claim-000003.released``   the file's name after a release
 ``.held-000003-<token>/``   the holder's subfolder, while it holds the claim
 """
@@ -20,8 +26,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.system import heartbeat as liveness
-from care.system.heartbeat import Holder
+from care.system.heartbeat import BEAT, is_silent
+from care.system.holder import Holder
 
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _CLEAR_TRIES = 50
@@ -52,8 +58,8 @@ class ClaimFile:
             return None  # a holder without its subfolder cannot write
         if holder.here:
             return holder if holder.runs else None
-        beat = self.held(holder) / liveness.BEAT if holder.token else self.path
-        return None if holder.restarted or liveness.is_silent(beat, note) else holder
+        beat = self.held(holder) / BEAT if holder.token else self.path
+        return None if holder.restarted or is_silent(beat, note) else holder
 
     def held(self, holder: Holder) -> Path:
         """Return the path of the holder's subfolder."""

@@ -1,7 +1,7 @@
 """Draw stateless random numbers: each is a function of (seed, purpose, indices).
 
 No generator outlives a call. So a trial that is resumed or packed draws equal numbers to one that
-runs alone without interruption (DESIGN.md, invariant 3).
+runs alone without interruption (docs/architecture.md, invariant 3).
 """
 
 from __future__ import annotations

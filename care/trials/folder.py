@@ -1,4 +1,4 @@
-"""Read and write a trial's folder of plain files, the only truth about it (DESIGN.md, invariant 1).
+"""Read and write the files of a trial, the only truth about it (docs/architecture.md, invariant 1).
 
 ==================  =============================================================================
 ``trial.json``      format, identity and full configuration; written once
@@ -46,7 +46,7 @@ from care.trials.records import (
     read_timings,
     read_values,
 )
-from care.trials.records import State as State
+from care.trials.state import RecordedState, State
 
 FORMAT = 1
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
@@ -105,7 +105,7 @@ class TrialFolder:
         return read_record(self.path / "status.json", StatusRecord)
 
     def write_status(
-        self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
+        self, state: RecordedState, epoch: int, epochs: int, error: dict[str, str] | None = None
     ) -> None:
         """Replace the status; that of a finished trial gets the checksums of :data:`SEALED`.
 
@@ -122,7 +122,7 @@ class TrialFolder:
             "updated": now(),
             "error": error,
         }
-        if state == "finished":
+        if state == State.FINISHED:
             status["checksums"] = self._checksums()
         self._write_json("status.json", status)
 

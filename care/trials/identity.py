@@ -1,4 +1,4 @@
-"""Compute a trial's identity from its configuration (DESIGN.md, invariant 2)."""
+"""Compute a trial's identity from its configuration (docs/architecture.md, invariant 2)."""
 
 from __future__ import annotations
 

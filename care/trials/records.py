@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,9 +20,7 @@ from pydantic import (
 
 from care.config import Precision
 from care.system.files import DamagedFileError, parse_json, read_lines, read_whole
-
-State = Literal["running", "paused", "finished", "failed"]
-"""The state of a trial in its folder."""
+from care.trials.state import RecordedState, State
 
 _Read = TypeVar("_Read", bound=BaseModel)
 _LONGEST_VALUE = 40
@@ -117,12 +115,17 @@ class StatusRecord(Record):
             :func:`care.system.files.checksum`.
     """
 
-    state: State
+    state: RecordedState
     epoch: NonNegativeInt
     epochs: NonNegativeInt
     updated: Moment
     error: ErrorRecord | None = None
     checksums: dict[str, str] = {}
+
+    @property
+    def finished(self) -> bool:
+        """True if the trial is trained and evaluated."""
+        return self.state == State.FINISHED
 
 
 class ProvenanceRecord(Record):

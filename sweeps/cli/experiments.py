@@ -14,7 +14,7 @@ from sweeps.store import Store
 
 
 def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
-    """List what of the paper can be reproduced."""
+    """List the tables and figures of the paper with the sweeps that reproduce them."""
     entries = list(catalogue(folder, Store(root)))
     if as_json:
         print(json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, indent=1))
@@ -23,9 +23,9 @@ def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
     console.print(_table(entries))
     console.print(
         f"\nRun one: care sweep run {folder}/NAME.yaml, or with --profile PROFILE.\n"
-        "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of what is missing here,\n"
-        "known once a trial of the kind was run. What is assumed where the paper is silent is\n"
-        "in the file and in --json.",
+        "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of the missing trials,\n"
+        "known once a trial of that configuration was run. Assumptions where the paper is\n"
+        "silent are in the file and in --json.",
         soft_wrap=True,
     )
 
@@ -36,11 +36,11 @@ def _table(entries: list[Entry]) -> Table:
         table.add_column(name, no_wrap=True)
     for name in ("trials", "EFLOP", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    for place, entry in enumerate(entries):
-        again = place > 0 and entries[place - 1].file == entry.file
+    for index, entry in enumerate(entries):
+        repeated = index > 0 and entries[index - 1].file == entry.file
         table.add_row(
-            "" if again else entry.file.stem,
-            "" if again else entry.reproduces,
+            "" if repeated else entry.file.stem,
+            "" if repeated else entry.reproduces,
             entry.profile,
             entry.status,
             str(entry.trials),

@@ -11,9 +11,10 @@ import yaml
 
 from care.config import TrialConfig
 from care.trials.code_version import code_version
-from care.trials.folder import State, TrialFolder
+from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from sweeps.spec.spec import Sweep, load_sweep
+from care.trials.state import RecordedState, State
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.conftest import TINY
 
@@ -44,7 +45,7 @@ def load(folder: Path, **changes: Any) -> Sweep:
 def fabricate(
     store: Store,
     config: TrialConfig,
-    state: State,
+    state: RecordedState,
     epoch: int,
     *,
     code: str | None = None,
@@ -63,8 +64,10 @@ def fabricate(
         time = seconds[number - 1] if seconds else 1.0
         timing = {"seconds": time, "images_per_second": 9.0, "finished_at": 1e9 + number}
         folder.append_epoch({"epoch": number, **(metrics or {})}, {"epoch": number, **timing})
-    error = {"kind": "error", "message": "broke", "traceback": ""} if state == "failed" else None
-    if state == "finished":
+    error = (
+        {"kind": "error", "message": "broke", "traceback": ""} if state == State.FAILED else None
+    )
+    if state == State.FINISHED:
         folder.write_details({"notes": np.array([], np.str_)})
         folder.write_evaluation(measures or {"head/gamma": 0.5})
     folder.write_status(state, epoch, config.training.epochs, error)

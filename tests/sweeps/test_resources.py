@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from care.errors import Problem
 from sweeps import resources
 from sweeps.resources import Resources, share_out
-from sweeps.spec.spec import ResourcesConfig
+from sweeps.spec.schema import ResourcesConfig
 
 
 @contextlib.contextmanager

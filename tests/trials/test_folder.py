@@ -14,6 +14,7 @@ from care.errors import CareError
 from care.system.files import pack_lines, write_json
 from care.trials.folder import FORMAT, TrialFolder
 from care.trials.identity import group_id, trial_id
+from care.trials.state import State
 from tests.helpers.processes import lines_in
 
 
@@ -79,9 +80,9 @@ def test_before_the_first_start_there_is_nothing(tmp_path: Path) -> None:
 
 
 def test_status_is_replaced(folder: TrialFolder) -> None:
-    folder.write_status("running", 0, 3)
+    folder.write_status(State.RUNNING, 0, 3)
     error = {"kind": "diverged", "message": "m", "traceback": "t"}
-    folder.write_status("failed", 2, 3, error)
+    folder.write_status(State.FAILED, 2, 3, error)
     status = folder.read_status()
     assert status is not None
     assert status.updated.endswith("+00:00")

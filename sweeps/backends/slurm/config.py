@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import math
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,8 +14,7 @@ from care.config.base import Positive
 from care.config.loading import validate
 from care.config.yaml_reader import read_yaml
 from sweeps.backends.scratch import LONGEST_PARENT
-
-_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+from sweeps.backends.slurm.durations import parse_duration
 
 
 def _refuse(allowed: str) -> NoReturn:
@@ -23,21 +22,15 @@ def _refuse(allowed: str) -> NoReturn:
 
 
 def _minutes(value: Any) -> Any:
-    """Whole minutes of SLURM's own notations: 90, "90", "2:30:00", "1-12", "1-12:30"."""
+    """Round up to whole minutes; takes all of SLURM's notations: 90, "2:30:00", "1-12:30"."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    seconds = parse_duration(value) if isinstance(value, str) else None
+    if seconds is None:
         _refuse('minutes, or "hours:minutes:seconds", or "days-hours:minutes:seconds"')
-    days, *rest = match.groups()
-    numbers = [int(part or 0) for part in rest]
-    if days is None and match[4] is None:  # "minutes" or "minutes:seconds"
-        minutes, seconds = numbers[0], numbers[1]
-    else:
-        minutes, seconds = 60 * numbers[0] + numbers[1] + 1440 * int(days or 0), numbers[2]
-    if not minutes and not seconds:
+    if not seconds:
         _refuse("more than 0")
-    return minutes + (seconds > 0)
+    return math.ceil(seconds / 60)
 
 
 Minutes = Annotated[int, BeforeValidator(_minutes)]

@@ -25,7 +25,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
 from sweeps.resources import Resources, part_of
 from sweeps.run import Outcome, RunOptions, SweepRun, View
-from sweeps.spec.spec import Sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0

@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Self
 
+from care.system.process import all_processes
 from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import free_ports
@@ -148,11 +149,5 @@ class RayNode:
 
 
 def _of_session(session: int) -> list[int]:
-    """Living processes of a session; one below a raylet may have left its process group."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(stat.parent.name))
-    return found
+    """Return the living processes of a session; one of a raylet may have left its group."""
+    return [each.pid for each in all_processes() if each.session == session and not each.dead]

@@ -12,7 +12,7 @@ import pytest
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from sweeps.plan import make_plan
-from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from tests.helpers.declaring import SPLITS, WEIGHT, declare, load
 from tests.helpers.paths import ROOT
