@@ -102,7 +102,7 @@ class Dataset:
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
-def constant_channels(dataset: Dataset) -> list[str]:
+def note_constant_channels(dataset: Dataset) -> list[str]:
     """Return a note for the user if a channel is constant over the training images.
 
     Its standard deviation, 0, is replaced by 1: normalization only subtracts the channel's mean.

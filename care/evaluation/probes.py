@@ -1,4 +1,4 @@
-"""What can be read from frozen features: classes, hue and color, classes of other data sets."""
+"""Measure what frozen features predict: classes, hue, color, and classes of other data sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from care.models import Network
 _TOP = 5
 
 
-def readout(
+def measure_readout(
     network: Network,
     dataset: Dataset,
     config: TrialConfig,
@@ -37,50 +37,50 @@ def readout(
     progress: Progress,
     plain: PlainFeatures,
 ) -> Outcome:
-    """Everything that is fitted on training and measured on test features.
+    """Fit probes on training features and measure them on test features.
 
     Args:
-        network: Left as it was.
-        dataset: With labels for some of its training and all of its test images.
+        network: Unchanged.
+        dataset: Data set with labels for some training and all test images.
         config: The trial.
-        transfer: Other data sets, of images as large, whose classes are read from the same network.
-        progress: What was measured before, and whether to stop.
-        plain: Of the network.
+        transfer: Other data sets with images of equal size, whose classes are predicted.
+        progress: Stores finished parts, and stops the evaluation.
+        plain: Cached features of the network.
 
     Raises:
-        care.evaluation.resume.Paused: ``progress`` said so.
+        care.evaluation.resume.Paused: ``progress`` stopped the evaluation.
     """
-    found = Outcome()
-    found.add(progress.part("readout", lambda: _fitted(plain, dataset, config)))
+    outcome = Outcome()
+    outcome.add(progress.part("readout", lambda: _measure_fitted(plain, dataset, config)))
     if config.evaluation.transfer:
-        transfers = partial(_transfers, network, dataset, config, transfer, progress)
-        found.add(progress.part("transfer", transfers))
+        transfers = partial(_measure_transfers, network, dataset, config, transfer, progress)
+        outcome.add(progress.part("transfer", transfers))
     for protocol in config.evaluation.trained_probe.protocols:
-        measure = partial(_probed, network, dataset, config, protocol, progress, plain)
-        found.add(progress.part(f"probe-{protocol}", measure))
-    return found
+        measure = partial(_measure_trained, network, dataset, config, protocol, progress, plain)
+        outcome.add(progress.part(f"probe-{protocol}", measure))
+    return outcome
 
 
-def _fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outcome:
+def _measure_fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outcome:
     train = dataset.train.labelled()
-    features = [plain(part.images) for part in (train, dataset.test)]
-    colors = [_components(part.images) for part in (train, dataset.test)]
-    found = Outcome()
+    features = [plain(split.images) for split in (train, dataset.test)]
+    colors = [_mean_colors(split.images) for split in (train, dataset.test)]
+    outcome = Outcome()
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
         inputs, l2 = ProbeInputs(seen), config.evaluation.probe_l2
         evaluation, test = config.evaluation, dataset.test
         for compute in (
-            partial(_nearest, seen, train, unseen, dataset, evaluation),
-            partial(_classes, inputs, train, unseen, dataset, evaluation),
-            partial(_colors, inputs, unseen, colors, l2),
-            partial(_hue, inputs, train, unseen, test, l2),
+            partial(_score_knn, seen, train, unseen, dataset, evaluation),
+            partial(_score_classes, inputs, train, unseen, dataset, evaluation),
+            partial(_score_color, inputs, unseen, colors, l2),
+            partial(_score_hue, inputs, train, unseen, test, l2),
         ):
-            found.measure(name, compute)
-    return found
+            outcome.measure(name, compute)
+    return outcome
 
 
-def _transfers(
+def _measure_transfers(
     network: Network,
     dataset: Dataset,
     config: TrialConfig,
@@ -88,17 +88,16 @@ def _transfers(
     progress: Progress,
 ) -> Outcome:
     augmenter = dataset.augmenter(config.augmentation)
-    found = Outcome()
+    outcome = Outcome()
     for data, other in zip(config.transfer_data, transfer, strict=True):
         progress.check()
-        accuracy = _transferred(
-            PlainFeatures(network, augmenter), other, config.evaluation.probe_l2
-        )
-        found.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
-    return found
+        plain = PlainFeatures(network, augmenter)
+        accuracy = _score_transfer(plain, other, config.evaluation.probe_l2)
+        outcome.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
+    return outcome
 
 
-def _probed(
+def _measure_trained(
     network: Network,
     dataset: Dataset,
     config: TrialConfig,
@@ -108,15 +107,15 @@ def _probed(
 ) -> Outcome:
     probe = config.evaluation.trained_probe
     scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress, plain)
-    found = Outcome()
-    found.measure("encoder", lambda: _probe_measures(protocol, scores, len(dataset.classes)))
-    return found
+    outcome = Outcome()
+    outcome.measure("encoder", lambda: _summarize_scores(protocol, scores, len(dataset.classes)))
+    return outcome
 
 
-def _nearest(
+def _score_knn(
     seen: Tensor, train: ImageSet, unseen: Tensor, dataset: Dataset, evaluation: EvaluationConfig
 ) -> dict[str, float]:
-    """Accuracy of kNN."""
+    """Measure the accuracy of kNN."""
     if not (has_directions(seen) and has_directions(unseen)):
         raise UndefinedError("kNN is not measured: features of length 0 have no cosine")
     if is_one_point(fn.normalize(seen, dim=1)):
@@ -126,14 +125,14 @@ def _nearest(
     return {"knn_accuracy": knn_accuracy(seen, labels, unseen, true, k, temperature)}
 
 
-def _classes(
+def _score_classes(
     inputs: ProbeInputs,
     train: ImageSet,
     unseen: Tensor,
     dataset: Dataset,
     evaluation: EvaluationConfig,
 ) -> dict[str, float]:
-    """Accuracies of the linear probe."""
+    """Measure the accuracies of the linear probe."""
     logits = fit_classifier(inputs, train.labels, evaluation.probe_l2)(unseen)
     true = dataset.test.labels.to(logits.device)
     measures = {"probe_accuracy": float(top_k_accuracy(logits, true, 1))}
@@ -142,42 +141,42 @@ def _classes(
     return measures
 
 
-def _colors(
+def _score_color(
     inputs: ProbeInputs, unseen: Tensor, colors: list[Tensor], l2: float
 ) -> dict[str, float]:
-    """R² of the images' mean color."""
+    """Measure R² of the images' mean color."""
     if not bool((colors[1].std(0) > 0).all()):
         raise UndefinedError(
-            "R² of the mean color is not measured: the mean color is the same in all test samples"
+            "R² of the mean color is not measured: the mean color is constant over the test samples"
         )
     predicted = fit_regression(inputs, colors[0], l2)(unseen)
     return {"color_r2": r2(predicted, colors[1].to(predicted.device), "mean color")}
 
 
-def _hue(
+def _score_hue(
     inputs: ProbeInputs, train: ImageSet, unseen: Tensor, test: ImageSet, l2: float
 ) -> dict[str, float]:
-    """R² of the hue where it is a known factor."""
+    """Measure R² of the hue if it is a known factor."""
     if "hue" not in train.factors:
         return {}
     return {"hue_r2": hue_r2(inputs, train.factors["hue"], unseen, test.factors["hue"], l2)}
 
 
-def _components(images: Tensor) -> Tensor:
-    """The mean color as two coordinates, float64 [N,2]."""
+def _mean_colors(images: Tensor) -> Tensor:
+    """Compute the mean color of each image as two coordinates, float64 [N,2]."""
     return torch.view_as_real(colorfulness(images)).double()
 
 
-def _transferred(plain: PlainFeatures, other: Dataset, l2: float) -> float:
-    """Linear probe accuracy on another data set, normalized as the network is used to."""
+def _score_transfer(plain: PlainFeatures, other: Dataset, l2: float) -> float:
+    """Measure probe accuracy on another data set, normalized like the trial's own."""
     train = other.train.labelled()
-    seen, unseen = (plain(part.images).encoder for part in (train, other.test))
+    seen, unseen = (plain(split.images).encoder for split in (train, other.test))
     logits = fit_classifier(seen, train.labels, l2)(unseen)
     return float(top_k_accuracy(logits, other.test.labels.to(logits.device), 1))
 
 
-def _probe_measures(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:
-    """Mean over initializations, and their standard deviation where there are two or more."""
+def _summarize_scores(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:
+    """Compute the mean over initializations and, of two or more, the standard deviation."""
     if not bool(scores.finite.all()):
         diverged = int((~scores.finite).sum())
         raise UndefinedError(

@@ -13,7 +13,7 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.data.prepare import prepare
 from care.distributed.group import Group
-from care.evaluation.reevaluate import evaluate_again
+from care.evaluation.reevaluate import reevaluate
 from care.evaluation.results import Outcome
 from care.training.resume import open_trainer
 from care.training.trial_run import TrialRun
@@ -253,11 +253,11 @@ def test_a_network_is_not_measured_on_other_data(tmp_path: Path, store: Store) -
     folder = prepared(root)
     config = config_for(root)
     trial = run(config, store, 2)
-    assert evaluate_again(trial, config, print).measures == trial.read_evaluation()
+    assert reevaluate(trial, config, print).measures == trial.read_evaluation()
     pixel(folder / "test/cat/0000.png")
     prepare(config.data, root, Listener())
     with pytest.raises(OtherDataError, match="trained on other data: images"):
-        evaluate_again(trial, config, print)
+        reevaluate(trial, config, print)
 
 
 def test_machines_that_differ_are_counted() -> None:
