@@ -10,11 +10,12 @@ import pandas as pd
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.collect import select_finished
-from analysis.labels import MEASURES, SPACES, measure_label
+from analysis.labels import MEASURES, SPACES
 from analysis.levels import is_number, order_levels
 from analysis.statistics import Estimate, estimate, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 
+_SPACES = tuple(f"{space}/" for space in SPACES)
 Point = tuple[Any, ...]
 """A level of each axis, as :mod:`analysis.levels` makes them."""
 
@@ -167,9 +168,9 @@ class Comparison:
         """
         done = self.done
         known = [str(name) for name in done.columns if done[name].notna().any()]
-        others = {name.partition("/")[2] for name in known} - set(MEASURES)
-        order = [*MEASURES, *sorted(name for name in others if measure_label(name))]
-        names = [f"{space}/{measure}" for measure in order for space in SPACES]
+        measured = [name.split("/", 1) for name in known if name.startswith(_SPACES)]
+        others = {measure for _, measure in measured} - set(MEASURES)
+        names = [f"{space}/{name}" for name in [*MEASURES, *sorted(others)] for space in SPACES]
         first = self.metric.partition("/")[2]
         return sorted(
             (name for name in names if name in known),

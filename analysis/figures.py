@@ -169,7 +169,7 @@ def _panel_label(panel: str) -> Label:
     if "/" in panel:
         name = metric_label(panel)
         return CURVES.get(panel, Label(name, short=name))
-    return measure_label(panel) or Label(panel, short=panel)
+    return measure_label(panel)
 
 
 def draw_measures(comparison: Comparison) -> Figure:

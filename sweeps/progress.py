@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.best_point import BestPoint, find_best_point
+from analysis.labels import point_name
 from care.config import TrialConfig
-from care.config.metrics import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
+from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
-from sweeps.spec.axes import point_label
 from sweeps.spec.schema import MetricConfig
 from sweeps.states import MEANING
 from sweeps.store import finite
@@ -127,7 +127,10 @@ class Board:
         """Enter a trial, or find it."""
         if trial_id not in self.trials:
             fresh = TrialProgress(
-                point_label(point), config.seed, config.training.epochs, key=repr(point)
+                point_name(point, point.values()),
+                config.seed,
+                config.training.epochs,
+                key=repr(point),
             )
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)
@@ -248,4 +251,4 @@ class Board:
 def epoch_metric(metric: str) -> str:
     """Return a metric that every epoch has: ``metric``, its held-out part, or the loss."""
     held_out = f"heldout/{metric.rpartition('/')[2]}"
-    return next((name for name in (metric, held_out) if name in EPOCH_METRICS), "train/loss")
+    return next((name for name in (metric, held_out) if name in epoch_metrics()), "train/loss")

@@ -44,6 +44,7 @@ ORDER = {
         "config",
         "distributed",
         "registry",
+        "plugins",
         "errors",
     ],
     "sweeps": [

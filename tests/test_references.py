@@ -7,13 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
-from tests.helpers.references import anchors, exists, files, prose, resolves
+from tests.helpers.references import anchors, class_members, exists, files, prose, resolves
 
 ROLE = re.compile(r":(?:mod|class|func|meth|data|attr|exc):`([^`]+)`")
 FILE = re.compile(r"(?<![\w/.~<>*{-])((?:[\w*-]+/)*[\w*-]+\.(?:py|md|yaml|toml))(?![\w/])(?!\.\w)")
 FOLDER = re.compile(
     r"(?<![\w/.~<>*-])((?:care|sweeps|analysis|benchmarks|docker|docs|experiments|tests)(?:/[\w-]+)*/)(?![\w<*.-])"
 )
+MEMBER = re.compile(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)\.(?!py|md)(\w+)")
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]+)\)")
 # Folders whose prose is written for readers; the other files of tests/ name files that they make.
 READ = ("care", "sweeps", "analysis", "benchmarks", "docs", "experiments", "docker")
@@ -37,6 +38,17 @@ def test_every_name_of_the_code_exists() -> None:
         if not name.startswith("tests/test_references")
         for target in ROLE.findall(text)
         if not resolves(target, path)
+    ]
+    assert not missing
+
+
+def test_every_member_that_a_document_names_exists() -> None:
+    missing = [
+        f"{name}: {owner}.{member}"
+        for name, path, text in read()
+        if path.suffix == ".md"
+        for owner, member in MEMBER.findall(text)
+        if member not in class_members().get(owner, ())
     ]
     assert not missing
 

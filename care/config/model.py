@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from care.config.base import Model, PositiveInt, registered
-from care.registry import ENCODERS, POINT_ENCODERS
+from care.registry import ENCODERS
 
 
 class HeadConfig(Model):
@@ -27,5 +27,5 @@ class HeadConfig(Model):
 class ModelConfig(Model):
     """Encoder and projection head."""
 
-    encoder: Annotated[str, registered((*ENCODERS, *POINT_ENCODERS))] = "resnet50"
+    encoder: Annotated[str, registered(ENCODERS)] = "resnet50"
     head: HeadConfig = HeadConfig()

@@ -1,4 +1,4 @@
-"""Evaluate a trained network once, at the end of the training."""
+"""Evaluate a trained network once, at the end of the training, by all registered measures."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
+from care.config.metrics import is_final_measure
 from care.data.dataset import Dataset, load_dataset, note_constant_channels
+from care.errors import CareError
 from care.evaluation.features import PlainFeatures, computing_in
-from care.evaluation.geometry import measure_geometry
-from care.evaluation.hue_retrieval import measure_color
-from care.evaluation.pose import measure_pose
-from care.evaluation.probes import measure_readout
-from care.evaluation.results import Outcome
+from care.evaluation.measure import Trained
+from care.evaluation.results import Outcome, UndefinedError
 from care.evaluation.resume import Progress
 from care.models import Network
+from care.plugins import load
+from care.registry import MEASURES, MeasureEntry
 
 
 def transfer_sets(config: TrialConfig, device: torch.device) -> Iterator[Dataset]:
@@ -45,11 +45,12 @@ def evaluate(
 
     Raises:
         care.evaluation.resume.Paused: ``progress`` stopped the evaluation.
+        CareError: A measure returned a name that its entry in the registry does not list.
         ConfigError: The device lacks ``evaluation.precision``.
         DivergedError: Embeddings are not finite or not of unit length.
 
     Returns:
-        Measures by the names of :data:`care.config.metrics.FINAL_MEASURES`, defined in
+        Measures by the names of :func:`care.config.metrics.final_measures`, defined in
         ``docs/method.md``, as far as the data admit them. Details, for A augmentations, M named
         ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] divided by √n,
         ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],
@@ -59,19 +60,26 @@ def evaluate(
     """
     progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):
-        augmenter = dataset.augmenter(config.augmentation)
-        plain = PlainFeatures(network, augmenter)
-        test = dataset.test.images
-        count = config.evaluation.rotation_augmentations
+        plain = PlainFeatures(network, dataset.augmenter(config.augmentation))
+        trained = Trained(network, dataset, config, plain, transfer, progress)
         outcome = Outcome(notes=note_constant_channels(dataset))
-        measure = partial(measure_geometry, network, test, augmenter, count, plain)
-        outcome.add(progress.part("geometry", measure))
-        if dataset.classes:
-            outcome.add(measure_readout(network, dataset, config, transfer, progress, plain))
-        if isinstance(augmenter, ImageAugmenter):
-            measure = partial(measure_color, network, test, augmenter, plain)
-            outcome.add(progress.part("color", measure))
-        else:
-            clouds, l2 = (dataset.train.images, test), config.evaluation.probe_l2
-            outcome.add(progress.part("pose", lambda: measure_pose(*clouds, network, l2)))
+        for name, entry in MEASURES.items():
+            if entry.when(config):
+                outcome.add(progress.part(name, partial(_measure, name, entry, trained)))
         return outcome
+
+
+def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Outcome:
+    try:
+        outcome = load(entry.function)(trained)
+    except UndefinedError as reason:
+        return Outcome(notes=[f"{name}: {reason}"])
+    if not isinstance(outcome, Outcome):
+        raise CareError(f"{entry.function} returned {outcome!r}; it must return an Outcome")
+    unknown = sorted(measure for measure in outcome.measures if not is_final_measure(measure))
+    if unknown:
+        raise CareError(
+            f"{entry.function} returned {', '.join(unknown)}; add it to the entry of {name!r} in "
+            "the registry"
+        )
+    return outcome

@@ -20,6 +20,7 @@ from care.evaluation.features import (
     has_directions,
     is_one_point,
 )
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
@@ -93,7 +94,18 @@ class _Space:
         }
 
 
-def measure_geometry(
+def measure_geometry(trained: Trained) -> Outcome:
+    """Measure how the trial's augmentations move its test samples; see :func:`compare_views`."""
+    return compare_views(
+        trained.network,
+        trained.dataset.test.images,
+        trained.dataset.augmenter(trained.config.augmentation),
+        trained.config.evaluation.rotation_augmentations,
+        trained.plain,
+    )
+
+
+def compare_views(
     network: Network,
     samples: Tensor,
     augmenter: Augmenter[Any],

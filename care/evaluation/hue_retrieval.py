@@ -25,6 +25,7 @@ from care.evaluation.features import (
     has_directions,
     is_one_point,
 )
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome
 from care.models import Network
 from care.system.torchvision import functional
@@ -147,7 +148,14 @@ def retrieval_grid(
     return grid
 
 
-def measure_color(
+def measure_color_following(trained: Trained) -> Outcome:
+    """Measure color following of the trial's test images; see :func:`compare_neighbors`."""
+    augmenter = trained.dataset.augmenter(trained.config.augmentation)
+    assert isinstance(augmenter, ImageAugmenter)
+    return compare_neighbors(trained.network, trained.dataset.test.images, augmenter, trained.plain)
+
+
+def compare_neighbors(
     network: Network, images: Tensor, augmenter: ImageAugmenter, plain: PlainFeatures | None = None
 ) -> Outcome:
     """Measure ``color_following`` in both spaces, with pictures as details.

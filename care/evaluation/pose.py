@@ -13,6 +13,7 @@ from torch import Tensor
 from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
 from care.models import Network
 from care.system.rng import generator
@@ -122,8 +123,14 @@ def project_to_plane(paths: Tensor) -> Tensor:
     return flat * signs
 
 
-def measure_pose(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:
-    """Measure how well the pose can be predicted, and the paths of rotated proteins.
+def measure_pose(trained: Trained) -> Outcome:
+    """Measure how embeddings encode the pose of the trial's proteins; see :func:`predict_pose`."""
+    clouds = trained.dataset.train.images, trained.dataset.test.images
+    return predict_pose(*clouds, trained.network, trained.config.evaluation.probe_l2)
+
+
+def predict_pose(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:
+    """Predict principal axes from frozen features, and follow embeddings of rotated proteins.
 
     Args:
         train: Training clouds [N,P,4].

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from care.config import EvaluationConfig, Protocol, TrialConfig
+from care.config import EvaluationConfig, Protocol
 from care.data.dataset import Dataset, ImageSet
 from care.evaluation.features import Features, PlainFeatures, has_directions, is_one_point
 from care.evaluation.hue_retrieval import colorfulness
@@ -21,55 +20,29 @@ from care.evaluation.linear_probe import (
     hue_r2,
     r2,
 )
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
-from care.evaluation.resume import Progress
 from care.evaluation.sgd_probe import ProbeScores, top_k_accuracy, train_probes
-from care.models import Network
 
 _TOP = 5
 
 
-def measure_readout(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    transfer: Iterable[Dataset],
-    progress: Progress,
-    plain: PlainFeatures,
-) -> Outcome:
-    """Fit probes on training features and measure them on test features.
+def measure_readout(trained: Trained) -> Outcome:
+    """Fit classes, mean color and hue on training features, and score them on test features.
 
-    Args:
-        network: Unchanged.
-        dataset: Data set with labels for some training and all test images.
-        config: The trial.
-        transfer: Other data sets with images of equal size, whose classes are predicted.
-        progress: Stores finished parts, and stops the evaluation.
-        plain: Cached features of the network.
-
-    Raises:
-        care.evaluation.resume.Paused: ``progress`` stopped the evaluation.
+    Returns:
+        An empty outcome for a data set without classes.
     """
+    dataset, evaluation = trained.dataset, trained.config.evaluation
     outcome = Outcome()
-    outcome.add(progress.part("readout", lambda: _measure_fitted(plain, dataset, config)))
-    if config.evaluation.transfer:
-        transfers = partial(_measure_transfers, network, dataset, config, transfer, progress)
-        outcome.add(progress.part("transfer", transfers))
-    for protocol in config.evaluation.trained_probe.protocols:
-        measure = partial(_measure_trained, network, dataset, config, protocol, progress, plain)
-        outcome.add(progress.part(f"probe-{protocol}", measure))
-    return outcome
-
-
-def _measure_fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outcome:
-    train = dataset.train.labelled()
-    features = [plain(split.images) for split in (train, dataset.test)]
-    colors = [_mean_colors(split.images) for split in (train, dataset.test)]
-    outcome = Outcome()
+    if not dataset.classes:
+        return outcome
+    train, test, l2 = dataset.train.labelled(), dataset.test, evaluation.probe_l2
+    features = [trained.plain(split.images) for split in (train, test)]
+    colors = [_mean_colors(split.images) for split in (train, test)]
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
-        inputs, l2 = ProbeInputs(seen), config.evaluation.probe_l2
-        evaluation, test = config.evaluation, dataset.test
+        inputs = ProbeInputs(seen)
         for compute in (
             partial(_score_knn, seen, train, unseen, dataset, evaluation),
             partial(_score_classes, inputs, train, unseen, dataset, evaluation),
@@ -80,34 +53,47 @@ def _measure_fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig)
     return outcome
 
 
-def _measure_transfers(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    transfer: Iterable[Dataset],
-    progress: Progress,
-) -> Outcome:
-    augmenter = dataset.augmenter(config.augmentation)
+def measure_transfer(trained: Trained) -> Outcome:
+    """Fit the classes of other data sets on frozen features, normalized like the trial's own.
+
+    Raises:
+        care.evaluation.resume.Paused: ``trained.progress`` stopped the evaluation.
+    """
+    config = trained.config
+    augmenter = trained.dataset.augmenter(config.augmentation)
     outcome = Outcome()
-    for data, other in zip(config.transfer_data, transfer, strict=True):
-        progress.check()
-        plain = PlainFeatures(network, augmenter)
+    for data, other in zip(config.transfer_data, trained.transfer, strict=True):
+        trained.progress.check()
+        plain = PlainFeatures(trained.network, augmenter)
         accuracy = _score_transfer(plain, other, config.evaluation.probe_l2)
         outcome.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
     return outcome
 
 
-def _measure_trained(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    protocol: Protocol,
-    progress: Progress,
-    plain: PlainFeatures,
-) -> Outcome:
-    probe = config.evaluation.trained_probe
-    scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress, plain)
+def measure_paper_probe(trained: Trained) -> Outcome:
+    """Train linear probes in the protocol of the paper."""
+    return _measure_trained_probe(trained, "paper")
+
+
+def measure_authors_probe(trained: Trained) -> Outcome:
+    """Train linear probes in the protocol of the authors' code."""
+    return _measure_trained_probe(trained, "authors")
+
+
+def _measure_trained_probe(trained: Trained, protocol: Protocol) -> Outcome:
+    dataset, config = trained.dataset, trained.config
     outcome = Outcome()
+    if not dataset.classes:
+        return outcome
+    scores = train_probes(
+        trained.network,
+        dataset,
+        config.augmentation,
+        config.evaluation.trained_probe,
+        protocol,
+        trained.progress,
+        trained.plain,
+    )
     outcome.measure("encoder", lambda: _summarize_scores(protocol, scores, len(dataset.classes)))
     return outcome
 

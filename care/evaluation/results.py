@@ -21,7 +21,7 @@ class Outcome:
     """Results of measures of a frozen network.
 
     Attributes:
-        measures: Values by the names of :data:`care.config.metrics.FINAL_MEASURES`.
+        measures: Values by the names of :func:`care.config.metrics.final_measures`.
         details: Arrays for figures by name; see :mod:`care.evaluation.evaluate`.
         notes: Remarks for the reader, one sentence each. An undefined measure is absent, and a note
             states the reason.

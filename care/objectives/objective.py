@@ -14,7 +14,8 @@ from care.objectives.base import BaseObjective
 from care.objectives.equimod import EquiMod
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.inputs import View, Views
-from care.registry import OBJECTIVES, load
+from care.plugins import load
+from care.registry import OBJECTIVES
 
 
 class Objective(nn.Module):
@@ -33,7 +34,7 @@ class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig, network: Network, seed: int) -> None:
         super().__init__()
         self._equivariance = config.equivariance
-        self.base: BaseObjective[Any] = load(OBJECTIVES[config.name])(config, network, seed)
+        self.base: BaseObjective[Any] = load(OBJECTIVES[config.name].loss)(config, network, seed)
         equimod: EquimodConfig = getattr(config, "equimod", EquimodConfig())
         self._equimod_weight = equimod.weight
         self.equimod = EquiMod(equimod, network.feature_dim, seed) if equimod.weight else None

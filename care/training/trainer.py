@@ -38,6 +38,7 @@ from care.training.static_inputs import StaticInputs
 from care.training.step import Passes, PlainPasses
 from care.training.steps import Steps, exhaust
 from care.trials.failure import DivergedError
+from care.trials.records import TimingRecord
 
 _log = logging.getLogger(__name__)
 
@@ -317,12 +318,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
-    def timing(self, epoch: int, images: int) -> dict[str, float]:
-        """Seconds and images per second since the start, and the time of day."""
+    def timing(self, epoch: int, images: int) -> TimingRecord:
+        """Measure the seconds since the start, and the throughput of ``images``."""
         seconds = time.perf_counter() - self._start
-        return {
-            "epoch": epoch,
-            "seconds": round(seconds, 4),
-            "images_per_second": round(images / seconds, 1),
-            "finished_at": round(time.time(), 3),
-        }
+        return TimingRecord(
+            epoch=epoch,
+            seconds=round(seconds, 4),
+            images_per_second=round(images / seconds, 1),
+            finished_at=round(time.time(), 3),
+        )

@@ -198,7 +198,7 @@ class TrialRun:
         self.folder.append_epoch(line, timing)
         self._save()
         self._write_status(State.RUNNING)
-        return {**line, "images_per_second": timing["images_per_second"]}
+        return {**line, "images_per_second": timing.images_per_second}
 
     def _train(self, stop: Callable[[], bool]) -> Steps[dict[str, float] | None]:
         trainer, save = self._trainer, self._save_now_and_then

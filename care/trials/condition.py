@@ -330,5 +330,4 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     remeasured = bool(problems.keys() & {"evaluation.json", "details.npz"})
     if status and (remeasured or "status.json" in problems):
         state = State.PAUSED if remeasured else status.state
-        failure = status.error.model_dump() if status.error else None
-        folder.write_status(state, status.epoch, status.epochs, failure)
+        folder.write_status(state, status.epoch, status.epochs, status.error)

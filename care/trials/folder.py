@@ -34,7 +34,9 @@ from care.system.arrays import read_arrays
 from care.system.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
 from care.trials.identity import group_id, trial_id
 from care.trials.records import (
+    ErrorRecord,
     ProvenanceRecord,
+    Record,
     StartRecord,
     StatusRecord,
     TimingRecord,
@@ -87,14 +89,14 @@ class TrialFolder:
             check_format(existing.format, self.path)
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        trial = {
-            "format": FORMAT,
-            "trial_id": trial_id(config),
-            "group_id": group_id(config),
-            "config": config.model_dump(mode="json"),
-            "created": now(),
-        }
-        self._write_json("trial.json", trial)
+        trial = TrialRecord(
+            format=FORMAT,
+            trial_id=trial_id(config),
+            group_id=group_id(config),
+            config=config.model_dump(mode="json"),
+            created=now(),
+        )
+        self._write_record("trial.json", trial)
 
     def read_trial(self) -> TrialRecord | None:
         """Return identity and configuration, or None before the first start."""
@@ -105,7 +107,7 @@ class TrialFolder:
         return read_record(self.path / "status.json", StatusRecord)
 
     def write_status(
-        self, state: RecordedState, epoch: int, epochs: int, error: dict[str, str] | None = None
+        self, state: RecordedState, epoch: int, epochs: int, error: ErrorRecord | None = None
     ) -> None:
         """Replace the status; that of a finished trial gets the checksums of :data:`SEALED`.
 
@@ -113,18 +115,12 @@ class TrialFolder:
             state: The trial's state.
             epoch: Completed epochs.
             epochs: Configured number of epochs.
-            error: ``kind``, ``message`` and ``traceback`` of a failure.
+            error: Reason of a failure.
         """
-        status: dict[str, Any] = {
-            "state": state,
-            "epoch": epoch,
-            "epochs": epochs,
-            "updated": now(),
-            "error": error,
-        }
+        status = StatusRecord(state=state, epoch=epoch, epochs=epochs, updated=now(), error=error)
         if state == State.FINISHED:
-            status["checksums"] = self._checksums()
-        self._write_json("status.json", status)
+            status = status.model_copy(update={"checksums": self._checksums()})
+        self._write_record("status.json", status)
 
     def _checksums(self) -> dict[str, str]:
         contents = {name: read_whole(self.path / name) for name in SEALED}
@@ -134,9 +130,9 @@ class TrialFolder:
         """Return code, libraries, hardware and data of the last start, or None before the first."""
         return read_record(self.path / "provenance.json", ProvenanceRecord)
 
-    def write_provenance(self, provenance: dict[str, Any]) -> None:
+    def write_provenance(self, provenance: ProvenanceRecord) -> None:
         """Record code, libraries, hardware and data of a start."""
-        self._write_json("provenance.json", provenance)
+        self._write_record("provenance.json", provenance)
 
     def has_checkpoint(self) -> bool:
         """Check whether the trial has a checkpoint to resume from, even of its first epoch."""
@@ -144,9 +140,10 @@ class TrialFolder:
 
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process starts after ``epoch`` epochs and ``step`` steps of the next."""
-        process = {"host": socket.gethostname(), "pid": os.getpid()}
-        start = {"at": now(), **process, "epoch": epoch, "step": step}
-        self.writer.append(self.path / "starts.jsonl", start)
+        start = StartRecord(
+            at=now(), host=socket.gethostname(), pid=os.getpid(), epoch=epoch, step=step
+        )
+        self.writer.append(self.path / "starts.jsonl", start.model_dump())
 
     def read_starts(self) -> list[StartRecord]:
         """Return one record per start."""
@@ -165,9 +162,9 @@ class TrialFolder:
         """Return one record per epoch, in order."""
         return read_timings(self.path / "timings.jsonl")
 
-    def append_epoch(self, metrics: dict[str, Any], timing: dict[str, Any]) -> None:
+    def append_epoch(self, metrics: dict[str, Any], timing: TimingRecord) -> None:
         """Log one epoch; it counts as logged once its metrics are written, so they come last."""
-        self.writer.append(self.path / "timings.jsonl", timing)
+        self.writer.append(self.path / "timings.jsonl", timing.model_dump())
         self.writer.append(self.path / "metrics.jsonl", metrics)
 
     def rewind(self, epoch: int) -> None:
@@ -204,6 +201,9 @@ class TrialFolder:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
         self.writer.replace(self.path / "details.npz", buffer.getvalue())
+
+    def _write_record(self, name: str, record: Record) -> None:
+        self._write_json(name, record.model_dump(mode="json", exclude_unset=True))
 
     def _write_json(self, name: str, value: Any) -> None:
         path = self.path / name

@@ -49,7 +49,7 @@ class Mixture:
         return f"trials differ in {self.fact}: {listed}"
 
 
-def find_mixtures(
+def compare_machines(
     machines: Sequence[Machine], chosen: Sequence[bool] | None = None
 ) -> list[Mixture]:
     """Find the facts in which trials differ.

@@ -80,18 +80,28 @@ class SweepRecord(Record):
     Attributes:
         spec: Its declaration.
         base: The configuration that its trials share.
-        file: File of the declaration.
         paper: The paper's configuration, if the sweep reproduces one.
+        file: File of the declaration.
         overrides: ``field=value`` of the command line.
         profile: The chosen profile.
+        code_version: Hash of the code at the start.
+        user: User who started the sweep.
+        command: The command as typed, without passwords.
+        git_commit: Commit of the code; None outside of git.
+        created: Time of the first start.
     """
 
     spec: dict[str, Any]
     base: dict[str, Any]
-    file: str
     paper: dict[str, Any] | None = None
+    file: str
     overrides: list[str] = []
     profile: str | None = None
+    code_version: str = ""
+    user: str = ""
+    command: str = ""
+    git_commit: str | None = None
+    created: str = ""
 
 
 class ErrorRecord(Record):
@@ -133,37 +143,41 @@ class ProvenanceRecord(Record):
 
     Attributes:
         code_version: Hash of the code; see :mod:`care.trials.code_version`.
-        threads: Number of CPU threads.
-        device: Device type, ``cpu`` or ``cuda``.
-        device_name: Name of the device's model.
-        processes: Number of processes that trained together.
-        precision: Resolved precision of the network.
         git_commit: Commit of the code; None outside of git.
         git_dirty: The code had uncommitted changes.
         versions: Versions of the libraries by name.
+        hostname: Name of the machine.
+        cpu: Processor of the machine.
+        device: Device type, ``cpu`` or ``cuda``.
+        device_name: Name of the device's model.
+        threads: Number of CPU threads.
+        processes: Number of processes that trained together.
+        precision: Resolved precision of the network.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
     """
 
     code_version: str
-    threads: PositiveInt
-    device: str = ""
-    device_name: str = ""
-    processes: PositiveInt = 1
-    precision: Precision | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+    hostname: str = ""
+    cpu: str = ""
+    device: str = ""
+    device_name: str = ""
+    threads: PositiveInt
+    processes: PositiveInt = 1
+    precision: Precision | None = None
     data: dict[str, str] = {}
 
 
 class StartRecord(Record):
     """A line of ``starts.jsonl``: epoch and step at which a process started the trial."""
 
-    epoch: NonNegativeInt
-    step: NonNegativeInt
     at: str = ""
     host: str = ""
     pid: int = 0
+    epoch: NonNegativeInt
+    step: NonNegativeInt
 
 
 class TimingRecord(Record):

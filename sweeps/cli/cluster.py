@@ -26,7 +26,7 @@ from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
-from sweeps.resources import part_of
+from sweeps.resources import split_machine
 from sweeps.run import RunOptions
 from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.states import in_words
@@ -166,7 +166,7 @@ def _check_trials(
 ) -> None:
     """Refuse trials that no worker can hold, or whose epoch exceeds a worker's time."""
     sweep = arguments.load()
-    part_of(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
+    split_machine(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
     seconds = estimate_epoch_seconds(sweep, Store(root))
     usable = cluster.time * 60 - cluster.grace_seconds
     if usable <= 0:
@@ -215,7 +215,7 @@ def _attach(
 
 def _submitted_trials(folder: PoolFolder, store: Store) -> set[str]:
     """Return the identities of the trials that the running head was submitted for."""
-    request, declaration = folder.request(), store.sweep(folder.name).read() or {}
+    request, declaration = folder.request(), store.sweep(folder.name).declaration()
     running = restore_sweep(declaration).select(request.only, request.seeds)
     return set(make_plan(running, store).unique())
 

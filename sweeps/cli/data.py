@@ -22,7 +22,7 @@ from rich.table import Table
 from care.config import DataConfig, TrialConfig
 from care.config.loading import parse_override, validate
 from care.errors import CareError, ConfigError
-from care.registry import DATA, TREE
+from care.registry import DATA
 from sweeps.process.signals import SignalError
 from sweeps.process.terminal import is_live, make_console
 
@@ -138,7 +138,7 @@ def list_command(root: Path) -> None:
 
 def _check_presence(name: str, root: Path) -> tuple[str, str]:
     """Return the cell for a data set: yes, no, or "see below" with the reason."""
-    if name == TREE:
+    if DATA[name].needs_path:
         return "–", ""  # a folder of the user's, not of ``root``
     from care.data.dataset import load_dataset
 

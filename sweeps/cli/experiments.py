@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.table import Table
 
 from sweeps.live import duration
-from sweeps.paper_experiments import Entry, catalogue
+from sweeps.paper_experiments import PaperExperiment, list_experiments
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
 
 
 def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
     """List the tables and figures of the paper with the sweeps that reproduce them."""
-    entries = list(catalogue(folder, Store(root)))
+    entries = list(list_experiments(folder, Store(root)))
     if as_json:
         print(json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, indent=1))
         return
@@ -30,7 +30,7 @@ def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
     )
 
 
-def _table(entries: list[Entry]) -> Table:
+def _table(entries: list[PaperExperiment]) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for name in ("name", "reproduces", "profile", "status"):
         table.add_column(name, no_wrap=True)
@@ -50,5 +50,5 @@ def _table(entries: list[Entry]) -> Table:
     return table
 
 
-def _exaflop(entry: Entry) -> str:
+def _exaflop(entry: PaperExperiment) -> str:
     return "–" if entry.flops is None else f"{entry.flops / 1e18:.2g}"

@@ -7,20 +7,21 @@ import json
 import os
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from care.errors import ConfigError, Problem
 from care.system.claim import Claim
+from care.system.git import git_state
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.backends.local import LocalPool
 from sweeps.cli.data import prepare_data
 from sweeps.cli.sweep_arguments import SweepArguments
-from sweeps.event_log import refuse, restart, ways_on
+from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
@@ -28,12 +29,12 @@ from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
-from sweeps.resources import share_out
+from sweeps.resources import split_this_machine
 from sweeps.run import Outcome, RunOptions, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.source_tags import describe_start
+from sweeps.tracking.source_tags import command_line, user_name
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
@@ -46,7 +47,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     store = Store(root)
     versions = Versions(log=make_console(stderr=True).print)
     plan = make_plan(sweep, store, versions)
-    resources = share_out(sweep.spec.resources, plan.wanted)
+    resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
     seconds = estimate_seconds(plan, store, resources.concurrency)
@@ -82,7 +83,7 @@ def _print_question(plan: Plan, command: str, console: Console) -> None:
     name = plan.sweep.spec.name
     lines = [f"{name} will not run: it asks something else than its search began with:"]
     lines += [f"  {difference}" for difference in plan.differences]
-    lines.append(ways_on(plan.sweep, command))
+    lines.append(describe_ways_to_continue(plan.sweep, command))
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
@@ -128,7 +129,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     plan = make_plan(sweep, store)
     check_question(plan, arguments.command("run"), options)
     _check_machine(plan)
-    pool = LocalPool(share_out(sweep.spec.resources, plan.wanted))
+    pool = LocalPool(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
     run = SweepRun(sweep, store, pool, options, console.print)
     with Interrupt() as interrupt:
@@ -270,17 +271,19 @@ def _print_damaged(count: int, command: str, console: Console) -> None:
         )
 
 
-def _make_declaration(sweep: Sweep, arguments: SweepArguments) -> dict[str, Any]:
-    return {
-        "spec": sweep.spec.model_dump(mode="json"),
-        "base": sweep.base_config().model_dump(mode="json"),
-        "paper": sweep.paper_config().model_dump(mode="json"),
-        "file": os.path.relpath(arguments.file),
-        "overrides": list(arguments.fields),
-        "profile": arguments.profile,
-        "code_version": code_version(),
-        **describe_start(),
-    }
+def _make_declaration(sweep: Sweep, arguments: SweepArguments) -> SweepRecord:
+    return SweepRecord(
+        spec=sweep.spec.model_dump(mode="json"),
+        base=sweep.base_config().model_dump(mode="json"),
+        paper=sweep.paper_config().model_dump(mode="json"),
+        file=os.path.relpath(arguments.file),
+        overrides=list(arguments.fields),
+        profile=arguments.profile,
+        code_version=code_version(),
+        user=user_name(),
+        command=command_line(),
+        git_commit=git_state()["git_commit"],
+    )
 
 
 def _reset_trials(plan: Plan, store: Store, options: RunOptions) -> bool:

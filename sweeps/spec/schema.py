@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES, is_final_measure
+from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
-from sweeps.spec.axes import VARIANT, AxisRange, check_axes, check_variants
+from sweeps.spec.axes import AxisRange, check_axes, check_variants
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
 
 MOST_SEEDS = 1_000
@@ -109,8 +110,8 @@ class MetricConfig(Model):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        valid = (*EPOCH_METRICS, *FINAL_MEASURES)
-        if name not in EPOCH_METRICS and not is_final_measure(name):
+        valid = (*epoch_metrics(), *final_measures())
+        if name not in epoch_metrics() and not is_final_measure(name):
             close = nearest(name, valid)
             hint = f"; did you mean {close!r}?" if close else ""
             raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")
@@ -191,11 +192,11 @@ class SweepSpec(Model):
             )
         _check_size(self)
         _check_pack(self)
-        if self.scheduler.name == "asha" and self.metric.name not in EPOCH_METRICS:
+        if self.scheduler.name == "asha" and self.metric.name not in epoch_metrics():
             raise PydanticCustomError(
                 "metric.name",
                 "allowed with asha, which needs a value after every epoch: {names}",
-                {"names": ", ".join(EPOCH_METRICS), "value": self.metric.name},
+                {"names": ", ".join(epoch_metrics()), "value": self.metric.name},
             )
         return self
 

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.labels import VARIANT
 from care.config import TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
-from sweeps.spec.axes import SEEDS_ADVICE, VARIANT
+from care.trials.records import SweepRecord
+from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.schema import SweepSpec
 from sweeps.spec.selection import Selection, select
@@ -147,7 +149,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     return Sweep(spec, base, str(path))
 
 
-def restore_sweep(declaration: dict[str, Any]) -> Sweep:
+def restore_sweep(declaration: SweepRecord) -> Sweep:
     """Restore a sweep from the store's ``sweep.json``."""
-    spec = validate(SweepSpec, rename_stored_figure(declaration["spec"]), "sweep.json")
-    return Sweep(spec, declaration["base"], declaration["file"], declaration.get("paper"))
+    spec = validate(SweepSpec, rename_stored_figure(declaration.spec), "sweep.json")
+    return Sweep(spec, declaration.base, declaration.file, declaration.paper)

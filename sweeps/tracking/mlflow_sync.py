@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from care.errors import CareError
+from care.trials.records import SweepRecord
 from care.trials.state import RecordedState, State
 from sweeps.process.lock import locked
 from sweeps.states import MEANING
@@ -165,10 +166,10 @@ class MlflowSync:
         with self._writing():
             self._on_sweep(sweep, send)
 
-    def _declaration(self, sweep: str) -> dict[str, object]:
+    def _declaration(self, sweep: str) -> SweepRecord | None:
         with contextlib.suppress(CareError):
-            return Store(self.store).sweep(sweep).read() or {}
-        return {}
+            return Store(self.store).sweep(sweep).read()
+        return None
 
     def _sweep_run(self, name: str) -> Run:
         identity = (("sweep", name), ("care.kind", "sweep"))

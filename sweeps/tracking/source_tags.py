@@ -6,9 +6,8 @@ import getpass
 import os
 import shlex
 import sys
-from typing import Any
 
-from care.system.git import git_state
+from care.trials.records import SweepRecord
 from sweeps.tracking.tracking_uri import redact
 
 
@@ -20,37 +19,32 @@ def user_name() -> str:
         return f"uid {os.getuid()}"
 
 
-def describe_start() -> dict[str, Any]:
-    """Collect the facts about a start for ``sweep.json``: user, command, commit.
-
-    The command is as typed, without passwords.
-    """
-    return {
-        "user": user_name(),
-        "command": redact(shlex.join(["care", *sys.argv[1:]])),
-        "git_commit": git_state()["git_commit"],
-    }
+def command_line() -> str:
+    """Return the command as typed, without passwords."""
+    return redact(shlex.join(["care", *sys.argv[1:]]))
 
 
-def source_tags(declaration: dict[str, Any]) -> dict[str, str]:
+def source_tags(declaration: SweepRecord | None) -> dict[str, str]:
     """Make MLflow's tags for the source of a run: the sweep's file, the command, the commit.
 
     Args:
-        declaration: A sweep's ``sweep.json``, perhaps of an older version with fewer fields.
+        declaration: The sweep, perhaps as an older version stored it, with fewer fields; None if
+            it cannot be read.
     """
-    file = str(declaration.get("file", ""))
-    command = str(declaration.get("command") or f"care sweep run {file}".strip())
+    file = declaration.file if declaration else ""
+    typed = declaration.command if declaration else ""
+    command = typed or f"care sweep run {file}".strip()
     tags = {
         # MLflow's page shows only the part after the last slash, so a command would be cut.
         "mlflow.source.name": file or "care",
         "mlflow.source.type": "JOB" if command.startswith("care sweep submit") else "LOCAL",
         "command": command,
     }
-    if declaration.get("git_commit"):
-        tags["mlflow.source.git.commit"] = str(declaration["git_commit"])
+    if declaration and declaration.git_commit:
+        tags["mlflow.source.git.commit"] = declaration.git_commit
     return tags
 
 
-def user_tag(declaration: dict[str, Any]) -> dict[str, str]:
+def user_tag(declaration: SweepRecord | None) -> dict[str, str]:
     """Make MLflow's tag for the user of a new run."""
-    return {"mlflow.user": str(declaration.get("user") or user_name())}
+    return {"mlflow.user": (declaration and declaration.user) or user_name()}

@@ -14,7 +14,7 @@ from care.system.files import Writer
 from care.trials.staleness import Versions
 from care.trials.state import RecordedState, State
 from sweeps.plan import Plan, make_plan
-from sweeps.plan_remarks import mixed
+from sweeps.plan_remarks import find_mixtures
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.states import MEANING
@@ -178,7 +178,7 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
     sweeps, seen, left_out = 0, set[str](), list[str]()
     for folder in sorted(store.all_sweeps(), key=_created):
         try:
-            sweep = restore_sweep(folder.read() or {})
+            sweep = restore_sweep(folder.declaration())
             plan = make_plan(sweep, store, versions)
         except (CareError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"sweep {folder.name} is left out: {describe_error(error)}")
@@ -206,14 +206,14 @@ def _sync_trials(mlflow: MlflowSync, name: str, trials: list[TrackedTrial]) -> N
 
 def _created(folder: SweepFolder) -> tuple[str, str]:
     """Return the time of a sweep's first start, empty if unknown, and its name."""
-    with contextlib.suppress(CareError, AttributeError):
-        return str((folder.read() or {}).get("created", "")), folder.name
+    with contextlib.suppress(CareError):
+        return folder.declaration().created, folder.name
     return "", folder.name
 
 
 def _mixed(plan: Plan) -> str:
     """Describe the facts beside the configuration in which a sweep's trials differ, or ``no``."""
-    return "; ".join(map(str, mixed(plan))) or "no"
+    return "; ".join(map(str, find_mixtures(plan))) or "no"
 
 
 def _state(plan: Plan) -> RecordedState:

@@ -20,7 +20,7 @@ from care.evaluation.hue_retrieval import (
     choose_shown_queries,
     color_following,
     colorfulness,
-    measure_color,
+    compare_neighbors,
     nearest_neighbors,
 )
 from care.evaluation.results import Outcome
@@ -103,7 +103,7 @@ class Blind(nn.Module):
 
 def outcome(encoder: nn.Module) -> Outcome:
     network = Network(encoder, nn.Linear(int(encoder.feature_dim), 2))  # type: ignore[arg-type]
-    return measure_color(network, plain_images([i / 60 for i in range(60)]), AUGMENTER)
+    return compare_neighbors(network, plain_images([i / 60 for i in range(60)]), AUGMENTER)
 
 
 def test_a_network_that_sees_color_follows_and_a_blind_one_has_no_neighbors() -> None:
@@ -116,7 +116,7 @@ def test_a_network_that_sees_color_follows_and_a_blind_one_has_no_neighbors() ->
 def test_pictures_show_queries_and_neighbors() -> None:
     images = colored_images(48, seed=0).images
     network = Network(ColorEncoder(), nn.Linear(3, 2))
-    found = measure_color(network, images, AUGMENTER)
+    found = compare_neighbors(network, images, AUGMENTER)
     grid = found.details["encoder/retrieval"]
     queries = choose_shown_queries(colorfulness(images))
     assert grid.shape == (len(queries), 2, 6, 3, SIDE, SIDE)
@@ -138,7 +138,7 @@ def test_neighbors_without_color_have_nothing_to_follow() -> None:
     """One image has a color, and is no neighbor of its own."""
     images = torch.arange(9, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
     images = torch.cat([plain_images([0.0]), 5 * images])
-    found = measure_color(Network(Blind(), nn.Linear(2, 2)), images, AUGMENTER)
+    found = compare_neighbors(Network(Blind(), nn.Linear(2, 2)), images, AUGMENTER)
     assert "encoder/color_following" not in found.measures
     assert any("the neighbors in encoder have none" in note for note in found.notes)
 
@@ -146,7 +146,7 @@ def test_neighbors_without_color_have_nothing_to_follow() -> None:
 def test_large_images_are_shown_small() -> None:
     images = plain_images([i / 10 for i in range(10)])[:, :, :1, :1].expand(-1, 3, 128, 96)
     augmenter = ImageAugmenter(AugmentationConfig(), (128, 96), (0.5,) * 3, (0.25,) * 3)
-    found = measure_color(Network(ColorEncoder(), nn.Linear(3, 2)), images, augmenter)
+    found = compare_neighbors(Network(ColorEncoder(), nn.Linear(3, 2)), images, augmenter)
     assert found.details["head/retrieval"].shape[-2:] == (64, 48)
 
 
@@ -154,6 +154,6 @@ def test_what_cannot_be_measured_is_said() -> None:
     network = Network(ColorEncoder(), nn.Linear(3, 2))
     gray = torch.full((9, 3, SIDE, SIDE), 5, dtype=torch.uint8)
     for images, said in ((gray, "have none"), (random_images(5), "no five neighbors")):
-        found = measure_color(network, images, AUGMENTER)
+        found = compare_neighbors(network, images, AUGMENTER)
         assert found.measures == {}
         assert said in found.notes[0]

@@ -20,6 +20,7 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.trials.folder import TrialFolder
 from care.trials.identity import group_id, trial_id
+from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.state import State
 
 EDGES = np.linspace(-1, 1, 41)
@@ -68,11 +69,11 @@ class MadeStore:
         config = validate(TrialConfig, {"seed": seed, "objective": OBJECTIVES[method]}, "test")
         folder = TrialFolder(self.root / "trials" / trial_id(config))
         folder.create(config)
-        folder.write_provenance({"code_version": "c0de", "threads": 1, "device": "cpu"})
+        folder.write_provenance(ProvenanceRecord(code_version="c0de", threads=1, device="cpu"))
         curves = epochs or {"heldout/gamma": [1.0]}
         for epoch, values in enumerate(zip(*curves.values(), strict=True), start=1):
             line = {"epoch": epoch, "step": epoch, **dict(zip(curves, values, strict=True))}
-            timing = {"epoch": epoch, "seconds": 1.0, "images_per_second": 9.0, "finished_at": 1.0}
+            timing = TimingRecord(epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1.0)
             folder.append_epoch(line, timing)
         folder.write_status(State.FINISHED, 1, 1)
         folder.write_evaluation(dict(measures or {"head/gamma": 1.0}))

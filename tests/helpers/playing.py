@@ -24,6 +24,7 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import ErrorRecord, ProvenanceRecord, TimingRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.cli.sweep import check_question, prepare
@@ -104,7 +105,7 @@ class World:
             assert status is None or not status.finished, "trained again"
             if task["replay"]:
                 yield from ({**line, **running} for line in before)
-            folder.write_provenance({"code_version": Versions().code, "threads": 1})
+            folder.write_provenance(ProvenanceRecord(code_version=Versions().code, threads=1))
             for epoch in range(len(before) + 1, config.training.epochs + 1):
                 if epoch == 2 and self.broken(config):
                     folder.write_status(State.FAILED, 1, config.training.epochs, ERROR)
@@ -123,12 +124,14 @@ class World:
         if trial_id(config) not in self.trained:
             self.trained.append(trial_id(config))
         line = {"epoch": epoch, **numbers(config, epoch)}
-        timing = {"seconds": 1.0, "images_per_second": 9.0, "finished_at": 1e9 + epoch}
-        folder.append_epoch(line, {"epoch": epoch, **timing})
+        timing = TimingRecord(
+            epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1e9 + epoch
+        )
+        folder.append_epoch(line, timing)
         folder.write_status(State.PAUSED, epoch, config.training.epochs)
 
 
-ERROR = {"kind": "error", "message": "broke", "traceback": ""}
+ERROR = ErrorRecord(kind="error", message="broke")
 
 
 class PlayedLaunch:

@@ -147,6 +147,17 @@ def resolves(name: str, path: Path) -> bool:
     return parts[0] not in PACKAGES and is_installed(name)
 
 
+@functools.cache
+def class_members() -> dict[str, frozenset[str]]:
+    """Members of our classes by name, of all that share a name."""
+    trees = [tree_of(p) for p in files() if p.suffix == ".py" and p.is_relative_to(ROOT / "care")]
+    found: dict[str, frozenset[str]] = {}
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        if isinstance(node, ast.ClassDef):
+            found[node.name] = found.get(node.name, frozenset()) | members(node)
+    return found
+
+
 def is_installed(name: str) -> bool:
     """Tell whether a library has an object of that name."""
     module, _, attribute = name.rpartition(".")

@@ -10,6 +10,7 @@ import numpy as np
 
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
+from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.process.lock import locked
@@ -27,12 +28,9 @@ def write_epochs(folder: TrialFolder, first: int, last: int) -> None:
     """Append epochs as a training does."""
     for epoch in range(first, last + 1):
         metrics = {"epoch": epoch, "step": epoch * 5, "train/loss": 1 / epoch}
-        timing = {
-            "epoch": epoch,
-            "seconds": 1.0,
-            "images_per_second": 9.0,
-            "finished_at": 1e9 + epoch,
-        }
+        timing = TimingRecord(
+            epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1e9 + epoch
+        )
         folder.append_epoch(metrics, timing)
 
 
@@ -40,8 +38,9 @@ def begin(store: Path, config: TrialConfig, name: str = "0123456789abcdef") -> T
     """Write a trial after two of three epochs, paused."""
     made = TrialFolder(store / "trials" / name)
     made.create(config)
-    git = {"git_commit": "a" * 40, "git_dirty": False}
-    made.write_provenance({"code_version": "c0de", "threads": 1, **git})
+    made.write_provenance(
+        ProvenanceRecord(code_version="c0de", threads=1, git_commit="a" * 40, git_dirty=False)
+    )
     write_epochs(made, 1, 2)
     made.write_status(State.PAUSED, 2, 3)
     return made

@@ -24,6 +24,8 @@ from care.models import build_network
 from care.system.files import DamagedFileError, DiskError
 from care.system.holder import Holder
 from care.trials import checkpoint
+from care.trials.records import SweepRecord
+from care.trials.state import RecordedState, State
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.sweep import plan_command, prepare
 from sweeps.cli.sweep_arguments import SweepArguments
@@ -78,12 +80,17 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sweep = SweepArguments(declare(folder, axes={WEIGHT: [0, 0.1, 0.2]}, seeds=1)).load()
     store = Store(folder / "runs")
     trials = make_plan(sweep, store).trials
-    for place, (state, epoch) in enumerate([("finished", 3), ("finished", 3), ("paused", 2)]):
+    kinds: list[tuple[RecordedState, int]] = [
+        (State.FINISHED, 3),
+        (State.FINISHED, 3),
+        (State.PAUSED, 2),
+    ]
+    for place, (state, epoch) in enumerate(kinds):
         value = {"head/gamma": 0.5 + place}
         made = fabricate(
             store,
             trials[place].config,
-            state,  # type: ignore[arg-type]
+            state,
             epoch,
             metrics={"heldout/gamma": 0.25 + place},
             measures=value,
@@ -93,11 +100,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trained = {"epoch": epoch, "network": network.state_dict()}
         checkpoint.save(made.path, epoch, 0, trained)
     store.sweep("tiny").write(
-        {
-            "spec": sweep.spec.model_dump(mode="json"),
-            "base": sweep.base_config().model_dump(mode="json"),
-            "file": str(folder / "sweep.yaml"),
-        }
+        SweepRecord(
+            spec=sweep.spec.model_dump(mode="json"),
+            base=sweep.base_config().model_dump(mode="json"),
+            file=str(folder / "sweep.yaml"),
+        )
     )
     return folder
 
@@ -237,7 +244,7 @@ def test_a_damaged_record_of_the_store_is_named_with_a_way_on(
     assert contents(damaged.root) == before
     if path.name == "sweep.json":  # all that it says stands in the YAML file as well
         said: list[str] = []
-        damaged.store.sweep("tiny").write({"spec": {}, "base": {}, "file": "f"}, said.append)
+        damaged.store.sweep("tiny").write(SweepRecord(spec={}, base={}, file="f"), said.append)
         assert damaged.store.sweep("tiny").read()
         assert len(said) == isinstance(error, DamagedFileError)
 
@@ -328,7 +335,7 @@ def test_a_damaged_report_is_written_again(
     path = page.parent / name
     for case in ("missing", "cut", "flipped", "folder", "dead link", "named pipe"):
         DAMAGES[case](path)
-        assert write_sweep_report(damaged.sweep, damaged.store, again=False) == page
+        assert write_sweep_report(damaged.sweep, damaged.store, if_current=False) == page
         assert path.is_file(), case
         assert "1.5" in (page.parent / "tables" / "trials.csv").read_text(), case
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from analysis.paper_figures import FIGURES
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
-from sweeps.paper_experiments import Entry, catalogue
+from care.config.metrics import epoch_metrics, final_measures
+from sweeps.paper_experiments import PaperExperiment, list_experiments
 from sweeps.plan import make_plan
 from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
@@ -29,11 +29,11 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
-    return list(catalogue(PAPER, Store(tmp_path_factory.mktemp("none"))))
+def entries(tmp_path_factory: pytest.TempPathFactory) -> list[PaperExperiment]:
+    return list(list_experiments(PAPER, Store(tmp_path_factory.mktemp("none"))))
 
 
-def test_every_table_and_figure_has_an_experiment(entries: list[Entry]) -> None:
+def test_every_table_and_figure_has_an_experiment(entries: list[PaperExperiment]) -> None:
     """docs/paper.md §7; Figs 1 and 2 are drawings."""
     figures: set[int] = set()
     for entry in entries:
@@ -48,7 +48,7 @@ def test_every_table_and_figure_has_an_experiment(entries: list[Entry]) -> None:
     assert {entry.profile for entry in entries} == {"paper", "small"}
 
 
-def test_order_and_states(entries: list[Entry]) -> None:
+def test_order_and_states(entries: list[PaperExperiment]) -> None:
     names = [entry.file.stem for entry in entries if entry.profile == "paper"]
     assert names.index("fig3-trajectories") < names.index("fig10-losses")
     assert {entry.status for entry in entries} == {"new"}
@@ -67,7 +67,7 @@ def test_each_can_be_planned_measured_and_drawn(file: Path, profile: str, tmp_pa
     reproduces = sweep.spec.reproduces
     assert reproduces is not None
     assert reproduces.figure in FIGURES or reproduces.figure == "table"
-    assert reproduces.metric in (*EPOCH_METRICS, *FINAL_MEASURES)
+    assert reproduces.metric in (*epoch_metrics(), *final_measures())
     assert len(sweep.spec.seeds) >= 3
     assert set(reproduces.values) <= set(sweep.spec.variants)
 

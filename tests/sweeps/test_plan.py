@@ -10,12 +10,12 @@ import pytest
 from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
-from sweeps.spec.axes import point_label
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
 from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
@@ -56,7 +56,7 @@ def states(plan: Plan) -> list[str]:
 def started(store: Store, sweep: Sweep) -> SweepFolder:
     """The folder of a sweep that was started, but of which nothing was decided yet."""
     folder = store.sweep(sweep.spec.name)
-    folder.write({})
+    folder.write(SweepRecord(spec={}, base={}, file="sweep.yaml"))
     begin(folder, sweep)
     return folder
 
@@ -266,10 +266,7 @@ def test_nothing_missing_takes_no_time(
     assert estimate_seconds(plan, store, 2) == 0
 
 
-def test_labels_are_for_people(sweep: Sweep, store: Store) -> None:
-    assert point_label({WEIGHT: 0.1234567, SPLITS: 4, "model.encoder": "small"}) == (
-        "λ=0.1235 splits=4 encoder=small"
-    )
+def test_a_trial_is_named_by_its_point_and_seed(sweep: Sweep, store: Store) -> None:
     assert make_plan(sweep, store).trials[3].label == "λ=0.1 seed=0"
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from care.system.claim import Claim, holder
 from care.system.files import DiskError
 from care.trials.folder import FORMAT
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from care.trials.state import State
 from sweeps.store import Store
 from tests.helpers.declaring import fabricate
@@ -198,16 +200,16 @@ def test_archived_twice_at_once_loses_nothing(store: Store, tiny_config: TrialCo
 def test_a_sweep_remembers_its_declaration_and_decisions(store: Store) -> None:
     store.prepare()
     folder = store.sweep("tiny")
-    declared = {"spec": {}, "base": {}, "file": "sweep.yaml"}
+    declared = SweepRecord(spec={}, base={}, file="sweep.yaml", overrides=["seeds=1"])
     folder.write(declared)
     folder.log({"event": "suggest", "number": 0, "point": {}})
     folder.log({"event": "rung", "trial_id": "a", "stopped": True})
     again = next(store.all_sweeps())
     assert again.name == "tiny"
-    declaration = again.read() or {}
-    created = declaration.pop("created")
-    assert declaration == declared
-    folder.write({**declared, "file": "other.yaml"})
-    assert folder.read() == {**declared, "file": "other.yaml", "created": created}
+    created = again.declaration().created
+    assert datetime.fromisoformat(created) <= datetime.now(UTC)
+    assert again.read() == declared.model_copy(update={"created": created})
+    folder.write(declared.model_copy(update={"file": "other.yaml"}))
+    assert folder.read() == declared.model_copy(update={"file": "other.yaml", "created": created})
     assert [event["event"] for event in again.events()] == ["suggest", "rung"]
     assert again.report == store.root / "sweeps" / "tiny" / "report"

@@ -22,6 +22,7 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import read_lines
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
+from care.trials.records import TimingRecord
 from care.trials.state import State
 from tests.helpers.suspending import Suspended, suspend_at_every_step
 
@@ -66,8 +67,10 @@ class Trial:
         folder.write_status(State.RUNNING, len(history), EPOCHS)
         for epoch in range(len(history) + 1, EPOCHS + 1):
             history.append(number)
-            timing = {"seconds": 1.0, "images_per_second": 1.0, "finished_at": float(number)}
-            folder.append_epoch({"epoch": epoch, "by": number}, {"epoch": epoch, **timing})
+            timing = TimingRecord(
+                epoch=epoch, seconds=1.0, images_per_second=1.0, finished_at=float(number)
+            )
+            folder.append_epoch({"epoch": epoch, "by": number}, timing)
             checkpoint.save(self.path, epoch, 0, {"history": history}, held)
             folder.write_status(State.RUNNING, epoch, EPOCHS)
         folder.write_evaluation({str(epoch): by for epoch, by in enumerate(history, start=1)})

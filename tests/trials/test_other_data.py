@@ -18,7 +18,7 @@ from care.evaluation.results import Outcome
 from care.training.resume import open_trainer
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
-from care.trials.hardware import Machine, find_mixtures
+from care.trials.hardware import Machine, compare_machines
 from care.trials.identity import trial_id
 from care.trials.staleness import OtherDataError, Versions
 from sweeps.store import Store, TrialStatus, trial_status
@@ -263,14 +263,14 @@ def test_a_network_is_not_measured_on_other_data(tmp_path: Path, store: Store) -
 def test_machines_that_differ_are_counted() -> None:
     cpu = Machine("fp32", "cpu", "1")
     quick = Machine("bf16", "cpu", "1")
-    assert find_mixtures([cpu] * 3) == []
-    lines = [str(mixture) for mixture in find_mixtures([cpu] * 4 + [quick] * 2)]
+    assert compare_machines([cpu] * 3) == []
+    lines = [str(mixture) for mixture in compare_machines([cpu] * 4 + [quick] * 2)]
     assert lines == ["trials differ in precision: 4 fp32, 2 bf16"]
-    assert find_mixtures([cpu, quick], [False, True]) == [], (
+    assert compare_machines([cpu, quick], [False, True]) == [], (
         "a precision that was asked for is no mix"
     )
     gpu = Machine("fp32", "cuda", "4")
-    assert [mixture.fact for mixture in find_mixtures([cpu, gpu])] == ["device", "threads"]
-    assert find_mixtures([cpu, Machine.of(None)]) == [], (
+    assert [mixture.fact for mixture in compare_machines([cpu, gpu])] == ["device", "threads"]
+    assert compare_machines([cpu, Machine.of(None)]) == [], (
         "what was not recorded is not another value"
     )

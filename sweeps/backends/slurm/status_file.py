@@ -12,7 +12,7 @@ from care.system.claim import LostClaimError
 from care.system.files import DiskError
 from sweeps.backends.slurm.backend import SlurmPool
 from sweeps.backends.slurm.state_files import Best, PoolStatus
-from sweeps.live import left_out
+from sweeps.live import describe_left_out
 from sweeps.progress import Board
 
 _SECONDS = 2.0
@@ -61,7 +61,7 @@ class StatusFile:
             metric=board.metric.name,
             column=board.column,
             best=None if best is None else Best(point=best[0], mean=best[1], n=best[2]),
-            left_out=left_out(board),
+            left_out=describe_left_out(board),
             seconds_left=board.seconds_left(),
             workers=tuple(self._pool.jobs),
         )

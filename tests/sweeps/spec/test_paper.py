@@ -11,6 +11,7 @@ import yaml
 
 from care.errors import ConfigError, Problem
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from sweeps.plan import make_plan
 from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.store import Store
@@ -86,7 +87,7 @@ def test_a_sweep_that_was_stored_under_a_figures_old_name_is_read(
     sweep = load_sweep(declared(tmp_path))
     spec = sweep.spec.model_dump(mode="json")
     spec["reproduces"] = {"what": "Fig 0", "figure": stored, "metric": metric}
-    restored = restore_sweep({"spec": spec, "base": sweep.base, "file": sweep.source})
+    restored = restore_sweep(SweepRecord(spec=spec, base=sweep.base, file=sweep.source))
     assert restored.spec.reproduces is not None
     assert (restored.spec.reproduces.figure, restored.spec.axes) == (present, sweep.spec.axes)
 

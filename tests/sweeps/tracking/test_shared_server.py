@@ -13,13 +13,15 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import CareError
+from care.system.git import git_state
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from care.trials.state import State
 from sweeps.store import Store
 from sweeps.tracking import BackgroundSync, MlflowSync
 from sweeps.tracking.server import serve
-from sweeps.tracking.source_tags import describe_start, source_tags, user_name
+from sweeps.tracking.source_tags import command_line, source_tags, user_name
 from sweeps.tracking.sweep_sync import sync_store
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.serving import Proxy, Server
@@ -116,10 +118,16 @@ def declared(tmp_path: Path) -> tuple[Store, TrialFolder]:
     folder = begin(store.root, config, trial_id(config))
     finish(folder)
     store.prepare()
-    configs = {"base": sweep.base_config(), "paper": sweep.paper_config()}
-    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
-    spec = sweep.spec.model_dump(mode="json")
-    store.sweep("tiny").write({"spec": spec, **dumped, "file": "sweep.yaml", **describe_start()})
+    declaration = SweepRecord(
+        spec=sweep.spec.model_dump(mode="json"),
+        base=sweep.base_config().model_dump(mode="json"),
+        paper=sweep.paper_config().model_dump(mode="json"),
+        file="sweep.yaml",
+        user=user_name(),
+        command=command_line(),
+        git_commit=git_state()["git_commit"],
+    )
+    store.sweep("tiny").write(declaration)
     store.sweep("tiny").report.mkdir()
     (store.sweep("tiny").report / "report.html").write_text("<p>")
     return store, folder
@@ -246,14 +254,16 @@ def test_a_command_as_typed_without_its_password(monkeypatch: pytest.MonkeyPatch
     uri = "http://me:hunter2@server:5000"
     arguments = ["/bin/care", "sweep", "run", "my sweep.yaml", f"--tracking-uri={uri}"]
     monkeypatch.setattr(sys, "argv", arguments)
-    start = describe_start()
     command = "care sweep run 'my sweep.yaml' --tracking-uri=http://***@server:5000"
-    assert start["command"] == command
-    assert source_tags({**start, "file": "sweeps/my sweep.yaml"}) == {
+    assert command_line() == command
+    declaration = SweepRecord(
+        spec={}, base={}, file="sweeps/my sweep.yaml", command=command, git_commit="a" * 40
+    )
+    assert source_tags(declaration) == {
         "mlflow.source.name": "sweeps/my sweep.yaml",
         "command": command,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": start["git_commit"],
+        "mlflow.source.git.commit": "a" * 40,
     }
 
 

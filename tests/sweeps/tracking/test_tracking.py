@@ -18,6 +18,7 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import ErrorRecord, ProvenanceRecord
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
@@ -197,7 +198,7 @@ def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     claim.release()  # as SIGKILL leaves it: the status still says running, and nobody runs it
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "KILLED"
-    failure = {"kind": "diverged", "message": "the loss was not finite", "traceback": ""}
+    failure = ErrorRecord(kind="diverged", message="the loss was not finite")
     folder.write_status(State.FAILED, 2, 3, failure)
     sync(tmp_path, folder)
     failed = dump(tmp_path)[1]
@@ -216,7 +217,7 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     sync(tmp_path, folder)
     folder.path.rename(tmp_path / "archived")
     folder.create(tiny_config)
-    folder.write_provenance({"code_version": "c0de2", "threads": 1})
+    folder.write_provenance(ProvenanceRecord(code_version="c0de2", threads=1))
     write_epochs(folder, 1, 1)
     folder.write_status(State.PAUSED, 1, 3)
     sync(tmp_path, folder)

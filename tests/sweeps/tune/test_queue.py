@@ -11,6 +11,7 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
+from care.trials.records import ErrorRecord
 from care.trials.state import State
 from sweeps.tune.messages import identities
 from sweeps.tune.queue import TaskQueue
@@ -147,7 +148,7 @@ def test_a_process_lost_after_progress_is_tried_again(folder: TrialFolder) -> No
 
 
 def test_full_memory_means_less_packing(folder: TrialFolder) -> None:
-    error = {"kind": "out_of_memory", "message": "", "traceback": ""}
+    error = ErrorRecord(kind="out_of_memory", message="")
     folder.write_status(State.FAILED, 0, 3, error)
     assert POLICY(task(folder, share=1), None) == Again(0, 2)
     assert POLICY(task(folder, share=2), None) == Again(0, 4)

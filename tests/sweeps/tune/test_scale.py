@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from care.config.metrics import EPOCH_METRICS
+from care.config.metrics import epoch_metrics
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
@@ -123,7 +123,7 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     (identity,) = board.trials
     callback = tuning._Callback(board, queue_of(0), lambda _: None, print)
     of_the_end = {"outcome": "finished", "done": True, "epoch": 3, board.metric.name: 0.5}
-    result = {**of_the_end, "warnings": [], **dict.fromkeys(EPOCH_METRICS, 0.25)}
+    result = {**of_the_end, "warnings": [], **dict.fromkeys(epoch_metrics(), 0.25)}
     callback.on_trial_result(0, [], SimpleNamespace(config={"trial_id": identity}), result)
     assert result == of_the_end
     assert board.best() == (board.trials[identity].point, 0.5, 1)
