@@ -149,7 +149,7 @@ def _check_root(root: Path) -> None:
     except FileNotFoundError:
         if not root.is_symlink():
             return
-        raise CareError(f"{root}: no store can be here (a link to nothing)") from None
+        raise CareError(f"{root}: no store can be here (a dangling link)") from None
     except OSError as error:
         raise CareError(f"{root}: no store can be here ({error.strerror})") from error
     if not is_folder:

@@ -141,7 +141,7 @@ def _open_regular(path: Path) -> Iterator[tuple[int, int] | None]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         if path.is_symlink():
-            raise DamagedFileError(path, "is a link to nothing") from None
+            raise DamagedFileError(path, "is a dangling link") from None
         yield None
         return
     except OSError as error:

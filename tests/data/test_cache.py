@@ -129,7 +129,7 @@ def test_two_builders_at_once_do_the_work_once(tmp_path: Path) -> None:
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert sum("step 600 600" in output for output in outputs) == 1
-    assert sum("is being made by process" in output for output in outputs) <= 1
+    assert sum("is being built by process" in output for output in outputs) <= 1
     assert len(load_dataset(tree(), tmp_path).train) == 600
 
 

@@ -226,7 +226,7 @@ def test_a_damaged_archive_is_replaced_by_a_whole_one_only(
     with serving(remote) as address:
         point_to(address, monkeypatch)
         prepare(STL10, root, listener)
-    assert any("again, as what is there is damaged" in line for line in listener.lines)
+    assert any(", as the present file is damaged" in line for line in listener.lines)
     assert len(load_dataset(STL10, root).train) == 16
 
 

@@ -419,7 +419,7 @@ def test_a_lost_claim_writes_nothing(folder: Path, write: Callable[[Claim, Path]
     lost, held = taken_over(folder)
     held.append(folder / "log.jsonl", {"held": 1})
     held.replace(folder / "status.json", b"held")
-    with pytest.raises(LostClaimError, match=r"trial: another process has taken it over"):
+    with pytest.raises(LostClaimError, match=r"trial: another process took over"):
         write(lost, folder)
     assert lost.lost
     assert (folder / "log.jsonl").read_text() == '{"held": 0}\n{"held": 1}\n'
