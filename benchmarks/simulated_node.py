@@ -50,7 +50,7 @@ class UntrainedRun:
         status = folder.read_status()
         self.finished = status is not None and status.finished
         if UntrainedRun._provenance is None:
-            UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {})
+            UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {}, {})
         self._epoch = len(folder.read_metrics())
         folder.write_provenance(UntrainedRun._provenance)
         folder.append_start(self._epoch, 0)

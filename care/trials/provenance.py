@@ -46,15 +46,26 @@ def provenance(
     processes: int,
     precision: Precision,
     data: Mapping[str, str],
+    plugins: Mapping[str, str],
 ) -> ProvenanceRecord:
     """Describe code, libraries, hardware and data of a trial that starts in this process.
 
     Args:
-        device: Device of the training.
-        threads: Number of CPU threads.
-        processes: Number of processes that train together.
-        precision: Precision of the network.
-        data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+    <<<<<<< HEAD
+            device: Device of the training.
+            threads: Number of CPU threads.
+            processes: Number of processes that train together.
+            precision: Precision of the network.
+            data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+    =======
+            device: Where it trains.
+            threads: CPU threads.
+            processes: Processes that train it together.
+            precision: What its network computes in.
+            data: Fingerprints of its data, as :func:`care.trials.staleness.by_field` has them.
+            plugins: Hashes of the code of its plugins, as
+                :func:`care.trials.plugin_versions.plugin_versions` returns them.
+    >>>>>>> twelve
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(
@@ -65,4 +76,5 @@ def provenance(
         processes=processes,
         precision=precision,
         data=dict(data),
+        plugins=dict(plugins),
     )
