@@ -51,21 +51,12 @@ def provenance(
     """Describe code, libraries, hardware and data of a trial that starts in this process.
 
     Args:
-    <<<<<<< HEAD
-            device: Device of the training.
-            threads: Number of CPU threads.
-            processes: Number of processes that train together.
-            precision: Precision of the network.
-            data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
-    =======
-            device: Where it trains.
-            threads: CPU threads.
-            processes: Processes that train it together.
-            precision: What its network computes in.
-            data: Fingerprints of its data, as :func:`care.trials.staleness.by_field` has them.
-            plugins: Hashes of the code of its plugins, as
-                :func:`care.trials.plugin_versions.plugin_versions` returns them.
-    >>>>>>> twelve
+        device: Device of the training.
+        threads: Number of CPU threads.
+        processes: Number of processes that train together.
+        precision: Precision of the network.
+        data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+        plugins: Hashes of the plugins' code, see :func:`care.trials.plugin_versions.plugin_versions`.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(

@@ -142,31 +142,19 @@ class ProvenanceRecord(Record):
     """``provenance.json``: code, libraries, hardware and data of a trial's last start.
 
     Attributes:
-            code_version: Hash of the code; see :mod:`care.trials.code_version`.
-            git_commit: Commit of the code; None outside of git.
-            git_dirty: The code had uncommitted changes.
-            versions: Versions of the libraries by name.
-            hostname: Name of the machine.
-    <<<<<<< HEAD
-            cpu: Processor of the machine.
-            device: Device type, ``cpu`` or ``cuda``.
-            device_name: Name of the device's model.
-            threads: Number of CPU threads.
-            processes: Number of processes that trained together.
-            precision: Resolved precision of the network.
-            data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
-    =======
-            cpu: Its processor.
-            device: ``cpu`` or ``cuda``.
-            device_name: As the maker calls it.
-            threads: CPU threads that numbers were summed with.
-            processes: That trained it together.
-            precision: That ``auto`` became.
-            plugins: Hashes of the code of plugins, as
-                :func:`care.trials.plugin_versions.plugin_versions` returns them.
-            data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
-                has them.
-    >>>>>>> twelve
+        code_version: Hash of the code; see :mod:`care.trials.code_version`.
+        git_commit: Commit of the code; None outside of git.
+        git_dirty: The code had uncommitted changes.
+        versions: Versions of the libraries by name.
+        hostname: Name of the machine.
+        cpu: Processor of the machine.
+        device: Device type, ``cpu`` or ``cuda``.
+        device_name: Name of the device's model.
+        threads: Number of CPU threads.
+        processes: Number of processes that trained together.
+        precision: Resolved precision of the network.
+        plugins: Hashes of the plugins' code, see :func:`care.trials.plugin_versions.plugin_versions`.
+        data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
     """
 
     code_version: str
