@@ -56,7 +56,7 @@ def provenance(
         processes: Number of processes that train together.
         precision: Precision of the network.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
-        plugins: Hashes of the plugins' code, see :func:`care.trials.plugin_versions.plugin_versions`.
+        plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(

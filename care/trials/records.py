@@ -153,7 +153,7 @@ class ProvenanceRecord(Record):
         threads: Number of CPU threads.
         processes: Number of processes that trained together.
         precision: Resolved precision of the network.
-        plugins: Hashes of the plugins' code, see :func:`care.trials.plugin_versions.plugin_versions`.
+        plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
     """
 
