@@ -53,7 +53,7 @@ def jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
 
     Args:
         images: float32 [N,3,H,W]; may be changed in place.
-        parameters: ``jitter`` of an :class:`AugmentationTable`, float32 [N,4] on the CPU.
+        parameters: ``jitter`` of an :class:`care.augmentation.parameters.AugmentationTable`, float32 [N,4] on the CPU.
         order: ``order`` of the table, int64 [N,4] on the CPU.
     """
     neutral = parameters == torch.tensor(NEUTRAL)

@@ -156,7 +156,7 @@ def _is_complete(folder: Path) -> bool:
 
 
 def _wait_for_claim(folder: Path, reporter: Reporter) -> Claim | None:
-    """Take the claim to build; return None once the cache is complete, whoever built it."""
+    """Take the claim to build; return None once the cache is complete."""
     reported = False
     while not _is_complete(folder):
         claim = Claim.take(folder)

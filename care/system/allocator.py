@@ -13,8 +13,8 @@ _M_MMAP_MAX = -4
 def keep_freed_memory() -> bool:
     """Make glibc reuse freed activations instead of returning them to the system.
 
-    By default each step maps every large activation anew and faults in its pages, which takes more
-    than half of a small network's step. No number changes.
+    By default each step maps every large activation's memory and faults in its pages. That takes
+    more than half of a small network's step. No number changes.
 
     Returns:
         True if the allocator accepted the settings; False if it is not glibc's.

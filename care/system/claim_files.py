@@ -108,7 +108,7 @@ def held_folders(folder: Path, claims: list[ClaimFile]) -> list[Path]:
     """List the subfolders of the holders of ``claims``, and the remains of killed processes.
 
     They are listed before a claim is taken and removed after it. Their names are unique, so that
-    a folder that was archived and created anew in between loses nothing.
+    a folder that was archived and created a second time in between loses nothing.
     """
     last = Holder.read(claims[-1].path) if claims else None  # the list of folders may be outdated
     known = {claims[-1].held(last)} if last is not None and last.token else set()
