@@ -53,8 +53,9 @@ def jitter(images: Tensor, parameters: Tensor, order: Tensor) -> Tensor:
 
     Args:
         images: float32 [N,3,H,W]; may be changed in place.
-        parameters: ``jitter`` of an :class:`care.augmentation.parameters.AugmentationTable`, float32 [N,4] on the CPU.
-        order: ``order`` of the table, int64 [N,4] on the CPU.
+        parameters: Factors and hue shift of each image, float32 [N,4] on the CPU.
+        order: Operations in the order of application, int64 [N,4] on the CPU. Both as in
+            :class:`care.augmentation.parameters.AugmentationTable`.
     """
     neutral = parameters == torch.tensor(NEUTRAL)
     blended = not bool(neutral[:, :HUE].all())

@@ -135,12 +135,12 @@ def test_pictures_show_queries_and_neighbors() -> None:
 
 
 def test_neighbors_without_color_have_nothing_to_follow() -> None:
-    """One image has a color, and is no neighbor of its own."""
+    """One image has a color, and is not its own neighbor."""
     images = torch.arange(9, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
     images = torch.cat([plain_images([0.0]), 5 * images])
     found = compare_neighbors(Network(Blind(), nn.Linear(2, 2)), images, AUGMENTER)
     assert "encoder/color_following" not in found.measures
-    assert any("the neighbors in encoder have none" in note for note in found.notes)
+    assert any("the neighbors in encoder have no color" in note for note in found.notes)
 
 
 def test_large_images_are_shown_small() -> None:
@@ -153,7 +153,7 @@ def test_large_images_are_shown_small() -> None:
 def test_what_cannot_be_measured_is_said() -> None:
     network = Network(ColorEncoder(), nn.Linear(3, 2))
     gray = torch.full((9, 3, SIDE, SIDE), 5, dtype=torch.uint8)
-    for images, said in ((gray, "have none"), (random_images(5), "no five neighbors")):
+    for images, said in ((gray, "have no color"), (random_images(5), "no five neighbors")):
         found = compare_neighbors(network, images, AUGMENTER)
         assert found.measures == {}
         assert said in found.notes[0]
