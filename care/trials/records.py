@@ -67,11 +67,13 @@ class StoreRecord(Record):
         format: Version of its layout.
         uuid: Tells it from other stores; see :mod:`sweeps.store_identity`.
         place: Where it was last written, a file URI.
+        copied_from: The uuid of the store of which it is a copy.
     """
 
     format: int
     uuid: str | None = None
     place: str | None = None
+    copied_from: str | None = None
 
 
 class SweepRecord(Record):
