@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 VARIANT = "variant"
@@ -57,6 +57,7 @@ MEASURES = {
 """The measures of a trained encoder, in the order of every table."""
 
 _TRANSFER = "transfer_"
+_LONG = 8
 
 CURVES = {
     "train/loss": Label("training loss"),
@@ -70,19 +71,17 @@ CURVES = {
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
 }
 
-_AXES = {
-    "objective.equivariance.weight": "λ",
-    "objective.equivariance.splits": "splits",
-    "objective.temperature": "τ",
-    VARIANT: "method",
-    "optimizer.learning_rate": "learning rate",
-    "training.batch_size": "batch size",
-}
+_SYMBOLS = {"objective.equivariance.weight": "λ", "objective.temperature": "τ"}
+
+
+def axis_name(field: str) -> str:
+    """Return the name of an axis within a point's name: a symbol, or the field's last part."""
+    return _SYMBOLS.get(field, field.rpartition(".")[2])
 
 
 def axis_label(field: str) -> str:
-    """Return the short name of an axis: λ, or the last part of the dotted field."""
-    return _AXES.get(field, field.rpartition(".")[2].replace("_", " "))
+    """Return the heading of an axis: ``λ``, ``learning rate``; that of variants is ``method``."""
+    return "method" if field == VARIANT else axis_name(field).replace("_", " ")
 
 
 def measure_label(measure: str) -> Label:
@@ -109,9 +108,10 @@ def short_metric_label(name: str) -> str:
 
 
 def value_label(value: object) -> str:
-    """Format a value of an axis as in a YAML file, without trailing zeros.
+    """Format a value of an axis as in a YAML file.
 
-    Control characters become spaces, so that a name stays on one line.
+    A number that is long in decimal notation has four digits. Control characters become spaces, so
+    that a name stays on one line.
     """
     match value:
         case None:
@@ -119,7 +119,8 @@ def value_label(value: object) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:g}"
+            short = f"{value:.4g}"
+            return short if float(short) == value or len(repr(value)) > _LONG else repr(value)
         case list() | tuple():
             return f"[{', '.join(map(value_label, value))}]"
         case dict():
@@ -136,10 +137,12 @@ def shorten(text: str, limit: int = 30) -> str:
     return f"{text[: limit - 1 - half]}…{text[-half:]}"
 
 
-def point_name(axes: Sequence[str], point: Sequence[object]) -> str:
-    """Format a point: ``λ = 0.1, splits = 4``; a variant is its bare name."""
-    pairs = zip(axes, point, strict=True)
-    return ", ".join(
-        value_label(value) if axis == VARIANT else f"{axis_label(axis)} = {value_label(value)}"
-        for axis, value in pairs
+def point_name(axes: Iterable[str], values: Iterable[object]) -> str:
+    """Return the name of a point: ``λ=0.1 splits=4``; a variant is its bare name.
+
+    The terminal, MLflow and the report print it, and ``--only`` takes its parts.
+    """
+    return " ".join(
+        value_label(value) if axis == VARIANT else f"{axis_name(axis)}={value_label(value)}"
+        for axis, value in zip(axes, values, strict=True)
     )

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.labels import point_name
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.system.files import DamagedFileError
@@ -22,7 +23,6 @@ from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
-from sweeps.spec.axes import point_label
 from sweeps.spec.sweep import Sweep
 from sweeps.states import TO_TRAIN
 from sweeps.store import Store, trial_status
@@ -56,7 +56,7 @@ class PlannedTrial:
     @property
     def label(self) -> str:
         """Its label: ``λ=0.1 seed=2``."""
-        return f"{point_label(self.point)} seed={self.config.seed}".strip()
+        return f"{point_name(self.point, self.point.values())} seed={self.config.seed}".strip()
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.labels import VARIANT
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.trials.identity import canonical, flatten
-from sweeps.spec.axes import VARIANT, AxisRange
+from sweeps.spec.axes import AxisRange
 from sweeps.spec.sweep import Sweep
 
 _UNUSED = "unused"

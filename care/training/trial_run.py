@@ -35,6 +35,7 @@ from care.trials.condition import repair
 from care.trials.failure import describe
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.plugin_versions import plugin_versions
 from care.trials.provenance import provenance
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.trials.state import RecordedState, State
@@ -151,8 +152,9 @@ class TrialRun:
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
         precision = self._trainer.network.precision
+        plugins = plugin_versions(config)
         self.folder.write_provenance(
-            provenance(device, self._threads, processes, precision, self._data)
+            provenance(device, self._threads, processes, precision, self._data, plugins)
         )
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status(State.RUNNING)

@@ -24,6 +24,8 @@ OUTSIDE = {
     "system/cores.py": "limits of the machine",
     "config/cost.py": "estimates",
     "data/download.py": "how data arrive; their fingerprints are compared",
+    "plugins.py": "finds code by its name; that code is compared by itself",
+    "trials/plugin_versions.py": "compares versions",
     "data/archive.py": "how data arrive; their fingerprints are compared",
     "data/fingerprints/": "fingerprints, which are compared by themselves",
     "errors.py": "messages for people",

@@ -46,6 +46,7 @@ def provenance(
     processes: int,
     precision: Precision,
     data: Mapping[str, str],
+    plugins: Mapping[str, str],
 ) -> ProvenanceRecord:
     """What a trial that starts now runs on, with which code, libraries and data, and how.
 
@@ -55,6 +56,8 @@ def provenance(
         processes: Processes that train it together.
         precision: What its network computes in.
         data: Fingerprints of its data, as :func:`care.trials.staleness.by_field` has them.
+        plugins: Hashes of the code of its plugins, as
+            :func:`care.trials.plugin_versions.plugin_versions` returns them.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(
@@ -65,4 +68,5 @@ def provenance(
         processes=processes,
         precision=precision,
         data=dict(data),
+        plugins=dict(plugins),
     )

@@ -155,6 +155,8 @@ class ProvenanceRecord(Record):
         threads: CPU threads that numbers were summed with.
         processes: That trained it together.
         precision: That ``auto`` became.
+        plugins: Hashes of the code of plugins, as
+            :func:`care.trials.plugin_versions.plugin_versions` returns them.
         data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
             has them.
     """
@@ -170,6 +172,7 @@ class ProvenanceRecord(Record):
     threads: PositiveInt
     processes: PositiveInt = 1
     precision: Precision | None = None
+    plugins: dict[str, str] = {}
     data: dict[str, str] = {}
 
 

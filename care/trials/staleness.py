@@ -9,6 +9,7 @@ from care.config import DataConfig, TrialConfig
 from care.data.fingerprints.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
 from care.trials.code_version import code_version
+from care.trials.plugin_versions import plugin_difference, plugin_versions
 from care.trials.records import ProvenanceRecord
 
 _SHOWN_DIGITS = 8
@@ -24,7 +25,8 @@ class Versions:
     Data are looked at when the first trial that used them is judged, and once.
 
     Args:
-        code: Version of the code whose results count; this code's when None.
+        code: Version of the code whose results count. None for this code and that of its plugins;
+            with another version plugins are not compared.
         say: Called with a line before much is read.
 
     Attributes:
@@ -33,6 +35,7 @@ class Versions:
 
     def __init__(self, code: str | None = None, say: Callable[[str], None] = lambda _: None):
         self.code = code or code_version()
+        self._is_this_code = code is None
         self.absent: set[str] = set()
         self._say = say
         self._known: dict[tuple[DataConfig, str], dict[str, str]] = {}
@@ -46,6 +49,10 @@ class Versions:
         """
         if provenance is None or provenance.code_version != self.code:
             return _why_other_code(provenance.code_version if provenance else "", self.code)
+        if self._is_this_code:
+            difference = plugin_difference(provenance.plugins, plugin_versions(config))
+            if difference:
+                return difference
         return data_difference(provenance.data, self.data(config), config)
 
     def data(self, config: TrialConfig) -> dict[str, str]:

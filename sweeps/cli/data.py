@@ -162,5 +162,5 @@ def _prepare(config: DataConfig, root: Path, console: Console) -> None:
         except CareError as error:
             raise CareError(f"data.name {config.name!r}: {error}") from error
         except SignalError:
-            reporter.say("stopped; the same command resumes from here")
+            reporter.say("stopped; repeat the command to resume")
             raise

@@ -24,7 +24,6 @@ def main() -> None:
 
 
 def _run() -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # OpenMP threads sleep while they wait. If they spin beside other work, they delay the thread
     # that they wait for, and a trial with two threads takes twice as long. Ray's processes inherit
     # the variable.

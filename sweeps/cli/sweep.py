@@ -227,13 +227,11 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
     if signalled is not None:
-        console.print(
-            f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
-        )
+        console.print(f"Stopped; nothing is lost. To resume: {command}", soft_wrap=True)
         return signalled
     if counts[State.PAUSED]:
         console.print(
-            f"{counts[State.PAUSED]} paused. Run the same command to resume: {command}",
+            f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
     if counts[State.FAILED]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,35 +99,15 @@ def _run_checks(cluster: ClusterConfig, folder: Path, count: int) -> list[dict[s
         Each node's report; empty if two nodes were wanted and are not free; the reason if the only
         node sent none.
     """
-    requested = {
-        "partition": cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "constraint": cluster.constraint,
-        "mem": f"{round(cluster.memory_gb * 1024)}M" if cluster.memory_gb else None,
-        "gpus-per-node": cluster.gpus or None,
-    }
-    options = [f"--{name}={value}" for name, value in requested.items() if value is not None]
-    python = cluster.python or sys.executable
-    script = "\n".join(
-        [
-            *cluster.setup,
-            f"export PYTHONPATH={_CODE}:$PYTHONPATH",
-            f'exec {python} -m sweeps.doctor.node_check "$@"',
-        ]
-    )
+    requested = cluster.sbatch_options()
+    options = [f"--{name.replace('_', '-')}={value}" for name, value in requested.items()]
+    check = f'exec {cluster.python_command} -m sweeps.doctor.node_check "$@"'
+    script = "\n".join([*cluster.shell_setup(str(_CODE)), check])
+    arguments = ["node_check", str(folder), cluster.scratch, cluster.interface or ""]
     command = [
         *("srun", "--quiet", "--job-name=care-doctor", "--time=2", f"--nodes={count}"),
-        *(f"--ntasks={count}", f"--cpus-per-task={cluster.cpus}", "--immediate=25", *options),
-        *(
-            "bash",
-            "-c",
-            script,
-            "node_check",
-            str(folder),
-            cluster.scratch,
-            cluster.interface or "",
-        ),
+        *(f"--ntasks={count}", "--immediate=25", *options),
+        *("bash", "-c", script, *arguments),
     ]
     try:
         srun = subprocess.run(command, capture_output=True, text=True, timeout=_NODES_SECONDS)

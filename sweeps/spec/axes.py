@@ -8,14 +8,11 @@ from typing import Any, Self
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from analysis.labels import VARIANT
 from care.config import Model
 from care.config.loading import validate
 from care.errors import ConfigError, nearest
 
-VARIANT = "variant"
-"""The axis whose values are the names of variants."""
-
-_LONG_NUMBER = 8  # characters; a longer number is rounded in labels
 _LONGEST_NAME = 200
 SEEDS_ADVICE = "seeds have a list of their own, 'seeds'"
 
@@ -126,26 +123,3 @@ def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) ->
                 raise PydanticCustomError(
                     f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
                 )
-
-
-def point_label(point: dict[str, Any]) -> str:
-    """Format a point as its short name: ``λ=0.1 splits=4``."""
-    return " ".join(
-        value_label(value) if field == VARIANT else f"{axis_label(field)}={value_label(value)}"
-        for field, value in point.items()
-    )
-
-
-def axis_label(field: str) -> str:
-    """Return the short name of an axis: λ, or the last part of the dotted field."""
-    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
-
-
-def value_label(value: Any) -> str:
-    """Format a value in one line of visible characters; short numbers are exact."""
-    if isinstance(value, float):
-        rounded = f"{value:.4g}"
-        exact = float(rounded) == value
-        return rounded if exact or len(repr(value)) > _LONG_NUMBER else repr(value)
-    text = "null" if value is None else str(value)
-    return text if text.isprintable() else repr(value)

@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
 from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
-from sweeps.spec.axes import VARIANT, AxisRange, check_axes, check_variants
+from sweeps.spec.axes import AxisRange, check_axes, check_variants
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
 
 MOST_SEEDS = 1_000

@@ -6,12 +6,14 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
+from analysis.labels import axis_name, value_label
 from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
-from sweeps.spec.axes import axis_label, comparable, value_label
+from sweeps.spec.axes import comparable
 
 _SOURCE = "command line"
-_SEED, _LAMBDA = "seed", "λ"
+_SEED = "seed"
+_SPELLED = {"lambda": "λ", "tau": "τ"}
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,16 @@ def _find_axis(name: str, axes: Mapping[str, Any]) -> str:
     """Find an axis by its dotted field, the field's last parts, or its label."""
     if name in axes or name == _SEED:
         return name
-    name = _LAMBDA if name == "lambda" else name
-    labels = [axis_label(axis) for axis in axes]
-    matching = [axis for axis in axes if name == axis_label(axis) or axis.endswith(f".{name}")]
+    name = _SPELLED.get(name, name)
+    labels = [axis_name(axis) for axis in axes]
+    matching = [axis for axis in axes if name == axis_name(axis) or axis.endswith(f".{name}")]
     if len(matching) == 1:
         return matching[0]
     if matching:
         _refuse("--only", name, f"allowed: the full field; {' and '.join(matching)} match")
     last = (axis.rpartition(".")[2] for axis in axes)
-    names = [*axes, *last, *labels, _SEED, *(["lambda"] if _LAMBDA in labels else [])]
+    spelled = (word for word, symbol in _SPELLED.items() if symbol in labels)
+    names = [*axes, *last, *labels, _SEED, *spelled]
     allowed = f"allowed: an axis ({', '.join([*labels, _SEED])})"
     _refuse("--only", name, allowed, nearest(name, names))
 

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from analysis.labels import VARIANT
 from care.config import TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.records import SweepRecord
-from sweeps.spec.axes import SEEDS_ADVICE, VARIANT
+from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.schema import SweepSpec
 from sweeps.spec.selection import Selection, select

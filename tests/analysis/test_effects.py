@@ -77,7 +77,7 @@ def test_every_axis_has_its_own_answer_and_the_metric_comes_first(rng: np.random
     found = answer(comparison(whole(rng)))
     assert found
     assert [axis.axis for axis in found.axes] == ["λ", "encoder"]
-    assert [axis.baseline for axis in found.axes] == ["λ = 0", "encoder = small"]
+    assert [axis.baseline for axis in found.axes] == ["λ=0", "encoder=small"]
     assert [axis.findings[0].title for axis in found.axes] == [
         "γ_f, relative rotational equivariance (↓), head's output, on the sphere"
     ] * 2
@@ -106,8 +106,8 @@ def test_points_next_to_collapse_are_left_out_and_named(rng: np.random.Generator
     assert Axis(made, X).levels == [0.0, 0.1]
     found = answer(made)
     assert found
-    assert "λ = 1, encoder = small (3 of 4 seeds)" in found.collapsed
-    assert found.axes[0].findings[0].level == "λ = 0.1"
+    assert "λ=1 encoder=small (3 of 4 seeds)" in found.collapsed
+    assert found.axes[0].findings[0].level == "λ=0.1"
     assert set(made.best_point().collapsed) == {(1.0, "small"), (1.0, "large")}
     rest = [row for row in rows if row[0] < 1]
     means = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from analysis.labels import shorten, value_label
 from analysis.levels import order_levels, to_column, to_level
 
 
@@ -39,12 +38,3 @@ def test_numbers_ascend_and_others_stay_as_declared() -> None:
 )
 def test_a_column_has_one_type(levels: list[Any], expected: list[Any]) -> None:
     assert to_column(levels) == expected
-
-
-def test_labels_are_one_line_as_yaml_has_them() -> None:
-    assert value_label(None) == "null"
-    assert value_label([True, 0.50, "a"]) == "[true, 0.5, a]"
-    assert value_label({"name": "simclr", "queue": None}) == "{name: simclr, queue: null}"
-    assert value_label("a\n\x1b[31mb") == "a [31mb"
-    assert shorten("x" * 30) == "x" * 30
-    assert shorten("begin" + "x" * 50 + "end", 20) == "beginxxxxx…xxxxxxend"

@@ -83,7 +83,7 @@ def test_stands_alone_with_everything_in_it(tmp_path: Path, lambda_sweep: list[M
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert page.count("data:image/png;base64,") == 3
     assert "9 of 9 trials finished" in page
-    assert "From λ = 0 to λ = 1" in page
+    assert "From λ=0 to λ=1" in page
     assert "What a &lt;b&gt;sweep&lt;/b&gt; does." in page
     for text in ("care sweep run a.yaml", "name: a-sweep", "2.13.0", "c0de"):
         assert text in page
@@ -248,8 +248,8 @@ def test_what_is_missing_is_named_and_means_of_other_seeds_are_not_compared(tmp_
         if one.state == "finished":
             write_trial(tmp_path / "trials" / one.trial_id, 1 - one.axes[WEIGHT] + one.seed / 50)
     page = report(tmp_path, members)
-    assert "Of 2 points that share 3 seeds, λ = 0.1 has the smallest mean" in page
-    assert "Not compared, as n differs: λ = 1." in page
+    assert "Of 2 points that share 3 seeds, λ=0.1 has the smallest mean" in page
+    assert "Not compared, as n differs: λ=1." in page
     assert "0.100 (± 0.000, n = 3) away seed by seed" in page.replace("−", "")
     assert "one seed only: no interval" in page
 
@@ -264,12 +264,12 @@ def test_what_is_next_to_collapse_is_marked_and_never_the_best(
         lines[1]["heldout/uniformity"] = 0.965 if one.axes[WEIGHT] == 1.0 else 0.7
         log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = report(tmp_path, lambda_sweep)
-    assert "λ = 0.1 has the smallest mean of γ_f" in page
+    assert "λ=0.1 has the smallest mean of γ_f" in page
     assert (
-        "Left out as next to collapse (uniformity of 0.9 or more after the last epoch): λ = 1."
+        "Left out as next to collapse (uniformity of 0.9 or more after the last epoch): λ=1."
         in page
     )
-    assert "From λ = 0 to λ = 0.1" in page
+    assert "From λ=0 to λ=0.1" in page
     chief = page[page.index("Measures at each point") : page.index("further measures")]
     assert re.findall(r"<td>(⚠\xa0[\d.]+)</td>", chief) == ["⚠\xa01"]
     assert page.count('<td class="n">⚠ ') == 3

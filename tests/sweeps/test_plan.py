@@ -16,7 +16,6 @@ from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
-from sweeps.spec.axes import point_label
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
 from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
@@ -267,10 +266,7 @@ def test_nothing_missing_takes_no_time(
     assert estimate_seconds(plan, store, 2) == 0
 
 
-def test_labels_are_for_people(sweep: Sweep, store: Store) -> None:
-    assert point_label({WEIGHT: 0.1234567, SPLITS: 4, "model.encoder": "small"}) == (
-        "λ=0.1235 splits=4 encoder=small"
-    )
+def test_a_trial_is_named_by_its_point_and_seed(sweep: Sweep, store: Store) -> None:
     assert make_plan(sweep, store).trials[3].label == "λ=0.1 seed=0"
 
 

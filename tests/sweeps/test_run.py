@@ -101,7 +101,7 @@ def test_ended_and_run_again_gives_the_undisturbed_numbers(
     output = run.communicate(timeout=60)[0]
     assert run.returncode == (-number if number == signal.SIGKILL else 128 + number)
     if number != signal.SIGKILL:
-        assert "Run the same command to resume" in output
+        assert "To resume: care sweep run" in output
         assert plan(tmp_path)["running"] == 0
         statuses = mlflow_statuses(tmp_path)
         assert statuses["tiny"] == "KILLED"

@@ -17,7 +17,7 @@ from sweeps.backends.ray_session import connected
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.autoscaling import change, wanted
 from sweeps.backends.slurm.network import address_of, answers
-from sweeps.backends.slurm.ray_node import RayNode, authenticate
+from sweeps.backends.slurm.ray_node import RayNode
 from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, Request, WorkerState
 from sweeps.backends.slurm.submission import submit_workers
 from sweeps.backends.slurm.worker_job import run_worker
@@ -75,7 +75,6 @@ class SlurmPool:
     def start(self, log: Path) -> Iterator[Path]:
         """Have a Ray head, be connected to it, and keep the workers that are wanted."""
         request = self.folder.request()
-        authenticate(self.folder.token)
         address = address_of(request.cluster.interface)
         name = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
         ray_log = self.folder.jobs / f"ray-head-{name}.log"

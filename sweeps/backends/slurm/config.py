@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -13,6 +15,7 @@ from care.config import Model, PositiveInt
 from care.config.base import Positive
 from care.config.loading import validate
 from care.config.yaml_reader import read_yaml
+from care.plugins import VARIABLE, plugin_modules
 from sweeps.backends.scratch import LONGEST_PARENT
 from sweeps.backends.slurm.durations import parse_duration
 
@@ -68,6 +71,21 @@ class JobConfig(Model):
     memory_gb: Positive | None = None
     options: dict[str, str | int | bool] = Field(default_factory=dict)
 
+    def sbatch_options(self) -> dict[str, str | int]:
+        """Return what sbatch and srun are asked for, by the option's name with underscores.
+
+        Left out are ``time``, which a test of a node has of its own, and ``options``.
+        """
+        asked = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "cpus_per_task": self.cpus,
+            "mem": f"{round(self.memory_gb * 1024)}M" if self.memory_gb else None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 class HeadConfig(JobConfig):
     """The job of Ray's head and the sweep's driver: no GPU, little work, best a long time.
@@ -104,6 +122,28 @@ class ClusterConfig(JobConfig):
     grace_seconds: PositiveInt = 120
     idle_seconds: PositiveInt = 120
     wait_seconds: PositiveInt = 900
+
+    def sbatch_options(self) -> dict[str, str | int]:
+        """Add the GPUs of a worker."""
+        gpus = {"gpus_per_node": self.gpus} if self.gpus else {}
+        return {**super().sbatch_options(), **gpus}
+
+    def head_job(self) -> JobConfig:
+        """Return what the head's job asks for, with what ``head`` leaves to the workers' fields."""
+        shared = self.model_dump(include={"partition", "account", "qos"})
+        return JobConfig.model_validate({**shared, **self.head.model_dump(exclude_none=True)})
+
+    @property
+    def python_command(self) -> str:
+        """How a shell on a node starts Python."""
+        return self.python or shlex.quote(sys.executable)
+
+    def shell_setup(self, code: str) -> list[str]:
+        """Return the shell lines before Python starts, which then imports from ``code``."""
+        path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
+        # A site may pass no environment on to its jobs.
+        plugins = f"export {VARIABLE}={shlex.quote(','.join(plugin_modules()))}"
+        return [path, plugins, *self.setup]
 
 
 def load_cluster(path: Path) -> ClusterConfig:

@@ -89,15 +89,14 @@ class HeadRun:
 
     def __init__(self, folder: PoolFolder, request: Request, job_id: str, console: Console) -> None:
         os.chdir(request.folder)
-        store = Store(folder.path.parents[2])
-        sweep = restore_sweep(store.sweep(folder.name).declaration())
+        sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
         sweep = sweep.select(request.only, request.seeds)
         self._interrupt: Interrupt | None = None
         self.pool = SlurmPool(
             folder, worker_resources(sweep, request), job_id, console.print, self._cancel
         )
         options = RunOptions(tracking_uri=request.tracking_uri)
-        self._run = SweepRun(sweep, store, self.pool, options, console.print)
+        self._run = SweepRun(sweep, folder.store, self.pool, options, console.print)
 
     def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
         """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""

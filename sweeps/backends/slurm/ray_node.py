@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from care.system.process import all_processes
+from sweeps.backends.ray_environment import set_ray_environment
 from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import free_ports
@@ -36,28 +37,6 @@ _WORKER_PORTS = (
 )
 
 
-def authenticate(token: Path) -> None:
-    """Make every Ray that this process starts or joins from now on ask for, and show, the token.
-
-    To be called before ray is imported.
-    """
-    os.environ.update(_environment(token))
-    os.environ.pop("RAY_ADDRESS", None)
-    os.environ.pop("RAY_AUTH_TOKEN", None)
-
-
-def _environment(token: Path) -> dict[str, str]:
-    return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_raylet_start_wait_time_s": "120",
-        "RAY_worker_num_grpc_internal_threads": "1",
-        # It looks at the whole node's memory; SLURM, or the kernel for it, looks at the job's.
-        "RAY_memory_monitor_refresh_ms": "0",
-    }
-
-
 class RayNode:
     """Ray on this node, while entered.
 
@@ -77,6 +56,7 @@ class RayNode:
         self.node: Node
 
     def __enter__(self) -> Self:
+        set_ray_environment(self._token)
         self._folder = make_scratch(Path(self._scratch))
         self.node = Node(self._folder)
         return self
@@ -137,7 +117,7 @@ class RayNode:
             *("--min-worker-port=0", "--max-worker-port=0"),
             *(f"--{name}={port}" for name, port in ports),
         ]
-        environment = {**os.environ, **_environment(self._token), **devices}
+        environment = {**os.environ, **devices}
         if "HIP_VISIBLE_DEVICES" in devices:
             environment.pop("ROCR_VISIBLE_DEVICES", None)
         environment.update(self.node.environment)

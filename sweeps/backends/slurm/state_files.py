@@ -176,11 +176,12 @@ class PoolFolder:
     """The pool's part of a sweep's folder.
 
     Attributes:
+        store: The sweep's store, by an absolute path.
         writer: The driver's claim on the sweep, in the process that has it.
     """
 
     def __init__(self, store: Store, name: str) -> None:
-        self.name = name
+        self.store, self.name = Store(store.root.resolve()), name
         self.writer = Writer()
         self.path = (store.sweep(name).path / "pool").resolve()
 

@@ -22,7 +22,6 @@ from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
 from sweeps.spec.sweep import restore_sweep
 from sweeps.states import MEANING
-from sweeps.store import Store
 
 _SILENT_SECONDS = 30.0
 _SHOWN = 24
@@ -116,11 +115,10 @@ def _counts(folder: PoolFolder) -> dict[State, int]:
 
     What counts is the code that was submitted, not the one that it has become here since.
     """
-    store = Store(folder.path.parents[2])
-    declaration = store.sweep(folder.name).declaration()
+    declaration = folder.store.sweep(folder.name).declaration()
     request = folder.request()
     sweep = restore_sweep(declaration).select(request.only, request.seeds)
-    plan = make_plan(sweep, store, Versions(declaration.code_version))
+    plan = make_plan(sweep, folder.store, Versions(declaration.code_version))
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
     return {state: number for state, number in counts.items() if number}

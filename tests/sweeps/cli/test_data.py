@@ -139,7 +139,7 @@ def test_decoding_that_was_stopped_goes_on(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == 130, output
-    assert "stopped; the same command resumes from here" in output
+    assert "stopped; repeat the command to resume" in output
     assert "Traceback" not in output
     again = care(*GET_TREE, "stopped", cwd=tmp_path).stdout
     todo = re.search(r"decoding tree-train-8: (\d+) of 1206 images to do", again)
