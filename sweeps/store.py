@@ -73,7 +73,7 @@ class Store:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        return str(settle_identity(self.root, say)["uuid"])
+        return settle_identity(self.root, say).uuid
 
     @property
     def trials(self) -> Path:

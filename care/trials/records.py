@@ -67,11 +67,13 @@ class StoreRecord(Record):
         format: Version of the store's layout.
         uuid: Unique identity; see :mod:`sweeps.store_identity`.
         place: File URI of the store when it was last written.
+        copied_from: Identity of the store of which it is a copy.
     """
 
     format: int
     uuid: str | None = None
     place: str | None = None
+    copied_from: str | None = None
 
 
 class SweepRecord(Record):
