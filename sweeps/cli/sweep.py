@@ -45,7 +45,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     """Print each trial of a sweep and its state."""
     sweep = arguments.load()
     store = Store(root)
-    versions = Versions(say=make_console(stderr=True).print)
+    versions = Versions(log=make_console(stderr=True).print)
     plan = make_plan(sweep, store, versions)
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
