@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from benchmarks.measure import Found, Missing, compare
+from benchmarks.measure import Missing, Result, compare
 from benchmarks.peers import PeerError, best_blur, peer
 from benchmarks.sides import Side, SideError
 from benchmarks.workload import MEAN, SIDE, STD, Workload, make_images
@@ -18,7 +18,7 @@ _NAME = "augmentation"
 _KORNIA = "kornia, batched"
 
 
-def augmentation() -> list[Found]:
+def augmentation() -> list[Result]:
     """Time one view of 256 images of side 32, all on one core."""
     return [_against_pil(), _against_tensors(), _against_kornia()]
 
@@ -36,13 +36,13 @@ class _Ours:
         apply(table, self._images, MEAN, STD)
 
 
-def _against_pil() -> Found:
+def _against_pil() -> Result:
     blur, python = best_blur()
     with Side("pil_views", Workload("none", BATCH), python, cores=1) as theirs:
         return compare(_NAME, f"torchvision on PIL images, {blur}", _Ours(), theirs)
 
 
-def _against_tensors() -> Found:
+def _against_tensors() -> Result:
     theirs = transforms.Compose(
         [
             transforms.ToDtype(torch.float32, scale=True),
@@ -63,7 +63,7 @@ def _against_tensors() -> Found:
     )
 
 
-def _against_kornia() -> Found:
+def _against_kornia() -> Result:
     try:
         with Side("kornia_views", Workload("none", BATCH), peer("kornia"), cores=1) as theirs:
             return compare(_NAME, _KORNIA, _Ours(), theirs)

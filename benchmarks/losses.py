@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 
@@ -53,7 +53,7 @@ def _differentiate(loss: Callable[[], Tensor]) -> None:
         loss().backward()  # type: ignore[no-untyped-call]
 
 
-def equivariance() -> list[Found]:
+def equivariance() -> list[Result]:
     """Time L_equi, forward and backward, with 16 chunks."""
     z1, z2 = _embeddings(1), _embeddings(2)
     torch.testing.assert_close(
@@ -69,7 +69,7 @@ def equivariance() -> list[Found]:
     return [line]
 
 
-def contrast() -> list[Found]:
+def contrast() -> list[Result]:
     """Time InfoNCE, forward and backward."""
     z1, z2 = _embeddings(1), _embeddings(2)
     torch.testing.assert_close(infonce(z1, z2, 0.5), _masked_infonce(z1, z2, 0.5))

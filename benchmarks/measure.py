@@ -42,7 +42,7 @@ class Missing:
     reason: str
 
 
-Found = Line | Missing
+Result = Line | Missing
 
 
 def seconds(action: Callable[[], object]) -> float:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.config.loading import load_trial
 from care.data.dataset import load_dataset
 from care.data.shared_batches import Stream
@@ -17,7 +17,7 @@ _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _TRIALS = 4
 
 
-def pack() -> list[Found]:
+def pack() -> list[Result]:
     """Time an epoch of four trials of the small encoder on one thread."""
     keep_freed_memory()
     config = load_trial(_EXPERIMENT)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import SECONDS, Found, Line, seconds, summarize
+from benchmarks.measure import SECONDS, Line, Result, seconds, summarize
 from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.state import State
 
@@ -20,7 +20,7 @@ _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _TRIALS, _EPOCHS, _REPEATS = 10_000, 3, 3
 
 
-def resume() -> list[Found]:
+def resume() -> list[Result]:
     """Time a resume, from a process's start to the first step after a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         _in_process(_step_and_save, folder)
@@ -28,7 +28,7 @@ def resume() -> list[Found]:
     return [line]
 
 
-def plan() -> list[Found]:
+def plan() -> list[Result]:
     """Time the plan of 10,000 trials with an empty store."""
     from benchmarks.scale import Load, declare
     from sweeps.plan import make_plan
@@ -41,7 +41,7 @@ def plan() -> list[Found]:
         return [_seconds("plan-10000", "an empty store", lambda: make_plan(sweep, store))]
 
 
-def collect() -> list[Found]:
+def collect() -> list[Result]:
     """Time the tables of 10,000 finished trials, read from their files."""
     from analysis.collect import collect
 

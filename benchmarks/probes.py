@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 from torch.nn import functional as fn
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.config.loading import load_trial
 from care.data.dataset import load_dataset
 from care.evaluation.features import PlainFeatures
@@ -45,7 +45,7 @@ def _features(count: int, seed: int) -> tuple[Tensor, Tensor]:
     return centers[labels] + 6 * noise, labels
 
 
-def knn() -> list[Found]:
+def knn() -> list[Result]:
     """Time kNN with the authors' k and weights, 500 queries among 10,000 features."""
     (train, labels), (test, _) = _features(_TRAIN, 1), _features(_TEST, 2)
 
@@ -108,7 +108,7 @@ class _Problem:
 _Solution = tuple[Tensor, Tensor]
 
 
-def linear_probe() -> list[Found]:
+def linear_probe() -> list[Result]:
     """Time a complete fit of the probe's convex problem, with standardization.
 
     The features are an encoder's, and isotropic clouds, the best case of gradient methods: there a
@@ -131,14 +131,14 @@ def _clouds() -> _Problem:
     return _Problem("clouds", *_features(_PROBED, 1), _CLOUDS_L2)
 
 
-def _solved(problem: _Problem) -> list[Found]:
+def _solved(problem: _Problem) -> list[Result]:
     def ours() -> _Solution:
         probe = fit_classifier(problem.features, problem.labels, problem.l2)
         return probe.weight, probe.bias
 
     least, gradient = problem.loss_and_gradient(ours())
     assert gradient <= _GRADIENT, gradient
-    found: list[Found] = []
+    results: list[Result] = []
     for versus, solve in _SOLVERS.items():
 
         def theirs(solve: _Solver = solve) -> _Solution:
@@ -149,18 +149,18 @@ def _solved(problem: _Problem) -> list[Found]:
             assert loss < least * (1 + _ADAM_SLACK), (loss, least)
         elif solve is not _by_epochs:
             assert gradient <= _SAME * _GRADIENT, gradient
-        found.append(compare("linear-probe", f"{versus}; {problem.name}", ours, theirs, pairs=5))
-    return found
+        results.append(compare("linear-probe", f"{versus}; {problem.name}", ours, theirs, pairs=5))
+    return results
 
 
 def _by_sklearn(problem: _Problem, least: float, solver: str = "lbfgs") -> _Solution:  # noqa: ARG001
     inputs = problem.standardized()
-    found = LogisticRegression(
+    model = LogisticRegression(
         C=1 / (problem.l2 * len(inputs)), tol=_GRADIENT, max_iter=10_000, solver=solver
     )
     with threadpool_limits(1):  # NumPy's threads are not torch's
-        found.fit(inputs.numpy(), problem.labels.numpy())
-    return torch.from_numpy(found.coef_), torch.from_numpy(found.intercept_)
+        model.fit(inputs.numpy(), problem.labels.numpy())
+    return torch.from_numpy(model.coef_), torch.from_numpy(model.intercept_)
 
 
 def _by_adam(problem: _Problem, least: float) -> _Solution:

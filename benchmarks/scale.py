@@ -231,9 +231,9 @@ def measure(load: Load) -> dict[str, Any]:
             recorders.append(Recorder(pool, store, board))
             return recorders[-1]
 
-        whole = seconds(lambda: _run(sweep, store, pool, view))
+        total = seconds(lambda: _run(sweep, store, pool, view))
         samples = recorders[0].samples
-        stages |= _split(whole, samples)
+        stages |= _split(total, samples)
         runs = _count_runs(store.root / "mlflow.db")
         stages["plan, full store"] = seconds(lambda: make_plan(sweep, store))
         if load.catch_up:
@@ -244,7 +244,7 @@ def measure(load: Load) -> dict[str, Any]:
             "stages": stages,
             "windows": list(windows(samples, load.trials)),
             "MLflow runs at the end": runs,
-            "MLflow runs/s at the end": (runs - samples[-1].runs) / (whole - samples[-1].at),
+            "MLflow runs/s at the end": (runs - samples[-1].runs) / (total - samples[-1].at),
             **_store_size(store, load.trials),
         }
 
@@ -260,14 +260,14 @@ def _declaration(sweep: Sweep) -> SweepRecord:
     )
 
 
-def _split(whole: float, samples: list[Sample]) -> dict[str, float]:
+def _split(total: float, samples: list[Sample]) -> dict[str, float]:
     """Split the seconds of a run into parts."""
     last = next(sample for sample in samples if sample.results == samples[-1].results)
     return {
         "until the first result": next(s.at for s in samples if s.results),
         "until the last result": last.at,
         "Tune's end": samples[-1].at - last.at,
-        "MLflow's catching up": whole - samples[-1].at,
+        "MLflow's catching up": total - samples[-1].at,
     }
 
 
@@ -310,18 +310,18 @@ def _store_size(store: Store, trials: int) -> dict[str, float]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
+def print_tables(results: dict[str, Any]) -> None:
     """Print the tables."""
     stages = Table("stage", "seconds")
-    for name, took in found["stages"].items():
+    for name, took in results["stages"].items():
         stages.add_row(name, f"{took:.1f}")
-    rates = Table(*found["windows"][0])
-    for window in found["windows"]:
+    rates = Table(*results["windows"][0])
+    for window in results["windows"]:
         rates.add_row(
             *(f"{value:.3g}" if value < 1e3 else f"{value:,.0f}" for value in window.values())
         )
     rest = Table("", "")
-    for name, value in found.items():
+    for name, value in results.items():
         if isinstance(value, float):
             rest.add_row(name, f"{value:.3g}")
     Console().print(stages, rates, rest)
@@ -338,9 +338,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "scale.json")
     options = vars(parser.parse_args())
     file = options.pop("json")
-    found = measure(Load(**options))
-    show(found)
-    file.write_text(json.dumps(found, indent=2) + "\n")
+    results = measure(Load(**options))
+    print_tables(results)
+    file.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

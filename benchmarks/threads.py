@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.system.cores import available_cores
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
@@ -41,7 +41,7 @@ def _in_processes(processes: int, threads: int, trials: int) -> None:
         worker.join()
 
 
-def threads() -> list[Found]:
+def threads() -> list[Result]:
     """Time a trial for each core with one thread, against one after another with all threads."""
     cores = available_cores()
     line = compare(

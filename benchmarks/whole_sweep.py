@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from benchmarks.measure import Found, ratios, seconds
+from benchmarks.measure import Result, ratios, seconds
 from benchmarks.sides import SideError, environment
 from care.config.loading import load_trial
 from care.system.cores import available_cores
@@ -46,7 +46,7 @@ def points() -> list[tuple[float, int]]:
     return [(weight, seed) for weight in WEIGHTS for seed in SEEDS]
 
 
-def whole_sweep() -> list[Found]:
+def whole_sweep() -> list[Result]:
     """Time a loop over ``care train`` with all cores, and stock Ray Tune, against our driver.
 
     Ours is timed before and after them. Trials with equal thread counts are checked for equal
@@ -60,8 +60,8 @@ def whole_sweep() -> list[Found]:
         theirs = json.loads(Path(root, "stock", "measures.json").read_text())
         for ours in ("before", "after"):
             check_equal(_stored(Path(root, ours)), theirs)
-    found = {"ours": (before, after), "loop": (loop,), "stock Ray Tune": (stock,)}
-    for side, times in found.items():
+    sides = {"ours": (before, after), "loop": (loop,), "stock Ray Tune": (stock,)}
+    for side, times in sides.items():
         print(f"{side}: {', '.join(f'{took:.1f} s' for took in times)}")
     versus = f"its trials one after another, each on {available_cores()} cores"
     return [
@@ -131,11 +131,11 @@ def _run(folder: Path, *arguments: str) -> None:
 
 def _stored(folder: Path) -> Measures:
     store = Store(folder / "runs")
-    found = (trial_id(load_trial(EXPERIMENT, overrides(weight, seed))) for weight, seed in points())
-    return {identity: _at_the_end(store.trial(identity)) for identity in found}
+    trials = (load_trial(EXPERIMENT, overrides(weight, seed)) for weight, seed in points())
+    return {trial_id(trial): _final_values(store.trial(trial_id(trial))) for trial in trials}
 
 
-def _at_the_end(folder: TrialFolder) -> dict[str, float]:
+def _final_values(folder: TrialFolder) -> dict[str, float]:
     return {**folder.read_metrics()[-1], **(folder.read_evaluation() or {})}
 
 

@@ -228,7 +228,7 @@ class TrialRun:
         self.folder.write_evaluation(outcome.measures)
         self._write_status(State.FINISHED)
         self.finished = True
-        progress.forget()
+        progress.remove()
         return outcome.measures
 
     def _check_transfer_data(self) -> None:
@@ -246,7 +246,7 @@ class TrialRun:
         try:
             self._check_transfer_data()
         except OtherDataError:
-            progress.forget()
+            progress.remove()
             raise
 
     def _save(self) -> None:

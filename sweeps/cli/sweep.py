@@ -45,7 +45,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     """Print each trial of a sweep and its state."""
     sweep = arguments.load()
     store = Store(root)
-    versions = Versions(say=make_console(stderr=True).print)
+    versions = Versions(log=make_console(stderr=True).print)
     plan = make_plan(sweep, store, versions)
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
@@ -227,13 +227,11 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
     if signalled is not None:
-        console.print(
-            f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
-        )
+        console.print(f"Stopped; nothing is lost. To resume: {command}", soft_wrap=True)
         return signalled
     if counts[State.PAUSED]:
         console.print(
-            f"{counts[State.PAUSED]} paused. Run the same command to resume: {command}",
+            f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
     if counts[State.FAILED]:

@@ -79,7 +79,7 @@ class RetryPolicy:
         if status and status.error and status.error.kind == "out_of_memory":
             return Again(0.0, larger) if share < self.largest_share else None
         unopened = _unopened_losses(folder, task.unopened)
-        losses = folder.tries_at_this_place() + unopened.losses
+        losses = folder.count_starts_without_progress() + unopened.losses
         if losses > self.retries:
             return None
         after = _UNOPENED_SECONDS if unopened.losses else 0.0

@@ -96,4 +96,4 @@ def test_an_end_without_a_signal_has_the_status_of_a_sweep_that_is_not_complete(
     outcome = SweepResult(make_plan(sweep, store), None, {})
     assert conclude(console, "care sweep run sweep.yaml", outcome, interrupt.status) == 1
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "1 paused. Run the same command to resume: care sweep run sweep.yaml" in shown
+    assert "1 paused. To resume: care sweep run sweep.yaml" in shown
