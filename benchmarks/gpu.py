@@ -21,27 +21,27 @@ _SIDE_BY_SIDE_STEPS = 30
 
 
 def care_small() -> list[Result]:
-    """CARE with the small encoder."""
+    """Time CARE with the small encoder."""
     return _against_authors("care-step-small-gpu", Workload("small", steps=10, device="cuda"))
 
 
 def care_resnet18() -> list[Result]:
-    """CARE with ResNet-18."""
+    """Time CARE with ResNet-18."""
     return _against_authors("care-step-resnet18-gpu", Workload("resnet18", steps=10, device="cuda"))
 
 
 def care_resnet50() -> list[Result]:
-    """CARE with ResNet-50."""
+    """Time CARE with ResNet-50."""
     return _against_authors("care-step-resnet50-gpu", Workload("resnet50", steps=5, device="cuda"))
 
 
 def pack_small() -> list[Result]:
-    """Four small encoders."""
+    """Time a pack of four small encoders."""
     return _pack("pack-small-gpu", Workload("small", device="cuda"), 4)
 
 
 def pack_resnet18() -> list[Result]:
-    """Two ResNet-18s."""
+    """Time a pack of two ResNet-18s."""
     return _pack("pack-resnet18-gpu", Workload("resnet18", device="cuda"), 2)
 
 

@@ -20,7 +20,7 @@ _STABLE = "stable-pretraining's loss, kornia"
 
 
 def care_small() -> list[Result]:
-    """CARE with the small encoder."""
+    """Time CARE with the small encoder."""
     return _against_authors("care-step-small", Workload("small"), pairs=7)
 
 
@@ -35,12 +35,12 @@ def care_resnet50() -> list[Result]:
 
 
 def simclr_small() -> list[Result]:
-    """SimCLR with the small encoder."""
+    """Time SimCLR with the small encoder."""
     return _against_peers("simclr-step-small", Workload("small", equivariance=False), pairs=7)
 
 
 def simclr_resnet18() -> list[Result]:
-    """SimCLR with ResNet-18."""
+    """Time SimCLR with ResNet-18."""
     return _against_peers("simclr-step-resnet18", Workload("resnet18", equivariance=False), pairs=2)
 
 

@@ -42,7 +42,7 @@ MEANING = {
 """Every state, in the order in which people see them."""
 
 TO_TRAIN = (State.NEW, State.PAUSED)
-"""States of trials that no process trains and that a run trains unasked."""
+"""States of trials that a run trains by default and that no process trains now."""
 
 
 def in_words(counts: Mapping[State, int]) -> str:

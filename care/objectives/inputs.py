@@ -19,7 +19,7 @@ from care.augmentation import Augmenter, Table
 from care.data.shared_batches import Stream
 from care.distributed.group import ALONE, Group
 from care.models import Embedding, Network
-from care.models.network import as_network_takes
+from care.models.network import to_input_layout
 from care.system.rng import generator
 
 Make = Callable[["Views"], Tensor]
@@ -168,7 +168,7 @@ class Views:
         def make() -> tuple[Table, Tensor]:
             table = draw(self)
             inputs = self._augmenter.apply(self._share(table), self._samples)
-            return table, as_network_takes(inputs)
+            return table, to_input_layout(inputs)
 
         return self._stream.get(self._place, name, make)
 

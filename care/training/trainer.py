@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from care.augmentation.cuda_graph import graphed
+from care.augmentation.cuda_graph import make_graphed
 from care.config import Precision, TrialConfig
 from care.data.dataset import Dataset
 from care.data.shared_batches import Stream
@@ -25,8 +25,8 @@ from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
 from care.lr_schedule import learning_rate
 from care.models import build_network
-from care.models.batch_norm import local_statistics, spread_batch_norm
-from care.models.network import as_device_computes
+from care.models.batch_norm import distribute_batch_norm, local_statistics
+from care.models.network import move_network
 from care.objectives.inputs import Views, made_when_asked_for
 from care.objectives.objective import Objective, trainable
 from care.optimizer import build_optimizer, load_optimizer
@@ -80,7 +80,7 @@ class Trainer:
         self._stream = stream or Stream()
         network = build_network(config.model, config.seed)
         groups = config.training.batch_norm_groups
-        self.network = as_device_computes(spread_batch_norm(network, groups, group), device)
+        self.network = move_network(distribute_batch_norm(network, groups, group), device)
         self.network.precision = precision or resolve_precision(
             "training.precision", config.training.precision, device
         )
@@ -100,7 +100,7 @@ class Trainer:
         inputs = StaticInputs() if recorded and self.config.runtime.cuda_graph else None
         self._views = Views(
             self.network,
-            graphed(self._augmenter, warn) if inputs else self._augmenter,
+            make_graphed(self._augmenter, warn) if inputs else self._augmenter,
             self.config.seed,
             self._group,
             self._stream,

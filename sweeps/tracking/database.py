@@ -13,6 +13,7 @@ from typing import Any
 from care.errors import CareError
 from sweeps.process.imports import large_imports
 from sweeps.process.lock import refuse_foreign, set_aside
+from sweeps.store_identity import StoreIdentity
 from sweeps.tracking.tracking_uri import Destination, sqlite_uri
 
 EXPERIMENT = "care"
@@ -58,14 +59,14 @@ def experiment_name(destination: Destination) -> str:
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
 
 
-def connect(destination: Destination, identity: dict[str, Any]) -> tuple[Any, str]:
+def connect(destination: Destination, identity: StoreIdentity) -> tuple[Any, str]:
     """Connect to MLflow and find the experiment, which is created if it is missing.
 
     The caller holds the destination's lock.
 
     Args:
         destination: The server or file.
-        identity: The store's identity: ``uuid`` and perhaps ``copied_from``.
+        identity: The store's.
 
     Returns:
         MLflow's client and the experiment's id.
@@ -98,7 +99,7 @@ def connect(destination: Destination, identity: dict[str, Any]) -> tuple[Any, st
     # Without this tag the page opens on traces of language models instead of runs.
     tags = {"mlflow.experimentKind": "custom_model_development"}
     if destination.own:
-        tags[STORE_TAG] = str(identity["uuid"])
+        tags[STORE_TAG] = identity.uuid
     new = client.create_experiment(name, artifact_location=destination.artifacts, tags=tags)
     return client, str(new)
 
@@ -176,7 +177,7 @@ def replace_if_damaged(destination: Destination) -> None:
             _set_database_aside(destination, reason)
 
 
-def _prepare_own(destination: Destination, identity: dict[str, Any]) -> None:
+def _prepare_own(destination: Destination, identity: StoreIdentity) -> None:
     """Create or repair the store's database, and update the store's path and uuid in it."""
     file = destination.database
     assert file is not None
@@ -220,7 +221,7 @@ def create_database(file: Path) -> None:
     part.replace(file)
 
 
-def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
+def _adopt(file: Path, identity: StoreIdentity, artifacts: str) -> bool:
     """Update the paths and the store's uuid in the database of a moved or copied store.
 
     Uses SQL, because MLflow can change neither. A new database would lose the users' notes.
@@ -241,12 +242,12 @@ def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
             (number, STORE_TAG),
         ).fetchone()
         known = owner and owner[0]
-        if known not in (None, identity["uuid"], identity.get("copied_from")):
+        if known not in (None, identity.uuid, identity.copied_from):
             return False
         if location != artifacts:
             _move_files(database, location, artifacts)
-        if known != identity["uuid"]:
-            _change_owner(database, number, known, identity["uuid"])
+        if known != identity.uuid:
+            _change_owner(database, number, known, identity.uuid)
     return True
 
 

@@ -97,7 +97,7 @@ class RunCache:
             Store(self._root).prepare()
             identity = settle_identity(self._root)
             client, self._experiment = connect(self._destination, identity)
-            self._store_uuid = str(identity["uuid"])
+            self._store_uuid = identity.uuid
             self._file = file_id(self._destination.database)
             self._client = client
 

@@ -54,8 +54,8 @@ def test_the_list_names_what_is_there_but_damaged(tmp_path: Path) -> None:
     for name in ("cifar10", "stl10", "imagenet100", "proteins"):
         assert re.search(rf"^{name} .* see below ", done.stdout, re.MULTILINE), done.stdout
     assert "no .npz archive, or a cut one" in done.stdout
-    assert "cifar10: cifar-10-batches-py: 'cifar10' is not there, or damaged" in done.stdout
-    assert "stl10: stl10_binary/train_X.bin: not there" in done.stdout
+    assert "cifar10: cifar-10-batches-py: 'cifar10' is missing or damaged" in done.stdout
+    assert "stl10: stl10_binary/train_X.bin: missing" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert re.search("^flowers102 .* no ", done.stdout, re.MULTILINE)
 
