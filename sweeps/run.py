@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -22,8 +21,6 @@ from sweeps.store import Store, final_value
 from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.backend import Pool
 from sweeps.tune.driver import Driver, take_sweep
-
-_log = logging.getLogger(__name__)
 
 View = Callable[[Board], AbstractContextManager[object]]
 
@@ -109,7 +106,7 @@ class SweepRun:
         Raises:
             LostClaimError: Another driver has taken over the sweep; nothing was written since.
         """
-        claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, _log.info)
+        claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt)
         if claim is None:
             return SweepResult(make_plan(self.sweep, self.store), None, {})
         with claim:
@@ -127,7 +124,7 @@ class SweepRun:
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
         tracking = SweepSync(self.sweep, self.store, board, uri, claim)
-        driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, _log.info)
+        driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch)
         tracking.start(self._plan_all(plan))
         page = None
         try:

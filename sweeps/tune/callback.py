@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, trim_result
 from sweeps.tune.queue import TaskQueue
+
+_log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 60.0
 
@@ -31,7 +34,6 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         board: Takes each trial's progress.
         queue: The tasks of the launch.
         changed: Called with the identity of each trial that changed.
-        say: Called with lines for the user.
 
     Attributes:
         active: Trials that a process has now.
@@ -43,11 +45,9 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         board: Board,
         queue: TaskQueue,
         changed: Callable[[str], None],
-        say: Callable[[str], None],
     ) -> None:
         self._board, self._queue = board, queue
         self._changed = changed
-        self._say = say
         self._disk_errors: set[str] = set()
         self.lost: dict[str, str] = {}
         self.active: set[str] = set()
@@ -77,11 +77,11 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         self._board.report(identity, progress.outcome.state, progress.metrics, progress.error)
         label = self._board.trials[identity].label
         for text in progress.warnings:
-            self._say(f"{label}: {text}")
+            _log.warning("%s: %s", label, text)
         if progress.outcome == Outcome.DISK_ERROR:
-            self._say_once(str(progress.error))
+            self._warn_once(str(progress.error))
         if progress.outcome == Outcome.OUT_OF_MEMORY:
-            self._say(f"{label}: the memory is full; it is trained alone.")
+            _log.warning("%s: the memory is full; it is trained alone.", label)
         self._changed(identity)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -101,13 +101,15 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
                 self.lost[identity] = _reason(trial)
             else:
                 label = self._board.trials[identity].label
-                self._say(f"{label}: its process was lost; it resumes from its last checkpoint.")
+                _log.warning(
+                    "%s: its process was lost; it resumes from its last checkpoint.", label
+                )
             self._changed(identity)
 
-    def _say_once(self, text: str) -> None:
+    def _warn_once(self, text: str) -> None:
         if text not in self._disk_errors:
             self._disk_errors.add(text)
-            self._say(f"{text} It is tried again every few seconds.")
+            _log.warning("%s It is tried again every few seconds.", text)
 
 
 def _reason(trial: Any) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
 
 from care.system.files import DiskError
 from sweeps.store import SweepFolder
+
+_log = logging.getLogger(__name__)
 
 _PAUSE_SECONDS = 5.0
 _TRIES = 180
@@ -21,14 +24,11 @@ class PatientFolder(SweepFolder):
     Args:
         folder: The sweep's.
         stopping: Returns whether there is no time to wait.
-        say: Called with a line for the user.
     """
 
-    def __init__(
-        self, folder: SweepFolder, stopping: Callable[[], bool], say: Callable[[str], None]
-    ) -> None:
+    def __init__(self, folder: SweepFolder, stopping: Callable[[], bool]) -> None:
         super().__init__(folder.path, folder.writer)
-        self._stopping, self._say = stopping, say
+        self._stopping = stopping
 
     def __getstate__(self) -> dict[str, Any]:
         """Pickle nothing: Tune saves a scheduler for its own restore, which is never used."""
@@ -48,6 +48,6 @@ class PatientFolder(SweepFolder):
                 if self._stopping():
                     raise
                 if attempt == 0:
-                    self._say(f"{error} It is tried again every few seconds.")
+                    _log.warning("%s It is tried again every few seconds.", error)
                 time.sleep(_PAUSE_SECONDS)
         return super().log(event)

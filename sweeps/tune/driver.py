@@ -9,6 +9,7 @@ one dies. A driver that was taken over while it was suspended writes nothing mor
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -34,12 +35,12 @@ from sweeps.tune.backend import Pool
 from sweeps.tune.disk_wait import PatientFolder
 from sweeps.tune.messages import TrialTask
 
+_log = logging.getLogger(__name__)
+
 _POLL_SECONDS = 0.5
 
 
-def take_sweep(
-    folder: SweepFolder, interrupt: Interrupt, say: Callable[[str], None]
-) -> Claim | None:
+def take_sweep(folder: SweepFolder, interrupt: Interrupt) -> Claim | None:
     """Claim a sweep; wait while another driver holds it.
 
     Returns:
@@ -51,9 +52,10 @@ def take_sweep(
         if claim:
             return claim
         if not waiting:
-            say(
-                f"This sweep is being run by {holder(folder.path)}; waiting for it. "
-                "If it dies, this one takes over. Ctrl-C ends the wait only."
+            _log.info(
+                "This sweep is being run by %s; waiting for it. "
+                "If it dies, this one takes over. Ctrl-C ends the wait only.",
+                holder(folder.path),
             )
             waiting = True
         time.sleep(_POLL_SECONDS)
@@ -70,7 +72,6 @@ class Driver:
         pool: Machines that its trials run on.
         board: Takes each trial's progress.
         changed: Called with the identity of each trial that changed.
-        say: Called with lines for the user.
     """
 
     def __init__(
@@ -81,10 +82,9 @@ class Driver:
         pool: Pool,
         board: Board,
         changed: Callable[[str], None],
-        say: Callable[[str], None],
     ) -> None:
         self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
-        self._on_change, self._say = changed, say
+        self._on_change = changed
         self._claim = claim
         self._folder = SweepFolder(store.sweep(sweep.spec.name).path, claim)
         self._oom_kills = oom_kills()
@@ -139,7 +139,7 @@ class Driver:
         from sweeps.tune.experiment import Launch
         from sweeps.tune.replay import Replay
 
-        folder = PatientFolder(self._folder, lambda: interrupt.requested, self._say)
+        folder = PatientFolder(self._folder, lambda: interrupt.requested)
         launch = Launch(
             self.sweep,
             Replay(plan, self.store, folder, self.board, self._task),
@@ -147,7 +147,6 @@ class Driver:
             self.board,
             scratch,
             changed=self._changed,
-            say=self._say,
             interrupt=interrupt,
         )
         try:

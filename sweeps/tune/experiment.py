@@ -36,7 +36,6 @@ class Launch:
         board: Takes each trial's progress.
         scratch: A local folder for Tune's files.
         changed: Called with the identity of each trial that changed.
-        say: Called with lines for the user.
         interrupt: Ends the launch.
     """
 
@@ -49,7 +48,6 @@ class Launch:
         scratch: Path,
         *,
         changed: Callable[[str], None],
-        say: Callable[[str], None],
         interrupt: Interrupt,
     ) -> None:
         self.sweep, self.pool, self.scratch = sweep, pool, scratch
@@ -57,7 +55,7 @@ class Launch:
         policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
         pack = sweep.spec.pack
         self._queue = TaskQueue(policy, lambda: interrupt.requested, pack, pool.slots)
-        self._callback = DriverCallback(board, self._queue, changed, say)
+        self._callback = DriverCallback(board, self._queue, changed)
         self._stopper = InterruptStopper(interrupt, self._callback)
 
     @property

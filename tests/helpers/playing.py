@@ -219,7 +219,7 @@ def play(
     board.plan(plan, lambda identity: final_value(store.trial(identity), metric))
     claim = Claim.take(store.sweep(sweep.spec.name).path)
     assert claim
-    driver = Driver(sweep, store, claim, Pool(), board, lambda _: None, lambda _: None)
+    driver = Driver(sweep, store, claim, Pool(), board, lambda _: None)
     with claim, Interrupt() as interrupt:
         driver.run(interrupt)
     final = make_plan(sweep, store)

@@ -42,7 +42,7 @@ def stopped(tmp_path: Path) -> Path:
     run.send_signal(signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     if run.returncode == 130:
-        assert "resumes from here" in output
+        assert "Repeat the command to resume" in output
     return tmp_path
 
 

@@ -20,11 +20,13 @@ EVENT = {"event": "rung"}
 
 
 def test_a_full_disk_is_waited_for(
-    tmp_path: Path, no_space: NoSpace, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
+    no_space: NoSpace,
+    monkeypatch: pytest.MonkeyPatch,
+    log_lines: list[str],
 ) -> None:
     monkeypatch.setattr(patience, "_PAUSE_SECONDS", 0.05)
-    said: list[str] = []
-    folder = PatientFolder(SweepFolder(tmp_path), lambda: False, said.append)
+    folder = PatientFolder(SweepFolder(tmp_path), lambda: False)
     writer = threading.Thread(target=folder.log, args=[EVENT])
     with no_space(3):
         writer.start()
@@ -33,11 +35,11 @@ def test_a_full_disk_is_waited_for(
         assert folder.events() == []
     writer.join(10)
     assert folder.events() == [EVENT]
-    assert len(said) == 1
-    assert "tried again" in said[0]
+    assert len(log_lines) == 1
+    assert "tried again" in log_lines[0]
 
 
 def test_not_when_the_sweep_is_to_end(tmp_path: Path, no_space: NoSpace) -> None:
-    folder = PatientFolder(SweepFolder(tmp_path), lambda: True, lambda _: None)
+    folder = PatientFolder(SweepFolder(tmp_path), lambda: True)
     with no_space(3), pytest.raises(DiskError):
         folder.log(EVENT)

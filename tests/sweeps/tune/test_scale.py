@@ -126,7 +126,7 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     """Of every number that it gets, Tune keeps statistics, which it writes when a launch ends."""
     board = board_of(1)
     (identity,) = board.trials
-    callback = DriverCallback(board, queue_of(0), lambda _: None, print)
+    callback = DriverCallback(board, queue_of(0), lambda _: None)
     of_the_end = {"epoch": 3, board.metric.name: 0.5}
     finished = {identity: Outcome.FINISHED}
     result = messages.result(finished, {**dict.fromkeys(epoch_metrics(), 0.25), **of_the_end})
