@@ -1,4 +1,4 @@
-"""Whether two trials have the same outcome."""
+"""Comparison of the outcomes of two trials."""
 
 from __future__ import annotations
 
