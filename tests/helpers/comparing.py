@@ -1,4 +1,4 @@
-"""Comparison of the outcomes of two trials."""
+"""Compare the results of two trials."""
 
 from __future__ import annotations
 

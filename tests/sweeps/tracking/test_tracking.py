@@ -63,7 +63,9 @@ def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: T
     assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 0)]
 
 
-def test_a_second_sync_changes_nothing_and_adds_new_epochs(tmp_path: Path, folder: TrialFolder) -> None:
+def test_a_second_sync_changes_nothing_and_adds_new_epochs(
+    tmp_path: Path, folder: TrialFolder
+) -> None:
     sync(tmp_path, folder)
     before = dump(tmp_path)
     assert before[1]["status"] == "KILLED"
@@ -155,7 +157,9 @@ def test_what_was_confirmed_is_up_to_date_for_the_next_process(
     assert asked == []
 
 
-def test_a_change_undoes_a_confirmation(tmp_path: Path, folder: TrialFolder, asked: list[str]) -> None:
+def test_a_change_undoes_a_confirmation(
+    tmp_path: Path, folder: TrialFolder, asked: list[str]
+) -> None:
     projection = MlflowSync(tmp_path)
     projection.sync_trial(seen(folder), "s")
     projection.confirm("s", [seen(folder)])
