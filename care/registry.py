@@ -129,7 +129,7 @@ class MeasureEntry(Entry):
             :class:`care.evaluation.results.Outcome`.
         names: What it may report, each ``encoder/…`` for the head's input or ``head/…`` for the
             head's output on the sphere.
-        when: Tells from the configuration whether a trial is measured.
+        when: Decides from the configuration whether a trial is measured.
     """
 
     function: str
