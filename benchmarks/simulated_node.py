@@ -62,7 +62,7 @@ class UntrainedRun:
         return self._epoch
 
     @property
-    def place(self) -> tuple[int, int]:
+    def position(self) -> tuple[int, int]:
         """The logged epochs and the steps after them, of which there are none."""
         return self._epoch, 0
 

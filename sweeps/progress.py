@@ -22,13 +22,6 @@ Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
 _LEFT = [state for state, meaning in MEANING.items() if meaning.left]
 _LEFT_HERE = [state for state in _LEFT if state != State.ELSEWHERE]
-_OUTCOMES = {
-    "busy": State.ELSEWHERE,
-    "disk": State.PAUSED,
-    "crowded": State.PAUSED,
-    "unpacked": State.PAUSED,
-}
-"""What an actor reports of a trial that it does not train, beside the words of :class:`State`."""
 
 
 @dataclass
@@ -163,18 +156,30 @@ class Board:
         if not MEANING[trial.state].over:
             self._move(trial, State.PAUSED, trial.epoch)
 
-    def report(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take a result of the trainable."""
-        trial = self.trials[trial_id]
-        trial.error = result.get("error")
-        trial.images_per_second = result.get("images_per_second", trial.images_per_second)
-        epoch = result.get("epoch", trial.epoch)
+    def report(
+        self,
+        trial_id: str,
+        state: State,
+        metrics: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Take the progress of a trial.
+
+        Args:
+            trial_id: The trial.
+            state: Its state from now on.
+            metrics: Of its last epoch; empty if it trained none.
+            error: The error that ended it.
+        """
+        trial, metrics = self.trials[trial_id], metrics or {}
+        trial.error = error
+        trial.images_per_second = metrics.get("images_per_second", trial.images_per_second)
+        epoch = metrics.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
-        outcome = result["outcome"]
-        self._move(trial, _OUTCOMES.get(outcome) or State(outcome), epoch)
-        trial.value = result.get(self.metric.name, trial.value)
-        trial.latest = result.get(self.column, trial.latest)
-        trial.uniformity = result.get(COLLAPSE_METRIC, trial.uniformity)
+        self._move(trial, state, epoch)
+        trial.value = metrics.get(self.metric.name, trial.value)
+        trial.latest = metrics.get(self.column, trial.latest)
+        trial.uniformity = metrics.get(COLLAPSE_METRIC, trial.uniformity)
         if self.activity != "pausing trials":
             self.activity = ""
 

@@ -50,7 +50,7 @@ class TrialRun:
         config: The trial.
         folder: Its folder, written through the trial's claim.
         warn: Called with what the user should know, e.g. of a damaged checkpoint.
-        stream: Shared with the other trials of a :class:`care.training.pack.Pack`.
+        stream: Shared with trials that train in :func:`care.training.pack.lockstep` with this one.
 
     Attributes:
         finished: Whether the trial is trained and evaluated.
@@ -90,10 +90,10 @@ class TrialRun:
     @property
     def epoch(self) -> int:
         """Whole epochs done."""
-        return self.place[0]
+        return self.position[0]
 
     @property
-    def place(self) -> tuple[int, int]:
+    def position(self) -> tuple[int, int]:
         """Whole epochs done, and steps of the one that runs."""
         if self.finished:
             return self.config.training.epochs, 0

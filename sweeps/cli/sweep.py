@@ -30,7 +30,7 @@ from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
 from sweeps.resources import split_this_machine
-from sweeps.run import Outcome, RunOptions, SweepRun
+from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
@@ -208,7 +208,7 @@ def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
     interrupt.request(hurried=False)
 
 
-def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
+def conclude(console: Console, command: str, outcome: SweepResult, signalled: int | None) -> int:
     """Print the outcome of a run and the next command.
 
     Args:
@@ -250,7 +250,7 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
 
-def _print_incomparable(outcome: Outcome, console: Console) -> None:
+def _print_incomparable(outcome: SweepResult, console: Console) -> None:
     if outcome.without_value:
         plan = outcome.plan
         finished = plan.counts()[State.FINISHED]
