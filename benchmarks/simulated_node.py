@@ -15,7 +15,7 @@ from ray import cloudpickle
 import sweeps.tune.claimed_trial
 from care.config import TrialConfig
 from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.system.files import write_atomic
 from care.training.steps import Steps
 from care.trials.folder import TrialFolder
@@ -37,7 +37,7 @@ class UntrainedRun:
         config: TrialConfig,
         folder: TrialFolder,
         warn: Callable[[str], None],  # noqa: ARG002 - as TrialRun
-        stream: Stream | None = None,  # noqa: ARG002
+        shared: SharedBatches | None = None,  # noqa: ARG002
     ) -> None:
         import torch
 

@@ -24,8 +24,8 @@ class Pack:
     """Trials that train side by side, step by step.
 
     Args:
-        members: Opened with one :class:`care.data.shared_batches.Stream`; this process holds their
-            claims.
+        members: Opened with one :class:`care.data.shared_batches.SharedBatches`; this process
+            holds their claims.
         more: Called after some steps with the seconds that a step of all members took; gives
             members to be trained from then on, too, and is called again until it gives none.
 

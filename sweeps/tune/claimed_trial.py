@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
@@ -48,18 +48,18 @@ class Member:
         assert self._run is not None
         return self._run
 
-    def open(self, stream: Stream | None = None) -> bool:
+    def open(self, shared: SharedBatches | None = None) -> bool:
         """Claim and open it; False when it is somebody else's.
 
         Args:
-            stream: Shared with the other members of a pack.
+            shared: Shared with the other members of a pack.
         """
         self._claim = Claim.take(self._folder.path)
         if self._claim is None:
             return False
         self._node.enter(self._folder.path)
         self._folder = TrialFolder(self._folder.path, self._claim)
-        run = TrialRun(self._config, self._folder, self._warnings.append, stream)
+        run = TrialRun(self._config, self._folder, self._warnings.append, shared)
         if self._replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from care.data.shared_batches import LARGEST_PACK, Stream
+from care.data.shared_batches import LARGEST_PACK, SharedBatches
 from care.training.pack import Pack
 from care.training.pack_size import best_size, most_in_memory, next_size
 from care.training.trial_run import TrialRun
@@ -123,7 +123,7 @@ class TrialProcess:
         Returns:
             Results about those that are not to be trained.
         """
-        self._stream = Stream()
+        self._shared = SharedBatches()
         self._waiting = list(self._members)
         size_is_known = self._neighbors is None
         told = self._open_next(len(self._waiting) if size_is_known else 1)
@@ -141,7 +141,7 @@ class TrialProcess:
         while self._waiting and len(self._going) < count:
             member = self._waiting.pop(0)
             try:
-                problem = self._open_one(member, self._stream)
+                problem = self._open_one(member, self._shared)
             except Exception as error:  # noqa: BLE001 - told, as any error of a trial
                 told.append(self._ended(member, error))
                 continue
@@ -181,17 +181,17 @@ class TrialProcess:
         if trainer.device.type == "cuda":
             self._paces[len(training)] = seconds
             return next_size(self._paces, self._most)
-        return best_size(seconds, self._stream.seconds, self._most)
+        return best_size(seconds, self._shared.seconds, self._most)
 
     def _give_back(self) -> list[dict[str, Any]]:
         """Results about members that were not opened."""
         waiting, self._waiting = self._waiting, []
         return [member.tell("unpacked") for member in waiting]
 
-    def _open_one(self, member: Member, stream: Stream) -> str | None:
+    def _open_one(self, member: Member, shared: SharedBatches) -> str | None:
         if self._stop():
             return "paused"
-        if member.open(stream):
+        if member.open(shared):
             return None
         return "paused" if self._stop() else "busy"
 

@@ -9,7 +9,7 @@ from care.config.cost import passes, training_flops
 from care.config.loading import validate
 from care.models import Network
 from care.registry import ENCODER_FLOPS, ENCODERS, POINT_ENCODERS, load
-from tests.helpers.stepping import SMALL, Passes, config, trainer, views
+from tests.helpers.stepping import SMALL, Passes, config, terms_of, trainer
 
 
 @pytest.mark.parametrize("name", [*ENCODERS, *POINT_ENCODERS])
@@ -28,7 +28,7 @@ def test_passes_without_gradient(name: str) -> None:
     counted = [
         Passes(module.encoder) for module in made.objective.modules() if isinstance(module, Network)
     ]
-    made.objective(views(made))
+    terms_of(made)
     images = sum(sum(passed.batches) for passed in counted)
     assert images == 32 * passes(config(name).objective).forward
 

@@ -1,4 +1,4 @@
-"""Trials that share a process and a stream end with the numbers that each has alone."""
+"""Trials that share a process and its batches end with the numbers that each has alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from care.augmentation.augmenter import ImageAugmenter
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.data.shared_batches import SHARED, Stream, check_members, stream_of
+from care.data.shared_batches import SHARED, SharedBatches, check_members, stream_of
 from care.errors import ConfigError
 from care.training.pack import Pack
 from care.training.trial_run import TrialRun
@@ -42,10 +42,10 @@ def alone(config: TrialConfig, folder: Path) -> None:
 
 
 def opened(configs: dict[str, TrialConfig], folder: Path) -> Pack:
-    stream = Stream()
+    shared = SharedBatches()
     return Pack(
         [
-            TrialRun(config, TrialFolder(folder / name), stream=stream)
+            TrialRun(config, TrialFolder(folder / name), shared=shared)
             for name, config in configs.items()
         ]
     )
