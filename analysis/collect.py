@@ -1,4 +1,4 @@
-"""From the store's plain files to two pandas tables."""
+"""The store's plain files as two pandas tables: a row a trial, and a row an epoch."""
 
 from __future__ import annotations
 
@@ -8,22 +8,20 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from analysis.levels import column, level
+from analysis.levels import to_column, to_level
 from analysis.summary import Member, SweepSummary
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.records import TimingRecord, Values
-
-DONE = "cached"
-"""The state of the trials whose numbers count."""
+from care.trials.state import State
 
 
 def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read a sweep's trials.
+    """Read a sweep's trials into tables.
 
     Args:
         store_trials: The folder of the trials' folders.
-        summary: Which trials.
+        summary: The sweep.
 
     Returns:
         A row a trial (axes, seed, state, epochs, time, last epoch's metrics, final measures), and a
@@ -33,52 +31,47 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
     curves: list[dict[str, Any]] = []
     for member in summary.members:
         folder = TrialFolder(store_trials / member.trial_id)
-        axes = {axis: level(value) for axis, value in member.axes.items()}
-        who = {"trial_id": member.trial_id, **axes, "seed": member.seed}
+        axes = {axis: to_level(value) for axis, value in member.axes.items()}
+        identity = {"trial_id": member.trial_id, **axes, "seed": member.seed}
         try:
-            lines, facts = _read(member, folder)
+            epochs, facts = _read(member, folder)
         except DamagedFileError as error:
-            lines, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
-        curves += [{**who, "state": member.state, **line} for line in lines]
-        trials.append({**who, **facts})
-    names = list(summary.members[0].axes) if summary.members else []
-    return _table(trials, names), _table(curves, names)
+            epochs, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
+        curves += [{**identity, "state": member.state.value, **epoch} for epoch in epochs]
+        trials.append({**identity, **facts})
+    axis_names = list(summary.members[0].axes) if summary.members else []
+    return _make_table(trials, axis_names), _make_table(curves, axis_names)
 
 
-def _table(rows: list[dict[str, Any]], axes: list[str]) -> pd.DataFrame:
-    """Return rows as a table whose axes keep every level as it is; pandas would turn None to NaN.
-
-    Args:
-        rows: By column.
-        axes: The columns that hold levels.
-    """
+def _make_table(rows: list[dict[str, Any]], axes: list[str]) -> pd.DataFrame:
+    """Make a table of rows; its axes are columns of objects, since pandas turns None into NaN."""
     table = pd.DataFrame(rows)
     for axis in axes if rows else []:
         levels = np.empty(len(rows), dtype=object)
-        for place, row in enumerate(rows):  # a slice would take tuples for rows of an array
-            levels[place] = row[axis]
+        for index, row in enumerate(rows):  # levels[:] would read tuples as rows of an array
+            levels[index] = row[axis]
         table[axis] = levels
     return table
 
 
-def for_files(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
-    """Return a table as files hold it: each axis a column of one type."""
-    here = {axis: column(table[axis].tolist()) for axis in axes if axis in table}
-    return table.assign(**here)
+def with_typed_axes(table: pd.DataFrame, axes: list[str]) -> pd.DataFrame:
+    """Convert each axis to a column of one type, as CSV and Parquet need it."""
+    columns = {axis: to_column(table[axis].tolist()) for axis in axes if axis in table}
+    return table.assign(**columns)
 
 
 def _read(member: Member, folder: TrialFolder) -> tuple[list[Values], dict[str, Any]]:
-    if member.state == "damaged":
+    if member.state == State.DAMAGED:
         return [], _damaged(member, member.reason)
     metrics = folder.read_metrics()
     return metrics, {**_facts(member, folder), **_measures(folder, metrics)}
 
 
 def _damaged(member: Member, reason: str) -> dict[str, Any]:
-    """A row without numbers: those of a trial with damaged files are not known."""
+    """Make a row without numbers, for a trial with damaged files."""
     return {
         "group_id": member.group_id,
-        "state": "damaged",
+        "state": State.DAMAGED.value,
         "epochs": 0,
         "seconds": 0.0,
         "images_per_second": float("nan"),
@@ -95,7 +88,7 @@ def _facts(member: Member, folder: TrialFolder) -> dict[str, Any]:
     rates = [timing.images_per_second for timing in timings]
     return {
         "group_id": member.group_id,
-        "state": member.state,
+        "state": member.state.value,
         "epochs": status.epoch if status else 0,
         "seconds": round(seconds, 2),
         "images_per_second": sum(rates) / len(rates) if rates else float("nan"),
@@ -113,19 +106,19 @@ def _timings(folder: TrialFolder) -> tuple[list[TimingRecord], str]:
     try:
         return folder.read_timings(), ""
     except DamagedFileError as error:
-        return [], f"{error.path.name} {error.problem}; times are not known, numbers are"
+        return [], f"{error.path.name} {error.problem}; only the times are lost"
 
 
 def _stale(member: Member) -> str:
-    return member.reason if member.state == "stale" else ""
+    return member.reason if member.state == State.STALE else ""
 
 
 def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:
     last = metrics[-1] if metrics else {}
-    kept = {name: value for name, value in last.items() if name not in ("epoch", "step")}
-    return {**kept, **(folder.read_evaluation() or {})}
+    values = {name: value for name, value in last.items() if name not in ("epoch", "step")}
+    return {**values, **(folder.read_evaluation() or {})}
 
 
-def finished(trials: pd.DataFrame) -> pd.DataFrame:
-    """The trials whose numbers count: finished, and with today's code."""
-    return trials[trials["state"] == DONE]
+def select_finished(trials: pd.DataFrame) -> pd.DataFrame:
+    """Select the trials that are finished and not stale."""
+    return trials[trials["state"] == State.FINISHED]

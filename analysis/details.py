@@ -1,4 +1,4 @@
-"""What the finished trials measured beyond numbers: arrays for the paper's figures, and remarks."""
+"""The arrays and remarks that finished trials keep in ``details.npz``, for figures and notes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Array = NDArray[Any]
 
 
 class Details:
-    """The details of a sweep's finished trials, each read once, when it is asked for.
+    """The details of a sweep's finished trials, each file read once and on demand.
 
     Args:
         store_trials: The folder of the trials' folders.
-        comparison: Which trials count, and their points.
+        comparison: The finished trials and their points.
     """
 
     def __init__(self, store_trials: Path, comparison: Comparison) -> None:
@@ -40,30 +40,30 @@ class Details:
             return {}
 
     def damaged(self) -> dict[Point, dict[int, str]]:
-        """Name the problem of each file that cannot be read, by point and seed."""
-        found: dict[Point, dict[int, str]] = {}
+        """Return the problem of each damaged file, by point and seed."""
+        problems: dict[Point, dict[int, str]] = {}
         for point, trials in self._trials.items():
             for seed, trial in trials.items():
                 self._read(trial)
                 if trial in self._damaged:
-                    found.setdefault(point, {})[seed] = self._damaged[trial]
-        return found
+                    problems.setdefault(point, {})[seed] = self._damaged[trial]
+        return problems
 
     def get(self, point: Point, name: str) -> dict[int, Array]:
-        """An array by seed, in the order of the seeds, for the trials of a point that have it."""
+        """Return an array by ascending seed, for the trials of a point that have it."""
         trials = sorted(self._trials.get(point, {}).items())
-        found = {seed: self._read(trial).get(name) for seed, trial in trials}
-        return {seed: array for seed, array in found.items() if array is not None}
+        arrays = {seed: self._read(trial).get(name) for seed, trial in trials}
+        return {seed: array for seed, array in arrays.items() if array is not None}
 
     def notes(self) -> dict[str, dict[Point, list[int]]]:
-        """Each remark on the measures once, with the points and their seeds that it holds for."""
-        found: dict[str, dict[Point, list[int]]] = {}
+        """Map each remark on the measures to the points and seeds that it holds for."""
+        seeds_of: dict[str, dict[Point, list[int]]] = {}
         for point in self._trials:
             for seed, notes in self.get(point, "notes").items():
                 for note in dict.fromkeys(map(str, notes)):
-                    found.setdefault(note, {}).setdefault(point, []).append(seed)
-        return found
+                    seeds_of.setdefault(note, {}).setdefault(point, []).append(seed)
+        return seeds_of
 
     def seeds(self, point: Point) -> list[int]:
-        """The seeds of a point whose trials say whether there is something to remark."""
+        """Return the seeds of a point whose trials have a list of remarks, empty or not."""
         return list(self.get(point, "notes"))

@@ -1,12 +1,13 @@
-"""The effect of one axis: a level against a baseline level, with the other axes held.
+"""The effect of one axis: a level against a baseline level, with the other axes held fixed.
 
-Pairs are trials of equal seed that differ in this axis only. A seed's differences at several
-settings of the other axes share its initialization and data order, so they are no independent
-values: they are averaged within the seed first, and the interval is over seeds.
+Pairs are trials of equal seed that differ in this axis only. The differences of a seed at several
+settings of the other axes share its initialization and data order, so they are not independent.
+They are averaged within the seed first, and the interval is over seeds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
@@ -23,11 +24,11 @@ class Effect:
     """One metric at a level of an axis against the baseline level.
 
     Attributes:
-        at_baseline: The mean over the pairs' baseline values.
-        at_level: The mean over the pairs' values at the level.
-        change: The mean difference of pairs.
-        pairs: Pairs, over all settings and seeds.
-        by_setting: For each setting of the other axes that has pairs its mean difference.
+        at_baseline: Mean of the pairs' values at the baseline.
+        at_level: Mean of the pairs' values at the level.
+        change: Mean difference of the pairs.
+        pairs: Number of pairs, over all settings and seeds.
+        by_setting: Mean difference by setting of the other axes.
     """
 
     at_baseline: Estimate
@@ -52,15 +53,15 @@ class Axis:
     @cached_property
     def levels(self) -> list[Any]:
         """The levels with a finished trial at a point that is not next to collapse, in order."""
-        there = {point[self._place] for point in self._valued}
-        return [value for value in self.comparison.levels(self.name) if value in there]
+        present = {point[self._index] for point in self._usable_points}
+        return [value for value in self.comparison.levels(self.name) if value in present]
 
     @cached_property
-    def _place(self) -> int:
+    def _index(self) -> int:
         return self.comparison.axes.index(self.name)
 
     @cached_property
-    def _valued(self) -> list[Point]:
+    def _usable_points(self) -> list[Point]:
         comparison = self.comparison
         left_out = set(comparison.collapsed_points)
         return [
@@ -69,26 +70,18 @@ class Axis:
             if point not in left_out and comparison.has_finished(point)
         ]
 
+    @cached_property
     def settings(self) -> dict[Point, dict[Any, Point]]:
-        """For each setting of the other axes its points by level of this axis."""
-        found: dict[Point, dict[Any, Point]] = {}
-        for point in self._valued:
-            others = (*point[: self._place], *point[self._place + 1 :])
-            found.setdefault(others, {})[point[self._place]] = point
-        return found
+        """For each setting of the other axes, its points by level of this axis."""
+        settings: dict[Point, dict[Any, Point]] = {}
+        for point in self._usable_points:
+            others = (*point[: self._index], *point[self._index + 1 :])
+            settings.setdefault(others, {})[point[self._index]] = point
+        return settings
 
     def effect(self, baseline: Any, value: Any, metric: str) -> Effect:
         """Compare ``value`` with ``baseline``, seed by seed at equal settings."""
-        pairs: list[tuple[Point, int, float, float]] = []
-        for setting, points in self.settings().items():
-            # One trial may stand for both: splits, for one, does nothing at λ = 0.
-            if self._differ(points.get(baseline), points.get(value)):
-                before = self.comparison.values(points[baseline], metric)
-                after = self.comparison.values(points[value], metric)
-                pairs += [
-                    (setting, int(seed), float(before[seed]), float(after[seed]))
-                    for seed in before.index.intersection(after.index)
-                ]
+        pairs = list(self._pairs(baseline, value, metric))
         columns = ["setting", "seed", "before", "after"]
         table = pd.DataFrame(pairs, columns=columns).astype({"before": float, "after": float})
         table["change"] = table["after"] - table["before"]
@@ -97,10 +90,23 @@ class Axis:
             estimate(by_seed[name].tolist()) for name in ("before", "after", "change")
         )
         by_setting = {
-            setting: fmean(after - before for where, _, before, after in pairs if where == setting)
+            setting: fmean(after - before for other, _, before, after in pairs if other == setting)
             for setting in dict.fromkeys(setting for setting, *_ in pairs)
         }
         return Effect(at_baseline, at_level, change, len(pairs), by_setting)
+
+    def _pairs(
+        self, baseline: Any, value: Any, metric: str
+    ) -> Iterator[tuple[Point, int, float, float]]:
+        """Yield (setting, seed, value at the baseline, value at the level) of each pair."""
+        for setting, points in self.settings.items():
+            # One trial may have both levels: at λ = 0 the number of splits changes nothing.
+            if not self._differ(points.get(baseline), points.get(value)):
+                continue
+            before = self.comparison.values(points[baseline], metric)
+            after = self.comparison.values(points[value], metric)
+            for seed in before.index.intersection(after.index):
+                yield setting, int(seed), float(before[seed]), float(after[seed])
 
     def _differ(self, one: Point | None, other: Point | None) -> bool:
         if one is None or other is None:
@@ -108,39 +114,40 @@ class Axis:
         return self.comparison.trial_ids(one) != self.comparison.trial_ids(other)
 
     def trend(self, metric: str) -> Trend:
-        """Spearman's ρ of a metric over a numeric axis, a value a level and seed.
+        """Compute Spearman's ρ of a metric over a numeric axis, one value for a level and seed.
 
-        With other axes, a value is the mean over the settings that have every level and seed, so
-        that no setting weighs more at one level than at another.
+        With other axes, a value is the mean over the settings that have every level and seed.
+        Then every setting has equal weight at every level.
         """
-        seeds_of = {
-            setting: self._common_seeds(points, metric)
-            for setting, points in self.settings().items()
-            if set(points) == set(self.levels)
-        }
-        seeds = set.union(set(), *seeds_of.values())
-        if len(self.settings()) == 1:
-            (points,) = self.settings().values()
+        if len(self.settings) == 1:
+            (points,) = self.settings.values()
             pairs = [
                 (level, value)
                 for level, point in points.items()
                 for value in self.comparison.values(point, metric)
             ]
         else:
-            whole = [setting for setting, found in seeds_of.items() if found == seeds]
-            pairs = [
-                (
-                    level,
-                    fmean(
-                        self.comparison.values(self.settings()[setting][level], metric)[seed]
-                        for setting in whole
-                    ),
-                )
-                for level in self.levels
-                for seed in sorted(seeds)
-                if whole
-            ]
+            pairs = self._means_over_settings(metric)
         return spearman([x for x, _ in pairs], [y for _, y in pairs])
+
+    def _means_over_settings(self, metric: str) -> list[tuple[Any, float]]:
+        """Return (level, mean over the complete settings) for each level and seed."""
+        seeds_of = {
+            setting: self._common_seeds(points, metric)
+            for setting, points in self.settings.items()
+            if set(points) == set(self.levels)
+        }
+        seeds = set.union(set(), *seeds_of.values())
+        complete = [self.settings[setting] for setting, has in seeds_of.items() if has == seeds]
+        return [
+            (
+                level,
+                fmean(self.comparison.values(points[level], metric)[seed] for points in complete),
+            )
+            for level in self.levels
+            for seed in sorted(seeds)
+            if complete
+        ]
 
     def _common_seeds(self, points: dict[Any, Point], metric: str) -> set[int]:
         return set.intersection(

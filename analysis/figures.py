@@ -26,7 +26,7 @@ from analysis.labels import (
     measure_label,
     metric_label,
     point_name,
-    short,
+    shorten,
     value_label,
 )
 from analysis.statistics import Estimate
@@ -55,21 +55,21 @@ _CURVE_PANELS = (
     "heldout/gamma_median",
     "heldout/equivariance",
 )
-_HANDLE, _LETTER = 0.62, 0.075  # inches that a legend's line and a letter take
-_BESIDE = 0.13  # of the step between names: the two spaces stand side by side
-_APART = 0.2  # of that step: the lines of one space stand side by side
+_HANDLE, _LETTER = 0.62, 0.075  # width of a legend's handle and of a letter, inches
+_SPACE_SHIFT = 0.13  # horizontal shift of a space, in steps between names
+_LINE_SHIFT = 0.2  # horizontal shift over all lines of a space, in steps between names
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
-_TICK_GAP = 0.09  # of the axis: numbers that stand closer overlap
-_NAME_STEP = 0.24  # inches that a slanted name takes
-_TITLE_WIDTH = 36  # characters that fit a panel
-_LEGEND_LINE = 0.19  # inches
-_LONGEST_ENTRY = 48
-_FREE_LINES = 2  # of a legend that a figure has room for
-_WIDEST = 10.0  # inches
+_TICK_GAP = 0.09  # closest labels of numbers that do not overlap, in widths of the axis
+_NAME_STEP = 0.24  # width of a slanted name, inches
+_TITLE_WIDTH = 36  # characters in a panel's title
+_LEGEND_LINE = 0.19  # height of a legend's line, inches
+_LONGEST_ENTRY = 48  # characters in a legend's entry
+_FREE_LINES = 2  # lines of a legend that need no extra height
+_WIDEST = 10.0  # width of a figure, inches
 
 
 class Positions:
-    """Where the values of the axis on x stand: a log axis with 0 set apart, or even steps."""
+    """Coordinates of the values on x: log-spaced with 0 set apart, linear, or evenly spaced."""
 
     def __init__(self, comparison: Comparison) -> None:
         values = list(dict.fromkeys(point[0] for point in comparison.points()))
@@ -77,13 +77,13 @@ class Positions:
         spread = bool(positive) and max(positive) / min(positive) > 5
         self.log = spread and all(value >= 0 for value in values)
         self.zero = self.log and 0 in values
-        self._even = {value: place for place, value in enumerate(values)}
+        self._even = {value: index for index, value in enumerate(values)}
         self.numeric = comparison.numeric
         self._least = min(positive) if positive else 1.0
         self.values = values
 
     def __call__(self, value: float | str) -> float:
-        """The place of a value."""
+        """Return the x coordinate of a value."""
         if self.log:
             if value == 0:
                 return math.log10(self._least) - _ZERO_GAP
@@ -91,28 +91,28 @@ class Positions:
         return float(value) if self.numeric else self._even[value]
 
     def dress(self, axes: Axes, label: str) -> None:
-        """Put ticks and label on an axis."""
-        places = [self(value) for value in self.values]
-        names = [short(value_label(value)) for value in self.values]
+        """Set the ticks and the label of an axis."""
+        xs = [self(value) for value in self.values]
+        names = [shorten(value_label(value)) for value in self.values]
         if self.numeric:
-            axes.set_xticks(places, _apart(places, names))
-            axes.set_xlabel(short(label))
-        else:  # names say what they are, and are longer than their step
-            axes.set_xticks(places, names)
+            axes.set_xticks(xs, _blank_overlapping(xs, names))
+            axes.set_xlabel(shorten(label))
+        else:  # rotated: names are longer than the step between them
+            axes.set_xticks(xs, names)
             axes.set_xlim(-0.5, len(names) - 0.5)
             axes.tick_params(axis="x", rotation=35, rotation_mode="xtick")
-            if label != axis_label(VARIANT):  # names of methods say what they are
-                axes.set_xlabel(short(label))
+            if label != axis_label(VARIANT):  # names of methods need no label
+                axes.set_xlabel(shorten(label))
         if self.zero:
-            self._break(axes, (places[0] + places[1]) / 2)
+            self._mark_break(axes, (xs[0] + xs[1]) / 2)
 
     @staticmethod
-    def _break(axes: Axes, place: float) -> None:
-        """Two strokes across the axis where it leaves out the way to 0."""
+    def _mark_break(axes: Axes, x: float) -> None:
+        """Draw two strokes across the axis, between 0 and the smallest positive value."""
         transform = axes.get_xaxis_transform()
         for shift in (-0.035, 0.035):
             axes.plot(
-                [place + shift - 0.03, place + shift + 0.03],
+                [x + shift - 0.03, x + shift + 0.03],
                 [-0.02, 0.02],
                 transform=transform,
                 color="#333333",
@@ -122,15 +122,15 @@ class Positions:
             )
 
 
-def _apart(places: list[float], names: list[str]) -> list[str]:
-    """Return the names without those that would stand on the one before."""
-    reach = (max(places) - min(places)) or 1.0
+def _blank_overlapping(xs: list[float], names: list[str]) -> list[str]:
+    """Replace each name that would overlap the one before with an empty string."""
+    width = (max(xs) - min(xs)) or 1.0
     shown, last = list(names), -math.inf
-    for index in sorted(range(len(places)), key=places.__getitem__):
-        if places[index] - last < _TICK_GAP * reach:
+    for index in sorted(range(len(xs)), key=xs.__getitem__):
+        if xs[index] - last < _TICK_GAP * width:
             shown[index] = ""
         else:
-            last = places[index]
+            last = xs[index]
     return shown
 
 
@@ -146,10 +146,10 @@ def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Fi
 
 
 def shown_measures(comparison: Comparison) -> list[str]:
-    """The panels of which there is a value: the sweep's metric, then measures.
+    """List the panels that have a value: the sweep's metric first, then measures.
 
     Returns:
-        Names of measures, each for both spaces; or of a metric that belongs to no space.
+        Names of measures, each shown for both spaces; or of a metric that belongs to no space.
     """
     measured, metric = comparison.measured(), comparison.metric
     space, _, measure = metric.partition("/")
@@ -159,7 +159,7 @@ def shown_measures(comparison: Comparison) -> list[str]:
 
 
 def _panel_metrics(panel: str) -> dict[str, str]:
-    """The metrics of a panel and their colors."""
+    """Map each metric of a panel to its color."""
     if "/" in panel:
         return {panel: _ONE_COLOR}
     return {f"{space}/{panel}": color for space, color in _SPACE_COLORS.items()}
@@ -169,11 +169,11 @@ def _panel_label(panel: str) -> Label:
     if "/" in panel:
         name = metric_label(panel)
         return CURVES.get(panel, Label(name, short=name))
-    return measure_label(panel) or Label(panel, short=panel)
+    return measure_label(panel)
 
 
-def measures_figure(comparison: Comparison) -> Figure:
-    """Each measure against the axis: a dot a seed, mean and 95 % interval, both spaces."""
+def draw_measures(comparison: Comparison) -> Figure:
+    """Draw each measure against the axis, in both spaces: dots are seeds, bars 95 % intervals."""
     return _against_axis(
         comparison,
         seeds=comparison.values,
@@ -183,8 +183,8 @@ def measures_figure(comparison: Comparison) -> Figure:
     )
 
 
-def differences_figure(comparison: Comparison) -> Figure:
-    """Each measure's difference to the baseline, paired by seed."""
+def draw_differences(comparison: Comparison) -> Figure:
+    """Draw each measure's difference to the baseline, paired by seed."""
     return _against_axis(
         comparison,
         seeds=comparison.differences,
@@ -215,17 +215,21 @@ def _against_axis(
                 axes.axhline(0, color="#555555", lw=0.8)
             metrics = _panel_metrics(measure)
             for (metric, color), side in zip(metrics.items(), (-1, 1), strict=False):
-                beside = 0 if positions.numeric or len(metrics) == 1 else side * _BESIDE
+                space_shift = 0 if positions.numeric or len(metrics) == 1 else side * _SPACE_SHIFT
                 lines = comparison.lines()
-                apart = 0 if positions.numeric else _APART / len(lines)
-                for place, line in enumerate(lines.values()):
-                    shift = beside + apart * (place - (len(lines) - 1) / 2)
-                    style = (color, _MARKERS[place % len(_MARKERS)], _STYLES[place % len(_STYLES)])
-                    seeds_of = _hollow(comparison, seeds)
-                    _draw_line(axes, positions, shift, line, metric, seeds_of, mean, style)
+                step = 0 if positions.numeric else _LINE_SHIFT / len(lines)
+                for index, line in enumerate(lines.values()):
+                    shift = space_shift + step * (index - (len(lines) - 1) / 2)
+                    values = {
+                        point: comparison.split_by_collapse(point, seeds(point, metric))
+                        for point in line
+                    }
+                    means = {point: mean(point, metric) for point in line}
+                    style = (color, _MARKERS[index % len(_MARKERS)], _STYLES[index % len(_STYLES)])
+                    _draw_line(axes, positions, shift, values, means, style)
             axes.set_title(textwrap.fill(title(_panel_label(measure)), _TITLE_WIDTH))
             positions.dress(axes, axis_label(comparison.x))
-        legend(figure, _handles(comparison))
+        add_legend(figure, _make_handles(comparison))
     return figure
 
 
@@ -233,42 +237,41 @@ def _draw_line(
     axes: Axes,
     positions: Positions,
     shift: float,
-    line: list[Point],
-    metric: str,
-    seeds: Callable[[Point, str], tuple[list[float], list[float]]],
-    mean: Callable[[Point, str], Estimate],
+    values: dict[Point, tuple[list[float], list[float]]],
+    means: dict[Point, Estimate],
     style: tuple[str, str, str],
 ) -> None:
+    """Draw one line of a panel: dots, hollow next to collapse, then means and intervals.
+
+    Args:
+        axes: The panel.
+        positions: Coordinates on x.
+        shift: Added to every coordinate.
+        values: By point, the values not next to collapse and those next to it.
+        means: By point.
+        style: Color, marker and dashes.
+    """
     color, marker, dashes = style
-    known = [(positions(point[0]) + shift, mean(point, metric), point) for point in line]
-    known = [item for item in known if item[1].n]
-    for place, _, point in known:
-        whole, hollow = seeds(point, metric)
-        axes.plot([place] * len(whole), whole, marker, ms=3.2, color=color, alpha=0.45, mew=0)
-        axes.plot([place] * len(hollow), hollow, marker, ms=4.2, color=color, mfc="white", mew=0.9)
-    places = [place for place, _, _ in known]
-    middles = [found.mean for _, found, _ in known]
+    known = [
+        (positions(point[0]) + shift, mean, values[point])
+        for point, mean in means.items()
+        if mean.n
+    ]
+    for x, _, (full, hollow) in known:
+        axes.plot([x] * len(full), full, marker, ms=3.2, color=color, alpha=0.45, mew=0)
+        axes.plot([x] * len(hollow), hollow, marker, ms=4.2, color=color, mfc="white", mew=0.9)
+    xs = [x for x, _, _ in known]
+    means_drawn = [mean.mean for _, mean, _ in known]
     if positions.numeric:
-        axes.plot(places, middles, dashes, color=color, lw=1.6)
-    else:  # nothing lies between two names
-        axes.plot(places, middles, "_", color=color, ms=11, mew=1.8)
-    for place, found, _ in known:
-        if not math.isnan(found.low):
-            axes.plot([place, place], [found.low, found.high], color=color, lw=1.2, alpha=0.8)
+        axes.plot(xs, means_drawn, dashes, color=color, lw=1.6)
+    else:  # no connecting line: nothing lies between two names
+        axes.plot(xs, means_drawn, "_", color=color, ms=11, mew=1.8)
+    for x, mean, _ in known:
+        if not math.isnan(mean.low):
+            axes.plot([x, x], [mean.low, mean.high], color=color, lw=1.2, alpha=0.8)
 
 
-def _hollow(
-    comparison: Comparison, seeds: Callable[[Point, str], pd.Series]
-) -> Callable[[Point, str], tuple[list[float], list[float]]]:
-    """Part a point's values into those of trials that are not next to collapse, and the others."""
-
-    def parted(point: Point, metric: str) -> tuple[list[float], list[float]]:
-        return comparison.parted(point, seeds(point, metric))
-
-    return parted
-
-
-def _handles(comparison: Comparison) -> list[Line2D]:
+def _make_handles(comparison: Comparison) -> list[Line2D]:
     handles = [
         Line2D([], [], color=color, marker="o", ms=4, label=SPACES[space])
         for space, color in _SPACE_COLORS.items()
@@ -280,20 +283,20 @@ def _handles(comparison: Comparison) -> list[Line2D]:
         handles.append(hollow)
     lines = list(comparison.lines())
     if len(lines) > 1:
-        for place, values in enumerate(lines):
+        for index, values in enumerate(lines):
             label = point_name(comparison.axes[1:], values)
-            look = Line2D([], [], color="#555555", ms=4, label=label)
-            look.set_linestyle(_STYLES[place % len(_STYLES)])  # type: ignore[arg-type]
-            look.set_marker(_MARKERS[place % len(_MARKERS)])
-            handles.append(look)
+            handle = Line2D([], [], color="#555555", ms=4, label=label)
+            handle.set_linestyle(_STYLES[index % len(_STYLES)])  # type: ignore[arg-type]
+            handle.set_marker(_MARKERS[index % len(_MARKERS)])
+            handles.append(handle)
     return handles
 
 
-def legend(figure: Figure, handles: Sequence[Artist]) -> None:
-    """Put a legend above the panels, in as many columns as fit; the figure grows by its lines."""
+def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
+    """Add a legend above the panels, in as many columns as fit; extra lines make it higher."""
     for handle in handles:
-        text = short(str(handle.get_label()), _LONGEST_ENTRY)
-        # matplotlib leaves out what begins with an underscore.
+        text = shorten(str(handle.get_label()), _LONGEST_ENTRY)
+        # matplotlib leaves out labels that begin with an underscore.
         handle.set_label(f" {text}" if text.startswith("_") else text)
     longest = max(len(str(handle.get_label())) for handle in handles)
     fitting = int(figure.get_figwidth() / (_HANDLE + _LETTER * longest))
@@ -304,60 +307,62 @@ def legend(figure: Figure, handles: Sequence[Artist]) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
-def curves_figure(comparison: Comparison, curves: pd.DataFrame) -> Figure | None:
-    """Metrics over the epochs; None where none of them was measured."""
+def draw_curves(comparison: Comparison, curves: pd.DataFrame) -> Figure | None:
+    """Draw the learning curves; return None if no metric was measured."""
     names = [name for name in _CURVE_PANELS if name in curves and curves[name].notna().any()]
-    return over_epochs(comparison, curves, names) if names else None
+    return draw_over_epochs(comparison, curves, names) if names else None
 
 
-def over_epochs(comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[str]) -> Figure:
-    """Metrics over the epochs: thin lines are seeds, thick ones means, the color is the point.
+def draw_over_epochs(
+    comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[str]
+) -> Figure:
+    """Draw metrics over the epochs: a color for a point, thin lines for seeds, thick for means.
 
     Args:
         comparison: The points.
         curves: A row an epoch.
-        metrics: At least one; one that was not measured leaves its panel empty.
+        metrics: At least one; a metric that was not measured leaves its panel empty.
     """
     points = comparison.points()
-    looks = _looks(comparison)
+    styles = _line_styles(comparison)
     with mpl.rc_context(STYLE):
         width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
         figure, panels = _panel_grid(len(metrics), width, height)
-        rows = _rows(comparison, curves)
+        curves_of = _split_by_point(comparison, curves)
         for axes, metric in zip(panels, metrics, strict=True):
-            for point, look in zip(points, looks, strict=True):
-                here = rows[point]
-                if metric in here and here[metric].notna().any():
-                    by_seed = here.pivot_table(index="epoch", columns="seed", values=metric)
-                    dot = "o" if len(by_seed) == 1 else "none"  # a line through one point is none
-                    axes.plot(by_seed.index, by_seed, marker=dot, ms=3, lw=0.6, alpha=0.45, **look)
+            for point, style in zip(points, styles, strict=True):
+                curve = curves_of[point]
+                if metric in curve and curve[metric].notna().any():
+                    by_seed = curve.pivot_table(index="epoch", columns="seed", values=metric)
+                    dot = "o" if len(by_seed) == 1 else "none"  # one epoch draws no line
+                    axes.plot(by_seed.index, by_seed, marker=dot, ms=3, lw=0.6, alpha=0.45, **style)
                     mean = by_seed.mean(axis=1)
-                    axes.plot(by_seed.index, mean, marker=dot, ms=5, lw=1.8, **look)
+                    axes.plot(by_seed.index, mean, marker=dot, ms=5, lw=1.8, **style)
             axes.set_title(str(CURVES[metric]))
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         handles = [
-            Line2D([], [], lw=2, label=point_name(comparison.axes, point), **look)
-            for point, look in zip(points, looks, strict=True)
+            Line2D([], [], lw=2, label=point_name(comparison.axes, point), **style)
+            for point, style in zip(points, styles, strict=True)
         ]
-        legend(figure, handles)
+        add_legend(figure, handles)
     return figure
 
 
-def _rows(comparison: Comparison, curves: pd.DataFrame) -> dict[Point, pd.DataFrame]:
-    """The epochs of each point."""
-    places: dict[Point, list[int]] = {point: [] for point in comparison.points()}
-    for place, point in enumerate(curves[comparison.axes].itertuples(index=False, name=None)):
-        places[point].append(place)
-    return {point: curves.iloc[here] for point, here in places.items()}
+def _split_by_point(comparison: Comparison, curves: pd.DataFrame) -> dict[Point, pd.DataFrame]:
+    """Split the rows of the curves by point."""
+    rows: dict[Point, list[int]] = {point: [] for point in comparison.points()}
+    for row, point in enumerate(curves[comparison.axes].itertuples(index=False, name=None)):
+        rows[point].append(row)
+    return {point: curves.iloc[selected] for point, selected in rows.items()}
 
 
-def _looks(comparison: Comparison) -> list[dict[str, Any]]:
-    """A line's look for each point: along a number a gradient, for names colors far apart."""
+def _line_styles(comparison: Comparison) -> list[dict[str, Any]]:
+    """Choose a line style for each point: a gradient for numbers, distinct colors for names."""
     count = len(comparison.points())
     if comparison.numeric:
         gradient = mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
         return [{"color": tuple(shade)} for shade in gradient]
     return [
-        {"color": method_color(place), "linestyle": method_dashes(place)} for place in range(count)
+        {"color": method_color(index), "linestyle": method_dashes(index)} for index in range(count)
     ]

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.best_point import BestPoint
 from analysis.comparison import Comparison, Point
 from analysis.effects import Axis, Effect
 from analysis.labels import axis_label, metric_label, point_name
@@ -26,17 +27,17 @@ _HEADLINES = (
 
 @dataclass(frozen=True)
 class Finding:
-    """What happens to one measure between a baseline level and another level of an axis.
+    """The change of one measure between the baseline and another level of an axis.
 
     Attributes:
         title: The measure and its space.
-        level: The other level, for people.
-        at_baseline: Its mean at the baseline, over the pairs.
-        at_level: Its mean at the other level, over the pairs.
+        level: Label of the other level.
+        at_baseline: Mean at the baseline, over the pairs.
+        at_level: Mean at the other level, over the pairs.
         change: The difference, paired by seed.
-        verdict: rises, falls, or why neither can be said.
-        trend: Spearman's ρ over all finished trials, in words; empty for an axis of names.
-        by_setting: How far the difference depends on the other axes; empty for a single setting.
+        verdict: rises, falls, or the reason for neither.
+        trend: Spearman's ρ over all finished trials, as text; empty for an axis of names.
+        by_setting: Range of the difference over the other axes; empty for a single setting.
     """
 
     title: str
@@ -51,14 +52,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class AxisAnswer:
-    """What one axis does.
+    """The effect of one axis.
 
     Attributes:
-        axis: Its name for people.
-        baseline: Its baseline level, for people.
-        others: What the differences are averaged over; empty with a single axis.
+        axis: Its label.
+        baseline: Label of its baseline level.
+        others: Labels of the axes that differences are averaged over; empty with a single axis.
         findings: The sweep's metric first.
-        numeric: Whether there are trends.
+        numeric: Whether the findings have trends.
     """
 
     axis: str
@@ -73,10 +74,10 @@ class Answer:
     """The report's answer.
 
     Attributes:
-        best: A sentence on the best point by the sweep's metric, or why there is none.
+        best: A sentence on the best point by the sweep's metric, or on why there is none.
         collapsed: A sentence on the points left out as next to collapse; empty without any.
-        axes: Each axis with two levels or more that can be compared.
-        not_compared: A sentence for each axis of several levels that cannot.
+        axes: The axes that can be compared.
+        not_compared: A sentence for each axis of several levels that cannot be compared.
     """
 
     best: str
@@ -86,75 +87,77 @@ class Answer:
 
 
 def answer(comparison: Comparison) -> Answer | None:
-    """Return what the sweep shows; None before a trial is finished."""
+    """Answer the sweep's question from its finished trials; None if there are none."""
     if comparison.done.empty:
         return None
     axes = {name: _axis_answer(comparison, name) for name in comparison.axes}
     missing = [
         f"{axis_label(name)} is not compared: no two of its levels have finished trials of one "
         "seed at points that are not next to collapse and are different trials."
-        for name, found in axes.items()
-        if found is None and len(comparison.levels(name)) > 1
+        for name, effect in axes.items()
+        if effect is None and len(comparison.levels(name)) > 1
     ]
-    kept = [found for found in axes.values() if found is not None]
-    return Answer(_best(comparison), _collapsed(comparison), kept, missing)
+    compared = [effect for effect in axes.values() if effect is not None]
+    return Answer(_describe_best(comparison), _describe_collapsed(comparison), compared, missing)
 
 
-def _best(comparison: Comparison) -> str:
-    """The best point, how far the next one is away, and which points were not compared."""
-    elected, name = comparison.election(), metric_label(comparison.metric)
-    if elected.point is None or elected.mean is None:
-        why = "all are next to collapse" if elected.collapsed else f"none has measured {name}"
-        return f"No point is elected: {why}."
-    values = comparison.values(elected.point, comparison.metric)
-    mean = estimate([values[seed] for seed in elected.seeds])
-    compared, least = len(elected.compared), "largest" if comparison.mode == "max" else "smallest"
-    here = point_name(comparison.axes, elected.point)
+def _describe_best(comparison: Comparison) -> str:
+    """Describe the best point, its distance to the next, and the points left out."""
+    best, name = comparison.best_point(), metric_label(comparison.metric)
+    if best.point is None or best.mean is None:
+        why = "all are next to collapse" if best.collapsed else f"none has measured {name}"
+        return f"There is no best point: {why}."
+    values = comparison.values(best.point, comparison.metric)
+    mean = estimate([values[seed] for seed in best.seeds])
+    compared, extreme = len(best.compared), "largest" if comparison.mode == "max" else "smallest"
+    point = point_name(comparison.axes, best.point)
     if compared == 1:
-        text = f"Only {here} can be judged by {name}: {mean.value} ({mean.interval})."
+        text = f"Only {point} can be judged by {name}: {mean.value} ({mean.interval})."
     else:
         text = (
-            f"Of {compared} points that share {_seeds(elected.seeds)}, {here} has the {least} "
-            f"mean of {name}: {mean.value} ({mean.interval}). " + _runner_up(comparison, elected)
+            f"Of {compared} points that share {_count_seeds(best.seeds)}, {point} has the {extreme}"
+            f" mean of {name}: {mean.value} ({mean.interval}). "
+            + _describe_runner_up(comparison, best)
         )
-    if elected.other_seeds:
-        names = _names(comparison, list(elected.other_seeds))
+    if best.other_seeds:
+        names = _list_points(comparison, list(best.other_seeds))
         text += f" Not compared, as n differs: {names}."
     return text
 
 
-def _runner_up(comparison: Comparison, elected: Any) -> str:
-    first, second = elected.compared[:2]
+def _describe_runner_up(comparison: Comparison, best: BestPoint[Point]) -> str:
+    first, second = best.compared[:2]
     values = [comparison.values(point, comparison.metric) for point in (first, second)]
-    gap = estimate([values[0][seed] - values[1][seed] for seed in elected.seeds])
+    gap = estimate([values[0][seed] - values[1][seed] for seed in best.seeds])
     name = point_name(comparison.axes, second)
     if gap.n == 1:
-        return f"The next is {name}; one seed cannot tell the two apart."
+        return f"The next is {name}; one seed cannot separate the two."
     clear = "a clear difference" if gap.excludes_zero else "no clear difference"
     return f"The next is {name}, {gap.value} ({gap.interval}) away seed by seed: {clear}."
 
 
-def _seeds(seeds: tuple[int, ...]) -> str:
+def _count_seeds(seeds: tuple[int, ...]) -> str:
     return f"seed {seeds[0]}" if len(seeds) == 1 else f"{len(seeds)} seeds"
 
 
-def _collapsed(comparison: Comparison) -> str:
+def _describe_collapsed(comparison: Comparison) -> str:
     points = comparison.collapsed_points
     if not points:
         return ""
     return (
         f"Left out as next to collapse (uniformity of {COLLAPSE:g} or more after the last epoch): "
-        f"{_names(comparison, points, collapse=True)}. Where all embeddings are nearly one point, "
-        "augmentations can hardly move them, and small residuals say little."
+        f"{_list_points(comparison, points, collapse=True)}. Where all embeddings are nearly one "
+        "point, augmentations can hardly move them, and small residuals say little."
     )
 
 
-def _names(comparison: Comparison, points: list[Point], *, collapse: bool = False) -> str:
+def _list_points(comparison: Comparison, points: list[Point], *, collapse: bool = False) -> str:
     names = []
     for point in points:
         name = point_name(comparison.axes, point)
-        bad, there = len(comparison.collapsed(point)), comparison.finished_trials(point)
-        part = f" ({bad} of {there} seeds)" if collapse and bad < there else ""
+        collapsed = len(comparison.collapsed_seeds(point))
+        finished = comparison.finished_trials(point)
+        part = f" ({collapsed} of {finished} seeds)" if collapse and collapsed < finished else ""
         names.append(name + part)
     return "; ".join(names)
 
@@ -166,27 +169,27 @@ def _axis_answer(comparison: Comparison, name: str) -> AxisAnswer | None:
     numeric = all(map(is_number, comparison.levels(name)))
     baseline, *others = axis.levels
     others = others[-1:] if numeric else others
-    # Of an axis of many names the sweep's metric says enough: tables and figures have the rest.
+    # An axis of many names gets the sweep's metric only: tables and figures have the rest.
     more = _HEADLINES if len(others) == 1 else ()
     metrics = list(dict.fromkeys([comparison.metric, *more]))
     findings = [
-        _finding(axis, baseline, value, metric, numeric=numeric)
+        finding
         for metric in metrics
         for value in others
+        if (finding := _make_finding(axis, baseline, value, metric, numeric=numeric)).change.n
     ]
-    found = [finding for finding in findings if finding.change.n]
-    if not found:
+    if not findings:
         return None
     return AxisAnswer(
         axis_label(name),
         point_name([name], [baseline]),
         ", ".join(axis_label(other) for other in comparison.axes if other != name),
-        found,
+        findings,
         numeric,
     )
 
 
-def _finding(axis: Axis, baseline: Any, value: Any, metric: str, *, numeric: bool) -> Finding:
+def _make_finding(axis: Axis, baseline: Any, value: Any, metric: str, *, numeric: bool) -> Finding:
     effect = axis.effect(baseline, value, metric)
     return Finding(
         title=metric_label(metric),
@@ -194,13 +197,13 @@ def _finding(axis: Axis, baseline: Any, value: Any, metric: str, *, numeric: boo
         at_baseline=effect.at_baseline,
         at_level=effect.at_level,
         change=effect.change,
-        verdict=_verdict(effect.change),
-        trend=_trend(axis.trend(metric)) if numeric else "",
-        by_setting=_by_setting(axis, effect),
+        verdict=_judge(effect.change),
+        trend=_format_trend(axis.trend(metric)) if numeric else "",
+        by_setting=_describe_range(axis, effect),
     )
 
 
-def _verdict(change: Estimate) -> str:
+def _judge(change: Estimate) -> str:
     if change.n == 1:
         return "one seed only: no interval"
     if not change.excludes_zero:
@@ -208,15 +211,15 @@ def _verdict(change: Estimate) -> str:
     return "rises" if change.mean > 0 else "falls"
 
 
-def _trend(trend: Trend) -> str:
+def _format_trend(trend: Trend) -> str:
     if math.isnan(trend.rho):
         reason = "fewer than 3 values" if trend.n < 3 else "it does not vary"
         return f"– ({reason})"
     return f"{trend.rho:+.2f} (n = {trend.n})".replace("-", "−")
 
 
-def _by_setting(axis: Axis, effect: Effect) -> str:
-    """The settings with the smallest and the largest mean difference."""
+def _describe_range(axis: Axis, effect: Effect) -> str:
+    """Name the settings with the smallest and the largest mean difference."""
     others = [name for name in axis.comparison.axes if name != axis.name]
     if not others or not effect.by_setting:
         return ""

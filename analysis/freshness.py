@@ -1,4 +1,4 @@
-"""Whether a report still says what the store holds, so that it need not be written again."""
+"""A seal in the report's folder that shows whether the report is up to date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from analysis.summary import SweepSummary
 from care.system.files import DamagedFileError, read_whole
 
 NAME = "inputs.sha256"
-_READ = (
+_TRIAL_FILES = (
     "trial.json",
     "metrics.jsonl",
     "timings.jsonl",
@@ -22,7 +22,7 @@ _READ = (
 
 
 def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
-    """SHA-256 of everything that a report is made from: the sweep, its trials' files, this code."""
+    """Hash the inputs of a report: the sweep, its trials' files and this package's code."""
     digest = hashlib.sha256(repr(summary).encode())
     for file in [*_own_code(), *_files(store_trials, summary)]:
         _add(digest, file.name, file)
@@ -30,21 +30,20 @@ def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
 
 
 def seal(out: Path, inputs: str) -> None:
-    """Note in a report what it was made from, and what was written."""
-    (out / NAME).write_text(f"{inputs}\n{_written(out)}\n", encoding="utf-8")
+    """Write the hashes of the inputs and of the report's files into the report's folder."""
+    (out / NAME).write_text(f"{inputs}\n{_hash_report(out)}\n", encoding="utf-8")
 
 
 def is_current(out: Path, inputs: str) -> bool:
-    """Check that the report in ``out`` was made from ``inputs`` and is whole."""
+    """Check that the report in ``out`` was made from ``inputs`` and none of its files changed."""
     try:
         sealed = read_whole(out / NAME)
     except DamagedFileError:
         return False
-    return sealed == f"{inputs}\n{_written(out)}\n".encode()
+    return sealed == f"{inputs}\n{_hash_report(out)}\n".encode()
 
 
-def _written(out: Path) -> str:
-    """SHA-256 of a report's files."""
+def _hash_report(out: Path) -> str:
     digest = hashlib.sha256()
     for file in sorted(out.rglob("*")):
         if file.name != NAME and (file.is_symlink() or not file.is_dir()):
@@ -63,10 +62,10 @@ def _add(digest: hashlib._Hash, name: str, file: Path) -> None:
 
 def _files(store_trials: Path, summary: SweepSummary) -> Iterator[Path]:
     for member in summary.members:
-        for name in _READ:
+        for name in _TRIAL_FILES:
             yield store_trials / member.trial_id / name
 
 
 def _own_code() -> list[Path]:
-    here = Path(__file__).parent
-    return sorted([*here.rglob("*.py"), *(here / "templates").iterdir()])
+    package = Path(__file__).parent
+    return sorted([*package.rglob("*.py"), *(package / "templates").iterdir()])

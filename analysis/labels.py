@@ -1,8 +1,8 @@
-"""What the names of metrics and axes mean, for people."""
+"""Readable labels of metrics, axes and their values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 VARIANT = "variant"
@@ -14,12 +14,12 @@ SHORT_SPACES = {"encoder": "input", "head": "sphere"}
 
 @dataclass(frozen=True)
 class Label:
-    """How a measure is shown.
+    """The label of a measure.
 
     Attributes:
-        title: What it is.
-        better: ``↑``, ``↓``, or nothing where neither is better.
-        short: For the head of a narrow column.
+        title: Its name.
+        better: ``↑`` or ``↓``, the better direction; empty if there is none.
+        short: Its name in the head of a narrow column.
     """
 
     title: str
@@ -54,9 +54,10 @@ MEASURES = {
     "authors_probe_top5": Label("class, the authors' probe, top 5", "↑", "authors' probe top 5"),
     "authors_probe_spread": Label("the authors' probe, std over its starts", "", "authors' std"),
 }
-"""The measures of the end of a training, in the order of every table."""
+"""The measures of a trained encoder, in the order of every table."""
 
 _TRANSFER = "transfer_"
+_LONG = 8
 
 CURVES = {
     "train/loss": Label("training loss"),
@@ -70,47 +71,47 @@ CURVES = {
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
 }
 
-_AXES = {
-    "objective.equivariance.weight": "λ",
-    "objective.equivariance.splits": "splits",
-    "objective.temperature": "τ",
-    VARIANT: "method",
-    "optimizer.learning_rate": "learning rate",
-    "training.batch_size": "batch size",
-}
+_SYMBOLS = {"objective.equivariance.weight": "λ", "objective.temperature": "τ"}
+
+
+def axis_name(field: str) -> str:
+    """Return the name of an axis within a point's name: a symbol, or the field's last part."""
+    return _SYMBOLS.get(field, field.rpartition(".")[2])
 
 
 def axis_label(field: str) -> str:
-    """A short name of an axis: λ, or the last part of the dotted field."""
-    return _AXES.get(field, field.rpartition(".")[2].replace("_", " "))
+    """Return the heading of an axis: ``λ``, ``learning rate``; that of variants is ``method``."""
+    return "method" if field == VARIANT else axis_name(field).replace("_", " ")
 
 
-def measure_label(measure: str) -> Label | None:
-    """How a measure of the end is shown; None for what is none."""
+def measure_label(measure: str) -> Label:
+    """Return the label of a measure of the end; of a plugin's measure, its name."""
     if measure.startswith(_TRANSFER):
-        other = measure.removeprefix(_TRANSFER)
-        return Label(f"class of {other}, linear probe accuracy", "↑", f"class of {other}")
-    return MEASURES.get(measure)
+        dataset = measure.removeprefix(_TRANSFER)
+        return Label(f"class of {dataset}, linear probe accuracy", "↑", f"class of {dataset}")
+    name = measure.replace("_", " ")
+    return MEASURES.get(measure, Label(name, short=name))
 
 
 def metric_label(name: str) -> str:
-    """What a metric is and in which space it is measured."""
+    """Return the label of a metric with its space."""
     space, _, measure = name.partition("/")
     label = measure_label(measure) if space in SPACES else None
     return f"{label}, {SPACES[space]}" if label else str(CURVES.get(name, name))
 
 
 def short_metric_label(name: str) -> str:
-    """The same for the head of a narrow column: ``γ_f, sphere``."""
+    """Return the label of a metric for the head of a narrow column: ``γ_f, sphere``."""
     space, _, measure = name.partition("/")
     label = measure_label(measure) if space in SPACES else None
     return f"{label.short}, {SHORT_SPACES[space]}" if label else str(CURVES.get(name, name))
 
 
 def value_label(value: object) -> str:
-    """Return a value of an axis as text, as a YAML file has it, without needless zeros.
+    """Format a value of an axis as in a YAML file.
 
-    Control characters become spaces: a name is one line of text.
+    A number that is long in decimal notation has four digits. Control characters become spaces, so
+    that a name stays on one line.
     """
     match value:
         case None:
@@ -118,7 +119,8 @@ def value_label(value: object) -> str:
         case bool():
             return str(value).lower()
         case float():
-            return f"{value:g}"
+            short = f"{value:.4g}"
+            return short if float(short) == value or len(repr(value)) > _LONG else repr(value)
         case list() | tuple():
             return f"[{', '.join(map(value_label, value))}]"
         case dict():
@@ -127,18 +129,20 @@ def value_label(value: object) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
 
 
-def short(text: str, most: int = 30) -> str:
-    """Return a name for a figure: its two ends where it is longer than ``most`` characters."""
-    if len(text) <= most:
+def shorten(text: str, limit: int = 30) -> str:
+    """Shorten a name to its two ends if it has more than ``limit`` characters."""
+    if len(text) <= limit:
         return text
-    half = (most - 1) // 2
-    return f"{text[: most - 1 - half]}…{text[-half:]}"
+    half = (limit - 1) // 2
+    return f"{text[: limit - 1 - half]}…{text[-half:]}"
 
 
-def point_name(axes: Sequence[str], point: Sequence[object]) -> str:
-    """For people: ``λ = 0.1, splits = 4``; a variant's name stands for itself."""
-    pairs = zip(axes, point, strict=True)
-    return ", ".join(
-        value_label(value) if axis == VARIANT else f"{axis_label(axis)} = {value_label(value)}"
-        for axis, value in pairs
+def point_name(axes: Iterable[str], values: Iterable[object]) -> str:
+    """Return the name of a point: ``λ=0.1 splits=4``; a variant is its bare name.
+
+    The terminal, MLflow and the report print it, and ``--only`` takes its parts.
+    """
+    return " ".join(
+        value_label(value) if axis == VARIANT else f"{axis_name(axis)}={value_label(value)}"
+        for axis, value in zip(axes, values, strict=True)
     )

@@ -1,4 +1,4 @@
-"""The values of an axis, compared by value: ``null``, lists and mappings are levels like others."""
+"""The levels of an axis: its values as dictionary keys, ``null``, lists and mappings included."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from analysis.labels import value_label
 
 
-def level(value: Any) -> Any:
-    """Return a value of an axis in a form that can be a key; equal values give equal levels.
+def to_level(value: Any) -> Any:
+    """Convert a value of an axis to a hashable level; equal values give equal levels.
 
     A list becomes a tuple, a mapping its JSON text, and -0.0 becomes 0.0.
     """
     if isinstance(value, (list, tuple)):
-        return tuple(map(level, value))
+        return tuple(map(to_level, value))
     if isinstance(value, dict):
         return json.dumps(value, sort_keys=True, ensure_ascii=False)
     if isinstance(value, float) and value == 0:
@@ -24,17 +24,17 @@ def level(value: Any) -> Any:
 
 
 def is_number(value: Any) -> bool:
-    """Whether a level has a place on a line of numbers; ``true`` and ``null`` have none."""
+    """Check that a level is a number; ``true`` and ``null`` are none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def ordered(levels: Sequence[Any]) -> list[Any]:
-    """Return each level once: numbers ascending, others in the given order."""
+def order_levels(levels: Sequence[Any]) -> list[Any]:
+    """List each level once: numbers ascending, others in the given order."""
     unique = list(dict.fromkeys(levels))
     return sorted(unique) if all(map(is_number, unique)) else unique
 
 
-def column(levels: Sequence[Any]) -> list[Any]:
-    """Return levels as one column of a file: numbers, truth values, or text for all of them."""
-    kept = all(map(is_number, levels)) or all(isinstance(value, bool) for value in levels)
-    return list(levels) if kept else [value_label(value) for value in levels]
+def to_column(levels: Sequence[Any]) -> list[Any]:
+    """Convert levels to a column of one type: numbers, booleans, or text."""
+    uniform = all(map(is_number, levels)) or all(isinstance(value, bool) for value in levels)
+    return list(levels) if uniform else [value_label(value) for value in levels]

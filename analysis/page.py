@@ -1,4 +1,4 @@
-"""The report's page: what :mod:`analysis.contents` gathered, in words and tables."""
+"""The report's HTML page, rendered from :mod:`analysis.contents`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from analysis.collect import DONE
 from analysis.comparison import Comparison
 from analysis.contents import Contents
 from analysis.findings import answer
@@ -22,24 +21,25 @@ from analysis.labels import (
     short_metric_label,
     value_label,
 )
-from analysis.mixed import mixed_pairs
-from analysis.paper import paper_rows
+from analysis.mixed_hardware import warn_of_mixed_pairs
+from analysis.paper_numbers import compare_with_paper
 from analysis.summary import SweepSummary
-from analysis.tables import chief_table, other_table
+from analysis.tables import build_main_table, build_other_table
 from care.config.metrics import COLLAPSE, COLLAPSE_METRIC, is_collapsed
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
+from care.trials.state import State
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
-def page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
-    """The page as HTML that needs no other file.
+def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
+    """Render the page as HTML that needs no other file.
 
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
-        contents: What is shown of it.
+        contents: Its tables, figures and remarks.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -51,28 +51,28 @@ def page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
     return environment.get_template("report.html.j2").render(
         summary=summary,
         counts=counts,
-        finished=counts["cached"],
+        finished=counts[State.FINISHED],
         answer=answer(comparison) if comparison else None,
         collapse=COLLAPSE,
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
         drawn=contents.drawn,
         remarks=contents.remarks,
-        mixed_pairs=mixed_pairs(trials, summary.mixed),
+        mixed_pairs=warn_of_mixed_pairs(trials, summary.mixed),
         trials=_trial_rows(trials, summary, comparison),
         axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
         metric_label=short_metric_label(summary.metric),
         provenance=_provenance(store_trials, summary),
         **_paper(comparison, summary),
-        **_tables(comparison, summary, counts["cached"]),
+        **_tables(comparison, summary, counts[State.FINISHED]),
     )
 
 
 def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, Any]:
-    """The paper's numbers beside the measured ones, and what they are of."""
+    """Return the page's variables for the paper's numbers beside the measured ones."""
     reproduction = summary.reproduction
     if comparison is None or reproduction is None or reproduction.metric is None:
         return {"paper_rows": [], "paper_metric": "", "spreads": False}
-    rows = paper_rows(comparison, reproduction)
+    rows = compare_with_paper(comparison, reproduction)
     return {
         "paper_rows": rows,
         "paper_metric": metric_label(reproduction.metric),
@@ -81,15 +81,15 @@ def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, An
 
 
 def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int) -> dict[str, Any]:
-    """The measures, and the point that differences are to."""
+    """Return the page's variables for the tables of measures, and the baseline's name."""
     if comparison is None or not finished:
         return {"table": None, "others": None, "baseline": ""}
-    asked = {summary.metric}
+    metrics = {summary.metric}
     if summary.reproduction and summary.reproduction.metric:
-        asked.add(summary.reproduction.metric)
+        metrics.add(summary.reproduction.metric)
     return {
-        "table": chief_table(comparison, asked),
-        "others": other_table(comparison, asked),
+        "table": build_main_table(comparison, metrics),
+        "others": build_other_table(comparison, metrics),
         "baseline": point_name(comparison.axes[:1], comparison.points()[0][:1]),
     }
 
@@ -107,7 +107,8 @@ def _trial_rows(
             {
                 **record,
                 "axes": [value_label(record[name]) for name in axes],
-                "collapsed": record["state"] == DONE and is_collapsed(record.get(COLLAPSE_METRIC)),
+                "collapsed": record["state"] == State.FINISHED
+                and is_collapsed(record.get(COLLAPSE_METRIC)),
                 "metric": f"{metric:.4g}" if known else "–",
                 "rate": "–"
                 if pd.isna(record["images_per_second"])
@@ -118,7 +119,7 @@ def _trial_rows(
 
 
 def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str]]:
-    """Each fact with every value it has among the trials: one, if the sweep is of a piece."""
+    """Collect each fact's values among the trials: a single one, unless the trials differ."""
     facts: dict[str, set[str]] = {}
     for member in summary.members:
         record = None

@@ -1,4 +1,4 @@
-"""The trials' remarks on their measures, and where they hold."""
+"""The trials' remarks on their measures, and the points that each holds for."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from analysis.details import Details
 from analysis.labels import point_name
 
 
-def remarks(comparison: Comparison, details: Details) -> list[tuple[str, str]]:
-    """Each remark once, with the points that it holds for: all, or which, or which seeds."""
+def list_remarks(comparison: Comparison, details: Details) -> list[tuple[str, str]]:
+    """List (remark, the points and seeds that it holds for), each remark once."""
     everywhere = {point for point in comparison.points() if details.seeds(point)}
     notes = [
-        (note, _where(comparison, details, points, everywhere))
+        (note, _describe_points(comparison, details, points, everywhere))
         for note, points in details.notes().items()
     ]
     damage = [
         (
             f"details.npz {problem}: figures leave its arrays out. Delete the file, and the next "
-            "run measures the trial again.",
+            "run evaluates the trial again.",
             f"{point_name(comparison.axes, point)} (seed {seed})",
         )
         for point, seeds in details.damaged().items()
@@ -26,14 +26,14 @@ def remarks(comparison: Comparison, details: Details) -> list[tuple[str, str]]:
     return notes + damage
 
 
-def _where(
+def _describe_points(
     comparison: Comparison,
     details: Details,
     points: dict[Point, list[int]],
     everywhere: set[Point],
 ) -> str:
-    whole = all(seeds == details.seeds(point) for point, seeds in points.items())
-    if whole and set(points) == everywhere:
+    all_seeds = all(seeds == details.seeds(point) for point, seeds in points.items())
+    if all_seeds and set(points) == everywhere:
         return "all points"
     names = []
     for point, seeds in points.items():

@@ -1,4 +1,4 @@
-"""The report of a sweep: a page that stands alone, figures as PNG, tables as CSV and Parquet."""
+"""The report of a sweep: one HTML page, figures as PNG, tables as CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pathlib import Path
 
 from analysis.contents import gather
 from analysis.freshness import fingerprint, seal
-from analysis.page import page
+from analysis.page import render_page
 from analysis.summary import SweepSummary
 from care.system.files import DiskError
-from care.system.heartbeat import process_alive
+from care.system.process import process_alive
 
 _TRIES = 10
 
@@ -22,22 +22,22 @@ _TRIES = 10
 def write_report(
     store_trials: Path, summary: SweepSummary, out: Path, work: Path | None = None
 ) -> Path:
-    """Write the report of a sweep, whatever part of it is finished.
+    """Write the report of a sweep, finished or not.
 
-    Everything is written to another folder first, so that ``out`` is never half new.
+    The files are written to a temporary folder that then replaces ``out`` in one step.
 
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
         out: The report's folder; replaced.
-        work: Folder of the same file system, for that other folder; beside ``out`` when None. The
-            driver gives its claim's own, which is removed with the claim.
+        work: Parent of the temporary folder, on the file system of ``out``; the folder of ``out``
+            when None. The driver passes its claim's folder, which is removed with the claim.
 
     Returns:
         The page, ``out/report.html``.
 
     Raises:
-        DiskError: It cannot be written; the report that was there still is.
+        DiskError: The report cannot be written; the old one is kept.
     """
     if work is None:
         _remove_leftovers(out)
@@ -46,7 +46,7 @@ def write_report(
     try:
         for name in ("figures", "tables"):
             (fresh / name).mkdir(parents=True)
-        # Taken first: news that come while the report is written make it out of date.
+        # Hashed first: a trial that changes while the report is written makes it out of date.
         inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh)
         seal(fresh, inputs)
@@ -55,22 +55,22 @@ def write_report(
         raise DiskError(out, error) from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-        with contextlib.suppress(OSError):  # a disk that cannot be written has no such file
+        with contextlib.suppress(OSError):  # keep the first error
             _remove(old)
     return out / "report.html"
 
 
 def _remove_leftovers(out: Path) -> None:
-    """Remove what killed processes of this machine left while they wrote the report."""
+    """Remove the temporary folders of this machine's killed processes."""
     prefix = f".{out.name}.{socket.gethostname()}-"
-    for left in out.parent.glob(f"{prefix}*"):
-        pid = left.name.removeprefix(prefix).partition(".")[0]
+    for folder in out.parent.glob(f"{prefix}*"):
+        pid = folder.name.removeprefix(prefix).partition(".")[0]
         if pid.isdigit() and not (process_alive(int(pid)) and int(pid) != os.getpid()):
-            shutil.rmtree(left, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _replace(out: Path, fresh: Path, old: Path) -> None:
-    """Put ``fresh`` in the place of ``out``, which other processes may do, too: the last wins."""
+    """Replace ``out`` with ``fresh``; of several processes that do so, the last wins."""
     for attempt in range(_TRIES):
         _remove(old)
         with contextlib.suppress(FileNotFoundError):
@@ -88,11 +88,11 @@ def _replace(out: Path, fresh: Path, old: Path) -> None:
 
 
 def _remove(old: Path) -> None:
-    """Remove what lay in the report's place, which need not be a folder."""
+    """Remove the old report, which may be a folder, a file or a link."""
     if old.is_dir() and not old.is_symlink():
         shutil.rmtree(old, ignore_errors=True)
     else:
-        with contextlib.suppress(OSError):  # nothing there, or a disk that cannot be written
+        with contextlib.suppress(OSError):  # missing, or on a disk that cannot be written
             old.unlink()
 
 
@@ -103,5 +103,5 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
     for name, content in contents.figures.items():
         (fresh / "figures" / f"{name}.png").write_bytes(content)
-    text = page(store_trials, summary, contents)
+    text = render_page(store_trials, summary, contents)
     (fresh / "report.html").write_text(text, encoding="utf-8")

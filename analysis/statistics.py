@@ -1,4 +1,4 @@
-"""Means with their uncertainty: t-intervals over seeds, differences paired by seed."""
+"""Means with t-intervals over seeds, differences paired by seed, and rank correlation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pandas as pd
 from scipy import stats
 
 CONFIDENCE = 0.95
-# Equal values differ by less than this after a sum and a division.
-_ROUNDING = 1e-12
+_ROUNDING = 1e-12  # largest rounding error of a sum and a division of equal values
 
 
 @dataclass(frozen=True)
@@ -20,11 +19,11 @@ class Estimate:
     """A mean and its interval.
 
     Attributes:
-        mean: NaN when there is no value.
+        mean: The mean; NaN without values.
         low: Lower end of the 95 % t-interval; NaN with fewer than two values.
-        high: Upper end.
-        n: Values.
-        digits: Decimals for people.
+        high: Upper end; NaN with fewer than two values.
+        n: Number of values.
+        digits: Decimals of the text.
     """
 
     mean: float
@@ -35,23 +34,23 @@ class Estimate:
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval exists and does not hold 0."""
+        """Whether the interval exists and excludes 0."""
         return self.low > 0 or self.high < 0
 
     @property
     def value(self) -> str:
-        """The mean, for people."""
-        return "–" if self.n == 0 else _number(self.mean, self.digits)
+        """The mean as text; – without values."""
+        return "–" if self.n == 0 else _format(self.mean, self.digits)
 
     @property
     def interval(self) -> str:
-        """``± 0.128, n = 3``: half of the interval, which is symmetric, and what it rests on."""
+        """Half the width of the interval and n as text: ``± 0.128, n = 3``."""
         if math.isnan(self.low):
             return f"n = {self.n}"
-        return f"± {_number(self.high - self.mean, self.digits)}, n = {self.n}"
+        return f"± {_format(self.high - self.mean, self.digits)}, n = {self.n}"
 
 
-def _number(value: float, digits: int) -> str:
+def _format(value: float, digits: int) -> str:
     if abs(value) < _ROUNDING:
         value = 0.0
     plain = value == 0 or abs(value) >= 10**-digits
@@ -60,11 +59,11 @@ def _number(value: float, digits: int) -> str:
 
 
 def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
-    """The mean of independent values with its 95 % t-interval; NaN and infinities are left out.
+    """Estimate the mean of independent values with its 95 % t-interval.
 
     Args:
-        values: One a seed.
-        digits: Decimals for people.
+        values: One a seed; NaN and infinities are left out.
+        digits: Decimals of the text.
     """
     known = np.array([value for value in values if math.isfinite(value)], dtype=float)
     n = len(known)
@@ -73,12 +72,12 @@ def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
     mean = float(known.mean())
     if n == 1:
         return Estimate(mean, math.nan, math.nan, 1, digits)
-    reach = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * known.std(ddof=1) / math.sqrt(n))
-    return Estimate(mean, mean - reach, mean + reach, n, digits)
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * known.std(ddof=1) / math.sqrt(n))
+    return Estimate(mean, mean - half, mean + half, n, digits)
 
 
 def paired_differences(values: pd.Series, baseline: pd.Series) -> pd.Series:
-    """``values`` minus ``baseline`` for each seed that has both; both are indexed by seed."""
+    """Subtract ``baseline`` from ``values`` for each seed that has both; the index is the seed."""
     return (values - baseline).dropna()
 
 
@@ -88,7 +87,7 @@ class Trend:
 
     Attributes:
         rho: Spearman's ρ in [-1, 1]; NaN where it is not defined.
-        n: Points.
+        n: Number of points.
     """
 
     rho: float
@@ -96,7 +95,7 @@ class Trend:
 
 
 def spearman(x: Sequence[float], y: Sequence[float]) -> Trend:
-    """Spearman's ρ of y over x; NaN with fewer than three points or where one is constant."""
+    """Compute Spearman's ρ of y over x; NaN with fewer than three points or a constant side."""
     points = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
     if len(points) < 3 or any(len(set(column)) == 1 for column in zip(*points, strict=True)):
         return Trend(math.nan, len(points))

@@ -1,4 +1,4 @@
-"""How every figure looks: type, grid, and the colors of methods."""
+"""The style of every figure: type, grid, and the colors of methods."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Okabe and Ito's colors, told apart by color-blind readers too; gray for their black, yellow last.
+# Okabe and Ito's palette for color-blind readers, with gray for black and yellow last.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#555555", "#F0E442")
 DASHES = ("-", "--", ":")
 INK = "#222222"
@@ -30,24 +30,24 @@ STYLE: Any = {
     "legend.frameon": False,
     "figure.constrained_layout.use": True,
     "savefig.dpi": 150,
-    "text.parse_math": False,  # names are the user's; $ is a character
+    "text.parse_math": False,  # a user's names may contain $
 }
 
 
-def method_color(place: int) -> str:
-    """The color of the method at a place of the sweep's order."""
-    return COLORS[place % len(COLORS)]
+def method_color(index: int) -> str:
+    """Return the color of a method by its index in the sweep."""
+    return COLORS[index % len(COLORS)]
 
 
-def method_dashes(place: int) -> str:
-    """The line style of the method at a place: another one where the colors begin anew."""
-    return DASHES[place // len(COLORS) % len(DASHES)]
+def method_dashes(index: int) -> str:
+    """Return the line style of a method by its index; it changes where the colors repeat."""
+    return DASHES[index // len(COLORS) % len(DASHES)]
 
 
 def png(figure: Figure) -> bytes:
-    """A figure as PNG; the same figure gives the same bytes."""
+    """Render a figure as PNG; equal figures give equal bytes."""
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # drawn as an empty box
+        warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # glyphs missing in the font
         figure.savefig(buffer, format="png", metadata={"Software": None})
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""What the report needs to know of a sweep besides its numbers."""
+"""The report's facts about a sweep, besides its trials' numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from care.trials.hardware import Mixture
+from care.trials.state import State
 
 
 @dataclass(frozen=True)
@@ -17,31 +18,31 @@ class Member:
         group_id: Identity without the seed.
         seed: The seed.
         axes: Dotted field to value.
-        state: As in the plan: new, cached, running, failed, stale, stopped.
-        reason: Why it is failed or stale.
+        state: As in the plan.
+        reason: Cause of a failed, stale or damaged state.
     """
 
     trial_id: str
     group_id: str
     seed: int
     axes: dict[str, Any]
-    state: str
+    state: State
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What of the paper a sweep reproduces.
+    """The table or figure of the paper that a sweep reproduces.
 
     Attributes:
-        what: E.g. ``Table 1, CIFAR-10``.
-        figure: How it is drawn; a name of :data:`analysis.paper_figures.FIGURES`, or ``table``.
-        metric: The measure that the paper's numbers are of; None where it gives none.
-        percent: Whether the paper's numbers are hundredfold ours.
-        values: The paper's (value, spread) by variant; spread None where none is printed.
+        what: Its name, e.g. ``Table 1, CIFAR-10``.
+        figure: A name of :data:`analysis.paper_figures.FIGURES`, or ``table``.
+        metric: The measure of the paper's numbers; None if the paper prints none.
+        percent: Whether the paper's numbers are in percent.
+        values: The paper's (value, spread) by variant; spread None if the paper prints none.
         differing: (field, the paper's value, the value here) of each setting that differs.
-        assumed: What neither the paper nor the authors' code says.
-        missing: What is not reproduced, and why.
+        assumed: Settings that neither the paper nor the authors' code gives.
+        missing: The parts that are not reproduced, with reasons.
     """
 
     what: str
@@ -56,20 +57,20 @@ class Reproduction:
 
 @dataclass(frozen=True)
 class SweepSummary:
-    """A sweep as its author declared it and as the plan sees it.
+    """A sweep's declaration and its planned trials.
 
     Attributes:
         name: The sweep's name.
-        description: A sentence.
+        description: One sentence.
         members: Every planned trial.
-        metric: What the sweep is judged by.
-        mode: Whether more or less of it is better.
+        metric: The sweep's metric.
+        mode: Whether a larger or a smaller value of it is better.
         spec_yaml: The declaration.
         experiment_yaml: The base configuration, resolved.
-        command: What runs it.
-        code_version: Of the code that wrote the report.
-        reproduction: What of the paper it reproduces, if anything.
-        mixed: What its trials differ in besides their configuration.
+        command: The command that runs the sweep.
+        code_version: Version of the code that wrote the report.
+        reproduction: The table or figure of the paper that it reproduces, if any.
+        mixed: Facts beside the configuration in which its trials differ.
     """
 
     name: str

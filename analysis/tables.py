@@ -1,4 +1,4 @@
-"""The report's tables of measures: the chief ones, a row a point, and the others."""
+"""The report's tables of measures: the main ones, with a row a point, and the others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from analysis.comparison import Comparison, Point
 from analysis.labels import CURVES, SHORT_SPACES, measure_label, point_name, value_label
 from analysis.statistics import Estimate
 
-_CHIEF = (
+_MAIN = (
     "gamma",
     "wahba_per_sqrt_n",
     "hue_r2",
@@ -19,13 +19,13 @@ _CHIEF = (
 
 
 @dataclass(frozen=True)
-class ChiefTable:
-    """A row a point, a column a measure and space.
+class MainTable:
+    """A table with a row for each point and a column for each measure and space.
 
     Attributes:
-        heads: Each measure's name and the number of its columns.
+        heads: Each measure's name and its number of columns.
         spaces: The space of each column.
-        rows: Each point's values of the axes, and its estimates.
+        rows: Each point's levels and estimates.
     """
 
     heads: dict[str, int]
@@ -35,7 +35,7 @@ class ChiefTable:
 
 @dataclass(frozen=True)
 class OtherTable:
-    """A row a measure and space, a column a point: for many measures.
+    """A table with a row for each measure and space, and a column for each point.
 
     Attributes:
         points: The points' names.
@@ -46,14 +46,14 @@ class OtherTable:
     rows: list[tuple[str, str, list[Estimate]]]
 
 
-def chief_table(comparison: Comparison, asked: set[str]) -> ChiefTable:
-    """The measures that most questions are about.
+def build_main_table(comparison: Comparison, extra: set[str]) -> MainTable:
+    """Build the table of the measures that most questions are about.
 
     Args:
         comparison: The trials.
-        asked: Names of further metrics, those that the sweep is about.
+        extra: Further metrics to include.
     """
-    metrics = _chief(comparison, asked)
+    metrics = _main_metrics(comparison, extra)
     heads: dict[str, int] = {}
     for metric in metrics:
         head = _head(metric)
@@ -65,12 +65,12 @@ def chief_table(comparison: Comparison, asked: set[str]) -> ChiefTable:
         )
         for point in comparison.points()
     ]
-    return ChiefTable(heads, [_space(metric) for metric in metrics], rows)
+    return MainTable(heads, [_space(metric) for metric in metrics], rows)
 
 
-def other_table(comparison: Comparison, asked: set[str]) -> OtherTable:
-    """All measures that :func:`chief_table` leaves out; its rows are empty if there are none."""
-    chief = _chief(comparison, asked)
+def build_other_table(comparison: Comparison, extra: set[str]) -> OtherTable:
+    """Build the table of the measures that :func:`build_main_table` leaves out."""
+    main = _main_metrics(comparison, extra)
     points = comparison.points()
     rows = [
         (
@@ -79,7 +79,7 @@ def other_table(comparison: Comparison, asked: set[str]) -> OtherTable:
             [comparison.mean(point, metric) for point in points],
         )
         for metric in comparison.measured()
-        if metric not in chief
+        if metric not in main
     ]
     names = [point_name(comparison.axes, point) for point in points]
     marked = [
@@ -89,12 +89,12 @@ def other_table(comparison: Comparison, asked: set[str]) -> OtherTable:
 
 
 def _marked(comparison: Comparison, point: Point, names: list[str]) -> list[str]:
-    """Return a point's names, the first one with a mark if it is next to collapse."""
-    return [f"⚠\u00a0{names[0]}", *names[1:]] if comparison.collapsed(point) else names
+    """Mark the first of a point's names with ⚠ if the point is next to collapse."""
+    return [f"⚠\u00a0{names[0]}", *names[1:]] if comparison.collapsed_seeds(point) else names
 
 
-def _chief(comparison: Comparison, asked: set[str]) -> list[str]:
-    measures = {*_CHIEF, *(name.partition("/")[2] for name in asked)}
+def _main_metrics(comparison: Comparison, extra: set[str]) -> list[str]:
+    measures = {*_MAIN, *(name.partition("/")[2] for name in extra)}
     measured, metric = comparison.measured(), comparison.metric
     first = [metric] if metric not in measured and comparison.has_values(metric) else []
     return [*first, *(name for name in measured if name.partition("/")[2] in measures)]

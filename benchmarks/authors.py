@@ -1,4 +1,4 @@
-"""The authors' training step as published (CARE.md section 3 [C]), written anew.
+"""The authors' training step as published (docs/paper.md §3 [C]), written anew.
 
 A torchvision-style dataset of PIL images that are transformed one by one in loader workers; for
 L_equi two nested vmaps over chunks and images that share one pair of augmentations; masks built by

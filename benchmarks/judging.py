@@ -30,7 +30,7 @@ _PROBED, _CLOUDS_L2 = 4000, 1e-3
 _GRADIENT, _SAME = 1e-8, 10
 # The quickest of 0.003, 0.01, 0.03 and 0.1.
 _ADAM_STEPS, _ADAM_RATE = 10_000, 1e-1
-# CARE.md section 5.
+# docs/paper.md §5.
 _EPOCHS, _BATCH, _RATE = 100, 512, 1e-3
 # By how much Adam's loss may exceed the minimum: it does not come nearer in reasonable time.
 _ADAM_SLACK = 1e-3

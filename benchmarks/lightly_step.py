@@ -1,6 +1,6 @@
 """A SimCLR step with lightly's transform and loss, in the environment of the peers.
 
-Its transform has CARE's distribution (CARE.md section 4), but for the blur, whose kernel is
+Its transform has CARE's distribution (docs/paper.md §4), but for the blur, whose kernel is
 PIL's own.
 """
 

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.measure import SECONDS, Found, Line, seconds, summarize
+from care.trials.records import ProvenanceRecord, TimingRecord
+from care.trials.state import State
 
 if TYPE_CHECKING:
     from analysis.summary import SweepSummary
@@ -102,7 +104,7 @@ def _write_trials(root: Path) -> SweepSummary:
         for file in files:
             (folder / file.name).hardlink_to(file)
     members = [
-        Member(f"{n:016x}", f"{n // 10:016x}", n % 10, {"axis": n // 10}, "cached")
+        Member(f"{n:016x}", f"{n // 10:016x}", n % 10, {"axis": n // 10}, State.FINISHED)
         for n in range(_TRIALS)
     ]
     return SweepSummary("bench", "", members, "measure 0", "max", "", "", "", "benchmark")
@@ -114,11 +116,11 @@ def _write_trial(path: Path) -> Path:
 
     folder = TrialFolder(path)
     folder.create(load_trial(_EXPERIMENT))
-    folder.write_provenance({"code_version": "benchmark", "threads": 1, "device": "cpu"})
+    folder.write_provenance(ProvenanceRecord(code_version="benchmark", threads=1, device="cpu"))
     for epoch in range(1, _EPOCHS + 1):
         line = {"epoch": epoch, "step": epoch, "train/loss": 1.0, "heldout/gamma": 1.0}
-        timing = {"epoch": epoch, "seconds": 1.0, "images_per_second": 9.0, "finished_at": 1.0}
+        timing = TimingRecord(epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1.0)
         folder.append_epoch(line, timing)
-    folder.write_status("finished", _EPOCHS, _EPOCHS)
+    folder.write_status(State.FINISHED, _EPOCHS, _EPOCHS)
     folder.write_evaluation({f"measure {number}": 1.0 for number in range(40)})
     return path

@@ -29,6 +29,7 @@ from rich.table import Table
 from benchmarks.measure import seconds
 from care.system.claim import Claim
 from care.trials.code_version import code_version
+from care.trials.records import SweepRecord
 from sweeps.backends.local import local_ray
 from sweeps.backends.slurm.backend import SlurmPool
 from sweeps.backends.slurm.commands import QueuedJob
@@ -39,7 +40,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import RunOptions, SweepRun
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.sweep_sync import sync_store
 from sweeps.tune.node import Node
@@ -222,7 +223,7 @@ def measure(load: Load) -> dict[str, Any]:
         sweep, store = declare(Path(folder), load), Store(Path(folder, "runs"))
         stages = {"plan, empty store": seconds(lambda: make_plan(sweep, store))}
         store.prepare()
-        store.sweep(_NAME).write({"spec": sweep.spec.model_dump(mode="json")} | _declared(sweep))
+        store.sweep(_NAME).write(_declaration(sweep))
         pool = SimulatedPool(load, PoolFolder(store, _NAME))
         recorders: list[Recorder] = []
 
@@ -248,11 +249,15 @@ def measure(load: Load) -> dict[str, Any]:
         }
 
 
-def _declared(sweep: Sweep) -> dict[str, Any]:
-    """What ``care sweep run`` notes of a sweep."""
-    configs = {"base": sweep.base_config(), "paper": sweep.paper_config()}
-    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
-    return {**dumped, "file": sweep.source, "code_version": code_version()}
+def _declaration(sweep: Sweep) -> SweepRecord:
+    """Make the record of a sweep that starts, as ``care sweep run`` does."""
+    return SweepRecord(
+        spec=sweep.spec.model_dump(mode="json"),
+        base=sweep.base_config().model_dump(mode="json"),
+        paper=sweep.paper_config().model_dump(mode="json"),
+        file=sweep.source,
+        code_version=code_version(),
+    )
 
 
 def _split(whole: float, samples: list[Sample]) -> dict[str, float]:

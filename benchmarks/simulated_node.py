@@ -14,23 +14,25 @@ from ray import cloudpickle
 
 import sweeps.tune.claimed_trial
 from care.config import TrialConfig
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import epoch_metrics, final_measures
 from care.data.shared_batches import SharedBatches
 from care.system.files import write_atomic
 from care.training.steps import Steps
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
+from care.trials.records import ProvenanceRecord, TimingRecord
+from care.trials.state import State
 from sweeps.tune.node import Node
 from sweeps.tune.trainable import CareTrainable
 
 _STEPS = 7
-_METRICS = ("train/loss", "train/infonce", "train/equivariance", *EPOCH_METRICS[-8:])
+_METRICS = ("train/loss", "train/infonce", "train/equivariance", *epoch_metrics()[-8:])
 
 
 class UntrainedRun:
     """Writes the files of :class:`care.training.trial_run.TrialRun` without training."""
 
-    _provenance: dict[str, Any] | None = None
+    _provenance: ProvenanceRecord | None = None
 
     def __init__(
         self,
@@ -46,13 +48,13 @@ class UntrainedRun:
         self._folder = folder
         folder.create(config)
         status = folder.read_status()
-        self.finished = status is not None and status.state == "finished"
+        self.finished = status is not None and status.finished
         if UntrainedRun._provenance is None:
             UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {})
         self._epoch = len(folder.read_metrics())
         folder.write_provenance(UntrainedRun._provenance)
         folder.append_start(self._epoch, 0)
-        folder.write_status("running", self._epoch, self._epochs)
+        folder.write_status(State.RUNNING, self._epoch, self._epochs)
 
     @property
     def epoch(self) -> int:
@@ -71,22 +73,24 @@ class UntrainedRun:
         value = self._seed + 1 / self._epoch
         line: dict[str, float] = {"epoch": self._epoch, "step": self._epoch * _STEPS}
         line |= dict.fromkeys(_METRICS, value)
-        speed = {"seconds": 1.0, "images_per_second": 1000.0, "finished_at": time.time()}
-        self._folder.append_epoch(line, {"epoch": self._epoch, **speed})
+        timing = TimingRecord(
+            epoch=self._epoch, seconds=1.0, images_per_second=1000.0, finished_at=time.time()
+        )
+        self._folder.append_epoch(line, timing)
         write_atomic(self._folder.path / "checkpoint-0", bytes(4096))
         if self._epoch < self._epochs:
-            self._folder.write_status("running", self._epoch, self._epochs)
+            self._folder.write_status(State.RUNNING, self._epoch, self._epochs)
             return line
-        measures = dict.fromkeys(FINAL_MEASURES, value)
+        measures = dict.fromkeys(final_measures(), value)
         self._folder.write_details({"features": np.zeros(64)})
         self._folder.write_evaluation(measures)
-        self._folder.write_status("finished", self._epoch, self._epochs)
+        self._folder.write_status(State.FINISHED, self._epoch, self._epochs)
         self.finished = True
         return {**line, **measures}
 
     def pause(self) -> None:
         """Wait to be continued."""
-        self._folder.write_status("paused", self._epoch, self._epochs)
+        self._folder.write_status(State.PAUSED, self._epoch, self._epochs)
 
 
 class _Trainable(CareTrainable):

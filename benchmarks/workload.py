@@ -19,7 +19,7 @@ _IMAGES = 16_384
 
 @dataclass(frozen=True)
 class Workload:
-    """One training step at the settings for CIFAR-10 (CARE.md section 5).
+    """One training step at the settings for CIFAR-10 (docs/paper.md §5).
 
     Attributes:
         encoder: A name of care.registry.

@@ -14,7 +14,7 @@ from care.config import OptimizerConfig
 def build_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """Adam or SGD, weight decay as L2 on every parameter as the authors do (CARE.md section 5).
+    """Adam or SGD, weight decay as L2 on every parameter as the authors do (docs/paper.md §5).
 
     On a GPU a step is one kernel for many parameters.
     """

@@ -1,38 +1,46 @@
 """Names that a configuration may use, and where the code behind each one lives.
 
-A registry holds import paths, not objects, so that a configuration can be checked without importing
-torch, and a new data set, encoder or objective is one new file and one line here.
+A new data set, encoder, objective or measure is one new file and one entry here, or in a plugin's
+module outside this repository (:mod:`care.plugins`, docs/extending.md).
 """
 
 from __future__ import annotations
 
-import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
+
+from care.plugins import Entry, Registry
+
+if TYPE_CHECKING:  # its checks look names up here
+    from care.config import TrialConfig
+
+Kind = Literal["images", "points"]
 
 
 @dataclass(frozen=True)
-class DataSource:
-    """A data set a configuration may name.
+class DataEntry(Entry):
+    """A data set.
 
     Attributes:
-        loader: ``module:function`` that reads it from a configuration and the data's root folder,
-            as a :class:`care.data.dataset.Dataset`.
-        about: What it is, in a few words.
+        loader: ``module:function`` that reads it from a :class:`care.config.DataConfig` and the
+            data's root folder, as a :class:`care.data.dataset.Dataset`.
+        about: A few words for ``care data list``.
         preparer: ``module:function`` that downloads it or builds its cache; None where there is
             nothing to do.
         train_size: Number of training samples, so that a batch can be checked before loading; None
-            where only the files tell.
-        test_size: Likewise, of held-out samples.
-        side: Height and width of its images in pixels, unless the configuration says another.
-        resizable: Whether it may.
+            where only the files show it.
+        test_size: Number of held-out samples, or None.
+        side: Height and width of its images in pixels, unless the configuration gives another side;
+            None for point clouds.
+        resizable: Whether the configuration may give another side.
         kind: ``images`` or ``points``.
-        located: Whether the configuration may say where it lies.
+        located: Whether the configuration may give the path of its files.
         tree: Whether it is a tree of class folders.
-        places: Files and folders of which one is there where the set is, under the data folder.
+        places: Files or folders below the data root; if one of them exists, the set is there.
         files: ``module:function`` that lists the files that it is made of, as
-            :class:`care.data.fingerprints.sources.DataFiles`, without torch; None for samples that
-            no file holds, which are loaded and hashed instead.
+            :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for samples that
+            no file holds: the samples are loaded and hashed instead.
     """
 
     loader: str
@@ -42,130 +50,279 @@ class DataSource:
     test_size: int | None = None
     side: int | None = None
     resizable: bool = True
-    kind: Literal["images", "points"] = "images"
+    kind: Kind = "images"
     located: bool = False
     tree: bool = False
     places: tuple[str, ...] = ()
     files: str | None = None
 
+    def __post_init__(self) -> None:
+        if (self.side is None) != (self.kind == "points"):
+            raise ValueError(f"{self.loader}: images have a side, point clouds have none")
 
-TREE = "images"
-"""The data set that is any tree of class folders."""
-
-DATA: dict[str, DataSource] = {
-    "digits": DataSource(
-        "care.data.digits:load_digits",
-        "handwritten digits that scikit-learn ships, tinted",
-        files="care.data.fingerprints.sources:digits_files",
-        train_size=1437,
-        test_size=360,
-        side=16,
-        resizable=False,
-    ),
-    "cifar10": DataSource(
-        "care.data.cifar:load_cifar10",
-        "CIFAR-10",
-        files="care.data.fingerprints.sources:cifar10_files",
-        preparer="care.data.cifar:prepare_cifar10",
-        train_size=50_000,
-        test_size=10_000,
-        side=32,
-        places=("cifar-10-batches-py",),
-    ),
-    "cifar100": DataSource(
-        "care.data.cifar:load_cifar100",
-        "CIFAR-100",
-        files="care.data.fingerprints.sources:cifar100_files",
-        preparer="care.data.cifar:prepare_cifar100",
-        train_size=50_000,
-        test_size=10_000,
-        side=32,
-        places=("cifar-100-python",),
-    ),
-    "stl10": DataSource(
-        "care.data.stl10:load_stl10",
-        "STL-10, trained on labelled and unlabelled images",
-        files="care.data.fingerprints.sources:stl10_files",
-        preparer="care.data.stl10:prepare_stl10",
-        train_size=105_000,
-        test_size=8_000,
-        side=32,
-        places=("stl10_binary",),
-    ),
-    "flowers102": DataSource(
-        "care.data.flowers102:load_flowers102",
-        "Flowers-102, trained on its train and val splits",
-        files="care.data.fingerprints.sources:flowers102_files",
-        preparer="care.data.flowers102:prepare_flowers102",
-        train_size=2_040,
-        test_size=6_149,
-        side=64,
-        places=("flowers-102",),
-    ),
-    "imagenet100": DataSource(
-        "care.data.image_folder:load_imagenet100",
-        "100 classes of an ImageNet tree",
-        files="care.data.fingerprints.sources:imagenet100_files",
-        preparer="care.data.image_folder:prepare_imagenet100",
-        side=224,
-        located=True,
-        tree=True,
-        places=("imagenet",),
-    ),
-    TREE: DataSource(
-        "care.data.image_folder:load_images",
-        "any tree of class folders",
-        files="care.data.fingerprints.sources:tree_files",
-        preparer="care.data.image_folder:prepare_images",
-        side=64,
-        located=True,
-        tree=True,
-    ),
-    "proteins": DataSource(
-        "care.data.proteins:load_proteins",
-        "proteins as point clouds, from PDB, mmCIF or .npz files",
-        files="care.data.fingerprints.sources:proteins_files",
-        preparer="care.data.proteins:prepare_proteins",
-        kind="points",
-        located=True,
-        places=("proteins", "proteins.npz"),
-    ),
-}
-
-ENCODERS: dict[str, str] = {
-    "small": "care.models.small:small_encoder",
-    "resnet18": "care.models.resnet:resnet18_encoder",
-    "resnet50": "care.models.resnet:resnet50_encoder",
-    "resnet50_imagenet": "care.models.resnet:resnet50_imagenet_encoder",
-}
-"""Encoders of images."""
-
-POINT_ENCODERS: dict[str, str] = {
-    "deep_sets": "care.models.deep_sets:deep_sets_encoder",
-}
-"""Encoders of point clouds."""
-
-ENCODER_FLOPS: dict[str, tuple[int, float]] = {
-    "small": (16, 1.70e6),
-    "resnet18": (32, 1.11e9),
-    "resnet50": (32, 2.60e9),
-    "resnet50_imagenet": (224, 8.17e9),
-    "deep_sets": (100, 3.45e6),
-}
-"""(side or points, floating-point operations of one forward pass of one sample of that size)."""
-
-OBJECTIVES: dict[str, str] = {
-    "simclr": "care.objectives.simclr:SimCLR",
-    "moco_v2": "care.objectives.moco:MoCo",
-    "barlow_twins": "care.objectives.barlow_twins:BarlowTwins",
-    "byol": "care.objectives.byol:BYOL",
-    "alignment": "care.objectives.ablations:AlignmentOnly",
-    "uniformity": "care.objectives.ablations:UniformityOnly",
-    "none": "care.objectives.ablations:NoBase",
-}
+    @property
+    def needs_path(self) -> bool:
+        """Whether the configuration has to give the path of its files."""
+        return self.located and not self.places
 
 
-def load(path: str) -> Any:
-    """The object at ``module:attribute``."""
-    module, _, attribute = path.partition(":")
-    return getattr(importlib.import_module(module), attribute)
+@dataclass(frozen=True)
+class EncoderEntry(Entry):
+    """An encoder.
+
+    Attributes:
+        factory: ``module:function`` that takes no argument and returns the encoder's module; see
+            :mod:`care.models`.
+        size: Side in pixels of the images, or number of points, that ``flops`` is for.
+        flops: Floating-point operations of one forward pass of one such sample; a multiply-add
+            counts as two.
+        kind: What it encodes.
+    """
+
+    factory: str
+    size: int
+    flops: float
+    kind: Kind = "images"
+
+    def flops_at(self, size: int) -> float:
+        """Floating-point operations for a sample of another size, linear in pixels or points."""
+        ratio = size / self.size
+        return self.flops * (ratio if self.kind == "points" else ratio**2)
+
+
+@dataclass(frozen=True)
+class ObjectiveEntry(Entry):
+    """A base objective.
+
+    Attributes:
+        loss: ``module:class``, a :class:`care.objectives.base.BaseObjective`.
+        config: ``module:class`` of its settings, a
+            :class:`care.config.objective.BaseObjectiveConfig`, which also knows its passes through
+            the encoder, its terms and its checks.
+    """
+
+    loss: str
+    config: str
+
+
+def always(_: TrialConfig) -> bool:
+    """Measure every trial."""
+    return True
+
+
+def of_images(config: TrialConfig) -> bool:
+    """Measure trials on images."""
+    return config.data.source.kind == "images"
+
+
+def of_points(config: TrialConfig) -> bool:
+    """Measure trials on point clouds."""
+    return config.data.source.kind == "points"
+
+
+@dataclass(frozen=True)
+class MeasureEntry(Entry):
+    """A measure of a trained network, or several that are computed together.
+
+    Attributes:
+        function: ``module:function`` from :class:`care.evaluation.measure.Trained` to
+            :class:`care.evaluation.results.Outcome`.
+        names: What it may report, each ``encoder/…`` for the head's input or ``head/…`` for the
+            head's output on the sphere.
+        when: Tells from the configuration whether a trial is measured.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    when: Callable[[TrialConfig], bool] = always
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if name.partition("/")[0] not in SPACES:
+                raise ValueError(f"{name}: the name of a measure begins with encoder/ or head/")
+
+
+SPACES = ("encoder", "head")
+"""The spaces that are measured: the head's input, and its output on the sphere."""
+
+
+def _both(*measures: str) -> tuple[str, ...]:
+    return tuple(f"{space}/{measure}" for space in SPACES for measure in measures)
+
+
+DATA: Registry[DataEntry] = Registry(
+    "data set",
+    {
+        "digits": DataEntry(
+            "care.data.digits:load_digits",
+            "handwritten digits that scikit-learn ships, tinted",
+            files="care.data.fingerprints.sources:digits_files",
+            train_size=1437,
+            test_size=360,
+            side=16,
+            resizable=False,
+        ),
+        "cifar10": DataEntry(
+            "care.data.cifar:load_cifar10",
+            "CIFAR-10",
+            files="care.data.fingerprints.sources:cifar10_files",
+            preparer="care.data.cifar:prepare_cifar10",
+            train_size=50_000,
+            test_size=10_000,
+            side=32,
+            places=("cifar-10-batches-py",),
+        ),
+        "cifar100": DataEntry(
+            "care.data.cifar:load_cifar100",
+            "CIFAR-100",
+            files="care.data.fingerprints.sources:cifar100_files",
+            preparer="care.data.cifar:prepare_cifar100",
+            train_size=50_000,
+            test_size=10_000,
+            side=32,
+            places=("cifar-100-python",),
+        ),
+        "stl10": DataEntry(
+            "care.data.stl10:load_stl10",
+            "STL-10, trained on labelled and unlabelled images",
+            files="care.data.fingerprints.sources:stl10_files",
+            preparer="care.data.stl10:prepare_stl10",
+            train_size=105_000,
+            test_size=8_000,
+            side=32,
+            places=("stl10_binary",),
+        ),
+        "flowers102": DataEntry(
+            "care.data.flowers102:load_flowers102",
+            "Flowers-102, trained on its train and val splits",
+            files="care.data.fingerprints.sources:flowers102_files",
+            preparer="care.data.flowers102:prepare_flowers102",
+            train_size=2_040,
+            test_size=6_149,
+            side=64,
+            places=("flowers-102",),
+        ),
+        "imagenet100": DataEntry(
+            "care.data.image_folder:load_imagenet100",
+            "100 classes of an ImageNet tree",
+            files="care.data.fingerprints.sources:imagenet100_files",
+            preparer="care.data.image_folder:prepare_imagenet100",
+            side=224,
+            located=True,
+            tree=True,
+            places=("imagenet",),
+        ),
+        "images": DataEntry(
+            "care.data.image_folder:load_images",
+            "any tree of class folders",
+            files="care.data.fingerprints.sources:tree_files",
+            preparer="care.data.image_folder:prepare_images",
+            side=64,
+            located=True,
+            tree=True,
+        ),
+        "proteins": DataEntry(
+            "care.data.proteins:load_proteins",
+            "proteins as point clouds, from PDB, mmCIF or .npz files",
+            files="care.data.fingerprints.sources:proteins_files",
+            preparer="care.data.proteins:prepare_proteins",
+            kind="points",
+            located=True,
+            places=("proteins", "proteins.npz"),
+        ),
+    },
+)
+
+ENCODERS: Registry[EncoderEntry] = Registry(
+    "encoder",
+    {
+        "small": EncoderEntry("care.models.small:small_encoder", 16, 1.70e6),
+        "resnet18": EncoderEntry("care.models.resnet:resnet18_encoder", 32, 1.11e9),
+        "resnet50": EncoderEntry("care.models.resnet:resnet50_encoder", 32, 2.60e9),
+        "resnet50_imagenet": EncoderEntry(
+            "care.models.resnet:resnet50_imagenet_encoder", 224, 8.17e9
+        ),
+        "deep_sets": EncoderEntry("care.models.deep_sets:deep_sets_encoder", 100, 3.45e6, "points"),
+    },
+)
+
+OBJECTIVES: Registry[ObjectiveEntry] = Registry(
+    "objective",
+    {
+        "simclr": ObjectiveEntry(
+            "care.objectives.simclr:SimCLR", "care.config.objective:SimclrConfig"
+        ),
+        "moco_v2": ObjectiveEntry("care.objectives.moco:MoCo", "care.config.objective:MocoConfig"),
+        "barlow_twins": ObjectiveEntry(
+            "care.objectives.barlow_twins:BarlowTwins", "care.config.objective:BarlowTwinsConfig"
+        ),
+        "byol": ObjectiveEntry("care.objectives.byol:BYOL", "care.config.objective:ByolConfig"),
+        "alignment": ObjectiveEntry(
+            "care.objectives.ablations:AlignmentOnly", "care.config.objective:AlignmentConfig"
+        ),
+        "uniformity": ObjectiveEntry(
+            "care.objectives.ablations:UniformityOnly", "care.config.objective:UniformityConfig"
+        ),
+        "none": ObjectiveEntry(
+            "care.objectives.ablations:NoBase", "care.config.objective:NoBaseConfig"
+        ),
+    },
+)
+
+MEASURES: Registry[MeasureEntry] = Registry(
+    "measure",
+    {
+        "geometry": MeasureEntry(
+            "care.evaluation.geometry:measure_geometry",
+            _both(
+                "wahba",
+                "wahba_per_sqrt_n",
+                "wahba_o_per_sqrt_n",
+                "gamma",
+                "gamma_median",
+                "composition",
+                "composition_on_data",
+                "positive_cosine",
+            ),
+        ),
+        "readout": MeasureEntry(
+            "care.evaluation.probes:measure_readout",
+            _both("knn_accuracy", "probe_accuracy", "probe_top5", "hue_r2", "color_r2"),
+            when=of_images,
+        ),
+        "transfer": MeasureEntry(
+            "care.evaluation.probes:measure_transfer",
+            (),  # care.config.metrics names them after the data sets
+            when=lambda config: bool(config.evaluation.transfer),
+        ),
+        "probe-paper": MeasureEntry(
+            "care.evaluation.probes:measure_paper_probe",
+            (
+                "encoder/paper_probe_accuracy",
+                "encoder/paper_probe_top5",
+                "encoder/paper_probe_spread",
+            ),
+            when=lambda config: "paper" in config.evaluation.trained_probe.protocols,
+        ),
+        "probe-authors": MeasureEntry(
+            "care.evaluation.probes:measure_authors_probe",
+            (
+                "encoder/authors_probe_accuracy",
+                "encoder/authors_probe_top5",
+                "encoder/authors_probe_spread",
+            ),
+            when=lambda config: "authors" in config.evaluation.trained_probe.protocols,
+        ),
+        "color": MeasureEntry(
+            "care.evaluation.hue_retrieval:measure_color_following",
+            _both("color_following"),
+            when=of_images,
+        ),
+        "pose": MeasureEntry(
+            "care.evaluation.pose:measure_pose",
+            (*_both("axis_error"), "head/circularity"),
+            when=of_points,
+        ),
+    },
+)
+"""The measures of the end of a training, in the order in which they are computed."""

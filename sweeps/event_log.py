@@ -1,9 +1,9 @@
-"""The log of a search's and scheduler's decisions: ``events.jsonl`` of a sweep.
+"""The log of the decisions of search and scheduler: ``events.jsonl`` of a sweep.
 
-A ``question`` line starts a generation of the log, and what follows belongs to that question. Only
-the last generation counts; earlier ones stay in the file. A decision is logged before it takes
-effect. The log holds no result of a trial that the store holds: values come from the store at every
-start, so a trial that was deleted, archived or made stale is forgotten without another line.
+A ``question`` line starts a generation of the log; the lines after it belong to that question. Only
+the last generation counts, and earlier ones stay in the file. A decision is logged before it takes
+effect. Values of finished trials are not logged: they are read from the store at every start, so
+that a trial that was deleted, archived or made stale is left out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sweeps.question import (
     is_searched,
     question_of,
 )
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import EVENTS_ADVICE, SweepFolder
 
 
@@ -35,7 +35,7 @@ class Suggestion:
     """A point that Optuna chose.
 
     Attributes:
-        number: Its place in the study, from 0.
+        number: Its index in the study, from 0.
         point: Dotted axis to value.
     """
 
@@ -43,7 +43,7 @@ class Suggestion:
     point: dict[str, Any]
 
     def record(self) -> dict[str, Any]:
-        """Give the line of the log."""
+        """Convert to the line of the log."""
         return {"event": "suggest", "number": self.number, "point": self.point}
 
 
@@ -54,10 +54,10 @@ class RungEntry:
     Attributes:
         trial_id: The trial.
         epoch: Completed epochs.
-        value: The sweep's metric after them.
-        stopped: Whether the trial was ended there, for good.
-        created: When its folder was made: a folder that was deleted or archived and made again has
-            another time, and starts without rungs.
+        value: The sweep's metric after that epoch.
+        stopped: Whether the trial was ended at this rung.
+        created: Creation time of the trial's folder. A folder that was deleted or archived and
+            created again has another time, so that old rungs do not apply to it.
     """
 
     trial_id: str
@@ -67,24 +67,24 @@ class RungEntry:
     created: str = ""
 
     def record(self) -> dict[str, Any]:
-        """Give the line of the log."""
+        """Convert to the line of the log."""
         return {"event": "rung", **vars(self)}
 
 
 @dataclass(frozen=True)
 class QuestionLine:
-    """The line of the log that starts a generation, or widens the question of the one there is.
+    """The line of the log that starts a generation, or extends the current one to more trials.
 
     Attributes:
-        question: What the decisions after it are about.
-        grown: Whether the decisions before it are about the same, asked of fewer trials.
+        question: The question of the decisions after it.
+        grown: Whether the decisions before it stay valid: they are about fewer trials.
     """
 
     question: Question
     grown: bool
 
     def record(self) -> dict[str, Any]:
-        """Give the line of the log."""
+        """Convert to the line of the log."""
         return {"event": "question", "at": now(), **asdict(self)}
 
 
@@ -102,9 +102,9 @@ class Decisions:
     """The last generation of a sweep's log.
 
     Attributes:
-        question: The question of all decisions; None for a log that holds nothing.
+        question: The question of all decisions; None for an empty log.
         suggestions: Points in the order of their numbers.
-        rungs: Rung entries in the order in which they were made.
+        rungs: Rung entries, oldest first.
         unknown: Whether an older version wrote decisions without their question.
     """
 
@@ -114,11 +114,11 @@ class Decisions:
     unknown: bool = False
 
     def stopped(self) -> Mapping[str, RungEntry]:
-        """Trials that the scheduler ended early, by identity."""
+        """Return the trials that the scheduler ended early, by identity."""
         return {entry.trial_id: entry for entry in self.rungs if entry.stopped}
 
     def differences(self, sweep: Sweep) -> list[Difference]:
-        """The fields in which ``sweep`` asks something else; none for an empty log."""
+        """List the fields in which a sweep's question differs; empty for an empty log."""
         if self.unknown:
             began = "a version of care that did not record its question"
             return [Difference("name", began, sweep.spec.name)]
@@ -126,7 +126,7 @@ class Decisions:
 
 
 def created(folder: TrialFolder) -> str:
-    """When a trial's folder was made; empty where there is none, or none that can be read."""
+    """Return the creation time of a trial's folder; empty if it is missing or damaged."""
     try:
         trial = folder.read_trial()
     except DamagedFileError:
@@ -135,7 +135,7 @@ def created(folder: TrialFolder) -> str:
 
 
 def is_of(entry: RungEntry, folder: TrialFolder) -> bool:
-    """Return whether ``entry`` is about the trial that lies in ``folder`` now."""
+    """Check that an entry is about the present content of a trial's folder."""
     return bool(entry.created) and entry.created == created(folder)
 
 
@@ -143,7 +143,7 @@ def read_decisions(folder: SweepFolder) -> Decisions:
     """Read the last generation of a sweep's log.
 
     Raises:
-        DamagedFileError: A line is not what this project writes.
+        DamagedFileError: A line is not of this format.
     """
     question, unknown = None, False
     suggestions: list[Suggestion] = []
@@ -163,10 +163,10 @@ def read_decisions(folder: SweepFolder) -> Decisions:
 
 
 def _lines(folder: SweepFolder) -> Iterator[Line | None]:
-    """Yield the log's lines; None for one of a kind that only older versions wrote.
+    """Yield the log's lines; None for a kind that only older versions wrote.
 
     Raises:
-        DamagedFileError: A line is something else. Without it, the others mean something else.
+        DamagedFileError: A line is not of this format; the other lines depend on it.
     """
     for number, event in enumerate(folder.events(), start=1):
         name = event.get("event")
@@ -184,7 +184,7 @@ def _lines(folder: SweepFolder) -> Iterator[Line | None]:
 
 
 def begin(folder: SweepFolder, sweep: Sweep) -> None:
-    """Log the question of a sweep that starts, or that has grown since.
+    """Log the question of a sweep that starts, unless the log has it.
 
     The caller holds the sweep's claim.
 
@@ -227,17 +227,17 @@ def refuse(sweep: Sweep, differing: list[Difference], command: str) -> None:
         command: The command that starts the sweep.
 
     Raises:
-        OtherQuestionError: Names each field with both values, and the ways to continue.
+        OtherQuestionError: The questions differ; names each field with both values.
     """
     if differing:
-        raise OtherQuestionError(sweep, differing, ways_on(sweep, command))
+        raise OtherQuestionError(sweep, differing, describe_ways_to_continue(sweep, command))
 
 
-def ways_on(sweep: Sweep, command: str) -> str:
-    """Describe the two ways to continue from a log that is about another question."""
+def describe_ways_to_continue(sweep: Sweep, command: str) -> str:
+    """Describe the two ways to continue with a sweep whose log is about another question."""
     return (
         "Earlier decisions do not apply to it. Two ways to continue:\n"
         f"  give the sweep a new 'name' in {sweep.source}, or\n"
         f"  {command} --restart-search\n"
-        "      which decides anew; finished trials that fit are used, and nothing is deleted"
+        "      which restarts the search; finished trials that fit are used, nothing is deleted"
     )

@@ -1,10 +1,10 @@
-"""What a person sees while a sweep runs: a live table, or lines where there is no terminal."""
+"""The display of a running sweep: a live table on a terminal, log lines elsewhere."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Self
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
@@ -13,37 +13,21 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from care.trials.state import State
 from sweeps.process.terminal import is_live, shorten
 from sweeps.progress import Board, TrialProgress
+from sweeps.states import MEANING, in_words
 
 _REFRESH_PER_SECOND = 4
 _LOG_EVERY_SECONDS = 15.0
-_LINES_BESIDE_ROWS = 7
-_NARROWEST = 12
-_WIDE, _BAR, _GAP = 72, 12, 2
+_OTHER_LINES = 7  # of the table, besides the trials' rows
+_NARROWEST_LABEL = 12
+_WIDE_TERMINAL, _BAR, _GAP = 72, 12, 2  # columns; only a wide terminal has progress bars
 _LONGEST_METRIC, _LONGEST_NUMBER = 16, 9
-STATES = (
-    "finished",
-    "running",
-    "paused",
-    "new",
-    "stopped",
-    "elsewhere",
-    "failed",
-    "stale",
-    "damaged",
-)
-STYLES = {
-    "finished": "green",
-    "running": "cyan",
-    "failed": "red",
-    "stale": "yellow",
-    "damaged": "red",
-}
 
 
 def duration(seconds: float | None) -> str:
-    """``1 h 02 min``, ``3 min 20 s``, ``45 s``; a dash when unknown."""
+    """Format a time as ``1 h 02 min``, ``3 min 20 s`` or ``45 s``; a dash if unknown."""
     if seconds is None:
         return "–"
     minutes, rest = divmod(round(seconds), 60)
@@ -53,13 +37,22 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+def colored(counts: Mapping[State, int]) -> Text:
+    """Format the numbers of trials by state, each in its color."""
+    text = Text()
+    for state, meaning in MEANING.items():
+        if counts.get(state):
+            text.append(f"{counts[state]} {state}   ", style=meaning.style)
+    return text
+
+
 class LiveView:
     """Shows a board while entered.
 
     Args:
-        board: What to show.
+        board: The sweep's board.
         name: The sweep's name.
-        console: Where to.
+        console: The terminal, pipe or file to print to.
     """
 
     def __init__(self, board: Board, name: str, console: Console) -> None:
@@ -92,7 +85,7 @@ class LiveView:
     def _table(self) -> RenderableType:
         board, width = self._board, self._console.width
         trials = board.running()
-        rows = max(1, self._console.height - _LINES_BESIDE_ROWS)
+        rows = max(1, self._console.height - _OTHER_LINES)
         running: list[RenderableType] = []
         if trials:
             running.append(TrialTable(trials[:rows], board.column))
@@ -102,43 +95,33 @@ class LiveView:
         if board.activity:
             head.append(f"  {board.activity} …", style="not bold")
         times = f"  elapsed {duration(board.elapsed())}   time left {self._time_left()}"
-        best = Text(f"  {self._best(width - 2)}")
-        return Group(head, self._counts(), *running, best, Text(times))
-
-    def _counts(self) -> Text:
-        counts = self._board.counts()
-        parts = Text("  ")
-        for state in STATES:
-            if counts.get(state):
-                parts.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
-        return parts
+        best = Text(f"  {self._format_best(width - 2)}")
+        counts = Text("  ").append(colored(self._board.counts()))
+        return Group(head, counts, *running, best, Text(times))
 
     def _time_left(self) -> str:
         return duration(self._board.seconds_left())
 
-    def _best(self, width: int | None = None) -> str:
-        """Return the best point so far; its label is shortened to fit into ``width``."""
-        best, note = self._board.best(), left_out(self._board)
+    def _format_best(self, width: int | None = None) -> str:
+        """Format the best point so far; its label is shortened to fit ``width``."""
+        best, note = self._board.best(), describe_left_out(self._board)
         if best is None:
             return f"best so far –{note and f' ({note})'}"
-        point, mean, count = best
+        label, mean, count = best
         value = f"{self._board.metric.name} {mean:.4g} (mean, n = {count}{note and f'; {note}'})"
-        beside = len(f"best so far : {value}")
-        shown = point if width is None else shorten(point, max(_NARROWEST, width - beside))
-        return f"best so far {shown}: {value}"
+        if width is not None:
+            label = shorten(label, max(_NARROWEST_LABEL, width - len(f"best so far : {value}")))
+        return f"best so far {label}: {value}"
 
     def _summary(self) -> str:
-        counts = ", ".join(
-            f"{number} {state}" for state, number in sorted(self._board.counts().items())
-        )
+        counts = in_words(self._board.counts())
         activity = f" ({self._board.activity})" if self._board.activity else ""
         elapsed, left = duration(self._board.elapsed()), self._time_left()
-        return (
-            f"{self._name}{activity}: {counts}; {self._best()}; elapsed {elapsed}; time left {left}"
-        )
+        best = self._format_best()
+        return f"{self._name}{activity}: {counts}; {best}; elapsed {elapsed}; time left {left}"
 
     def _log_lines(self) -> None:
-        """A line when the counts or the activity change, and one now and then."""
+        """Print a line after each change of the counts or the activity, and every 15 seconds."""
         shown: object = None
         logged_at = 0.0
         while not self._over.wait(1.0):
@@ -148,42 +131,42 @@ class LiveView:
                 shown, logged_at = now, time.monotonic()
 
 
-def left_out(board: Board) -> str:
-    """Return how many points were not compared for the best one, and why; empty if none."""
-    found = board.election()
+def describe_left_out(board: Board) -> str:
+    """Describe the points that were not compared for the best one; empty if there are none."""
+    best = board.best_point()
     parts = []
-    if found.collapsed:
-        parts.append(f"⚠ {len(found.collapsed)} next to collapse")
-    if found.other_seeds:
-        parts.append(f"{len(found.other_seeds)} with other seeds")
+    if best.collapsed:
+        parts.append(f"⚠ {len(best.collapsed)} next to collapse")
+    if best.other_seeds:
+        parts.append(f"{len(best.other_seeds)} with other seeds")
     return f"left out: {', '.join(parts)}" if parts else ""
 
 
 class TrialTable:
-    """Shows trials that train, a row each, as wide as the terminal.
+    """A table of training trials, as wide as the terminal.
 
     Args:
-        trials: Trials that train.
-        metric: What their latest values are of.
+        trials: The trials.
+        metric: The metric of their latest values.
     """
 
     def __init__(self, trials: Sequence[TrialProgress], metric: str) -> None:
         self._trials, self._metric = trials, metric
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render the rows; labels are shortened in their middle to fit."""
-        bar = _BAR if options.max_width >= _WIDE else 0
+        """Render the rows; labels are shortened to fit."""
+        bar = _BAR if options.max_width >= _WIDE_TERMINAL else 0
         names = ["trial", "seed", "epochs", *([""] if bar else []), "images/s"]
         metric = shorten(self._metric, _LONGEST_METRIC)
         rows = [_cells(trial, bar) for trial in self._trials]
-        columns = [[name, *(row[place] for row in rows)] for place, name in enumerate(names)]
-        beside = sum(max(map(_length, column)) + _GAP for column in columns[1:])
-        label = options.max_width - beside - max(len(metric), _LONGEST_NUMBER) - _GAP - 1
+        columns = [[name, *(row[index] for row in rows)] for index, name in enumerate(names)]
+        others = sum(max(map(_length, column)) + _GAP for column in columns[1:])
+        label = options.max_width - others - max(len(metric), _LONGEST_NUMBER) - _GAP - 1
         table = Table(box=None, padding=(0, _GAP, 0, 0), show_edge=False)
         for name in [*names, metric]:
             table.add_column(name, style="dim" if name == "seed" else "", no_wrap=True)
         for row in rows:
-            table.add_row(shorten(str(row[0]), max(_NARROWEST, label)), *row[1:])
+            table.add_row(shorten(str(row[0]), max(_NARROWEST_LABEL, label)), *row[1:])
         yield table
 
 

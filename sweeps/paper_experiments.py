@@ -1,4 +1,4 @@
-"""The experiments of the paper: what there is to reproduce, at which cost, and what is done."""
+"""The paper's tables and figures, with the sweep that reproduces each, its cost and status."""
 
 from __future__ import annotations
 
@@ -13,33 +13,34 @@ from care.config import TrialConfig
 from care.config.cost import training_flops
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
+from care.trials.state import State
 from sweeps.plan import Plan, estimate_seconds, make_plan
-from sweeps.resources import share_out
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.resources import split_this_machine
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 
 PAPER = "paper"
-"""The profile that a file declares without naming it: the paper's settings."""
+"""Name of a sweep without a profile: the paper's settings."""
 
 
 @dataclass(frozen=True)
-class Entry:
-    """An experiment in one profile.
+class PaperExperiment:
+    """A sweep that reproduces a part of the paper, in one profile.
 
     Attributes:
-        name: Of the sweep.
-        file: Where it is declared.
-        reproduces: What of the paper.
-        profile: ``paper`` or another one that the file declares.
-        command: What runs it.
-        trials: Trials it wants.
-        finished: Trials that are done.
-        flops: Floating-point operations of the encoders in all trainings; None where the size of
-            the data is not known before they are there.
-        seconds: Estimated wall time of what is missing on this machine; None until a trial of the
-            kind was run here.
-        assumed: What neither the paper nor the authors' code says.
-        missing: What is not reproduced, and why.
+        name: Name of the sweep.
+        file: Its YAML file.
+        reproduces: The table or figure of the paper.
+        profile: ``paper`` or a profile of the file.
+        command: The command that runs it.
+        trials: Number of trials.
+        finished: Number of finished trials.
+        flops: Floating-point operations of the encoders in all trainings; None if the size of the
+            data is not known before they are downloaded.
+        seconds: Estimated wall time of the missing trials on this machine; None until a trial of
+            equal cost was run.
+        assumed: Settings that neither the paper nor the authors' code gives.
+        missing: The parts that are not reproduced, with reasons.
     """
 
     name: str
@@ -56,18 +57,18 @@ class Entry:
 
     @property
     def status(self) -> str:
-        """``new``, ``3 of 9`` or ``finished``."""
+        """The progress: ``new``, ``3 of 9`` or ``finished``."""
         if self.finished == self.trials:
-            return "finished"
-        return f"{self.finished} of {self.trials}" if self.finished else "new"
+            return State.FINISHED
+        return f"{self.finished} of {self.trials}" if self.finished else State.NEW
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Convert to JSON types."""
         return {**asdict(self), "file": str(self.file), "status": self.status}
 
 
-def catalogue(folder: Path, store: Store) -> Iterator[Entry]:
-    """Every sweep in ``folder`` that says what it reproduces, in each of its profiles.
+def list_experiments(folder: Path, store: Store) -> Iterator[PaperExperiment]:
+    """Yield every sweep in ``folder`` in each of its profiles.
 
     Raises:
         ConfigError: There is no such folder, or a file in it is wrong.
@@ -77,19 +78,19 @@ def catalogue(folder: Path, store: Store) -> Iterator[Entry]:
         problem = Problem("experiments", str(folder), "allowed: a folder of sweeps' YAML files")
         raise ConfigError("care experiments", [problem])
     for file in files:
-        yield _entry(file, PAPER, store)  # refuses profiles that are none
+        yield _describe(file, PAPER, store)  # also checks that the profiles are valid
         for profile in read_yaml(file).get("profiles") or {}:
             if profile != PAPER:
-                yield _entry(file, profile, store)
+                yield _describe(file, profile, store)
 
 
 def _natural(file: Path) -> list[tuple[int, str]]:
-    """Fig 3 comes before Fig 10."""
+    """Return a key that sorts fig3 before fig10."""
     parts = re.findall(r"\d+|\D+", file.stem)
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _entry(file: Path, profile: str, store: Store) -> Entry:
+def _describe(file: Path, profile: str, store: Store) -> PaperExperiment:
     sweep = load_sweep(file, profile=profile)
     plan = make_plan(sweep, store)
     reproduces = sweep.spec.reproduces
@@ -97,14 +98,14 @@ def _entry(file: Path, profile: str, store: Store) -> Entry:
         problem = Problem("reproduces", None, "has no default and must be given")
         raise ConfigError(str(file), [problem])
     options = [] if profile == PAPER else ["--profile", profile]
-    return Entry(
+    return PaperExperiment(
         name=sweep.spec.name,
         file=file,
         reproduces=reproduces.what,
         profile=profile,
         command=shlex.join(["care", "sweep", "run", str(file), *options]),
         trials=plan.wanted,
-        finished=plan.counts()["cached"],
+        finished=plan.counts()[State.FINISHED],
         flops=_flops(plan),
         seconds=_seconds(sweep, plan, store),
         assumed=reproduces.assumed,
@@ -123,5 +124,5 @@ def _trial_flops(config: TrialConfig) -> float | None:
 
 
 def _seconds(sweep: Sweep, plan: Plan, store: Store) -> float | None:
-    resources = share_out(sweep.spec.resources, plan.wanted)
+    resources = split_this_machine(sweep.spec.resources, plan.wanted)
     return estimate_seconds(plan, store, resources.concurrency)

@@ -1,4 +1,4 @@
-"""The plan: what a sweep wants, what there is, and so what is missing. Runs and writes nothing."""
+"""The plan of a sweep: every trial with its state in the store. Runs and writes nothing."""
 
 from __future__ import annotations
 
@@ -8,23 +8,24 @@ import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.labels import point_name
 from care.config import TrialConfig
-from care.config.cost import passes
 from care.errors import ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.hardware import Machine
 from care.trials.identity import group_id, trial_id, unsigned_zero
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
-from sweeps.spec.axes import point_label
-from sweeps.spec.spec import Sweep
-from sweeps.store import PlanState, Store, trial_status
+from sweeps.spec.sweep import Sweep
+from sweeps.states import TO_TRAIN
+from sweeps.store import Store, trial_status
 
 _PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20
@@ -37,36 +38,36 @@ class PlannedTrial:
     Attributes:
         point: Dotted axis to value.
         config: The resolved configuration.
-        state: As :class:`sweeps.store.TrialStatus` has it, or stopped by the sweep's scheduler.
+        state: The state of :class:`sweeps.store.TrialStatus`, or stopped by the scheduler.
         epoch: Completed epochs.
-        reason: Why the trial is failed, stale or damaged; empty otherwise.
-        machine: What it was trained on, where its numbers count.
+        reason: Cause of a failed, stale or damaged state; empty otherwise.
+        machine: The machine that trained it, if it is neither stale nor damaged.
     """
 
     trial_id: str
     group_id: str
     point: dict[str, Any]
     config: TrialConfig
-    state: PlanState
+    state: State
     epoch: int = 0
     reason: str = ""
     machine: Machine | None = None
 
     @property
     def label(self) -> str:
-        """For people: ``λ=0.1 seed=2``."""
-        return f"{point_label(self.point)} seed={self.config.seed}".strip()
+        """Its label: ``λ=0.1 seed=2``."""
+        return f"{point_name(self.point, self.point.values())} seed={self.config.seed}".strip()
 
 
 @dataclass(frozen=True)
 class Plan:
-    """A sweep held against the store.
+    """The trials of a sweep with their states in the store.
 
     Attributes:
-        sweep: What is wanted.
-        trials: Every planned trial; one that two points share stands here twice.
-        differences: Fields in which the sweep asks something else than the log of its search and
-            scheduler, whose decisions then are left out of the plan; such a sweep is not run.
+        sweep: The sweep.
+        trials: Every planned trial; a trial that two points share is listed twice.
+        differences: Fields in which the sweep's question differs from that of its event log. If
+            there are any, the log's decisions are left out of the plan, and the sweep is not run.
     """
 
     sweep: Sweep
@@ -74,12 +75,12 @@ class Plan:
     differences: tuple[Difference, ...] = ()
 
     def unique(self) -> dict[str, PlannedTrial]:
-        """The trials by identity, each once."""
+        """Return the trials by identity, each once."""
         return {trial.trial_id: trial for trial in self.trials}
 
     @property
     def unsuggested(self) -> int:
-        """Trials of points that Optuna has still to suggest."""
+        """Number of trials that Optuna has not suggested yet."""
         spec = self.sweep.spec
         if spec.search.name == "grid":
             return 0
@@ -87,31 +88,29 @@ class Plan:
 
     @property
     def wanted(self) -> int:
-        """Trials that the sweep wants in all."""
+        """Number of all trials of the sweep."""
         return len(self.unique()) + self.unsuggested
 
-    def counts(self) -> dict[str, int]:
-        """Trials by state, each counted once."""
-        found = Counter(trial.state for trial in self.unique().values())
-        states: tuple[PlanState, ...] = get_args(PlanState)
-        return {state: found[state] for state in states}
+    def counts(self) -> Counter[State]:
+        """Count the trials by state, each once."""
+        return Counter(trial.state for trial in self.unique().values())
 
     def missing(self) -> list[PlannedTrial]:
-        """The trials to train: those with most completed epochs first."""
-        found = [trial for trial in self.unique().values() if trial.state in ("new", "paused")]
-        return sorted(found, key=lambda trial: -trial.epoch)
+        """List the trials to train, those with most completed epochs first."""
+        missing = [trial for trial in self.unique().values() if trial.state in TO_TRAIN]
+        return sorted(missing, key=lambda trial: -trial.epoch)
 
 
 def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:
-    """Expand, resolve, hash and compare with the store.
+    """Expand the axes, resolve and hash each configuration, and look it up in the store.
 
-    For an Optuna sweep the plan holds the points that were suggested so far, at most as many as
-    are wanted now.
+    The plan of an Optuna sweep has the points that were suggested so far, at most as many as the
+    sweep declares now.
 
     Args:
-        sweep: What is wanted.
-        store: What there is.
-        versions: Code and data whose results count; those that are here now when None.
+        sweep: The sweep.
+        store: The store.
+        versions: The current code and data; results of others are stale. Read now when None.
 
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
@@ -134,21 +133,21 @@ def plan_trial(
     versions: Versions,
     stopped: Mapping[str, RungEntry],
 ) -> PlannedTrial:
-    """Compare one trial with the store.
+    """Look up the state of one trial in the store.
 
     Args:
-        store: What there is.
+        store: The store.
         point: The trial's point.
         config: Its configuration.
-        versions: Code and data whose results count.
+        versions: The current code and data; results of others are stale.
         stopped: Trials that the sweep's scheduler ended early, by identity.
     """
     identity = trial_id(config)
     folder = store.trial(identity)
     status = trial_status(folder, versions, config)
     state = status.state
-    if state in ("new", "paused") and identity in stopped and is_of(stopped[identity], folder):
-        state = "stopped"
+    if state in TO_TRAIN and identity in stopped and is_of(stopped[identity], folder):
+        state = State.STOPPED
     return PlannedTrial(
         identity,
         group_id(config),
@@ -162,7 +161,10 @@ def plan_trial(
 
 
 def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]:
-    """What search and scheduler decided, if it was about this question."""
+    """Read the decisions of search and scheduler, and how their question differs from today's.
+
+    Without a difference the decisions apply; otherwise none are returned.
+    """
     if not is_searched(sweep):
         return Decisions(), []
     decisions = read_decisions(store.sweep(sweep.spec.name))
@@ -184,7 +186,7 @@ def _suggested(sweep: Sweep, decisions: Decisions) -> Iterable[dict[str, Any]]:
 
 
 def _ends(sweep: Sweep) -> Iterable[dict[str, Any]]:
-    """Points at the ends of the space: a bad interval is refused before Optuna draws from it."""
+    """Yield the ends of every axis, so that a bad interval is refused before Optuna samples it."""
     ends = {
         field: values if isinstance(values, tuple) else (values.low, values.high)
         for field, values in sweep.spec.ranges().items()
@@ -213,15 +215,15 @@ def _resolve(
 
 
 def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None:
-    """Wall time that the missing trials will take, from past trials of equal cost.
+    """Estimate the wall time of the missing trials from past trials of equal cost.
 
     Args:
-        plan: What is missing.
-        store: Where past trials are.
-        concurrency: Trials side by side.
+        plan: The plan with the missing trials.
+        store: The store with past trials.
+        concurrency: Number of trials that run side by side.
 
     Returns:
-        Seconds, or None when a kind of trial was never run here.
+        Seconds, or None if no trial of equal cost was run before.
     """
     left = [(trial.config, trial.epoch) for trial in plan.missing()]
     left += [(plan.sweep.base_config(), 0)] * plan.unsuggested
@@ -238,17 +240,17 @@ def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None
 
 
 def estimate_epoch_seconds(sweep: Sweep, store: Store) -> float | None:
-    """The longest epoch of the sweep's trials, from past ones; None when none was run here."""
+    """Estimate the longest epoch of a sweep's trials from past trials; None without any."""
     past = _past_epochs(store)
-    seconds = [past.get(_cost(trial.config), []) for trial in make_plan(sweep, store).trials]
-    return max((statistics.median(found) for found in seconds if found), default=None)
+    samples = [past.get(_cost(trial.config), []) for trial in make_plan(sweep, store).trials]
+    return max((statistics.median(seconds) for seconds in samples if seconds), default=None)
 
 
 def _past_epochs(store: Store) -> dict[str, list[float]]:
-    """Seconds an epoch of past trials, by what their cost depends on."""
+    """Collect the seconds per epoch of past trials, by :func:`_cost`."""
     past: dict[str, list[float]] = {}
     for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
-        with contextlib.suppress(ValidationError, DamagedFileError):  # an older version declared it
+        with contextlib.suppress(ValidationError, DamagedFileError):  # e.g. of an older version
             trial, seconds = folder.read_trial(), _seconds_per_epoch(folder)
             if trial and seconds:
                 config = TrialConfig.model_validate(trial.config)
@@ -257,12 +259,12 @@ def _past_epochs(store: Store) -> dict[str, list[float]]:
 
 
 def _seconds_per_epoch(folder: TrialFolder) -> float | None:
-    """Median over the epochs after the first, which also warms up."""
+    """Return the median over the epochs after the first, which includes the warm-up."""
     timings = [timing.seconds for timing in folder.read_timings()]
     return statistics.median(timings[1:] or timings) if timings else None
 
 
 def _cost(config: TrialConfig) -> str:
-    """What the time of an epoch depends on, as a key."""
+    """Return a key that trials have in common if their epochs take equal time."""
     parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, passes(config.objective)])
+    return repr([*parts, config.objective.passes])

@@ -8,19 +8,27 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from analysis.election import Election, elect
+from analysis.best_point import BestPoint, find_best_point
+from analysis.labels import point_name
 from care.config import TrialConfig
-from care.config.metrics import COLLAPSE_METRIC, EPOCH_METRICS, is_collapsed
+from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
+from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
-from sweeps.spec.axes import point_label
-from sweeps.spec.spec import MetricConfig
+from sweeps.spec.schema import MetricConfig
+from sweeps.states import MEANING
 from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
-_LEFT = ("new", "running", "paused", "disk", "crowded", "unpacked")
-_ELSEWHERE = ("busy",)
-_OVER = ("finished", "cached", "failed", "stopped")
+_LEFT = [state for state, meaning in MEANING.items() if meaning.left]
+_LEFT_HERE = [state for state in _LEFT if state != State.ELSEWHERE]
+_OUTCOMES = {
+    "busy": State.ELSEWHERE,
+    "disk": State.PAUSED,
+    "crowded": State.PAUSED,
+    "unpacked": State.PAUSED,
+}
+"""What an actor reports of a trial that it does not train, beside the words of :class:`State`."""
 
 
 @dataclass
@@ -38,7 +46,7 @@ class TrialProgress:
     seed: int
     epochs: int
     epoch: int = 0
-    state: str = "new"
+    state: State = State.NEW
     error: str | None = None
     value: float | None = None
     latest: float | None = None
@@ -91,7 +99,7 @@ class Board:
         self._epochs_run = 0
         self.spent: Counter[str] = Counter()
         self.first_step_at: float | None = None
-        self._states: Counter[str] = Counter()
+        self._states: Counter[State] = Counter()
         self._epochs_left = 0
         self._most_epochs = 0
 
@@ -111,7 +119,7 @@ class Board:
     def _add(self, trial: PlannedTrial, value: Callable[[str], float | None]) -> None:
         entry = self.enter(trial.trial_id, trial.config, trial.point)
         self._move(entry, trial.state, trial.epoch)
-        if trial.state == "cached":
+        if trial.state == State.FINISHED:
             entry.value = value(trial.trial_id)
             entry.uniformity = self._uniformity(trial.trial_id)
 
@@ -119,7 +127,10 @@ class Board:
         """Enter a trial, or find it."""
         if trial_id not in self.trials:
             fresh = TrialProgress(
-                point_label(point), config.seed, config.training.epochs, key=repr(point)
+                point_name(point, point.values()),
+                config.seed,
+                config.training.epochs,
+                key=repr(point),
             )
             self._count(fresh, 1)
             self._most_epochs = max(self._most_epochs, fresh.epochs)
@@ -136,14 +147,14 @@ class Board:
     def complete(self, trial_id: str) -> None:
         """A trial is over for Tune; one that still said ``running`` was stopped early."""
         trial = self.trials[trial_id]
-        if trial.state == "running":
-            self._move(trial, "stopped", trial.epoch)
+        if trial.state == State.RUNNING:
+            self._move(trial, State.STOPPED, trial.epoch)
 
     def lose(self, trial_id: str) -> None:
         """A trial's process was lost, if it was still at it."""
         trial = self.trials[trial_id]
-        if trial.state not in _OVER:
-            self._move(trial, "paused", trial.epoch)
+        if not MEANING[trial.state].over:
+            self._move(trial, State.PAUSED, trial.epoch)
 
     def report(self, trial_id: str, result: dict[str, Any]) -> None:
         """Take a result of the trainable."""
@@ -152,36 +163,33 @@ class Board:
         trial.images_per_second = result.get("images_per_second", trial.images_per_second)
         epoch = result.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
-        self._move(trial, result["outcome"], epoch)
+        outcome = result["outcome"]
+        self._move(trial, _OUTCOMES.get(outcome) or State(outcome), epoch)
         trial.value = result.get(self.metric.name, trial.value)
         trial.latest = result.get(self.column, trial.latest)
         trial.uniformity = result.get(COLLAPSE_METRIC, trial.uniformity)
         if self.activity != "pausing trials":
             self.activity = ""
 
-    def _move(self, trial: TrialProgress, state: str, epoch: int) -> None:
+    def _move(self, trial: TrialProgress, state: State, epoch: int) -> None:
         self._count(trial, -1)
         trial.state, trial.epoch = state, epoch
         self._count(trial, 1)
 
     def _count(self, trial: TrialProgress, number: int) -> None:
         self._states[trial.state] += number
-        if trial.state in _LEFT:
+        if trial.state in _LEFT_HERE:
             self._epochs_left += number * (trial.epochs - trial.epoch)
 
-    def counts(self) -> dict[str, int]:
-        """Trials by state, as a person calls them."""
-        waiting = dict.fromkeys(("disk", "crowded", "unpacked"), "paused")
-        names = {"cached": "finished", "busy": "elsewhere", **waiting}
-        found: Counter[str] = Counter()
-        for state, number in self._states.copy().items():
-            found[names.get(state, state)] += number
-        found["new"] += self._unknown
-        return {state: number for state, number in found.items() if number}
+    def counts(self) -> dict[State, int]:
+        """Count the trials by state; trials that Optuna has still to suggest are new."""
+        counts = self._states.copy()
+        counts[State.NEW] += self._unknown
+        return {state: number for state, number in counts.items() if number}
 
     def left(self) -> int:
         """Trials that are still to run or running."""
-        return sum(self._states[state] for state in _LEFT + _ELSEWHERE) + self._unknown
+        return sum(self._states[state] for state in _LEFT) + self._unknown
 
     @property
     def _unknown(self) -> int:
@@ -190,7 +198,7 @@ class Board:
 
     def running(self) -> list[TrialProgress]:
         """The trials that train now."""
-        return [trial for trial in self._entries() if trial.state == "running"]
+        return [trial for trial in self._entries() if trial.state == State.RUNNING]
 
     def elapsed(self) -> float:
         """Seconds since this launch began."""
@@ -202,13 +210,13 @@ class Board:
 
     def seconds_left(self) -> float | None:
         """An estimate from the throughput so far; None before the first epoch."""
-        if not any(self._states[state] for state in _LEFT) and not self._unknown:
+        if not any(self._states[state] for state in _LEFT_HERE) and not self._unknown:
             return 0.0
         epochs = self._epochs_left + self._unknown * self._most_epochs
         rate = self.epochs_per_second()
         return epochs / rate if rate else None
 
-    def election(self) -> Election[tuple[str, str]]:
+    def best_point(self) -> BestPoint[tuple[str, str]]:
         """Return the best point, as (key, label), by the mean over seeds that all of them share.
 
         Points with a trial that ended next to collapse are left out.
@@ -217,22 +225,22 @@ class Board:
         collapsed: set[tuple[str, str]] = set()
         for trial in self._entries():
             point = (trial.key, trial.point)
-            if trial.state in ("finished", "cached") and (value := finite(trial.value)) is not None:
+            if trial.state == State.FINISHED and (value := finite(trial.value)) is not None:
                 values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
-        return elect(values, self.metric.mode, collapsed)
+        return find_best_point(values, self.metric.mode, collapsed)
 
     def best(self) -> tuple[str, float, int] | None:
-        """(point, mean, n) of :meth:`election`, or None without a winner."""
-        found = self.election()
+        """(point, mean, n) of :meth:`best_point`, or None without a winner."""
+        found = self.best_point()
         if found.point is None or found.mean is None:
             return None
         return found.point[1], found.mean, len(found.seeds)
 
     def without_value(self) -> int:
         """Finished trials that have no value of the sweep's metric to be compared by."""
-        done = [trial for trial in self._entries() if trial.state in ("finished", "cached")]
+        done = [trial for trial in self._entries() if trial.state == State.FINISHED]
         return sum(finite(trial.value) is None for trial in done)
 
     def _entries(self) -> list[TrialProgress]:
@@ -243,4 +251,4 @@ class Board:
 def epoch_metric(metric: str) -> str:
     """Return a metric that every epoch has: ``metric``, its held-out part, or the loss."""
     held_out = f"heldout/{metric.rpartition('/')[2]}"
-    return next((name for name in (metric, held_out) if name in EPOCH_METRICS), "train/loss")
+    return next((name for name in (metric, held_out) if name in epoch_metrics()), "train/loss")

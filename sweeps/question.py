@@ -1,9 +1,8 @@
-"""The question that a search or scheduler works on, and what of it must not change on the way.
+"""The question of a search or scheduler: the settings that must not change between its trials.
 
-Optuna's values and ASHA's rungs compare trials with each other. They are worth something only
-among trials of one metric, one base configuration and one space. A sweep may grow: more
-``search.trials``, more seeds and, for a grid, more values of an axis ask the same question about
-more trials.
+Optuna's values and ASHA's rungs compare trials with each other. A comparison is valid only between
+trials of one metric, one base configuration and one search space. A sweep may grow: more
+``search.trials``, more seeds and, in a grid, more values of an axis do not change the question.
 """
 
 from __future__ import annotations
@@ -13,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from analysis.labels import VARIANT
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.trials.identity import canonical, flatten
-from sweeps.spec.axes import VARIANT, AxisRange
-from sweeps.spec.spec import Sweep
+from sweeps.spec.axes import AxisRange
+from sweeps.spec.sweep import Sweep
 
 _UNUSED = "unused"
 _NO_VARIANT = ""
@@ -25,11 +25,11 @@ _NO_VARIANT = ""
 
 @dataclass(frozen=True)
 class Difference:
-    """A field in which a sweep asks something else than its log.
+    """A field in which a sweep's question differs from that of its log.
 
     Attributes:
         field: Dotted field of the sweep or of its base configuration.
-        began: The value that the log's search began with.
+        began: The value at the start of the search.
         now: The value today.
     """
 
@@ -43,14 +43,14 @@ class Difference:
 
 @dataclass(frozen=True)
 class Question:
-    """What a search or scheduler compares trials by; holds JSON values only.
+    """The settings by which a search or scheduler compares trials, as JSON values.
 
     Attributes:
         settings: Dotted field to value: metric, search and scheduler, without ``search.trials``.
         axes: Axis to its values, or to ``{low, high, log}``.
         seeds: Seeds of each point.
-        base: Variant (empty where there are none) to field to the field's values over the axes.
-            Fields that are axes, or that cannot change a number, are left out.
+        base: Variant (empty without variants) to field to the field's values over the axes. Fields
+            that are axes, or that cannot change a number, are left out.
     """
 
     settings: dict[str, Any]
@@ -60,9 +60,15 @@ class Question:
 
 
 class OtherQuestionError(ConfigError):
-    """A sweep no longer asks what its search or scheduler began with."""
+    """A sweep's question differs from that of the search under its name.
 
-    def __init__(self, sweep: Sweep, differences: Sequence[Difference], ways: str) -> None:
+    Args:
+        sweep: The sweep.
+        differences: The fields that differ.
+        advice: The ways to continue.
+    """
+
+    def __init__(self, sweep: Sweep, differences: Sequence[Difference], advice: str) -> None:
         super().__init__(
             sweep.source,
             [
@@ -70,16 +76,16 @@ class OtherQuestionError(ConfigError):
                 for each in differences
             ],
         )
-        self.args = (f"{self.args[0]}\n{ways}",)
+        self.args = (f"{self.args[0]}\n{advice}",)
 
 
 def is_searched(sweep: Sweep) -> bool:
-    """Return whether a search or scheduler makes decisions that depend on other trials."""
+    """Check that a search or scheduler makes decisions that depend on other trials."""
     return sweep.spec.search.name != "grid" or sweep.spec.scheduler.name != "none"
 
 
 def question_of(sweep: Sweep) -> Question:
-    """The question that ``sweep`` asks today.
+    """Derive the question of a sweep from its declaration.
 
     Raises:
         ConfigError: A value of an axis is not valid.
@@ -107,7 +113,7 @@ def question_of(sweep: Sweep) -> Question:
 
 
 def differences(began: Question, now: Question) -> list[Difference]:
-    """The fields in which ``now`` asks something else than ``began``; none if it only grew."""
+    """List the fields in which two questions differ; empty if ``now`` only grew."""
     changed = [
         Difference(name, began.settings.get(name, _UNUSED), now.settings.get(name, _UNUSED))
         for name in {**began.settings, **now.settings}
@@ -133,16 +139,16 @@ def _different_axes(
 def _different_base(
     began: dict[str, dict[str, list[Any]]], now: dict[str, dict[str, list[Any]]], axes: set[str]
 ) -> list[Difference]:
-    """Fields of the base, each once even if all variants have the difference."""
+    """List the fields of the base that differ, each once even if all variants differ."""
     changed: dict[str, Difference] = {}
     for variant in sorted(began.keys() & now.keys()):
         for name in sorted({*began[variant], *now[variant]}):
             if _is_in(name, axes):
-                continue  # the axis itself says that it came or went
+                continue  # reported as a difference of the axes
             old = began[variant].get(name, [_UNUSED])
             new = now[variant].get(name, [_UNUSED])
             if not _within(old, new):
-                changed.setdefault(name, Difference(name, _shown(old), _shown(new)))
+                changed.setdefault(name, Difference(name, _unwrap(old), _unwrap(new)))
     return [changed[name] for name in sorted(changed)]
 
 
@@ -150,7 +156,7 @@ def _within(few: list[Any], many: list[Any]) -> bool:
     return all(value in many for value in few)
 
 
-def _shown(values: list[Any]) -> Any:
+def _unwrap(values: list[Any]) -> Any:
     return values[0] if len(values) == 1 else values
 
 
@@ -162,9 +168,9 @@ def _base(sweep: Sweep) -> dict[str, dict[str, list[Any]]]:
 
 
 def _fields(sweep: Sweep, fixed: dict[str, Any]) -> dict[str, list[Any]]:
-    """Field to its different values over the axes, one axis varied at a time.
+    """Map each field to its different values over the axes, one axis varied at a time.
 
-    A field may be unused at some values of an axis: at λ = 0 nothing else of L_equi counts.
+    A field may be unused at some values of an axis: at λ = 0 no other field of L_equi is used.
     """
     trees = [dict(flatten(canonical(config))) for config in _corners(sweep, fixed)]
     axes = {*sweep.spec.axes, "seed"}
@@ -180,7 +186,7 @@ def _fields(sweep: Sweep, fixed: dict[str, Any]) -> dict[str, list[Any]]:
 
 
 def _corners(sweep: Sweep, fixed: dict[str, Any]) -> Iterator[TrialConfig]:
-    """Configurations at the first values of the axes, then at each other value of each axis."""
+    """Yield the configuration at the axes' first values, then at each other value of each axis."""
     ends = {
         name: values if isinstance(values, tuple) else (values.low, values.high)
         for name, values in sweep.spec.ranges().items()

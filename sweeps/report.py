@@ -1,4 +1,4 @@
-"""``care report``."""
+"""The report of a sweep in the store: its summary, and whether it needs to be written."""
 
 from __future__ import annotations
 
@@ -14,29 +14,21 @@ from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
-from sweeps.event_log import ways_on
+from care.trials.records import SweepRecord
+from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
-from sweeps.plan_remarks import mixed
+from sweeps.plan_remarks import find_mixtures
 from sweeps.process.imports import large_imports
-from sweeps.process.terminal import make_console
 from sweeps.question import OtherQuestionError
-from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 
 
-def report_command(name: str, profile: str | None, root: Path) -> None:
-    """Write a sweep's report and say where it is."""
-    store = Store(root)
-    sweep = find_sweep(name, profile, store)
-    page = write_sweep_report(sweep, store)
-    make_console().print(f"report: {page}")
-
-
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
-    """A sweep by its file, or by the name under which it was started.
+    """Find a sweep by its YAML file, or by its name in the store.
 
     Raises:
-        ConfigError: Neither a file nor a started sweep.
+        ConfigError: No started sweep has this name, or the file is wrong.
     """
     if name.endswith((".yaml", ".yml")):
         return load_sweep(Path(name), profile=profile)
@@ -49,15 +41,15 @@ def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
 
 
 def write_sweep_report(
-    sweep: Sweep, store: Store, *, again: bool = True, work: Path | None = None
+    sweep: Sweep, store: Store, *, if_current: bool = True, work: Path | None = None
 ) -> Path:
-    """The report's page, from what the store holds now.
+    """Write the report of a sweep and return its page.
 
     Args:
         sweep: The sweep.
-        store: Where its trials are.
-        again: Write it also when it is up to date, which takes seconds for the plots.
-        work: Folder in which it is made; beside the report when None.
+        store: The store of its trials.
+        if_current: Whether to write a report that is up to date, which takes seconds.
+        work: Parent of the temporary folder; the report's parent when None.
 
     Raises:
         OtherQuestionError: The search that was run under the sweep's name asked something else.
@@ -66,7 +58,7 @@ def write_sweep_report(
 
     summary = sweep_summary(sweep, store)
     out = store.sweep(sweep.spec.name).report
-    if not again and is_current(out, fingerprint(store.trials, summary)):
+    if not if_current and is_current(out, fingerprint(store.trials, summary)):
         return out / "report.html"
     with large_imports():
         from analysis.report import write_report
@@ -75,15 +67,19 @@ def write_sweep_report(
 
 
 def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
-    """Return what a report needs to know of a sweep besides its trials' numbers."""
+    """Summarize a sweep for its report, without the trials' numbers.
+
+    Raises:
+        OtherQuestionError: The search that was run under the sweep's name asked something else.
+    """
     plan: Plan = make_plan(sweep, store)
     if plan.differences:
-        ways = ways_on(sweep, f"care sweep run {sweep.source}")
-        raise OtherQuestionError(sweep, plan.differences, ways)
+        advice = describe_ways_to_continue(sweep, f"care sweep run {sweep.source}")
+        raise OtherQuestionError(sweep, plan.differences, advice)
     spec = sweep.spec
-    declared: dict[str, Any] = {}
-    with contextlib.suppress(DamagedFileError):  # it only says how the sweep was called
-        declared = store.sweep(spec.name).read() or {}
+    declaration = None
+    with contextlib.suppress(DamagedFileError):  # only needed for the command of the sweep
+        declaration = store.sweep(spec.name).read()
     return SweepSummary(
         name=spec.name,
         description=spec.description,
@@ -102,9 +98,9 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         mode=spec.metric.mode,
         spec_yaml=_yaml(spec.model_dump(mode="json")),
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
-        command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declared)]),
+        command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declaration)]),
         code_version=code_version(),
-        mixed=tuple(mixed(plan)),
+        mixed=tuple(find_mixtures(plan)),
         reproduction=_reproduction(sweep),
     )
 
@@ -127,29 +123,30 @@ def _reproduction(sweep: Sweep) -> Reproduction | None:
 
 
 def _differing(sweep: Sweep) -> list[tuple[str, str, str]]:
-    """(field, the paper's value, the value here) of each field of the base that differs."""
+    """List (field, the paper's value, the value here) of each field that differs."""
     paper = dict(flatten(canonical(sweep.paper_config())))
     here = dict(flatten(canonical(sweep.base_config())))
     names = sorted({*paper, *here} - {"seed"})
     return [
-        (name, _setting(name, paper), _setting(name, here))
+        (name, _format_setting(name, paper), _format_setting(name, here))
         for name in names
         if paper.get(name) != here.get(name)
     ]
 
 
-def _setting(name: str, fields: dict[str, Any]) -> str:
-    """A field's value for people; a part of the data that is not given is the whole."""
+def _format_setting(name: str, fields: dict[str, Any]) -> str:
+    """Format a field's value; numbers of images default to all."""
     value = fields.get(name)
     if value is None:
         return "all" if name.endswith("_images") else "–"
     return str(value)
 
 
-def _arguments(sweep: Sweep, declared: dict[str, Any]) -> list[str]:
-    profile = declared.get("profile")
-    chosen = ["--profile", profile] if profile else []
-    return [declared.get("file", sweep.source), *declared.get("overrides", []), *chosen]
+def _arguments(sweep: Sweep, declaration: SweepRecord | None) -> list[str]:
+    if declaration is None:
+        return [sweep.source]
+    options = ["--profile", declaration.profile] if declaration.profile else []
+    return [declaration.file, *declaration.overrides, *options]
 
 
 def _yaml(tree: object) -> str:

@@ -1,4 +1,4 @@
-"""How a machine is shared out among a sweep's trials."""
+"""The split of a machine's cores and GPUs between a sweep's trials."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 
 from care.errors import ConfigError, Problem
 from care.system.cores import available_cores
-from sweeps.spec.spec import ResourcesConfig
+from sweeps.spec.schema import ResourcesConfig
 
 
 @dataclass(frozen=True)
 class Resources:
-    """A machine's cores and GPUs, and a trial's part of them.
+    """A machine's cores and GPUs, and the share of one trial.
 
     Attributes:
-        cores: Cores that trials may use, all together.
+        cores: Cores for all trials together.
         threads: Threads of one trial.
         gpus: GPUs of one trial.
         machine_gpus: GPUs of the machine.
@@ -29,51 +29,51 @@ class Resources:
 
     @property
     def concurrency(self) -> int:
-        """Trials side by side."""
+        """Number of trials that run side by side."""
         fit = self.cores // self.threads
         return min(fit, int(self.machine_gpus / self.gpus)) if self.gpus else fit
 
     @property
     def largest_share(self) -> int:
-        """Factor on a trial's part at which it shares its GPU, or the cores, with no other."""
+        """Number of shares at which a trial has a GPU, or all cores, for itself."""
         if self.gpus:
             return math.ceil(1 / self.gpus)
         return self.cores // self.threads
 
     def request(self, task: dict[str, Any]) -> dict[str, float]:
-        """What Ray is asked for: the task's ``share`` times a trial's part."""
+        """Return the resources to request from Ray: ``share`` times those of one trial."""
         gpus = min(1.0, task["share"] * self.gpus) if self.gpus < 1 else self.gpus
         return {"cpu": min(self.cores, task["share"] * self.threads), "gpu": gpus}
 
 
-def share_out(config: ResourcesConfig, trials: int) -> Resources:
-    """Give each trial an equal part, so that trials × threads = cores.
+def split_this_machine(config: ResourcesConfig, trials: int) -> Resources:
+    """Split this machine equally, so that trials × threads = cores.
 
-    The split depends on the size of the whole sweep, not on what of it is missing: a trial's last
-    bits depend on its thread count, and an interrupted sweep must go on with the same one.
+    The split depends on the number of all trials, not of the missing ones. A trial's last bits
+    depend on its thread count, so an interrupted sweep must resume with an equal split.
 
     Args:
-        config: What the sweep asks for.
-        trials: Trials of the whole sweep.
+        config: The sweep's resources.
+        trials: Number of trials of the whole sweep.
 
     Raises:
         ConfigError: The machine has too few cores or GPUs for one trial.
     """
     machine_gpus = _count_gpus() if config.gpus else 0
-    return part_of(config, available_cores(), machine_gpus, "this machine", trials)
+    return split_machine(config, available_cores(), machine_gpus, "this machine", trials)
 
 
-def part_of(
+def split_machine(
     config: ResourcesConfig, cores: int, machine_gpus: int, machine: str, trials: int | None = None
 ) -> Resources:
-    """Give each trial an equal part of a machine.
+    """Split a machine equally between trials.
 
     Args:
-        config: What the sweep asks for.
-        cores: Of the machine.
-        machine_gpus: Likewise.
-        machine: What it is called in messages.
-        trials: Trials of the whole sweep; None where they are not all on this machine.
+        config: The sweep's resources.
+        cores: Cores of the machine.
+        machine_gpus: GPUs of the machine.
+        machine: The machine's name in messages.
+        trials: Number of trials of the whole sweep; None if other machines take some of them.
 
     Raises:
         ConfigError: The machine has too few cores or GPUs for one trial.
@@ -87,10 +87,10 @@ def part_of(
     return Resources(cores, threads, config.gpus, machine_gpus)
 
 
-def _check(field: str, asked: float, available: int, what: str) -> None:
-    if asked > available:
+def _check(field: str, requested: float, available: int, what: str) -> None:
+    if requested > available:
         allowed = f"allowed: at most {available}, the {what}"
-        raise ConfigError("sweep", [Problem(field, asked, allowed)])
+        raise ConfigError("sweep", [Problem(field, requested, allowed)])
 
 
 def _count_gpus() -> int:

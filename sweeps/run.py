@@ -1,4 +1,4 @@
-"""A sweep from its plan to its report, wherever its trials run."""
+"""The run of a sweep from its plan to its report, on any backend."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ from pathlib import Path
 from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
+from care.trials.state import State
 from sweeps.plan import Plan, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.wall_time import WallTime
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
+from sweeps.states import MEANING
 from sweeps.store import Store, final_value
-from sweeps.tracking.sweep_sync import SweepTracking
+from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.backend import Pool
 from sweeps.tune.driver import Driver, take_sweep
 
@@ -25,15 +27,15 @@ View = Callable[[Board], AbstractContextManager[object]]
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a sweep is run.
+    """Options of a run, as on the command line.
 
     Attributes:
-        retry_failed: Whether failed trials are continued.
-        rerun_stale: Whether trials of other code are run anew.
-        tracking_uri: MLflow server; None for the store's own file.
-        report: Whether the report is written.
-        restart_search: Whether search and scheduler decide anew.
-        rerun_damaged: Whether trials with damaged files are run anew.
+        retry_failed: Whether to resume failed trials.
+        rerun_stale: Whether to rerun trials of other code or data.
+        tracking_uri: MLflow's tracking URI; None for the store's SQLite file.
+        report: Whether to write the report.
+        restart_search: Whether to restart the search and the scheduler.
+        rerun_damaged: Whether to rerun trials with damaged files.
     """
 
     retry_failed: bool = False
@@ -46,13 +48,13 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a run ended.
+    """The outcome of a run.
 
     Attributes:
-        plan: The plan held against the store afterwards.
+        plan: The sweep's plan after the run.
         page: The report, if one was written.
-        seconds: Of wall time, by what it was spent on.
-        without_value: Finished trials that have no value of the sweep's metric.
+        seconds: Seconds of wall time by activity.
+        without_value: Number of finished trials without a value of the sweep's metric.
     """
 
     plan: Plan
@@ -64,23 +66,24 @@ class Outcome:
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
         counts = self.plan.counts()
-        return counts["cached"] + counts["stopped"] == self.plan.wanted
+        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
+        return done == self.plan.wanted
 
     @property
     def compared(self) -> bool:
         """Whether the sweep's metric has a value for any of the finished trials."""
-        finished = self.plan.counts()["cached"]
+        finished = self.plan.counts()[State.FINISHED]
         return finished == 0 or self.without_value < finished
 
 
 class SweepRun:
-    """Runs what is missing of a sweep, tracks it and reports it.
+    """Runs the missing trials of a sweep, tracks them and writes the report.
 
     Args:
         sweep: The sweep.
-        store: Where its trials are.
-        pool: Where they run.
-        options: How.
+        store: The store of its trials.
+        pool: The backend that runs them.
+        options: Options of the run.
         say: Called with lines for the user.
     """
 
@@ -96,14 +99,14 @@ class SweepRun:
         self.options, self._say = options, say
 
     def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
-        """Return when nothing is missing, or soon after an interrupt.
+        """Run the sweep until no trial is missing, or until soon after an interrupt.
 
         Args:
-            interrupt: Asked all the time.
+            interrupt: Polled throughout the run.
             view: Shows the sweep's board while entered.
 
         Raises:
-            LostClaimError: Another driver has taken the sweep over; nothing was written since.
+            LostClaimError: Another driver has taken over the sweep; nothing was written since.
         """
         claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, self._say)
         if claim is None:
@@ -122,9 +125,9 @@ class SweepRun:
         board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
-        tracking = SweepTracking(self.sweep, self.store, board, uri, self._say, claim)
+        tracking = SweepSync(self.sweep, self.store, board, uri, self._say, claim)
         driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch, self._say)
-        tracking.start(self._whole(plan))
+        tracking.start(self._plan_all(plan))
         page = None
         try:
             with view(board):
@@ -141,23 +144,24 @@ class SweepRun:
         time.mark("tracking")
         return Outcome(final, page, time.parts(board.spent), board.without_value())
 
-    def _finish(self, tracking: SweepTracking, page: Path | None, interrupt: Interrupt) -> Plan:
-        """Bring MLflow up to date; a second signal, which ends at once, does not get here."""
+    def _finish(self, tracking: SweepSync, page: Path | None, interrupt: Interrupt) -> Plan:
+        """Bring MLflow up to date. A second signal ends the process without this step."""
         final = make_plan(self.sweep, self.store)
-        tracking.finish(self._whole(final), page, lambda: interrupt.requested)
+        tracking.finish(self._plan_all(final), page, lambda: interrupt.requested)
         return final
 
     def _report(self, claim: Claim) -> Path:
         from sweeps.report import write_sweep_report
 
         try:
-            whole = self.sweep.whole()
-            return write_sweep_report(whole, self.store, again=False, work=claim.own_folder)
+            return write_sweep_report(
+                self.sweep.whole(), self.store, if_current=False, work=claim.own_folder
+            )
         except DiskError:
             claim.check()
             raise
 
-    def _whole(self, plan: Plan) -> Plan:
+    def _plan_all(self, plan: Plan) -> Plan:
         """Return the plan of all trials: report and MLflow show the sweep as declared."""
         return make_plan(self.sweep.whole(), self.store) if self.sweep.selection else plan
 
@@ -165,5 +169,4 @@ class SweepRun:
         return final_value(self.store.trial(identity), COLLAPSE_METRIC)
 
     def _metric(self, identity: str) -> float | None:
-        """The sweep's metric of a finished trial."""
         return final_value(self.store.trial(identity), self.sweep.spec.metric.name)

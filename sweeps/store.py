@@ -1,4 +1,4 @@
-"""The run store: trials and sweeps on disk."""
+"""The run store: the folders of trials and sweeps on disk."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from care.config import TrialConfig
 from care.errors import CareError
@@ -21,14 +21,13 @@ from care.trials.folder import TrialFolder, check_format, now
 from care.trials.hardware import Machine
 from care.trials.records import StoreRecord, SweepRecord, read_record
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.store_identity import settle_identity
-
-PlanState = Literal["new", "paused", "cached", "running", "failed", "stale", "stopped", "damaged"]
 
 _TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _SWEEP_ADVICE = "The sweep's next run writes it again: care sweep run FILE"
-EVENTS_ADVICE = "Move the file away to let the search decide anew; finished trials are kept"
-"""What to do about a damaged log of decisions."""
+EVENTS_ADVICE = "Move the file away to restart the search; finished trials are kept"
+"""Instructions for a damaged log of decisions."""
 _STORE_ADVICE = (
     "It holds the format of the store. Restore it from a copy; or delete it, and the next run "
     "writes it again. The trials stay as they are."
@@ -38,6 +37,9 @@ _STORE_ADVICE = (
 class Store:
     """Trials by identity and sweeps by name under one root. Opening it writes nothing.
 
+    Args:
+        root: Folder of the store.
+
     Raises:
         CareError: No store can be at ``root``, or a newer version of this project wrote it.
         DamagedFileError: ``store.json`` cannot be read.
@@ -45,7 +47,7 @@ class Store:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        _check_place(root)
+        _check_root(root)
         try:
             record = read_record(root / "store.json", StoreRecord)
         except DamagedFileError as error:
@@ -54,7 +56,7 @@ class Store:
             check_format(record.format, root)
 
     def prepare(self, say: Callable[[str], None] = print) -> str:
-        """Make the folders and the store's identity; called before the first write.
+        """Create the folders and the store's identity; called before the first write.
 
         Args:
             say: Called with a line for the user when the store is a copy of another one.
@@ -63,7 +65,7 @@ class Store:
             The store's uuid.
 
         Raises:
-            CareError: The folder cannot be made or written.
+            CareError: The folder cannot be created or written.
         """
         try:
             self.trials.mkdir(parents=True, exist_ok=True)
@@ -79,36 +81,36 @@ class Store:
         return self.root / "trials"
 
     def trial(self, trial_id: str) -> TrialFolder:
-        """The folder of one trial, whether it exists or not."""
+        """Return the folder of a trial, whether it exists or not."""
         return TrialFolder(self.trials / trial_id)
 
     def all_trials(self) -> Iterator[TrialFolder]:
-        """Every trial that was ever started, by identity; damaged ones as well."""
+        """Yield every trial that was ever started, by identity, including damaged ones."""
         for name in _names(self.trials):
             if _TRIAL_ID.fullmatch(name):
                 yield self.trial(name)
 
     def sweep(self, name: str) -> SweepFolder:
-        """The folder of one sweep, whether it exists or not."""
+        """Return the folder of a sweep, whether it exists or not."""
         return SweepFolder(self.root / "sweeps" / name)
 
     def all_sweeps(self) -> Iterator[SweepFolder]:
-        """Every sweep that was ever started, by name; damaged ones as well."""
+        """Yield every sweep that was ever started, by name, including damaged ones."""
         for name in _names(self.root / "sweeps"):
             if os.path.lexists(self.root / "sweeps" / name / "sweep.json"):
                 yield self.sweep(name)
 
     def archive(self, trial_id: str) -> Path | None:
-        """Move a trial's folder out of the way, so that it is run anew; nothing is deleted.
+        """Move a trial's folder to the archive, so that the trial is new; nothing is deleted.
 
         Returns:
-            Where it went, or None when another process holds the trial.
+            The folder in the archive, or None if another process holds the trial.
 
         Raises:
             DiskError: The folder cannot be moved; nothing was changed.
         """
         folder = self.trials / trial_id
-        if os.path.lexists(folder) and not folder.is_dir():  # a file, or a link to nothing
+        if os.path.lexists(folder) and not folder.is_dir():  # a file, or a broken link
             return self._move_to_archive(folder, folder.rename)
         claim = Claim.take(folder)
         if claim is None:
@@ -128,10 +130,10 @@ class Store:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return the names in ``folder``, sorted; none when there is no folder.
+    """List the names in ``folder``, sorted; empty if there is no folder.
 
     Raises:
-        CareError: Something else is there, or a folder that cannot be read.
+        CareError: The path is no folder, or the folder cannot be read.
     """
     try:
         return sorted(os.listdir(folder))  # noqa: PTH208 - no Path for each of thousands
@@ -141,7 +143,7 @@ def _names(folder: Path) -> list[str]:
         raise CareError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
-def _check_place(root: Path) -> None:
+def _check_root(root: Path) -> None:
     try:
         is_folder = stat.S_ISDIR(root.stat().st_mode)
     except FileNotFoundError:
@@ -159,7 +161,7 @@ class SweepFolder:
 
     Args:
         path: The folder.
-        writer: The driver's claim on the sweep, where other processes may want to write, too.
+        writer: The driver's claim on the sweep; by default, no claim is checked.
     """
 
     def __init__(self, path: Path, writer: Writer | None = None) -> None:
@@ -176,24 +178,33 @@ class SweepFolder:
         """The folder of the report."""
         return self.path / "report"
 
-    def read(self) -> dict[str, Any] | None:
-        """Return the declaration as last started, or None.
+    def read(self) -> SweepRecord | None:
+        """Read the declaration of the last start; None if the sweep was never started.
 
         Raises:
             DamagedFileError: The file cannot be read.
         """
         try:
-            record = read_record(self.path / "sweep.json", SweepRecord)
+            return read_record(self.path / "sweep.json", SweepRecord)
         except DamagedFileError as error:
             raise error if error.denied else error.with_advice(_SWEEP_ADVICE) from error
-        return record.model_dump(exclude_unset=True) if record else None
 
-    def write(self, declaration: dict[str, Any], say: Callable[[str], None] = print) -> None:
-        """Record the declaration of a sweep that starts; ``created`` stays as it was.
+    def declaration(self) -> SweepRecord:
+        """Read the declaration of a sweep that was started.
+
+        Raises:
+            DamagedFileError: The file is missing or cannot be read.
+        """
+        if declaration := self.read():
+            return declaration
+        raise DamagedFileError(self.path / "sweep.json", "is missing", _SWEEP_ADVICE)
+
+    def write(self, declaration: SweepRecord, say: Callable[[str], None] = print) -> None:
+        """Write the declaration of a sweep that starts; ``created`` is kept.
 
         Args:
-            declaration: Fields of :class:`care.trials.records.SweepRecord`.
-            say: Called with a line when the file was damaged and is set aside.
+            declaration: The sweep as it starts now.
+            say: Called with a line for the user when a damaged file is set aside.
 
         Raises:
             DiskError: The folder cannot be written.
@@ -203,22 +214,21 @@ class SweepFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DiskError(self.path, error) from error
-        before: dict[str, Any] = {}
+        before = None
         try:
-            before = self.read() or {}
+            before = self.read()
         except DamagedFileError as error:
             kept = set_aside(path)
-            say(
-                f"{path} {error.problem}; it is written anew"
-                + (f", {kept.name} kept" if kept else "")
-            )
-        write_json(path, {**declaration, "created": before.get("created", now())})
+            say(f"{path} {error.problem}; it is replaced" + (f", {kept.name} kept" if kept else ""))
+        created = before.created if before else ""
+        declaration = declaration.model_copy(update={"created": created or now()})
+        write_json(path, declaration.model_dump(mode="json", exclude_unset=True))
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the decisions of search and scheduler, in the order they were made.
+        """Read the decisions of search and scheduler, oldest first.
 
         Raises:
-            DamagedFileError: A line cannot be read: without it the rest means something else.
+            DamagedFileError: A line cannot be read; the other lines depend on it.
         """
         path = self.path / "events.jsonl"
         try:
@@ -227,87 +237,85 @@ class SweepFolder:
             raise error if error.denied else error.with_advice(EVENTS_ADVICE) from error
 
     def log(self, event: dict[str, Any]) -> None:
-        """Append a decision before it takes effect, so that a crash cannot forget it.
+        """Append a decision; called before it takes effect, so that a crash cannot lose it.
 
         Raises:
-            LostClaimError: Another driver has taken the sweep over.
-            DiskError: The disk is full or away.
+            LostClaimError: Another driver has taken over the sweep.
+            DiskError: The disk is full or not available.
         """
         self.writer.append(self.path / "events.jsonl", event)
 
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """The state of one trial in the store, as a plan shows it.
+    """The state of a trial in the store, as a plan shows it.
 
     Attributes:
-        state: A paused trial resumes from a checkpoint; a stale one has numbers,
-            finished or not, that rest on something else than they would today; a damaged one has
-            files that cannot be read.
+        state: The trial's state.
         epoch: Completed epochs.
-        reason: Why the trial is failed, stale or damaged, or what the next run rebuilds of it;
+        reason: Cause of a failed, stale or damaged state, or the files that the next run rebuilds;
             empty otherwise.
-        machine: What it was trained on, where its numbers count.
+        machine: The machine that trained it, if it is neither stale nor damaged.
     """
 
-    state: PlanState
+    state: State
     epoch: int = 0
     reason: str = ""
     machine: Machine | None = None
 
 
 def trial_status(folder: TrialFolder, versions: Versions, config: TrialConfig) -> TrialStatus:
-    """Read the state of a trial.
+    """Determine the state of a trial from its files.
 
     Args:
         folder: The trial's folder.
-        versions: Code and data whose results count.
-        config: The trial's configuration as it is planned now.
+        versions: The current code and data; results of others are stale.
+        config: The trial's planned configuration.
     """
     condition = examine(folder, config)
     status = condition.status
     epoch = status.epoch if status else 0
-    done = status is not None and status.state == "finished" and not condition.repairs
+    done = status is not None and status.finished and not condition.repairs
     if not done:
         try:
             if holder(folder.path):
-                return TrialStatus("running", epoch)
+                return TrialStatus(State.RUNNING, epoch)
         except CareError as error:  # its claim cannot be read
-            return TrialStatus("damaged", epoch, condition.damage or str(error))
+            return TrialStatus(State.DAMAGED, epoch, condition.damage or str(error))
     if condition.damage:
-        return TrialStatus("damaged", epoch, condition.damage)
+        return TrialStatus(State.DAMAGED, epoch, condition.damage)
     machine = None
     if condition.computed:
         reason = versions.why_stale(condition.provenance, config)
         if reason:
-            return TrialStatus("stale", epoch, reason)
+            return TrialStatus(State.STALE, epoch, reason)
         machine = Machine.of(condition.provenance)
     if status is None:
-        return TrialStatus("new", reason=_repairs(condition))
-    if status.state == "finished" and not condition.repairs:
-        return TrialStatus("cached", epoch, machine=machine)
-    if status.state == "failed":
-        return TrialStatus("failed", epoch, status.error.message if status.error else "")
-    state: PlanState = "paused" if condition.computed else "new"
+        return TrialStatus(State.NEW, reason=_repairs(condition))
+    if status.finished and not condition.repairs:
+        return TrialStatus(State.FINISHED, epoch, machine=machine)
+    if status.state == State.FAILED:
+        return TrialStatus(State.FAILED, epoch, status.error.message if status.error else "")
+    state = State.PAUSED if condition.computed else State.NEW
     return TrialStatus(state, epoch, _repairs(condition), machine)
 
 
 def _repairs(condition: Condition) -> str:
-    """Name the files that the next start rebuilds."""
+    """Describe the files that the next start rebuilds."""
     problems = [f"{name} {problem}" for name, problem in condition.repairs.items()]
     return f"{'; '.join(problems)}; the next run rebuilds it" if problems else ""
 
 
 def final_value(folder: TrialFolder, metric: str) -> float | None:
-    """A finished trial's value of ``metric``; None where it has none that is finite."""
+    """Read a finished trial's value of ``metric``; None without a finite value."""
     try:
         metrics = folder.read_metrics()
         measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
-    except DamagedFileError:  # since it was judged; the next plan names it
+    except DamagedFileError:  # damaged since the plan; the next plan shows it
         return None
     return finite(measures.get(metric))
 
 
 def finite(value: float | None) -> float | None:
-    """``value``, or None where it cannot be compared with others."""
+    """Return a finite value as it is, and None for any other."""
     return value if value is not None and math.isfinite(value) else None

@@ -1,9 +1,9 @@
 """The identity of a store, which separates its runs from other stores' on a shared MLflow server.
 
-``store.json`` holds a ``uuid`` and the ``place`` (a file URI) where the store was last written. A
-store that was moved keeps its uuid. A copy of a store that still exists gets a uuid of its own at
-its first write, so that the two never write the same runs. Where the original cannot be seen at its
-old place, a copy is taken for the moved store.
+``store.json`` holds a ``uuid`` and a ``place``: the store's file URI at the last write. A moved
+store keeps its uuid. A copy of a store that still exists gets a new uuid at its first write, so
+that the two never write to each other's runs. If the original is not at its recorded path, the copy
+counts as the moved store.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from sweeps.process.lock import locked
 
 
 def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
-    """Make sure that a store has a uuid that no other living store has.
+    """Give a store a uuid that no other existing store has.
 
-    Safe between processes that create the store at the same moment.
+    Several processes may call this at one time, even while they create the store.
 
     Args:
         root: Folder of the store; it exists.
@@ -52,19 +52,19 @@ def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
             settled["uuid"], settled["copied_from"] = uuid.uuid4().hex, known["uuid"]
             say(
                 f"{root} is a copy of the store in {_folder(known)}, which still exists: "
-                "it gets an identity of its own, and runs of its own in MLflow."
+                "it gets its own identity, and its own runs in MLflow."
             )
         write_json(path, settled)
         return settled
 
 
 def _folder(known: dict[str, Any]) -> Path:
-    """The folder where a store was last written."""
+    """Return the path of a store at its last write."""
     return Path(os.fsdecode(unquote_to_bytes(urlparse(str(known.get("place", ""))).path)))
 
 
 def _is_here(known: dict[str, Any], root: Path) -> bool:
-    """Whether the recorded place is this folder, perhaps by another path."""
+    """Check that the recorded path is this folder, perhaps through a link."""
     if known.get("place") == root.resolve().as_uri():
         return True
     try:
@@ -74,10 +74,10 @@ def _is_here(known: dict[str, Any], root: Path) -> bool:
 
 
 def _lives_elsewhere(known: dict[str, Any]) -> bool:
-    """Whether the recorded place holds a store of this uuid still, as far as can be seen.
+    """Check whether the recorded path still holds a store of this uuid.
 
-    A place that this user may not look at counts: runs that stand twice do no harm, runs that two
-    stores write do.
+    True for a path that this user may not read: a duplicate of each run is harmless, two stores
+    that write to one run are not.
     """
     try:
         original = read_json(_folder(known) / "store.json")

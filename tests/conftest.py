@@ -15,7 +15,7 @@ import torch
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import ConfigError, Problem, shortened
-from sweeps.tracking.database import make_database
+from sweeps.tracking.database import create_database
 from tests.helpers.paths import ROOT
 
 # Tests use small tensors: two threads on shared cores are five times slower than one.
@@ -49,7 +49,7 @@ def shared_data() -> Path:
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An SQLite file with MLflow's tables, made once: it takes MLflow seconds."""
     file = tmp_path_factory.mktemp("mlflow") / "empty.db"
-    make_database(file)
+    create_database(file)
     return file
 
 

@@ -44,6 +44,7 @@ ORDER = {
         "config",
         "distributed",
         "registry",
+        "plugins",
         "errors",
     ],
     "sweeps": [
@@ -63,6 +64,7 @@ ORDER = {
         "event_log",
         "question",
         "store",
+        "states",
         "store_identity",
         "spec",
         "process",

@@ -1,4 +1,4 @@
-"""Parameters of augmentations, a row each, drawn on the CPU (CARE.md section 4)."""
+"""Parameters of augmentations, a row each, drawn on the CPU (docs/paper.md §4)."""
 
 from __future__ import annotations
 

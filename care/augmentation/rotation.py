@@ -1,4 +1,4 @@
-"""Rotations of point clouds, the augmentation of the protein experiment (CARE.md section 7)."""
+"""Rotations of point clouds, the augmentation of the protein experiment (docs/paper.md §7)."""
 
 from __future__ import annotations
 

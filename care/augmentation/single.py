@@ -16,13 +16,13 @@ from care.augmentation.parameters import (
     identity,
 )
 
-_BLUR_KERNEL = 3  # CARE.md section 4 [C]
+_BLUR_KERNEL = 3  # docs/paper.md §4 [C]
 
 
 def named_augmentations(size: tuple[int, int]) -> dict[str, AugmentationTable]:
     """Tables of one row each for images of ``size`` (height, width).
 
-    The jitter's factors are the ends of the authors' ranges (CARE.md section 4); the hue also
+    The jitter's factors are the ends of the authors' ranges (docs/paper.md §4); the hue also
     turns by a third, which takes red to green.
     """
     height, width = size

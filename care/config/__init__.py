@@ -1,9 +1,9 @@
 """The configuration of a trial: one tree of frozen models, checked before anything starts.
 
 Every field but those of :class:`RuntimeConfig` can change a number and is part of a trial's
-identity (:mod:`care.trials.identity`). Values from the paper are named after ``CARE.md``'s
-sections: [P] the paper (arXiv 2306.13924), [C] the authors' code, [A] our own choice where both are
-silent.
+identity (:mod:`care.trials.identity`). Values are cited by section of
+docs/paper.md: [P] the paper (arXiv 2306.13924), [C] the authors' code, [A] our own choice where
+both are silent.
 """
 
 from __future__ import annotations

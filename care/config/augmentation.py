@@ -1,4 +1,4 @@
-"""Distribution of the augmentations (CARE.md section 4)."""
+"""Distribution of the augmentations (docs/paper.md §4)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class GaussianBlurConfig(Model):
 
 
 class AugmentationConfig(Model):
-    """Distribution of the augmentations; defaults are CARE.md section 4 [C]."""
+    """Distribution of the augmentations; defaults are docs/paper.md §4 [C]."""
 
     crop: CropConfig = CropConfig()
     horizontal_flip: Probability = 0.5

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, NoReturn
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -42,8 +43,8 @@ def once(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
-def registered(names: tuple[str, ...]) -> AfterValidator:
-    """A validator that admits ``names`` and hints at the nearest."""
+def registered(names: Collection[str]) -> AfterValidator:
+    """Make a validator that admits ``names`` and suggests the nearest one."""
 
     def check(name: str) -> str:
         if name not in names:

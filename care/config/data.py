@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from care.config.base import Model, PositiveInt, refuse, registered
-from care.registry import DATA, TREE, DataSource
+from care.registry import DATA, DataEntry
 
 _NO_LETTERS = re.compile(r"[^A-Za-z0-9]+")
 
@@ -30,7 +30,7 @@ class DataConfig(Model):
             the data set.
     """
 
-    name: Annotated[str, registered(tuple(DATA))] = "digits"
+    name: Annotated[str, registered(DATA)] = "digits"
     side: PositiveInt | None = None
     train_images: PositiveInt | None = None
     test_images: Annotated[int, Field(ge=2)] | None = None
@@ -39,17 +39,17 @@ class DataConfig(Model):
     skip_corrupt: bool = False
 
     @property
-    def source(self) -> DataSource:
-        """What the registry knows of the data set."""
+    def source(self) -> DataEntry:
+        """The registry's entry of the data set."""
         return DATA[self.name]
 
     @property
     def transfer_name(self) -> str:
-        """What the transfer to it is called: by its name, a tree of images by its place, too."""
-        if self.name != TREE:
+        """Name the transfer to it: by its name, and by its path where it has no fixed one."""
+        if not self.source.needs_path:
             return self.name
         place = "_".join(filter(None, (self.path, self.class_list)))
-        return f"{TREE}_{_NO_LETTERS.sub('_', place).strip('_')}"
+        return f"{self.name}_{_NO_LETTERS.sub('_', place).strip('_')}"
 
     @property
     def pixels(self) -> int | None:
@@ -84,8 +84,8 @@ def _check_side(data: DataConfig) -> None:
 
 def _check_files(data: DataConfig) -> None:
     source = data.source
-    if data.name == TREE and data.path is None:
-        refuse("data.path", None, "the folder of the images, under runtime.data_root")
+    if source.needs_path and data.path is None:
+        refuse("data.path", None, f"the folder of the {source.kind}, under runtime.data_root")
     if data.path is not None and not source.located:
         refuse("data.path", data.path, f"none, as {data.name!r} has a place of its own")
     if data.class_list is not None and not source.tree:

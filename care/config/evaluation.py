@@ -15,7 +15,7 @@ Protocol = Literal["paper", "authors"]
 
 
 class TrainedProbeConfig(Model):
-    """Linear probes trained on augmented images, as for Table 1 (CARE.md section 5).
+    """Linear probes trained on augmented images, as for Table 1 (docs/paper.md §5).
 
     The defaults are those of CIFAR and STL-10 [P].
 

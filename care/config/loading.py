@@ -9,10 +9,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, Tag, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from care.config import TrialConfig
+from care.config.choice import Choice
 from care.config.yaml_reader import DEEPEST, parse_yaml, read_yaml
 from care.errors import ConfigError, Problem, nearest, unknown_name
 
@@ -30,7 +31,7 @@ def validate(model: type[ModelT], tree: dict[str, Any], source: str) -> ModelT:
         return model.model_validate(tree)
     except ValidationError as error:
         shown = error.errors(include_url=False)[:_MOST_PROBLEMS]
-        problems = [_problem(model, details) for details in shown]
+        problems = [_problem(model, tree, details) for details in shown]
         raise ConfigError(source, problems) from error
 
 
@@ -89,20 +90,20 @@ def set_field(tree: dict[str, Any], field: str, value: Any) -> None:
     tree[last] = value
 
 
-def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
-    loc = _without_tags(model, details["loc"])
+def _problem(model: type[BaseModel], tree: Any, details: ErrorDetails) -> Problem:
+    loc = list(map(str, details["loc"]))
     field = ".".join(loc)
     value = details.get("input")
     context = details.get("ctx", {})
     kind = details["type"]
     if kind == "extra_forbidden":
-        return _unknown_field(model, details["loc"], value)
+        return _unknown_field(model, tree, loc, value)
     if kind == "missing":
         return Problem(field, None, "has no default and must be given")
-    if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return _unknown_choice(model, loc, value)
+    if kind == "choice":
+        return _unknown_choice(field, value, context["names"])
     if kind == "model_type":
-        names = _fields(model, details["loc"])
+        names = _fields(model, tree, loc)
         return Problem(field, value, f"allowed: a mapping with {', '.join(names)}")
     if "." in kind:  # raised by a check across fields, which names the field that is wrong
         return Problem(kind, context.get("value", "?"), details["msg"])
@@ -116,53 +117,41 @@ def _problem(model: type[BaseModel], details: ErrorDetails) -> Problem:
     return Problem(field, value, f"allowed: {message}")
 
 
-def _unknown_field(model: type[BaseModel], loc: Sequence[int | str], value: Any) -> Problem:
-    *parents, name = _without_tags(model, loc)
-    names = _fields(model, loc[:-1])
+def _unknown_field(model: type[BaseModel], tree: Any, loc: list[str], value: Any) -> Problem:
+    *parents, name = loc
+    names = _fields(model, tree, parents)
     where = f"{'.'.join(parents)} has" if parents else "there are"
     allowed = f"no such field; {where} {', '.join(names)}"
-    close = nearest(name, names)
-    return Problem(".".join([*parents, name]), value, allowed, close)
+    return Problem(".".join(loc), value, allowed, nearest(name, names))
 
 
-def _unknown_choice(model: type[BaseModel], loc: Sequence[str], value: Any) -> Problem:
-    """A mapping whose ``name`` is none of the models that the field may be."""
-    names = sorted(_choices(_annotation(model, loc)))
+def _unknown_choice(field: str, value: Any, names: list[str]) -> Problem:
+    """Describe a value that names none of the models that its field may hold."""
     if not isinstance(value, dict):
         allowed = f"allowed: a mapping whose name is one of {', '.join(names)}"
-        return Problem(".".join(loc), value, allowed)
-    return unknown_name(".".join([*loc, "name"]), value.get("name"), names)
+        return Problem(field, value, allowed)
+    return unknown_name(f"{field}.name", value.get("name"), names)
 
 
-def _fields(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
-    """Names of the fields of the model at ``loc``, in which a choice is followed by its name."""
-    owner = _annotation(model, loc)
+def _fields(model: type[BaseModel], tree: Any, loc: Iterable[str]) -> list[str]:
+    """Name the fields of the model at ``loc``; none where there is no model.
+
+    Args:
+        model: Of the whole tree.
+        tree: Holds the names that choose between models.
+        loc: Parts of a dotted field.
+    """
+    owner: Any = model
+    for part in loc:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+        owner = _field_type(owner, part)
+        if isinstance(owner, Choice):
+            owner = owner.model_of(tree)
     return sorted(owner.model_fields) if _is_model(owner) else []
 
 
-def _without_tags(model: type[BaseModel], loc: Iterable[int | str]) -> list[str]:
-    """``loc`` without the names of choices, which a user does not write as fields."""
-    owner: Any = model
-    fields = []
-    for part in map(str, loc):
-        chosen = part in _choices(owner)
-        owner = _choices(owner)[part] if chosen else _field_annotation(owner, part)
-        if not chosen:
-            fields.append(part)
-    return fields
-
-
-def _annotation(model: type[BaseModel], loc: Iterable[int | str]) -> Any:
-    """The type at ``loc``, None where there is no such field."""
-    owner: Any = model
-    for part in map(str, loc):
-        choices = _choices(owner)
-        owner = choices[part] if part in choices else _field_annotation(owner, part)
-    return owner
-
-
-def _field_annotation(owner: Any, name: str) -> Any:
-    """The type of a model's field: a model, a choice between models, or anything else.
+def _field_type(owner: Any, name: str) -> Any:
+    """Return the type of a model's field: a model, a choice between models, or anything else.
 
     Of a mapping with names of the user's own it is that of the values.
     """
@@ -173,20 +162,10 @@ def _field_annotation(owner: Any, name: str) -> Any:
         return None
     if typing.get_origin(field.annotation) is dict:
         return field.annotation
+    choices = [extra for extra in field.metadata if isinstance(extra, Choice)]
     options = typing.get_args(field.annotation)
     models = [option for option in (field.annotation, *options) if _is_model(option)]
-    return models[0] if models else field.annotation
-
-
-def _choices(annotation: Any) -> dict[str, type[BaseModel]]:
-    """The models of a tagged union by name."""
-    found = {}
-    for option in typing.get_args(annotation):
-        extras = getattr(option, "__metadata__", ())
-        tags = [extra.tag for extra in extras if isinstance(extra, Tag)]
-        if tags:
-            found[tags[0]] = typing.get_args(option)[0]
-    return found
+    return (choices or models or [field.annotation])[0]
 
 
 def _is_model(annotation: Any) -> bool:

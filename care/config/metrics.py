@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from care.registry import DATA, TREE
+from care.config.objective import settings_of
+from care.registry import DATA, MEASURES, OBJECTIVES
 
-EPOCH_METRICS = (
-    "train/loss",
-    "train/infonce",
-    "train/barlow_twins",
-    "train/byol",
-    "train/alignment",
-    "train/uniformity",
+_EPOCH_METRICS = (
     "train/equimod",
     "train/equivariance",
     "train/positive_cosine",
@@ -22,47 +17,40 @@ EPOCH_METRICS = (
     "heldout/positive_cosine",
     "heldout/equivariance",
 )
-"""Reported after every epoch."""
 
-_SPACE_MEASURES = (
-    "knn_accuracy",
-    "probe_accuracy",
-    "probe_top5",
-    "hue_r2",
-    "color_r2",
-    "color_following",
-    "axis_error",
-    "wahba",
-    "wahba_per_sqrt_n",
-    "wahba_o_per_sqrt_n",
-    "gamma",
-    "gamma_median",
-    "composition",
-    "composition_on_data",
-    "positive_cosine",
-)
-_ENCODER_MEASURES = (
-    *(
-        f"{protocol}_probe_{score}"
-        for protocol in ("paper", "authors")
-        for score in ("accuracy", "top5", "spread")
-    ),
-    *(
-        f"transfer_{name}"
-        for name, source in DATA.items()
-        if source.kind == "images" and name != TREE
-    ),
-)
 
-FINAL_MEASURES = (
-    *(f"{space}/{measure}" for space in ("encoder", "head") for measure in _SPACE_MEASURES),
-    *(f"encoder/{measure}" for measure in _ENCODER_MEASURES),
-    "head/circularity",
-)
-"""Measured once, at the end, from frozen features of the head's input and of its output.
+def epoch_metrics() -> tuple[str, ...]:
+    """Name the metrics that a trial may report after every epoch."""
+    terms = (term for name in OBJECTIVES for term in settings_of(name).terms)
+    return ("train/loss", *dict.fromkeys(f"train/{term}" for term in terms), *_EPOCH_METRICS)
 
-Which of them a trial has depends on its data and on ``evaluation``.
-"""
+
+def final_measures() -> tuple[str, ...]:
+    """Name the measures of the end, computed once from the frozen network.
+
+    Which of them a trial has depends on its data and on ``evaluation``. Transfers to data sets
+    without a fixed path are left out: see :func:`is_final_measure`.
+    """
+    measures = (name for entry in MEASURES.values() for name in entry.names)
+    transfers = (
+        f"encoder/transfer_{name}"
+        for name, data in DATA.items()
+        if data.kind == "images" and not data.needs_path
+    )
+    return (*measures, *transfers)
+
+
+def is_final_measure(name: str) -> bool:
+    """Check whether ``name`` is a measure of the end.
+
+    The transfer to a data set without a fixed path has the path in its name:
+    ``encoder/transfer_images_photos``.
+    """
+    if name in final_measures():
+        return True
+    located = (data for data, entry in DATA.items() if entry.needs_path)
+    return name.startswith(tuple(f"encoder/transfer_{data}_" for data in located))
+
 
 COLLAPSE_METRIC = "heldout/uniformity"
 """What collapse is judged by, after the last epoch."""
@@ -79,11 +67,3 @@ below it within two epochs on digits (docs/method.md has the numbers).
 def is_collapsed(uniformity: float | None) -> bool:
     """Whether embeddings of that uniformity are next to collapse; not where it is not known."""
     return uniformity is not None and uniformity >= COLLAPSE
-
-
-def is_final_measure(name: str) -> bool:
-    """Return whether ``name`` is a measure of the end: one above, or a transfer to a tree.
-
-    A tree of images is named by its place: ``encoder/transfer_images_photos``.
-    """
-    return name in FINAL_MEASURES or name.startswith(f"encoder/transfer_{TREE}_")

@@ -7,11 +7,11 @@ from typing import Annotated
 from pydantic import Field
 
 from care.config.base import Model, PositiveInt, registered
-from care.registry import ENCODERS, POINT_ENCODERS
+from care.registry import ENCODERS
 
 
 class HeadConfig(Model):
-    """Projection head, Linear, BatchNorm, ReLU, Linear (CARE.md section 5 [C]).
+    """Projection head, Linear, BatchNorm, ReLU, Linear (docs/paper.md §5 [C]).
 
     Attributes:
         hidden: Width of the hidden layer.
@@ -27,5 +27,5 @@ class HeadConfig(Model):
 class ModelConfig(Model):
     """Encoder and projection head."""
 
-    encoder: Annotated[str, registered((*ENCODERS, *POINT_ENCODERS))] = "resnet50"
+    encoder: Annotated[str, registered(ENCODERS)] = "resnet50"
     head: HeadConfig = HeadConfig()

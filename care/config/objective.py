@@ -1,4 +1,4 @@
-"""What is minimised: a base objective, plus λ L_equi, each base with the settings it has.
+"""Objectives: a base objective, plus λ L_equi, plus EquiMod, each base with its own settings.
 
 A method is a composition. SimCLR is ``simclr``; CARE (SimCLR) is ``simclr`` with λ > 0; EquiMod
 (BYOL) is ``byol`` with ``equimod.weight`` > 0; L_equi alone is ``none`` with λ > 0.
@@ -6,18 +6,22 @@ A method is a composition. SimCLR is ``simclr``; CARE (SimCLR) is ``simclr`` wit
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, ClassVar, Literal, NamedTuple, cast
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field
 
-from care.config.base import Model, NonNegative, Positive, PositiveInt
+from care.config.base import Model, NonNegative, Positive, PositiveInt, refuse
+from care.config.choice import Choice
+from care.errors import ConfigError, Problem
+from care.plugins import load
+from care.registry import OBJECTIVES
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Form = Literal["printed", "authors"]
 
 
 class EquivarianceConfig(Model):
-    """L_equi (CARE.md sections 1 and 3).
+    """L_equi (docs/paper.md §1 and §3).
 
     Attributes:
         weight: λ, 0.01 on CIFAR-10 [P]; 0 trains the base objective alone and takes no further
@@ -57,10 +61,80 @@ class EquimodConfig(Model):
     output: Annotated[int, Field(ge=2)] = 128
 
 
-class BaseObjectiveConfig(Model):
-    """What every base objective has."""
+class Passes(NamedTuple):
+    """Passes of a batch through the encoder in one step.
 
+    Attributes:
+        trained: Forward and backward.
+        forward: Forward only, e.g. through a momentum encoder.
+    """
+
+    trained: int
+    forward: int
+
+
+class BaseObjectiveConfig(Model):
+    """Settings of a base objective, and the facts about a step that follow from them.
+
+    A subclass gives ``name`` a default: the name that it is registered under.
+
+    Attributes:
+        terms: Names of the terms of the base objective's loss, each reported as ``train/<term>``.
+        equivariance: Settings of L_equi, which is added to the base.
+    """
+
+    terms: ClassVar[tuple[str, ...]] = ()
+
+    name: str
     equivariance: EquivarianceConfig = EquivarianceConfig()
+
+    @property
+    def base_passes(self) -> Passes:
+        """Passes that the base objective takes by itself: by default one for each of two views."""
+        return Passes(2, 0)
+
+    @property
+    def passes(self) -> Passes:
+        """Passes of a whole step: CARE 4, SimCLR 2."""
+        trained, forward = self.base_passes
+        if self.equivariance.weight > 0:
+            trained = 2 if self.equivariance.shared_views else trained + 2
+        if self.equimod_weight > 0:
+            trained += 1  # of the samples as they are
+        return Passes(trained, forward)
+
+    @property
+    def equimod_weight(self) -> float:
+        """Weight of EquiMod's loss; 0 for a base that has none."""
+        equimod: EquimodConfig | None = getattr(self, "equimod", None)
+        return equimod.weight if equimod else 0.0
+
+    def check_batch(self, batch: int) -> None:
+        """Refuse settings that do not fit a batch or each other.
+
+        Args:
+            batch: Samples of a step.
+
+        Raises:
+            PydanticCustomError: Names the field; see :func:`care.config.base.refuse`.
+        """
+        if self.equivariance.weight > 0:
+            _check_splits(self.equivariance.splits, batch)
+
+    def groups(self) -> dict[str, int]:
+        """Numbers that the processes of a trial must divide, by field below ``objective``."""
+        return {}
+
+
+def _check_splits(splits: int, batch: int) -> None:
+    if batch % splits or batch // splits < 2:
+        divisors = ", ".join(str(n) for n in range(1, batch // 2 + 1) if batch % n == 0)
+        refuse(
+            "objective.equivariance.splits",
+            splits,
+            f"a number that divides the batch of {batch} into chunks of two or more images"
+            f" ({divisors})",
+        )
 
 
 class SimclrConfig(BaseObjectiveConfig):
@@ -73,10 +147,24 @@ class SimclrConfig(BaseObjectiveConfig):
         equimod: Adds EquiMod.
     """
 
+    terms: ClassVar[tuple[str, ...]] = ("infonce",)
+
     name: Literal["simclr"] = "simclr"
     temperature: Positive = 0.5
     views: Literal[2, 4] = 2
     equimod: EquimodConfig = EquimodConfig()
+
+    @property
+    def base_passes(self) -> Passes:
+        """One for each view."""
+        return Passes(self.views, 0)
+
+    def check_batch(self, batch: int) -> None:
+        """Refuse four views where they are to be the chunks' two views."""
+        super().check_batch(batch)
+        shared = self.equivariance.weight > 0 and self.equivariance.shared_views
+        if shared and self.views != 2:
+            refuse("objective.views", self.views, "2 with shared_views, as chunks have two views")
 
 
 class MocoConfig(BaseObjectiveConfig):
@@ -91,11 +179,32 @@ class MocoConfig(BaseObjectiveConfig):
             queries' BatchNorm sees the whole batch always.
     """
 
+    terms: ClassVar[tuple[str, ...]] = ("infonce",)
+
     name: Literal["moco_v2"] = "moco_v2"
     temperature: Positive = 0.1
     momentum: Momentum = 0.99
     queue: PositiveInt = 4096
     shuffle_groups: PositiveInt = 1
+
+    @property
+    def base_passes(self) -> Passes:
+        """The queries, and the keys by the momentum encoder."""
+        return Passes(1, 1)
+
+    def check_batch(self, batch: int) -> None:
+        """Refuse a queue that is not whole batches, and groups that are too small."""
+        super().check_batch(batch)
+        if self.queue % batch:
+            refuse("objective.queue", self.queue, f"a multiple of the batch of {batch}")
+        groups = self.shuffle_groups
+        if batch % groups or batch // groups < 2:
+            allowed = f"a divisor of the batch of {batch} that leaves groups of two or more images"
+            refuse("objective.shuffle_groups", groups, allowed)
+
+    def groups(self) -> dict[str, int]:
+        """The shuffled groups, each of which one process encodes."""
+        return {"shuffle_groups": self.shuffle_groups} if self.shuffle_groups > 1 else {}
 
 
 class BarlowTwinsConfig(BaseObjectiveConfig):
@@ -104,6 +213,8 @@ class BarlowTwinsConfig(BaseObjectiveConfig):
     Attributes:
         off_diagonal: Weight of the redundancy-reduction term, 0.0051 in its paper.
     """
+
+    terms: ClassVar[tuple[str, ...]] = ("barlow_twins",)
 
     name: Literal["barlow_twins"] = "barlow_twins"
     off_diagonal: NonNegative = 0.0051
@@ -118,10 +229,17 @@ class ByolConfig(BaseObjectiveConfig):
         equimod: Adds EquiMod.
     """
 
+    terms: ClassVar[tuple[str, ...]] = ("byol",)
+
     name: Literal["byol"] = "byol"
     momentum: Momentum = 0.996
     hidden: PositiveInt = 4096
     equimod: EquimodConfig = EquimodConfig()
+
+    @property
+    def base_passes(self) -> Passes:
+        """Two views, each also by the target network."""
+        return Passes(2, 2)
 
 
 class AlignmentConfig(BaseObjectiveConfig):
@@ -131,6 +249,8 @@ class AlignmentConfig(BaseObjectiveConfig):
         form: E ‖f(a(x)) - f(a'(x))‖ as printed [P], or -E f(a(x))·f(a'(x)) / τ [C].
         temperature: τ of the authors' form.
     """
+
+    terms: ClassVar[tuple[str, ...]] = ("alignment",)
 
     name: Literal["alignment"] = "alignment"
     form: Form = "printed"
@@ -147,6 +267,8 @@ class UniformityConfig(BaseObjectiveConfig):
         temperature: τ of the authors' form.
     """
 
+    terms: ClassVar[tuple[str, ...]] = ("uniformity",)
+
     name: Literal["uniformity"] = "uniformity"
     form: Form = "printed"
     temperature: Positive = 0.5
@@ -157,20 +279,38 @@ class NoBaseConfig(BaseObjectiveConfig):
 
     name: Literal["none"] = "none"
 
+    @property
+    def base_passes(self) -> Passes:
+        """None: only the chunks of L_equi are encoded."""
+        return Passes(0, 0)
 
-def _name(value: Any) -> Any:
-    """Which objective a tree or a model is; ``simclr`` where it does not say."""
-    return value.get("name", "simclr") if isinstance(value, dict) else getattr(value, "name", None)
+    def check_batch(self, batch: int) -> None:
+        """Refuse λ = 0, which would leave nothing to minimize."""
+        if self.equivariance.weight == 0:
+            allowed = "greater than 0 with the base 'none', which has no other loss"
+            refuse("objective.equivariance.weight", self.equivariance.weight, allowed)
+        super().check_batch(batch)
+
+
+def settings_of(name: str) -> type[BaseObjectiveConfig]:
+    """Return the model of an objective's settings.
+
+    Args:
+        name: In :data:`care.registry.OBJECTIVES`.
+
+    Raises:
+        ConfigError: The model of a plugin has another name.
+    """
+    path = OBJECTIVES[name].config
+    model = cast("type[BaseObjectiveConfig]", load(path))
+    own = model.model_fields["name"].default
+    if own != name:
+        problem = Problem(f"{path}.name", own, f"allowed: {name}, as it is registered")
+        raise ConfigError("a plugin's registration", [problem])
+    return model
 
 
 ObjectiveConfig = Annotated[
-    Annotated[SimclrConfig, Tag("simclr")]
-    | Annotated[MocoConfig, Tag("moco_v2")]
-    | Annotated[BarlowTwinsConfig, Tag("barlow_twins")]
-    | Annotated[ByolConfig, Tag("byol")]
-    | Annotated[AlignmentConfig, Tag("alignment")]
-    | Annotated[UniformityConfig, Tag("uniformity")]
-    | Annotated[NoBaseConfig, Tag("none")],
-    Discriminator(_name),
+    BaseObjectiveConfig, Choice(BaseObjectiveConfig, OBJECTIVES, settings_of, default="simclr")
 ]
 """One model for each name in :data:`care.registry.OBJECTIVES`."""

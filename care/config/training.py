@@ -14,7 +14,7 @@ PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 
 class OptimizerConfig(Model):
-    """Optimiser and learning-rate schedule (CARE.md section 5)."""
+    """Optimiser and learning-rate schedule (docs/paper.md §5)."""
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: Positive = 1e-3

@@ -11,16 +11,9 @@ from care.config.base import Model, refuse
 from care.config.data import DataConfig
 from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
-from care.config.objective import (
-    EquimodConfig,
-    EquivarianceConfig,
-    MocoConfig,
-    NoBaseConfig,
-    ObjectiveConfig,
-    SimclrConfig,
-)
+from care.config.objective import ObjectiveConfig, SimclrConfig
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.registry import ENCODERS, POINT_ENCODERS
+from care.registry import ENCODERS
 
 _KINDS = {"images": "images", "points": "point clouds"}
 
@@ -47,7 +40,7 @@ class TrialConfig(Model):
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
-        _check_objective(self.objective, self.training.batch_size)
+        self.objective.check_batch(self.training.batch_size)
         _check_groups(self)
         _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
@@ -88,45 +81,17 @@ def _check_sizes(config: TrialConfig) -> None:
 
 def _check_encoder(config: TrialConfig) -> None:
     kind = config.data.source.kind
-    encoders = ENCODERS if kind == "images" else POINT_ENCODERS
-    if config.model.encoder not in encoders:
+    if ENCODERS[config.model.encoder].kind != kind:
+        encoders = [name for name, entry in ENCODERS.items() if entry.kind == kind]
         allowed = f"{', '.join(encoders)}, as {config.data.name!r} are {_KINDS[kind]}"
         refuse("model.encoder", config.model.encoder, allowed)
 
 
-def _check_objective(objective: ObjectiveConfig, batch: int) -> None:
-    equivariance = objective.equivariance
-    if isinstance(objective, NoBaseConfig) and equivariance.weight == 0:
-        allowed = "greater than 0 with the base 'none', which has no other loss"
-        refuse("objective.equivariance.weight", equivariance.weight, allowed)
-    if equivariance.weight > 0:
-        _check_splits(equivariance, batch)
-        if equivariance.shared_views and isinstance(objective, SimclrConfig):
-            _check_views(objective)
-    if isinstance(objective, MocoConfig):
-        _check_moco(objective, batch)
-
-
 def _check_equimod(config: TrialConfig) -> None:
-    equimod: EquimodConfig = getattr(config.objective, "equimod", EquimodConfig())
-    if equimod.weight > 0 and config.data.source.kind == "points":
+    weight = config.objective.equimod_weight
+    if weight > 0 and config.data.source.kind == "points":
         allowed = f"0, as {config.data.name!r} are point clouds and EquiMod is for images"
-        refuse("objective.equimod.weight", equimod.weight, allowed)
-
-
-def _check_views(objective: SimclrConfig) -> None:
-    if objective.views != 2:
-        allowed = "2 with shared_views, as chunks have two views"
-        refuse("objective.views", objective.views, allowed)
-
-
-def _check_moco(moco: MocoConfig, batch: int) -> None:
-    if moco.queue % batch:
-        refuse("objective.queue", moco.queue, f"a multiple of the batch of {batch}")
-    groups = moco.shuffle_groups
-    if batch % groups or batch // groups < 2:
-        allowed = f"a divisor of the batch of {batch} that leaves groups of two or more images"
-        refuse("objective.shuffle_groups", groups, allowed)
+        refuse("objective.equimod.weight", weight, allowed)
 
 
 def _check_groups(config: TrialConfig) -> None:
@@ -134,28 +99,15 @@ def _check_groups(config: TrialConfig) -> None:
     if batch % groups or batch // groups < 2:
         allowed = f"a divisor of the batch of {batch} that leaves groups of two or more samples"
         refuse("training.batch_norm_groups", groups, allowed)
-    shuffled = config.objective.shuffle_groups if isinstance(config.objective, MocoConfig) else 1
     divided = {
         "batch": batch,
         "training.batch_norm_groups": groups if groups > 1 else batch,
-        "objective.shuffle_groups": shuffled if shuffled > 1 else batch,
+        **{f"objective.{name}": count for name, count in config.objective.groups().items()},
     }
     for name, count in divided.items():
         if count % config.runtime.processes:
             allowed = f"a divisor of the {name} of {count}"
             refuse("runtime.processes", config.runtime.processes, allowed)
-
-
-def _check_splits(equivariance: EquivarianceConfig, batch: int) -> None:
-    splits = equivariance.splits
-    if batch % splits or batch // splits < 2:
-        divisors = ", ".join(str(n) for n in range(1, batch // 2 + 1) if batch % n == 0)
-        refuse(
-            "objective.equivariance.splits",
-            splits,
-            f"a number that divides the batch of {batch} into chunks of two or more images"
-            f" ({divisors})",
-        )
 
 
 def _check_momentum(field: str, optimizer: OptimizerConfig) -> None:

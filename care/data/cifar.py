@@ -20,7 +20,7 @@ from care.system.torchvision import datasets
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE
-# CARE.md section 4 [C].
+# docs/paper.md §4 [C].
 _CIFAR10_MEAN, _CIFAR10_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 _CIFAR100_MEAN, _CIFAR100_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.2761)
 

@@ -15,7 +15,7 @@ from care.augmentation import Augmenter, ImageAugmenter
 from care.config import AugmentationConfig, DataConfig, TrialConfig
 from care.data.subset import balanced
 from care.errors import ConfigError, Problem
-from care.registry import load
+from care.plugins import load
 from care.system.torchvision import functional
 
 _RESIZED_AT_ONCE = 1000

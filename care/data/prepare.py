@@ -7,7 +7,7 @@ from pathlib import Path
 from care.config import DataConfig
 from care.data.fingerprints.fingerprint import remember_hashes
 from care.data.reporter import Reporter
-from care.registry import load
+from care.plugins import load
 
 
 def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:

@@ -1,4 +1,4 @@
-"""Proteins as point clouds for the protein experiment (CARE.md section 7).
+"""Proteins as point clouds for the protein experiment (docs/paper.md §7).
 
 What the paper leaves out is chosen here [A]: the C-alpha atoms, centered on their mean, in
 nanometers; a fifth of the proteins is held out, the same for every seed.

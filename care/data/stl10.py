@@ -29,7 +29,7 @@ _CLASSES = 10
 _ADVICE = "; 'care data get stl10' unpacks it again"
 _NAMES = "class_names.txt"
 _OTHERS = ("train_y.bin", "test_y.bin", _NAMES)
-# CARE.md section 4 [C].
+# docs/paper.md §4 [C].
 _MEAN, _STD = (0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)
 
 

@@ -1,5 +1,44 @@
-"""What a frozen network is measured by: class and hue readout, rotation, alignment.
+"""Measures of a frozen network: class and color readout, rotation, composition, pose.
 
-Networks run in eval mode without gradients; nothing here draws a random number of its own or leaves
-a trace in the network, so the same network gives the same numbers, bit for bit.
+Networks run in eval mode without gradients. Nothing here draws a random number of its own or
+changes the network, so one network gives the same numbers, bit for bit.
+
+Exported here are the functions of tensors alone, which measure embeddings from any training loop
+(docs/your-own-loop.md). :func:`care.evaluation.evaluate.evaluate` measures a whole trial.
 """
+
+from __future__ import annotations
+
+from care.evaluation.composition import Composition, composition_error, spans
+from care.evaluation.cosine import mean_cosine
+from care.evaluation.knn import knn_accuracy, knn_predict
+from care.evaluation.linear_probe import LinearProbe, fit_classifier
+from care.evaluation.pose import circularity
+from care.evaluation.results import UndefinedError
+from care.evaluation.rotation import (
+    BestRotations,
+    Gamma,
+    best_rotations,
+    gamma,
+    residual,
+    wahba,
+)
+
+__all__ = [
+    "BestRotations",
+    "Composition",
+    "Gamma",
+    "LinearProbe",
+    "UndefinedError",
+    "best_rotations",
+    "circularity",
+    "composition_error",
+    "fit_classifier",
+    "gamma",
+    "knn_accuracy",
+    "knn_predict",
+    "mean_cosine",
+    "residual",
+    "spans",
+    "wahba",
+]

@@ -1,7 +1,7 @@
-"""Whether augmentations compose as their rotations do (CARE.md sections 1 and 2, Cor 1).
+"""Measure whether rotations compose as their augmentations do (docs/paper.md §1 and §2, Cor 1).
 
-The paper proves R_{a'∘a} = R_{a'} R_a for a perfectly equivariant f and never measures it; how it
-is measured and scaled here is ours [A].
+The paper proves R_{a'∘a} = R_{a'} R_a for a perfectly equivariant f and does not measure it. The
+measure and its scale are ours [A].
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from care.evaluation.features import double
 
 
 class Composition(NamedTuple):
-    """How far R_{a'} R_a is from R_{a'∘a}; 0 where augmentations compose as rotations do.
+    """Distance of R_{a'} R_a from R_{a'∘a}; 0 where rotations compose as augmentations do.
 
     Attributes:
         matrices: ‖R_{a'∘a} - R_{a'} R_a‖_F / √(2d), which is 1 on average for two unrelated
             rotations of R^d. Directions in which there are hardly any embeddings count like others.
-        on_data: ‖(R_{a'∘a} - R_{a'} R_a) F‖_F / √n, in [0, 2]: the same where the embeddings are.
+        on_data: ‖(R_{a'∘a} - R_{a'} R_a) F‖_F / √n, in [0, 2]. Only directions count in which there
+            are embeddings.
     """
 
     matrices: float
@@ -29,13 +30,21 @@ class Composition(NamedTuple):
 
 
 def composition_error(clean: Tensor, first: Tensor, second: Tensor, both: Tensor) -> Composition:
-    """The error for one pair of augmentations.
+    """Compare the rotation of two augmentations with the product of their rotations.
 
     Args:
         clean: f(x_i) as rows, [n,d] on the unit sphere.
         first: R_a, the best rotation for a, float64 [d,d].
-        second: R_{a'}.
-        both: R_{a'∘a}, for a and then a'.
+        second: R_{a'}, the best rotation for a', float64 [d,d].
+        both: R_{a'∘a}, the best rotation for a and then a', float64 [d,d].
+
+    Best rotations: :func:`care.evaluation.rotation.best_rotations`.
+
+    Example:
+        >>> clean = torch.eye(2)
+        >>> turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]], dtype=torch.float64)
+        >>> composition_error(clean, turn, turn, turn @ turn)
+        Composition(matrices=0.0, on_data=0.0)
     """
     difference = both - second @ first
     count, dim = clean.shape
@@ -47,9 +56,13 @@ def composition_error(clean: Tensor, first: Tensor, second: Tensor, both: Tensor
 
 
 def spans(embeddings: Tensor) -> bool:
-    """Whether embeddings [n,d] span R^d, without which the best rotation is not unique.
+    """Tell whether embeddings [n,d] span R^d; otherwise the best rotation is not unique.
 
     Directions that hold less than float32's rounding of the largest one count as empty.
+
+    Example:
+        >>> spans(torch.eye(3)), spans(torch.eye(3)[:2])
+        (True, False)
     """
     rank = torch.linalg.matrix_rank(
         double(embeddings), rtol=max(embeddings.shape) * torch.finfo(torch.float32).eps

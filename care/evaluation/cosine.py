@@ -28,5 +28,14 @@ def cosine_histogram(one: Tensor, other: Tensor) -> NDArray[np.int64]:
 
 
 def mean_cosine(one: Tensor, other: Tensor) -> float:
-    """The mean cosine of rows, in [-1, 1]; see :func:`cosine_histogram`."""
+    """Average the cosine of corresponding rows, in [-1, 1], computed in float64.
+
+    Args:
+        one: Embeddings [n,d] of any length but 0.
+        other: Embeddings that belong to them, [n,d].
+
+    Example:
+        >>> mean_cosine(torch.eye(2), 2 * torch.eye(2))
+        1.0
+    """
     return float(torch.cosine_similarity(double(one), double(other), dim=1).mean())

@@ -1,4 +1,4 @@
-"""What is measured once, when a training has ended."""
+"""The final evaluation of a training: every registered measure, in order."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from pathlib import Path
 
 import torch
 
-from care.augmentation import ImageAugmenter
 from care.config import TrialConfig
+from care.config.metrics import is_final_measure
 from care.data.dataset import Dataset, constant_channels, load_dataset
+from care.errors import CareError
 from care.evaluation.features import PlainFeatures, computing_in
-from care.evaluation.geometry import geometry
-from care.evaluation.hue_retrieval import color_outcome
-from care.evaluation.pose import pose_outcome
-from care.evaluation.probes import readout
-from care.evaluation.results import Outcome
+from care.evaluation.measure import Trained
+from care.evaluation.results import Outcome, UndefinedError
 from care.evaluation.resume import Progress
 from care.models import Network
+from care.plugins import load
+from care.registry import MEASURES, MeasureEntry
 
 
 def transfer_sets(config: TrialConfig, device: torch.device) -> Iterator[Dataset]:
@@ -45,11 +45,12 @@ def evaluate(
 
     Raises:
         care.evaluation.resume.Paused: ``progress`` said so.
+        CareError: A measure has a name that its entry in the registry does not list.
         ConfigError: The device lacks ``evaluation.precision``.
         DivergedError: Embeddings are not finite or not of unit length.
 
     Returns:
-        Measures by the names of :data:`care.config.metrics.FINAL_MEASURES`, for each space those
+        Measures by the names of :data:`care.config.metrics.final_measures`, for each space those
         that the data admit: ``docs/method.md`` says what each is. Details, A augmentations, M named
         ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] by √n,
         ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],
@@ -59,19 +60,26 @@ def evaluate(
     """
     progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):
-        augmenter = dataset.augmenter(config.augmentation)
-        plain = PlainFeatures(network, augmenter)
-        test = dataset.test.images
-        count = config.evaluation.rotation_augmentations
+        plain = PlainFeatures(network, dataset.augmenter(config.augmentation))
+        trained = Trained(network, dataset, config, plain, transfer, progress)
         whole = Outcome(notes=constant_channels(dataset))
-        moved = partial(geometry, network, test, augmenter, count, plain)
-        whole.add(progress.part("geometry", moved))
-        if dataset.classes:
-            whole.add(readout(network, dataset, config, transfer, progress, plain))
-        if isinstance(augmenter, ImageAugmenter):
-            followed = partial(color_outcome, network, test, augmenter, plain)
-            whole.add(progress.part("color", followed))
-        else:
-            clouds, l2 = (dataset.train.images, test), config.evaluation.probe_l2
-            whole.add(progress.part("pose", lambda: pose_outcome(*clouds, network, l2)))
+        for name, entry in MEASURES.items():
+            if entry.when(config):
+                whole.add(progress.part(name, partial(_measure, name, entry, trained)))
         return whole
+
+
+def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Outcome:
+    try:
+        outcome = load(entry.function)(trained)
+    except UndefinedError as reason:
+        return Outcome(notes=[f"{name}: {reason}"])
+    if not isinstance(outcome, Outcome):
+        raise CareError(f"{entry.function} returned {outcome!r}, which is no Outcome")
+    unknown = sorted(one for one in outcome.measures if not is_final_measure(one))
+    if unknown:
+        raise CareError(
+            f"{entry.function} measured {', '.join(unknown)}, which the entry of {name!r} in the "
+            "registry does not name"
+        )
+    return outcome

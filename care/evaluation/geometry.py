@@ -20,6 +20,7 @@ from care.evaluation.features import (
     has_directions,
     is_one_point,
 )
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
@@ -91,6 +92,17 @@ class _Space:
             "composition": _mean([error.matrices for error in self.compositions]),
             "composition_on_data": _mean([error.on_data for error in self.compositions]),
         }
+
+
+def measure_geometry(trained: Trained) -> Outcome:
+    """Measure :func:`geometry` of the test samples under the trial's augmentations."""
+    return geometry(
+        trained.network,
+        trained.dataset.test.images,
+        trained.dataset.augmenter(trained.config.augmentation),
+        trained.config.evaluation.rotation_augmentations,
+        trained.plain,
+    )
 
 
 def geometry(

@@ -25,6 +25,7 @@ from care.evaluation.features import (
     has_directions,
     is_one_point,
 )
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome
 from care.models import Network
 from care.system.torchvision import functional
@@ -145,6 +146,13 @@ def retrieval_grid(
         rows = functional.resize(rows, size, antialias=True)
     grid: NDArray[np.uint8] = rows.cpu().numpy()
     return grid
+
+
+def measure_color_following(trained: Trained) -> Outcome:
+    """Measure :func:`color_outcome` of the test images."""
+    augmenter = trained.dataset.augmenter(trained.config.augmentation)
+    assert isinstance(augmenter, ImageAugmenter)
+    return color_outcome(trained.network, trained.dataset.test.images, augmenter, trained.plain)
 
 
 def color_outcome(

@@ -1,7 +1,7 @@
 """Linear probes of frozen, standardized features: a class, and a hue.
 
 Both are fitted in float64 to the minimum of a convex problem, so they have no learning rate, no
-random number and no last epoch. Features come from eval-mode BatchNorm (CARE.md section 3: the
+random number and no last epoch. Features come from eval-mode BatchNorm (docs/paper.md §3: the
 authors' probe lets it drift).
 """
 
@@ -105,16 +105,24 @@ class ProbeInputs:
 
 
 def fit_classifier(features: Tensor | ProbeInputs, labels: Tensor, l2: float) -> LinearProbe:
-    """Multinomial logistic regression: min over W, b of mean cross-entropy + l2/2 ‖W‖².
+    """Fit multinomial logistic regression: min over W, b of mean cross-entropy + l2/2 ‖W‖².
 
-    scikit-learn's ``LogisticRegression(C=1 / (l2 * N))`` on standardized features, until no entry
-    of the gradient exceeds 1e-8, or for 50 Newton steps. Without a penalty the optimum of separable
-    classes lies at infinity; it then stops far out.
+    The result is that of scikit-learn's ``LogisticRegression(C=1 / (l2 * N))`` on standardized
+    features. Newton steps end when no entry of the gradient exceeds 1e-8, or after 50 of them.
+    Without a penalty the optimum of separable classes lies at infinity; the fit then stops far out.
 
     Args:
-        features: Float [N,F].
+        features: Features of a frozen network, float [N,F].
         labels: Classes, int64 [N], 0 and up.
         l2: Penalty per sample, >= 0; the bias has none.
+
+    Returns:
+        A probe, which maps features [M,F] to logits, float64 [M,classes].
+
+    Example:
+        >>> features, classes = torch.eye(2), torch.tensor([1, 0])
+        >>> fit_classifier(features, classes, l2=0.01)(features).argmax(1).tolist()
+        [1, 0]
     """
     inputs = _prepared(features)
     labels = labels.to(inputs.values.device)

@@ -1,4 +1,4 @@
-"""What embeddings of rotated proteins tell of their pose (Figs 3, 4; CARE.md section 7).
+"""What embeddings of rotated proteins tell of their pose (Figs 3, 4; docs/paper.md §7).
 
 The paper gives neither regressor nor number for these figures; both measures are ours [A].
 """
@@ -13,6 +13,7 @@ from torch import Tensor
 from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
 from care.models import Network
 from care.system.rng import generator
@@ -83,17 +84,23 @@ def trajectories(clouds: Tensor, network: Network) -> Tensor:
 
 
 def circularity(paths: Tensor) -> Tensor:
-    """How nearly each closed path is a circle run through at even speed, in [0, 1]; 1 is one.
+    """Measure how nearly each closed path is a circle at even speed, in [0, 1]; 1 is a circle.
 
-    The share of the path's variance in its strongest harmonic: embeddings that a rotation of the
-    protein rotates run through a circle, once or several times, and have a single harmonic.
+    The measure is the share of a path's variance in its strongest harmonic (Fig 3, the number is
+    ours [A]). A rotation of the protein that rotates embeddings moves them through a circle, once
+    or several times, which is a single harmonic.
 
     Args:
-        paths: Points at evenly spaced angles, [...,S,d]; a path that is one point is no circle
-            and counts as 0.
+        paths: Points at evenly spaced angles, [...,S,d]. A path that is one point counts as 0.
 
     Returns:
         float64 [...].
+
+    Example:
+        >>> angles = torch.arange(8) * torch.pi / 4
+        >>> circle = torch.stack([angles.cos(), angles.sin()], dim=1)
+        >>> round(circularity(circle).item(), 6)
+        1.0
     """
     power = torch.fft.rfft(double(paths), dim=-2).abs().square().sum(-1)
     spectrum = power[..., 1:]
@@ -114,6 +121,12 @@ def plane(paths: Tensor) -> Tensor:
     flat: Tensor = centered @ directions[..., :2, :].mT
     signs = torch.where(flat[..., :1, :] < 0, -1.0, 1.0)
     return flat * signs
+
+
+def measure_pose(trained: Trained) -> Outcome:
+    """Measure :func:`pose_outcome` of the trial's point clouds."""
+    clouds = trained.dataset.train.images, trained.dataset.test.images
+    return pose_outcome(*clouds, trained.network, trained.config.evaluation.probe_l2)
 
 
 def pose_outcome(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:

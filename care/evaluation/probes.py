@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from care.config import EvaluationConfig, Protocol, TrialConfig
+from care.config import EvaluationConfig, Protocol
 from care.data.dataset import Dataset, ImageSet
 from care.evaluation.features import Features, PlainFeatures, has_directions, is_one_point
 from care.evaluation.hue_retrieval import colorfulness
@@ -21,55 +20,29 @@ from care.evaluation.linear_probe import (
     hue_r2,
     r2,
 )
+from care.evaluation.measure import Trained
 from care.evaluation.results import Outcome, UndefinedError
-from care.evaluation.resume import Progress
 from care.evaluation.sgd_probe import ProbeScores, top_k_accuracy, train_probes
-from care.models import Network
 
 _TOP = 5
 
 
-def readout(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    transfer: Iterable[Dataset],
-    progress: Progress,
-    plain: PlainFeatures,
-) -> Outcome:
-    """Everything that is fitted on training and measured on test features.
+def measure_readout(trained: Trained) -> Outcome:
+    """Fit classes, mean color and hue on training features; score them on test features.
 
-    Args:
-        network: Left as it was.
-        dataset: With labels for some of its training and all of its test images.
-        config: The trial.
-        transfer: Other data sets, of images as large, whose classes are read from the same network.
-        progress: What was measured before, and whether to stop.
-        plain: Of the network.
-
-    Raises:
-        care.evaluation.resume.Paused: ``progress`` said so.
+    Returns:
+        Nothing for a data set without classes.
     """
+    dataset, evaluation = trained.dataset, trained.config.evaluation
     found = Outcome()
-    found.add(progress.part("readout", lambda: _fitted(plain, dataset, config)))
-    if config.evaluation.transfer:
-        transfers = partial(_transfers, network, dataset, config, transfer, progress)
-        found.add(progress.part("transfer", transfers))
-    for protocol in config.evaluation.trained_probe.protocols:
-        measure = partial(_probed, network, dataset, config, protocol, progress, plain)
-        found.add(progress.part(f"probe-{protocol}", measure))
-    return found
-
-
-def _fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outcome:
-    train = dataset.train.labelled()
-    features = [plain(part.images) for part in (train, dataset.test)]
-    colors = [_components(part.images) for part in (train, dataset.test)]
-    found = Outcome()
+    if not dataset.classes:
+        return found
+    train, test, l2 = dataset.train.labelled(), dataset.test, evaluation.probe_l2
+    features = [trained.plain(part.images) for part in (train, test)]
+    colors = [_components(part.images) for part in (train, test)]
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
-        inputs, l2 = ProbeInputs(seen), config.evaluation.probe_l2
-        evaluation, test = config.evaluation, dataset.test
+        inputs = ProbeInputs(seen)
         for compute in (
             partial(_nearest, seen, train, unseen, dataset, evaluation),
             partial(_classes, inputs, train, unseen, dataset, evaluation),
@@ -80,35 +53,47 @@ def _fitted(plain: PlainFeatures, dataset: Dataset, config: TrialConfig) -> Outc
     return found
 
 
-def _transfers(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    transfer: Iterable[Dataset],
-    progress: Progress,
-) -> Outcome:
-    augmenter = dataset.augmenter(config.augmentation)
+def measure_transfer(trained: Trained) -> Outcome:
+    """Fit the classes of other data sets on frozen features, each set normalized as our own.
+
+    Raises:
+        care.evaluation.resume.Paused: The evaluation has to stop.
+    """
+    config = trained.config
+    augmenter = trained.dataset.augmenter(config.augmentation)
     found = Outcome()
-    for data, other in zip(config.transfer_data, transfer, strict=True):
-        progress.check()
-        accuracy = _transferred(
-            PlainFeatures(network, augmenter), other, config.evaluation.probe_l2
-        )
+    for data, other in zip(config.transfer_data, trained.transfer, strict=True):
+        trained.progress.check()
+        plain = PlainFeatures(trained.network, augmenter)
+        accuracy = _transferred(plain, other, config.evaluation.probe_l2)
         found.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
     return found
 
 
-def _probed(
-    network: Network,
-    dataset: Dataset,
-    config: TrialConfig,
-    protocol: Protocol,
-    progress: Progress,
-    plain: PlainFeatures,
-) -> Outcome:
-    probe = config.evaluation.trained_probe
-    scores = train_probes(network, dataset, config.augmentation, probe, protocol, progress, plain)
+def measure_paper_probe(trained: Trained) -> Outcome:
+    """Train linear probes in the protocol of the paper."""
+    return _probed(trained, "paper")
+
+
+def measure_authors_probe(trained: Trained) -> Outcome:
+    """Train linear probes in the protocol of the authors' code."""
+    return _probed(trained, "authors")
+
+
+def _probed(trained: Trained, protocol: Protocol) -> Outcome:
+    dataset, config = trained.dataset, trained.config
     found = Outcome()
+    if not dataset.classes:
+        return found
+    scores = train_probes(
+        trained.network,
+        dataset,
+        config.augmentation,
+        config.evaluation.trained_probe,
+        protocol,
+        trained.progress,
+        trained.plain,
+    )
     found.measure("encoder", lambda: _probe_measures(protocol, scores, len(dataset.classes)))
     return found
 

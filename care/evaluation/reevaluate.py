@@ -71,7 +71,7 @@ def _check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[s
 
 def _is_finished(folder: TrialFolder) -> bool:
     status = folder.read_status()
-    return status is not None and status.state == "finished"
+    return status is not None and status.finished
 
 
 def _check_data(

@@ -21,7 +21,7 @@ class Outcome:
     """What is measured of a frozen network.
 
     Attributes:
-        measures: By name, as :data:`care.config.metrics.FINAL_MEASURES`.
+        measures: By name, as :data:`care.config.metrics.final_measures`.
         details: Arrays that figures are drawn from, by name; see :mod:`care.evaluation.evaluate`.
         notes: What a reader should know of the measures, a sentence each. A measure that is not
             defined is absent, and a note gives the reason.

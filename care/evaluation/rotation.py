@@ -1,7 +1,7 @@
-"""How closely an augmentation acts as a rotation of the embeddings (CARE.md section 2).
+"""Measure how closely an augmentation acts as a rotation of the embeddings (docs/paper.md §2).
 
-Embeddings are expected on the unit sphere; :class:`RotationMeasures` normalizes features that are
-not, as the encoder's. Everything is computed in float64.
+Embeddings are expected on the unit sphere. :class:`RotationMeasures` normalizes features that are
+not, such as the encoder's. Everything is computed in float64.
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ _STILL = 1e-12
 
 
 class BestRotations(NamedTuple):
-    """argmin over R of ‖R F - F_a‖_F, float64 [d,d] for column vectors.
+    """Minimizers of ‖R F - F_a‖_F, float64 [d,d], to be multiplied with column vectors.
 
-    Unique only where the embeddings span R^d.
+    They are unique only where the embeddings span R^d.
 
     Attributes:
-        proper: Over SO(d), as printed.
-        orthogonal: Over O(d), of which Prop 1 speaks; the same matrix where its determinant is 1.
+        proper: The minimizer in SO(d), as the paper prints it.
+        orthogonal: The minimizer in O(d), which Proposition 1 is about. It equals ``proper`` where
+            its determinant is 1.
     """
 
     proper: Tensor
@@ -35,11 +36,19 @@ class BestRotations(NamedTuple):
 
 
 def best_rotations(embeddings: Tensor, augmented: Tensor) -> BestRotations:
-    """Both by one SVD of F_a Fᵀ.
+    """Solve Wahba's problem over SO(d) and O(d) by one SVD of F_a Fᵀ.
+
+    With F_a Fᵀ = U Σ Vᵀ they are U diag(1, …, 1, det U · det V) Vᵀ and U Vᵀ (docs/paper.md §2).
 
     Args:
         embeddings: f(x_i) as rows, the columns of F, [N,d].
         augmented: f(a(x_i)) as rows, [N,d].
+
+    Example:
+        >>> f = torch.eye(2)
+        >>> quarter_turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+        >>> best_rotations(f, f @ quarter_turn.T).proper.round(decimals=6).tolist()
+        [[0.0, -1.0], [1.0, 0.0]]
     """
     U, _, Vt = torch.linalg.svd(double(augmented).T @ double(embeddings))
     orthogonal: Tensor = U @ Vt
@@ -49,19 +58,43 @@ def best_rotations(embeddings: Tensor, augmented: Tensor) -> BestRotations:
 
 
 def residual(rotation: Tensor, embeddings: Tensor, augmented: Tensor) -> float:
-    """‖R F - F_a‖_F for a rotation [d,d] and embeddings as rows, [N,d]."""
+    """Compute ‖R F - F_a‖_F.
+
+    Args:
+        rotation: R, float64 [d,d].
+        embeddings: f(x_i) as rows, the columns of F, [N,d].
+        augmented: f(a(x_i)) as rows, [N,d].
+
+    Returns:
+        The residual, >= 0; on the unit sphere at most 2 √N.
+
+    Example:
+        >>> f = torch.eye(2)
+        >>> residual(torch.eye(2, dtype=torch.float64), f, f)
+        0.0
+    """
     rotated = double(embeddings) @ rotation.T
     return float(torch.linalg.matrix_norm(rotated - double(augmented)))
 
 
 def wahba(embeddings: Tensor, augmented: Tensor) -> float:
-    """The Wahba residual W_f(a) = min over R in SO(d) of ‖R F - F_a‖_F; 0 for a rotation.
+    """Compute the Wahba residual W_f(a) = min over R in SO(d) of ‖R F - F_a‖_F.
 
-    It grows with √N.
+    It grows with √N: divide by √N to compare sets of different size (docs/paper.md §2).
 
     Args:
-        embeddings: f(x_i) as rows, [N,d].
-        augmented: f(a(x_i)) as rows, [N,d].
+        embeddings: f(x_i) as rows, the columns of F, [N,d] on the unit sphere.
+        augmented: f(a(x_i)) as rows, under one augmentation a for all images, [N,d].
+
+    Returns:
+        The residual in [0, 2 √N]; 0 where a acts as a rotation.
+
+    Example:
+        >>> f = torch.eye(3)
+        >>> round(wahba(f, f.roll(1, dims=1)), 6)  # a permutation of even sign is a rotation
+        0.0
+        >>> round(wahba(f, -f), 6)  # in three dimensions -1 is none; two axes can be turned
+        2.0
     """
     return residual(best_rotations(embeddings, augmented).proper, embeddings, augmented)
 
@@ -80,11 +113,11 @@ class Gamma(NamedTuple):
 
 
 def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
-    """γ_f over all pairs x != x' of the images and all augmentations.
+    """Average γ_f's ratio over all pairs x != x' of the images and all augmentations.
 
-    The ratio is (‖f(a(x'))-f(a(x))‖² - ‖f(x')-f(x)‖²)² / (‖f(a(x'))-f(x')‖² + ‖f(a(x))-f(x)‖²)².
-    The ratio is 0/0 where an augmentation moves neither of two images by more than float32's
-    rounding (squared distances sum to 1e-12 at most): such a pair is left out.
+    The ratio is (‖f(a(x'))-f(a(x))‖² - ‖f(x')-f(x)‖²)² / (‖f(a(x'))-f(x')‖² + ‖f(a(x))-f(x)‖²)²
+    (docs/paper.md §2). It is 0/0 where an augmentation moves neither image by more than float32's
+    rounding. Such a pair, whose squared distances sum to 1e-12 at most, is left out.
 
     Args:
         embeddings: f(x) of the clean images, [N,d] on the unit sphere, N >= 2.
@@ -92,6 +125,14 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
 
     Raises:
         UndefinedError: Fewer than half of the pairs move.
+
+    Example:
+        >>> f = torch.eye(3)
+        >>> gamma(f, f.roll(1, dims=1).unsqueeze(0)).mean  # a rotation keeps all distances
+        0.0
+        >>> collapsed = f[:1].expand(3, 3)  # an augmentation that moves all to one point
+        >>> round(gamma(f, collapsed.unsqueeze(0)).mean, 4)  # 1, 1 and (2 / 4)²
+        0.75
     """
     clean = double(embeddings)
     rows, columns = torch.triu_indices(len(clean), len(clean), 1, device=clean.device)

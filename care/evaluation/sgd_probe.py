@@ -1,4 +1,4 @@
-"""Linear probes trained by gradient descent on augmented images, for Table 1 (CARE.md section 5).
+"""Linear probes trained by gradient descent on augmented images, for Table 1 (docs/paper.md §5).
 
 All initializations are trained at once on one stream of features: each has its own weights, and
 the optimizers work element by element, so each is what it would be alone.

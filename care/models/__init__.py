@@ -1,6 +1,6 @@
 """Networks: an encoder, a projection head, and the unit sphere.
 
-An encoder factory, named in :data:`care.registry.ENCODERS` or ``POINT_ENCODERS``, takes no argument
+An encoder factory, named in :data:`care.registry.ENCODERS`, takes no argument
 and returns a module that maps images [N,3,H,W] or points [N,P,4] to [N,feature_dim] and has the
 attribute ``feature_dim: int``.
 """

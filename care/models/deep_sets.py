@@ -11,7 +11,7 @@ _WIDTH = 128
 class DeepSetsEncoder(nn.Module):
     """The same small network on each point, mean and maximum over the points, another network.
 
-    The paper does not give layers or widths (CARE.md section 7); these are ours [A].
+    The paper does not give layers or widths (docs/paper.md §7); these are ours [A].
 
     Attributes:
         feature_dim: Width of the output, 128.

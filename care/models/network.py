@@ -12,7 +12,8 @@ from torch.nn import functional as fn
 from care.config import ModelConfig, Precision
 from care.models.init import seeded
 from care.models.projection_head import projection_head
-from care.registry import ENCODERS, POINT_ENCODERS, load
+from care.plugins import load
+from care.registry import ENCODERS
 from care.system.precision import autocast, widen
 
 Encode = Callable[[nn.Module, Tensor], Tensor]
@@ -115,6 +116,6 @@ def build_network(config: ModelConfig, seed: int) -> Network:
         seed: The trial's seed.
     """
     with seeded(seed, "init"):
-        encoder = load({**ENCODERS, **POINT_ENCODERS}[config.encoder])()
+        encoder = load(ENCODERS[config.encoder].factory)()
         head = projection_head(encoder.feature_dim, **config.head.model_dump())
         return Network(encoder, head)

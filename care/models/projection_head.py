@@ -1,4 +1,4 @@
-"""The projection head (CARE.md section 5 [C])."""
+"""The projection head (docs/paper.md §5 [C])."""
 
 from __future__ import annotations
 

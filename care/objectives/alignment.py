@@ -1,6 +1,6 @@
-"""Alignment and uniformity in the printed forms of CARE.md section 1, and in the authors'.
+"""Alignment and uniformity in the printed forms of docs/paper.md §1, and in the authors'.
 
-The authors' code computes other things under these names (CARE.md section 3): its alignment is
+The authors' code computes other things under these names (docs/paper.md §3): its alignment is
 -mean(z1·z2)/τ, so :func:`positive_cosine`, and its uniformity is :func:`negatives_energy`.
 """
 
@@ -16,7 +16,9 @@ from care.objectives.full_precision import full_precision
 
 @full_precision
 def alignment(z1: Tensor, z2: Tensor) -> Tensor:
-    """L_inv = E ‖f(a(x)) - f(a'(x))‖, the distance un-squared as printed.
+    """Average the distance of positive pairs: L_inv = E ‖f(a(x)) - f(a'(x))‖.
+
+    The distance is not squared, as the paper prints it (docs/paper.md §1).
 
     Args:
         z1: Embeddings of the images under a, [N,d] on the unit sphere.
@@ -24,6 +26,11 @@ def alignment(z1: Tensor, z2: Tensor) -> Tensor:
 
     Returns:
         A scalar in [0, 2].
+
+    Example:
+        >>> z = torch.eye(2)
+        >>> alignment(z, -z).item()
+        2.0
     """
     distances: Tensor = torch.linalg.vector_norm(z1 - z2, dim=1)
     return distances.mean()
@@ -31,13 +38,19 @@ def alignment(z1: Tensor, z2: Tensor) -> Tensor:
 
 @full_precision
 def uniformity(z: Tensor) -> Tensor:
-    """L_unif = log E exp(f(x')·f(x)) over ordered pairs of different images, no temperature.
+    """Measure how evenly embeddings cover the sphere: L_unif = log E exp(f(x')·f(x)).
+
+    The mean is over ordered pairs of different images, without a temperature (docs/paper.md §1).
 
     Args:
         z: Embeddings, [N,d] on the unit sphere, N >= 2.
 
     Returns:
         A scalar in [-1, 1]; 1 when all embeddings are one point. Lower is more uniform.
+
+    Example:
+        >>> uniformity(torch.eye(4)).item()  # all inner products are 0
+        0.0
     """
     count = len(z)
     similarities = (z @ z.T).fill_diagonal_(-torch.inf)
@@ -46,7 +59,7 @@ def uniformity(z: Tensor) -> Tensor:
 
 @full_precision
 def positive_cosine(z1: Tensor, z2: Tensor) -> Tensor:
-    """E f(a(x))·f(a'(x)), the mean cosine of positive pairs (Figs 11-16).
+    """Average the cosine of positive pairs: E f(a(x))·f(a'(x)) (Figs 11-16).
 
     Args:
         z1: Embeddings of the images under a, [N,d] on the unit sphere.
@@ -54,20 +67,30 @@ def positive_cosine(z1: Tensor, z2: Tensor) -> Tensor:
 
     Returns:
         A scalar in [-1, 1].
+
+    Example:
+        >>> z = torch.eye(2)
+        >>> positive_cosine(z, -z).item()
+        -1.0
     """
     return (z1 * z2).sum(1).mean()
 
 
 @full_precision
 def negatives_energy(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """The mean over all 2N embeddings of log Σ exp(z·z'/τ) over their 2N - 2 negatives [C].
+    """Average log Σ exp(z·z⁻/τ) over all 2N embeddings z, each with 2N - 2 negatives z⁻ [C].
 
-    InfoNCE's denominator without the positive.
+    This is InfoNCE's denominator without the positive (docs/paper.md §3).
 
     Args:
         z1: Embeddings of the first views, [N,d] on the unit sphere, N >= 2.
         z2: Embeddings of the second views of the same images, [N,d].
         temperature: τ > 0.
+
+    Example:
+        >>> z = torch.eye(2)
+        >>> round(negatives_energy(z, z, temperature=1.0).item(), 4)  # log 2
+        0.6931
     """
     count = len(z1)
     z = torch.cat([z1, z2])

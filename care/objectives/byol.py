@@ -19,14 +19,21 @@ from care.objectives.view import View
 
 @full_precision
 def byol_loss(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The mean of 2 - 2 cos(prediction, target), which is ‖·-·‖² on the sphere (Eq. 2).
+    """Average 2 - 2 cos(prediction, target), the squared distance on the unit sphere.
+
+    One direction of the loss of arXiv 2006.07733, Eq. 2; BYOL adds both.
 
     Args:
-        predictions: [N,d], of any norm.
-        targets: [N,d], of any norm.
+        predictions: Predicted projections [N,d], of any norm.
+        targets: Projections of the other views by the target network, [N,d], of any norm.
 
     Returns:
         A scalar in [0, 4].
+
+    Example:
+        >>> p = torch.eye(2)
+        >>> round(byol_loss(p, -3 * p).item(), 4)
+        4.0
     """
     return 2 - 2 * fn.cosine_similarity(predictions, targets, dim=1).mean()
 

@@ -1,4 +1,4 @@
-"""L_equi: augmentations act as rotations when they keep all inner products (CARE.md section 1)."""
+"""L_equi: augmentations act as rotations when they keep all inner products (docs/paper.md §1)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,34 @@ from care.objectives.full_precision import full_precision
 def equivariance_loss(
     z1: Tensor, z2: Tensor, splits: int, scale: Literal["mean", "authors"]
 ) -> Tensor:
-    """L_equi as trained: the squared difference of the Gram matrices of two views, by chunks.
+    """Compare the inner products of two views, chunk by chunk: L_equi as trained.
 
-    The batch is cut into ``splits`` chunks of m = N / splits consecutive images; z1 and z2 embed
-    them under two augmentations that every image of a chunk shares. It is 0 if and only if in each
-    chunk one orthogonal map takes the first view to the second (Proposition 1).
+    mean over i != j of (z1_i·z1_j - z2_i·z2_j)², docs/paper.md §1 and Algorithm 1 in §3. The batch
+    is cut into ``splits`` chunks of m = N / splits consecutive images. z1 and z2 embed them under
+    two augmentations, each of which all images of a chunk share. The loss is 0 if and only if an
+    orthogonal map takes the first view to the second in each chunk (Proposition 1).
 
     Args:
         z1: Embeddings under the chunks' first augmentations, [N,d] on the unit sphere.
         z2: Embeddings of the same images under their second ones, [N,d].
         splits: Number of chunks; divides N into chunks of two images or more.
         scale: ``mean`` [P]: the mean over the ordered pairs of different images of a chunk,
-            averaged over the chunks. ``authors`` [C]: 2(m - 1) times that (CARE.md section 3).
+            averaged over the chunks. ``authors`` [C]: 2(m - 1) times that (docs/paper.md §3).
 
     Returns:
         A scalar >= 0, in float32, or in float64 if the embeddings are.
 
     Raises:
         ValueError: The views differ in shape, or ``splits`` does not fit N.
+
+    Example:
+        >>> z1 = torch.eye(3)[:2]  # one chunk of two images, at right angles
+        >>> turned = z1.flip(1)  # an orthogonal map moves both
+        >>> equivariance_loss(z1, turned, splits=1, scale="mean").item()
+        0.0
+        >>> closer = torch.tensor([[1.0, 0.0, 0.0], [0.6, 0.8, 0.0]])  # inner product 0.6, not 0
+        >>> round(equivariance_loss(z1, closer, splits=1, scale="mean").item(), 4)
+        0.36
     """
     size = len(z1) // splits
     if z1.shape != z2.shape or size * splits != len(z1) or size < 2:

@@ -1,4 +1,4 @@
-"""InfoNCE, also called NT-Xent (CARE.md section 1)."""
+"""InfoNCE, also called NT-Xent (docs/paper.md §1)."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from care.objectives.full_precision import full_precision
 
 @full_precision
 def infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """The mean over all 2N embeddings of -log softmax of the positive, with 2N - 2 negatives.
+    """Average -log softmax of the positive over all 2N embeddings, each with 2N - 2 negatives.
 
-    An embedding's positive is the other view of its image, its negatives are both views of all
-    other images [C].
+    mean over z of -log( e^{z·z⁺/τ} / (e^{z·z⁺/τ} + Σ e^{z·z⁻/τ}) ), docs/paper.md §1. The positive
+    z⁺ is the other view of z's image; the negatives z⁻ are both views of all other images [C].
 
     Args:
         z1: Embeddings of the first views, [N,d] on the unit sphere.
@@ -23,6 +23,11 @@ def infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
     Returns:
         A scalar >= 0, in float32, or in float64 if the embeddings are.
+
+    Example:
+        >>> z1 = torch.eye(2)  # two images, each with equal views, at right angles
+        >>> round(infonce(z1, z1, temperature=1.0).item(), 4)  # log(1 + 2 / e)
+        0.5514
     """
     z = torch.cat([z1, z2])
     logits = (z @ z.T / temperature).fill_diagonal_(-torch.inf)

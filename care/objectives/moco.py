@@ -19,16 +19,23 @@ from care.system.rng import generator
 
 @full_precision
 def queue_infonce(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> Tensor:
-    """The mean of -log softmax of the positive key, with the queue's keys as negatives.
+    """Average -log softmax of the positive key, with the queue's keys as negatives.
+
+    mean over q of -log( e^{q·k⁺/τ} / (e^{q·k⁺/τ} + Σ_queue e^{q·k/τ}) ), arXiv 1911.05722, Eq. 1.
 
     Args:
         queries: Embeddings of the first views, [N,d] on the unit sphere.
-        keys: Of the second views of the same images by the momentum encoder, [N,d].
-        queue: Keys of earlier steps, [K,d].
+        keys: Embeddings of the second views of the same images by the momentum encoder, [N,d].
+        queue: Keys of earlier steps, [K,d] on the unit sphere.
         temperature: τ > 0.
 
     Returns:
         A scalar >= 0, in float32, or in float64 if the embeddings are.
+
+    Example:
+        >>> q = torch.eye(3)[:1]
+        >>> round(queue_infonce(q, q, torch.eye(3)[1:], temperature=1.0).item(), 4)
+        0.5514
     """
     positive = (queries * keys).sum(1, keepdim=True)
     logits = torch.cat([positive, queries @ queue.T], dim=1) / temperature

@@ -16,7 +16,8 @@ from care.objectives.equimod import EquiMod
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.inputs import Inputs, InputSpec, Parameters, ViewSpec
 from care.objectives.view import View
-from care.registry import OBJECTIVES, load
+from care.plugins import load
+from care.registry import OBJECTIVES
 
 ORIGINAL = ViewSpec("original", augmented=False)
 """The samples as they are, for EquiMod."""
@@ -42,7 +43,7 @@ class Objective(nn.Module):
         super().__init__()
         self._group = group
         self._equivariance = config.equivariance
-        self.base: BaseObjective[Any] = load(OBJECTIVES[config.name])(config, network, seed)
+        self.base: BaseObjective[Any] = load(OBJECTIVES[config.name].loss)(config, network, seed)
         equimod: EquimodConfig = getattr(config, "equimod", EquimodConfig())
         self._equimod_weight = equimod.weight
         self.equimod = EquiMod(equimod, network.feature_dim, seed) if equimod.weight else None
@@ -55,7 +56,7 @@ class Objective(nn.Module):
         """Declare the inputs of a step.
 
         The base's views are augmented sample by sample, those of L_equi chunk by chunk
-        (CARE.md section 3, Algorithm 1).
+        (docs/paper.md §3, Algorithm 1).
         """
         specs: list[InputSpec] = [*self._views, *self._chunks, *self.base.input_specs()]
         if self.equimod is not None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from care.errors import CareError
-from care.system import heartbeat as liveness
+from care.system import process
 from care.system.claim_files import (
     ClaimFile,
     claims_in,
@@ -40,7 +40,8 @@ from care.system.files import (
     whole_lines,
     write_atomic,
 )
-from care.system.heartbeat import Holder
+from care.system.heartbeat import BEAT, move_beat
+from care.system.holder import Holder
 
 _BEAT_SECONDS = 15.0
 _RETRY_SECONDS = 2.0
@@ -82,7 +83,7 @@ def release_dead(folder: Path) -> bool:
     """
     claims = claims_in(folder)
     holder = Holder.read(claims[-1].path) if claims and not claims[-1].released else None
-    if holder is None or holder.boot != liveness.boot():
+    if holder is None or holder.boot != process.boot():
         return True
     if holder.started is None or holder.runs:
         return False
@@ -316,7 +317,7 @@ class Claim(Writer):
             # A folder that is away for a while must not end the training.
             with contextlib.suppress(OSError, LostClaimError):
                 try:
-                    liveness.move(self._held / liveness.BEAT, number)
+                    move_beat(self._held / BEAT, number)
                 except FileNotFoundError:
                     self.check()
 

@@ -3,9 +3,15 @@
 A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
 complete file to the next number, which exactly one process can do, on a shared folder too. So a
 dead holder's claim is never deleted to be taken over, and no two processes can both believe that
-they took it. Whether a holder lives is judged by :mod:`care.system.heartbeat`.
+they took it. Whether a holder lives:
 
-``claim-000003``            who holds it: :class:`care.system.heartbeat.Holder`
+=======================================  ====================================================
+the same boot and process namespace      exact: by process number and start time; stopped is alive
+the same machine, started again since    dead
+anywhere else                            alive while its beat moves (:mod:`care.system.heartbeat`)
+=======================================  ====================================================
+
+``claim-000003``            who holds it: :class:`care.system.holder.Holder`
 ``claim-000003.released``   renamed to this once it was released
 ``.held-000003-<token>/``   the holder's own folder, while it holds the claim
 """
@@ -20,8 +26,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.system import heartbeat as liveness
-from care.system.heartbeat import Holder
+from care.system.heartbeat import BEAT, is_silent
+from care.system.holder import Holder
 
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _CLEAR_TRIES = 50
@@ -48,8 +54,8 @@ class ClaimFile:
             return None  # a holder without its own folder cannot write
         if holder.here:
             return holder if holder.runs else None
-        beat = self.held(holder) / liveness.BEAT if holder.token else self.path
-        return None if holder.restarted or liveness.is_silent(beat, note) else holder
+        beat = self.held(holder) / BEAT if holder.token else self.path
+        return None if holder.restarted or is_silent(beat, note) else holder
 
     def held(self, holder: Holder) -> Path:
         """The holder's own folder."""

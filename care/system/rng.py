@@ -1,7 +1,7 @@
 """Stateless randomness: every random number is a function of (seed, purpose, indices).
 
-No generator lives longer than the call that needs it, so a trial that is killed and run again, or
-packed with others, draws the same numbers as an undisturbed one (DESIGN.md, invariant 3).
+No generator lives longer than the call that needs it. So a trial that is killed and run again, or
+packed with others, draws the numbers of an undisturbed one (docs/architecture.md, invariant 3).
 """
 
 from __future__ import annotations

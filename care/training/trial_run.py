@@ -33,10 +33,12 @@ from care.training.trainer import Trainer
 from care.trials import checkpoint
 from care.trials.condition import repair
 from care.trials.failure import describe
-from care.trials.folder import State, TrialFolder
+from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.provenance import provenance
+from care.trials.records import TimingRecord
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
+from care.trials.state import RecordedState, State
 
 _log = logging.getLogger(__name__)
 
@@ -70,7 +72,7 @@ class TrialRun:
         repair(folder, config, warn)
         folder.create(config)
         status = folder.read_status()
-        self.finished = status is not None and status.state == "finished"
+        self.finished = status is not None and status.finished
         if not self.finished:
             try:
                 self._open()
@@ -138,12 +140,12 @@ class TrialRun:
         """Say that the trial waits to be continued; its last checkpoint is where it goes on."""
         if not self.finished:
             self._followers.close()
-            self._write_status("paused")
+            self._write_status(State.PAUSED)
 
     def _write_failed(self, error: Exception) -> None:
         status = self.folder.read_status()
         epoch = status.epoch if status else 0
-        self.folder.write_status("failed", epoch, self.config.training.epochs, describe(error))
+        self.folder.write_status(State.FAILED, epoch, self.config.training.epochs, describe(error))
 
     def _open(self) -> None:
         config, path = self.config, self.folder.path
@@ -161,7 +163,7 @@ class TrialRun:
             provenance(device, self._threads, processes, precision, self._data)
         )
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
-        self._write_status("running")
+        self._write_status(State.RUNNING)
         self._saved_at = time.monotonic()
 
     def _resolve_threads(self) -> int:
@@ -192,8 +194,8 @@ class TrialRun:
         timing = watch.timing(trainer.epoch, images)
         self.folder.append_epoch(line, timing)
         self._save()
-        self._write_status("running")
-        return {**line, "images_per_second": timing["images_per_second"]}
+        self._write_status(State.RUNNING)
+        return {**line, "images_per_second": timing.images_per_second}
 
     def _run_epoch_with_followers(self, stop: Callable[[], bool]) -> dict[str, float] | None:
         trainer, save = self._trainer, self._save_now_and_then
@@ -226,7 +228,7 @@ class TrialRun:
         # The measures last: a trial that has them has everything.
         self.folder.write_details({**outcome.details, "notes": np.array(outcome.notes, np.str_)})
         self.folder.write_evaluation(outcome.measures)
-        self._write_status("finished")
+        self._write_status(State.FINISHED)
         self.finished = True
         progress.forget()
         return outcome.measures
@@ -264,7 +266,7 @@ class TrialRun:
             self._followers.check()
             self._save()
 
-    def _write_status(self, state: State) -> None:
+    def _write_status(self, state: RecordedState) -> None:
         self.folder.write_status(state, self.epoch, self.config.training.epochs)
 
 
@@ -274,12 +276,12 @@ class Stopwatch:
     def __init__(self) -> None:
         self._start = time.perf_counter()
 
-    def timing(self, epoch: int, images: int) -> dict[str, float]:
-        """Seconds and images per second since the start, and the time of day."""
+    def timing(self, epoch: int, images: int) -> TimingRecord:
+        """Measure the seconds since the start, and the throughput of ``images``."""
         seconds = time.perf_counter() - self._start
-        return {
-            "epoch": epoch,
-            "seconds": round(seconds, 4),
-            "images_per_second": round(images / seconds, 1),
-            "finished_at": round(time.time(), 3),
-        }
+        return TimingRecord(
+            epoch=epoch,
+            seconds=round(seconds, 4),
+            images_per_second=round(images / seconds, 1),
+            finished_at=round(time.time(), 3),
+        )

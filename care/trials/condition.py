@@ -18,6 +18,7 @@ from care.system.files import DamagedFileError, checksum, read_whole, set_aside
 from care.trials.folder import FORMAT, SEALED, TrialFolder, now
 from care.trials.identity import trial_id
 from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
+from care.trials.state import State
 
 _CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")
 _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
@@ -53,7 +54,7 @@ class Condition:
     def computed(self) -> bool:
         """Whether there are results of a training."""
         status = self.status
-        at_work = status is not None and (status.state == "finished" or status.epoch > 0)
+        at_work = status is not None and (status.finished or status.epoch > 0)
         return at_work or self.checkpoint is not None
 
 
@@ -75,7 +76,7 @@ def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
         return known[1]
     condition = _examine(folder, config)
     status = condition.status
-    if status and status.state == "finished" and not condition.damage and not condition.repairs:
+    if status and status.finished and not condition.damage and not condition.repairs:
         _whole[folder.path] = stamp, condition
     return condition
 
@@ -210,7 +211,7 @@ class _Examination:
         provenance = self._provenance()
         if provenance is None:
             raise self._files.damaged("provenance.json", "is missing")
-        if status and status.state == "finished":
+        if status and status.finished:
             self._check_finished(status)
         elif self._checkpoint is None:  # the training starts from its beginning
             self._try("metrics.jsonl", self._folder.read_metrics)
@@ -221,11 +222,10 @@ class _Examination:
     def _read_status(self) -> StatusRecord | None:
         status = self._files.record("status.json", StatusRecord)
         if status is not None:
-            finished = status.state == "finished"
             if status.epochs != self._epochs or status.epoch > status.epochs:
                 problem = f"has epoch {status.epoch} of {status.epochs}, not of {self._epochs}"
                 raise self._files.damaged("status.json", problem)
-            if finished and status.epoch < status.epochs:
+            if status.finished and status.epoch < status.epochs:
                 problem = f"has finished at epoch {status.epoch} of {status.epochs}"
                 raise self._files.damaged("status.json", problem)
         return status
@@ -240,7 +240,7 @@ class _Examination:
         self._repairs.setdefault("status.json", "is missing")
         finished = measured is not None and len(metrics) == self._epochs
         return StatusRecord(
-            state="finished" if finished else "paused",
+            state=State.FINISHED if finished else State.PAUSED,
             epoch=self._epochs if finished else self._checkpoint or 0,
             epochs=self._epochs,
             updated=now(),
@@ -329,6 +329,5 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     status = condition.status
     remeasured = bool(problems.keys() & {"evaluation.json", "details.npz"})
     if status and (remeasured or "status.json" in problems):
-        state = "paused" if remeasured else status.state
-        failure = status.error.model_dump() if status.error else None
-        folder.write_status(state, status.epoch, status.epochs, failure)
+        state = State.PAUSED if remeasured else status.state
+        folder.write_status(state, status.epoch, status.epochs, status.error)

@@ -9,6 +9,7 @@ import torch
 from care.errors import CareError
 from care.system.claim import LostClaimError
 from care.system.files import DiskError
+from care.trials.records import ErrorRecord
 
 
 class DivergedError(CareError):
@@ -42,10 +43,10 @@ def classify(error: BaseException) -> str:
     return "error"
 
 
-def describe(error: BaseException) -> dict[str, str]:
-    """``kind``, ``message`` and ``traceback`` of an error, for ``status.json``."""
-    return {
-        "kind": classify(error),
-        "message": str(error) or type(error).__name__,
-        "traceback": "".join(traceback.format_exception(error)),
-    }
+def describe(error: BaseException) -> ErrorRecord:
+    """Describe an error for ``status.json``."""
+    return ErrorRecord(
+        kind=classify(error),
+        message=str(error) or type(error).__name__,
+        traceback="".join(traceback.format_exception(error)),
+    )

@@ -1,4 +1,4 @@
-"""A trial on disk: a folder of plain files, the one truth about it (DESIGN.md, invariant 1).
+"""A trial on disk: a folder of plain files, the truth about it (docs/architecture.md, invariant 1).
 
 ==================  =============================================================================
 ``trial.json``      format, identity and full configuration; written once
@@ -34,7 +34,9 @@ from care.system.arrays import read_arrays
 from care.system.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
 from care.trials.identity import group_id, trial_id
 from care.trials.records import (
+    ErrorRecord,
     ProvenanceRecord,
+    Record,
     StartRecord,
     StatusRecord,
     TimingRecord,
@@ -46,7 +48,7 @@ from care.trials.records import (
     read_timings,
     read_values,
 )
-from care.trials.records import State as State
+from care.trials.state import RecordedState, State
 
 FORMAT = 1
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
@@ -87,14 +89,14 @@ class TrialFolder:
             check_format(existing.format, self.path)
             return
         self.path.mkdir(parents=True, exist_ok=True)
-        trial = {
-            "format": FORMAT,
-            "trial_id": trial_id(config),
-            "group_id": group_id(config),
-            "config": config.model_dump(mode="json"),
-            "created": now(),
-        }
-        self._write_json("trial.json", trial)
+        trial = TrialRecord(
+            format=FORMAT,
+            trial_id=trial_id(config),
+            group_id=group_id(config),
+            config=config.model_dump(mode="json"),
+            created=now(),
+        )
+        self._write_record("trial.json", trial)
 
     def read_trial(self) -> TrialRecord | None:
         """Return identity and configuration, or None when the trial was never started."""
@@ -105,22 +107,13 @@ class TrialFolder:
         return read_record(self.path / "status.json", StatusRecord)
 
     def write_status(
-        self, state: State, epoch: int, epochs: int, error: dict[str, str] | None = None
+        self, state: RecordedState, epoch: int, epochs: int, error: ErrorRecord | None = None
     ) -> None:
-        """Replace the state; ``error`` has ``kind``, ``message`` and ``traceback``.
-
-        That of a finished trial has the checksums of the files that its numbers come from.
-        """
-        status: dict[str, Any] = {
-            "state": state,
-            "epoch": epoch,
-            "epochs": epochs,
-            "updated": now(),
-            "error": error,
-        }
-        if state == "finished":
-            status["checksums"] = self._checksums()
-        self._write_json("status.json", status)
+        """Replace the state; a finished trial's has the checksums of the files with its numbers."""
+        status = StatusRecord(state=state, epoch=epoch, epochs=epochs, updated=now(), error=error)
+        if state == State.FINISHED:
+            status = status.model_copy(update={"checksums": self._checksums()})
+        self._write_record("status.json", status)
 
     def _checksums(self) -> dict[str, str]:
         contents = {name: read_whole(self.path / name) for name in SEALED}
@@ -130,9 +123,9 @@ class TrialFolder:
         """Return what the trial last ran on and with, or None before the first start."""
         return read_record(self.path / "provenance.json", ProvenanceRecord)
 
-    def write_provenance(self, provenance: dict[str, Any]) -> None:
+    def write_provenance(self, provenance: ProvenanceRecord) -> None:
         """Record what the trial runs on and with."""
-        self._write_json("provenance.json", provenance)
+        self._write_record("provenance.json", provenance)
 
     def has_checkpoint(self) -> bool:
         """Whether a training can resume here, perhaps within its first epoch."""
@@ -140,9 +133,10 @@ class TrialFolder:
 
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
-        where = {"host": socket.gethostname(), "pid": os.getpid()}
-        start = {"at": now(), **where, "epoch": epoch, "step": step}
-        self.writer.append(self.path / "starts.jsonl", start)
+        start = StartRecord(
+            at=now(), host=socket.gethostname(), pid=os.getpid(), epoch=epoch, step=step
+        )
+        self.writer.append(self.path / "starts.jsonl", start.model_dump())
 
     def read_starts(self) -> list[StartRecord]:
         """Return one record a start."""
@@ -162,9 +156,9 @@ class TrialFolder:
         """Return one record an epoch, in order."""
         return read_timings(self.path / "timings.jsonl")
 
-    def append_epoch(self, metrics: dict[str, Any], timing: dict[str, Any]) -> None:
+    def append_epoch(self, metrics: dict[str, Any], timing: TimingRecord) -> None:
         """Log one epoch. Timing first: an epoch stands once its metrics line does."""
-        self.writer.append(self.path / "timings.jsonl", timing)
+        self.writer.append(self.path / "timings.jsonl", timing.model_dump())
         self.writer.append(self.path / "metrics.jsonl", metrics)
 
     def rewind(self, epoch: int) -> None:
@@ -202,6 +196,9 @@ class TrialFolder:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
         self.writer.replace(self.path / "details.npz", buffer.getvalue())
+
+    def _write_record(self, name: str, record: Record) -> None:
+        self._write_json(name, record.model_dump(mode="json", exclude_unset=True))
 
     def _write_json(self, name: str, value: Any) -> None:
         path = self.path / name

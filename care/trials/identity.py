@@ -1,4 +1,4 @@
-"""Identity: a trial is its configuration (DESIGN.md, invariant 2)."""
+"""Identity: a trial is its configuration (docs/architecture.md, invariant 2)."""
 
 from __future__ import annotations
 

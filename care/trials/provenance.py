@@ -14,6 +14,7 @@ import torch
 from care.config import Precision
 from care.system.git import git_state
 from care.trials.code_version import code_version
+from care.trials.records import ProvenanceRecord
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 
@@ -45,7 +46,7 @@ def provenance(
     processes: int,
     precision: Precision,
     data: Mapping[str, str],
-) -> dict[str, Any]:
+) -> ProvenanceRecord:
     """What a trial that starts now runs on, with which code, libraries and data, and how.
 
     Args:
@@ -56,12 +57,12 @@ def provenance(
         data: Fingerprints of its data, as :func:`care.trials.staleness.by_field` has them.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    return {
+    return ProvenanceRecord(
         **_of_this_process(),
-        "device": device.type,
-        "device_name": name,
-        "threads": threads,
-        "processes": processes,
-        "precision": precision,
-        "data": dict(data),
-    }
+        device=device.type,
+        device_name=name,
+        threads=threads,
+        processes=processes,
+        precision=precision,
+        data=dict(data),
+    )

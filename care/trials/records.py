@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -20,9 +20,7 @@ from pydantic import (
 
 from care.config import Precision
 from care.system.files import DamagedFileError, parse_json, read_lines, read_whole
-
-State = Literal["running", "paused", "finished", "failed"]
-"""The state of a trial as its folder has it."""
+from care.trials.state import RecordedState, State
 
 _Read = TypeVar("_Read", bound=BaseModel)
 _LONGEST_VALUE = 40
@@ -82,18 +80,28 @@ class SweepRecord(Record):
     Attributes:
         spec: Its declaration.
         base: The configuration that its trials share.
-        file: Where it was declared.
         paper: The paper's configuration, where it reproduces something.
+        file: Where it was declared.
         overrides: ``field=value`` of the command line.
         profile: The profile that was chosen.
+        code_version: Hash of the code that started it.
+        user: The user who started it.
+        command: The command as typed, without passwords.
+        git_commit: Of the code, where git had one.
+        created: When it was first started.
     """
 
     spec: dict[str, Any]
     base: dict[str, Any]
-    file: str
     paper: dict[str, Any] | None = None
+    file: str
     overrides: list[str] = []
     profile: str | None = None
+    code_version: str = ""
+    user: str = ""
+    command: str = ""
+    git_commit: str | None = None
+    created: str = ""
 
 
 class ErrorRecord(Record):
@@ -117,12 +125,17 @@ class StatusRecord(Record):
             :func:`care.system.files.checksum`.
     """
 
-    state: State
+    state: RecordedState
     epoch: NonNegativeInt
     epochs: NonNegativeInt
     updated: Moment
     error: ErrorRecord | None = None
     checksums: dict[str, str] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the trial is trained and measured."""
+        return self.state == State.FINISHED
 
 
 class ProvenanceRecord(Record):
@@ -130,38 +143,42 @@ class ProvenanceRecord(Record):
 
     Attributes:
         code_version: Hash of the code.
-        threads: CPU threads that numbers were summed with.
-        device: ``cpu`` or ``cuda``.
-        device_name: As the maker calls it.
-        processes: That trained it together.
-        precision: That ``auto`` became.
         git_commit: Of the code, where git had one.
         git_dirty: Whether the code was edited since.
         versions: Of the libraries.
+        hostname: Name of the machine.
+        cpu: Its processor.
+        device: ``cpu`` or ``cuda``.
+        device_name: As the maker calls it.
+        threads: CPU threads that numbers were summed with.
+        processes: That trained it together.
+        precision: That ``auto`` became.
         data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
             has them.
     """
 
     code_version: str
-    threads: PositiveInt
-    device: str = ""
-    device_name: str = ""
-    processes: PositiveInt = 1
-    precision: Precision | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
     versions: dict[str, str] = {}
+    hostname: str = ""
+    cpu: str = ""
+    device: str = ""
+    device_name: str = ""
+    threads: PositiveInt
+    processes: PositiveInt = 1
+    precision: Precision | None = None
     data: dict[str, str] = {}
 
 
 class StartRecord(Record):
     """A line of ``starts.jsonl``: where a process resumed the trial."""
 
-    epoch: NonNegativeInt
-    step: NonNegativeInt
     at: str = ""
     host: str = ""
     pid: int = 0
+    epoch: NonNegativeInt
+    step: NonNegativeInt
 
 
 class TimingRecord(Record):

@@ -12,6 +12,7 @@ from pathlib import Path
 from care.errors import CareError
 from care.system.claim import Claim
 from sweeps.backends.disk_space import check_room, watched
+from sweeps.backends.ray_environment import set_ray_environment
 from sweeps.backends.ray_session import connected
 from sweeps.backends.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.resources import Resources
@@ -81,12 +82,8 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     Raises:
         CareError: There is no room for Ray's session, or its folder cannot be made.
     """
-    os.environ.setdefault("RAY_AUTH_MODE", "token")
     # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
-    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-    # Tune ends the whole experiment where Ray's memory monitor ends one process. Without it the
-    # kernel ends a trial's process, which Ray marks as the first to go, and the trial is retried.
-    os.environ.setdefault("RAY_memory_monitor_refresh_ms", "0")
+    set_ray_environment(secrets.token_hex(32))
     parent = _short_folder()
     check_room(parent, _OBJECT_STORE_BYTES)
     scratch = _scratch(parent)

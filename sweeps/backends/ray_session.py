@@ -4,35 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from sweeps.process.imports import large_imports
 
-_ENVIRONMENT = {
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store is the log
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # the driver asks the trials to pause by itself
-    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",  # final measures come with the last epoch only
-    "TUNE_GLOBAL_CHECKPOINT_S": "86400",  # Tune's own state is never used
-    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
-}
-
 
 @contextlib.contextmanager
 def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
-    """Be connected to a Ray, and to no other one that the environment names.
+    """Be connected to a Ray.
+
+    :func:`sweeps.backends.ray_environment.set_ray_environment` is called before.
 
     Args:
         address: ``local`` to start one, or that of a head.
         log: File for what Ray and Tune have to say; the terminal is for the sweep's own table.
         settings: More of ``ray.init``.
     """
-    os.environ.update(_ENVIRONMENT)
-    os.environ.pop("RAY_ADDRESS", None)
     with large_imports():
         import ray
         import ray.tune

@@ -9,7 +9,7 @@ import shutil
 import stat
 from pathlib import Path
 
-from care.system.heartbeat import process_alive
+from care.system.process import process_alive
 
 _NAMESPACE = Path("/proc/self/ns/pid")
 LONGEST_PARENT = 18

@@ -1,4 +1,4 @@
-"""The commands and options of ``care``; what a command does is imported when it is called."""
+"""The commands and options of ``care``; each command imports its implementation when called."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from sweeps.cli.sweep import Declared
+    from sweeps.cli.sweep_arguments import SweepArguments
 
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,  # or [paper,authors] would vanish from help and errors
+    rich_markup_mode=None,  # markup would remove [paper,authors] from help and errors
     pretty_exceptions_enable=False,
     help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
-data_app = typer.Typer(no_args_is_help=True, help="Data sets: which there are, and get them.")
+data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
@@ -42,24 +42,22 @@ Overrides = Annotated[
 ]
 Profile = Annotated[
     str | None,
-    typer.Option(help="A profile that the file declares; without one, the sweep as it stands."),
+    typer.Option(help="A profile that the file declares; by default, the sweep without one."),
 ]
-RetryFailed = Annotated[
-    bool, typer.Option("--retry-failed", help="Continue failed trials as well.")
-]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Resume failed trials as well.")]
 RerunStale = Annotated[
     bool,
-    typer.Option("--rerun-stale", help="Run trials of other code anew; the old are archived."),
+    typer.Option("--rerun-stale", help="Rerun trials of other code; the old ones are archived."),
 ]
 RerunDamaged = Annotated[
     bool,
-    typer.Option("--rerun-damaged", help="Run trials with damaged files anew; these are archived."),
+    typer.Option("--rerun-damaged", help="Rerun trials with damaged files; these are archived."),
 ]
 RestartSearch = Annotated[
     bool,
     typer.Option(
         "--restart-search",
-        help="Let Optuna and ASHA decide anew; finished trials that fit are used.",
+        help="Restart Optuna and ASHA; finished trials that fit are used.",
     ),
 ]
 Only = Annotated[
@@ -87,7 +85,7 @@ def train(
     overrides: Overrides = None,
     store: StoreOption = _STORE,
 ) -> None:
-    """Train and evaluate one trial, or resume it. A finished one is shown, not run again."""
+    """Train and evaluate one trial, or resume it. A finished trial is shown, not rerun."""
     from sweeps.cli.train import train_command
 
     train_command(experiment, overrides or [], store)
@@ -108,24 +106,24 @@ def evaluate(
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Measure a trained trial again, with other settings. Trains and writes nothing."""
+    """Evaluate a trained trial with other settings. Trains and writes nothing."""
     from sweeps.cli.evaluate import evaluate_command
 
     evaluate_command(trial, overrides or [], store, as_json)
 
 
-def _declared(
+def _sweep_arguments(
     file: Path,
     overrides: list[str] | None,
     profile: str | None,
     only: list[str] | None,
     seeds: str | None,
     store: Path,
-) -> Declared:
-    from sweeps.cli.sweep import Declared
+) -> SweepArguments:
+    from sweeps.cli.sweep_arguments import SweepArguments
 
     folder = None if store == _STORE else store
-    return Declared(file, tuple(overrides or ()), profile, tuple(only or ()), seeds, folder)
+    return SweepArguments(file, tuple(overrides or ()), profile, tuple(only or ()), seeds, folder)
 
 
 @sweep_app.command("plan")
@@ -141,7 +139,7 @@ def sweep_plan(
     """Show each trial of a sweep and its state. Runs and writes nothing."""
     from sweeps.cli.sweep import plan_command
 
-    plan_command(_declared(file, overrides, profile, only, seeds, store), store, as_json)
+    plan_command(_sweep_arguments(file, overrides, profile, only, seeds, store), store, as_json)
 
 
 @sweep_app.command("run")
@@ -159,18 +157,18 @@ def sweep_run(
     restart_search: RestartSearch = False,
     report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
     timings: Annotated[
-        bool, typer.Option("--timings", help="Say at the end where the wall time went.")
+        bool, typer.Option("--timings", help="Print the parts of the wall time at the end.")
     ] = False,
 ) -> None:
-    """Run what is missing of a sweep on this machine, track it and report it."""
+    """Run the missing trials of a sweep on this machine, track and report them."""
     from sweeps.cli.sweep import run_command
     from sweeps.run import RunOptions
 
     options = RunOptions(
         retry_failed, rerun_stale, tracking_uri, report, restart_search, rerun_damaged
     )
-    declared = _declared(file, overrides, profile, only, seeds, store)
-    raise typer.Exit(run_command(declared, store, options, timings))
+    arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
+    raise typer.Exit(run_command(arguments, store, options, timings))
 
 
 @sweep_app.command("submit")
@@ -181,7 +179,7 @@ def sweep_submit(
         Path, typer.Option("--cluster", metavar="FILE", help="YAML file of the cluster.")
     ] = Path("sweeps/clusters/mine.yaml"),
     workers: Annotated[
-        str, typer.Option(metavar="LEAST:MOST", help="Workers, more the more trials wait.")
+        str, typer.Option(metavar="MIN:MAX", help="Range of workers; more trials, more workers.")
     ] = "1:4",
     head: Annotated[
         Literal["job", "here"],
@@ -197,7 +195,7 @@ def sweep_submit(
     rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
 ) -> None:
-    """Submit what is missing of a sweep to a SLURM cluster. Doing it twice attaches."""
+    """Submit the missing trials of a sweep to a SLURM cluster. Twice attaches to the first."""
     from sweeps.cli.cluster import parse_workers, submit_command
     from sweeps.run import RunOptions
 
@@ -208,9 +206,9 @@ def sweep_submit(
         restart_search=restart_search,
         rerun_damaged=rerun_damaged,
     )
-    declared = _declared(file, overrides, profile, only, seeds, store)
+    arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)
-    raise typer.Exit(submit_command(declared, store, cluster, range_, head, options))
+    raise typer.Exit(submit_command(arguments, store, cluster, range_, head, options))
 
 
 @sweep_app.command("status")
@@ -220,7 +218,7 @@ def sweep_status(
     watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Show how a submitted sweep stands, from any node."""
+    """Show the status of a submitted sweep, from any node."""
     from sweeps.cli.cluster import status_command
 
     raise typer.Exit(status_command(sweep, store, watch, as_json))
@@ -228,7 +226,7 @@ def sweep_status(
 
 @sweep_app.command("cancel")
 def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = _STORE) -> None:
-    """End a submitted sweep. Its trials checkpoint, its jobs end; submit it again to resume."""
+    """Cancel a submitted sweep. Its trials checkpoint, its jobs end; submit again to resume."""
     from sweeps.cli.cluster import cancel_command
 
     raise typer.Exit(cancel_command(sweep, store))
@@ -241,7 +239,7 @@ def report(
     store: StoreOption = _STORE,
 ) -> None:
     """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
-    from sweeps.report import report_command
+    from sweeps.cli.report import report_command
 
     report_command(sweep, profile, store)
 
@@ -254,7 +252,7 @@ def experiments(
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
-    """List the paper's tables and figures. Shows what reproduces each, its cost and status."""
+    """List the paper's tables and figures. Shows the sweep of each, its cost and status."""
     from sweeps.cli.experiments import experiments_command
 
     experiments_command(folder, store, as_json)
@@ -267,7 +265,7 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Serve the MLflow page of the store; where a server has the runs, print its page's address."""
+    """Serve the MLflow page of the store, or print the address of the server that has the runs."""
     from sweeps.cli.track import ui_command
 
     raise typer.Exit(ui_command(store, host, port, tracking_uri))
@@ -281,7 +279,7 @@ def doctor(
     ] = None,
     tracking_uri: TrackingOption = None,
 ) -> None:
-    """Check this machine, or a cluster, in a minute. Shows how to fix what is not well."""
+    """Check this machine, or a cluster, in a minute. Shows how to fix problems."""
     from sweeps.cli.doctor import doctor_command
 
     raise typer.Exit(doctor_command(store, cluster, tracking_uri))
@@ -289,7 +287,7 @@ def doctor(
 
 @track_app.command("sync")
 def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None) -> None:
-    """Bring MLflow up to date with the store. Doing it twice changes nothing."""
+    """Bring MLflow up to date with the store. Twice changes nothing."""
     from sweeps.cli.track import sync_command
 
     raise typer.Exit(sync_command(store, tracking_uri))
@@ -297,7 +295,7 @@ def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None)
 
 @data_app.command("list")
 def data_list(root: DataRoot = _DATA) -> None:
-    """List the data sets, and which of them are there."""
+    """List the data sets, and whether each can be loaded."""
     from sweeps.cli.data import list_command
 
     list_command(root)
@@ -305,14 +303,14 @@ def data_list(root: DataRoot = _DATA) -> None:
 
 @data_app.command("get")
 def data_get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Of a data set.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.")],
     fields: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FIELD=VALUE", help="As under data: in a YAML file, side=96."),
+        typer.Argument(metavar="FIELD=VALUE", help="Fields of data in a YAML file, e.g. side=96."),
     ] = None,
     root: DataRoot = _DATA,
 ) -> None:
-    """Download a data set, decode its images, check it. Doing it twice changes nothing."""
+    """Download a data set, decode its images, check it. Twice changes nothing."""
     from sweeps.cli.data import get_command
 
     get_command(name, fields or [], root)

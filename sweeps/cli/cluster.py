@@ -13,22 +13,25 @@ from rich.live import Live
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
+from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
 from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
 from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
-from sweeps.cli.sweep import Declared, check_question, prepare
+from sweeps.cli.sweep import check_question, prepare
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
-from sweeps.resources import part_of
+from sweeps.resources import split_machine
 from sweeps.run import RunOptions
-from sweeps.spec.spec import load_sweep, restore_sweep
+from sweeps.spec.sweep import load_sweep, restore_sweep
+from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.destination import redact
+from sweeps.tracking.tracking_uri import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
@@ -38,60 +41,58 @@ _RANGE = re.compile(r"(\d+)(?::(\d+))?")
 
 
 def parse_workers(text: str) -> Workers:
-    """``4`` or ``1:16``.
+    """Parse a range of workers: ``4`` or ``1:16``.
 
     Raises:
-        ConfigError: Neither, or the most is less than the least, or nothing.
+        ConfigError: No such range, an empty one, or one that allows no worker.
     """
     match = _RANGE.fullmatch(text)
     least, most = (int(match[1]), int(match[2] or match[1])) if match else (0, 0)
     if not match or most < max(1, least):
-        allowed = "allowed: a number, or LEAST:MOST with LEAST <= MOST, e.g. 1:16"
+        allowed = "allowed: a number, or MIN:MAX with MIN <= MAX, e.g. 1:16"
         raise ConfigError("care sweep submit", [Problem("--workers", text, allowed)])
     return Workers(least=least, most=most)
 
 
 def submit_command(
-    declared: Declared,
+    arguments: SweepArguments,
     root: Path,
     cluster_file: Path,
     workers: Workers,
     head: HeadPlace,
     options: RunOptions,
 ) -> int:
-    """Submit a sweep to a cluster, or attach to it where it runs already.
+    """Submit a sweep to a cluster, or attach to it if it is running.
 
     Returns:
-        0 when it is submitted or runs already; with the head here, as of ``care sweep run``.
+        0 if it is submitted or running; with the head here, the status of ``care sweep run``.
 
     Raises:
         CareError: The cluster, the store or the sweep does not allow it; nothing was submitted.
     """
-    console = make_console()
+    console, store = make_console(), Store(root)
     cluster = load_cluster(cluster_file)
     _check_names(root, options.tracking_uri)
-    _check_slurm(declared)
+    _check_slurm(arguments)
     check_cluster(cluster, commands.partitions(), str(cluster_file))
     _check_shared(root, cluster)
-    _check_trials(declared, root, cluster, cluster_file)
-    sweep, store = declared.load(), Store(root)
-    name = sweep.spec.name
+    _check_trials(arguments, root, cluster, cluster_file)
+    plan = make_plan(arguments.load(), store)
+    name = plan.sweep.spec.name
     folder = PoolFolder(store, name)
-    planned = make_plan(sweep, store)
-    check_question(planned, declared.command("submit"), options)
-    if _runs_already(folder):
+    check_question(plan, arguments.command("submit"), options)
+    if _is_running(folder):
         if options.restart_search:
             raise CareError(
                 f"{name} is submitted already; its search cannot be restarted meanwhile. "
                 f"End it with: care sweep cancel {name}"
             )
-        _attach(folder, workers, console)
-        if planned.unique().keys() != _submitted_trials(folder, store):
-            console.print("It runs other trials than these; submit again once it has ended.")
+        _attach(folder, workers, plan, store, console)
         return 0
-    plan = prepare(declared, planned, store, options, console)
-    if not plan.missing() and not plan.unsuggested and not plan.counts()["running"]:
-        console.print(f"{name}: nothing is missing, so nothing was submitted ({_said(plan)})")
+    plan = prepare(arguments, plan, store, options, console)
+    if not plan.missing() and not plan.unsuggested and not plan.counts()[State.RUNNING]:
+        counts = in_words(plan.counts())
+        console.print(f"{name}: nothing is missing, so nothing was submitted ({counts})")
         return 0
     request = Request(
         cluster=cluster,
@@ -99,21 +100,21 @@ def submit_command(
         tracking_uri=options.tracking_uri,
         folder=str(Path.cwd()),
         code=str(take_snapshot(folder.path / "code")),
-        command=declared.command(
+        command=arguments.command(
             "submit", "--cluster", str(cluster_file), "--workers", str(workers)
         ),
-        only=declared.only,
-        seeds=declared.chosen_seeds,
+        only=arguments.only,
+        seeds=arguments.chosen_seeds,
     )
     folder.prepare(request)
     return _run_head_here(folder, request, console) if head == "here" else _submit(folder, console)
 
 
 def _check_names(root: Path, tracking_uri: str | None) -> None:
-    """Refuse what a cluster's jobs would misread, or what would end up in files of the store.
+    """Refuse a path that SLURM would misread, and a password that the store's files would hold.
 
     Raises:
-        ConfigError: Names the option and the way on.
+        ConfigError: Names the option and an allowed value.
     """
     problems = []
     if "%" in str(root.resolve()):
@@ -137,37 +138,35 @@ def _submit(folder: PoolFolder, console: Console) -> int:
     name, request = folder.name, folder.request()
     job_id = submit_driver(folder, request, run_head)
     console.print(f"submitted {name}: head job {job_id}, {request.workers} workers")
-    console.print(f"care sweep status {name}    how it stands, from any node (--watch: live)")
-    console.print(f"care sweep cancel {name}    end it; what was trained stays")
+    console.print(f"care sweep status {name}    its status, from any node (--watch: live)")
+    console.print(f"care sweep cancel {name}    end it; the trials are kept")
     console.print("You may log out.")
     return 0
 
 
-def _said(plan: Plan) -> str:
-    return ", ".join(f"{number} {state}" for state, number in plan.counts().items() if number)
-
-
-def _check_slurm(declared: Declared) -> None:
+def _check_slurm(arguments: SweepArguments) -> None:
     if not commands.available():
         raise CareError(
-            "SLURM is not here: there is no sbatch on this machine. Submit from a login node of "
-            f"the cluster, or run the sweep on this machine: {declared.command('run')}"
+            "No SLURM: there is no sbatch on this machine. Submit from a login node of "
+            f"the cluster, or run the sweep on this machine: {arguments.command('run')}"
         )
 
 
 def _check_shared(root: Path, cluster: ClusterConfig) -> None:
     """Refuse a store that only this machine can see."""
-    place = root.resolve()
+    folder = root.resolve()
     for own in (*_OWN_FOLDERS, cluster.scratch):
-        if place.is_relative_to(own):
+        if folder.is_relative_to(own):
             allowed = f"allowed: a folder on a disk that all nodes share; {own} is each node's own"
             raise ConfigError("care sweep submit", [Problem("--store", str(root), allowed)])
 
 
-def _check_trials(declared: Declared, root: Path, cluster: ClusterConfig, file: Path) -> None:
-    """Refuse trials that no worker can take, or whose epoch is longer than a worker's time."""
-    sweep = declared.load()
-    part_of(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
+def _check_trials(
+    arguments: SweepArguments, root: Path, cluster: ClusterConfig, file: Path
+) -> None:
+    """Refuse trials that no worker can hold, or whose epoch exceeds a worker's time."""
+    sweep = arguments.load()
+    split_machine(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
     seconds = estimate_epoch_seconds(sweep, Store(root))
     usable = cluster.time * 60 - cluster.grace_seconds
     if usable <= 0:
@@ -182,15 +181,15 @@ def _check_trials(declared: Declared, root: Path, cluster: ClusterConfig, file: 
         raise ConfigError(str(file), [Problem("time", cluster.time, allowed)])
 
 
-def _runs_already(folder: PoolFolder) -> bool:
-    """Whether a head is in the queue, or lives somewhere else."""
+def _is_running(folder: PoolFolder) -> bool:
+    """Check for a head in the queue, or in a terminal of some machine."""
     heads = commands.jobs_named(folder.job_name("head"))
     if any(job.present for job in heads):
         return True
     if folder.head().job_id or not folder.submitted:
         return False
-    # A head that is no job. Each try to take its claim is a look at it, so that one whose machine
-    # was lost is found dead by a later submission.
+    # A head in a terminal: its claim shows whether it runs. Each attempt to take the claim also
+    # records its heartbeat, so that a later submission detects the head of a lost machine.
     claim = Claim.take(folder.path.parent)
     if claim is None:
         return True
@@ -198,8 +197,10 @@ def _runs_already(folder: PoolFolder) -> bool:
     return False
 
 
-def _attach(folder: PoolFolder, workers: Workers, console: Console) -> None:
-    """Say how the running sweep stands; another range of workers is taken over."""
+def _attach(
+    folder: PoolFolder, workers: Workers, plan: Plan, store: Store, console: Console
+) -> None:
+    """Show the status of the running sweep, and change its range of workers if it differs."""
     request = folder.request()
     console.print(f"{folder.name} is submitted already; nothing was submitted twice.")
     if request.cancel:
@@ -208,11 +209,13 @@ def _attach(folder: PoolFolder, workers: Workers, console: Console) -> None:
         folder.write_request(request.model_copy(update={"workers": workers}))
         console.print(f"workers: {workers} from now on (were {request.workers})")
     console.print(status_view(read_status(folder)))
+    if plan.unique().keys() != _submitted_trials(folder, store):
+        console.print("It runs other trials than these; submit again once it has ended.")
 
 
 def _submitted_trials(folder: PoolFolder, store: Store) -> set[str]:
-    """Return the identities of the trials that the running head was asked for."""
-    request, declaration = folder.request(), store.sweep(folder.name).read() or {}
+    """Return the identities of the trials that the running head was submitted for."""
+    request, declaration = folder.request(), store.sweep(folder.name).declaration()
     running = restore_sweep(declaration).select(request.only, request.seeds)
     return set(make_plan(running, store).unique())
 
@@ -229,7 +232,7 @@ def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> in
 
 
 def find_pool(name: str, root: Path) -> PoolFolder:
-    """A submitted sweep by its name or its YAML file.
+    """Find a submitted sweep by its name or its YAML file.
 
     Raises:
         ConfigError: No sweep of that name was submitted from this store.
@@ -247,10 +250,10 @@ def find_pool(name: str, root: Path) -> PoolFolder:
 
 
 def status_command(name: str, root: Path, watch: bool, as_json: bool) -> int:
-    """Show how a submitted sweep stands.
+    """Show the status of a submitted sweep.
 
     Returns:
-        0 when every trial is finished or the sweep goes on, 1 otherwise.
+        0 if every trial is finished or the sweep is running, 1 otherwise.
     """
     folder = find_pool(name, root)
     status = read_status(folder)
@@ -264,7 +267,7 @@ def status_command(name: str, root: Path, watch: bool, as_json: bool) -> int:
 
 
 def _watch(folder: PoolFolder, status: SweepStatus) -> SweepStatus:
-    """Show it until it has ended, or Ctrl-C, which ends the watching only."""
+    """Show the live status until the sweep ends; Ctrl-C ends only the display."""
     with Live(status_view(status), auto_refresh=False, console=make_console()) as live:
         while status.active:
             time.sleep(_WATCH_SECONDS)
@@ -274,7 +277,7 @@ def _watch(folder: PoolFolder, status: SweepStatus) -> SweepStatus:
 
 
 def cancel_command(name: str, root: Path) -> int:
-    """End a submitted sweep: trials save their place, jobs end.
+    """Cancel a submitted sweep: trials checkpoint, jobs end.
 
     Returns:
         0.
@@ -284,13 +287,13 @@ def cancel_command(name: str, root: Path) -> int:
     folder.write_request(folder.request().model_copy(update={"cancel": True}))
     heads = commands.jobs_named(folder.job_name("head"))
     if any(job.running for job in heads):
-        console.print("asked the trials to save their place …")
+        console.print("asked the trials to checkpoint …")
         _wait_for_end(folder)
     left = commands.jobs_named(folder.job_name("head"))
     left += commands.jobs_named(folder.job_name("worker"))
     commands.cancel([job.job_id for job in left])
     console.print(
-        f"{folder.name} is cancelled; nothing is lost. To go on: {folder.request().command}"
+        f"{folder.name} is cancelled; nothing is lost. To resume: {folder.request().command}"
     )
     return 0
 
@@ -302,6 +305,3 @@ def _wait_for_end(folder: PoolFolder) -> None:
         if time.monotonic() > end:
             return
         time.sleep(1.0)
-
-
-__all__ = ["cancel_command", "parse_workers", "status_command", "submit_command"]

@@ -1,4 +1,4 @@
-"""``care data``, and the preparation of data before anything is started."""
+"""``care data``, and the preparation of a sweep's data before its trials start."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from rich.table import Table
 from care.config import DataConfig, TrialConfig
 from care.config.loading import parse_override, validate
 from care.errors import CareError, ConfigError
-from care.registry import DATA, TREE
+from care.registry import DATA
 from sweeps.process.signals import SignalError
 from sweeps.process.terminal import is_live, make_console
 
-if TYPE_CHECKING:  # it imports torch, for which a misspelt field should not wait
+if TYPE_CHECKING:  # imports torch, which would delay the message for a misspelt field
     from care.data.dataset import Dataset
 
     Check = Callable[[Dataset], None]
 
 
 class ConsoleReporter:
-    """Shows a preparation: a bar for each cache, and lines. Entered while it goes on."""
+    """Shows the preparation of data while entered: lines, and a bar for each cache."""
 
     def __init__(self, console: Console) -> None:
-        what = TextColumn("{task.description}", markup=False)
-        columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        description = TextColumn("{task.description}", markup=False)
+        columns = (description, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         self._bars = Progress(*columns, console=console, disable=not is_live(console))
         self._console = console
         self._tasks: dict[str, TaskID] = {}
@@ -50,11 +50,11 @@ class ConsoleReporter:
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """A line of news."""
+        """Print a line."""
         self._console.print(line)
 
     def progress(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` of ``what``."""
+        """Update the bar of ``what``."""
         if what not in self._tasks:
             self.say(f"decoding {what}: {total - done} of {total} images to do")
             self._tasks[what] = self._bars.add_task(what, total=total)
@@ -62,13 +62,13 @@ class ConsoleReporter:
 
 
 def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
-    """Bring the files of all trials' data into place, and refuse what they are too small for.
+    """Download and decode the data of all trials, and check that they suffice for each trial.
 
     Raises:
-        CareError: See :func:`care.data.prepare.prepare` and
+        CareError: Raised by :func:`care.data.prepare.prepare` or
             :func:`care.data.dataset.check_dataset`.
     """
-    for (data, root), checks in _wanted(configs).items():
+    for (data, root), checks in _list_checks(configs).items():
         _prepare(data, root, console)
         from care.data.dataset import load_dataset
 
@@ -77,38 +77,38 @@ def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
             check(dataset)
 
 
-def _wanted(configs: Iterable[TrialConfig]) -> dict[tuple[DataConfig, Path], list[Check]]:
-    """The data sets with files that trials use, and what is to be checked of each."""
-    wanted: dict[tuple[DataConfig, Path], list[Check]] = {}
+def _list_checks(configs: Iterable[TrialConfig]) -> dict[tuple[DataConfig, Path], list[Check]]:
+    """List the data sets of the trials that have files, with the checks of each."""
+    checks: dict[tuple[DataConfig, Path], list[Check]] = {}
     for config in configs:
-        for place, data in enumerate([config.data, *config.transfer_data]):
+        for index, data in enumerate([config.data, *config.transfer_data]):
             if data.source.preparer:
                 key = (data, Path(config.runtime.data_root))
-                wanted.setdefault(key, []).append(_check(config, data, place))
-    return wanted
+                checks.setdefault(key, []).append(_make_check(config, data, index))
+    return checks
 
 
-def _check(config: TrialConfig, data: DataConfig, place: int) -> Check:
-    """What is to be checked of the trial's own data (place 0) or of those of a transfer."""
+def _make_check(config: TrialConfig, data: DataConfig, index: int) -> Check:
+    """Make the check of the trial's own data (index 0) or of those of a transfer."""
     from care.data.dataset import check_dataset, check_transfer
 
-    if place == 0:
+    if index == 0:
         return partial(check_dataset, config)
-    return partial(check_transfer, data, field=f"evaluation.transfer.{place - 1}")
+    return partial(check_transfer, data, field=f"evaluation.transfer.{index - 1}")
 
 
 def get_command(name: str, fields: list[str], root: Path) -> None:
-    """Prepare one data set and say what it holds."""
+    """Prepare one data set and print its sizes."""
     tree = dict(parse_override(field) for field in fields)
     config = validate(DataConfig, {**tree, "name": name}, "care data get")
     console = make_console()
     _prepare(config, root, console)
     from care.data.dataset import load_dataset
 
-    console.print(f"{name} in {root}: {_described(load_dataset(config, root))}")
+    console.print(f"{name} in {root}: {_describe(load_dataset(config, root))}")
 
 
-def _described(data: Dataset) -> str:
+def _describe(data: Dataset) -> str:
     sizes = f"{len(data.train)} training and {len(data.test)} test"
     shape = data.train.images.shape
     if not data.classes:
@@ -117,17 +117,17 @@ def _described(data: Dataset) -> str:
 
 
 def list_command(root: Path) -> None:
-    """Each data set, and whether it can be loaded from ``root`` as it is."""
+    """Print each data set, and whether it can be loaded from ``root``."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("name", "train", "test", "side"):
         table.add_column(column, justify="left" if column == "name" else "right", no_wrap=True)
-    for column in (f"in {root}", "what it is"):
+    for column in (f"in {root}", "description"):
         table.add_column(column, overflow="fold")
     reasons = []
     for name, source in DATA.items():
         sizes = (source.train_size, source.test_size, source.side)
         shown = [str(size) if size else "–" for size in sizes]
-        state, reason = _presence(name, root)
+        state, reason = _check_presence(name, root)
         table.add_row(name, *shown, state, source.about)
         reasons += [f"{name}: {reason}"] if reason else []
     console = make_console()
@@ -136,18 +136,18 @@ def list_command(root: Path) -> None:
         console.print(f"\n{reason}")
 
 
-def _presence(name: str, root: Path) -> tuple[str, str]:
-    """Whether a data set can be loaded, and if it is there but cannot, the reason."""
-    if name == TREE:
-        return "–", ""  # it has no place of its own
+def _check_presence(name: str, root: Path) -> tuple[str, str]:
+    """Return the cell for a data set: yes, no, or "see below" with the reason."""
+    if DATA[name].needs_path:
+        return "–", ""  # a folder of the user's, not of ``root``
     from care.data.dataset import load_dataset
 
     try:
         load_dataset(DataConfig(name=name), root)
     except Exception as error:  # noqa: BLE001 - one data set must not hide the others
-        is_there = any(os.path.lexists(root / place) for place in DATA[name].places)
+        exists = any(os.path.lexists(root / path) for path in DATA[name].places)
         reason = str(error) if isinstance(error, CareError) else repr(error)
-        return ("see below", reason) if is_there else ("no", "")
+        return ("see below", reason) if exists else ("no", "")
     return "yes", ""
 
 

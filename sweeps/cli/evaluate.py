@@ -21,11 +21,11 @@ _MAY_DIFFER = ("evaluation", "runtime")
 
 
 def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool) -> None:
-    """Print the measures of a trial's network under other settings; the store stays as it is."""
+    """Evaluate a trial's network with other settings and print the measures; write nothing."""
     console = make_console(stderr=True)
     folder = find_trial(name, Store(root))
     config = evaluation_config(folder, overrides)
-    # torch is loaded for what is not refused.
+    # Imported after the checks: torch takes seconds.
     from care.evaluation.reevaluate import evaluate_again
     from care.system.device import resolve_device
     from care.system.precision import resolve_precision
@@ -44,21 +44,23 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
 
 
 def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialConfig:
-    """The trial's configuration with other settings of its measures.
+    """Make a trial's configuration with other settings of its evaluation.
 
     Args:
-        folder: Of the trial.
+        folder: The trial's folder.
         overrides: ``field=value`` below ``evaluation`` or ``runtime``.
 
     Raises:
+        CareError: The trial was never started.
         ConfigError: Another field, or a value that is not allowed.
+        DamagedFileError: The folder holds the configuration of another trial.
     """
     trial = folder.read_trial()
     if trial is None:
         raise CareError(f"{folder.path}: was never started, so there is no network to measure")
     tree = trial.config
-    declared = {name: part for name, part in tree.items() if name != "runtime"}
-    identity = trial_id(validate(TrialConfig, declared, str(folder.path)))
+    identifying = {name: part for name, part in tree.items() if name != "runtime"}
+    identity = trial_id(validate(TrialConfig, identifying, str(folder.path)))
     if identity != folder.trial_id:
         problem = f"holds the configuration of another trial, {identity}"
         raise DamagedFileError(folder.path / "trial.json", problem)
@@ -72,19 +74,19 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
 
 
 def find_trial(name: str, store: Store) -> TrialFolder:
-    """A trial by its identity or the first digits of it.
+    """Find a trial by its identity or the first digits of it.
 
     Raises:
-        ConfigError: No trial begins so, or several do.
+        ConfigError: No trial or several trials begin with these digits.
     """
     known = [folder.trial_id for folder in store.all_trials()]
-    found = [trial for trial in known if trial.startswith(name)]
-    if not found:
+    matching = [trial for trial in known if trial.startswith(name)]
+    if not matching:
         some = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
         allowed = f"allowed: one of the store's {len(known)} trials ({some or 'none yet'})"
         problem = Problem("trial", name, allowed, nearest(name, known))
         raise ConfigError(str(store.root), [problem])
-    if len(found) > 1:
-        allowed = f"allowed: more digits; so begin {', '.join(found)}"
+    if len(matching) > 1:
+        allowed = f"allowed: more digits, to tell apart {', '.join(matching)}"
         raise ConfigError(str(store.root), [Problem("trial", name, allowed)])
-    return store.trial(found[0])
+    return store.trial(matching[0])

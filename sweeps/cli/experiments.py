@@ -8,14 +8,14 @@ from pathlib import Path
 from rich.table import Table
 
 from sweeps.live import duration
-from sweeps.paper_experiments import Entry, catalogue
+from sweeps.paper_experiments import PaperExperiment, list_experiments
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
 
 
 def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
-    """List what of the paper can be reproduced."""
-    entries = list(catalogue(folder, Store(root)))
+    """List the tables and figures of the paper with the sweeps that reproduce them."""
+    entries = list(list_experiments(folder, Store(root)))
     if as_json:
         print(json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, indent=1))
         return
@@ -23,24 +23,24 @@ def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
     console.print(_table(entries))
     console.print(
         f"\nRun one: care sweep run {folder}/NAME.yaml, or with --profile PROFILE.\n"
-        "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of what is missing here,\n"
-        "known once a trial of the kind was run. What is assumed where the paper is silent is\n"
-        "in the file and in --json.",
+        "EFLOP: 10¹⁸ floating-point operations of all trainings. Time: of the missing trials,\n"
+        "known once a trial of that configuration was run. Assumptions where the paper is\n"
+        "silent are in the file and in --json.",
         soft_wrap=True,
     )
 
 
-def _table(entries: list[Entry]) -> Table:
+def _table(entries: list[PaperExperiment]) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
     for name in ("name", "reproduces", "profile", "status"):
         table.add_column(name, no_wrap=True)
     for name in ("trials", "EFLOP", "time"):
         table.add_column(name, justify="right", no_wrap=True)
-    for place, entry in enumerate(entries):
-        again = place > 0 and entries[place - 1].file == entry.file
+    for index, entry in enumerate(entries):
+        repeated = index > 0 and entries[index - 1].file == entry.file
         table.add_row(
-            "" if again else entry.file.stem,
-            "" if again else entry.reproduces,
+            "" if repeated else entry.file.stem,
+            "" if repeated else entry.reproduces,
             entry.profile,
             entry.status,
             str(entry.trials),
@@ -50,5 +50,5 @@ def _table(entries: list[Entry]) -> Table:
     return table
 
 
-def _exaflop(entry: Entry) -> str:
+def _exaflop(entry: PaperExperiment) -> str:
     return "–" if entry.flops is None else f"{entry.flops / 1e18:.2g}"

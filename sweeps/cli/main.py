@@ -11,9 +11,9 @@ from sweeps.process.signals import SignalError, raise_on_signals
 
 
 def main() -> None:
-    """Run the command that was typed.
+    """Run the command line; a signal or an error of the user's prints one line, no traceback.
 
-    Nothing large is imported before signals are handled, so that Ctrl-C prints no traceback.
+    Signals are handled before the large imports, during which Ctrl-C is likely.
     """
     raise_on_signals()
     try:
@@ -24,11 +24,12 @@ def main() -> None:
 
 
 def _run() -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Threads that wait sleep: beside other work, those that spin hold up the very thread they wait
-    # for, and a trial with two threads takes twice as long. Ray's processes inherit it.
+    # OpenMP threads sleep while they wait. If they spin beside other work, they delay the thread
+    # that they wait for, and a trial with two threads takes twice as long. Ray's processes inherit
+    # the variable.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # Python's last collection would search all of torch, Ray and MLflow for garbage: two seconds.
+    # Frozen objects are skipped by the last garbage collection, which would take two seconds for
+    # the objects of torch, Ray and MLflow.
     atexit.register(gc.freeze)
     from care.errors import CareError
     from sweeps.process.home import provide_home
@@ -47,5 +48,5 @@ def _run() -> None:
         failure = output_failure()
         if failure:
             print(f"error: the output could not be written: {failure}", file=sys.stderr)
-            if not isinstance(sys.exception(), SignalError):  # which has a status of its own
+            if not isinstance(sys.exception(), SignalError):  # main() exits with its status
                 sys.exit(1)

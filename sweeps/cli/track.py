@@ -13,12 +13,12 @@ def sync_command(root: Path, uri: str | None) -> int:
     """Bring MLflow up to date with the store.
 
     Returns:
-        0 when everything is there, 1 when something of the store cannot be read.
+        0 if MLflow has everything, 1 if a part of the store cannot be read.
     """
     from sweeps.tracking.sweep_sync import sync_store
 
     console = make_console()
-    synced = sync_store(_existing(root), uri, console.print)
+    synced = sync_store(_open_store(root), uri, console.print)
     for line in synced.left_out:
         console.print(line)
     console.print(f"MLflow is up to date: {synced.sweeps} sweeps, {synced.trials} trials")
@@ -26,13 +26,13 @@ def sync_command(root: Path, uri: str | None) -> int:
 
 
 def ui_command(root: Path, host: str, port: int, uri: str | None) -> int:
-    """Serve the MLflow page, or name the server's; the exit status."""
+    """Serve the MLflow page, or print the server's address, and return the exit status."""
     from sweeps.tracking.server import serve
 
-    return serve(_existing(root), host, port, uri)
+    return serve(_open_store(root), host, port, uri)
 
 
-def _existing(root: Path) -> Store:
+def _open_store(root: Path) -> Store:
     if not (root / "store.json").exists():
         raise CareError(f"{root}: no store is here; run a sweep first, or name one with --store")
     return Store(root)

@@ -11,6 +11,7 @@ from care.system.claim import Claim, holder
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.cli.data import prepare_data
 from sweeps.live import duration
 from sweeps.process.signals import Interrupt
@@ -19,13 +20,17 @@ from sweeps.store import Store, trial_status
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
-    """Run one trial in this process, where :mod:`sweeps.tune.driver` would use an actor."""
+    """Run one trial in this process, without Ray.
+
+    Raises:
+        CareError: The trial is stale, or another process runs it.
+    """
     console = make_console()
     config = load_trial(experiment, overrides)
     store = Store(root)
     folder = store.trial(trial_id(config))
     status = trial_status(folder, Versions(), config)
-    if status.state == "stale":
+    if status.state == State.STALE:
         raise CareError(
             f"{folder.path}: stale, {status.reason}. Choose another --store, "
             "or let 'care sweep run --rerun-stale' replace it."
@@ -33,7 +38,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     from care.system.device import check_machine
 
     check_machine(config)  # before anything is written
-    if status.state != "cached":
+    if status.state != State.FINISHED:
         prepare_data([config], console)
     store.prepare()
     claim = Claim.take(folder.path)
@@ -45,13 +50,14 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
         run = TrialRun(config, TrialFolder(folder.path, claim))
         console.print(f"trial {folder.trial_id}, epoch {run.epoch}/{config.training.epochs}")
         while not run.finished:
-            line = run.advance(lambda: interrupt.requested)
-            if line is None:
+            metrics = run.advance(lambda: interrupt.requested)
+            if metrics is None:
                 console.print("Paused. The same command resumes from here.")
                 raise SystemExit(interrupt.status)
             console.print(
-                f"epoch {line['epoch']}/{config.training.epochs}  loss {line['train/loss']:.4f}  "
-                f"γ_f {_number(line.get('heldout/gamma'))}{_speed(line)}"
+                f"epoch {metrics['epoch']}/{config.training.epochs}  "
+                f"loss {metrics['train/loss']:.4f}  "
+                f"γ_f {_format(metrics.get('heldout/gamma'))}{_format_speed(metrics)}"
             )
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
@@ -59,12 +65,12 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     console.print(f"{duration(seconds)} of training; files in {folder.path}")
 
 
-def _speed(line: dict[str, Any]) -> str:
-    """Return the throughput; nothing where only the evaluation was left to do."""
-    speed = line.get("images_per_second")
+def _format_speed(metrics: dict[str, Any]) -> str:
+    """Format the throughput; empty if only the evaluation was left to do."""
+    speed = metrics.get("images_per_second")
     return "" if speed is None else f"  {speed:.0f} images/s"
 
 
-def _number(value: float | None) -> str:
-    """Return four decimals, or a dash for a measure that is not defined."""
+def _format(value: float | None) -> str:
+    """Format four decimals, or a dash for a measure that is not defined."""
     return "–" if value is None else f"{value:.4f}"

@@ -1,8 +1,7 @@
-"""What one check found."""
+"""The result of one check."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,34 +10,31 @@ Verdict = Literal["ok", "note", "bad"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's.
+    """One line of ``care doctor``.
 
     Attributes:
-        what: What was looked at.
-        verdict: ``bad`` keeps sweeps from running; a ``note`` is worth knowing.
-        detail: What was seen.
-        mend: What to do about it; empty when it is well.
+        subject: The part of the machine or cluster that was checked.
+        verdict: ``bad`` keeps sweeps from running; a ``note`` does not.
+        detail: The observed facts.
+        fix: Instructions; empty if nothing is wrong.
     """
 
-    what: str
+    subject: str
     verdict: Verdict
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
-Check = Callable[[], Iterator[Finding]]
+def ok(subject: str, detail: str) -> Finding:
+    """Report a part that works."""
+    return Finding(subject, "ok", detail)
 
 
-def ok(what: str, detail: str) -> Finding:
-    """It is well."""
-    return Finding(what, "ok", detail)
+def note(subject: str, detail: str, fix: str = "") -> Finding:
+    """Report a part that works with a limitation."""
+    return Finding(subject, "note", detail, fix)
 
 
-def note(what: str, detail: str, mend: str = "") -> Finding:
-    """It works, but somebody may want to know."""
-    return Finding(what, "note", detail, mend)
-
-
-def bad(what: str, detail: str, mend: str) -> Finding:
-    """No sweep can run so."""
-    return Finding(what, "bad", detail, mend)
+def bad(subject: str, detail: str, fix: str) -> Finding:
+    """Report a part that keeps every sweep from running."""
+    return Finding(subject, "bad", detail, fix)

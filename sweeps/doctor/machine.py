@@ -1,4 +1,4 @@
-"""This machine: Python, packages, torch, cores, disk, Ray, MLflow."""
+"""Checks of this machine: Python, packages, torch, cores, disk, Ray, MLflow."""
 
 from __future__ import annotations
 
@@ -22,112 +22,113 @@ _MOUNTS = Path("/proc/mounts")
 _NETWORKED = ("nfs", "lustre", "gpfs", "beegfs", "cephfs", "cifs", "fuse.sshfs")
 
 
-def python() -> Iterator[Finding]:
-    """The interpreter."""
+def check_python() -> Iterator[Finding]:
+    """Report the interpreter."""
     yield ok("Python", f"{sys.version.split()[0]} ({sys.executable})")
 
 
-def packages() -> Iterator[Finding]:
-    """Everything that pyproject.toml asks for."""
+def check_packages() -> Iterator[Finding]:
+    """Check the installed packages against the requirements of pyproject.toml."""
     wrong = []
     for text in requires("care-contrastive") or ():
         requirement = Requirement(text)
         if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            have = version(requirement.name)
+            installed = version(requirement.name)
         except PackageNotFoundError:
-            have = None
-        if have is None or not requirement.specifier.contains(have, prereleases=True):
-            wrong.append(f"{requirement.name} {have or 'missing'} (wanted {requirement.specifier})")
+            installed = None
+        if installed is None or not requirement.specifier.contains(installed, prereleases=True):
+            actual = installed or "missing"
+            wrong.append(f"{requirement.name} {actual} (wanted {requirement.specifier})")
     if wrong:
         yield bad("packages", ", ".join(wrong), _INSTALL)
     else:
         yield ok("packages", f"care {distribution('care-contrastive').version} and all it needs")
 
 
-def torch() -> Iterator[Finding]:
-    """Torch, and whether its accelerator computes."""
-    import torch as library
+def check_torch() -> Iterator[Finding]:
+    """Check that torch computes on its accelerator."""
+    import torch
 
-    device = library.accelerator.current_accelerator(check_available=True)
+    device = torch.accelerator.current_accelerator(check_available=True)
     if device is None:
-        mend = "" if shutil.which("nvidia-smi") is None else "install a CUDA build of torch"
-        yield note("torch", f"{library.__version__}, no GPU here: trials run on the CPU", mend)
+        fix = "" if shutil.which("nvidia-smi") is None else "install a CUDA build of torch"
+        yield note("torch", f"{torch.__version__}, no GPU here: trials run on the CPU", fix)
         return
-    count = library.accelerator.device_count()
+    count = torch.accelerator.device_count()
     try:
-        (library.ones(64, 64, device=device) @ library.ones(64, 64, device=device)).sum().item()
+        (torch.ones(64, 64, device=device) @ torch.ones(64, 64, device=device)).sum().item()
     except RuntimeError as error:
-        mend = "check the driver (nvidia-smi) and that torch was built for it"
-        yield bad("torch", f"{device.type} does not compute: {error}", mend)
+        fix = "check the driver (nvidia-smi) and that torch was built for it"
+        yield bad("torch", f"{device.type} does not compute: {error}", fix)
     else:
-        yield ok("torch", f"{library.__version__}, {count} × {device.type}, computes")
+        yield ok("torch", f"{torch.__version__}, {count} × {device.type}, computes")
 
 
-def cores() -> Iterator[Finding]:
-    """Cores that this process may use."""
-    mine, machine = available_cores(), os.cpu_count() or 1
-    text = f"{mine} of {machine} may be used" if mine < machine else f"{mine}"
+def check_cores() -> Iterator[Finding]:
+    """Report the cores that this process may use."""
+    usable, machine = available_cores(), os.cpu_count() or 1
+    text = f"{usable} of {machine} may be used" if usable < machine else f"{usable}"
     yield ok("cores", text)
 
 
-def store(root: Path) -> Iterator[Finding]:
-    """The store's folder: can it be written, is there room, is it on a shared disk."""
-    place = next(path for path in [root.resolve(), *root.resolve().parents] if path.exists())
+def check_store(root: Path) -> Iterator[Finding]:
+    """Check that the store's folder can be written and has room; report its file system."""
+    folder = next(path for path in [root.resolve(), *root.resolve().parents] if path.exists())
     try:
-        with tempfile.NamedTemporaryFile(dir=place) as file:
-            os.link(file.name, f"{file.name}.link")
+        with tempfile.NamedTemporaryFile(dir=folder) as file:
+            os.link(file.name, f"{file.name}.link")  # claims are taken by hard links
             Path(f"{file.name}.link").unlink()
     except OSError as error:
-        mend = "choose another folder with --store, or mend its permissions"
-        yield bad("store", f"{place} cannot be written ({error.strerror})", mend)
+        fix = "choose another folder with --store, or fix its permissions"
+        yield bad("store", f"{folder} cannot be written ({error.strerror})", fix)
         return
-    free = shutil.disk_usage(place).free
-    kind = _file_system(place)
+    free = shutil.disk_usage(folder).free
+    kind = _file_system(folder)
     text = f"{root} can be written, {free / 1024**3:.0f} GiB free, {kind}"
     if free < _FREE_BYTES:
-        yield note("store", text, "make room: a trial keeps two checkpoints")
+        yield note("store", text, "free some space: a trial keeps two checkpoints")
     else:
         yield ok("store", text)
 
 
-def _file_system(place: Path) -> str:
-    """Kind of the file system that ``place`` is on."""
+def _file_system(folder: Path) -> str:
+    """Return the type of a folder's file system, with a mark if nodes share it."""
     try:
         mounts = [line.split()[1:3] for line in _MOUNTS.read_text().splitlines()]
     except OSError:
         return "file system unknown"
-    above = [(mount, kind) for mount, kind in mounts if place.is_relative_to(mount)]
+    above = [(mount, kind) for mount, kind in mounts if folder.is_relative_to(mount)]
     kind = max(above, key=lambda entry: len(entry[0]))[1] if above else "unknown"
     return f"{kind}, shared" if kind.startswith(_NETWORKED) else kind
 
 
-def ray() -> Iterator[Finding]:
-    """A Ray of our own, and a task in it."""
+def check_ray() -> Iterator[Finding]:
+    """Start a Ray instance and run a task in it."""
     from sweeps.backends.local import try_ray
 
-    began = time.monotonic()
+    started = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         try:
             try_ray(Path(folder) / "ray.log")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is to read it
+        except Exception as error:  # noqa: BLE001 - any error is shown to the user
             yield bad("Ray", _first_line(error), f"{_INSTALL}; is /tmp writable and not full?")
             return
-    yield ok("Ray", f"starts and runs a task in {time.monotonic() - began:.0f} s")
+    yield ok("Ray", f"starts and runs a task in {time.monotonic() - started:.0f} s")
 
 
-def mlflow(root: Path, uri: str | None) -> Iterator[Finding]:
-    """MLflow: its server where one is named, a database of its own otherwise."""
+def check_mlflow(root: Path, uri: str | None) -> Iterator[Finding]:
+    """Write a run to the MLflow server, or to an SQLite file if no server is named."""
     from sweeps.tracking.database import try_tracking
-    from sweeps.tracking.destination import redact
+    from sweeps.tracking.tracking_uri import redact
 
     with tempfile.TemporaryDirectory() as folder:
         try:
             try_tracking(uri or f"sqlite:///{folder}/mlflow.db")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the user is to read it
-            mend = "check --tracking-uri; a server needs --allowed-hosts with this host and port"
-            yield bad("MLflow", redact(_first_line(error)), mend if uri else _INSTALL)
+        except Exception as error:  # noqa: BLE001 - any error is shown to the user
+            fix = "check --tracking-uri; a server needs --allowed-hosts with this host and port"
+            yield bad("MLflow", redact(_first_line(error)), fix if uri else _INSTALL)
             return
     yield ok(
         "MLflow", f"server {redact(uri)} answers" if uri else f"an SQLite file in {root} will do"

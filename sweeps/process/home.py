@@ -1,4 +1,4 @@
-"""A user name and a home folder for users who have none, as in containers and on some clusters."""
+"""A user name and a home folder for users without a passwd entry, e.g. in containers."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import os
 import pwd
 from pathlib import Path
 
-_NOWHERE = "/nonexistent"
+_MISSING_FOLDER = "/nonexistent"
 
 
 def provide_home() -> None:
-    """Set the environment that libraries need where the user has no entry in passwd.
+    """Set the variables for the user's name and home if passwd has no entry for the user.
 
-    Ray, MLflow and torch ask for both when they are imported, and fail without. No file is
-    written there: the home is a folder that does not exist.
+    Ray, MLflow and torch read both on import and fail without them. The home is a folder that does
+    not exist, so nothing is written there.
     """
     try:
         pwd.getpwuid(os.getuid())
@@ -24,7 +24,7 @@ def provide_home() -> None:
     try:
         Path.home()
     except RuntimeError:
-        os.environ["HOME"] = _NOWHERE
+        os.environ["HOME"] = _MISSING_FOLDER
     if not os.access(Path.home(), os.W_OK):
-        # It keeps its cache elsewhere then, and warns of that each time.
+        # Without a home it warns on each import that its cache is in a temporary folder.
         logging.getLogger("matplotlib").setLevel(logging.ERROR)

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def large_imports() -> Iterator[None]:
-    """While entered, nothing is searched for garbage, and what is there then never is again.
+    """Disable garbage collection during the import, then freeze the imported objects.
 
-    Modules make no garbage, but so many objects that Python searches all of them again and again:
-    a third of the time that torch's or Ray's import takes, and of each later full search.
+    Modules leave no garbage but many objects, which every collection would search. That takes a
+    third of the time of an import of torch or Ray, and of each later full collection.
     """
     gc.disable()
     try:

@@ -1,4 +1,4 @@
-"""Locks between processes of one store that are held for a moment."""
+"""Short-lived file locks between the processes of a store."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from care.errors import CareError
 from care.system import files
 from care.system.files import DiskError
 
-# File systems without locks of this kind, e.g. Lustre mounted without them, work all the same.
+# On a file system without flock, e.g. Lustre mounted without it, processes continue unlocked.
 _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
 def locked(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Wait for the lock at ``path`` and hold it; a folder in its place is set aside.
+    """Wait for the lock file at ``path`` and hold the lock; a folder of that name is set aside.
 
     Raises:
         CareError: The file belongs to another user and cannot be opened.
@@ -54,10 +54,10 @@ def _open(path: Path, say: Callable[[str], None]) -> int:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Refuse to touch a file that another user owns.
+    """Refuse to change a file that another user owns.
 
     Raises:
-        CareError: Names the owner's id and what to do.
+        CareError: Names the owner's id and the ways to continue.
     """
     owner = path.stat().st_uid
     if owner != os.geteuid():
@@ -74,20 +74,20 @@ def set_aside(
     companions: Iterable[str] = (),
     advice: str = "",
 ) -> None:
-    """Rename a file or folder that cannot be used, and report it; nothing is deleted.
+    """Rename an unusable file or folder and report it; nothing is deleted.
 
     Args:
         path: The file or folder.
-        reason: Why it cannot be used; continues a sentence that starts with its name.
+        reason: The problem; continues a sentence that starts with its name.
         say: Called with a line for the user.
-        companions: Endings of the names of files that go with it.
-        advice: A sentence on what to do.
+        companions: Suffixes of files that are renamed with it.
+        advice: A sentence with instructions.
 
     Raises:
         DiskError: The folder cannot be written.
     """
     target = files.set_aside(path)
-    if target is None:  # another process did it
+    if target is None:  # another process renamed it first
         return
     for ending in companions:
         with contextlib.suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""A thread that looks at something now and then."""
+"""A background thread that repeats a check."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
-def polling(name: str, seconds: float, look: Callable[[], bool]) -> Iterator[None]:
-    """Call ``look`` in a thread while entered, until it returns True.
+def polling(name: str, seconds: float, check: Callable[[], bool]) -> Iterator[None]:
+    """Repeat a check in a thread while entered, until it returns True.
 
     Args:
-        name: Of the thread.
-        seconds: Between two calls; the first comes after as long.
-        look: Whether there is nothing more to look for.
+        name: Name of the thread.
+        seconds: Time before each call.
+        check: Returns True when it need not be called any more.
     """
     over = threading.Event()
 
     def work() -> None:
-        while not over.wait(seconds) and not look():
+        while not over.wait(seconds) and not check():
             pass
 
     thread = threading.Thread(target=work, name=name, daemon=True)

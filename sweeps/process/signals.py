@@ -1,7 +1,7 @@
-"""Ctrl-C and SIGTERM: the first asks for an orderly end, the second one ends at once.
+"""Ctrl-C and SIGTERM: the first signal requests an orderly end, the second ends the process.
 
-Outside of :class:`Interrupt` the first one ends at once. At once means that Python unwinds: claims
-are released, temporary files removed, Ray's processes ended.
+Outside of :class:`Interrupt` the first signal raises :class:`SignalError`. Python unwinds: it
+releases claims, removes temporary files and ends Ray's processes.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class SignalError(BaseException):
-    """A signal ends this command.
+    """A signal that ends this command.
 
-    It is neither an ``Exception`` nor a ``KeyboardInterrupt``, both of which libraries catch.
+    Neither an ``Exception`` nor a ``KeyboardInterrupt``: libraries catch both.
 
     Attributes:
         number: The signal.
@@ -30,12 +30,12 @@ class SignalError(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status of a process that this signal ended, as shells report it."""
+        """The exit status that shells report for a process that this signal ended."""
         return 128 + self.number
 
 
 def raise_on_signals() -> None:
-    """Make SIGINT and SIGTERM raise :class:`SignalError`, and the next one end the process."""
+    """Make SIGINT and SIGTERM raise :class:`SignalError`; a second one ends the process."""
     for number in _SIGNALS:
         signal.signal(number, _raise)
 
@@ -51,14 +51,14 @@ def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001
 
 
 class Interrupt:
-    """While entered, notes the first SIGINT or SIGTERM instead of dying of it.
+    """Records the first SIGINT or SIGTERM while entered, so that the process can end in order.
 
     Args:
-        signals: Other signals than those, or none where they are handled elsewhere.
+        signals: The signals to handle; empty if they are handled elsewhere.
 
     Attributes:
-        requested: Whether one came.
-        hurried: Whether a kill follows soon, as after SIGTERM or from SLURM, but not after Ctrl-C.
+        requested: Whether a signal arrived.
+        hurried: Whether SIGKILL follows soon, as after SIGTERM, but not after Ctrl-C.
     """
 
     def __init__(self, signals: Sequence[int] = _SIGNALS) -> None:
@@ -75,7 +75,7 @@ class Interrupt:
         return self
 
     def arm(self) -> None:
-        """Install the handlers, again where a library (Ray) has put its own in their place."""
+        """Install the handlers; called again after Ray, which installs its own."""
         if not self.requested:
             for number in self._signals:
                 signal.signal(number, self._handle)
@@ -86,17 +86,17 @@ class Interrupt:
 
     @property
     def status(self) -> int | None:
-        """The exit status that a signal asks for, 130 or 143; None where none came."""
+        """The exit status after a signal, 130 or 143; None without a signal."""
         return None if self._number is None else 128 + self._number
 
     def on_request(self, action: Callable[[], None]) -> None:
-        """Call ``action`` when the signal comes, or now if it came."""
+        """Call ``action`` when the signal arrives, or now if it did."""
         self._actions.append(action)
         if self.requested:
             action()
 
     def request(self, hurried: bool = True) -> None:
-        """Ask for an orderly end, as a signal does."""
+        """Request an orderly end, as a signal does."""
         self.requested, self.hurried = True, hurried
         for action in self._actions:
             action()

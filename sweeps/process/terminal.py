@@ -1,4 +1,4 @@
-"""Output for people: any terminal, pipe and encoding, with the user's text printed as it is."""
+"""Output to any terminal, pipe and encoding, with the user's text printed unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import IO, Any, TextIO, cast
 
 from rich.console import Console
 
-_WIDE = 1000
+_UNLIMITED_WIDTH = 1000
 _ENCODING_ERRORS = "care.spelled"
 _SPELLED = {
     "λ": "lambda", "γ": "gamma", "τ": "tau", "√": "sqrt", "°": " degrees", "±": "+-", "×": "x",
@@ -22,7 +22,7 @@ _SPELLED = {
 
 
 def _spell(error: UnicodeError) -> tuple[str, int]:
-    """Replace characters that an encoding lacks by words or escapes of ASCII."""
+    """Replace characters that an encoding lacks with ASCII words or escapes."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     missing = error.object[error.start : error.end]
@@ -37,16 +37,16 @@ codecs.register_error(_ENCODING_ERRORS, _spell)
 
 
 class Output(io.TextIOWrapper):
-    """A standard stream that never raises: a sweep continues when its reader is gone.
+    """A standard stream that never raises, so that a sweep survives the end of its reader.
 
-    Characters that the encoding lacks are spelled in ASCII. After the first failed write the rest
-    goes to the null device.
+    Characters that the encoding lacks are spelled in ASCII. After the first failed write, all
+    output goes to the null device.
 
     Args:
-        stream: The standard stream to take over.
+        stream: The standard stream to replace.
 
     Attributes:
-        lost: Why output was lost; None when all was written.
+        lost: The first error of a write; None if all output was written.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -56,43 +56,43 @@ class Output(io.TextIOWrapper):
             errors=_ENCODING_ERRORS,
             line_buffering=bool(stream.line_buffering),
         )
-        self._stream = stream  # its end would close the buffer that both use
+        self._stream = stream  # kept alive: its finalizer would close the shared buffer
         self.lost: OSError | None = None
 
     def write(self, text: str) -> int:
-        """Write ``text``, or drop it when the stream is broken."""
+        """Write ``text``, or drop it if the stream is broken."""
         try:
             return super().write(text)
         except OSError as error:
-            self._give_up(error)
+            self._redirect_to_null(error)
             return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered, or drop it when the stream is broken."""
+        """Write the buffered text, or drop it if the stream is broken."""
         try:
             super().flush()
         except OSError as error:
-            self._give_up(error)
+            self._redirect_to_null(error)
 
-    def _give_up(self, error: OSError) -> None:
+    def _redirect_to_null(self, error: OSError) -> None:
         self.lost = self.lost or error
         null = os.open(os.devnull, os.O_WRONLY)
         with contextlib.suppress(OSError):
             os.dup2(null, self.fileno())
         os.close(null)
         with contextlib.suppress(OSError):
-            super().flush()  # what is buffered goes to the null device, too
+            super().flush()  # the buffered text would otherwise fail again at exit
 
     @property
     def failure(self) -> str | None:
-        """Why output was lost; None when all was written or its reader left, as ``head`` does."""
+        """The reason of lost output; None without a loss, or after a reader like ``head`` ended."""
         if self.lost is None or self.lost.errno == errno.EPIPE:
             return None
         return self.lost.strerror
 
 
 def protect_output() -> None:
-    """Replace stdout and stderr of this process by an :class:`Output` each."""
+    """Replace stdout and stderr of this process with an :class:`Output` each."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if isinstance(stream, io.TextIOWrapper) and not isinstance(stream, Output):
@@ -101,7 +101,7 @@ def protect_output() -> None:
 
 
 def output_failure() -> str | None:
-    """Flush stdout and return why output was lost; None when all was written."""
+    """Flush stdout and return the reason of lost output; None if none was lost."""
     if not isinstance(sys.stdout, Output):
         return None
     sys.stdout.flush()
@@ -109,14 +109,14 @@ def output_failure() -> str | None:
 
 
 def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> Console:
-    """Return a console that prints text as it is.
+    """Make a console that prints text unchanged.
 
-    Markup, emoji codes and highlighting are off, so that ``[paper,authors]`` stays. Without a
-    terminal nothing is wrapped or cut: a trial is a line, whatever the width.
+    Markup, emoji codes and highlighting are off, so that ``[paper,authors]`` is printed. Outside of
+    a terminal nothing is wrapped or cut, so that a trial is one line of any length.
 
     Args:
-        file: Where to print; the standard stream when None.
-        stderr: Whether that is stderr.
+        file: The file to print to; the standard stream when None.
+        stderr: Whether the standard stream is stderr.
     """
     plain = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
     if plain.is_terminal:
@@ -128,17 +128,17 @@ def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> Consol
         emoji=False,
         highlight=False,
         soft_wrap=True,
-        width=_WIDE,
+        width=_UNLIMITED_WIDTH,
     )
 
 
 def is_live(console: Console) -> bool:
-    """Whether lines of a console can be drawn anew in place."""
+    """Check that a console can redraw its lines."""
     return console.is_terminal and not console.is_dumb_terminal
 
 
 def shorten(text: str, width: int) -> str:
-    """Cut a label in its middle, so that it takes at most ``width`` characters."""
+    """Cut the middle of a label that has more than ``width`` characters."""
     if len(text) <= width:
         return text
     start = max(0, width - 1) // 2

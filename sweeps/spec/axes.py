@@ -1,4 +1,4 @@
-"""The axes of a sweep: values or intervals of dotted fields, and variants, which set several."""
+"""The axes of a sweep: values or intervals of dotted fields, and variants that set several."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from typing import Any, Self
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
+from analysis.labels import VARIANT
 from care.config import Model
 from care.config.loading import validate
 from care.errors import ConfigError, nearest
 
-VARIANT = "variant"
-"""The axis whose values are the names of variants."""
-
-_LONG = 8
 _LONGEST_NAME = 200
-SEEDS = "seeds have a list of their own, 'seeds'"
+SEEDS_ADVICE = "seeds have a list of their own, 'seeds'"
 
 
 class AxisRange(Model):
@@ -37,15 +34,18 @@ class AxisRange(Model):
 
 
 def check_axes(axes: dict[str, Any], search: str) -> None:
-    """Refuse axes that are none, or that overwrite each other.
+    """Refuse invalid axes, and axes that overwrite each other.
 
     Args:
         axes: Dotted field to its values.
-        search: Name of the search; Optuna's takes intervals.
+        search: Name of the search; only ``optuna`` accepts intervals.
+
+    Raises:
+        PydanticCustomError: Names the axis and the allowed values.
     """
     for field, values in axes.items():
         _check_axis(field, values, search)
-        _check_alone(field, values, axes)
+        _check_nesting(field, values, axes)
 
 
 def _refuse(field: str, value: Any, allowed: str) -> None:
@@ -55,7 +55,7 @@ def _refuse(field: str, value: Any, allowed: str) -> None:
 def _check_axis(field: str, values: Any, search: str) -> None:
     part = field.partition(".")[0]
     if part == "seed":
-        _refuse(field, values, f"allowed: any other field; {SEEDS}")
+        _refuse(field, values, f"allowed: any other field; {SEEDS_ADVICE}")
     if part == "runtime":
         _refuse(field, values, "allowed: fields that change a number, which runtime's do not")
     if isinstance(values, dict):
@@ -73,7 +73,7 @@ def _check_axis(field: str, values: Any, search: str) -> None:
 
 
 def comparable(value: Any) -> Hashable:
-    """Return what is equal exactly where ``value`` is, and can be an element of a set."""
+    """Convert a value to a hashable one; equal values give equal results."""
     if isinstance(value, dict):
         return frozenset((name, comparable(part)) for name, part in value.items())
     return tuple(map(comparable, value)) if isinstance(value, (list, tuple)) else value
@@ -83,14 +83,14 @@ def _check_interval(field: str, values: dict[str, Any]) -> None:
     try:
         validate(AxisRange, values, field)
     except ConfigError as error:
-        problem = max(error.problems, key=lambda found: found.nearest is not None)
+        problem = max(error.problems, key=lambda problem: problem.nearest is not None)
         hint = f"; did you mean {problem.nearest!r}?" if problem.nearest else ""
         path = ".".join(part for part in (field, problem.field) if part)
         _refuse(path, problem.value, problem.allowed + hint)
 
 
-def _check_alone(field: str, values: Any, axes: dict[str, Any]) -> None:
-    """Refuse an axis inside of another one, which would overwrite it or be overwritten."""
+def _check_nesting(field: str, values: Any, axes: dict[str, Any]) -> None:
+    """Refuse an axis within another one: each would overwrite the other."""
     for other in axes:
         if field.startswith(f"{other}."):
             _refuse(
@@ -99,7 +99,11 @@ def _check_alone(field: str, values: Any, axes: dict[str, Any]) -> None:
 
 
 def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) -> None:
-    """Refuse variants that are not declared, that no terminal shows, or that set an axis."""
+    """Refuse variants that are not declared, have invisible names, or set an axis.
+
+    Raises:
+        PydanticCustomError: Names the variant and the allowed values.
+    """
     for name in axes.get(VARIANT, ()):
         if name not in variants:
             close = nearest(str(name), variants)
@@ -115,29 +119,7 @@ def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) ->
             )
         for field, value in fields.items():
             if field in axes or field.partition(".")[0] in ("seed", "runtime"):
-                allowed = f"allowed in variants: fields that are no axis; {SEEDS}"
+                allowed = f"allowed in variants: fields that are no axis; {SEEDS_ADVICE}"
                 raise PydanticCustomError(
                     f"variants.{field}", "{allowed}", {"allowed": allowed, "value": value}
                 )
-
-
-def point_label(point: dict[str, Any]) -> str:
-    """Return a point's short name for people: ``λ=0.1 splits=4``."""
-    return " ".join(
-        value_label(value) if field == VARIANT else f"{axis_label(field)}={value_label(value)}"
-        for field, value in point.items()
-    )
-
-
-def axis_label(field: str) -> str:
-    """Return an axis's short name: λ, or the last part of the dotted field."""
-    return "λ" if field == "objective.equivariance.weight" else field.rpartition(".")[2]
-
-
-def value_label(value: Any) -> str:
-    """Return a value in one line of visible characters; a short number as it was written."""
-    if isinstance(value, float):
-        short = f"{value:.4g}"
-        return short if float(short) == value or len(repr(value)) > _LONG else repr(value)
-    text = "null" if value is None else str(value)
-    return text if text.isprintable() else repr(value)

@@ -1,4 +1,4 @@
-"""What a sweep reproduces of the paper, and the profiles it can be run in."""
+"""The table or figure of the paper that a sweep reproduces, and the sweep's profiles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
 
 from care.config import Model
 from care.config.yaml_reader import read_yaml
@@ -14,18 +15,50 @@ from care.errors import ConfigError, unknown_name
 Figure = Literal[
     "table",
     "trajectories",
-    "bars",
+    "axis",
     "wahba",
-    "cosine_histogram",
-    "sweep",
-    "curves",
-    "retrieval",
-    "cosine_curves",
+    "circle",
+    "lambda",
+    "training",
+    "flowers",
+    "losses",
+    "positives",
 ]
+
+_RENAMED = {
+    "bars": ("losses", "axis"),
+    "cosine_histogram": ("circle",),
+    "sweep": ("lambda",),
+    "curves": ("training",),
+    "retrieval": ("flowers",),
+    "cosine_curves": ("positives",),
+}
+"""Figures by their names in sweeps that were stored before each had one name."""
+
+
+def _refuse_renamed(value: Any) -> Any:
+    if isinstance(value, str) and value in _RENAMED:
+        names = " or ".join(map(repr, _RENAMED[value]))
+        raise PydanticCustomError("name", f"this figure was renamed; write {names}")
+    return value
+
+
+def rename_stored_figure(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored declaration whose figure has its present name.
+
+    Args:
+        spec: A :class:`sweeps.spec.schema.SweepSpec` as JSON, of this version or an earlier one.
+    """
+    reproduces = spec.get("reproduces")
+    if not isinstance(reproduces, dict) or reproduces.get("figure") not in _RENAMED:
+        return spec
+    names = _RENAMED[reproduces["figure"]]
+    name = "axis" if "axis" in names and reproduces.get("metric") == "head/axis_error" else names[0]
+    return {**spec, "reproduces": {**reproduces, "figure": name}}
 
 
 def as_tuple(value: Any) -> Any:
-    """YAML has lists."""
+    """Convert a list, as YAML has it, to a tuple."""
     return tuple(value) if isinstance(value, list) else value
 
 
@@ -36,8 +69,8 @@ class ReferenceConfig(Model):
     """A number that the paper gives.
 
     Attributes:
-        value: As printed.
-        spread: What it is printed with after ±; None where there is none.
+        value: The number as printed.
+        spread: The number printed after ±; None if there is none.
     """
 
     value: float
@@ -45,20 +78,20 @@ class ReferenceConfig(Model):
 
 
 class ReproducesConfig(Model):
-    """What of the paper a sweep reproduces.
+    """The table or figure of the paper that a sweep reproduces.
 
     Attributes:
-        what: E.g. ``Table 1, CIFAR-10``.
-        figure: How it is drawn.
-        metric: The measure that the paper's numbers are of; None where it gives none.
-        unit: ``%`` where the paper's numbers are hundredfold ours.
+        what: Its name, e.g. ``Table 1, CIFAR-10``.
+        figure: The figure's word in ``analysis/figN_<word>.py``, or ``table``.
+        metric: The measure of the paper's numbers; None if the paper prints none.
+        unit: ``%`` if the paper's numbers are in percent.
         values: The paper's numbers, by variant.
         assumed: Fields whose values neither the paper nor the authors' code gives.
-        missing: What is not here, and why.
+        missing: The parts that are not reproduced, with reasons.
     """
 
     what: str
-    figure: Figure
+    figure: Annotated[Figure, BeforeValidator(_refuse_renamed)]
     metric: str | None = None
     unit: Literal["", "%"] = ""
     values: dict[str, ReferenceConfig] = Field(default_factory=dict)
@@ -67,15 +100,15 @@ class ReproducesConfig(Model):
 
 
 class ProfileConfig(Model):
-    """Another size of the same sweep.
+    """Another size of a sweep.
 
     Attributes:
-        include: A YAML file of dotted fields, relative to the sweep's file, that several sweeps
-            share; set over the sweep's own overrides.
-        overrides: Dotted fields set in every trial, over those.
-        variants: Variants that replace the sweep's own of the same name.
-        axes: Axes that do.
-        seeds: Seeds instead of the sweep's own.
+        include: A YAML file of dotted fields that several sweeps share, relative to the sweep's
+            file; they take precedence over the sweep's overrides.
+        overrides: Dotted fields set in every trial; they take precedence over ``include``.
+        variants: Variants that replace the sweep's variants of equal name.
+        axes: Axes that replace the sweep's axes of equal name.
+        seeds: Seeds that replace the sweep's seeds.
     """
 
     include: str | None = None
@@ -85,16 +118,16 @@ class ProfileConfig(Model):
     seeds: Annotated[int | list[int] | None, Field()] = None
 
 
-def profiled(tree: dict[str, Any], profile: str | None, file: Path) -> dict[str, Any]:
-    """A sweep's declaration in one of its profiles: a declaration without profiles.
+def apply_profile(tree: dict[str, Any], profile: str | None, file: Path) -> dict[str, Any]:
+    """Apply a profile to a sweep's declaration and drop the profiles.
 
     Args:
         tree: The declaration as in its file.
-        profile: Name of a profile; None or ``paper`` for the sweep as it stands in the file.
-        file: Where it stands.
+        profile: Name of a profile; None or ``paper`` for the sweep without one.
+        file: The declaration's file.
 
     Raises:
-        ConfigError: There is no profile of this name, or what it includes cannot be read.
+        ConfigError: No profile has this name, or its included file cannot be read.
     """
     profiles = tree.get("profiles")
     if not isinstance(profiles, dict):

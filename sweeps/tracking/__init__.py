@@ -1,15 +1,15 @@
-"""The MLflow view of the store: a projection that can always be made again.
+"""The MLflow view of the store, which ``care track sync`` can rebuild at any time.
 
-One experiment, a parent run for each sweep, a child run for each trial. Runs are found again by
-tags that name store and trial. Metric rows carry the store's own timestamps, and how far a trial
-was written is a tag of its run. So bringing it up to date twice, or after a crash half-way, changes
-nothing.
+The runs are in one experiment: a parent run for each sweep, a child run for each trial. Tags with
+the store and the trial identify a run. Metric rows carry the store's timestamps, and a tag records
+the last epoch that was written. Therefore a repeated sync, or a sync after a crash, adds no
+duplicates.
 """
 
 from __future__ import annotations
 
-from sweeps.tracking.background import Tracker
-from sweeps.tracking.destination import default_tracking_uri
-from sweeps.tracking.mlflow_sync import Projection
+from sweeps.tracking.background import BackgroundSync
+from sweeps.tracking.mlflow_sync import MlflowSync
+from sweeps.tracking.tracking_uri import default_tracking_uri
 
-__all__ = ["Projection", "Tracker", "default_tracking_uri"]
+__all__ = ["BackgroundSync", "MlflowSync", "default_tracking_uri"]

@@ -1,4 +1,4 @@
-"""MLflow beside a running sweep: written by a thread, never in the way of training."""
+"""Writes to MLflow in a thread beside a running sweep, so that training never waits for them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sweeps.tracking.destination import redact
+from sweeps.tracking.tracking_uri import redact
 
 _NO_ANSWER = re.compile(
     r"(?:\[Errno -?\d+\] )?(Connection \w+|Name or service not known|timed out"
@@ -16,11 +16,11 @@ _NO_ANSWER = re.compile(
 _COALESCE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _POLL_SECONDS = 0.2
-_SILENT_SECONDS = 5.0
+_SILENT_SECONDS = 5.0  # of the wait at the end of a sweep, before it is reported
 
 
-def why(error: Exception) -> str:
-    """The reason of a failure in one line, without passwords."""
+def describe_error(error: Exception) -> str:
+    """Describe an error in one line, without passwords."""
     text = redact((str(error).strip() or type(error).__name__).splitlines()[0])
     if "Max retries exceeded" in text:
         cause = _NO_ANSWER.search(text)
@@ -28,19 +28,19 @@ def why(error: Exception) -> str:
     return text[:200]
 
 
-class Tracker:
-    """Brings what was touched up to date, soon after, in a thread of its own.
+class BackgroundSync:
+    """Syncs touched names to MLflow soon after, in its own thread.
 
-    When MLflow fails, that is said once; the names stay noted and are tried again after a pause
-    that doubles up to a minute.
+    A failure of MLflow is reported once. The names are kept and retried after a pause that doubles
+    up to a minute.
 
-    The thread begins with :meth:`start`, for which Ray should be up: a start of Ray, which forks,
-    beside a thread that imported MLflow once stood still for good.
+    Call :meth:`start` after Ray has started: Ray forks, and a fork beside a thread that imports
+    MLflow has deadlocked.
 
     Args:
-        sync: Brings one name up to date; may raise anything. False when MLflow had not to be asked,
-            which does not show whether it is back.
-        say: Called with a line for the user when MLflow fails and when it is back.
+        sync: Syncs one name; may raise anything. Returns False if it did not call MLflow, so that
+            the success shows nothing about the server.
+        say: Called with a line for the user when MLflow fails and when it answers again.
     """
 
     def __init__(self, sync: Callable[[str], object], say: Callable[[str], None]) -> None:
@@ -53,27 +53,27 @@ class Tracker:
         self._thread = threading.Thread(target=self._work, name="mlflow-tracker", daemon=True)
 
     def start(self) -> None:
-        """Begin to work, once."""
+        """Start the thread, unless it is running."""
         if self._thread.ident is None:
             self._thread.start()
 
     def touch(self, name: str) -> None:
-        """``name`` has news; returns at once."""
+        """Queue ``name`` to be synced, and return at once."""
         with self._changed:
             self._touched[name] = None
             self._changed.notify()
 
     def close(self, seconds: float, hurry: Callable[[], bool] = lambda: False) -> bool:
-        """Bring everything up to date and end.
+        """Sync all queued names and end the thread.
 
-        Thousands of trials may be behind; they are waited for as long as MLflow takes them.
+        Thousands of names may be queued; the wait lasts as long as MLflow accepts them.
 
         Args:
-            seconds: Longest wait for one name; for all that are left, once ``hurry`` says so.
-            hurry: Whether somebody wants this process to end.
+            seconds: Longest wait for one name, or for all of them while ``hurry`` returns True.
+            hurry: Returns True if this process should end soon.
 
         Returns:
-            Whether MLflow has everything.
+            Whether every name is synced.
         """
         self.start()
         with self._changed:
@@ -84,15 +84,15 @@ class Tracker:
             return not self._touched and not self._thread.is_alive()
 
     def _wait(self, seconds: float, hurry: Callable[[], bool]) -> None:
-        began = time.monotonic()
-        end, synced, said = began + seconds, self._synced, False
+        started = time.monotonic()
+        end, synced, reported = started + seconds, self._synced, False
         while self._thread.is_alive() and (now := time.monotonic()) < end:
             self._thread.join(_POLL_SECONDS)
             if self._synced != synced and not hurry():
                 end, synced = now + seconds, self._synced
-            if not said and now - began > _SILENT_SECONDS and not self._failing:
+            if not reported and now - started > _SILENT_SECONDS and not self._failing:
                 self._say(f"MLflow is catching up: {len(self._touched)} to go.")
-                said = True
+                reported = True
 
     def _work(self) -> None:
         pause = _COALESCE_SECONDS
@@ -113,7 +113,7 @@ class Tracker:
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _drain(self) -> bool:
-        """Sync what was touched; False, with the rest still noted, when MLflow fails."""
+        """Sync the queued names; return False and keep the rest if MLflow fails."""
         while True:
             with self._changed:
                 if not self._touched:
@@ -121,25 +121,26 @@ class Tracker:
                 name = next(iter(self._touched))
                 del self._touched[name]
             try:
-                asked = self._sync(name) is not False
-            except Exception as error:  # noqa: BLE001 - whatever it is, training must go on
-                self._failed(name, error)
+                called = self._sync(name) is not False
+            except Exception as error:  # noqa: BLE001 - no error of MLflow may stop the training
+                self._report_failure(name, error)
                 return False
             self._synced += 1
-            if self._failing and asked:
+            if self._failing and called:
                 self._failing = False
                 self._say("MLflow is back; it is being brought up to date.")
 
-    def _failed(self, name: str, error: Exception) -> None:
+    def _report_failure(self, name: str, error: Exception) -> None:
         with self._changed:
             self._touched.setdefault(name, None)
         if not self._failing:
             self._failing = True
             self._say(
-                f"MLflow cannot be written ({why(error)}). Training goes on; it catches up later."
+                f"MLflow cannot be written ({describe_error(error)}). "
+                "Training continues; MLflow catches up later."
             )
 
     def _pause(self, seconds: float) -> None:
-        """Wait, but not when the sweep ends."""
+        """Wait, or return early when the sweep ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._closing, timeout=seconds)

@@ -1,4 +1,4 @@
-"""MLflow's client, and the store's own SQLite file: made once, taken along, replaced if damaged."""
+"""MLflow's client, and the store's SQLite file: created, moved, and set aside if damaged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from care.errors import CareError
 from sweeps.process.imports import large_imports
 from sweeps.process.lock import refuse_foreign, set_aside
-from sweeps.tracking.destination import Destination, sqlite_uri
+from sweeps.tracking.tracking_uri import Destination, sqlite_uri
 
 EXPERIMENT = "care"
 STORE_TAG = "care.store"
@@ -22,38 +22,38 @@ _QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "DO_NOT_TRACK": "true",
     "MLFLOW_ENABLE_ASYNC_LOGGING": "false",
-    # A server that is away must be noticed soon; the tracker tries again by itself.
+    # Fail soon if the server is down; sweeps/tracking/background.py retries.
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "GIT_PYTHON_REFRESH": "quiet",
-    # Its lines hold the password of a server's URI.
+    # These lines contain the password of the server's URI.
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-_LOUD = ("alembic", "mlflow", "urllib3")
-_AGAIN = "'care track sync' writes all runs again."
+_LOGGERS = ("alembic", "mlflow", "urllib3")
+_ADVICE = "'care track sync' writes all runs again."
 _LOCKED_SECONDS = 30.0
-# Where MLflow notes the place of files.
-_PLACES = (
+# (table, column) in which MLflow stores paths of files.
+_PATH_COLUMNS = (
     ("experiments", "artifact_location"),
     ("runs", "artifact_uri"),
     ("logged_models", "artifact_location"),
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-# The file behind each URI that MLflow opened in this process: it keeps its connections.
+# The file behind each URI that MLflow opened in this process: MLflow caches connections by URI.
 _opened: dict[str, tuple[int, int]] = {}
 
 
 def quiet_environment() -> None:
-    """Settings that MLflow reads from the environment; what the user set stays."""
+    """Set MLflow's environment variables and log levels; the user's values take precedence."""
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
-    for name in _LOUD:
+    for name in _LOGGERS:
         logging.getLogger(name).setLevel(logging.ERROR if name == "urllib3" else logging.WARNING)
 
 
 def experiment_name(destination: Destination) -> str:
-    """The experiment of the runs; on a shared server users may need one each."""
+    """Return the experiment's name; on a shared destination, ``MLFLOW_EXPERIMENT_NAME`` sets it."""
     if destination.own:
         return EXPERIMENT
     return os.environ.get("MLFLOW_EXPERIMENT_NAME") or EXPERIMENT
@@ -62,18 +62,21 @@ def experiment_name(destination: Destination) -> str:
 def connect(
     destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
 ) -> tuple[Any, str]:
-    """An MLflow client and the experiment's id, both made if they are missing.
+    """Connect to MLflow and find the experiment, which is created if it is missing.
 
-    To be called by the holder of the destination's lock.
+    The caller holds the destination's lock.
 
     Args:
-        destination: Where MLflow keeps runs.
-        identity: Of the store: ``uuid`` and perhaps ``copied_from``.
+        destination: The server or file.
+        identity: The store's identity: ``uuid`` and perhaps ``copied_from``.
         say: Called with a line for the user when a damaged file is set aside.
+
+    Returns:
+        MLflow's client and the experiment's id.
 
     Raises:
         CareError: The experiment is deleted in MLflow, or the file belongs to another user.
-        Exception: Whatever MLflow raises when it cannot be asked.
+        Exception: Any error of MLflow.
     """
     quiet_environment()
     with large_imports():
@@ -96,26 +99,26 @@ def connect(
         if experiment.lifecycle_stage == "deleted":
             raise CareError(f"its experiment '{name}' is deleted; restore it there to continue")
         return client, str(experiment.experiment_id)
-    # The page then opens on training runs, not on traces of language models.
+    # Without this tag the page opens on traces of language models instead of runs.
     tags = {"mlflow.experimentKind": "custom_model_development"}
     if destination.own:
         tags[STORE_TAG] = str(identity["uuid"])
-    made = client.create_experiment(name, artifact_location=destination.artifacts, tags=tags)
-    return client, str(made)
+    new = client.create_experiment(name, artifact_location=destination.artifacts, tags=tags)
+    return client, str(new)
 
 
 def find_experiment(destination: Destination) -> str | None:
-    """The experiment's id on a server, or None when it has none; writes nothing."""
+    """Find the experiment's id on a server; None if there is none. Writes nothing."""
     quiet_environment()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=destination.uri)
-    found = client.get_experiment_by_name(experiment_name(destination))
-    return None if found is None else str(found.experiment_id)
+    experiment = client.get_experiment_by_name(experiment_name(destination))
+    return None if experiment is None else str(experiment.experiment_id)
 
 
 def file_id(file: Path | None) -> tuple[int, int] | None:
-    """Identify a file, also after another one took its name; None when there is none."""
+    """Identify a file by device and inode, which a file of equal name does not share."""
     try:
         stat = file.stat() if file else None
     except FileNotFoundError:
@@ -124,19 +127,26 @@ def file_id(file: Path | None) -> tuple[int, int] | None:
 
 
 def try_tracking(uri: str) -> None:
-    """Raise whatever MLflow raises if it cannot be asked at ``uri``; writes no run."""
+    """Query MLflow at ``uri`` to see that it answers; writes no run.
+
+    Raises:
+        Exception: Any error of MLflow.
+    """
     quiet_environment()
     from mlflow import MlflowClient
 
     MlflowClient(tracking_uri=uri).search_experiments(max_results=1)
 
 
-def damage(file: Path, *, thorough: bool = False) -> str:
-    """What keeps MLflow from using an SQLite file, for people; empty when nothing does.
+def find_damage(file: Path, *, thorough: bool = False) -> str:
+    """Find the damage that keeps MLflow from using an SQLite file.
 
     Args:
-        file: The file, or folder, or what else has its name.
-        thorough: Whether all of it is read, which takes seconds for ten thousand trials.
+        file: The path, which may be a folder.
+        thorough: Whether to read the whole file, which takes seconds for ten thousand trials.
+
+    Returns:
+        The damage, as the end of a sentence; empty if there is none.
 
     Raises:
         CareError: The file belongs to another user and cannot be written.
@@ -157,15 +167,15 @@ def damage(file: Path, *, thorough: bool = False) -> str:
             return f"is damaged ({error})"
         if code == sqlite3.SQLITE_ERROR:
             return f"is no database of MLflow ({error})"
-        return ""  # busy, no space, a disk that is away: not the file's fault
+        return ""  # busy, no space, no disk: the file itself may be fine
     return "" if answer == ("ok",) else f"is damaged ({answer[0]})"
 
 
 def replace_if_damaged(destination: Destination, say: Callable[[str], None]) -> None:
-    """Read all of the store's own file, and set it aside if that fails."""
+    """Read the whole file of the store, and set it aside if it is damaged."""
     file = destination.database
     if destination.own and file and file.exists():
-        reason = damage(file, thorough=True)
+        reason = find_damage(file, thorough=True)
         if reason:
             _set_database_aside(destination, reason, say)
 
@@ -173,37 +183,37 @@ def replace_if_damaged(destination: Destination, say: Callable[[str], None]) -> 
 def _prepare_own(
     destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
 ) -> None:
-    """Have a whole database of this store, with files where the store is now."""
+    """Create or repair the store's database, and update the store's path and uuid in it."""
     file = destination.database
     assert file is not None
-    reason = damage(file) if file.exists() else ""
+    reason = find_damage(file) if file.exists() else ""
     if reason:
         _set_database_aside(destination, reason, say)
-    make_database(file)
+    create_database(file)
     if not _adopt(file, identity, str(destination.artifacts)):
         _set_database_aside(destination, "belongs to another store", say)
-        make_database(file)
+        create_database(file)
 
 
 def _set_database_aside(destination: Destination, reason: str, say: Callable[[str], None]) -> None:
     file = destination.database
     assert file is not None
-    set_aside(file, reason, say, ("-journal", "-wal", "-shm"), _AGAIN)
+    set_aside(file, reason, say, ("-journal", "-wal", "-shm"), _ADVICE)
 
 
 def _with_fresh_uri(destination: Destination) -> Destination:
-    """Another URI if MLflow opened this one when another file was there."""
-    found = file_id(destination.database)
-    if found is None or _opened.setdefault(destination.uri, found) == found:
+    """Replace the URI if MLflow opened it in this process for a file that is gone."""
+    current = file_id(destination.database)
+    if current is None or _opened.setdefault(destination.uri, current) == current:
         return destination
     return _with_fresh_uri(destination.renewed())
 
 
-def make_database(file: Path) -> None:
-    """Make the tables in a file that gets its name when they are complete.
+def create_database(file: Path) -> None:
+    """Create MLflow's database under a temporary name, and rename it when it is complete.
 
-    MLflow makes them one by one and can never open a database in which a killed process or a full
-    disk left some of them.
+    MLflow creates the tables one by one. It can never open a database in which a killed process or
+    a full disk left only some of them.
     """
     if file.exists():
         return
@@ -217,9 +227,9 @@ def make_database(file: Path) -> None:
 
 
 def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
-    """Make a database that came along with the store fit it: its place and its uuid.
+    """Update the paths and the store's uuid in the database of a moved or copied store.
 
-    In SQL, because MLflow can change neither, and because a reviewer's notes are kept so.
+    Uses SQL, because MLflow can change neither. A new database would lose the users' notes.
 
     Returns:
         Whether the database is this store's.
@@ -247,7 +257,7 @@ def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
 
 
 def _move_files(database: sqlite3.Connection, before: str, now: str) -> None:
-    for table, column in _PLACES:
+    for table, column in _PATH_COLUMNS:
         database.execute(
             f"update {table} set {column} = ? || substr({column}, ?) "
             f"where substr({column}, 1, ?) = ?",
@@ -258,7 +268,7 @@ def _move_files(database: sqlite3.Connection, before: str, now: str) -> None:
 def _change_owner(
     database: sqlite3.Connection, experiment: int, before: str | None, now: str
 ) -> None:
-    """Give the runs of a store to its copy, or runs that name no store to the one they lie in."""
+    """Tag the runs with the uuid of the store's copy, or of the store if they have no such tag."""
     database.execute(
         "insert or replace into experiment_tags (key, value, experiment_id) values (?, ?, ?)",
         (STORE_TAG, now, experiment),

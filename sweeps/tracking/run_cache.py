@@ -1,11 +1,11 @@
-"""MLflow's runs of one store, with what each of them is known to hold.
+"""MLflow's runs of one store, with a cache of their tags and metric names.
 
-Asking MLflow costs milliseconds for each run, which a sweep of ten thousand trials cannot pay
-again and again: what was read or written once is remembered. What another process adds meanwhile
-to a run comes from the same store, so that writing it a second time changes nothing.
+A query costs milliseconds for each run, too much to repeat for ten thousand trials. Therefore
+everything that was read or written is cached. Another process may add to a run meanwhile, but from
+the store's files, so that a second write changes nothing.
 
-A run is this store's if it has the store's uuid as a tag. No other run is ever returned, so none
-can be changed: a tracking server is shared with other people.
+A run belongs to this store if it has the store's uuid as a tag. Other runs are never returned, so
+that runs of other users on a shared server cannot be changed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
 from sweeps.tracking.database import STORE_TAG, connect, file_id, replace_if_damaged
-from sweeps.tracking.destination import Destination
+from sweeps.tracking.tracking_uri import Destination
 
 _PAGE = 1000
 # MLflow takes 1000 entities a call, of which 100 parameters and 100 tags.
@@ -31,14 +31,14 @@ Row = tuple[str, float, int, int]
 
 @dataclass
 class Run:
-    """A run as last seen.
+    """The last known content of a run.
 
     Attributes:
-        run_id: MLflow's name of it.
-        status: MLflow's, e.g. ``RUNNING``.
+        run_id: MLflow's id of the run.
+        status: MLflow's status, e.g. ``RUNNING``.
         tags: Its tags.
         metrics: Names of its metrics.
-        deleted: Whether it was deleted in MLflow, which keeps it until it is purged.
+        deleted: Whether it is deleted in MLflow, which keeps deleted runs until they are purged.
     """
 
     run_id: str
@@ -48,12 +48,12 @@ class Run:
     deleted: bool = False
 
 
-class Runs:
+class RunCache:
     """A store's runs in this project's experiment, for the holder of the destination's lock.
 
     Args:
         root: Root of the store.
-        destination: Where MLflow keeps runs.
+        destination: The server or file.
         say: Called with lines for the user.
     """
 
@@ -73,16 +73,16 @@ class Runs:
         return self._client
 
     def suspect(self) -> None:
-        """Look for damage before the next write: one failed."""
+        """Check the file for damage before the next write, because a write failed."""
         self._suspect = self._destination.own
 
     def renew(self) -> bool:
-        """Forget everything if the store's own database is another file than before.
+        """Clear the cache if the store's database was replaced by another file.
 
-        It may have been damaged or deleted, or set aside by another process of this store.
+        The old file may have been damaged, deleted, or set aside by another process of this store.
 
         Returns:
-            Whether everything was forgotten.
+            Whether the cache was cleared.
         """
         if self._suspect:
             replace_if_damaged(self._destination, self._say)
@@ -103,77 +103,80 @@ class Runs:
             self._client = client
 
     def find(self, identity: Identity) -> Run | None:
-        """The run with these tags; None when there is none. A deleted one only for want of others.
+        """Find the run with these tags; None without one. Active runs precede deleted ones.
 
         Args:
-            identity: Tags; MLflow looks for the first one, for it joins a table for each.
+            identity: Tags. MLflow searches for the first one only: it joins a table for each.
         """
         if identity not in self._known:
-            found = [run for run in self.search(identity[:1]) if _has(run, identity)]
-            if not found:
+            matching = [run for run in self.search(identity[:1]) if _has(run, identity)]
+            if not matching:
                 return None
-            self._known[identity] = min(found, key=lambda run: run.deleted)
+            self._known[identity] = min(matching, key=lambda run: run.deleted)
         return self._known[identity]
 
     def search(self, tags: Iterable[tuple[str, str]]) -> list[Run]:
-        """All of the store's runs with these tags as they are now, deleted ones, too."""
+        """Query the store's runs with these tags, including deleted ones."""
         from mlflow.entities import ViewType
 
         client, token = self.client, None
         query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags)
-        found: list[Run] = []
+        runs: list[Run] = []
         while True:
             page = client.search_runs(
                 [self._experiment], query, ViewType.ALL, max_results=_PAGE, page_token=token
             )
-            found += [_as_run(run) for run in page]
+            runs += [_as_run(run) for run in page]
             token = page.token
             if not token:
-                return [run for run in found if run.tags.get(STORE_TAG) == self._store_uuid]
+                return [run for run in runs if run.tags.get(STORE_TAG) == self._store_uuid]
 
     def refresh(self, run: Run) -> None:
-        """Read the tags of a run anew."""
+        """Update the cached tags of a run from MLflow."""
         run.tags = dict(self.client.get_run(run.run_id).data.tags)
 
     def remember(self, identity: Identity, run: Run) -> None:
-        """Find ``run`` under ``identity`` without asking MLflow."""
+        """Cache a run under its identity."""
         self._known[identity] = run
 
     def forget(self, identity: Identity) -> None:
-        """Ask MLflow the next time: what is remembered may be wrong, or is not worth its memory."""
+        """Remove a run from the cache."""
         self._known.pop(identity, None)
 
     def create(
         self, name: str, identity: Identity, tags: dict[str, str], start: int | None = None
     ) -> Run:
-        """Make a run.
+        """Create a run.
 
         Args:
-            name: For people.
-            identity: Tags that it is found by.
+            name: Its name on the page.
+            identity: Tags that identify it.
             tags: More tags.
             start: Milliseconds since 1970; now when None.
         """
         client = self.client
         all_tags = {STORE_TAG: self._store_uuid, **dict(identity), **tags}
-        made = client.create_run(self._experiment, start_time=start, tags=all_tags, run_name=name)
-        run = Run(str(made.info.run_id), str(made.info.status), all_tags)
+        new = client.create_run(self._experiment, start_time=start, tags=all_tags, run_name=name)
+        run = Run(str(new.info.run_id), str(new.info.status), all_tags)
         self._known[identity] = run
         return run
 
     def delete(self, run: Run) -> None:
-        """Move a run to MLflow's deleted ones."""
+        """Delete a run in MLflow, where it can be restored."""
         self.client.delete_run(run.run_id)
         run.deleted = True
 
     def log(self, run: Run, params: dict[str, str], rows: list[Row], tags: dict[str, str]) -> None:
-        """Add to a run, the tags last: MLflow writes a call's metrics before its tags.
+        """Log to a run in batches, the tags with the last one.
+
+        The tags record that everything before them was written. MLflow writes the metrics of a call
+        before its tags.
 
         Args:
             run: The run.
             params: Parameters.
             rows: Metrics: name, value, milliseconds since 1970, step.
-            tags: Tags; those that the run has already are not written.
+            tags: Tags; only those that differ from the run's are written.
         """
         from mlflow.entities import Metric, Param, RunTag
 
@@ -193,13 +196,13 @@ class Runs:
                 return
 
     def delete_tag(self, run: Run, name: str) -> None:
-        """Take a tag away, if the run has it."""
+        """Delete a tag, if the run has it."""
         if name in run.tags:
             self.client.delete_tag(run.run_id, name)
             del run.tags[name]
 
     def set_status(self, run: Run, status: str, ended: int | None) -> None:
-        """Set a run's status and, unless it runs, when it ended (milliseconds since 1970)."""
+        """Set a run's status and, unless it is running, its end (milliseconds since 1970)."""
         if run.status == status:
             return
         if status == "RUNNING":
@@ -208,10 +211,9 @@ class Runs:
             self.client.set_terminated(run.run_id, status, ended)
         run.status = status
 
-    def attached(self, run: Run, path: str) -> bool:
-        """Whether a file is among the run's; on a server that is taken for granted."""
-        place = self._destination.artifacts
-        if not self._destination.own or place is None:
+    def has_artifact(self, run: Run, path: str) -> bool:
+        """Check that a run has an artifact; assumed for all destinations but the store's file."""
+        if not self._destination.own:
             return True
         return (self._root / "mlflow-artifacts" / run.run_id / "artifacts" / path).exists()
 
@@ -220,7 +222,7 @@ def _has(run: Run, tags: Identity) -> bool:
     return all(run.tags.get(name) == value for name, value in tags)
 
 
-def _as_run(found: Any) -> Run:
-    data, info = found.data, found.info
+def _as_run(mlflow_run: Any) -> Run:
+    data, info = mlflow_run.data, mlflow_run.info
     deleted = info.lifecycle_stage == _DELETED
     return Run(info.run_id, info.status, dict(data.tags), set(data.metrics), deleted)

@@ -1,4 +1,4 @@
-"""The MLflow page of a store."""
+"""``care ui``: a server for the MLflow page of a store."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from care.system.files import read_json
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
-from sweeps.tracking.background import why
+from sweeps.tracking.background import describe_error
 from sweeps.tracking.database import STORE_TAG, connect, find_experiment
-from sweeps.tracking.destination import Destination, destination_of
+from sweeps.tracking.tracking_uri import Destination, destination_of
 
 _QUIET_SERVER = {
     "PYTHONWARNINGS": "ignore",
@@ -27,7 +27,7 @@ _SWEEP, _TRIAL = "tags.`care.kind` = 'sweep'", "tags.`care.kind` = 'trial'"
 
 
 def check_port(host: str, port: int) -> None:
-    """Refuse a port that somebody else listens on.
+    """Refuse a port that another process listens on.
 
     Raises:
         ConfigError: Names the port and the option that chooses another one.
@@ -42,31 +42,31 @@ def check_port(host: str, port: int) -> None:
 
 
 def serve(store: Store, host: str, port: int, uri: str | None) -> int:
-    """Serve the page until Ctrl-C or SIGTERM; where a server has the runs, print its addresses.
+    """Serve the page until Ctrl-C or SIGTERM; if a server has the runs, print its addresses.
 
     Returns:
-        The server's exit status; 0 after Ctrl-C, and when there is nothing to serve.
+        The server's exit status; 0 after Ctrl-C, and if there is nothing to serve.
 
     Raises:
         CareError: The port is taken, or the server that has the runs does not answer.
     """
     destination = destination_of(store.root, uri)
     if destination.database is None:
-        _point_to_server(store, destination)
+        _print_server(store, destination)
         return 0
     check_port(host, port)
     store.prepare()
     identity = settle_identity(store.root, print)
     with locked(destination.lock, print):
         _, experiment = connect(destination, identity, print)
-    whose = "" if destination.own else identity["uuid"]
+    uuid = "" if destination.own else identity["uuid"]
     print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")
-    _print_links(f"http://{host}:{port}", experiment, whose)
+    _print_links(f"http://{host}:{port}", experiment, uuid)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
     command += ["--artifacts-destination", str(destination.artifacts)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
-    # A group of its own: the server's children end with it, and Ctrl-C comes to us alone.
+    # Its own process group: its children end with it, and Ctrl-C reaches this process only.
     environment = {**os.environ, **_QUIET_SERVER}
     server = subprocess.Popen(command, start_new_session=True, env=environment)
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -79,7 +79,7 @@ def serve(store: Store, host: str, port: int, uri: str | None) -> int:
         _end(server)
 
 
-def _point_to_server(store: Store, destination: Destination) -> None:
+def _print_server(store: Store, destination: Destination) -> None:
     print(
         f"The runs are kept at {destination} (--tracking-uri or MLFLOW_TRACKING_URI), "
         "so no page is served here."
@@ -89,7 +89,9 @@ def _point_to_server(store: Store, destination: Destination) -> None:
     try:
         experiment = find_experiment(destination)
     except Exception as error:
-        raise CareError(f"{destination}: MLflow does not answer ({why(error)})") from error
+        raise CareError(
+            f"{destination}: MLflow does not answer ({describe_error(error)})"
+        ) from error
     if experiment is None:
         print("It has no runs of care yet; 'care track sync' writes those of the store.")
         return
@@ -98,18 +100,18 @@ def _point_to_server(store: Store, destination: Destination) -> None:
 
 
 def _print_links(address: str, experiment: str, uuid: str) -> None:
-    """Print the pages of sweeps and trials; those of one store where others have runs, too."""
-    # Without the type MLflow may open its pages for language models.
+    """Print the addresses of the pages of sweeps and trials; with ``uuid``, of one store's."""
+    # Without the type, MLflow may open its pages for language models.
     page = f"{address}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    mine = f" and tags.`{STORE_TAG}` = '{uuid}'" if uuid else ""
-    # Sorted by anything but the date, the page shows trials themselves, not folded into sweeps.
+    of_store = f" and tags.`{STORE_TAG}` = '{uuid}'" if uuid else ""
+    # Sorted by date, the page would fold the trials into their sweeps.
     trials = {
-        "searchFilter": _TRIAL + mine,
+        "searchFilter": _TRIAL + of_store,
         "orderByKey": "params.`objective.equivariance.weight`",
         "orderByAsc": "true",
         "compareRunsMode": "CHART",
     }
-    sweeps = {"searchFilter": _SWEEP + mine} if mine else {}
+    sweeps = {"searchFilter": _SWEEP + of_store} if of_store else {}
     print(f"sweeps: {page}{_query(sweeps)}")
     print(f"charts of all trials: {page}{_query(trials)}", flush=True)
 
@@ -121,7 +123,7 @@ def _query(fields: dict[str, str]) -> str:
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server's whole group, kindly and then not."""
+    """End the server's process group by SIGTERM, then by SIGKILL."""
     for number, seconds in ((signal.SIGTERM, 10), (signal.SIGKILL, 5)):
         try:
             os.killpg(server.pid, number)

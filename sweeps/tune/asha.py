@@ -15,7 +15,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from sweeps.event_log import RungEntry
-from sweeps.spec.spec import MetricConfig, SchedulerConfig
+from sweeps.spec.schema import MetricConfig, SchedulerConfig
 from sweeps.store import finite
 from sweeps.tune.messages import identities, results_of
 

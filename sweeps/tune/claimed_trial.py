@@ -13,6 +13,7 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
+from care.trials.state import State
 from sweeps.event_log import RungEntry, created
 from sweeps.tune.node import Node
 
@@ -101,7 +102,7 @@ class Member:
         # A damaged status is named by the next plan.
         with contextlib.suppress(LostClaimError, DamagedFileError):
             status = self._folder.read_status()
-            if self._run is not None and status and status.state == "running":
+            if self._run is not None and status and status.state == State.RUNNING:
                 self._run.pause()
 
     def put_back(self) -> None:
@@ -109,7 +110,7 @@ class Member:
         status = self._folder.read_status()
         epoch = status.epoch if status else 0
         with contextlib.suppress(LostClaimError):
-            self._folder.write_status("paused", epoch, self._config.training.epochs)
+            self._folder.write_status(State.PAUSED, epoch, self._config.training.epochs)
         self.close()
 
     def tell(self, outcome: str, line: dict[str, Any] | None = None) -> dict[str, Any]:

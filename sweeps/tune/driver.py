@@ -22,11 +22,13 @@ from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import ErrorRecord
+from care.trials.state import State
 from sweeps.event_log import begin
 from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
 from sweeps.tune.backend import Pool
 from sweeps.tune.disk_wait import PatientFolder
@@ -127,7 +129,7 @@ class Driver:
         A trial that another process runs, or ran when its node was lost, is tried until it is free
         or finished.
         """
-        others = [trial for trial in plan.unique().values() if trial.state == "running"]
+        others = [trial for trial in plan.unique().values() if trial.state == State.RUNNING]
         return plan.missing() + others
 
     def _launch(
@@ -188,13 +190,13 @@ class Driver:
         events = str(self._folder.path.resolve()) if scheduled else None
         return {"stream": stream_of(config), "events": events}
 
-    def _lost(self, reason: str) -> dict[str, str]:
+    def _lost(self, reason: str) -> ErrorRecord:
         last = reason.strip().splitlines()[-1]
         tries = 1 + self.sweep.spec.resources.retries
         message = f"its process was lost {tries} times without progress: {last}"
         if oom_kills() > self._oom_kills:
             message += " (the kernel ended processes here, as the memory was full)"
-        return {"kind": "lost", "message": message, "traceback": reason}
+        return ErrorRecord(kind="lost", message=message, traceback=reason)
 
     def _mark_lost(self, identity: str, reason: str) -> None:
         """A trial whose process died more often than is retried has failed, and says why."""
@@ -205,13 +207,13 @@ class Driver:
         folder = TrialFolder(folder.path, claim)
         with claim:
             status = folder.read_status()
-            if status and status.state == "finished":
+            if status and status.finished:
                 return
             known = status.error if status else None
-            error = known.model_dump() if known else self._lost(reason)
+            error = known or self._lost(reason)
             epochs = self.board.trials[identity].epochs
             # A process that died before it opened the trial left no trial.json.
             folder.create(self._resolved(self.board.configs[identity]))
-            folder.write_status("failed", status.epoch if status else 0, epochs, error)
-        self.board.report(identity, {"outcome": "failed", "error": error["message"]})
+            folder.write_status(State.FAILED, status.epoch if status else 0, epochs, error)
+        self.board.report(identity, {"outcome": "failed", "error": error.message})
         self._changed(identity)

@@ -13,7 +13,7 @@ from ray import tune
 
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.tune.backend import Pool
 from sweeps.tune.messages import identities, results_of
 from sweeps.tune.queue import TaskQueue

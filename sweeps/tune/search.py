@@ -22,7 +22,8 @@ from care.system.rng import torch_seed
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
 from sweeps.spec.axes import AxisRange
-from sweeps.spec.spec import SweepSpec
+from sweeps.spec.schema import SweepSpec
+from sweeps.states import MEANING
 from sweeps.store import finite
 from sweeps.tune.messages import Task
 from sweeps.tune.queue import TaskQueue
@@ -54,11 +55,6 @@ class SearchedTrials:
     enter: Callable[[Suggestion], SearchedPoint]
     value: Callable[[PlannedTrial], float | None]
     task: Callable[[PlannedTrial], Task]
-
-
-_OVER = ("cached", "failed", "stopped")
-# A stale or damaged trial has no value today and is not trained unasked.
-_TO_RUN = ("new", "paused", "running")
 
 
 def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -224,7 +220,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._open[point.suggestion.number] = point
         for trial in point.trials:
             known = trial.trial_id in self._values or trial.trial_id in self._queued
-            if trial.state in _OVER and not known:
+            if MEANING[trial.state].over and not known:
                 self._values[trial.trial_id] = self._trials.value(trial)
         self._close(point)
 
@@ -233,7 +229,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         return [
             trial
             for trial in point.trials
-            if trial.state in _TO_RUN
+            if MEANING[trial.state].left
             and trial.trial_id not in self._values
             and trial.trial_id not in self._queued
         ]

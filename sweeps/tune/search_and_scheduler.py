@@ -9,6 +9,7 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, created, is_of, read_decisions
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
@@ -76,7 +77,7 @@ class Deciders:
         trials = plan.unique()
         for entry in self._decisions.rungs:
             trial = trials.get(entry.trial_id)
-            if trial is None or trial.state in ("stale", "damaged"):
+            if trial is None or trial.state in (State.STALE, State.DAMAGED):
                 continue
             if is_of(entry, self._store.trial(entry.trial_id)):
                 yield entry
@@ -106,9 +107,9 @@ class Deciders:
 
     def _value(self, trial: PlannedTrial) -> float | None:
         """The metric of a trial that is over."""
-        if trial.state == "cached":
+        if trial.state == State.FINISHED:
             return self._final_value(trial.trial_id)
-        if trial.state == "stopped":
+        if trial.state == State.STOPPED:
             return read_decisions(self._folder).stopped()[trial.trial_id].value
         return None
 
@@ -118,7 +119,7 @@ class Deciders:
 
 def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None:
     """Let a finished trial compete, even if another sweep trained it."""
-    if trial.state == "cached":
+    if trial.state == State.FINISHED:
         folder = store.trial(trial.trial_id)
         # The last epoch is no decision: a trial that reached it has finished.
         scheduler.learn(trial.trial_id, created(folder), folder.read_metrics()[:-1])

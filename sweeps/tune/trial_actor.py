@@ -16,7 +16,7 @@ from care.training.pack_size import best_size, most_in_memory, next_size
 from care.training.trial_run import TrialRun
 from care.trials.failure import classify
 from sweeps.event_log import read_decisions
-from sweeps.process.wall_time import Watch
+from sweeps.process.wall_time import Stopwatch
 from sweeps.store import SweepFolder
 from sweeps.tune.claimed_trial import Member
 from sweeps.tune.messages import members_of
@@ -76,7 +76,7 @@ class TrialProcess:
         Returns:
             A result as :class:`sweeps.tune.trainable.CareTrainable` describes it.
         """
-        watch = Watch()
+        watch = Stopwatch()
         told = self._open() if self._pack is None else []
         watch.lap("start of trials")
         told += self._stopped_by_the_scheduler()

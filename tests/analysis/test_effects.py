@@ -26,7 +26,7 @@ def comparison(rows: list[Row], **more: list[Any]) -> Comparison:
         Y: [row[1] for row in rows],
         "seed": [row[2] for row in rows],
         METRIC: [row[3] for row in rows],
-        "state": ["cached"] * len(rows),
+        "state": ["finished"] * len(rows),
     }
     trials = pd.DataFrame({**columns, **more})
     for axis in (X, Y):
@@ -77,7 +77,7 @@ def test_every_axis_has_its_own_answer_and_the_metric_comes_first(rng: np.random
     found = answer(comparison(whole(rng)))
     assert found
     assert [axis.axis for axis in found.axes] == ["λ", "encoder"]
-    assert [axis.baseline for axis in found.axes] == ["λ = 0", "encoder = small"]
+    assert [axis.baseline for axis in found.axes] == ["λ=0", "encoder=small"]
     assert [axis.findings[0].title for axis in found.axes] == [
         "γ_f, relative rotational equivariance (↓), head's output, on the sphere"
     ] * 2
@@ -106,23 +106,23 @@ def test_points_next_to_collapse_are_left_out_and_named(rng: np.random.Generator
     assert Axis(made, X).levels == [0.0, 0.1]
     found = answer(made)
     assert found
-    assert "λ = 1, encoder = small (3 of 4 seeds)" in found.collapsed
-    assert found.axes[0].findings[0].level == "λ = 0.1"
-    assert set(made.election().collapsed) == {(1.0, "small"), (1.0, "large")}
+    assert "λ=1 encoder=small (3 of 4 seeds)" in found.collapsed
+    assert found.axes[0].findings[0].level == "λ=0.1"
+    assert set(made.best_point().collapsed) == {(1.0, "small"), (1.0, "large")}
     rest = [row for row in rows if row[0] < 1]
     means = {
         (x, y): np.mean([value(rest, x, y, seed) for seed in range(4)])
         for x in (0.0, 0.1)
         for y in ("small", "large")
     }
-    assert made.election().point == min(means, key=lambda point: means[point])
+    assert made.best_point().point == min(means, key=lambda point: means[point])
 
 
-def test_where_all_is_next_to_collapse_no_point_is_elected(rng: np.random.Generator) -> None:
+def test_where_all_is_next_to_collapse_there_is_no_best_point(rng: np.random.Generator) -> None:
     rows = whole(rng)
     found = answer(comparison(rows, **{"heldout/uniformity": [0.9] * len(rows)}))
     assert found
-    assert found.best == "No point is elected: all are next to collapse."
+    assert found.best == "There is no best point: all are next to collapse."
     assert not found.axes
     assert len(found.not_compared) == 2
 
@@ -133,7 +133,7 @@ def test_a_trial_that_stands_for_two_points_is_not_compared_with_itself() -> Non
     made = comparison(rows, trial_id=["a", "b", "a", "b"])
     assert Axis(made, Y).effect("small", "large", METRIC).change.n == 0
     assert made.axes == [Y, X]
-    assert made.election().compared == (("small", 0.0),)
+    assert made.best_point().compared == (("small", 0.0),)
     found = answer(made)
     assert found
     assert found.not_compared[0].startswith("encoder is not compared: ")

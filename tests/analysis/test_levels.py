@@ -7,24 +7,23 @@ from typing import Any
 
 import pytest
 
-from analysis.labels import short, value_label
-from analysis.levels import column, level, ordered
+from analysis.levels import order_levels, to_column, to_level
 
 
 def test_equal_values_are_one_level() -> None:
-    assert len({level(value) for value in (1e-3, 0.001)}) == 1
-    assert len({level(value) for value in (1, 1.0)}) == 1
-    assert math.copysign(1, level(-0.0)) == 1
-    assert level([0.2, [1.0]]) == (0.2, (1.0,))
-    assert level({"b": 1, "a": 2}) == level({"a": 2, "b": 1})
+    assert len({to_level(value) for value in (1e-3, 0.001)}) == 1
+    assert len({to_level(value) for value in (1, 1.0)}) == 1
+    assert math.copysign(1, to_level(-0.0)) == 1
+    assert to_level([0.2, [1.0]]) == (0.2, (1.0,))
+    assert to_level({"b": 1, "a": 2}) == to_level({"a": 2, "b": 1})
     different: list[Any] = [None, False, 0.5, "null", [], {}]
-    assert len(set(map(level, different))) == 6
+    assert len(set(map(to_level, different))) == 6
 
 
 def test_numbers_ascend_and_others_stay_as_declared() -> None:
-    assert ordered([1, 0.1, 1, -2]) == [-2, 0.1, 1]
-    assert ordered([512, None, 100]) == [512, None, 100]
-    assert ordered([True, False]) == [True, False]
+    assert order_levels([1, 0.1, 1, -2]) == [-2, 0.1, 1]
+    assert order_levels([512, None, 100]) == [512, None, 100]
+    assert order_levels([True, False]) == [True, False]
 
 
 @pytest.mark.parametrize(
@@ -38,13 +37,4 @@ def test_numbers_ascend_and_others_stay_as_declared() -> None:
     ],
 )
 def test_a_column_has_one_type(levels: list[Any], expected: list[Any]) -> None:
-    assert column(levels) == expected
-
-
-def test_labels_are_one_line_as_yaml_has_them() -> None:
-    assert value_label(None) == "null"
-    assert value_label([True, 0.50, "a"]) == "[true, 0.5, a]"
-    assert value_label({"name": "simclr", "queue": None}) == "{name: simclr, queue: null}"
-    assert value_label("a\n\x1b[31mb") == "a [31mb"
-    assert short("x" * 30) == "x" * 30
-    assert short("begin" + "x" * 50 + "end", 20) == "beginxxxxx…xxxxxxend"
+    assert to_column(levels) == expected

@@ -32,7 +32,7 @@ def named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeStore:
     return made
 
 
-@pytest.mark.parametrize("figure", ["wahba", "bars"])
+@pytest.mark.parametrize("figure", ["wahba", "losses"])
 def test_a_report_shows_names_as_they_are(named: MadeStore, figure: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from analysis import freshness
 from analysis.freshness import fingerprint, is_current
 from analysis.labels import metric_label, short_metric_label
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
+from care.config.metrics import epoch_metrics, final_measures
+from care.trials.state import State
 from tests.helpers.example_store import MadeStore, image_details
 
 METHODS = ("SimCLR", "CARE")
@@ -40,7 +41,7 @@ def test_each_remark_stands_once_with_where_it_holds(tmp_path: Path) -> None:
     store.add("SimCLR", 1, details=notes(everywhere, method))
     store.add("CARE", 0, details=notes(everywhere))
     store.add("CARE", 1, details=notes(everywhere, once, once))
-    store.add("L_inv", 0, details=notes("of other code"), state="stale")
+    store.add("L_inv", 0, details=notes("of other code"), state=State.STALE)
     store.add("L_unif", 0)
     page = store.report(store.summary("table"))
     assert page.count("<h2>Remarks on the measures</h2>") == 1
@@ -83,7 +84,7 @@ def test_new_code_of_a_figure_makes_a_report_old(
     monkeypatch.setattr("analysis.freshness.__file__", str(code / "freshness.py"))
     trials, summary = tmp_path / "trials", store.summary("wahba")
     seen = {fingerprint(trials, summary)}
-    for name in ("paper_figures/wahba.py", "page.py", "templates/report.html.j2"):
+    for name in ("fig5_wahba.py", "page.py", "templates/report.html.j2"):
         with (code / name).open("a") as file:
             file.write("\n")
         seen.add(fingerprint(trials, summary))
@@ -99,7 +100,7 @@ def test_damaged_details_are_named_and_left_out_of_the_figures(
     page = store.report(store.summary("wahba"))
     member = store.members[2]
     (row,) = [row for row in page.split("<tr>") if "details.npz" in row]
-    assert "figures leave its arrays out. Delete the file, and the next run measures" in row
+    assert "figures leave its arrays out. Delete the file, and the next run evaluates" in row
     assert f"{member.axes['variant']} (seed {member.seed})" in row
     assert sorted(path.name for path in store.root.iterdir()) == ["report", "trials"]
 
@@ -180,10 +181,10 @@ def test_every_measure_is_in_a_table_and_in_the_csv(measured: MadeStore) -> None
     }
 
 
-HELD_OUT = [name for name in EPOCH_METRICS if name.startswith("heldout/")]
+HELD_OUT = [name for name in epoch_metrics() if name.startswith("heldout/")]
 
 
-@pytest.mark.parametrize("metric", [*FINAL_MEASURES, *HELD_OUT])
+@pytest.mark.parametrize("metric", [*final_measures(), *HELD_OUT])
 def test_every_measure_has_a_name_for_people(metric: str) -> None:
     assert metric_label(metric) != metric
     assert short_metric_label(metric) != metric
@@ -197,11 +198,11 @@ def test_what_the_sweep_is_about_is_in_the_chief_table(measured: MadeStore) -> N
 
 def test_curves_of_other_code_do_not_mix_with_ours(store: MadeStore) -> None:
     def pictures() -> dict[str, bytes]:
-        store.report(store.summary("curves"))
+        store.report(store.summary("training"))
         files = (store.root / "report" / "figures").glob("*.png")
         return {path.name: path.read_bytes() for path in files}
 
     before = pictures()
     assert "paper-training.png" in before
-    store.add("CARE", 9, epochs={"heldout/gamma": [99.0]}, state="stale")
+    store.add("CARE", 9, epochs={"heldout/gamma": [99.0]}, state=State.STALE)
     assert pictures() == before

@@ -14,6 +14,7 @@ from analysis.freshness import fingerprint, is_current
 from analysis.report import write_report
 from analysis.summary import Member, SweepSummary
 from care.system.files import DiskError
+from care.trials.state import State
 
 WEIGHT = "objective.equivariance.weight"
 MEASURES = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
@@ -41,7 +42,7 @@ def write_trial(folder: Path, value: float, *, error: str = "", measured: bool =
         (folder / "evaluation.json").write_text(json.dumps(measures))
 
 
-def member(point: dict[str, Any], seed: int, state: str = "cached") -> Member:
+def member(point: dict[str, Any], seed: int, state: State = State.FINISHED) -> Member:
     name = "-".join([*map(str, point.values()), str(seed)])
     return Member(name, name[:-2], seed, point, state)
 
@@ -82,7 +83,7 @@ def test_stands_alone_with_everything_in_it(tmp_path: Path, lambda_sweep: list[M
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert page.count("data:image/png;base64,") == 3
     assert "9 of 9 trials finished" in page
-    assert "From λ = 0 to λ = 1" in page
+    assert "From λ=0 to λ=1" in page
     assert "What a &lt;b&gt;sweep&lt;/b&gt; does." in page
     for text in ("care sweep run a.yaml", "name: a-sweep", "2.13.0", "c0de"):
         assert text in page
@@ -143,9 +144,9 @@ def test_the_same_store_gives_the_same_tables(tmp_path: Path, lambda_sweep: list
 def test_what_is_not_finished_is_shown_and_left_out(
     tmp_path: Path, lambda_sweep: list[Member]
 ) -> None:
-    stale = member({WEIGHT: 0.1}, 7, "stale")
-    failed = member({WEIGHT: 1.0}, 8, "failed")
-    new = member({WEIGHT: 1.0}, 9, "new")
+    stale = member({WEIGHT: 0.1}, 7, State.STALE)
+    failed = member({WEIGHT: 1.0}, 8, State.FAILED)
+    new = member({WEIGHT: 1.0}, 9, State.NEW)
     write_trial(tmp_path / "trials" / stale.trial_id, 99.0)
     write_trial(tmp_path / "trials" / failed.trial_id, 1.0, error="loss was NaN", measured=False)
     page = report(tmp_path, [*lambda_sweep, stale, failed, new])
@@ -158,7 +159,9 @@ def test_what_is_not_finished_is_shown_and_left_out(
 
 
 def test_nothing_finished(tmp_path: Path) -> None:
-    page = report(tmp_path, [member({WEIGHT: 0.1}, 0, "new"), member({WEIGHT: 0.0}, 0, "new")])
+    page = report(
+        tmp_path, [member({WEIGHT: 0.1}, 0, State.NEW), member({WEIGHT: 0.0}, 0, State.NEW)]
+    )
     assert "0 of 2 trials finished" in page
     assert "nothing to compare" in page
 
@@ -206,7 +209,7 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
 def test_any_axes(tmp_path: Path, points: list[dict[str, Any]]) -> None:
     seeds = 2 if len(points) < 30 else 1
     members = [
-        Member(f"{place}-{seed}", f"{place}", seed, point, "cached")
+        Member(f"{place}-{seed}", f"{place}", seed, point, State.FINISHED)
         for place, point in enumerate(points)
         for seed in range(seeds)
     ]
@@ -222,11 +225,11 @@ def test_any_axes(tmp_path: Path, points: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-@pytest.mark.parametrize("state", ["failed", "stale", "new"])
-def test_a_sweep_with_nothing_that_counts_has_a_page(tmp_path: Path, state: str) -> None:
+@pytest.mark.parametrize("state", [State.FAILED, State.STALE, State.NEW])
+def test_a_sweep_with_nothing_that_counts_has_a_page(tmp_path: Path, state: State) -> None:
     members = [member({WEIGHT: weight}, seed, state) for weight in (0.0, 1.0) for seed in (0, 1)]
-    for one in members[: 0 if state == "new" else None]:
-        write_trial(tmp_path / "trials" / one.trial_id, 1.0, measured=state == "stale")
+    for one in members[: 0 if state == State.NEW else None]:
+        write_trial(tmp_path / "trials" / one.trial_id, 1.0, measured=state == State.STALE)
     page = report(tmp_path, members)
     assert "nothing to compare" in page
     assert "The answer" not in page
@@ -237,21 +240,21 @@ def test_a_sweep_with_nothing_that_counts_has_a_page(tmp_path: Path, state: str)
 def test_what_is_missing_is_named_and_means_of_other_seeds_are_not_compared(tmp_path: Path) -> None:
     there = {0.0: (0, 1, 2), 0.1: (0, 1, 2), 1.0: (0,)}
     members = [
-        member({WEIGHT: weight}, seed, "cached" if seed in seeds else "failed")
+        member({WEIGHT: weight}, seed, State.FINISHED if seed in seeds else State.FAILED)
         for weight, seeds in there.items()
         for seed in range(3)
     ]
     for one in members:
-        if one.state == "cached":
+        if one.state == "finished":
             write_trial(tmp_path / "trials" / one.trial_id, 1 - one.axes[WEIGHT] + one.seed / 50)
     page = report(tmp_path, members)
-    assert "Of 2 points that share 3 seeds, λ = 0.1 has the smallest mean" in page
-    assert "Not compared, as n differs: λ = 1." in page
+    assert "Of 2 points that share 3 seeds, λ=0.1 has the smallest mean" in page
+    assert "Not compared, as n differs: λ=1." in page
     assert "0.100 (± 0.000, n = 3) away seed by seed" in page.replace("−", "")
     assert "one seed only: no interval" in page
 
 
-def test_what_is_next_to_collapse_is_marked_and_not_elected(
+def test_what_is_next_to_collapse_is_marked_and_never_the_best(
     tmp_path: Path, lambda_sweep: list[Member]
 ) -> None:
     for one in lambda_sweep:
@@ -261,12 +264,12 @@ def test_what_is_next_to_collapse_is_marked_and_not_elected(
         lines[1]["heldout/uniformity"] = 0.965 if one.axes[WEIGHT] == 1.0 else 0.7
         log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = report(tmp_path, lambda_sweep)
-    assert "λ = 0.1 has the smallest mean of γ_f" in page
+    assert "λ=0.1 has the smallest mean of γ_f" in page
     assert (
-        "Left out as next to collapse (uniformity of 0.9 or more after the last epoch): λ = 1."
+        "Left out as next to collapse (uniformity of 0.9 or more after the last epoch): λ=1."
         in page
     )
-    assert "From λ = 0 to λ = 0.1" in page
+    assert "From λ=0 to λ=0.1" in page
     chief = page[page.index("Measures at each point") : page.index("further measures")]
     assert re.findall(r"<td>(⚠\xa0[\d.]+)</td>", chief) == ["⚠\xa01"]
     assert page.count('<td class="n">⚠ ') == 3

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from care.trials.folder import TrialFolder
+from care.trials.state import State
 from sweeps.plan import make_plan
-from sweeps.spec.spec import load_sweep
+from sweeps.spec.sweep import load_sweep
 from sweeps.store import Store
 from tests.cluster.conftest import Cluster
 from tests.helpers.declaring import fabricate
@@ -68,7 +69,7 @@ def test_a_time_shorter_than_an_epoch(cluster: Cluster, pool: MakePool) -> None:
     store = Store(sweep.folder / "runs")
     declared = load_sweep(sweep.folder / "sweep.yaml")
     config = make_plan(declared, store).trials[0].config
-    done: TrialFolder = fabricate(store, config, "paused", 3, seconds=[200.0, 200.0, 200.0])
+    done: TrialFolder = fabricate(store, config, State.PAUSED, 3, seconds=[200.0, 200.0, 200.0])
     assert done.read_timings()
     said = refused(sweep)
     assert "time: got 2; allowed: more than an epoch, which took 3 minutes here" in said
@@ -78,7 +79,7 @@ def test_a_time_shorter_than_an_epoch(cluster: Cluster, pool: MakePool) -> None:
 @pytest.mark.parametrize("workers", ["0", "3:1", "many", "-1:2", "1:2:3"])
 def test_workers_that_are_no_range(pool: MakePool, workers: str) -> None:
     said = refused(pool(), f"--workers={workers}")
-    assert f"--workers: got {workers!r}; allowed: a number, or LEAST:MOST" in said
+    assert f"--workers: got {workers!r}; allowed: a number, or MIN:MAX" in said
 
 
 def test_a_store_that_no_other_node_sees(cluster: Cluster, pool: MakePool, tmp_path: Path) -> None:

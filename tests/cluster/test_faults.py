@@ -148,7 +148,7 @@ def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undistu
     sweep.submit()
     trial = sweep.wait_for_training()
     said = sweep.care("sweep", "cancel", NAME)
-    assert "To go on: care sweep submit sweep.yaml" in said
+    assert "To resume: care sweep submit sweep.yaml" in said
     assert cluster.jobs() == []
     assert sweep.status()["active"] is False
     assert json.loads((trial / "status.json").read_text())["state"] == "paused"
@@ -175,7 +175,7 @@ def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undistur
     sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
     assert all(len(sweep.starts(trial)) == 1 for trial in sweep.trials())
-    assert "nothing is missing, so nothing was submitted (4 cached)" in sweep.submit()
+    assert "nothing is missing, so nothing was submitted (4 finished)" in sweep.submit()
     assert sweep.status()["active"] is False
 
 

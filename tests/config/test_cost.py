@@ -5,21 +5,23 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from care.config import TrialConfig
-from care.config.cost import passes, training_flops
+from care.config.cost import training_flops
 from care.config.loading import validate
 from care.models import Network
-from care.registry import ENCODER_FLOPS, ENCODERS, POINT_ENCODERS, load
+from care.plugins import load
+from care.registry import ENCODERS
 from tests.helpers.stepping import SMALL, Passes, config, terms_of, trainer
 
 
-@pytest.mark.parametrize("name", [*ENCODERS, *POINT_ENCODERS])
+@pytest.mark.parametrize("name", ENCODERS)
 def test_the_table_is_what_torch_counts(name: str) -> None:
-    size, flops = ENCODER_FLOPS[name]
-    encoder = load({**ENCODERS, **POINT_ENCODERS}[name])().eval()
-    sample = torch.ones(1, size, 4) if name in POINT_ENCODERS else torch.randn(1, 3, size, size)
+    entry = ENCODERS[name]
+    encoder, size = load(entry.factory)().eval(), entry.size
+    points = entry.kind == "points"
+    sample = torch.ones(1, size, 4) if points else torch.randn(1, 3, size, size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder(sample)
-    assert flops == pytest.approx(counter.get_total_flops(), rel=0.01)
+    assert entry.flops == pytest.approx(counter.get_total_flops(), rel=0.01)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -30,7 +32,7 @@ def test_passes_without_gradient(name: str) -> None:
     ]
     terms_of(made)
     images = sum(sum(passed.batches) for passed in counted)
-    assert images == 32 * passes(config(name).objective).forward
+    assert images == 32 * config(name).objective.passes.forward
 
 
 def test_care_costs_twice_simclr_and_resnet50_what_the_paper_says() -> None:

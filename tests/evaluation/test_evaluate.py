@@ -13,7 +13,7 @@ from torch.nn import functional as fn
 
 from care.augmentation import ImageAugmenter, apply, identity, sample
 from care.config import AugmentationConfig, TrialConfig
-from care.config.metrics import FINAL_MEASURES, is_final_measure
+from care.config.metrics import final_measures, is_final_measure
 from care.data.dataset import Dataset, ImageSet
 from care.data.proteins import PointDataset
 from care.evaluation.composition import composition_error
@@ -249,7 +249,7 @@ def test_each_trial_has_the_measures_that_its_data_admit() -> None:
     assert set(measured(small_network(), unknown)) == expected
     hue = {"encoder/hue_r2", "head/hue_r2"}
     assert set(measured(small_network(), dataset)) == expected | hue
-    assert expected | hue <= set(FINAL_MEASURES)
+    assert expected | hue <= set(final_measures())
 
 
 def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
@@ -273,7 +273,7 @@ def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
     ]
     assert set(scores) == {*names, "encoder/transfer_flowers102"}
     assert scores["encoder/transfer_flowers102"] == 1
-    assert set(scores) <= set(FINAL_MEASURES)
+    assert set(scores) <= set(final_measures())
 
 
 def test_transfer_to_two_trees_of_images() -> None:
@@ -326,7 +326,7 @@ def test_point_clouds_have_pose_instead_of_classes_and_colors() -> None:
     pose = {"encoder/axis_error", "head/axis_error", "head/circularity"}
     composed = {"head/composition", "head/composition_on_data"}
     assert set(outcome.measures) == rest | pose | composed
-    assert set(outcome.measures) <= set(FINAL_MEASURES)
+    assert set(outcome.measures) <= set(final_measures())
     assert outcome.details["head/trajectories"].shape == (3, 3, 100, 2)
     assert outcome.details["named/names"][0] == "90° about x"
 

@@ -9,7 +9,7 @@ import pytest
 
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.evaluation import evaluate as final
+from care.evaluation import geometry as final_geometry
 from care.evaluation import sgd_probe as trained_probe
 from care.evaluation.geometry import geometry
 from care.system.claim import Claim
@@ -91,7 +91,7 @@ def test_stopped_again_and_again_nothing_is_measured_twice(
         epochs.append(epoch)
         return rate(probe, epoch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(final, "geometry", noted_geometry)
+    monkeypatch.setattr(final_geometry, "geometry", noted_geometry)
     monkeypatch.setattr(trained_probe, "learning_rate", noted_rate)
     run(config, tmp_path, [Stop(5)])
     states: list[str] = []

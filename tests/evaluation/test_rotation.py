@@ -98,7 +98,7 @@ def test_wahba_closed_forms() -> None:
 
 
 def brute_force_ratios(f: Tensor, augmented: list[Tensor]) -> list[float]:
-    """CARE.md section 2, one ordered pair at a time, without those of 0/0."""
+    """docs/paper.md §2, one ordered pair at a time, without those of 0/0."""
 
     def squared(a: Tensor, b: Tensor) -> float:
         return math.dist(a.tolist(), b.tolist()) ** 2

@@ -11,9 +11,11 @@ import yaml
 
 from care.config import TrialConfig
 from care.trials.code_version import code_version
-from care.trials.folder import State, TrialFolder
+from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from sweeps.spec.spec import Sweep, load_sweep
+from care.trials.records import ErrorRecord, ProvenanceRecord, TimingRecord
+from care.trials.state import RecordedState, State
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.conftest import TINY
 
@@ -44,7 +46,7 @@ def load(folder: Path, **changes: Any) -> Sweep:
 def fabricate(
     store: Store,
     config: TrialConfig,
-    state: State,
+    state: RecordedState,
     epoch: int,
     *,
     code: str | None = None,
@@ -58,13 +60,15 @@ def fabricate(
     folder = store.trial(trial_id(config))
     folder.create(config)
     made = {"code_version": code or code_version(), "threads": 1, **(provenance or {})}
-    folder.write_provenance(made)
+    folder.write_provenance(ProvenanceRecord(**made))
     for number in range(1, epoch + 1):
         time = seconds[number - 1] if seconds else 1.0
-        timing = {"seconds": time, "images_per_second": 9.0, "finished_at": 1e9 + number}
-        folder.append_epoch({"epoch": number, **(metrics or {})}, {"epoch": number, **timing})
-    error = {"kind": "error", "message": "broke", "traceback": ""} if state == "failed" else None
-    if state == "finished":
+        timing = TimingRecord(
+            epoch=number, seconds=time, images_per_second=9.0, finished_at=1e9 + number
+        )
+        folder.append_epoch({"epoch": number, **(metrics or {})}, timing)
+    error = ErrorRecord(kind="error", message="broke") if state == State.FAILED else None
+    if state == State.FINISHED:
         folder.write_details({"notes": np.array([], np.str_)})
         folder.write_evaluation(measures or {"head/gamma": 0.5})
     folder.write_status(state, epoch, config.training.epochs, error)

@@ -12,13 +12,16 @@ from numpy.typing import NDArray
 from analysis.collect import collect
 from analysis.comparison import compare
 from analysis.details import Details
-from analysis.paper_figures import FIGURES, Drawn, Material
+from analysis.figure_data import Drawn, FigureData
+from analysis.paper_figures import FIGURES
 from analysis.report import write_report
 from analysis.summary import Member, Reproduction, SweepSummary
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.trials.folder import TrialFolder
 from care.trials.identity import group_id, trial_id
+from care.trials.records import ProvenanceRecord, TimingRecord
+from care.trials.state import State
 
 EDGES = np.linspace(-1, 1, 41)
 AUGMENTATIONS = tuple(f"augmentation {number}" for number in range(1, 21))
@@ -51,7 +54,7 @@ class MadeStore:
         measures: Mapping[str, float] | None = None,
         epochs: Mapping[str, list[float]] | None = None,
         details: Arrays | None = None,
-        state: str = "cached",
+        state: State = State.FINISHED,
     ) -> Path:
         """Write a trial as a run does; gives its folder.
 
@@ -66,13 +69,13 @@ class MadeStore:
         config = validate(TrialConfig, {"seed": seed, "objective": OBJECTIVES[method]}, "test")
         folder = TrialFolder(self.root / "trials" / trial_id(config))
         folder.create(config)
-        folder.write_provenance({"code_version": "c0de", "threads": 1, "device": "cpu"})
+        folder.write_provenance(ProvenanceRecord(code_version="c0de", threads=1, device="cpu"))
         curves = epochs or {"heldout/gamma": [1.0]}
         for epoch, values in enumerate(zip(*curves.values(), strict=True), start=1):
             line = {"epoch": epoch, "step": epoch, **dict(zip(curves, values, strict=True))}
-            timing = {"epoch": epoch, "seconds": 1.0, "images_per_second": 9.0, "finished_at": 1.0}
+            timing = TimingRecord(epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1.0)
             folder.append_epoch(line, timing)
-        folder.write_status("finished", 1, 1)
+        folder.write_status(State.FINISHED, 1, 1)
         folder.write_evaluation(dict(measures or {"head/gamma": 1.0}))
         if details is not None:
             folder.write_details(details)
@@ -126,7 +129,7 @@ class MadeStore:
         comparison = compare(trials, ["variant"])
         details = Details(self.root / "trials", comparison)
         assert summary.reproduction
-        return FIGURES[figure](Material(comparison, curves, details, summary.reproduction))
+        return FIGURES[figure](FigureData(comparison, curves, details, summary.reproduction))
 
     def report(self, summary: SweepSummary) -> str:
         """The page of a report."""

@@ -24,15 +24,18 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import ErrorRecord, ProvenanceRecord, TimingRecord
 from care.trials.staleness import Versions
-from sweeps.cli.sweep import Declared, check_question, prepare
+from care.trials.state import State
+from sweeps.cli.sweep import check_question, prepare
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import created
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.run import Outcome, RunOptions
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.driver import Driver
 from sweeps.tune.queue import TaskQueue
@@ -99,13 +102,13 @@ class World:
             running = {**about, "outcome": "running", "done": False}
             before = folder.read_metrics()
             status = folder.read_status()
-            assert status is None or status.state != "finished", "trained again"
+            assert status is None or not status.finished, "trained again"
             if task["replay"]:
                 yield from ({**line, **running} for line in before)
-            folder.write_provenance({"code_version": Versions().code, "threads": 1})
+            folder.write_provenance(ProvenanceRecord(code_version=Versions().code, threads=1))
             for epoch in range(len(before) + 1, config.training.epochs + 1):
                 if epoch == 2 and self.broken(config):
-                    folder.write_status("failed", 1, config.training.epochs, ERROR)
+                    folder.write_status(State.FAILED, 1, config.training.epochs, ERROR)
                     yield {**about, "outcome": "failed", "done": True, "error": "broke"}
                     return
                 self._train_one(folder, config, epoch)
@@ -114,19 +117,21 @@ class World:
                     yield {**line, **running}
             folder.write_details({"notes": np.array([], np.str_)})
             folder.write_evaluation({"encoder/probe_accuracy": 0.5})
-            folder.write_status("finished", config.training.epochs, config.training.epochs)
+            folder.write_status(State.FINISHED, config.training.epochs, config.training.epochs)
             yield {**folder.read_metrics()[-1], **about, "outcome": "finished", "done": True}
 
     def _train_one(self, folder: TrialFolder, config: TrialConfig, epoch: int) -> None:
         if trial_id(config) not in self.trained:
             self.trained.append(trial_id(config))
         line = {"epoch": epoch, **numbers(config, epoch)}
-        timing = {"seconds": 1.0, "images_per_second": 9.0, "finished_at": 1e9 + epoch}
-        folder.append_epoch(line, {"epoch": epoch, **timing})
-        folder.write_status("paused", epoch, config.training.epochs)
+        timing = TimingRecord(
+            epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1e9 + epoch
+        )
+        folder.append_epoch(line, timing)
+        folder.write_status(State.PAUSED, epoch, config.training.epochs)
 
 
-ERROR = {"kind": "error", "message": "broke", "traceback": ""}
+ERROR = ErrorRecord(kind="error", message="broke")
 
 
 class PlayedLaunch:
@@ -202,7 +207,7 @@ def play(
     chosen = options or RunOptions()
     plan = make_plan(sweep, store)
     check_question(plan, "care sweep run sweep.yaml", chosen)
-    plan = prepare(Declared(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
+    plan = prepare(SweepArguments(Path(sweep.source)), plan, store, chosen, Console(quiet=True))
     board = Board(sweep.spec.metric, plan.wanted)
     metric = sweep.spec.metric.name
     board.plan(plan, lambda identity: final_value(store.trial(identity), metric))
@@ -212,9 +217,7 @@ def play(
     with claim, Interrupt() as interrupt:
         driver.run(interrupt)
     final = make_plan(sweep, store)
-    shown = {**final.counts(), "finished": final.counts()["cached"]}
-    del shown["cached"]
-    assert board.counts() == {state: number for state, number in shown.items() if number}
+    assert board.counts() == final.counts()
     assert not final.missing(), "what was to be trained was not"
     assert final.unsuggested == 0
     planned = {trial.trial_id for trial in plan.missing()}

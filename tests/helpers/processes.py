@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from care.system.process import all_processes
+
 CARE = [sys.executable, "-c", "from sweeps.cli.main import main; main()"]
 
 
@@ -54,12 +56,8 @@ def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
 def descendants(pid: int) -> set[int]:
     """Every living process below ``pid``."""
     children: dict[int, list[int]] = {}
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        children.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    for each in all_processes():
+        children.setdefault(each.parent, []).append(each.pid)
     found: set[int] = set()
     todo = [pid]
     while todo:

@@ -10,14 +10,16 @@ import numpy as np
 
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
+from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
-from sweeps.tracking import Projection
+from sweeps.tracking import MlflowSync
 from sweeps.tracking.database import connect
-from sweeps.tracking.destination import destination_of
-from sweeps.tracking.trial_record import TrackedTrial, look_at
+from sweeps.tracking.run_record import TrackedTrial, inspect_trial
+from sweeps.tracking.tracking_uri import destination_of
 
 LABEL = "λ=0.1 seed=0"
 
@@ -26,12 +28,9 @@ def write_epochs(folder: TrialFolder, first: int, last: int) -> None:
     """Append epochs as a training does."""
     for epoch in range(first, last + 1):
         metrics = {"epoch": epoch, "step": epoch * 5, "train/loss": 1 / epoch}
-        timing = {
-            "epoch": epoch,
-            "seconds": 1.0,
-            "images_per_second": 9.0,
-            "finished_at": 1e9 + epoch,
-        }
+        timing = TimingRecord(
+            epoch=epoch, seconds=1.0, images_per_second=9.0, finished_at=1e9 + epoch
+        )
         folder.append_epoch(metrics, timing)
 
 
@@ -39,10 +38,11 @@ def begin(store: Path, config: TrialConfig, name: str = "0123456789abcdef") -> T
     """Write a trial after two of three epochs, paused."""
     made = TrialFolder(store / "trials" / name)
     made.create(config)
-    git = {"git_commit": "a" * 40, "git_dirty": False}
-    made.write_provenance({"code_version": "c0de", "threads": 1, **git})
+    made.write_provenance(
+        ProvenanceRecord(code_version="c0de", threads=1, git_commit="a" * 40, git_dirty=False)
+    )
     write_epochs(made, 1, 2)
-    made.write_status("paused", 2, 3)
+    made.write_status(State.PAUSED, 2, 3)
     return made
 
 
@@ -51,7 +51,7 @@ def finish(folder: TrialFolder) -> None:
     write_epochs(folder, 3, 3)
     folder.write_evaluation({"head/gamma": 0.25, "encoder/gamma": 0.5})
     folder.write_details({"notes": np.array([], np.str_)})
-    folder.write_status("finished", 3, 3)
+    folder.write_status(State.FINISHED, 3, 3)
 
 
 def seen(folder: TrialFolder, label: str = LABEL) -> TrackedTrial:
@@ -59,12 +59,12 @@ def seen(folder: TrialFolder, label: str = LABEL) -> TrackedTrial:
     trial = folder.read_trial()
     assert trial
     config = TrialConfig.model_validate(trial.config)
-    return look_at(folder, label, Versions(), config)
+    return inspect_trial(folder, label, Versions(), config)
 
 
 def sync(store: Path, folder: TrialFolder, sweep: str = "s", uri: str | None = None) -> None:
     """Bring a sweep and its trial up to date as a new process does."""
-    projection = Projection(store, uri)
+    projection = MlflowSync(store, uri)
     projection.sync_sweep(sweep, "what it is")
     projection.sync_trial(seen(folder), sweep)
 

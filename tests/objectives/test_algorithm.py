@@ -1,4 +1,4 @@
-"""A whole step of Algorithm 1 (CARE.md section 3) against loops in float64, gradient included."""
+"""A whole step of Algorithm 1 (docs/paper.md §3) against loops in float64, gradient included."""
 
 from __future__ import annotations
 

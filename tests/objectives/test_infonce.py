@@ -13,7 +13,7 @@ from tests.helpers.points import sphere
 
 
 def brute_force(z1: Tensor, z2: Tensor, temperature: float) -> float:
-    """CARE.md section 1, term by term."""
+    """docs/paper.md §1, term by term."""
     views = [*z1.tolist(), *z2.tolist()]
     count = len(z1)
 

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
-from care.config import Model, cost
-from care.config import objective as models
+from care.config.objective import settings_of
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 from care.registry import OBJECTIVES
@@ -43,12 +42,19 @@ FORWARDS = {
 
 def test_every_objective_is_tested_and_configurable() -> None:
     assert {settings["name"] for settings in SMALL.values()} == set(OBJECTIVES)
-    named = {
-        model.model_fields["name"].default
-        for model in vars(models).values()
-        if isinstance(model, type) and issubclass(model, Model) and "name" in model.model_fields
+    assert all(settings_of(name).model_validate({}).name == name for name in OBJECTIVES)
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_an_objective_reports_the_terms_that_its_settings_name(name: str) -> None:
+    made = trainer(name)
+    added = {
+        "equimod": made.config.objective.equimod_weight,
+        "equivariance": made.config.objective.equivariance.weight,
     }
-    assert named == set(OBJECTIVES)
+    terms = {*made.config.objective.terms, *(term for term, weight in added.items() if weight)}
+    expected = {"train/loss", "train/positive_cosine", *(f"train/{term}" for term in terms)}
+    assert set(terms_of(made)) == expected
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -57,7 +63,7 @@ def test_forward_passes_of_the_trained_encoder(name: str) -> None:
     passes = Passes(made.network.encoder)
     terms = terms_of(made)
     assert passes.batches == [BATCH] * FORWARDS[name]
-    assert cost.passes(made.config.objective).trained == FORWARDS[name]
+    assert made.config.objective.passes.trained == FORWARDS[name]
     assert all(value.isfinite() and value.shape == () for value in terms.values())
 
 

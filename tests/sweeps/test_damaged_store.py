@@ -22,10 +22,13 @@ from care.errors import CareError, ConfigError
 from care.evaluation.results import Outcome
 from care.models import build_network
 from care.system.files import DamagedFileError, DiskError
-from care.system.heartbeat import Holder
+from care.system.holder import Holder
 from care.trials import checkpoint
+from care.trials.records import SweepRecord
+from care.trials.state import RecordedState, State
 from sweeps.cli.evaluate import evaluate_command
-from sweeps.cli.sweep import Declared, plan_command, prepare
+from sweeps.cli.sweep import plan_command, prepare
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import begin
 from sweeps.plan import make_plan
 from sweeps.process.terminal import make_console
@@ -55,7 +58,7 @@ class Damaged:
     def __init__(self, folder: Path) -> None:
         self.root, self.file = folder / "runs", folder / "sweep.yaml"
         self.store = Store(self.root)
-        self.sweep = Declared(self.file).load()
+        self.sweep = SweepArguments(self.file).load()
         self.identities = [trial.trial_id for trial in make_plan(self.sweep, self.store).trials]
         self.first = self.rows()
 
@@ -74,15 +77,20 @@ class Damaged:
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("store")
-    sweep = Declared(declare(folder, axes={WEIGHT: [0, 0.1, 0.2]}, seeds=1)).load()
+    sweep = SweepArguments(declare(folder, axes={WEIGHT: [0, 0.1, 0.2]}, seeds=1)).load()
     store = Store(folder / "runs")
     trials = make_plan(sweep, store).trials
-    for place, (state, epoch) in enumerate([("finished", 3), ("finished", 3), ("paused", 2)]):
+    kinds: list[tuple[RecordedState, int]] = [
+        (State.FINISHED, 3),
+        (State.FINISHED, 3),
+        (State.PAUSED, 2),
+    ]
+    for place, (state, epoch) in enumerate(kinds):
         value = {"head/gamma": 0.5 + place}
         made = fabricate(
             store,
             trials[place].config,
-            state,  # type: ignore[arg-type]
+            state,
             epoch,
             metrics={"heldout/gamma": 0.25 + place},
             measures=value,
@@ -92,11 +100,11 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         trained = {"epoch": epoch, "network": network.state_dict()}
         checkpoint.save(made.path, epoch, 0, trained)
     store.sweep("tiny").write(
-        {
-            "spec": sweep.spec.model_dump(mode="json"),
-            "base": sweep.base_config().model_dump(mode="json"),
-            "file": str(folder / "sweep.yaml"),
-        }
+        SweepRecord(
+            spec=sweep.spec.model_dump(mode="json"),
+            base=sweep.base_config().model_dump(mode="json"),
+            file=str(folder / "sweep.yaml"),
+        )
     )
     return folder
 
@@ -134,7 +142,7 @@ def check_others(damaged: Damaged, place: int, case: str) -> None:
     pd.testing.assert_frame_equal(rows.iloc[others], expected, obj=case)
     mine, before = rows.iloc[place], damaged.first.iloc[place]
     assert mine["state"] != "new", f"{case}: what was computed is forgotten"
-    if mine["state"] in ("cached", before["state"]) and before["state"] == "cached":
+    if mine["state"] in ("finished", before["state"]) and before["state"] == "finished":
         assert mine.equals(before), f"{case}: other numbers are shown"
 
 
@@ -146,7 +154,7 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
     if place == PAUSED and name in MEASURED:
         return
     path = damaged.file_of(place, name)
-    assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
+    assert [state for state, _ in damaged.plan()] == ["finished", "finished", "paused"]
     for case in each_damage(path):
         before = contents(damaged.root)
         state, reason = damaged.plan()[place]
@@ -155,8 +163,8 @@ def test_a_damaged_file_is_rebuilt_or_named_and_the_others_are_as_before(
         if state == "damaged" or (state, place) == ("paused", FINISHED):
             assert name in reason, f"{case}: {reason!r} does not name {name}"
         else:
-            assert state in ("cached", "paused", "stale", "failed"), case
-    assert [state for state, _ in damaged.plan()] == ["cached", "cached", "paused"]
+            assert state in ("finished", "paused", "stale", "failed"), case
+    assert [state for state, _ in damaged.plan()] == ["finished", "finished", "paused"]
 
 
 def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(
@@ -236,7 +244,7 @@ def test_a_damaged_record_of_the_store_is_named_with_a_way_on(
     assert contents(damaged.root) == before
     if path.name == "sweep.json":  # all that it says stands in the YAML file as well
         said: list[str] = []
-        damaged.store.sweep("tiny").write({"spec": {}, "base": {}, "file": "f"}, said.append)
+        damaged.store.sweep("tiny").write(SweepRecord(spec={}, base={}, file="f"), said.append)
         assert damaged.store.sweep("tiny").read()
         assert len(said) == isinstance(error, DamagedFileError)
 
@@ -245,7 +253,7 @@ def test_a_damaged_trial_is_shown_with_the_way_on(
     damaged: Damaged, capsys: pytest.CaptureFixture[str]
 ) -> None:
     DAMAGES["null"](damaged.file_of(FINISHED, "trial.json"))
-    plan_command(Declared(damaged.file), damaged.root, as_json=False)
+    plan_command(SweepArguments(damaged.file), damaged.root, as_json=False)
     shown = capsys.readouterr().out
     assert "1 damaged" in shown
     assert "trial.json holds null where a JSON object belongs" in " ".join(shown.split())
@@ -278,13 +286,13 @@ def test_damaged_trials_are_run_again_where_that_is_asked_for(damaged: Damaged) 
     DAMAGES["cut"](damaged.file_of(PAUSED, "metrics.jsonl"))
     folder = damaged.store.trial(damaged.identities[FINISHED]).path
     before = (folder / "trial.json").read_bytes()
-    declared, console = Declared(damaged.file), make_console()
+    declared, console = SweepArguments(damaged.file), make_console()
     plan = make_plan(damaged.sweep, damaged.store)
     assert plan.missing() == []
     plan = prepare(declared, plan, damaged.store, RunOptions(), console)
-    assert [state for state, _ in damaged.plan()] == ["damaged", "cached", "damaged"]
+    assert [state for state, _ in damaged.plan()] == ["damaged", "finished", "damaged"]
     plan = prepare(declared, plan, damaged.store, RunOptions(rerun_damaged=True), console)
-    assert [trial.state for trial in plan.trials] == ["new", "cached", "new"]
+    assert [trial.state for trial in plan.trials] == ["new", "finished", "new"]
     (archived,) = damaged.root.glob(f"archive/{folder.name}-*")
     assert (archived / "trial.json").read_bytes() == before
 
@@ -304,7 +312,7 @@ def test_a_damaged_log_of_decisions_is_refused_by_its_line(
     tmp_path: Path, kind: str, problem: str
 ) -> None:
     file = declare(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search={"name": "optuna"})
-    sweep, store = Declared(file).load(), Store(tmp_path / "runs")
+    sweep, store = SweepArguments(file).load(), Store(tmp_path / "runs")
     log = store.sweep("tiny")
     log.path.mkdir(parents=True)
     begin(log, sweep)
@@ -327,7 +335,7 @@ def test_a_damaged_report_is_written_again(
     path = page.parent / name
     for case in ("missing", "cut", "flipped", "folder", "dead link", "named pipe"):
         DAMAGES[case](path)
-        assert write_sweep_report(damaged.sweep, damaged.store, again=False) == page
+        assert write_sweep_report(damaged.sweep, damaged.store, if_current=False) == page
         assert path.is_file(), case
         assert "1.5" in (page.parent / "tables" / "trials.csv").read_text(), case
 
@@ -370,7 +378,7 @@ def test_a_file_that_this_user_may_not_read_is_named(damaged: Damaged, name: str
     if name in read_by_plan:
         assert (state, reason) == ("damaged", f"{name} cannot be read (Permission denied)")
     else:
-        assert state == "cached"
+        assert state == "finished"
 
 
 @settings(

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from care.trials.state import State
 from sweeps.live import LiveView, duration
 from sweeps.plan import make_plan
 from sweeps.progress import Board, TrialProgress
-from sweeps.spec.spec import MetricConfig
+from sweeps.spec.schema import MetricConfig
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, fabricate, load
 from tests.helpers.processes import wait_for
@@ -28,8 +29,8 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Board:
     monkeypatch.setattr("sweeps.progress.time.monotonic", lambda: float(next(clock)))
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=2)
     store = Store(tmp_path / "runs")
-    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "finished", 3)
-    fabricate(store, sweep.trial({WEIGHT: 0}, 1), "paused", 1)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), State.FINISHED, 3)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 1), State.PAUSED, 1)
     made = Board(METRIC, 4)
     made.plan(make_plan(sweep, store), lambda _: 0.5)
     return made
@@ -113,7 +114,7 @@ def test_a_terminal_gets_a_table_of_what_runs(board: Board) -> None:
 
 def test_a_file_gets_a_line_at_the_end(board: Board) -> None:
     text = shown(board, terminal=False)
-    assert "tiny: 1 finished, 2 new, 1 paused; best so far λ=0" in text
+    assert "tiny: 1 finished, 1 paused, 2 new; best so far λ=0" in text
     assert "\x1b" not in text
 
 
@@ -170,7 +171,7 @@ def test_rows_fit_the_terminal(width: int) -> None:
     for number in range(40):
         name = f"a long name [b] of a variant, number {number}, λ=0.123 splits=16"
         board.trials[str(number)] = TrialProgress(
-            name, 0, 400, 399, "running", latest=-0.0001234, images_per_second=123456.0
+            name, 0, 400, 399, State.RUNNING, latest=-0.0001234, images_per_second=123456.0
         )
     file = io.StringIO()
     console = Console(
@@ -202,7 +203,7 @@ def test_where_all_is_next_to_collapse_there_is_no_best(tmp_path: Path) -> None:
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
     store = Store(tmp_path / "runs")
     for weight in (0, 0.1):
-        fabricate(store, sweep.trial({WEIGHT: weight}, 0), "finished", 3)
+        fabricate(store, sweep.trial({WEIGHT: weight}, 0), State.FINISHED, 3)
     made = Board(METRIC, 2, uniformity=lambda _: 0.9)
     made.plan(make_plan(sweep, store), lambda _: 0.5)
     assert made.best() is None

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from analysis.paper_figures import FIGURES
-from care.config.metrics import EPOCH_METRICS, FINAL_MEASURES
-from sweeps.paper_experiments import Entry, catalogue
+from care.config.metrics import epoch_metrics, final_measures
+from sweeps.paper_experiments import PaperExperiment, list_experiments
 from sweeps.plan import make_plan
-from sweeps.spec.spec import Sweep, load_sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from tests.helpers.paths import ROOT
 from tests.helpers.processes import care
@@ -29,12 +29,12 @@ TABLES = {
 
 
 @pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
-    return list(catalogue(PAPER, Store(tmp_path_factory.mktemp("none"))))
+def entries(tmp_path_factory: pytest.TempPathFactory) -> list[PaperExperiment]:
+    return list(list_experiments(PAPER, Store(tmp_path_factory.mktemp("none"))))
 
 
-def test_every_table_and_figure_has_an_experiment(entries: list[Entry]) -> None:
-    """CARE.md section 7; Figs 1 and 2 are drawings."""
+def test_every_table_and_figure_has_an_experiment(entries: list[PaperExperiment]) -> None:
+    """docs/paper.md §7; Figs 1 and 2 are drawings."""
     figures: set[int] = set()
     for entry in entries:
         numbers = [int(number) for number in re.findall(r"\d+", entry.reproduces)]
@@ -48,7 +48,7 @@ def test_every_table_and_figure_has_an_experiment(entries: list[Entry]) -> None:
     assert {entry.profile for entry in entries} == {"paper", "small"}
 
 
-def test_order_and_states(entries: list[Entry]) -> None:
+def test_order_and_states(entries: list[PaperExperiment]) -> None:
     names = [entry.file.stem for entry in entries if entry.profile == "paper"]
     assert names.index("fig3-trajectories") < names.index("fig10-losses")
     assert {entry.status for entry in entries} == {"new"}
@@ -67,9 +67,21 @@ def test_each_can_be_planned_measured_and_drawn(file: Path, profile: str, tmp_pa
     reproduces = sweep.spec.reproduces
     assert reproduces is not None
     assert reproduces.figure in FIGURES or reproduces.figure == "table"
-    assert reproduces.metric in (*EPOCH_METRICS, *FINAL_MEASURES)
+    assert reproduces.metric in (*epoch_metrics(), *final_measures())
     assert len(sweep.spec.seeds) >= 3
     assert set(reproduces.values) <= set(sweep.spec.variants)
+
+
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.stem.startswith("fig")], ids=lambda file: file.stem
+)
+def test_a_figure_has_one_word_in_file_key_and_module(file: Path) -> None:
+    figure, _, word = file.stem.rpartition("-")
+    first = figure.partition("-")[0]  # fig11-16 is drawn by fig11_positives.py
+    reproduces = load_sweep(file).spec.reproduces
+    assert reproduces is not None
+    assert reproduces.figure == word
+    assert FIGURES[word].__module__ == f"analysis.{first}_{word}"
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -83,15 +95,10 @@ def printed(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip().strip("|").split("|")]
 
 
-@pytest.mark.shared
-def test_table_1_has_the_papers_numbers(shared_data: Path) -> None:
-    lines = (
-        (shared_data.parent / "paper" / "CARE.md")
-        .read_text()
-        .split("## 6. Table 1")[1]
-        .split("## 7")[0]
-        .splitlines()
-    )
+def test_table_1_has_the_papers_numbers() -> None:
+    """docs/paper.md §6."""
+    text = (ROOT / "docs" / "paper.md").read_text(encoding="utf-8")
+    lines = text.split("## §6 ")[1].split("## §7 ")[0].splitlines()
     head, _, *rows = [line for line in lines if line.startswith("|")]
     for column, data in enumerate(printed(head)[1:], start=1):
         given = load_sweep(PAPER / f"{TABLES[data]}.yaml").spec.reproduces
@@ -169,7 +176,7 @@ def field_of(sweep: Sweep, name: str) -> Any:
 
 @pytest.mark.parametrize("name", SETTINGS)
 def test_settings_are_the_papers(name: str) -> None:
-    """CARE.md section 5."""
+    """docs/paper.md §5."""
     sweep = load_sweep(PAPER / f"{name}.yaml")
     found = {field: field_of(sweep, field) for field in SETTINGS[name]}
     assert found == SETTINGS[name]

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
 from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, begin, created
 from sweeps.plan import Plan, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
-from sweeps.spec.axes import point_label
-from sweeps.spec.spec import Sweep
-from sweeps.store import PlanState, Store, SweepFolder
+from sweeps.spec.sweep import Sweep
+from sweeps.store import Store, SweepFolder
 from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
-
-NOTHING = dict.fromkeys(get_args(PlanState), 0)
 
 
 @pytest.fixture
@@ -42,11 +40,11 @@ def configs(sweep: Sweep) -> list[TrialConfig]:
 @pytest.fixture
 def mixed(store: Store, configs: list[TrialConfig]) -> Iterator[Store]:
     """A store with a trial of each state; the first one was begun and waits."""
-    fabricate(store, configs[0], "paused", 2)
-    fabricate(store, configs[1], "finished", 3)
-    running = fabricate(store, configs[2], "running", 1)
-    fabricate(store, configs[3], "failed", 2)
-    fabricate(store, configs[4], "finished", 3, code="0" * 16)
+    fabricate(store, configs[0], State.PAUSED, 2)
+    fabricate(store, configs[1], State.FINISHED, 3)
+    running = fabricate(store, configs[2], State.RUNNING, 1)
+    fabricate(store, configs[3], State.FAILED, 2)
+    fabricate(store, configs[4], State.FINISHED, 3, code="0" * 16)
     with Claim.take(running.path) or pytest.fail("not free"):
         yield store
 
@@ -58,7 +56,7 @@ def states(plan: Plan) -> list[str]:
 def started(store: Store, sweep: Sweep) -> SweepFolder:
     """The folder of a sweep that was started, but of which nothing was decided yet."""
     folder = store.sweep(sweep.spec.name)
-    folder.write({})
+    folder.write(SweepRecord(spec={}, base={}, file="sweep.yaml"))
     begin(folder, sweep)
     return folder
 
@@ -68,16 +66,16 @@ def files(folder: Path) -> dict[Path, int]:
 
 
 def test_nothing_there_is_all_new(sweep: Sweep, store: Store) -> None:
-    assert make_plan(sweep, store).counts() == {**NOTHING, "new": 6}
+    assert make_plan(sweep, store).counts() == {"new": 6}
     assert not store.root.exists(), "a plan writes nothing"
 
 
 def test_every_state_is_told(sweep: Sweep, mixed: Store) -> None:
     before = files(mixed.root)
     plan = make_plan(sweep, mixed)
-    assert states(plan) == ["paused", "cached", "running", "failed", "stale", "new"]
+    assert states(plan) == ["paused", "finished", "running", "failed", "stale", "new"]
     assert plan.counts() == {
-        **NOTHING, "new": 1, "paused": 1, "cached": 1, "running": 1, "failed": 1, "stale": 1
+        "new": 1, "paused": 1, "finished": 1, "running": 1, "failed": 1, "stale": 1
     }  # fmt: skip
     assert [trial.epoch for trial in plan.trials] == [2, 3, 1, 2, 3, 0]
     assert plan.trials[3].reason == "broke"
@@ -100,7 +98,7 @@ def test_what_was_begun_is_missing_and_comes_first(sweep: Sweep, mixed: Store) -
         ("failed", 0, "old", "failed"),
         ("failed", 2, "old", "stale"),
         ("finished", 3, "old", "stale"),
-        ("finished", 3, None, "cached"),
+        ("finished", 3, None, "finished"),
     ],
 )
 def test_a_trial_that_nobody_runs(
@@ -118,7 +116,7 @@ def test_a_trial_within_its_first_epoch_has_begun(
     sweep: Sweep, store: Store, configs: list[TrialConfig], code: str | None, state: str
 ) -> None:
     """No epoch is done, but a checkpoint holds its steps."""
-    folder = fabricate(store, configs[0], "paused", 0, code=code)
+    folder = fabricate(store, configs[0], State.PAUSED, 0, code=code)
     assert states(make_plan(sweep, store))[0] == "new"
     (folder.path / f"checkpoint-000000-000003-{'0' * 16}.pt").touch()
     assert states(make_plan(sweep, store))[0] == state
@@ -135,12 +133,12 @@ def test_a_trial_that_is_claimed_runs_before_it_says_so(
     assert states(make_plan(sweep, store))[0] == "new"
 
 
-def test_a_finished_trial_is_cached_even_while_it_is_held(
+def test_a_finished_trial_is_finished_even_while_it_is_held(
     sweep: Sweep, store: Store, configs: list[TrialConfig]
 ) -> None:
-    folder = fabricate(store, configs[0], "finished", 3)
+    folder = fabricate(store, configs[0], State.FINISHED, 3)
     with Claim.take(folder.path) or pytest.fail("not free"):
-        assert states(make_plan(sweep, store))[0] == "cached"
+        assert states(make_plan(sweep, store))[0] == "finished"
 
 
 def test_shared_trials_are_counted_once(tmp_path: Path, store: Store) -> None:
@@ -148,27 +146,27 @@ def test_shared_trials_are_counted_once(tmp_path: Path, store: Store) -> None:
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1], SPLITS: [4, 8, 16]}, seeds=2)
     plan = make_plan(sweep, store)
     assert len(plan.trials) == 12
-    assert plan.counts()["new"] == len(plan.unique()) == len(plan.missing()) == 8
+    assert plan.counts()[State.NEW] == len(plan.unique()) == len(plan.missing()) == 8
     assert len({trial.group_id for trial in plan.trials}) == 4
     for seed in (0, 1):
-        fabricate(store, sweep.trial({WEIGHT: 0, SPLITS: 4}, seed), "finished", 3)
+        fabricate(store, sweep.trial({WEIGHT: 0, SPLITS: 4}, seed), State.FINISHED, 3)
     plan = make_plan(sweep, store)
-    assert plan.counts() == {**NOTHING, "new": 6, "cached": 2}
-    assert states(plan).count("cached") == 6
+    assert plan.counts() == {"new": 6, "finished": 2}
+    assert states(plan).count("finished") == 6
 
 
 def test_two_sweeps_share_trials(tmp_path: Path, store: Store, configs: list[TrialConfig]) -> None:
-    fabricate(store, configs[3], "finished", 3)
+    fabricate(store, configs[3], State.FINISHED, 3)
     other = load(tmp_path, name="other", axes={WEIGHT: [0.1, 0.5]}, seeds=1)
-    assert make_plan(other, store).counts() == {**NOTHING, "new": 1, "cached": 1}
+    assert make_plan(other, store).counts() == {"new": 1, "finished": 1}
 
 
 def test_how_it_is_run_does_not_make_it_new(
     tmp_path: Path, store: Store, configs: list[TrialConfig]
 ) -> None:
-    fabricate(store, configs[3], "finished", 3)
+    fabricate(store, configs[3], State.FINISHED, 3)
     sweep = load(tmp_path, axes={WEIGHT: [0.1]}, seeds=1, overrides={"runtime.device": "cpu"})
-    assert make_plan(sweep, store).counts()["cached"] == 1
+    assert make_plan(sweep, store).counts()[State.FINISHED] == 1
 
 
 def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store) -> None:
@@ -183,7 +181,7 @@ def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store
     trials = make_plan(sweep, store).trials
     folder = started(store, sweep)
     for trial, stopped in zip(trials, (True, False), strict=True):
-        made = created(fabricate(store, trial.config, "paused", 1))
+        made = created(fabricate(store, trial.config, State.PAUSED, 1))
         folder.log(RungEntry(trial.trial_id, 1, 0.5, stopped, made).record())
     plan = make_plan(sweep, store)
     assert states(plan) == ["stopped", "paused"]
@@ -228,10 +226,10 @@ def test_the_estimate_tells_costs_apart(
     sweep: Sweep, store: Store, configs: list[TrialConfig]
 ) -> None:
     """The first epoch, which warms up, is left out; λ = 0 takes two passes instead of four."""
-    fabricate(store, configs[1], "finished", 3, seconds=[90, 5, 7])
+    fabricate(store, configs[1], State.FINISHED, 3, seconds=[90, 5, 7])
     plan = make_plan(sweep, store)
     assert estimate_seconds(plan, store, 1) is None, "no trial without L_equi was run"
-    fabricate(store, configs[0], "paused", 2, seconds=[50, 2])
+    fabricate(store, configs[0], State.PAUSED, 2, seconds=[50, 2])
     plan = make_plan(sweep, store)
     assert estimate_seconds(plan, store, 1) == pytest.approx(1 * 2 + 4 * 3 * 6)
 
@@ -243,7 +241,7 @@ def test_the_estimate_counts_what_is_not_suggested_yet(
     sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search=search)
     plan = make_plan(sweep, store)
     assert estimate_seconds(plan, store, 2) is None
-    fabricate(store, configs[1], "finished", 3, seconds=[9, 2, 2])
+    fabricate(store, configs[1], State.FINISHED, 3, seconds=[9, 2, 2])
     assert estimate_seconds(plan, store, 2) == pytest.approx(2 * 2 * 3 * 2 / 2)
 
 
@@ -261,23 +259,20 @@ def test_nothing_missing_takes_no_time(
     sweep: Sweep, store: Store, configs: list[TrialConfig]
 ) -> None:
     for config in configs:
-        fabricate(store, config, "finished", 3)
+        fabricate(store, config, State.FINISHED, 3)
     plan = make_plan(sweep, store)
-    assert plan.counts() == {**NOTHING, "cached": 6}
+    assert plan.counts() == {"finished": 6}
     assert plan.missing() == []
     assert estimate_seconds(plan, store, 2) == 0
 
 
-def test_labels_are_for_people(sweep: Sweep, store: Store) -> None:
-    assert point_label({WEIGHT: 0.1234567, SPLITS: 4, "model.encoder": "small"}) == (
-        "λ=0.1235 splits=4 encoder=small"
-    )
+def test_a_trial_is_named_by_its_point_and_seed(sweep: Sweep, store: Store) -> None:
     assert make_plan(sweep, store).trials[3].label == "λ=0.1 seed=0"
 
 
 def record(store: Store, config: TrialConfig, **provenance: object) -> None:
     """Fabricate a finished trial that ran like this."""
-    fabricate(store, config, "finished", 3, provenance=provenance)
+    fabricate(store, config, State.FINISHED, 3, provenance=provenance)
 
 
 def test_trials_on_machines_that_differ_are_named(
@@ -321,7 +316,7 @@ def test_data_are_compared_by_their_fingerprint(
     record(store, configs[0], data=now)
     record(store, configs[1], data={"data": "0" * 32})
     plan = make_plan(sweep, store)
-    assert states(plan)[:2] == ["cached", "stale"]
+    assert states(plan)[:2] == ["finished", "stale"]
     shown = f"fingerprint 00000000… recorded, {now['data'][:8]}… now"
     assert plan.trials[1].reason == f"trained on other data: digits, {shown}"
 
@@ -336,6 +331,6 @@ def test_minus_zero_is_zero_in_a_point_and_its_identity(tmp_path: Path) -> None:
 
 
 def test_a_failed_trial_says_why(sweep: Sweep, store: Store, configs: list[TrialConfig]) -> None:
-    folder = fabricate(store, configs[0], "failed", 1)
+    folder = fabricate(store, configs[0], State.FAILED, 1)
     (line,) = plan_remarks(make_plan(sweep, store))
     assert line == f"failed: λ=0 seed=0 ({folder.trial_id}): broke"

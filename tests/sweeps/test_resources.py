@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from care.errors import Problem
 from sweeps import resources
-from sweeps.resources import Resources, share_out
-from sweeps.spec.spec import ResourcesConfig
+from sweeps.resources import Resources, split_this_machine
+from sweeps.spec.schema import ResourcesConfig
 
 
 @contextlib.contextmanager
@@ -26,7 +26,7 @@ def machine(cores: int, gpus: int = 0) -> Iterator[None]:
 @given(cores=st.integers(1, 256), trials=st.integers(0, 1000))
 def test_trials_times_threads_fill_the_cores(cores: int, trials: int) -> None:
     with machine(cores):
-        share = share_out(ResourcesConfig(), trials)
+        share = split_this_machine(ResourcesConfig(), trials)
     assert share.threads * share.concurrency <= cores
     # With one trial's threads more, not all of them would fit.
     assert (share.threads + 1) * min(cores, max(1, trials)) > cores
@@ -36,7 +36,7 @@ def test_trials_times_threads_fill_the_cores(cores: int, trials: int) -> None:
 @given(cores=st.integers(1, 64), gpus=st.integers(1, 8), part=st.sampled_from([0.25, 0.5, 1.0]))
 def test_gpus_are_not_given_out_twice(cores: int, gpus: int, part: float) -> None:
     with machine(cores, gpus):
-        share = share_out(ResourcesConfig(gpus=part), 1000)
+        share = split_this_machine(ResourcesConfig(gpus=part), 1000)
     assert share.concurrency * share.gpus <= gpus
     assert share.concurrency * share.threads <= cores
     assert share.concurrency >= 1
@@ -44,7 +44,7 @@ def test_gpus_are_not_given_out_twice(cores: int, gpus: int, part: float) -> Non
 
 def test_threads_as_asked() -> None:
     with machine(8):
-        share = share_out(ResourcesConfig(threads=3), 100)
+        share = split_this_machine(ResourcesConfig(threads=3), 100)
     assert (share.threads, share.concurrency) == (3, 2)
 
 
@@ -59,7 +59,7 @@ def test_more_than_there_is(
     refused: Callable[..., Problem], config: ResourcesConfig, field: str, value: float
 ) -> None:
     with machine(8, 1):
-        problem = refused(share_out, config, 10)
+        problem = refused(split_this_machine, config, 10)
     assert (problem.field, problem.value) == (field, value)
     assert "of this machine" in problem.allowed
 

@@ -68,11 +68,11 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_plan_before_and_after(undisturbed: Path, tmp_path: Path) -> None:
     declare(tmp_path)
     before = plan(tmp_path)
-    assert {before[key] for key in ("cached", "running", "failed", "stale")} == {0}
+    assert {before[key] for key in ("finished", "running", "failed", "stale")} == {0}
     assert before["new"] == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["experiment.yaml", "sweep.yaml"]
     after = plan(undisturbed)
-    assert (after["new"], after["cached"]) == (0, 4)
+    assert (after["new"], after["finished"]) == (0, 4)
 
 
 def test_again_runs_nothing(undisturbed: Path) -> None:
@@ -86,7 +86,7 @@ def test_sweeps_share_trials(undisturbed: Path) -> None:
     other = {**SWEEP, "name": "other", "axes": {WEIGHT: [0.1, 1.0]}}
     (undisturbed / "other.yaml").write_text(yaml.safe_dump(other))
     counts = plan(undisturbed, "other.yaml")
-    assert (counts["new"], counts["cached"]) == (2, 2)
+    assert (counts["new"], counts["finished"]) == (2, 2)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

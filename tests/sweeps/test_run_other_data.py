@@ -41,7 +41,7 @@ def evaluations(folder: Path) -> dict[str, dict[str, float]]:
 def reported(folder: Path) -> dict[str, list[float]]:
     """The measures of the finished trials in the report, by trial."""
     table = pd.read_csv(folder / "runs/sweeps/tiny/report/tables/trials.csv")
-    done = table[table["state"] == "cached"]
+    done = table[table["state"] == "finished"]
     return {row["trial_id"]: [row[name] for name in MEASURES] for _, row in done.iterrows()}
 
 
@@ -71,7 +71,7 @@ def test_a_sweep_with_exchanged_data_trains_again_when_asked(folder: Path) -> No
     for file in (folder / "data/tree").rglob("*.png"):
         ImageOps.invert(Image.open(file)).save(file)
     found = plan(folder)
-    assert (found["stale"], found["cached"]) == (2, 0)
+    assert (found["stale"], found["finished"]) == (2, 0)
     (remark,) = found["remarks"]
     assert re.fullmatch(
         r"2 stale: trained on other data: images, fingerprint \w{8}… recorded, \w{8}… now", remark
@@ -91,7 +91,7 @@ def test_a_sweep_with_exchanged_data_trains_again_when_asked(folder: Path) -> No
     after = evaluations(folder)
     assert sorted(after) == sorted(before)
     assert all(after[trial] != before[trial] for trial in before)
-    assert plan(folder)["cached"] == 2
+    assert plan(folder)["finished"] == 2
     for trial, measures in reported(folder).items():
         assert measures == pytest.approx([after[trial][name] for name in MEASURES])
     assert sorted(stale_tags(folder)) == ["no", "no"]
@@ -107,9 +107,9 @@ def test_a_sweep_of_data_that_are_elsewhere_is_planned_and_reported(
     for name in ("sweep.yaml", "experiment.yaml"):
         shutil.copy(folder / name, tmp_path / name)
     done = care("sweep", "plan", "sweep.yaml", cwd=tmp_path)
-    assert "2 cached" in done.stdout
+    assert "2 finished" in done.stdout
     assert "not compared with their data, which are not here: images in data" in done.stdout
     care("report", "tiny", cwd=tmp_path)
     assert len(reported(tmp_path)) == 2
     shutil.copytree(folder / "data/tree", tmp_path / "data/tree")
-    assert plan(tmp_path)["cached"] == 2
+    assert plan(tmp_path)["finished"] == 2

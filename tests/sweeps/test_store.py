@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from care.system.claim import Claim, holder
 from care.system.files import DiskError
 from care.trials.folder import FORMAT
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
+from care.trials.state import State
 from sweeps.store import Store
 from tests.helpers.declaring import fabricate
 
@@ -157,7 +160,7 @@ def test_no_space_is_told(
 
 
 def test_trials_are_found_by_identity(store: Store, tiny_config: TrialConfig) -> None:
-    folder = fabricate(store, tiny_config, "paused", 1)
+    folder = fabricate(store, tiny_config, State.PAUSED, 1)
     (store.trials / "no-trial").mkdir()
     assert list(store.all_trials()) == [folder] == [store.trial(trial_id(tiny_config))]
 
@@ -165,7 +168,7 @@ def test_trials_are_found_by_identity(store: Store, tiny_config: TrialConfig) ->
 def test_an_archived_trial_is_out_of_the_way_and_whole(
     store: Store, tiny_config: TrialConfig
 ) -> None:
-    folder = fabricate(store, tiny_config, "finished", 3)
+    folder = fabricate(store, tiny_config, State.FINISHED, 3)
     before = {path.name: path.read_bytes() for path in folder.path.iterdir()}
     target = store.archive(folder.trial_id)
     assert target is not None
@@ -178,7 +181,7 @@ def test_an_archived_trial_is_out_of_the_way_and_whole(
 
 
 def test_a_trial_that_runs_is_not_archived(store: Store, tiny_config: TrialConfig) -> None:
-    folder = fabricate(store, tiny_config, "running", 1)
+    folder = fabricate(store, tiny_config, State.RUNNING, 1)
     with Claim.take(folder.path) or pytest.fail("not free"):
         assert store.archive(folder.trial_id) is None
         assert folder.read_status()
@@ -188,7 +191,7 @@ def test_a_trial_that_runs_is_not_archived(store: Store, tiny_config: TrialConfi
 
 def test_archived_twice_at_once_loses_nothing(store: Store, tiny_config: TrialConfig) -> None:
     for epoch in (1, 2):
-        folder = fabricate(store, tiny_config, "paused", epoch)
+        folder = fabricate(store, tiny_config, State.PAUSED, epoch)
         assert store.archive(folder.trial_id)
     kept = store.root.glob("archive/*/status.json")
     assert sorted(json.loads(path.read_text())["epoch"] for path in kept) == [1, 2]
@@ -197,16 +200,16 @@ def test_archived_twice_at_once_loses_nothing(store: Store, tiny_config: TrialCo
 def test_a_sweep_remembers_its_declaration_and_decisions(store: Store) -> None:
     store.prepare()
     folder = store.sweep("tiny")
-    declared = {"spec": {}, "base": {}, "file": "sweep.yaml"}
+    declared = SweepRecord(spec={}, base={}, file="sweep.yaml", overrides=["seeds=1"])
     folder.write(declared)
     folder.log({"event": "suggest", "number": 0, "point": {}})
     folder.log({"event": "rung", "trial_id": "a", "stopped": True})
     again = next(store.all_sweeps())
     assert again.name == "tiny"
-    declaration = again.read() or {}
-    created = declaration.pop("created")
-    assert declaration == declared
-    folder.write({**declared, "file": "other.yaml"})
-    assert folder.read() == {**declared, "file": "other.yaml", "created": created}
+    created = again.declaration().created
+    assert datetime.fromisoformat(created) <= datetime.now(UTC)
+    assert again.read() == declared.model_copy(update={"created": created})
+    folder.write(declared.model_copy(update={"file": "other.yaml"}))
+    assert folder.read() == declared.model_copy(update={"file": "other.yaml", "created": created})
     assert [event["event"] for event in again.events()] == ["suggest", "rung"]
     assert again.report == store.root / "sweeps" / "tiny" / "report"

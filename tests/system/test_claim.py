@@ -22,7 +22,8 @@ from care.system import claim_files
 from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError, holder, release_dead
 from care.system.files import DiskError
-from care.system.heartbeat import Holder, process_alive
+from care.system.holder import Holder
+from care.system.process import ProcessStat, process_alive
 from tests.helpers.claiming import CONTEXT, hold, race_for_folders, run_side_by_side, take_turns
 
 PROCESSES = 4
@@ -169,8 +170,7 @@ def test_a_zombie_is_dead(folder: Path) -> None:
         wait_for(taken.exists)
         assert Claim.take(folder) is None
         process.kill()
-        stat = Path(f"/proc/{process.pid}/stat")
-        wait_for(lambda: stat.read_text().rpartition(")")[2].split()[0] == "Z")
+        wait_for(lambda: (stat := ProcessStat.read(process.pid)) is not None and stat.dead)
         claim = Claim.take(folder)
         assert claim
         claim.release()
@@ -212,7 +212,7 @@ def test_clocks_are_never_compared(folder: Path, clock: Mock, hours: int) -> Non
     """A beat whose time lies in the past, or in the future, counts as one look ago."""
     assert Claim.take(folder)
     rewrite(claim_file(folder), boot="elsewhere", machine="")
-    liveness.move(beat_file(folder), 1)
+    liveness.move_beat(beat_file(folder), 1)
     os.utime(beat_file(folder), (time.time() + 3600 * hours,) * 2)
     for wait in (0, liveness.LEASE_SECONDS - 1):
         clock.return_value += wait
@@ -225,7 +225,7 @@ def test_a_beat_that_moves_is_life_whatever_its_time(folder: Path, clock: Mock) 
     assert Claim.take(folder)
     rewrite(claim_file(folder), boot="elsewhere", machine="")
     for number in range(5):
-        liveness.move(beat_file(folder), number + 1)
+        liveness.move_beat(beat_file(folder), number + 1)
         os.utime(beat_file(folder), (0, 0))
         assert Claim.take(folder) is None
         clock.return_value += liveness.LEASE_SECONDS + 1
@@ -245,7 +245,7 @@ def test_a_plan_alone_never_finds_a_holder_dead(folder: Path, clock: Mock) -> No
 def test_a_holder_on_this_machine_before_its_restart_is_dead(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(liveness, "machine", lambda: "this machine")
+    monkeypatch.setattr("care.system.process.machine", lambda: "this machine")
     assert Claim.take(folder)
     assert Claim.take(folder) is None
     rewrite(claim_file(folder), boot="an earlier boot/pid:[4026531836]")

@@ -22,6 +22,8 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import read_lines
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
+from care.trials.records import TimingRecord
+from care.trials.state import State
 from tests.helpers.suspending import Suspended, suspend_at_every_step
 
 EPOCHS = 3
@@ -56,21 +58,23 @@ class Trial:
 
     def _train(self, folder: TrialFolder, held: Claim, number: int) -> None:
         status = folder.read_status()
-        if status and status.state == "finished":
+        if status and status.state == State.FINISHED:
             return
         state = checkpoint.load(self.path, CPU, pytest.fail, held)
         history = list(state["history"]) if state else []
         folder.rewind(len(history))
         folder.append_start(len(history), 0)
-        folder.write_status("running", len(history), EPOCHS)
+        folder.write_status(State.RUNNING, len(history), EPOCHS)
         for epoch in range(len(history) + 1, EPOCHS + 1):
             history.append(number)
-            timing = {"seconds": 1.0, "images_per_second": 1.0, "finished_at": float(number)}
-            folder.append_epoch({"epoch": epoch, "by": number}, {"epoch": epoch, **timing})
+            timing = TimingRecord(
+                epoch=epoch, seconds=1.0, images_per_second=1.0, finished_at=float(number)
+            )
+            folder.append_epoch({"epoch": epoch, "by": number}, timing)
             checkpoint.save(self.path, epoch, 0, {"history": history}, held)
-            folder.write_status("running", epoch, EPOCHS)
+            folder.write_status(State.RUNNING, epoch, EPOCHS)
         folder.write_evaluation({str(epoch): by for epoch, by in enumerate(history, start=1)})
-        folder.write_status("finished", EPOCHS, EPOCHS)
+        folder.write_status(State.FINISHED, EPOCHS, EPOCHS)
 
     def check(self, name: str, arguments: tuple[Any, ...]) -> None:
         """No file is put in its place by a process that another one has superseded."""
@@ -106,8 +110,8 @@ def test_each_epoch_is_the_rightful_holders(
 ) -> None:
     with tempfile.TemporaryDirectory() as root, pytest.MonkeyPatch.context() as patch:
         patch.setattr(liveness, "LEASE_SECONDS", 0.0)
-        patch.setattr(liveness, "boot", lambda: threading.current_thread().name)
-        patch.setattr(liveness, "machine", lambda: "")
+        patch.setattr("care.system.process.boot", lambda: threading.current_thread().name)
+        patch.setattr("care.system.process.machine", lambda: "")
         patch.setattr(liveness, "_clock", lambda: threading.current_thread().name)
         patch.setattr(claim, "_BEAT_SECONDS", 3600.0)
         trial = Trial(Path(root) / "trial")

@@ -14,6 +14,8 @@ from care.errors import CareError
 from care.system.files import pack_lines, write_json
 from care.trials.folder import FORMAT, TrialFolder
 from care.trials.identity import group_id, trial_id
+from care.trials.records import ErrorRecord, TimingRecord
+from care.trials.state import State
 from tests.helpers.processes import lines_in
 
 
@@ -79,15 +81,14 @@ def test_before_the_first_start_there_is_nothing(tmp_path: Path) -> None:
 
 
 def test_status_is_replaced(folder: TrialFolder) -> None:
-    folder.write_status("running", 0, 3)
-    error = {"kind": "diverged", "message": "m", "traceback": "t"}
-    folder.write_status("failed", 2, 3, error)
+    folder.write_status(State.RUNNING, 0, 3)
+    error = ErrorRecord(kind="diverged", message="m", traceback="t")
+    folder.write_status(State.FAILED, 2, 3, error)
     status = folder.read_status()
     assert status is not None
     assert status.updated.endswith("+00:00")
     assert (status.state, status.epoch, status.epochs) == ("failed", 2, 3)
-    assert status.error
-    assert status.error.model_dump() == error
+    assert status.error == error
 
 
 @pytest.mark.parametrize("epoch", [0, 1, 2])
@@ -143,7 +144,8 @@ def test_an_epoch_stands_once_its_metrics_do(
     """Metrics are written last: no reader finds an epoch without its timing."""
     written = []
     monkeypatch.setattr("care.system.files.append_line", lambda path, _: written.append(path.name))
-    folder.append_epoch({"epoch": 1}, {"epoch": 1})
+    timing = TimingRecord(epoch=1, seconds=1.0, images_per_second=1.0, finished_at=1.0)
+    folder.append_epoch({"epoch": 1}, timing)
     assert written == ["timings.jsonl", "metrics.jsonl"]
 
 

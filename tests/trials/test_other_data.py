@@ -74,9 +74,9 @@ def test_a_finished_trial_is_stale_while_its_data_are_others(tmp_path: Path, sto
     folder = prepared(root)
     config = config_for(root)
     run(config, store, 2)
-    assert status(config, store).state == "cached"
+    assert status(config, store).state == "finished"
     shutil.copytree(root, tmp_path / "copy")
-    assert status(config_for(tmp_path / "copy"), store).state == "cached"
+    assert status(config_for(tmp_path / "copy"), store).state == "finished"
     whole = (folder / "train/cat/0000.png").read_bytes()
     pixel(folder / "train/cat/0000.png")
     other = status(config, store)
@@ -89,11 +89,11 @@ def test_a_finished_trial_is_stale_while_its_data_are_others(tmp_path: Path, sto
     )
     assert f"{Versions().data(config)['data'][:8]}… now" in other.reason
     (folder / "train/cat/0000.png").write_bytes(whole)
-    assert status(config, store).state == "cached"
+    assert status(config, store).state == "finished"
     folder.rename(root / "away")
     versions = Versions()
     elsewhere = trial_status(store.trial(trial_id(config)), versions, config)
-    assert elsewhere.state == "cached", "what is not here is not compared"
+    assert elsewhere.state == "finished", "what is not here is not compared"
     assert versions.absent == {f"images in {root}"}
 
 
@@ -132,7 +132,7 @@ def test_a_trial_without_a_checkpoint_starts_on_the_data_that_are_here(
     prepare(config.data, root, Listener())
     assert status(config, store).state == "new"
     run(config, store, 2)
-    assert status(config, store).state == "cached"
+    assert status(config, store).state == "finished"
 
 
 def test_other_classes_of_one_list_are_named(tmp_path: Path, store: Store) -> None:
@@ -145,7 +145,7 @@ def test_other_classes_of_one_list_are_named(tmp_path: Path, store: Store) -> No
     prepare(config.data, root, Listener())
     run(config, store, 2)
     (root / "classes.txt").write_text("# shuffled\ndog\ncat\n")
-    assert status(config, store).state == "cached"
+    assert status(config, store).state == "finished"
     (root / "classes.txt").write_text("tiger\ndog\n")
     assert "trained on other data: class list classes.txt, " in status(config, store).reason
 

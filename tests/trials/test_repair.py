@@ -13,6 +13,7 @@ from care.errors import CareError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
+from care.trials.state import State
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.damaging import DAMAGES, contents
@@ -66,7 +67,7 @@ def test_what_can_be_rebuilt_is_and_the_damaged_file_is_kept(
             path.rename(folder.parent / f"{path.name}-{kind}")
         status = TrialFolder(folder).read_status()
         assert status
-        assert status.state == "finished"
+        assert status.state == State.FINISHED
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -88,7 +89,7 @@ def test_what_the_machine_did_is_no_part_of_the_numbers(
 ) -> None:
     newest = max(folder.glob("checkpoint-*"))
     newest.unlink()
-    TrialFolder(folder).write_status("paused", 1, 2)
+    TrialFolder(folder).write_status(State.PAUSED, 1, 2)
     DAMAGES[kind](folder / name)
     lines = resume(config, folder)
     assert_equal_to_the_bit(folder, finished, kind)
@@ -100,7 +101,7 @@ def test_what_the_machine_did_is_no_part_of_the_numbers(
 def test_a_checkpoint_that_is_none_is_passed_over(
     config: TrialConfig, finished: Path, folder: Path, kind: str
 ) -> None:
-    TrialFolder(folder).write_status("paused", 2, 2)
+    TrialFolder(folder).write_status(State.PAUSED, 2, 2)
     DAMAGES[kind](max(folder.glob("checkpoint-*")))
     assert "going back to the one before" in resume(config, folder)[0]
     assert_equal_to_the_bit(folder, finished, kind)
@@ -109,7 +110,7 @@ def test_a_checkpoint_that_is_none_is_passed_over(
 def test_a_file_in_place_of_the_evaluations_folder_makes_room(
     config: TrialConfig, finished: Path, folder: Path
 ) -> None:
-    TrialFolder(folder).write_status("paused", 2, 2)
+    TrialFolder(folder).write_status(State.PAUSED, 2, 2)
     (folder / "evaluation").write_text("?")
     assert resume(config, folder)[0].startswith("evaluation is a file where a folder belongs")
     assert_equal_to_the_bit(folder, finished)

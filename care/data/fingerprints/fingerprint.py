@@ -16,7 +16,7 @@ from care.config import DataConfig
 from care.data.fingerprints.hashes import HashedFiles, combined
 from care.data.fingerprints.sources import DataFiles, NotHereError
 from care.errors import CareError
-from care.registry import load
+from care.plugins import load
 
 CLASS_LIST = "class_list"
 _FOLDER = ".care-hashes"

@@ -1,18 +1,22 @@
 """A SLURM cluster: one job with Ray's head and the driver, and workers that come and go.
 
 ====================  ============================================================================
-``cluster.py``        the cluster file: what a worker and the head's job ask SLURM for
+``config.py``         the cluster file: what a worker and the head's job ask SLURM for
+``validate.py``       checks the cluster file against what sinfo prints
 ``commands.py``       sinfo, squeue, scontrol, scancel, each with a time limit
-``check.py``          the cluster file held against what sinfo says
-``jobs.py``           submission through submitit
-``snapshot.py``       the code as it was when the sweep was submitted
-``folder.py``         the files by which head, workers and people find each other
-``allocation.py``     what SLURM gave this job, never the node's
-``ray_node.py``       Ray's processes of one node, in a process group of their own
-``deadline.py``       when a job has to end, and whether it was asked to
-``head.py``           the head's job
-``pool.py``           the driver's side: Ray's address, workers wanted
-``elastic.py``        how many workers there should be
-``worker.py``         a worker's job
+``durations.py``      durations as SLURM writes them
+``submission.py``     submission through submitit
+``code_snapshot.py``  the code as it was when the sweep was submitted
+``state_files.py``    the files by which head, workers and people find each other
+``status_file.py``    ``status.json``, which the head's job replaces while the sweep runs
+``status.py``         a submitted sweep, read from its files and from SLURM's queue
+``allocation.py``     what SLURM gave this job, never the node's own figures
+``network.py``        the address of this node, free ports
+``ray_node.py``       Ray's processes of one node, in a session of their own
+``preemption.py``     when a job has to end: before its wall time is over, or by a signal
+``driver_job.py``     the head's job: Ray's head and the sweep's driver
+``backend.py``        the driver's side: Ray's address, submission and release of workers
+``autoscaling.py``    how many workers there should be
+``worker_job.py``     a worker's job
 ====================  ============================================================================
 """

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from sweeps.backends.slurm.commands import QueuedJob
-from sweeps.backends.slurm.state_files import Workers
+from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ def wanted(left: int, per_worker: int, workers: Workers) -> int:
 def change(
     target: int,
     jobs: Sequence[QueuedJob],
-    said: dict[str, dict[str, Any]],
+    statuses: Mapping[str, WorkerStatus],
     idle_seconds: float,
 ) -> Change:
     """From the workers that there are to ``target`` of them.
@@ -48,7 +47,7 @@ def change(
     Args:
         target: Workers that there should be.
         jobs: The workers in SLURM's queue.
-        said: What they said last, by job.
+        statuses: What they wrote last, by job.
         idle_seconds: How long a worker has to have been idle.
     """
     pending = [job.job_id for job in jobs if job.pending]
@@ -57,9 +56,10 @@ def change(
     if surplus <= 0:
         return Change(submit=-surplus)
     cancel = tuple(reversed(pending))[:surplus]
-    idle = [job for job in running if _idle(said.get(job, {})) >= idle_seconds]
+    idle = [job for job in running if _idle(statuses.get(job)) >= idle_seconds]
     return Change(cancel=cancel, release=tuple(idle[: surplus - len(cancel)]))
 
 
-def _idle(said: dict[str, Any]) -> float:
-    return float(said.get("idle", 0.0)) if said.get("state") == "running" else 0.0
+def _idle(worker: WorkerStatus | None) -> float:
+    """Return the seconds since a trial last trained; 0 for a worker that has not joined."""
+    return worker.idle if worker and worker.state == WorkerState.RUNNING else 0.0

@@ -8,9 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from care.errors import CareError
 from care.system.claim import Claim, LostClaimError
@@ -19,8 +17,8 @@ from sweeps.backends.ray_session import connected
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.autoscaling import change, wanted
 from sweeps.backends.slurm.network import address_of, answers
-from sweeps.backends.slurm.ray_node import RayNode, authenticate
-from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
+from sweeps.backends.slurm.ray_node import RayNode
+from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, Request, WorkerState
 from sweeps.backends.slurm.submission import submit_workers
 from sweeps.backends.slurm.worker_job import run_worker
 from sweeps.resources import Resources
@@ -77,7 +75,6 @@ class SlurmPool:
     def start(self, log: Path) -> Iterator[Path]:
         """Have a Ray head, be connected to it, and keep the workers that are wanted."""
         request = self.folder.request()
-        authenticate(self.folder.token)
         address = address_of(request.cluster.interface)
         name = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
         ray_log = self.folder.jobs / f"ray-head-{name}.log"
@@ -86,7 +83,8 @@ class SlurmPool:
             head = _start_head(ray, ray_log)
             thread = threading.Thread(target=self._keep_workers, name="elastic", daemon=True)
             with connected(head, log):
-                self._say_head(state="running", generation=uuid.uuid4().hex, address=head)
+                generation = uuid.uuid4().hex
+                self._update_head(state=HeadState.RUNNING, generation=generation, address=head)
                 thread.start()
                 try:
                     yield ray.node.folder
@@ -97,7 +95,7 @@ class SlurmPool:
     def pause_trials(self) -> None:
         """The workers see it in the head's file and have their trials checkpoint and pause."""
         # Called in a signal handler: the lock may be held by what it interrupted.
-        threading.Thread(target=self._say_head, kwargs={"state": "stopping"}).start()
+        threading.Thread(target=self._update_head, kwargs={"state": HeadState.STOPPING}).start()
 
     def wants(self, trials: int) -> None:
         """Trials that are still to run or running."""
@@ -113,17 +111,20 @@ class SlurmPool:
         An interrupted job is followed by another one, for which the workers wait.
         """
         again = interrupted and bool(self._head.job_id) and not self.folder.request().cancel
-        self._say_head(state="stopping" if again else "ended", left=self._left if again else 0)
+        state = HeadState.STOPPING if again else HeadState.ENDED
+        self._update_head(state=state, left=self._left if again else 0)
         if not again:
             with contextlib.suppress(commands.SlurmError):
                 waiting = commands.jobs_named(self.folder.job_name("worker"))
                 commands.cancel([job.job_id for job in waiting if job.pending])
 
-    def _say_head(self, **facts: object) -> None:
+    def _update_head(self, **changes: object) -> None:
+        """Change fields of ``head.json``; a head that stops does not run again."""
         with self._writing:
-            if self._head.state == "stopping" and facts.get("state", "stopping") == "running":
+            stopping = self._head.state == HeadState.STOPPING
+            if stopping and changes.get("state") == HeadState.RUNNING:
                 return
-            self._head = replace(self._head, **facts)  # type: ignore[arg-type]
+            self._head = self._head.model_copy(update=changes)
             with contextlib.suppress(DiskError, LostClaimError):  # written again with the next look
                 self.folder.write_head(self._head)
 
@@ -139,7 +140,7 @@ class SlurmPool:
                     looked = time.monotonic()
                     self._adjust(request)
                 if self._head.left != self._left:
-                    self._say_head(left=self._left)
+                    self._update_head(left=self._left)
             except (CareError, OSError) as error:
                 self._complain(f"The pool cannot be looked after for now ({error}).")
 
@@ -150,12 +151,13 @@ class SlurmPool:
             if job.held_back:
                 commands.start_now(job.job_id)
         target = wanted(self._left, self.resources.concurrency, request.workers)
-        said = self.folder.workers()
-        todo = change(target, self.jobs, said, request.cluster.idle_seconds)
+        workers = self.folder.workers()
+        todo = change(target, self.jobs, workers, request.cluster.idle_seconds)
         commands.cancel(list(todo.cancel))
         if set(todo.release) != set(self._head.release):
-            self._say_head(release=todo.release)
-        if any(job.running and _joined(said.get(job.job_id, {})) for job in self.jobs):
+            self._update_head(release=todo.release)
+        joined = {job for job, worker in workers.items() if worker.state == WorkerState.RUNNING}
+        if any(job.running and job.job_id in joined for job in self.jobs):
             self._backoff = _QUEUE_SECONDS
         if todo.submit and time.monotonic() >= self._retry_at:
             self._submit(request, todo.submit)
@@ -176,10 +178,6 @@ class SlurmPool:
         if text != self._complaint:
             self._complaint = text
             self._say(f"{text} It is tried again.")
-
-
-def _joined(said: dict[str, Any]) -> bool:
-    return said.get("state") == "running"
 
 
 def _start_head(ray: RayNode, log: Path) -> str:

@@ -12,6 +12,7 @@ import subprocess
 from dataclasses import dataclass
 
 from care.errors import CareError
+from sweeps.backends.slurm.durations import parse_duration
 
 _SECONDS = 30.0
 _PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
@@ -165,11 +166,12 @@ def partitions() -> list[Partition]:
 
 def _partition(line: str) -> Partition:
     name, starred, up, limit, cpus, memory, gres, features, nodes = line.split("|")
+    seconds = parse_duration(limit)
     return Partition(
         name,
         starred.endswith("*"),
         up == "up",
-        parse_limit(limit),
+        None if seconds is None else seconds // 60,
         _number(cpus),
         _number(memory),
         count_gpus(gres),
@@ -181,16 +183,6 @@ def _partition(line: str) -> Partition:
 def _number(text: str) -> int:
     """Of ``8`` and ``8+``."""
     return int(text.strip().rstrip("+") or 0)
-
-
-def parse_limit(text: str) -> int | None:
-    """Minutes of ``infinite``, ``30:00``, ``4:00:00``, ``1-00:00:00``; None for no limit."""
-    if not text[:1].isdigit():
-        return None
-    days, _, clock = text.rpartition("-")
-    parts = [int(part) for part in clock.split(":")]
-    hours, minutes = (parts[-3] if len(parts) > 2 else 0), (parts[-2] if len(parts) > 1 else 0)
-    return int(days or 0) * 1440 + hours * 60 + minutes
 
 
 def count_gpus(gres: str) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import re
+import math
+import shlex
+import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -14,8 +16,7 @@ from care.config.base import Positive
 from care.config.loading import validate
 from care.config.yaml_reader import read_yaml
 from sweeps.backends.scratch import LONGEST_PARENT
-
-_TIME = re.compile(r"(?:(\d+)-)?(\d+)(?::(\d+))?(?::(\d+))?")
+from sweeps.backends.slurm.durations import parse_duration
 
 
 def _refuse(allowed: str) -> NoReturn:
@@ -23,21 +24,15 @@ def _refuse(allowed: str) -> NoReturn:
 
 
 def _minutes(value: Any) -> Any:
-    """Whole minutes of SLURM's own notations: 90, "90", "2:30:00", "1-12", "1-12:30"."""
+    """Round up to whole minutes; takes all of SLURM's notations: 90, "2:30:00", "1-12:30"."""
     if isinstance(value, int) and not isinstance(value, bool) and value > 0:
         return value
-    match = _TIME.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    seconds = parse_duration(value) if isinstance(value, str) else None
+    if seconds is None:
         _refuse('minutes, or "hours:minutes:seconds", or "days-hours:minutes:seconds"')
-    days, *rest = match.groups()
-    numbers = [int(part or 0) for part in rest]
-    if days is None and match[4] is None:  # "minutes" or "minutes:seconds"
-        minutes, seconds = numbers[0], numbers[1]
-    else:
-        minutes, seconds = 60 * numbers[0] + numbers[1] + 1440 * int(days or 0), numbers[2]
-    if not minutes and not seconds:
+    if not seconds:
         _refuse("more than 0")
-    return minutes + (seconds > 0)
+    return math.ceil(seconds / 60)
 
 
 Minutes = Annotated[int, BeforeValidator(_minutes)]
@@ -75,6 +70,21 @@ class JobConfig(Model):
     memory_gb: Positive | None = None
     options: dict[str, str | int | bool] = Field(default_factory=dict)
 
+    def sbatch_options(self) -> dict[str, str | int]:
+        """Return what sbatch and srun are asked for, by the option's name with underscores.
+
+        Left out are ``time``, which a test of a node has of its own, and ``options``.
+        """
+        asked = {
+            "partition": self.partition,
+            "account": self.account,
+            "qos": self.qos,
+            "constraint": self.constraint,
+            "cpus_per_task": self.cpus,
+            "mem": f"{round(self.memory_gb * 1024)}M" if self.memory_gb else None,
+        }
+        return {name: value for name, value in asked.items() if value is not None}
+
 
 class HeadConfig(JobConfig):
     """The job of Ray's head and the sweep's driver: no GPU, little work, best a long time.
@@ -111,6 +121,26 @@ class ClusterConfig(JobConfig):
     grace_seconds: PositiveInt = 120
     idle_seconds: PositiveInt = 120
     wait_seconds: PositiveInt = 900
+
+    def sbatch_options(self) -> dict[str, str | int]:
+        """Add the GPUs of a worker."""
+        gpus = {"gpus_per_node": self.gpus} if self.gpus else {}
+        return {**super().sbatch_options(), **gpus}
+
+    def head_job(self) -> JobConfig:
+        """Return what the head's job asks for, with what ``head`` leaves to the workers' fields."""
+        shared = self.model_dump(include={"partition", "account", "qos"})
+        return JobConfig.model_validate({**shared, **self.head.model_dump(exclude_none=True)})
+
+    @property
+    def python_command(self) -> str:
+        """How a shell on a node starts Python."""
+        return self.python or shlex.quote(sys.executable)
+
+    def shell_setup(self, code: str) -> list[str]:
+        """Return the shell lines before Python starts, which then imports from ``code``."""
+        path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
+        return [path, *self.setup]
 
 
 def load_cluster(path: Path) -> ClusterConfig:

@@ -23,9 +23,9 @@ from sweeps.backends.slurm.submission import leave_job_environment
 from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
-from sweeps.resources import Resources, part_of
+from sweeps.resources import Resources, split_machine
 from sweeps.run import Outcome, RunOptions, SweepRun, View
-from sweeps.spec.spec import Sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0
@@ -89,16 +89,14 @@ class HeadRun:
 
     def __init__(self, folder: PoolFolder, request: Request, job_id: str, console: Console) -> None:
         os.chdir(request.folder)
-        store = Store(folder.path.parents[2])
-        sweep = restore_sweep(store.sweep(folder.name).read() or {}).select(
-            request.only, request.seeds
-        )
+        sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
+        sweep = sweep.select(request.only, request.seeds)
         self._interrupt: Interrupt | None = None
         self.pool = SlurmPool(
             folder, worker_resources(sweep, request), job_id, console.print, self._cancel
         )
         options = RunOptions(tracking_uri=request.tracking_uri)
-        self._run = SweepRun(sweep, store, self.pool, options, console.print)
+        self._run = SweepRun(sweep, folder.store, self.pool, options, console.print)
 
     def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
         """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""
@@ -112,7 +110,9 @@ class HeadRun:
 
 def worker_resources(sweep: Sweep, request: Request) -> Resources:
     """A worker's part of the cluster, and a trial's part of a worker."""
-    return part_of(sweep.spec.resources, request.cluster.cpus, request.cluster.gpus, "a worker")
+    return split_machine(
+        sweep.spec.resources, request.cluster.cpus, request.cluster.gpus, "a worker"
+    )
 
 
 @contextlib.contextmanager

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Literal
 
 from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.durations import parse_duration
 
 End = Literal["time", "told"]
 
@@ -67,16 +68,5 @@ def end_of_this_job(environment: Mapping[str, str] = os.environ) -> float | None
         left = commands.run("squeue", "--noheader", f"--jobs={job}", "--format=%L").strip()
     except commands.SlurmError:
         return None  # SLURM's own signal comes before the end
-    seconds = _seconds(left)
+    seconds = parse_duration(left)
     return time.time() + seconds if seconds is not None else None
-
-
-def _seconds(left: str) -> float | None:
-    """Of ``1-02:03:04``, ``2:03:04``, ``3:04``; None of ``UNLIMITED``."""
-    if not left[:1].isdigit():
-        return None
-    days, _, clock = left.rpartition("-")
-    total = 0
-    for part in clock.split(":"):
-        total = 60 * total + int(part)
-    return total + 86400.0 * int(days or 0)

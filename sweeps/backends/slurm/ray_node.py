@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 from typing import Self
 
+from care.system.process import all_processes
+from sweeps.backends.ray_environment import set_ray_environment
 from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import free_ports
@@ -35,28 +37,6 @@ _WORKER_PORTS = (
 )
 
 
-def authenticate(token: Path) -> None:
-    """Make every Ray that this process starts or joins from now on ask for, and show, the token.
-
-    To be called before ray is imported.
-    """
-    os.environ.update(_environment(token))
-    os.environ.pop("RAY_ADDRESS", None)
-    os.environ.pop("RAY_AUTH_TOKEN", None)
-
-
-def _environment(token: Path) -> dict[str, str]:
-    return {
-        "RAY_AUTH_MODE": "token",
-        "RAY_AUTH_TOKEN_PATH": str(token),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_raylet_start_wait_time_s": "120",
-        "RAY_worker_num_grpc_internal_threads": "1",
-        # It looks at the whole node's memory; SLURM, or the kernel for it, looks at the job's.
-        "RAY_memory_monitor_refresh_ms": "0",
-    }
-
-
 class RayNode:
     """Ray on this node, while entered.
 
@@ -76,6 +56,7 @@ class RayNode:
         self.node: Node
 
     def __enter__(self) -> Self:
+        set_ray_environment(self._token)
         self._folder = make_scratch(Path(self._scratch))
         self.node = Node(self._folder)
         return self
@@ -136,7 +117,7 @@ class RayNode:
             *("--min-worker-port=0", "--max-worker-port=0"),
             *(f"--{name}={port}" for name, port in ports),
         ]
-        environment = {**os.environ, **_environment(self._token), **devices}
+        environment = {**os.environ, **devices}
         if "HIP_VISIBLE_DEVICES" in devices:
             environment.pop("ROCR_VISIBLE_DEVICES", None)
         environment.update(self.node.environment)
@@ -148,11 +129,5 @@ class RayNode:
 
 
 def _of_session(session: int) -> list[int]:
-    """Living processes of a session; one below a raylet may have left its process group."""
-    found = []
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            fields = stat.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == session and fields[0] != "Z":
-                found.append(int(stat.parent.name))
-    return found
+    """Return the living processes of a session; one of a raylet may have left its group."""
+    return [each.pid for each in all_processes() if each.session == session and not each.dead]

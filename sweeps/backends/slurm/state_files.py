@@ -1,10 +1,14 @@
-"""The files by which the head, its workers and people find each other, in the sweep's folder.
+"""Typed files in a sweep's folder by which its head, its workers and people find each other.
 
-``request.json``     what people want: workers, or an end; replaced by ``submit`` and ``cancel``
-``head.json``        what the head says: Ray's address, what is left, who may leave; replaced by it
-``workers/JOB.json`` what a worker says; replaced by it
-``status.json``      the sweep as people see it; replaced by the head
-``token``            Ray's authentication, readable by this user only
+===================== ====================== ==================================================
+file                  type                   replaced by
+===================== ====================== ==================================================
+``request.json``      :class:`Request`       ``care sweep submit`` and ``care sweep cancel``
+``head.json``         :class:`Head`          the head
+``workers/JOB.json``  :class:`WorkerStatus`  the worker
+``status.json``       :class:`PoolStatus`    the head, every few seconds
+``token``             Ray's authentication   nobody; only this user can read it
+===================== ====================== ==================================================
 
 Every one of them exists from the submission on and is read by content: on a shared folder a new
 name may stay unseen for a minute, but a file that is opened is up to date.
@@ -13,34 +17,54 @@ name may stay unseen for a minute, but a file that is opened is up to date.
 from __future__ import annotations
 
 import contextlib
+import enum
 import hashlib
 import os
 import secrets
-import time
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from care.config import Model
-from care.system.files import DamagedFileError, DiskError, Writer, pack_json, read_json, write_json
+from care.system.files import DamagedFileError, DiskError, Writer, pack_json
+from care.trials.records import Record, read_record
+from care.trials.state import State
+from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.progress import TrialProgress
 from sweeps.store import Store
 
-HeadState = Literal["none", "running", "stopping", "ended"]
-WorkerState = Literal["waiting", "running", "pausing", "left"]
+_SUBMIT_ADVICE = "Submit the sweep again."
+_HEAD_ADVICE = "Delete it: a head that runs writes it again."
+
+
+class HeadState(enum.StrEnum):
+    """The state of a sweep's head; ``none`` before the first one."""
+
+    NONE = "none"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class WorkerState(enum.StrEnum):
+    """The state of a worker: without a head, in its Ray, about to leave it, or over."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PAUSING = "pausing"
+    LEFT = "left"
 
 
 class Workers(Model):
-    """How many workers a sweep may have."""
+    """The range of the number of workers that a sweep may have."""
 
     least: int
     most: int
 
     def __str__(self) -> str:
-        """As on the command line."""
+        """Format as on the command line."""
         return f"{self.least}:{self.most}"
 
 
@@ -70,20 +94,19 @@ class Request(Model):
     seeds: str | None = None
 
 
-@dataclass(frozen=True)
-class Head:
-    """What the head says.
+class Head(Record):
+    """What a sweep's head writes for its workers.
 
     Attributes:
-        state: ``none`` before the first one.
+        state: Its state.
         generation: Differs between one Ray and the next.
         address: ``host:port`` of Ray.
-        job_id: SLURM's; empty when the head is no job.
+        job_id: SLURM's job; empty when the head is no job.
         left: Trials still to run or running.
-        release: Workers that may leave, by job.
+        release: Jobs of the workers that may leave.
     """
 
-    state: HeadState = "none"
+    state: HeadState = HeadState.NONE
     generation: str = ""
     address: str = ""
     job_id: str = ""
@@ -91,48 +114,85 @@ class Head:
     release: tuple[str, ...] = ()
 
 
-class Best(BaseModel):
-    """The point with the best mean so far."""
+class WorkerStatus(Record):
+    """What a worker writes for the head.
+
+    Attributes:
+        at: When it was written, in seconds since 1970.
+        state: Its state.
+        node: Name of its node.
+        trials: Trials that train on its node.
+        idle: Seconds since a trial last trained.
+        cpus: Cores of its job.
+        gpus: GPUs of its job.
+    """
+
+    at: float
+    state: WorkerState
+    node: str = ""
+    trials: tuple[str, ...] = ()
+    idle: float = 0.0
+    cpus: int = 0
+    gpus: int = 0
+
+
+class Best(Record):
+    """The point with the best mean so far, over ``n`` seeds."""
 
     point: str
     mean: float
     n: int
 
 
-class Seen(BaseModel):
-    """A sweep as its head saw it last: ``status.json``."""
+class PoolStatus(Record):
+    """What the head writes for people: the sweep at one moment.
+
+    Attributes:
+        at: When it was written, in seconds since 1970.
+        node: Name of the head's node.
+        counts: Trials by state.
+        running: Trials that train.
+        metric: The sweep's metric.
+        column: Metric that is shown of trials that train.
+        best: The best point so far.
+        left_out: Points that were not compared for it, and why.
+        seconds_left: Estimated time until the sweep is complete.
+        workers: The workers in SLURM's queue.
+    """
 
     at: float
-    counts: dict[str, int]
-    running: list[TrialProgress]
-    best: Best | None
+    node: str = "a node"
+    counts: dict[State, int]
+    running: tuple[TrialProgress, ...]
     metric: str
+    column: str = ""
+    best: Best | None
+    left_out: str = ""
     seconds_left: float | None
-
-
-_HEAD = TypeAdapter(Head)
+    workers: tuple[QueuedJob, ...] = ()
 
 
 class PoolFolder:
     """The pool's part of a sweep's folder.
 
     Attributes:
+        store: The sweep's store, by an absolute path.
         writer: The driver's claim on the sweep, in the process that has it.
     """
 
     def __init__(self, store: Store, name: str) -> None:
-        self.name = name
+        self.store, self.name = Store(store.root.resolve()), name
         self.writer = Writer()
         self.path = (store.sweep(name).path / "pool").resolve()
 
     def prepare(self, request: Request) -> None:
-        """Make everything; what a running head or worker said stays."""
+        """Make every file for a submission; those of a running head or worker stay."""
         (self.path / "workers").mkdir(parents=True, exist_ok=True)
         self.jobs.mkdir(exist_ok=True)
         if not self.token.exists():
             self._make_token()
         self.write_request(request)
-        if self._read("head.json") is None:
+        if not (self.path / "head.json").exists():
             self.write_head(Head())
 
     def _make_token(self) -> None:
@@ -162,17 +222,23 @@ class PoolFolder:
         return f"care-{self.name}-{digest}-{role}"
 
     def request(self) -> Request:
-        """What people want."""
+        """Read what people want of the pool.
+
+        Raises:
+            DamagedFileError: The file is missing, or is not a request of this version.
+        """
         path = self.path / "request.json"
         try:
-            return Request.model_validate(self._read(path.name))
-        except ValidationError as error:
-            problem = "is missing or not a request of this version"
-            raise DamagedFileError(path, problem, "Submit the sweep again.") from error
+            request = read_record(path, Request)
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_SUBMIT_ADVICE) from error
+        if request is None:
+            raise DamagedFileError(path, "is missing", _SUBMIT_ADVICE)
+        return request
 
     def write_request(self, request: Request) -> None:
-        """Say what people want."""
-        write_json(self.path / "request.json", request.model_dump(mode="json"))
+        """Write what people want of the pool."""
+        _write(self.path / "request.json", request, Writer())
 
     @property
     def submitted(self) -> bool:
@@ -180,45 +246,45 @@ class PoolFolder:
         return (self.path / "request.json").exists()
 
     def head(self) -> Head:
-        """What the head says."""
-        path = self.path / "head.json"
+        """Read what the head wrote last.
+
+        Raises:
+            DamagedFileError: The file is not what a head writes.
+        """
         try:
-            return _HEAD.validate_python(self._read(path.name) or {})
-        except ValidationError as error:
-            advice = "Delete it: a head that runs writes it again."
-            raise DamagedFileError(path, "is not what a head writes", advice) from error
+            return read_record(self.path / "head.json", Head) or Head()
+        except DamagedFileError as error:
+            raise error if error.denied else error.with_advice(_HEAD_ADVICE) from error
 
     def write_head(self, head: Head) -> None:
-        """Say it."""
-        path = self.path / "head.json"
-        self.writer.replace(path, pack_json(path, vars(head)))
+        """Replace what the head wrote."""
+        _write(self.path / "head.json", head, self.writer)
 
-    def write_worker(self, job_id: str, **facts: Any) -> None:
-        """Say how a worker is; a shared folder that is away for a while delays it only."""
-        with contextlib.suppress(DiskError):
-            write_json(self.path / "workers" / f"{job_id}.json", {**facts, "at": time.time()})
-
-    def workers(self) -> dict[str, dict[str, Any]]:
-        """What each worker said last, by job; see :meth:`write_worker`'s callers."""
-        found = {}
+    def workers(self) -> dict[str, WorkerStatus]:
+        """Read what each worker wrote last, by job."""
+        workers = {}
         for path in sorted((self.path / "workers").glob("*.json")):
             with contextlib.suppress(DamagedFileError):  # the worker replaces it soon
-                found[path.stem] = read_json(path) or {}
-        return found
+                if status := read_record(path, WorkerStatus):
+                    workers[path.stem] = status
+        return workers
 
-    def status(self) -> dict[str, Any] | None:
-        """The sweep as the head saw it last."""
+    def write_worker(self, job_id: str, status: WorkerStatus) -> None:
+        """Replace what a worker wrote; while the shared folder is away, write nothing."""
+        with contextlib.suppress(DiskError):
+            _write(self.path / "workers" / f"{job_id}.json", status, Writer())
+
+    def status(self) -> PoolStatus | None:
+        """Read the sweep's last status; None before the first one."""
         try:
-            found: dict[str, Any] | None = self._read("status.json")
-            Seen.model_validate(found or {})
-            return found
-        except (DamagedFileError, ValidationError):  # a head that runs replaces it soon
+            return read_record(self.path / "status.json", PoolStatus)
+        except DamagedFileError:  # a head that runs replaces it soon
             return None
 
-    def write_status(self, status: dict[str, Any]) -> None:
-        """Replace that."""
-        path = self.path / "status.json"
-        self.writer.replace(path, pack_json(path, {**status, "at": time.time()}))
+    def write_status(self, status: PoolStatus) -> None:
+        """Replace the sweep's status."""
+        _write(self.path / "status.json", status, self.writer)
 
-    def _read(self, name: str) -> Any:
-        return read_json(self.path / name)
+
+def _write(path: Path, record: Record | Model, writer: Writer) -> None:
+    writer.replace(path, pack_json(path, record.model_dump(mode="json")))

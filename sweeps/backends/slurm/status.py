@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -12,14 +13,15 @@ from rich.table import Table
 from rich.text import Text
 
 from care.trials.staleness import Versions
+from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
-from sweeps.backends.slurm.state_files import Head, PoolFolder, Request
-from sweeps.live import STATES, STYLES, TrialTable, duration
+from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolStatus, Request
+from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
-from sweeps.spec.spec import restore_sweep
-from sweeps.store import Store
+from sweeps.spec.sweep import restore_sweep
+from sweeps.states import MEANING
 
 _SILENT_SECONDS = 30.0
 _SHOWN = 24
@@ -37,8 +39,8 @@ class SweepStatus:
         workers: The workers' likewise.
         counts: Trials by state.
         running: Trials that train.
-        seen: The rest of what the head saw last.
-        age: Seconds since then; None when there was no head yet.
+        last: What the head wrote last; None when there was no head yet.
+        age: Seconds since then.
     """
 
     name: str
@@ -46,9 +48,9 @@ class SweepStatus:
     head: Head
     heads: list[QueuedJob] | None
     workers: list[QueuedJob] | None
-    counts: dict[str, int]
-    running: list[TrialProgress]
-    seen: dict[str, Any]
+    counts: dict[State, int]
+    running: Sequence[TrialProgress]
+    last: PoolStatus | None
     age: float | None
 
     @property
@@ -56,12 +58,12 @@ class SweepStatus:
         """Whether a head runs, or will."""
         if self.heads is not None and any(job.present for job in self.heads):
             return True
-        return self.head.state == "running" and self.age is not None and self.age < _SILENT_SECONDS
+        return _writes(self.head, self.age)
 
     @property
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
-        return not set(self.counts) - {"finished", "stopped"}
+        return all(MEANING[state].complete for state in self.counts)
 
     def as_json(self) -> dict[str, Any]:
         """For programs."""
@@ -71,28 +73,34 @@ class SweepStatus:
             "complete": self.complete,
             "head": self.head.state,
             "counts": self.counts,
-            "running": [vars(trial) for trial in self.running],
-            "workers": [vars(job) for job in self.workers or ()],
-            **{key: self.seen.get(key) for key in ("best", "seconds_left")},
+            "running": [asdict(trial) for trial in self.running],
+            "workers": [asdict(job) for job in self.workers or ()],
+            "best": self.last.best.model_dump() if self.last and self.last.best else None,
+            "seconds_left": self.last.seconds_left if self.last else None,
         }
 
 
 def read_status(folder: PoolFolder) -> SweepStatus:
     """Read everything there is; writes nothing."""
-    seen = folder.status() or {}
-    age = time.time() - seen["at"] if seen else None
-    fresh = folder.head().state == "running" and age is not None and age < _SILENT_SECONDS
+    last, head = folder.status(), folder.head()
+    age = time.time() - last.at if last else None
+    fresh = _writes(head, age)
     return SweepStatus(
         folder.name,
         folder.request(),
-        folder.head(),
+        head,
         _jobs(folder.job_name("head")),
         _jobs(folder.job_name("worker")),
-        seen["counts"] if fresh else _counts(folder),
-        [TrialProgress(**trial) for trial in seen["running"]] if fresh else [],
-        seen,
+        last.counts if last and fresh else _counts(folder),
+        last.running if last and fresh else (),
+        last,
         age,
     )
+
+
+def _writes(head: Head, age: float | None) -> bool:
+    """Whether a head runs and wrote its status lately, ``age`` seconds ago."""
+    return head.state == HeadState.RUNNING and age is not None and age < _SILENT_SECONDS
 
 
 def _jobs(name: str) -> list[QueuedJob] | None:
@@ -102,19 +110,17 @@ def _jobs(name: str) -> list[QueuedJob] | None:
         return None
 
 
-def _counts(folder: PoolFolder) -> dict[str, int]:
+def _counts(folder: PoolFolder) -> dict[State, int]:
     """From the store, where no head tells: exact, but it reads every trial.
 
     What counts is the code that was submitted, not the one that it has become here since.
     """
-    store = Store(folder.path.parents[2])
-    declaration = store.sweep(folder.name).read() or {}
+    declaration = folder.store.sweep(folder.name).declaration()
     request = folder.request()
     sweep = restore_sweep(declaration).select(request.only, request.seeds)
-    plan = make_plan(sweep, store, Versions(declaration["code_version"]))
+    plan = make_plan(sweep, folder.store, Versions(declaration.code_version))
     counts = plan.counts()
-    counts["new"] += plan.unsuggested
-    counts["finished"] = counts.pop("cached")
+    counts[State.NEW] += plan.unsuggested
     return {state: number for state, number in counts.items() if number}
 
 
@@ -122,26 +128,27 @@ def status_view(status: SweepStatus) -> RenderableType:
     """For a terminal."""
     lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("  trials", _trials(status.counts))
+    grid.add_row("  trials", colored(status.counts))
     grid.add_row("  workers", f"{_workers(status.workers)}, wanted {status.request.workers}")
-    if status.head.state == "running" and status.seen:
-        best = status.seen["best"]
-        shown = (
-            f"{best['point']}: {status.seen['metric']} {best['mean']:.4g} (mean, n = {best['n']})"
-            if best
-            else "–"
-        )
-        note = status.seen.get("left_out")
-        grid.add_row("  best so far", f"{shown} ({note})" if note else shown)
-        grid.add_row("  time left", duration(status.seen["seconds_left"]))
+    last = status.last
+    if status.head.state == HeadState.RUNNING and last:
+        grid.add_row("  best so far", _best(last))
+        grid.add_row("  time left", duration(last.seconds_left))
     lines.append(grid)
     if status.running:
-        lines.append(TrialTable(status.running[:_SHOWN], status.seen.get("column", "")))
+        lines.append(TrialTable(status.running[:_SHOWN], last.column if last else ""))
         if len(status.running) > _SHOWN:
             lines.append(Text(f"  … and {len(status.running) - _SHOWN} more"))
     if not status.active and not status.complete:
         lines.append(Text(f"  to go on: {status.request.command}"))
     return Group(*lines)
+
+
+def _best(status: PoolStatus) -> str:
+    """Format the best point so far, and which points were not compared for it."""
+    best, note = status.best, status.left_out
+    value = f"{best.point}: {status.metric} {best.mean:.4g} (mean, n = {best.n})" if best else "–"
+    return f"{value} ({note})" if note else value
 
 
 def _headline(status: SweepStatus) -> str:
@@ -157,16 +164,8 @@ def _headline(status: SweepStatus) -> str:
         where = f"head job {status.head.job_id} on" if status.head.job_id else "head on"
         silent = status.age is not None and status.age >= _SILENT_SECONDS
         note = f", silent for {duration(status.age)}" if silent else ""
-        return f"running, {where} {status.seen.get('node', 'a node')}{note}"
-    return "finished" if status.complete else "no head is running"
-
-
-def _trials(counts: dict[str, int]) -> Text:
-    text = Text()
-    for state in STATES:
-        if counts.get(state):
-            text.append(f"{counts[state]} {state}   ", style=STYLES.get(state, ""))
-    return text
+        return f"running, {where} {status.last.node if status.last else 'a node'}{note}"
+    return State.FINISHED if status.complete else "no head is running"
 
 
 def _workers(jobs: list[QueuedJob] | None) -> str:

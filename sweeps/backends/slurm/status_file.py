@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from typing import Any, Self
+import time
+from typing import Self
 
 from care.system.claim import LostClaimError
 from care.system.files import DiskError
 from sweeps.backends.slurm.backend import SlurmPool
-from sweeps.live import left_out
+from sweeps.backends.slurm.state_files import Best, PoolStatus
+from sweeps.live import describe_left_out
 from sweeps.progress import Board
 
 _SECONDS = 2.0
@@ -48,17 +50,18 @@ class StatusFile:
         with contextlib.suppress(DiskError, LostClaimError):
             self._pool.folder.write_status(self._status())
 
-    def _status(self) -> dict[str, Any]:
+    def _status(self) -> PoolStatus:
         board = self._board
         best = board.best()
-        return {
-            "node": socket.gethostname(),
-            "counts": board.counts(),
-            "running": [vars(trial) for trial in board.running()],
-            "metric": board.metric.name,
-            "column": board.column,
-            "best": None if best is None else {"point": best[0], "mean": best[1], "n": best[2]},
-            "left_out": left_out(board),
-            "seconds_left": board.seconds_left(),
-            "workers": [vars(job) for job in self._pool.jobs],
-        }
+        return PoolStatus(
+            at=time.time(),
+            node=socket.gethostname(),
+            counts=board.counts(),
+            running=tuple(board.running()),
+            metric=board.metric.name,
+            column=board.column,
+            best=None if best is None else Best(point=best[0], mean=best[1], n=best[2]),
+            left_out=describe_left_out(board),
+            seconds_left=board.seconds_left(),
+            workers=tuple(self._pool.jobs),
+        )

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shlex
-import sys
 from typing import Any, Protocol
 
 from submitit import SlurmExecutor
 from submitit.core.utils import FailedJobError
 
 from sweeps.backends.slurm import commands
-from sweeps.backends.slurm.config import ClusterConfig, JobConfig
+from sweeps.backends.slurm.config import JobConfig
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 
 _INHERITED = ("SLURM_", "SBATCH_", "SRUN_", "SALLOC_")
@@ -44,11 +42,7 @@ def submit_driver(folder: PoolFolder, request: Request, job: Job) -> str:
     Raises:
         SlurmError: SLURM refused; says what it said.
     """
-    cluster = request.cluster
-    shared = cluster.model_dump(include={"partition", "account", "qos"})
-    own = cluster.head.model_dump(exclude_none=True)
-    head = JobConfig.model_validate({**shared, **own})
-    executor = _executor(folder, request, head, "head")
+    executor = _executor(folder, request, request.cluster.head_job(), "head")
     return _submit(lambda: [executor.submit(job, *_place(folder))])[0]
 
 
@@ -85,8 +79,8 @@ def leave_job_environment() -> None:
 
 
 def _place(folder: PoolFolder) -> tuple[str, str]:
-    """Root of the store and name of the sweep, for a job to find both."""
-    return str(folder.path.parents[2]), folder.name
+    """Return the store's root and the sweep's name, by which a job opens both."""
+    return str(folder.store.root), folder.name
 
 
 def _submit(action: Any) -> list[str]:
@@ -100,24 +94,14 @@ def _submit(action: Any) -> list[str]:
 
 def _executor(folder: PoolFolder, request: Request, job: JobConfig, role: Any) -> SlurmExecutor:
     cluster = request.cluster
-    python = cluster.python or shlex.quote(sys.executable)
-    executor = SlurmExecutor(folder=folder.jobs, python=python)
-    asked = {
-        "job_name": folder.job_name(role),
-        "partition": job.partition,
-        "account": job.account,
-        "qos": job.qos,
-        "constraint": job.constraint,
-        "time": job.time,
-        "cpus_per_task": job.cpus,
-        "mem": f"{round(job.memory_gb * 1024)}MB" if job.memory_gb else None,
-        "gpus_per_node": job.gpus or None if isinstance(job, ClusterConfig) else None,
-    }
+    executor = SlurmExecutor(folder=folder.jobs, python=cluster.python_command)
     executor.update_parameters(
-        **{name: value for name, value in asked.items() if value is not None},
+        **job.sbatch_options(),
+        job_name=folder.job_name(role),
+        time=job.time,
         nodes=1,
         ntasks_per_node=1,
-        setup=[*_environment(request), *cluster.setup],
+        setup=cluster.shell_setup(request.code),
         # Since SLURM 22.05 srun does not take this over from sbatch.
         srun_args=[f"--cpus-per-task={job.cpus}"],
         signal_delay_s=cluster.grace_seconds,
@@ -125,10 +109,3 @@ def _executor(folder: PoolFolder, request: Request, job: JobConfig, role: Any) -
         additional_parameters={"requeue": True, **job.options},
     )
     return executor
-
-
-def _environment(request: Request) -> list[str]:
-    return [
-        f"export PYTHONPATH={shlex.quote(request.code)}${{PYTHONPATH:+:$PYTHONPATH}}",
-        "export RAY_USAGE_STATS_ENABLED=0",
-    ]

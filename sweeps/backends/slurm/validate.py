@@ -21,9 +21,7 @@ def check_cluster(cluster: ClusterConfig, partitions: Sequence[Partition], sourc
         ConfigError: Names each wrong field, what there is, and the nearest name.
     """
     problems = _problems(cluster, cluster.gpus, partitions, "")
-    head = cluster.head
-    placed = head if head.partition else head.model_copy(update={"partition": cluster.partition})
-    problems += _problems(placed, 0, partitions, "head.")
+    problems += _problems(cluster.head_job(), 0, partitions, "head.")
     if problems:
         raise ConfigError(source, problems)
 

@@ -18,11 +18,11 @@ from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import address_of, answers
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.ray_node import RayNode
-from sweeps.backends.slurm.state_files import Head, PoolFolder, WorkerState
+from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, WorkerState, WorkerStatus
 from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0
-_TELL_SECONDS = 5.0
+_REPORT_SECONDS = 5.0
 _SAVE_SECONDS = 60.0
 _LONGEST_PAUSE_SECONDS = 60.0
 _HEAD_MISSED = 3
@@ -67,11 +67,11 @@ class Worker:
         self._busy_at = self._useful_at = self._joined_at = time.monotonic()
         self._join_at, self._pause = 0.0, 1.0
         self._missed = 0
-        self._told_at = 0.0
+        self._reported_at = 0.0
 
     def run(self) -> None:
         """Return when this worker has to leave, with its trials paused and its Ray ended."""
-        self._tell("waiting")
+        self._report(WorkerState.WAITING)
         while not self._has_to_leave(head := self._folder.head()):
             if self._head is None:
                 self._join(head)
@@ -81,16 +81,16 @@ class Worker:
                 self._look_after_trials()
             time.sleep(_LOOK_SECONDS)
         self._leave_head()
-        self._tell("left")
+        self._report(WorkerState.LEFT)
 
     def _has_to_leave(self, head: Head) -> bool:
-        if self._deadline.passed or head.state == "ended" or self._job_id in head.release:
+        if self._deadline.passed or head.state == HeadState.ENDED or self._job_id in head.release:
             return True
         waited = time.monotonic() - self._useful_at
         return self._head is None and waited > self._wait_seconds
 
     def _join(self, head: Head) -> None:
-        if head.state != "running" or time.monotonic() < self._join_at:
+        if head.state != HeadState.RUNNING or time.monotonic() < self._join_at:
             return
         if not answers(head.address):
             return
@@ -98,12 +98,12 @@ class Worker:
         self._ray.start_worker(head.address, self._given)
         self._head, self._missed = head, 0
         self._busy_at = self._joined_at = time.monotonic()
-        self._tell("running")
+        self._report(WorkerState.RUNNING)
 
     def _lost(self, head: Head) -> bool:
         """Whether the Ray that this node is in has ended, or is about to."""
         assert self._head is not None
-        if head.generation != self._head.generation or head.state != "running":
+        if head.generation != self._head.generation or head.state != HeadState.RUNNING:
             return True
         if not self._ray.running:
             # It may be refused at once, again and again.
@@ -117,7 +117,7 @@ class Worker:
         """Have the trials save their place, then end this node's Ray."""
         if self._head is None:
             return
-        self._tell("pausing")
+        self._report(WorkerState.PAUSING)
         self._ray.node.pause_trials()
         end = time.monotonic() + _SAVE_SECONDS
         while self._ray.running and self._running_trials() and time.monotonic() < end:
@@ -125,15 +125,15 @@ class Worker:
         self._ray.stop()
         self._running_trials()
         self._head = None
-        self._tell("waiting")
+        self._report(WorkerState.WAITING)
 
     def _look_after_trials(self) -> None:
         if self._running_trials():
             self._busy_at = time.monotonic()
         if time.monotonic() - self._joined_at > _STABLE_SECONDS:
             self._useful_at, self._pause = time.monotonic(), 1.0
-        if time.monotonic() - self._told_at > _TELL_SECONDS:
-            self._tell("running")
+        if time.monotonic() - self._reported_at > _REPORT_SECONDS:
+            self._report(WorkerState.RUNNING)
 
     def _running_trials(self) -> list[Path]:
         """Trials of this node; the claims of those whose process is dead are freed.
@@ -152,14 +152,15 @@ class Worker:
                 living.append(trial)
         return living
 
-    def _tell(self, state: WorkerState) -> None:
-        self._told_at = time.monotonic()
-        self._folder.write_worker(
-            self._job_id,
+    def _report(self, state: WorkerState) -> None:
+        self._reported_at = time.monotonic()
+        status = WorkerStatus(
+            at=time.time(),
             state=state,
             node=socket.gethostname(),
-            trials=[trial.name for trial in self._ray.node.trials()],
+            trials=tuple(trial.name for trial in self._ray.node.trials()),
             idle=round(time.monotonic() - self._busy_at, 1),
             cpus=self._given.cpus,
             gpus=self._given.gpus,
         )
+        self._folder.write_worker(self._job_id, status)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from care.trials.state import State
 from sweeps.backends.disk_space import NoRoomError, check_room, watched
 from sweeps.backends.local import local_ray
 from sweeps.cli.sweep import conclude
@@ -87,7 +88,7 @@ def test_an_end_without_a_signal_has_the_status_of_a_sweep_that_is_not_complete(
     tmp_path: Path,
 ) -> None:
     sweep, store = load(tmp_path, axes={WEIGHT: [0]}, seeds=1), Store(tmp_path / "runs")
-    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "paused", 1)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), State.PAUSED, 1)
     with Interrupt() as interrupt:
         interrupt.request(hurried=False)
         assert interrupt.requested

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.cli.sweep import Declared
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.process.terminal import Output, make_console
 from tests.helpers.declaring import WEIGHT, declare
 from tests.helpers.processes import CARE
@@ -95,7 +95,9 @@ def test_help_shows_brackets(tmp_path: Path) -> None:
 
 
 def test_commands_are_quoted_for_a_shell() -> None:
-    declared = Declared(Path("my sweep.yaml"), ("evaluation.protocols=[paper, authors]",), "small")
+    declared = SweepArguments(
+        Path("my sweep.yaml"), ("evaluation.protocols=[paper, authors]",), "small"
+    )
     command = declared.command("run")
     assert shlex.split(command) == [
         *("care", "sweep", "run", "my sweep.yaml"),

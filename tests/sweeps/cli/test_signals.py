@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from care.system.claim import holder
+from care.trials.state import State
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, declare, fabricate, load
 from tests.helpers.processes import alive, command_of, descendants, lines_in, start_care, wait_for
@@ -72,7 +73,7 @@ def test_while_a_report_is_written(tmp_path: Path, number: signal.Signals) -> No
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
     store = Store(tmp_path / "runs")
     for weight in (0, 0.1):
-        fabricate(store, sweep.trial({WEIGHT: weight}, 0), "finished", 3)
+        fabricate(store, sweep.trial({WEIGHT: weight}, 0), State.FINISHED, 3)
     done = signalled_at_import("analysis.page", number, "report", "sweep.yaml", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (128 + number, f"stopped by {number.name}\n")
     assert list((tmp_path / "runs" / "sweeps").glob("*/*")) == [], "no folder of a half report"

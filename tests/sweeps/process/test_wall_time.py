@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.process.wall_time import WallTime, Watch, where_it_went
+from sweeps.process.wall_time import Stopwatch, WallTime, format_wall_time
 from tests.helpers.declaring import declare
 from tests.helpers.processes import care
 
@@ -26,7 +26,7 @@ def test_parts_add_up_to_the_time_since_the_process_started() -> None:
 
 
 def test_a_watch_loses_nothing() -> None:
-    watch, began = Watch(), time.monotonic()
+    watch, began = Stopwatch(), time.monotonic()
     time.sleep(0.02)
     watch.lap("one")
     time.sleep(0.02)
@@ -39,7 +39,7 @@ def test_a_watch_loses_nothing() -> None:
 
 
 def test_a_table_adds_up() -> None:
-    lines = where_it_went({"training": 30.0, "idle": 10.0})
+    lines = format_wall_time({"training": 30.0, "idle": 10.0})
     assert [line.split()[-2] for line in lines[1:]] == ["75.0", "25.0", "100.0"]
 
 

@@ -17,7 +17,7 @@ from care.config.loading import load_trial
 from care.errors import ConfigError
 from sweeps.backends.slurm.config import load_cluster
 from sweeps.plan import make_plan
-from sweeps.spec.spec import load_sweep
+from sweeps.spec.sweep import load_sweep
 from sweeps.store import Store
 from tests.helpers.fuzzing import NASTY, mutate
 

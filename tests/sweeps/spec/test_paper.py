@@ -11,8 +11,9 @@ import yaml
 
 from care.errors import ConfigError, Problem
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
 from sweeps.plan import make_plan
-from sweeps.spec.spec import load_sweep
+from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, declare
 
@@ -61,10 +62,34 @@ def test_the_sweep_as_it_stands_is_called_paper(tmp_path: Path) -> None:
 
 
 def test_a_reproduction_knows_the_papers_settings(tmp_path: Path) -> None:
-    file = declared(tmp_path, reproduces={"what": "Fig 7", "figure": "sweep"})
+    file = declared(tmp_path, reproduces={"what": "Fig 7", "figure": "lambda"})
     small = load_sweep(file, profile="small")
     assert small.paper_config() == load_sweep(file).base_config()
     assert small.paper_config().training.epochs != small.base_config().training.epochs
+
+
+@pytest.mark.parametrize(
+    ("stored", "metric", "present"),
+    [
+        ("bars", "head/axis_error", "axis"),
+        ("bars", "encoder/probe_accuracy", "losses"),
+        ("cosine_histogram", "head/gamma", "circle"),
+        ("sweep", "encoder/probe_accuracy", "lambda"),
+        ("curves", "heldout/gamma", "training"),
+        ("retrieval", "head/color_following", "flowers"),
+        ("cosine_curves", "head/positive_cosine", "positives"),
+        ("wahba", "head/wahba_per_sqrt_n", "wahba"),
+    ],
+)
+def test_a_sweep_that_was_stored_under_a_figures_old_name_is_read(
+    tmp_path: Path, stored: str, metric: str, present: str
+) -> None:
+    sweep = load_sweep(declared(tmp_path))
+    spec = sweep.spec.model_dump(mode="json")
+    spec["reproduces"] = {"what": "Fig 0", "figure": stored, "metric": metric}
+    restored = restore_sweep(SweepRecord(spec=spec, base=sweep.base, file=sweep.source))
+    assert restored.spec.reproduces is not None
+    assert (restored.spec.reproduces.figure, restored.spec.axes) == (present, sweep.spec.axes)
 
 
 def test_an_unknown_profile_is_refused(tmp_path: Path, refused: Refused) -> None:
@@ -115,6 +140,10 @@ def test_equal_variants_are_one_trial(tmp_path: Path) -> None:
         ({"variants": {"CARE": {"runtime.threads": 1}}}, "variants.runtime.threads", ["no axis"]),
         ({"reproduces": {"what": "Fig 5", "figure": "whaba"}}, "reproduces.figure", ["wahba"]),
         ({"reproduces": {"what": "Fig 5"}}, "reproduces.figure", ["must be given"]),
+        ({"reproduces": {"what": "Fig 7", "figure": "sweep"}}, "reproduces.figure",
+         ["got 'sweep'", "renamed", "write 'lambda'"]),
+        ({"reproduces": {"what": "Fig 4", "figure": "bars"}}, "reproduces.figure",
+         ["write 'losses' or 'axis'"]),
     ],
 )  # fmt: skip
 def test_bad_declarations_are_refused(

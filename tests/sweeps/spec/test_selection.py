@@ -13,12 +13,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from care.errors import ConfigError, Problem
-from sweeps.cli.sweep import Declared, prepare
+from care.trials.state import State
+from sweeps.cli.sweep import prepare
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.plan import make_plan
 from sweeps.process.terminal import make_console
 from sweeps.report import find_sweep
 from sweeps.run import RunOptions
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
 from tests.helpers.declaring import SPLITS, WEIGHT, declare, fabricate, load
 from tests.helpers.processes import care
@@ -120,7 +122,7 @@ def test_a_part_of_a_name_that_several_axes_have_is_refused(
     tmp_path: Path, refused: Refused
 ) -> None:
     sweep = load(tmp_path, axes={"optimizer.name": ["sgd", "adam"], "data.name": ["digits"]})
-    assert "the whole field" in refused(sweep.select, ["name=sgd"], None).allowed
+    assert "the full field" in refused(sweep.select, ["name=sgd"], None).allowed
 
 
 @pytest.mark.parametrize(("only", "seeds"), [(["λ=0"], None), ([], "1")])
@@ -145,7 +147,7 @@ def test_any_text_chooses_or_is_refused(
 
 def test_the_declaration_stays_whole(tmp_path: Path) -> None:
     """A report after a run of a part knows the sweep's other trials."""
-    declared = Declared(declare(tmp_path), ("seeds=1", "training.epochs=2"), only=("λ=0",))
+    declared = SweepArguments(declare(tmp_path), ("seeds=1", "training.epochs=2"), only=("λ=0",))
     store = Store(tmp_path / "runs")
     sweep = declared.load()
     plan = make_plan(sweep, store)
@@ -162,22 +164,25 @@ def test_the_declaration_stays_whole(tmp_path: Path) -> None:
 
 def test_commands_keep_the_choice(tmp_path: Path) -> None:
     file = declare(tmp_path, axes={SPLITS: [4, 8]})
-    declared = Declared(file, ("seeds=1",), None, ("splits=4",), None, tmp_path / "my runs")
+    declared = SweepArguments(file, ("seeds=1",), None, ("splits=4",), None, tmp_path / "my runs")
     assert declared.command("run") == (
         f"care sweep run {file} seeds=1 --only splits=4 --store '{tmp_path}/my runs'"
     )
-    assert declared.whole.command("run") == f"care sweep run {file} --store '{tmp_path}/my runs'"
+    assert (
+        declared.without_selection.command("run")
+        == f"care sweep run {file} --store '{tmp_path}/my runs'"
+    )
 
 
 def test_seeds_are_given_once(tmp_path: Path, refused: Refused) -> None:
-    declared = Declared(declare(tmp_path), ("seeds=1",), seeds="2")
+    declared = SweepArguments(declare(tmp_path), ("seeds=1",), seeds="2")
     assert refused(declared.load).field == "seeds"
 
 
 def test_after_a_part_the_report_is_of_the_whole(tmp_path: Path) -> None:
     """The chosen trial is finished already, so that the run only reports."""
     sweep, store = load(tmp_path), Store(tmp_path / "runs")
-    fabricate(store, sweep.trial({WEIGHT: 0}, 0), "finished", 3)
+    fabricate(store, sweep.trial({WEIGHT: 0}, 0), State.FINISHED, 3)
     done = care("sweep", "run", "sweep.yaml", "--only", "λ=0", "--seeds", "1", cwd=tmp_path)
     assert (
         "chosen: 1 of the sweep's 4 trials; all of them: care sweep run sweep.yaml" in done.stdout

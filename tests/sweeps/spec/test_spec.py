@@ -11,8 +11,9 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
+from care.trials.records import SweepRecord
 from sweeps.plan import make_plan
-from sweeps.spec.spec import Sweep, load_sweep, restore_sweep
+from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from tests.helpers.declaring import SPLITS, WEIGHT, declare, load
 from tests.helpers.paths import ROOT
@@ -256,11 +257,11 @@ def test_a_number_of_seeds_is_short_for_a_list(tmp_path: Path) -> None:
 def test_a_stored_sweep_comes_back(tmp_path: Path) -> None:
     sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}, SPLITS: [8, 16]},
                  search={"name": "optuna"})  # fmt: skip
-    declaration = {
-        "spec": sweep.spec.model_dump(mode="json"),
-        "base": sweep.base_config().model_dump(mode="json"),
-        "file": "sweep.yaml",
-    }
+    declaration = SweepRecord(
+        spec=sweep.spec.model_dump(mode="json"),
+        base=sweep.base_config().model_dump(mode="json"),
+        file="sweep.yaml",
+    )
     restored = restore_sweep(declaration)
     assert isinstance(restored, Sweep)
     assert restored.spec == sweep.spec

@@ -17,8 +17,8 @@ from care.config import TrialConfig
 from care.trials.folder import TrialFolder
 from sweeps.process.lock import locked
 from sweeps.store import Store
-from sweeps.tracking import Projection
-from sweeps.tracking.destination import Destination, destination_of, redact, sqlite_uri
+from sweeps.tracking import MlflowSync
+from sweeps.tracking.tracking_uri import Destination, destination_of, redact, sqlite_uri
 from tests.helpers.tracked import (
     begin,
     copy_database,
@@ -74,7 +74,7 @@ def test_a_store_in_a_folder_of_an_odd_name(
     page.write_text("<p>")
     before = everything(tmp_path)
     sync(store, trial)
-    Projection(store).attach("s", [page])
+    MlflowSync(store).attach("s", [page])
     assert [run["name"] for run in dump(store)] == ["s", "λ=0.1 seed=0"]
     made = {path for path in everything(tmp_path) - before if path.parts[0] != ODD}
     assert made == set()
@@ -127,13 +127,13 @@ def test_a_moved_store_takes_its_runs_and_files_along(folder: TrialFolder, tmp_p
     page = tmp_path / "report.html"
     page.write_text("one")
     sync(store, folder)
-    Projection(store).attach("s", [page])
+    MlflowSync(store).attach("s", [page])
     before, ids = dump(store), run_ids(store)
     store.rename(moved)
     as_a_new_process()
     page.write_text("two")
     sync(moved, TrialFolder(moved / "trials" / folder.trial_id))
-    Projection(moved).attach("s", [page])
+    MlflowSync(moved).attach("s", [page])
     assert not store.exists()
     assert run_ids(moved) == ids
     after = dump(moved)
@@ -149,13 +149,13 @@ def test_a_copied_store_has_runs_of_its_own(folder: TrialFolder, tmp_path: Path)
     sync(store, folder)
     page = tmp_path / "report.html"
     page.write_text("one")
-    Projection(store).attach("s", [page])
+    MlflowSync(store).attach("s", [page])
     before = dump(store)
     shutil.copytree(store, copy)
     as_a_new_process()
     page.write_text("two")
     sync(copy, TrialFolder(copy / "trials" / folder.trial_id))
-    Projection(copy).attach("s", [page])
+    MlflowSync(copy).attach("s", [page])
     assert len(run_ids(copy)) == len(before) == 2
     uuids = {run["tags"]["care.store"] for run in dump(copy)}
     assert uuids == {Store(copy).prepare()} != {Store(store).prepare()}
@@ -182,12 +182,12 @@ def test_the_database_of_another_store_is_set_aside(
     folder: TrialFolder, tmp_path: Path, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, other = tmp_path / "runs", tmp_path / "other"
-    monkeypatch.setattr("sweeps.tracking.database.make_database", copying(empty_database))
+    monkeypatch.setattr("sweeps.tracking.database.create_database", copying(empty_database))
     sync(store, folder)
     other.mkdir()
     shutil.copy(store / "mlflow.db", other)
     said: list[str] = []
-    Projection(other, None, said.append).sync_sweep("mine", "")
+    MlflowSync(other, None, said.append).sync_sweep("mine", "")
     assert "belongs to another store; it was set aside as mlflow.db.damaged-" in said[0]
     assert [run["name"] for run in dump(other, own_only=False)] == ["mine"]
 
@@ -249,9 +249,9 @@ def test_a_damaged_database_is_set_aside_and_made_again(
     sync(store, folder)
     before = dump(store)
     spoil(store / "mlflow.db")
-    monkeypatch.setattr("sweeps.tracking.database.make_database", copying(empty_database))
+    monkeypatch.setattr("sweeps.tracking.database.create_database", copying(empty_database))
     said: list[str] = []
-    projection = Projection(store, None, said.append)
+    projection = MlflowSync(store, None, said.append)
     for _ in range(2):  # what only a write shows is set aside by the next one
         try:
             projection.sync_sweep("s", "what it is")
@@ -276,7 +276,7 @@ def test_a_database_elsewhere_by_a_link(
     (store / "mlflow.db").symlink_to(tmp_path / "disk" / "mlflow.db")
     sync(store, folder)
     zero(tmp_path / "disk" / "mlflow.db")
-    monkeypatch.setattr("sweeps.tracking.database.make_database", copying(empty_database))
+    monkeypatch.setattr("sweeps.tracking.database.create_database", copying(empty_database))
     sync(store, folder)
     assert (store / "mlflow.db").is_symlink()
     assert len(list((tmp_path / "disk").glob("mlflow.db.damaged-*"))) == 1
@@ -288,7 +288,7 @@ def test_a_database_that_goes_while_it_is_written(
 ) -> None:
     """Another process of the store set it aside, or somebody deleted it."""
     store = tmp_path / "runs"
-    projection = Projection(store)
+    projection = MlflowSync(store)
     projection.sync_sweep("s", "what it is")
     projection.sync_trial(seen(folder), "s")
     before = dump(store)
@@ -327,7 +327,7 @@ def test_an_sqlite_file_that_stores_share(
     sync(tmp_path / "second", second, uri=uri)
     page = tmp_path / "report.html"
     page.write_text("<p>")
-    Projection(tmp_path / "second", uri).attach("s", [page])
+    MlflowSync(tmp_path / "second", uri).attach("s", [page])
     assert dump(tmp_path / "runs", uri) == before
     assert len(dump(tmp_path / "second", uri)) == 2
     assert len(list(shared.parent.rglob("mlflow-artifacts/*/artifacts/report/report.html"))) == 1

@@ -25,8 +25,8 @@ def test_a_server_that_is_away_and_comes_back(tmp_path: Path, server: Server) ->
 
     away = care(*command, cwd=tmp_path)
     assert "2 finished" in away.stdout
-    assert "Training goes on" in away.stdout
-    assert "'care track sync' makes up for it" in away.stdout
+    assert "Training continues" in away.stdout
+    assert "to complete it: care track sync" in away.stdout
 
     server.start()
     care("track", "sync", "--tracking-uri", server.uri, cwd=tmp_path)
@@ -42,7 +42,7 @@ def test_a_server_that_is_away_and_comes_back(tmp_path: Path, server: Server) ->
     server.start()
     output = run.communicate(timeout=120)[0]
     assert run.returncode == 0, output
-    assert "Training goes on" in output
+    assert "Training continues" in output
     # Either it was back while the sweep ran, or the command says how to make up for it.
     care("track", "sync", "--tracking-uri", server.uri, cwd=tmp_path)
     runs = server.runs()

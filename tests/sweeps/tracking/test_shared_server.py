@@ -13,12 +13,15 @@ import pytest
 
 from care.config import TrialConfig
 from care.errors import CareError
+from care.system.git import git_state
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import SweepRecord
+from care.trials.state import State
 from sweeps.store import Store
-from sweeps.tracking import Projection, Tracker
-from sweeps.tracking.origin import describe_start, source_tags, user_name
+from sweeps.tracking import BackgroundSync, MlflowSync
 from sweeps.tracking.server import serve
+from sweeps.tracking.source_tags import command_line, source_tags, user_name
 from sweeps.tracking.sweep_sync import sync_store
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.serving import Proxy, Server
@@ -68,13 +71,13 @@ def test_two_users_with_one_configuration_and_one_name(
     finish(folder)
     sync(a, folder, uri=server.uri)
     page.write_text("of A")
-    Projection(a, server.uri).attach("s", [page])
+    MlflowSync(a, server.uri).attach("s", [page])
     before, ids = dump(a, server.uri), run_ids(a, server.uri)
 
     theirs = begin(b, tiny_config)
     sync(b, theirs, uri=server.uri)
     page.write_text("of B")
-    Projection(b, server.uri).attach("s", [page])
+    MlflowSync(b, server.uri).attach("s", [page])
     shutil.rmtree(theirs.path)  # and run anew, which replaces B's run, not A's
     sync(b, begin(b, tiny_config), uri=server.uri)
 
@@ -115,10 +118,16 @@ def declared(tmp_path: Path) -> tuple[Store, TrialFolder]:
     folder = begin(store.root, config, trial_id(config))
     finish(folder)
     store.prepare()
-    configs = {"base": sweep.base_config(), "paper": sweep.paper_config()}
-    dumped = {name: config.model_dump(mode="json") for name, config in configs.items()}
-    spec = sweep.spec.model_dump(mode="json")
-    store.sweep("tiny").write({"spec": spec, **dumped, "file": "sweep.yaml", **describe_start()})
+    declaration = SweepRecord(
+        spec=sweep.spec.model_dump(mode="json"),
+        base=sweep.base_config().model_dump(mode="json"),
+        paper=sweep.paper_config().model_dump(mode="json"),
+        file="sweep.yaml",
+        user=user_name(),
+        command=command_line(),
+        git_commit=git_state()["git_commit"],
+    )
+    store.sweep("tiny").write(declaration)
     store.sweep("tiny").report.mkdir()
     (store.sweep("tiny").report / "report.html").write_text("<p>")
     return store, folder
@@ -131,7 +140,7 @@ def test_synced_twice_nothing_is_written(declared: tuple[Store, TrialFolder], pr
     proxy.requests.clear()
     assert sync_store(store, proxy.uri).trials == 1
     assert proxy.writes() == []
-    folder.write_status("finished", 3, 3)
+    folder.write_status(State.FINISHED, 3, 3)
     sync_store(store, proxy.uri)
     assert proxy.writes(), "there was news"
     assert [run["name"] for run in dump(store.root, proxy.uri)] == ["tiny", LABEL]
@@ -169,16 +178,16 @@ def test_a_reviewers_note_is_kept(folder: TrialFolder, tmp_path: Path, server: S
     def note() -> Any:
         return dump(store, server.uri)[0]["tags"][NOTE]
 
-    projection = Projection(store, server.uri)
+    projection = MlflowSync(store, server.uri)
     projection.sync_sweep("s", "first")
     projection.sync_sweep("s", "second")
     assert note() == "second", "nobody but us wrote it"
     client.set_tag(run_ids(store, server.uri)["s"], NOTE, "second, but seed 3 looks odd")
     projection.sync_sweep("s", "third")
-    Projection(store, server.uri).sync_sweep("s", "fourth", "finished")
+    MlflowSync(store, server.uri).sync_sweep("s", "fourth", State.FINISHED)
     assert note() == "second, but seed 3 looks odd"
     client.delete_tag(run_ids(store, server.uri)["s"], NOTE)
-    Projection(store, server.uri).sync_sweep("s", "fifth")
+    MlflowSync(store, server.uri).sync_sweep("s", "fifth")
     assert note() == "fifth"
 
 
@@ -187,14 +196,14 @@ def test_a_run_that_a_reviewer_deleted_stays_deleted(
     folder: TrialFolder, tmp_path: Path, server: Server, name: str
 ) -> None:
     store = tmp_path / "a"
-    projection = Projection(store, server.uri)
+    projection = MlflowSync(store, server.uri)
     projection.sync_sweep("s", "what it is")
     projection.sync_trial(seen(folder), "s")
     client, _ = open_mlflow(store, server.uri)
     ids = run_ids(store, server.uri)
     client.delete_run(ids[name])
     finish(folder)
-    projection.sync_sweep("s", "what it is", "finished")  # knows the run
+    projection.sync_sweep("s", "what it is", State.FINISHED)  # knows the run
     projection.sync_trial(seen(folder), "s")
     projection.confirm("s", [seen(folder)])
     sync(store, folder, uri=server.uri)  # as another process
@@ -218,15 +227,15 @@ def test_a_server_that_refuses_for_a_while(
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     store, uri = tmp_path / "a", proxy.uri.replace("://", "://me:hunter2@")
     said: list[str] = []
-    projection = Projection(store, uri, said.append)
-    tracker = Tracker(lambda _: projection.sync_trial(seen(folder), "s"), said.append)
+    projection = MlflowSync(store, uri, said.append)
+    tracker = BackgroundSync(lambda _: projection.sync_trial(seen(folder), "s"), said.append)
     proxy.status = status
     tracker.touch("trial")
     tracker.start()
     while not said:
         tracker._thread.join(0.05)
     write_epochs(folder, 3, 3)
-    folder.write_status("paused", 3, 3)
+    folder.write_status(State.PAUSED, 3, 3)
     tracker.touch("trial")
     proxy.status = 200
     assert tracker.close(60)
@@ -245,14 +254,16 @@ def test_a_command_as_typed_without_its_password(monkeypatch: pytest.MonkeyPatch
     uri = "http://me:hunter2@server:5000"
     arguments = ["/bin/care", "sweep", "run", "my sweep.yaml", f"--tracking-uri={uri}"]
     monkeypatch.setattr(sys, "argv", arguments)
-    start = describe_start()
     command = "care sweep run 'my sweep.yaml' --tracking-uri=http://***@server:5000"
-    assert start["command"] == command
-    assert source_tags({**start, "file": "sweeps/my sweep.yaml"}) == {
+    assert command_line() == command
+    declaration = SweepRecord(
+        spec={}, base={}, file="sweeps/my sweep.yaml", command=command, git_commit="a" * 40
+    )
+    assert source_tags(declaration) == {
         "mlflow.source.name": "sweeps/my sweep.yaml",
         "command": command,
         "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": start["git_commit"],
+        "mlflow.source.git.commit": "a" * 40,
     }
 
 

@@ -18,13 +18,15 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.records import ErrorRecord, ProvenanceRecord
+from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.store import Store
-from sweeps.tracking import Projection, Tracker
-from sweeps.tracking.background import why
+from sweeps.tracking import BackgroundSync, MlflowSync
+from sweeps.tracking.background import describe_error
 from sweeps.tracking.database import EXPERIMENT
-from sweeps.tracking.sweep_sync import SweepTracking
+from sweeps.tracking.sweep_sync import SweepSync
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.tracked import (
     begin,
@@ -95,7 +97,7 @@ def test_a_crash_after_the_rows_leaves_no_second_ones(
     with monkeypatch.context() as broken:
         broken.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._set_tags", crash)
         with pytest.raises(MlflowException):
-            Projection(tmp_path).sync_trial(seen(folder), "s")
+            MlflowSync(tmp_path).sync_trial(seen(folder), "s")
     assert "care.epochs_logged" not in dump(tmp_path)[1]["tags"]
     sync(tmp_path, folder)
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 2
@@ -122,7 +124,7 @@ def test_what_is_known_is_neither_asked_nor_written_again(
     tmp_path: Path, folder: TrialFolder, asked: list[str]
 ) -> None:
     """A sweep of ten thousand trials could not afford it."""
-    projection = Projection(tmp_path)
+    projection = MlflowSync(tmp_path)
     projection.sync_sweep("s", "what it is")
     projection.sync_trial(seen(folder), "s")
     asked.clear()
@@ -139,14 +141,14 @@ def test_what_was_confirmed_is_up_to_date_for_the_next_process(
 ) -> None:
     finish(folder)
     sync(tmp_path, folder)
-    projection = Projection(tmp_path)
+    projection = MlflowSync(tmp_path)
     projection.confirm("s", [seen(folder)])
-    assert not Projection(tmp_path).recall("s", [seen(folder)]), (
+    assert not MlflowSync(tmp_path).recall("s", [seen(folder)]), (
         "nothing of it was synced by this one"
     )
     projection.sync_trial(seen(folder), "s")
     projection.confirm("s", [seen(folder)])
-    later = Projection(tmp_path)
+    later = MlflowSync(tmp_path)
     assert later.recall("s", [seen(folder)])
     asked.clear()
     later.sync_trial(seen(folder), "s")
@@ -154,11 +156,11 @@ def test_what_was_confirmed_is_up_to_date_for_the_next_process(
 
 
 def test_news_undo_a_confirmation(tmp_path: Path, folder: TrialFolder, asked: list[str]) -> None:
-    projection = Projection(tmp_path)
+    projection = MlflowSync(tmp_path)
     projection.sync_trial(seen(folder), "s")
     projection.confirm("s", [seen(folder)])
     finish(folder)
-    later = Projection(tmp_path)
+    later = MlflowSync(tmp_path)
     assert not later.recall("s", [seen(folder)])
     asked.clear()
     later.sync_trial(seen(folder), "s")
@@ -190,19 +192,19 @@ def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: Tri
 def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     claim = Claim.take(folder.path)
     assert claim
-    folder.write_status("running", 2, 3)
+    folder.write_status(State.RUNNING, 2, 3)
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "RUNNING"
     claim.release()  # as SIGKILL leaves it: the status still says running, and nobody runs it
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "KILLED"
-    failure = {"kind": "diverged", "message": "the loss was not finite", "traceback": ""}
-    folder.write_status("failed", 2, 3, failure)
+    failure = ErrorRecord(kind="diverged", message="the loss was not finite")
+    folder.write_status(State.FAILED, 2, 3, failure)
     sync(tmp_path, folder)
     failed = dump(tmp_path)[1]
     assert failed["status"] == "FAILED"
     assert failed["tags"]["error"] == "diverged: the loss was not finite"
-    folder.write_status("paused", 2, 3)  # to be tried again
+    folder.write_status(State.PAUSED, 2, 3)  # to be tried again
     sync(tmp_path, folder)
     assert "error" not in dump(tmp_path)[1]["tags"]
 
@@ -215,9 +217,9 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     sync(tmp_path, folder)
     folder.path.rename(tmp_path / "archived")
     folder.create(tiny_config)
-    folder.write_provenance({"code_version": "c0de2", "threads": 1})
+    folder.write_provenance(ProvenanceRecord(code_version="c0de2", threads=1))
     write_epochs(folder, 1, 1)
-    folder.write_status("paused", 1, 3)
+    folder.write_status(State.PAUSED, 1, 3)
     sync(tmp_path, folder)
     sync(tmp_path, folder)
     parent, trial = dump(tmp_path)
@@ -231,7 +233,7 @@ def test_the_report_is_attached(tmp_path: Path, empty_database: Path) -> None:
     copy_database(empty_database, tmp_path)
     page = tmp_path / "report.html"
     page.write_text("<p>")
-    projection = Projection(tmp_path)
+    projection = MlflowSync(tmp_path)
     projection.attach("s", [page])
     projection.attach("s", [page])
     assert len(list((tmp_path / "mlflow-artifacts").rglob("report.html"))) == 1
@@ -284,7 +286,7 @@ class Unreliable:
 
 def test_tracker_writes_what_was_touched() -> None:
     target = Unreliable()
-    tracker = Tracker(target, target.said.append)
+    tracker = BackgroundSync(target, target.said.append)
     for _ in range(50):
         tracker.touch("a")
     tracker.touch("b")
@@ -297,7 +299,7 @@ def test_tracker_writes_what_was_touched() -> None:
 def test_tracker_catches_up_when_mlflow_is_back() -> None:
     target = Unreliable()
     target.down = True
-    tracker = Tracker(target, target.said.append)
+    tracker = BackgroundSync(target, target.said.append)
     tracker.touch("a")
     assert not target.called.wait(1.5), "nothing is done before the start"
     tracker.start()
@@ -309,7 +311,7 @@ def test_tracker_catches_up_when_mlflow_is_back() -> None:
     assert tracker.close(30)
     assert sorted(set(target.synced)) == ["a", "b"]
     assert len(target.said) == 2
-    assert "Training goes on" in target.said[0]
+    assert "Training continues" in target.said[0]
     assert "back" in target.said[1]
 
 
@@ -321,7 +323,7 @@ def test_what_needs_no_mlflow_does_not_tell_that_it_is_back() -> None:
             raise ConnectionError("no route to host")
         return False
 
-    tracker = Tracker(sync, said.append)
+    tracker = BackgroundSync(sync, said.append)
     tracker.touch("news")
     tracker.touch("nothing new")
     tracker.start()
@@ -346,7 +348,7 @@ def test_what_needs_no_mlflow_does_not_tell_that_it_is_back() -> None:
     ],
 )  # fmt: skip
 def test_a_reason_is_short(text: str, reason: str) -> None:
-    assert why(RuntimeError(text)) == reason
+    assert describe_error(RuntimeError(text)) == reason
 
 
 @pytest.mark.parametrize("hurry", [False, True])
@@ -358,7 +360,7 @@ def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
         time.sleep(0.1)
         synced.append(name)
 
-    tracker = Tracker(sync, print)
+    tracker = BackgroundSync(sync, print)
     for number in range(40):
         tracker.touch(str(number))
     assert tracker.close(1.5, lambda: hurry) is not hurry
@@ -368,7 +370,7 @@ def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
 def test_tracker_gives_up_at_the_end_and_says_so() -> None:
     target = Unreliable()
     target.down = True
-    tracker = Tracker(target, target.said.append)
+    tracker = BackgroundSync(target, target.said.append)
     tracker.touch("a")
     assert not tracker.close(30)
 
@@ -385,7 +387,7 @@ def test_names_do_not_depend_on_the_moment(tmp_path: Path, empty_database: Path)
     store = Store(tmp_path / "runs")
     copy_database(empty_database, store.root)
     board = Board(sweep.spec.metric, 1)
-    tracking = SweepTracking(sweep, store, board, None, print)
+    tracking = SweepSync(sweep, store, board, None, print)
     tracking.start(make_plan(sweep, store))
     point = {WEIGHT: 0.25}
     config = sweep.trial(point, 0)

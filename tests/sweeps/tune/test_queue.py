@@ -11,6 +11,8 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.trials.folder import TrialFolder
+from care.trials.records import ErrorRecord
+from care.trials.state import State
 from sweeps.tune.messages import identities
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again, RetryPolicy
@@ -108,7 +110,7 @@ def test_pre_emption_is_never_counted(folder: TrialFolder, outcome: str) -> None
 
 
 def test_a_process_lost_without_progress_is_given_up(folder: TrialFolder) -> None:
-    folder.write_status("running", 1, 3)
+    folder.write_status(State.RUNNING, 1, 3)
     for start in range(1, 3):
         folder.append_start(1, 0)
         again = POLICY(task(folder), None)
@@ -137,7 +139,7 @@ def test_a_process_lost_before_it_opened_its_trial_is_given_up(
 
 
 def test_a_process_lost_after_progress_is_tried_again(folder: TrialFolder) -> None:
-    folder.write_status("running", 1, 3)
+    folder.write_status(State.RUNNING, 1, 3)
     for step in range(20):
         folder.append_start(1, step)
         again = POLICY(task(folder), None)
@@ -146,8 +148,8 @@ def test_a_process_lost_after_progress_is_tried_again(folder: TrialFolder) -> No
 
 
 def test_full_memory_means_less_packing(folder: TrialFolder) -> None:
-    error = {"kind": "out_of_memory", "message": "", "traceback": ""}
-    folder.write_status("failed", 0, 3, error)
+    error = ErrorRecord(kind="out_of_memory", message="")
+    folder.write_status(State.FAILED, 0, 3, error)
     assert POLICY(task(folder, share=1), None) == Again(0, 2)
     assert POLICY(task(folder, share=2), None) == Again(0, 4)
     assert POLICY(task(folder, share=4), None) is None

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from care.trials.state import State
 from sweeps.store import Store
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.declaring import WEIGHT, declare
@@ -126,13 +127,13 @@ def test_asha_stops_members_of_a_pack(tmp_path: Path) -> None:
     stopped = {event["trial_id"]: event["epoch"] for event in judged if event["stopped"]}
     assert stopped
     counts = json.loads(care("sweep", "plan", "sweep.yaml", "--json", cwd=tmp_path).stdout)
-    assert (counts["stopped"], counts["cached"]) == (len(stopped), 4 - len(stopped))
+    assert (counts["stopped"], counts["finished"]) == (len(stopped), 4 - len(stopped))
     for identity, epoch in stopped.items():
         folder = Store(tmp_path / "runs").trial(identity)
         assert len(folder.read_metrics()) == epoch, "it trained on after it was stopped"
         status = folder.read_status()
         assert status
-        assert status.state == "paused"
+        assert status.state == State.PAUSED
     care(*RUN, cwd=tmp_path)
     assert events(tmp_path) == judged
 

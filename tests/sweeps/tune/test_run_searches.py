@@ -51,7 +51,7 @@ def test_optuna_killed_on_the_way_runs_as_many_trials_as_asked(tmp_path: Path) -
     assert suggested[: len(begun)] == begun, "what was begun is gone on with"
     assert len(suggested) == 4
     assert len({event["point"][WEIGHT] for event in suggested}) == 4
-    assert plan(tmp_path) | {"cached": 4, "new": 0} == plan(tmp_path)
+    assert plan(tmp_path) | {"finished": 4, "new": 0} == plan(tmp_path)
 
     removed = next(trials.iterdir())
     shutil.rmtree(removed)
@@ -96,8 +96,8 @@ def test_asha_stops_the_worse_and_an_interrupted_sweep_keeps_its_decisions(tmp_p
     after = events(tmp_path, "rung")
     assert after[: len(before)] == before
     counts = plan(tmp_path)
-    assert counts["cached"] + counts["stopped"] == 4
-    assert counts["cached"] >= 1
+    assert counts["finished"] + counts["stopped"] == 4
+    assert counts["finished"] >= 1
     stopped = {event["trial_id"] for event in after if event["stopped"]}
     assert len(stopped) == counts["stopped"]
     judged = [(event["trial_id"], event["epoch"]) for event in after]

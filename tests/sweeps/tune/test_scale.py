@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from care.config.metrics import EPOCH_METRICS
+from care.config.metrics import epoch_metrics
+from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
-from sweeps.tracking import Tracker
+from sweeps.tracking import BackgroundSync
 from sweeps.tune import experiment as tuning
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again
@@ -93,8 +94,8 @@ def test_a_task_while_others_wait() -> None:
 
 
 def test_news_for_mlflow_while_it_is_behind() -> None:
-    def behind(trials: int) -> Tracker:
-        tracker = Tracker(lambda _: None, print)
+    def behind(trials: int) -> BackgroundSync:
+        tracker = BackgroundSync(lambda _: None, print)
         for number in range(trials):
             tracker.touch(str(number))
         return tracker
@@ -109,7 +110,7 @@ def test_a_trial_of_the_plan(tmp_path: Path) -> None:
     def planning(trials: int) -> int:
         sweep = sweep_of(tmp_path / str(trials), trials)
         for trial in make_plan(sweep, store).trials:
-            fabricate(store, trial.config, "finished", 3)
+            fabricate(store, trial.config, State.FINISHED, 3)
         return calls(lambda: make_plan(sweep, store))
 
     once, twice, four_times = planning(20), planning(40), planning(80)
@@ -122,7 +123,7 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     (identity,) = board.trials
     callback = tuning._Callback(board, queue_of(0), lambda _: None, print)
     of_the_end = {"outcome": "finished", "done": True, "epoch": 3, board.metric.name: 0.5}
-    result = {**of_the_end, "warnings": [], **dict.fromkeys(EPOCH_METRICS, 0.25)}
+    result = {**of_the_end, "warnings": [], **dict.fromkeys(epoch_metrics(), 0.25)}
     callback.on_trial_result(0, [], SimpleNamespace(config={"trial_id": identity}), result)
     assert result == of_the_end
     assert board.best() == (board.trials[identity].point, 0.5, 1)

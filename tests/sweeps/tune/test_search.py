@@ -15,11 +15,12 @@ from ray.tune.search import Searcher
 
 from care.config import TrialConfig
 from care.system.rng import generator
+from care.trials.state import State
 from sweeps.event_log import Suggestion, begin, read_decisions
 from sweeps.plan import PlannedTrial
 from sweeps.question import OtherQuestionError
-from sweeps.spec.spec import Sweep
-from sweeps.store import PlanState, SweepFolder, finite
+from sweeps.spec.sweep import Sweep
+from sweeps.store import SweepFolder, finite
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again
 from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch
@@ -63,9 +64,9 @@ Results = dict[str, float | None]
 def planned(point: dict[str, Any], seed: int, results: Results, tiny: TrialConfig) -> PlannedTrial:
     """A trial as the store knows it, which holds the results of all launches."""
     identity = f"{sorted(point.items())} {seed}"
-    state: PlanState = "new"
+    state = State.NEW
     if identity in results:
-        state = "failed" if results[identity] is None else "cached"
+        state = State.FAILED if results[identity] is None else State.FINISHED
     config = tiny.model_copy(update={"seed": seed})
     return PlannedTrial(identity, str(point), point, config, state)
 

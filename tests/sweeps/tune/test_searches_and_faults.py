@@ -14,14 +14,16 @@ from rich.console import Console
 
 from care.errors import CareError, ConfigError
 from care.system.claim import Claim
+from care.trials.state import State
 from sweeps.cli.cluster import parse_workers, submit_command
-from sweeps.cli.sweep import Declared, check_question, conclude
+from sweeps.cli.sweep import check_question, conclude
+from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import read_decisions
 from sweeps.plan import PlannedTrial, make_plan
 from sweeps.question import OtherQuestionError
 from sweeps.report import write_sweep_report
 from sweeps.run import Outcome, RunOptions
-from sweeps.spec.spec import Sweep
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.playing import METRICS, World, decided, numbers, play
@@ -115,7 +117,7 @@ def _check_study(sweep: Sweep, store: Store, study: list[Any]) -> None:
     values: dict[str, float | None] = {}
     for trial in make_plan(sweep, store).trials:
         stopped = read_decisions(store.sweep("tiny")).stopped().get(trial.trial_id)
-        if trial.state == "cached":
+        if trial.state == "finished":
             expected = numbers(trial.config, trial.config.training.epochs)[sweep.spec.metric.name]
             assert final_value(store.trial(trial.trial_id), sweep.spec.metric.name) == expected
             values[trial.label] = expected
@@ -163,7 +165,7 @@ def after_a_run(search: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
         scenario = Scenario(folder, search, patch)
         assert scenario.run().complete
         assert bool(scenario.trials("stopped")) == ("asha" in search)
-        assert scenario.trials("cached")
+        assert scenario.trials("finished")
     return folder
 
 
@@ -237,13 +239,13 @@ def _archive(scenario: Scenario, trial: PlannedTrial) -> None:
 
 
 @pytest.mark.parametrize("remove", [_delete, _archive])
-@pytest.mark.parametrize("state", ["cached", "stopped"])
+@pytest.mark.parametrize("state", ["finished", "stopped"])
 def test_deleted_and_archived(
     ran: Scenario, remove: Callable[[Scenario, PlannedTrial], None], state: str
 ) -> None:
     """What is no longer there is new, is run, and is no part of a decision meanwhile."""
     suggested = ran.suggestions()
-    removed = next(iter(ran.trials(state)), ran.trials("cached")[0])
+    removed = next(iter(ran.trials(state)), ran.trials("finished")[0])
     remove(ran, removed)
     assert [trial.trial_id for trial in ran.trials("new")] == [removed.trial_id]
     _, rungs = decided(ran.sweep, ran.store)
@@ -255,7 +257,7 @@ def test_deleted_and_archived(
 
 def test_changed_metric(ran: Scenario) -> None:
     """Finished trials have both metrics; what one of them decided says nothing about the other."""
-    finished = {trial.trial_id for trial in ran.trials("cached")}
+    finished = {trial.trial_id for trial in ran.trials("finished")}
     changed = ran.declare(metric={"name": LOSS, "mode": "min"})
     if not ran.searched:
         assert ran.run(changed).complete
@@ -348,7 +350,7 @@ def test_restarted_without_need(ran: Scenario) -> None:
     """The search makes the same points again and trains none of them."""
     if not ran.searched:
         return
-    suggested, finished = ran.suggestions(), {trial.trial_id for trial in ran.trials("cached")}
+    suggested, finished = ran.suggestions(), {trial.trial_id for trial in ran.trials("finished")}
     assert ran.run(restart_search=True).complete
     assert not finished & set(ran.world.trained)
     assert ran.suggestions()[0] == suggested[0] if ran.optuna else not suggested
@@ -372,7 +374,7 @@ def test_a_trial_of_two_sweeps_is_stopped_in_one(ran: Scenario) -> None:
     other = ran.declare(name="other", scheduler=None, search=None, axes=GRID["axes"])
     plan = make_plan(other, ran.store)
     shared = stopped & set(plan.unique())
-    assert plan.counts()["stopped"] == 0
+    assert plan.counts()[State.STOPPED] == 0
     assert {trial.trial_id for trial in plan.missing()} >= shared
     play(ran.world, other, ran.store, ran._patch)
     assert shared <= set(ran.world.trained)
@@ -386,7 +388,7 @@ def test_nothing_to_compare_by(scenario: Scenario, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("tests.helpers.playing.METRICS", (LOSS, "head/gamma"))
     outcome = play(scenario.world, scenario.sweep, scenario.store, scenario._patch)
     assert outcome.complete
-    assert outcome.without_value == outcome.plan.counts()["cached"] == outcome.plan.wanted
+    assert outcome.without_value == outcome.plan.counts()[State.FINISHED] == outcome.plan.wanted
     console = Console(file=io.StringIO(), width=200)
     assert conclude(console, "care sweep run sweep.yaml", outcome, None) == int(scenario.searched)
     assert f"have no finite {GAMMA}" in console.file.getvalue()  # type: ignore[attr-defined]
@@ -412,7 +414,7 @@ def test_submit_refuses_before_it_attaches(ran: Scenario, monkeypatch: pytest.Mo
         monkeypatch.setattr(f"sweeps.cli.cluster.{check}", lambda *_: None)
     monkeypatch.setattr("sweeps.cli.cluster.load_cluster", lambda _: None)
     monkeypatch.setattr("sweeps.backends.slurm.commands.partitions", dict)
-    monkeypatch.setattr("sweeps.cli.cluster._runs_already", lambda _: True)
+    monkeypatch.setattr("sweeps.cli.cluster._is_running", lambda _: True)
     ran.declare(metric={"name": LOSS, "mode": "min"})
     if not ran.searched:
         return
@@ -421,7 +423,7 @@ def test_submit_refuses_before_it_attaches(ran: Scenario, monkeypatch: pytest.Mo
         file = ran.folder / "sweep.yaml"
         workers = parse_workers("1")
         return submit_command(
-            Declared(file), ran.store.root, Path("cluster.yaml"), workers, "job", options
+            SweepArguments(file), ran.store.root, Path("cluster.yaml"), workers, "job", options
         )
 
     before = ran.content()

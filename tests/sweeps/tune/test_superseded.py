@@ -14,13 +14,14 @@ from care.system import heartbeat as liveness
 from care.system.claim import Claim, LostClaimError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.state import State
 from sweeps.backends.scratch import make_scratch
-from sweeps.backends.slurm.state_files import Head, PoolFolder
+from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolStatus
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
-from sweeps.tracking.sweep_sync import SweepTracking
+from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.disk_wait import PatientFolder
 from sweeps.tune.trial_actor import TrialProcess
 from tests.helpers.declaring import load
@@ -80,10 +81,13 @@ def test_its_pool_does_not_mislead_the_workers(store: Store, drivers: tuple[Clai
     old, new = PoolFolder(store, "tiny"), PoolFolder(store, "tiny")
     new.path.mkdir(parents=True)
     old.writer, new.writer = drivers
-    new.write_head(Head(state="running", generation="new", address="here:1"))
+    new.write_head(Head(state=HeadState.RUNNING, generation="new", address="here:1"))
+    status = PoolStatus(
+        at=0.0, counts={}, running=(), metric="head/gamma", best=None, seconds_left=None
+    )
     writes: list[Callable[[], Any]] = [
-        lambda: old.write_head(Head(state="ended")),
-        lambda: old.write_status({"counts": {}}),
+        lambda: old.write_head(Head(state=HeadState.ENDED)),
+        lambda: old.write_status(status),
     ]
     for write in writes:
         with pytest.raises(LostClaimError):
@@ -98,7 +102,7 @@ def test_it_sends_nothing_to_mlflow(
     sent: list[str] = []
     for name in ("sync_sweep", "sync_trial", "attach", "recall", "confirm"):
         monkeypatch.setattr(
-            f"sweeps.tracking.mlflow_sync.Projection.{name}",
+            f"sweeps.tracking.mlflow_sync.MlflowSync.{name}",
             lambda *_, name=name: sent.append(name),
         )
     sweep = load(tmp_path)
@@ -106,7 +110,7 @@ def test_it_sends_nothing_to_mlflow(
     lines: list[str] = []
     board = Board(sweep.spec.metric, plan.wanted)
     board.plan(plan, lambda _: None)
-    tracking = SweepTracking(sweep, store, board, None, lines.append, drivers[0])
+    tracking = SweepSync(sweep, store, board, None, lines.append, drivers[0])
     tracking.start(plan)
     tracking.touch(plan.trials[0].trial_id)
     tracking.finish(plan, None, lambda: False)
@@ -123,7 +127,7 @@ def test_a_trial_that_was_taken_over_is_elsewhere(
     process = TrialProcess({**task, "folder": str(folder)})
     assert process.step()["outcome"] == "running"
     trial = TrialFolder(folder, take_over(folder))
-    trial.write_status("running", 1, tiny_config.training.epochs)
+    trial.write_status(State.RUNNING, 1, tiny_config.training.epochs)
     before = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
     result = process.step()
     assert (result["outcome"], result["done"]) == ("busy", True)

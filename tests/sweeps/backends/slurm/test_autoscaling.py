@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sweeps.backends.slurm.autoscaling import change, wanted
 from sweeps.backends.slurm.commands import QueuedJob
-from sweeps.backends.slurm.state_files import Workers
+from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
 RANGES = st.tuples(st.integers(0, 5), st.integers(1, 20)).map(
     lambda pair: Workers(least=min(pair), most=max(pair))
@@ -39,14 +37,15 @@ def test_only_idle_workers_and_waiting_jobs_go(
     target: int, states: list[tuple[str, float]], patience: float
 ) -> None:
     jobs = [QueuedJob(str(n), state, "", "") for n, (state, _) in enumerate(states)]
-    said: dict[str, dict[str, Any]] = {
-        str(n): {"state": "running", "idle": idle} for n, (_, idle) in enumerate(states)
+    workers = {
+        str(n): WorkerStatus(at=0.0, state=WorkerState.RUNNING, idle=idle)
+        for n, (_, idle) in enumerate(states)
     }
-    todo = change(target, jobs, said, patience)
+    todo = change(target, jobs, workers, patience)
     live = [job.job_id for job in jobs if job.state != "COMPLETING"]
     pending = {job.job_id for job in jobs if job.state == "PENDING"}
     running = {job.job_id for job in jobs if job.state == "RUNNING"}
-    idle = {n for n in running if said[n]["idle"] >= patience}
+    idle = {n for n in running if workers[n].idle >= patience}
     assert set(todo.cancel) <= pending
     assert set(todo.release) <= idle
     after = len(live) + todo.submit - len(todo.cancel) - len(todo.release)
@@ -63,5 +62,5 @@ def test_the_worker_that_waits_longest_keeps_its_place() -> None:
 
 def test_a_worker_that_has_not_joined_is_not_idle() -> None:
     jobs = [QueuedJob("1", "RUNNING", "n1", "None")]
-    said = {"1": {"state": "waiting", "idle": 1000.0}}
-    assert change(0, jobs, said, 60).release == ()
+    workers = {"1": WorkerStatus(at=0.0, state=WorkerState.WAITING, idle=1000.0)}
+    assert change(0, jobs, workers, 60).release == ()

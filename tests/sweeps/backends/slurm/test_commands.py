@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sweeps.backends.slurm import commands
-from sweeps.backends.slurm.commands import QueuedJob, SlurmError, count_gpus, parse_limit
+from sweeps.backends.slurm.commands import QueuedJob, SlurmError, count_gpus
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,6 @@ from sweeps.backends.slurm.commands import QueuedJob, SlurmError, count_gpus, pa
 )
 def test_gpus_of_a_node(text: str, gpus: int) -> None:
     assert count_gpus(text) == gpus
-
-
-@pytest.mark.parametrize(
-    ("text", "minutes"),
-    [("infinite", None), ("n/a", None), ("30:00", 30), ("4:00:00", 240), ("2-12:30:00", 3630)],
-)
-def test_limit_of_a_partition(text: str, minutes: int | None) -> None:
-    assert parse_limit(text) == minutes
 
 
 def test_a_command_that_is_not_there_is_named() -> None:

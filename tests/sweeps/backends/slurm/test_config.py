@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -139,3 +140,39 @@ def test_every_wrong_field_is_named_at_once() -> None:
         check(cluster(gpus=9, time=999, head={"partition": "none"}))
     fields = [problem.field for problem in caught.value.problems]
     assert fields == ["gpus", "time", "head.partition"]
+
+
+def test_a_worker_asks_sbatch_for_what_its_fields_say() -> None:
+    asked = cluster(gpus=2, cpus=8, memory_gb=1.5, constraint="a100").sbatch_options()
+    assert asked == {
+        "partition": "gpu",
+        "constraint": "a100",
+        "cpus_per_task": 8,
+        "mem": "1536M",
+        "gpus_per_node": 2,
+    }
+
+
+def test_the_head_asks_for_no_gpu_and_takes_partition_account_and_qos_from_the_workers() -> None:
+    workers = cluster(gpus=2, account="vision", qos="high", head={"qos": "long"})
+    assert workers.head_job().sbatch_options() == {
+        "partition": "gpu",
+        "account": "vision",
+        "qos": "long",
+        "cpus_per_task": 2,
+        "mem": "8192M",
+    }
+    assert workers.head_job().time == 2880
+
+
+def test_a_node_imports_from_a_folder_with_a_space(tmp_path: Path) -> None:
+    code = tmp_path / "my code"
+    code.mkdir()
+    (code / "marker.py").touch()
+    config = ClusterConfig(setup=("export MODULES=loaded",))
+    lines = config.shell_setup(str(code))
+    test = f"{config.python_command} -c 'import marker, os; print(os.environ[\"MODULES\"])'"
+    done = subprocess.run(
+        ["bash", "-c", "\n".join([*lines, test])], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "loaded\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,21 @@ import pytest
 from rich.console import Console
 
 from care.system.files import DamagedFileError
+from care.trials.state import State
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.backends.slurm.network import address_of, answers, free_ports
-from sweeps.backends.slurm.state_files import Head, PoolFolder, Request, Workers
+from sweeps.backends.slurm.state_files import (
+    Best,
+    Head,
+    HeadState,
+    PoolFolder,
+    PoolStatus,
+    Request,
+    Workers,
+    WorkerState,
+    WorkerStatus,
+)
 from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
 from sweeps.cli.cluster import parse_workers
 from sweeps.progress import TrialProgress
@@ -62,22 +74,28 @@ def test_a_damaged_file_is_passed_over_or_named(
     folder: PoolFolder, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setattr("sweeps.backends.slurm.status._counts", lambda _: {"new": 2})
-    running = {"point": "λ=0", "seed": 0, "epochs": 3}
-    seen = {"counts": {"running": 1}, "running": [running], "best": None, "metric": "head/gamma"}
+    status = PoolStatus(
+        at=time.time(),
+        counts={State.RUNNING: 1},
+        running=(TrialProgress("λ=0", 0, 3),),
+        best=None,
+        metric="head/gamma",
+        seconds_left=None,
+    )
     for case, damage in DAMAGES.items():
         folder.prepare(request())
-        folder.write_head(Head("running", left=1))
-        folder.write_status({**seen, "seconds_left": None})
+        folder.write_head(Head(state=HeadState.RUNNING, left=1))
+        folder.write_status(status)
         path = folder.path / name
         damage(path)
         named = None
         try:
-            status = read_status(folder)
+            shown = read_status(folder)
         except DamagedFileError as error:
             named = error
         else:
-            assert status.counts in ({"running": 1}, {"new": 2}), case
-            assert status_view(status)
+            assert shown.counts in ({"running": 1}, {"new": 2}), case
+            assert status_view(shown)
         assert named is None or (name != "status.json" and name in str(named)), case
         if name == "request.json" and case in ("null", "folder", "other types"):
             assert named, case
@@ -86,14 +104,39 @@ def test_a_damaged_file_is_passed_over_or_named(
 
 def test_a_workers_file_that_cannot_be_read_hides_no_other(folder: PoolFolder) -> None:
     folder.prepare(request())
-    folder.write_worker("7", state="running")
+    folder.write_worker("7", WorkerStatus(at=1.0, state=WorkerState.RUNNING))
     (folder.path / "workers" / "8.json").write_bytes(bytes(100))
     assert list(folder.workers()) == ["7"]
 
 
+def test_files_of_an_earlier_version_are_read(folder: PoolFolder) -> None:
+    folder.prepare(request())
+    head = {"state": "running", "generation": "g", "address": "a:1", "job_id": "7", "left": 3}
+    worker = {"state": "running", "node": "n1", "trials": ["a"], "idle": 5, "cpus": 4, "gpus": 0}
+    status = {
+        "counts": {"finished": 3, "running": 1, "elsewhere": 1, "new": 2},
+        "running": [{"point": "λ=0", "seed": 1, "epochs": 9, "epoch": 2, "state": "running"}],
+        "metric": "head/gamma",
+        "best": {"point": "λ=0", "mean": 0.5, "n": 2},
+        "seconds_left": 12,
+        "at": time.time(),
+    }
+    (folder.path / "head.json").write_text(json.dumps({**head, "release": ["8"]}))
+    (folder.path / "workers" / "8.json").write_text(json.dumps({**worker, "at": 1.5}))
+    (folder.path / "status.json").write_text(json.dumps(status))
+    assert folder.head().release == ("8",)
+    assert folder.workers()["8"].idle == 5
+    shown = read_status(folder)
+    assert shown.counts[State.ELSEWHERE] == 1
+    assert [(trial.label, trial.state) for trial in shown.running] == [("λ=0 seed=1", "running")]
+    assert shown.as_json()["best"] == {"point": "λ=0", "mean": 0.5, "n": 2}
+
+
 def test_a_new_submission_keeps_what_the_head_says(folder: PoolFolder) -> None:
     folder.prepare(request())
-    said = Head(state="running", generation="g", address="a:1", job_id="7", left=3, release=("8",))
+    said = Head(
+        state=HeadState.RUNNING, generation="g", address="a:1", job_id="7", left=3, release=("8",)
+    )
     folder.write_head(said)
     folder.prepare(request())
     assert folder.head() == said
@@ -130,11 +173,11 @@ def test_an_interface_has_an_address() -> None:
 
 
 def shown(**changes: Any) -> str:
-    trial = TrialProgress("λ=0.1", 2, 20, 5, "running", None, 0.42, 1234.0)
+    trial = TrialProgress("λ=0.1", 2, 20, 5, State.RUNNING, None, 0.42, 1234.0)
     fields: dict[str, Any] = {
         "name": "tiny",
         "request": request(),
-        "head": Head(state="running", generation="g", address="a:1", job_id="7", left=3),
+        "head": Head(state=HeadState.RUNNING, generation="g", address="a:1", job_id="7", left=3),
         "heads": [QueuedJob("7", "RUNNING", "n1", "None")],
         "workers": [
             QueuedJob("8_0", "RUNNING", "n2", "None"),
@@ -142,12 +185,15 @@ def shown(**changes: Any) -> str:
         ],
         "counts": {"finished": 3, "running": 1, "new": 2},
         "running": [trial],
-        "seen": {
-            "node": "n1",
-            "metric": "accuracy",
-            "best": {"point": "λ=0", "mean": 0.5, "n": 2},
-            "seconds_left": 61.0,
-        },
+        "last": PoolStatus(
+            at=0.0,
+            node="n1",
+            counts={},
+            running=(),
+            metric="accuracy",
+            best=Best(point="λ=0", mean=0.5, n=2),
+            seconds_left=61.0,
+        ),
         "age": 1.0,
     }
     console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
@@ -178,7 +224,12 @@ def test_a_running_sweep() -> None:
         ({"request": request(cancel=True), "heads": [], "age": 95.0}, "tiny: cancelled"),
         ({"workers": None}, "unknown: SLURM does not answer here"),
         (
-            {"heads": [], "head": Head(state="ended"), "counts": {"finished": 6}, "running": []},
+            {
+                "heads": [],
+                "head": Head(state=HeadState.ENDED),
+                "counts": {"finished": 6},
+                "running": [],
+            },
             "tiny: finished",
         ),
     ],
@@ -188,7 +239,7 @@ def test_other_moments_of_a_sweep(changes: dict[str, Any], expected: str) -> Non
 
 
 def test_many_running_trials_are_not_all_shown() -> None:
-    trials = [TrialProgress("p", seed, 20, state="running") for seed in range(100)]
+    trials = [TrialProgress("p", seed, 20, state=State.RUNNING) for seed in range(100)]
     text = shown(running=trials)
     assert "… and 76 more" in text
     assert len(text.splitlines()) < 40
@@ -196,8 +247,8 @@ def test_many_running_trials_are_not_all_shown() -> None:
 
 def test_a_worker_whose_disk_is_away_goes_on(folder: PoolFolder) -> None:
     folder.prepare(request())
-    folder.write_worker("8_0", state="running", idle=1.0)
+    folder.write_worker("8_0", WorkerStatus(at=1.0, state=WorkerState.RUNNING, idle=1.0))
     assert json.loads((folder.path / "workers" / "8_0.json").read_text())["idle"] == 1.0
     shutil.rmtree(folder.path / "workers")
-    folder.write_worker("8_0", state="running", idle=2.0)
+    folder.write_worker("8_0", WorkerStatus(at=2.0, state=WorkerState.RUNNING, idle=2.0))
     assert folder.workers() == {}

@@ -1,0 +1,36 @@
+"""The states of a trial: one word for each, everywhere."""
+
+from __future__ import annotations
+
+import enum
+from typing import Literal
+
+
+class State(enum.StrEnum):
+    """The state of a trial.
+
+    Attributes:
+        FINISHED: Trained and measured.
+        RUNNING: A living process trains it.
+        PAUSED: Resumes from a checkpoint, perhaps within its first epoch.
+        NEW: Nothing is computed.
+        STOPPED: A sweep's scheduler ended it early.
+        ELSEWHERE: A process of another sweep, or of ``care train``, trains it.
+        FAILED: An error ended it.
+        STALE: Computed with other code or other data than today's.
+        DAMAGED: A file of it cannot be read or rebuilt.
+    """
+
+    FINISHED = "finished"
+    RUNNING = "running"
+    PAUSED = "paused"
+    NEW = "new"
+    STOPPED = "stopped"
+    ELSEWHERE = "elsewhere"
+    FAILED = "failed"
+    STALE = "stale"
+    DAMAGED = "damaged"
+
+
+RecordedState = Literal[State.RUNNING, State.PAUSED, State.FINISHED, State.FAILED]
+"""The states that a trial's folder records. A dead process may have left ``running`` behind."""

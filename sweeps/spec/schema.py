@@ -1,0 +1,252 @@
+"""The schema of a sweep's YAML file: experiment, axes, seeds, search, scheduler, resources."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from analysis.labels import VARIANT
+from care.config import Model, PositiveInt
+from care.config.metrics import epoch_metrics, final_measures, is_final_measure
+from care.data.shared_batches import SHARED
+from care.errors import nearest
+from sweeps.spec.axes import AxisRange, check_axes, check_variants
+from sweeps.spec.paper import ProfileConfig, ReproducesConfig
+
+MOST_SEEDS = 1_000
+MOST_TRIALS = 20_000
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+
+
+def _seed_list(value: Any) -> Any:
+    """Convert ``seeds: 3`` to 0, 1, 2."""
+    number = len(value) if isinstance(value, (list, tuple)) else value
+    if not isinstance(number, int) or isinstance(number, bool):
+        raise PydanticCustomError("name", "allowed: a number of seeds or a list of seeds")
+    if number > MOST_SEEDS:
+        raise PydanticCustomError("name", f"allowed: at most {MOST_SEEDS} seeds")
+    return tuple(range(value)) if isinstance(value, int) else tuple(value)
+
+
+def _count(value: Any) -> Any:
+    if value == "auto" or (isinstance(value, int) and value > 0 and not isinstance(value, bool)):
+        return value
+    raise PydanticCustomError("name", "allowed: auto or a number greater than 0")
+
+
+def _check_gpus(gpus: float) -> float:
+    if gpus > 1 and not gpus.is_integer():
+        raise PydanticCustomError("name", "allowed: a part of one GPU, or whole ones")
+    return gpus
+
+
+class SearchConfig(Model):
+    """The search: every combination of values, or Optuna through Ray Tune's OptunaSearch.
+
+    Attributes:
+        name: ``grid`` or ``optuna``.
+        trials: Number of points that Optuna suggests; each is trained once per seed.
+        sampler: Optuna's sampler.
+        seed: The sampler's seed.
+    """
+
+    name: Literal["grid", "optuna"] = "grid"
+    trials: PositiveInt = 20
+    sampler: Literal["tpe", "random"] = "tpe"
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class SchedulerConfig(Model):
+    """Early stopping: none, or ASHA on a per-epoch metric.
+
+    Attributes:
+        name: ``none`` or ``asha``.
+        grace_epochs: Epochs that every trial is trained for; the first rung.
+        reduction_factor: Each rung keeps the best 1 / ``reduction_factor`` of its trials.
+    """
+
+    name: Literal["none", "asha"] = "none"
+    grace_epochs: PositiveInt = 1
+    reduction_factor: Annotated[float, Field(gt=1)] = 3.0
+
+
+class ResourcesConfig(Model):
+    """The resources of one trial.
+
+    Attributes:
+        threads: CPU threads; ``auto`` splits the cores equally between the trials that fit. One
+            thread is the fastest for small networks; two trials side by side are never slower than
+            one trial with two threads (docs/performance.md).
+        gpus: A fraction of a GPU that it shares with other trials, or whole GPUs, on which it
+            trains data-parallel.
+        pack: Number of trials that one process trains side by side. They share seed, data set,
+            augmentation and batch size, so each batch is loaded and augmented once. Their numbers
+            equal those of trials that train alone, bit for bit. ``auto`` measures the first steps
+            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with ASHA.
+        retries: Number of restarts from one epoch after a trial's process or node was lost.
+    """
+
+    threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_count)] = "auto"
+    gpus: Annotated[float, Field(ge=0), AfterValidator(_check_gpus)] = 0.0
+    pack: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_count)] = "auto"
+    retries: Annotated[int, Field(ge=0)] = 3
+
+
+class MetricConfig(Model):
+    """The metric that compares the trials.
+
+    Attributes:
+        name: A metric of every epoch or a final measure, e.g. ``encoder/probe_accuracy``.
+        mode: Whether a larger or a smaller value is better.
+    """
+
+    name: str = "encoder/probe_accuracy"
+    mode: Literal["max", "min"] = "max"
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        valid = (*epoch_metrics(), *final_measures())
+        if name not in epoch_metrics() and not is_final_measure(name):
+            close = nearest(name, valid)
+            hint = f"; did you mean {close!r}?" if close else ""
+            raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")
+        return name
+
+
+class SweepSpec(Model):
+    """A sweep as its YAML file declares it.
+
+    Attributes:
+        name: Name of the sweep in the store, in MLflow and of Optuna's study.
+        description: One sentence for the report.
+        experiment: YAML file of the base configuration, relative to the sweep's file.
+        overrides: Dotted fields set in every trial.
+        variants: Named sets of dotted fields, e.g. methods. They are the values of the axis
+            ``variant``, the first axis; it has all of them by default.
+        axes: Dotted field to its values, or for Optuna also to ``{low, high, log}``.
+        seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
+        search: Choice of the points.
+        scheduler: Early stopping.
+        resources: Resources of each trial.
+        metric: The metric that compares the trials.
+        profiles: Other sizes of the sweep; ``--profile`` chooses one.
+        reproduces: The table or figure of the paper that it reproduces.
+    """
+
+    name: str
+    description: str = ""
+    experiment: str
+    overrides: dict[str, Any] = Field(default_factory=dict)
+    variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    axes: dict[str, Any]
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seed_list)] = (0,)
+    search: SearchConfig = SearchConfig()
+    scheduler: SchedulerConfig = SchedulerConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+    metric: MetricConfig = MetricConfig()
+    profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
+    reproduces: ReproducesConfig | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _variants_are_an_axis(cls, tree: Any) -> Any:
+        """Put the axis ``variant`` first, with every name by default."""
+        if not isinstance(tree, dict) or not isinstance(tree.get("variants"), dict):
+            return tree
+        axes = tree.get("axes", {})
+        if not tree["variants"] or not isinstance(axes, dict):
+            return tree
+        chosen = {VARIANT: axes.get(VARIANT, list(tree["variants"]))}
+        return {**tree, "axes": {**chosen, **axes}}
+
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_folder(cls, name: str) -> str:
+        if not _NAME.fullmatch(name):
+            raise PydanticCustomError(
+                "name", "allowed: lower-case letters, digits, '.', '_' and '-', at most 63"
+            )
+        return name
+
+    @field_validator("seeds")
+    @classmethod
+    def _some_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        if not seeds:
+            raise PydanticCustomError("name", "allowed: one seed or more")
+        if len(set(seeds)) < len(seeds):
+            raise PydanticCustomError("name", "allowed: each seed once")
+        return seeds
+
+    @model_validator(mode="after")
+    def _check_across_fields(self) -> Self:
+        check_axes(self.axes, self.search.name)
+        check_variants(self.variants, self.axes)
+        if self.search.name == "optuna" and not self.axes:
+            raise PydanticCustomError(
+                "search.name", "allowed with one axis or more", {"value": self.search.name}
+            )
+        _check_size(self)
+        _check_pack(self)
+        if self.scheduler.name == "asha" and self.metric.name not in epoch_metrics():
+            raise PydanticCustomError(
+                "metric.name",
+                "allowed with asha, which needs a value after every epoch: {names}",
+                {"names": ", ".join(epoch_metrics()), "value": self.metric.name},
+            )
+        return self
+
+    @property
+    def pack(self) -> int | Literal["auto"]:
+        """Number of trials in a process, with ``auto`` resolved to 1 if packs are impossible."""
+        pack = self.resources.pack
+        one_by_one = self.search.name == "optuna" or self.resources.gpus > 1
+        # A scheduler needs every epoch in order; the epochs of a trial that joins late would come
+        # after later epochs of the others.
+        if pack == "auto" and (one_by_one or self.scheduler.name != "none"):
+            return 1
+        return pack
+
+    def ranges(self) -> dict[str, AxisRange | tuple[Any, ...]]:
+        """Return the axes, each an interval or a tuple of values."""
+        return {
+            field: AxisRange.model_validate(values) if isinstance(values, dict) else tuple(values)
+            for field, values in self.axes.items()
+        }
+
+
+def _check_size(spec: SweepSpec) -> None:
+    """Refuse more trials than a driver can handle (docs/scaling.md)."""
+    if spec.search.name == "optuna":
+        field, points = "search.trials", spec.search.trials
+        value: Any = points
+    else:
+        largest = max(spec.axes, key=lambda axis: len(spec.axes[axis]), default="")
+        field, value = f"axes.{largest}", spec.axes.get(largest)
+        points = math.prod(len(values) for values in spec.axes.values())
+    trials = points * len(spec.seeds)
+    if trials > MOST_TRIALS:
+        allowed = f"allowed: at most {MOST_TRIALS} trials in all; these are {trials}"
+        raise PydanticCustomError(field, "{allowed}", {"allowed": allowed, "value": value})
+
+
+def _check_pack(spec: SweepSpec) -> None:
+    pack, reason = spec.resources.pack, None
+    if spec.search.name == "optuna":
+        reason = "with optuna, which suggests a point once it knows the results before it"
+    elif spec.resources.gpus > 1:
+        reason = "if a trial trains on several GPUs"
+    elif spec.axes and all(_changes_batches(field) for field in spec.axes):
+        reason = f"as trials that differ in {', '.join(spec.axes)} share no batches"
+    if isinstance(pack, int) and pack > 1 and reason:
+        raise PydanticCustomError(
+            "resources.pack", "allowed: 1 {reason}", {"reason": reason, "value": pack}
+        )
+
+
+def _changes_batches(field: str) -> bool:
+    return any(field == shared or field.startswith(f"{shared}.") for shared in SHARED)

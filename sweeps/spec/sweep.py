@@ -1,0 +1,155 @@
+"""A sweep: its declaration with the base configuration resolved, and the trials of each point."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from analysis.labels import VARIANT
+from care.config import TrialConfig
+from care.config.loading import parse_override, set_field, validate
+from care.config.yaml_reader import read_yaml
+from care.errors import ConfigError, Problem
+from care.trials.records import SweepRecord
+from sweeps.spec.axes import SEEDS_ADVICE
+from sweeps.spec.paper import apply_profile, rename_stored_figure
+from sweeps.spec.schema import SweepSpec
+from sweeps.spec.selection import Selection, select
+
+
+class Sweep:
+    """A declared sweep with its base configuration resolved.
+
+    Attributes:
+        spec: The declaration.
+        base: The experiment as a tree, with the sweep's overrides.
+        source: The declaration's file.
+        paper: ``base`` without the profile and the overrides of the command line.
+        selection: The chosen part of its trials; ``spec`` still declares all of them.
+    """
+
+    def __init__(
+        self,
+        spec: SweepSpec,
+        base: dict[str, Any],
+        source: str,
+        paper: dict[str, Any] | None = None,
+    ) -> None:
+        self.spec = spec
+        self.base = base
+        self.source = source
+        self.paper = paper or base
+        self.selection = Selection()
+
+    def select(self, only: Sequence[str], seeds: str | None) -> Sweep:
+        """Choose a part of the sweep's trials, or all of them without arguments.
+
+        Args:
+            only: ``AXIS=VALUE[,VALUE]`` each.
+            seeds: A number of seeds, or seeds with commas between.
+
+        Raises:
+            ConfigError: Raised by :func:`sweeps.spec.selection.select`.
+        """
+        chosen = Sweep(self.spec, self.base, self.source, self.paper)
+        if only or seeds is not None:
+            spec = self.spec
+            chosen.selection = select(spec.axes, spec.seeds, spec.search.name, only, seeds)
+        return chosen
+
+    def whole(self) -> Sweep:
+        """Choose all trials of the sweep."""
+        return self.select((), None)
+
+    def base_config(self) -> TrialConfig:
+        """Make the configuration of the experiment, without axes."""
+        return validate(TrialConfig, self.base, self.source)
+
+    def paper_config(self) -> TrialConfig:
+        """Make the configuration of the experiment with the paper's settings, without axes."""
+        return validate(TrialConfig, self.paper, self.source)
+
+    def trials(self, point: dict[str, Any]) -> Iterator[TrialConfig]:
+        """Yield the configuration of a point with each chosen seed.
+
+        Raises:
+            ConfigError: The point is not valid; names the field.
+        """
+        seeds = self.spec.seeds if self.selection.seeds is None else self.selection.seeds
+        first = self.trial(point, seeds[0])  # validated once: validation takes milliseconds
+        for seed in seeds:
+            yield first.model_copy(update={"seed": seed})
+
+    def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:
+        """Make the configuration of a point (dotted field to value) with a seed.
+
+        Raises:
+            ConfigError: The point is not valid; names the field.
+        """
+        tree = _copy(self.base)
+        for field, value in point.items():
+            fields = self.spec.variants[value] if field == VARIANT else {field: value}
+            for name, setting in fields.items():
+                set_field(tree, name, _copy(setting))
+        tree["seed"] = seed
+        if self.spec.resources.gpus > 1:
+            set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
+        return validate(TrialConfig, tree, self.source)
+
+
+def _copy(tree: Any) -> Any:
+    return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
+
+
+def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None = None) -> Sweep:
+    """Load the sweep of a YAML file.
+
+    Args:
+        path: The file.
+        overrides: ``field=value`` to set in its base configuration.
+        profile: One of its profiles; None for the sweep without one.
+
+    Raises:
+        ConfigError: The file, its experiment or a field is wrong; nothing was started.
+    """
+    tree = read_yaml(path)
+    validate(SweepSpec, tree, str(path))
+    spec = validate(SweepSpec, apply_profile(tree, profile, path), str(path))
+    sweep = resolve_sweep(spec, path, overrides)
+    if spec.reproduces:
+        plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))
+        sweep.paper = resolve_sweep(plain, path).base
+    return sweep
+
+
+def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
+    """Read the experiment of a sweep, set the overrides, and check both.
+
+    Args:
+        spec: The sweep's declaration.
+        path: Its file.
+        overrides: ``field=value`` to set besides the declaration's own.
+
+    Raises:
+        ConfigError: The experiment or an override is wrong.
+    """
+    base = read_yaml(path.parent / spec.experiment)
+    fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
+    for field, value in fields.items():
+        set_field(base, field, value)
+    if "seed" in fields:
+        problem = Problem("seed", fields["seed"], f"allowed: any other field; {SEEDS_ADVICE}")
+        raise ConfigError(str(path), [problem])
+    clash = sorted(set(fields) & set(spec.axes))
+    if clash:
+        problem = Problem(clash[0], fields[clash[0]], "allowed: a field that is not also an axis")
+        raise ConfigError(str(path), [problem])
+    validate(TrialConfig, base, str(path.parent / spec.experiment))
+    return Sweep(spec, base, str(path))
+
+
+def restore_sweep(declaration: SweepRecord) -> Sweep:
+    """Restore a sweep from the store's ``sweep.json``."""
+    spec = validate(SweepSpec, rename_stored_figure(declaration.spec), "sweep.json")
+    return Sweep(spec, declaration.base, declaration.file, declaration.paper)

@@ -1,0 +1,50 @@
+"""What each state of a trial means for a sweep, and how people and MLflow see it: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from care.trials.state import State
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """A row of :data:`MEANING`.
+
+    Attributes:
+        left: Whether the trial is still to train, or trains now.
+        over: Whether it ended, well or not. Neither holds for a trial that only
+            ``--rerun-stale`` or ``--rerun-damaged`` trains.
+        complete: Whether the sweep wants nothing more of it.
+        style: Rich's style on a terminal.
+        mlflow: Status of its run in MLflow; empty where the run has that of the recorded state.
+    """
+
+    left: bool = False
+    over: bool = False
+    complete: bool = False
+    style: str = ""
+    mlflow: str = ""
+
+
+MEANING = {
+    State.FINISHED: Meaning(over=True, complete=True, style="green", mlflow="FINISHED"),
+    State.RUNNING: Meaning(left=True, style="cyan", mlflow="RUNNING"),
+    State.PAUSED: Meaning(left=True, mlflow="KILLED"),
+    State.NEW: Meaning(left=True),
+    State.STOPPED: Meaning(over=True, complete=True),
+    State.ELSEWHERE: Meaning(left=True),
+    State.FAILED: Meaning(over=True, style="red", mlflow="FAILED"),
+    State.STALE: Meaning(style="yellow"),
+    State.DAMAGED: Meaning(style="red", mlflow="FAILED"),
+}
+"""Every state, in the order in which people see them."""
+
+TO_TRAIN = (State.NEW, State.PAUSED)
+"""States of trials that no process trains and that a run trains unasked."""
+
+
+def in_words(counts: Mapping[State, int]) -> str:
+    """Describe numbers of trials: ``4 finished, 2 new``."""
+    return ", ".join(f"{counts[state]} {state}" for state in MEANING if counts.get(state))

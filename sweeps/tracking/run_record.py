@@ -1,0 +1,202 @@
+"""The content of a trial's MLflow run, read from the trial's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from care.config import TrialConfig
+from care.errors import CareError
+from care.system.files import DamagedFileError
+from care.trials.folder import TrialFolder
+from care.trials.identity import flatten
+from care.trials.records import ProvenanceRecord, StatusRecord, TimingRecord, Values
+from care.trials.staleness import Versions
+from care.trials.state import State
+from sweeps.states import TO_TRAIN
+from sweeps.store import TrialStatus, trial_status
+from sweeps.tracking.run_cache import Identity, Row
+
+_NOT_METRICS = ("epoch", "step")
+LONGEST_MESSAGE = 500
+
+
+@dataclass(frozen=True)
+class TrackedTrial:
+    """A trial with its state at one moment.
+
+    Attributes:
+        folder: Its folder.
+        label: Name of its run.
+        status: Its state, as a plan shows it.
+        updated: Time of its last status; empty if it was never started.
+    """
+
+    folder: TrialFolder
+    label: str
+    status: TrialStatus
+    updated: str
+
+    @property
+    def version(self) -> str:
+        """A text that changes whenever the trial does; empty if it was never started."""
+        if not self.updated and self.status.state != State.DAMAGED:
+            return ""
+        return "|".join((self.updated, self.status.state, self.status.reason))
+
+
+def inspect_trial(
+    folder: TrialFolder, label: str, versions: Versions, config: TrialConfig
+) -> TrackedTrial:
+    """Determine the current state of a trial.
+
+    Args:
+        folder: Its folder.
+        label: Name of its run.
+        versions: The current code and data; results of others are stale.
+        config: Its planned configuration.
+    """
+    try:
+        status = trial_status(folder, versions, config)
+        record = folder.read_status()
+    except CareError as error:
+        return TrackedTrial(folder, label, TrialStatus(State.DAMAGED, 0, str(error)), "")
+    return TrackedTrial(folder, label, status, record.updated if record else "")
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The content of a trial's MLflow run.
+
+    Attributes:
+        identity: Tags that identify the run.
+        created: Milliseconds since 1970.
+        state: The recorded state; paused if its process died or a file is missing, or damaged.
+        updated: Milliseconds since 1970.
+        tags: Tags that follow the trial's state.
+        origin: Tags that only a new run gets.
+        params: The configuration, flat, without ``runtime``.
+        epochs: The metric rows of each epoch.
+        measures: The metric rows of the final measures.
+    """
+
+    identity: Identity
+    created: int
+    state: State
+    updated: int
+    tags: dict[str, str]
+    origin: dict[str, str]
+    params: dict[str, str]
+    epochs: list[list[Row]]
+    measures: list[Row]
+
+
+def read_record(trial: TrackedTrial) -> RunRecord:
+    """Read the content of a run from a trial's files.
+
+    Raises:
+        CareError: A file is damaged, missing, or contradicts another one.
+    """
+    folder, content = trial.folder, trial.folder.read_trial()
+    status, provenance = folder.read_status(), folder.read_provenance()
+    if content is None or status is None or provenance is None:
+        raise DamagedFileError(folder.path, "lacks one of trial.json, status.json, provenance.json")
+    metrics, times = folder.read_metrics(), _read_timings(folder)
+    created = _milliseconds(content.created)
+    measures: list[Row] = []
+    if metrics:
+        ended = _ended(times.get(len(metrics)), created)
+        # Step 0: MLflow's page draws bars for metrics with no other step, and dots otherwise.
+        final = folder.read_evaluation() or {}
+        measures = [(name, value, ended, 0) for name, value in final.items()]
+    return RunRecord(
+        identity=trial_identity(folder.trial_id, content.created),
+        created=created,
+        state=_state(trial, status),
+        updated=_milliseconds(status.updated),
+        tags=_tags(trial, status, provenance),
+        origin={"group_id": content.group_id, "seed": str(content.config["seed"])},
+        params=_params(content.config),
+        epochs=[list(_epoch_rows(line, times, created)) for line in metrics],
+        measures=measures,
+    )
+
+
+def _state(trial: TrackedTrial, status: StatusRecord) -> State:
+    """Return the true state: a process may have died, or a finished trial may lack a file."""
+    actual = trial.status.state
+    if actual == State.DAMAGED:
+        return actual
+    abandoned = status.state == State.RUNNING and actual != State.RUNNING
+    incomplete = status.finished and actual in TO_TRAIN
+    return State.PAUSED if abandoned or incomplete else status.state
+
+
+def trial_identity(trial_id: str, created: str) -> Identity:
+    """Make the tags that identify a trial's run within a store."""
+    return (("trial_id", trial_id), ("care.kind", "trial"), ("care.created", created))
+
+
+def _tags(
+    trial: TrackedTrial, status: StatusRecord, provenance: ProvenanceRecord
+) -> dict[str, str]:
+    stale = trial.status.state == State.STALE
+    tags = {
+        "state": _state(trial, status).value,
+        "code_version": provenance.code_version,
+        "stale": "yes" if stale else "no",
+        "git_commit": str(provenance.git_commit)[:12],
+        "git_dirty": str(provenance.git_dirty).lower(),
+        "device": provenance.device,
+        "threads": str(provenance.threads),
+        "precision": str(provenance.precision),
+    }
+    if provenance.git_commit:
+        tags["mlflow.source.git.commit"] = provenance.git_commit
+    if stale:
+        tags["stale_reason"] = trial.status.reason[:LONGEST_MESSAGE]
+    if trial.status.state == State.DAMAGED:
+        tags["error"] = trial.status.reason[:LONGEST_MESSAGE]
+    elif status.error:
+        tags["error"] = f"{status.error.kind}: {status.error.message}"[:LONGEST_MESSAGE]
+    return tags
+
+
+def _params(config: dict[str, Any]) -> dict[str, str]:
+    """Flatten the configuration, without ``runtime``."""
+    return {name: str(value) for name, value in flatten(config) if name[:8] != "runtime."}
+
+
+def _read_timings(folder: TrialFolder) -> dict[int, TimingRecord]:
+    """Read the times of the epochs; a damaged log gives none, which loses no metric."""
+    try:
+        return {timing.epoch: timing for timing in folder.read_timings()}
+    except DamagedFileError:
+        return {}
+
+
+def _ended(timing: TimingRecord | None, created: int) -> int:
+    """Return an epoch's end, or the trial's start if it is unknown, in milliseconds since 1970."""
+    return round(timing.finished_at * 1000) if timing else created
+
+
+def _epoch_rows(line: Values, times: dict[int, TimingRecord], created: int) -> Iterator[Row]:
+    epoch = int(line["epoch"])
+    timing = times.get(epoch)
+    values = {**line, **({"images_per_second": timing.images_per_second} if timing else {})}
+    for name, value in values.items():
+        if name not in _NOT_METRICS:
+            yield name, value, _ended(timing, created), epoch
+
+
+def _milliseconds(moment: str) -> int:
+    return round(datetime.fromisoformat(moment).timestamp() * 1000)
+
+
+def report_files(report: Path) -> list[Path]:
+    """List the files of a report to attach to its sweep's run; empty without a report."""
+    page = report / "report.html"
+    return [page, *sorted((report / "figures").glob("*.png"))] if page.exists() else []

@@ -1,0 +1,47 @@
+"""Figs 8, 12, 14, 16: a metric over the epochs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+
+from analysis.style import method_color
+from tests.helpers.drawn import heights
+from tests.helpers.example_store import MadeStore
+
+METHODS = ("SimCLR", "CARE")
+
+
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_a_curve_of_one_epoch_is_seen(tmp_path: Path, epochs: int) -> None:
+    store = MadeStore(tmp_path)
+    store.add("CARE", 0, epochs={"heldout/positive_cosine": [0.5] * epochs})
+    axes = store.draw("positives").pictures[-1].figure.axes[0]
+    assert all((line.get_marker() == "o") == (epochs == 1) for line in axes.lines)
+    assert len(axes.lines) == 2
+
+
+@pytest.mark.parametrize(
+    ("figure", "metrics"),
+    [
+        ("positives", ["heldout/positive_cosine"]),
+        ("training", ["heldout/alignment", "heldout/gamma"]),
+    ],
+)
+def test_curves_are_the_seeds_and_their_mean(
+    store: MadeStore, figure: str, metrics: list[str]
+) -> None:
+    picture = store.draw(figure).pictures[-1]
+    for axes, metric in zip(picture.figure.axes, metrics, strict=True):
+        for place, method in enumerate(METHODS):
+            color = to_hex(method_color(place))
+            lines = [line for line in axes.lines if to_hex(line.get_color()) == color]
+            expected = store.epochs(method, metric)
+            shown = np.array([heights(line) for line in lines])
+            np.testing.assert_allclose(shown, [*expected, expected.mean(axis=0)])
+            assert lines[0].get_xdata(orig=False).tolist() == [1, 2, 3, 4]  # type: ignore[union-attr]
+    names = [text.get_text() for text in picture.figure.legends[0].get_texts()]
+    assert names == list(METHODS)
