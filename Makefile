@@ -1,4 +1,4 @@
-# Everything here works on a machine that has Python 3.11 or later and make; the first call makes .venv.
+# Needs Python 3.11 or later and make; the first call creates .venv.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -11,10 +11,10 @@ export RAY_USAGE_STATS_ENABLED := 0
 
 .PHONY: help setup sweep test test-slurm test-gpu lint format ui report bench bench-gpu clean
 
-help: ## Show this list
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY) ## Make .venv with everything that is needed
+setup: $(READY) ## Create .venv with all requirements
 
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -30,7 +30,7 @@ sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rer
 test: $(READY) ## Run the tests, two files at a time
 	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
-test-slurm: $(READY) ## Run the tests that need a cluster on one that this brings up and takes down (root, Debian)
+test-slurm: $(READY) ## Start a SLURM test cluster, run the cluster tests, stop it (root, Debian)
 	@docker/slurm/cluster run -- $(BIN)/pytest tests/cluster --timeout=900 $(ARGS)
 
 test-gpu: $(READY) ## Run the tests that need an Nvidia GPU
@@ -48,13 +48,13 @@ format: $(READY) ## Format the code
 ui: $(READY) ## Serve the MLflow page on 127.0.0.1:5000 (ARGS='--port 5001')
 	@$(BIN)/care ui $(ARGS)
 
-report: $(READY) ## Write the default sweep's report again (SWEEP=file)
+report: $(READY) ## Write the default sweep's report (SWEEP=file)
 	@$(BIN)/care report $(SWEEP)
 
 bench: $(READY) ## Measure speed as ratios in one run (ONLY=name for one line)
 	@$(BIN)/python -m benchmarks $(ONLY)
 
-bench-gpu: $(READY) ## The same on an Nvidia GPU
+bench-gpu: $(READY) ## Measure speed on an Nvidia GPU (ONLY=name for one line)
 	@$(BIN)/python -m benchmarks --gpu $(ONLY)
 
 clean: ## Remove .venv and caches; results in runs/ are kept

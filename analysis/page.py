@@ -48,10 +48,11 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
     )
     trials, comparison = contents.tables["trials"], contents.comparison
     counts = Counter(trials["state"]) if len(trials) else Counter()
+    finished = counts.pop(State.FINISHED, 0)
     return environment.get_template("report.html.j2").render(
         summary=summary,
+        finished=finished,
         counts=counts,
-        finished=counts[State.FINISHED],
         answer=answer(comparison) if comparison else None,
         collapse=COLLAPSE,
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
@@ -63,7 +64,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
         metric_label=short_metric_label(summary.metric),
         provenance=_provenance(store_trials, summary),
         **_paper(comparison, summary),
-        **_tables(comparison, summary, counts[State.FINISHED]),
+        **_tables(comparison, summary, finished),
     )
 
 

@@ -1,8 +1,7 @@
 """The paper's figures in the paper's layout: a module and a line here for each.
 
-The word after the figure's number is the same in ``analysis/figN_<word>.py``, in
-``experiments/paper/figN-<word>.yaml``, as the key ``reproduces.figure`` there, and in the names of
-the report's files, ``figures/paper-<word>.png``.
+One word names a figure in ``analysis/figN_<word>.py``, in ``experiments/paper/figN-<word>.yaml``,
+as the key ``reproduces.figure`` there, and in the report's files, ``figures/paper-<word>.png``.
 """
 
 from __future__ import annotations

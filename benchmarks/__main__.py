@@ -18,22 +18,22 @@ from rich.table import Table
 from benchmarks import (
     augmentation,
     gpu,
-    judging,
     losses,
     packs,
     platform,
+    probes,
     steps,
     threads,
     whole_sweep,
 )
-from benchmarks.guard import machine, slower_than_before
-from benchmarks.measure import Found, Line, Missing
+from benchmarks.history import machine, slower_than_before
+from benchmarks.measure import Line, Missing, Result
 from care.errors import CareError, ConfigError, unknown_name
 from care.system.cores import available_cores
 
 _FOLDER = Path(__file__).parent
 
-BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
+BENCHMARKS: dict[str, Callable[[], list[Result]]] = {
     "care-step-small": steps.care_small,
     "care-step-resnet18": steps.care_resnet18,
     "care-step-resnet50": steps.care_resnet50,
@@ -42,8 +42,8 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "equivariance-loss": losses.equivariance,
     "infonce-loss": losses.contrast,
     "augmentation": augmentation.augmentation,
-    "knn": judging.knn,
-    "linear-probe": judging.linear_probe,
+    "knn": probes.knn,
+    "linear-probe": probes.linear_probe,
     "trials-side-by-side": threads.threads,
     "pack": packs.pack,
     "sweep": whole_sweep.whole_sweep,
@@ -52,7 +52,7 @@ BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
     "collect-10000": platform.collect,
 }
 
-GPU_BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
+GPU_BENCHMARKS: dict[str, Callable[[], list[Result]]] = {
     "care-step-small-gpu": gpu.care_small,
     "care-step-resnet18-gpu": gpu.care_resnet18,
     "care-step-resnet50-gpu": gpu.care_resnet50,
@@ -61,7 +61,7 @@ GPU_BENCHMARKS: dict[str, Callable[[], list[Found]]] = {
 }
 
 
-def main(only: str | None, benchmarks: dict[str, Callable[[], list[Found]]] = BENCHMARKS) -> None:
+def main(only: str | None, benchmarks: dict[str, Callable[[], list[Result]]] = BENCHMARKS) -> None:
     """Run one of ``benchmarks`` or all of them.
 
     Raises:
@@ -73,14 +73,14 @@ def main(only: str | None, benchmarks: dict[str, Callable[[], list[Found]]] = BE
     console = Console()
     console.print(machine())
     _warn_of_other_work(console)
-    found: list[Found] = []
+    results: list[Result] = []
     for name in [only] if only else benchmarks:
         console.print(f"measuring {name}", style="dim")
-        found += _measure(name, benchmarks[name])
-    console.print(_table(found))
-    lines = [line for line in found if isinstance(line, Line)]
-    results = [line.as_dict() for line in lines]
-    (_FOLDER / "results.json").write_text(json.dumps(results, indent=2) + "\n")
+        results += _measure(name, benchmarks[name])
+    console.print(_table(results))
+    lines = [line for line in results if isinstance(line, Line)]
+    records = [line.as_dict() for line in lines]
+    (_FOLDER / "results.json").write_text(json.dumps(records, indent=2) + "\n")
     for sentence in slower_than_before(_FOLDER / "history.json", lines):
         console.print(f"slower than the last time: {sentence}", style="bold red")
 
@@ -88,22 +88,25 @@ def main(only: str | None, benchmarks: dict[str, Callable[[], list[Found]]] = BE
 def _warn_of_other_work(console: Console) -> None:
     load, cores = os.getloadavg()[0], available_cores()
     if load > cores / 2:
-        said = f"other work runs here (load {load:.1f} on {cores} cores): ranges will be wide, "
-        console.print(f"{said}perhaps too wide for the ResNets to say anything", style="yellow")
+        console.print(
+            f"other work runs here (load {load:.1f} on {cores} cores): ranges will be wide, "
+            "perhaps too wide for any conclusion about the ResNets",
+            style="yellow",
+        )
 
 
-def _measure(name: str, benchmark: Callable[[], list[Found]]) -> list[Found]:
-    """One benchmark's lines; one that cannot run here does not take the others along."""
+def _measure(name: str, benchmark: Callable[[], list[Result]]) -> list[Result]:
+    """Measure one benchmark's lines; if it cannot run here, return a line with the reason."""
     try:
         return benchmark()
     except CareError as error:
         return [Missing(name, "", str(error))]
 
 
-def _table(found: list[Found]) -> Table:
+def _table(results: list[Result]) -> Table:
     table = Table("name", "against", "median", "range", "unit")
     table.columns[0].no_wrap = True
-    for line in found:
+    for line in results:
         if isinstance(line, Missing):
             table.add_row(line.name, line.versus, "–", "", line.reason)
             continue

@@ -1,4 +1,4 @@
-"""Checks that two sides compute the same where nothing is random: same inputs, same numbers."""
+"""A check that two sides of a benchmark compute equal numbers from equal inputs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from care.models import build_network
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 
-# Small images in float64: a ResNet's gradients say little in float32, and take long at full size.
+# Small images in float64: in float32 a ResNet's gradients differ by rounding alone.
 _IMAGES, _SIDE, _SPLITS = 8, 8, 2
 
 
 def check_step(workload: Workload) -> None:
-    """Loss and gradients of our network and losses against the authors', on the same four views.
+    """Compare loss and gradients of our network and losses with the authors', on equal views.
 
     Raises:
         AssertionError: They differ by more than rounding.
@@ -41,7 +41,7 @@ def check_step(workload: Workload) -> None:
 
 
 def _copy(ours: nn.Module, theirs: nn.Module) -> None:
-    """Give theirs our weights, which come in the same order under other names."""
+    """Copy our weights to their network, which has them in equal order under other names."""
     names = theirs.state_dict().keys()
     values = ours.state_dict().values()
     theirs.load_state_dict(dict(zip(names, values, strict=True)))

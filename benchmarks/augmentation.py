@@ -1,12 +1,12 @@
-"""Batched augmentation against torchvision, an image at a time, and kornia's."""
+"""Batched augmentation against torchvision, image by image, and kornia, on the batch."""
 
 from __future__ import annotations
 
 import torch
 
-from benchmarks.measure import Found, Missing, compare
-from benchmarks.opponents import Side, SideError
+from benchmarks.measure import Missing, Result, compare
 from benchmarks.peers import PeerError, best_blur, peer
+from benchmarks.sides import Side, SideError
 from benchmarks.workload import MEAN, SIDE, STD, Workload, make_images
 from care.augmentation import apply, sample
 from care.config import AugmentationConfig
@@ -18,8 +18,8 @@ _NAME = "augmentation"
 _KORNIA = "kornia, batched"
 
 
-def augmentation() -> list[Found]:
-    """One view of 256 images of side 32, all on one core."""
+def augmentation() -> list[Result]:
+    """Time one view of 256 images of side 32, all on one core."""
     return [_against_pil(), _against_tensors(), _against_kornia()]
 
 
@@ -36,13 +36,13 @@ class _Ours:
         apply(table, self._images, MEAN, STD)
 
 
-def _against_pil() -> Found:
+def _against_pil() -> Result:
     blur, python = best_blur()
     with Side("pil_views", Workload("none", BATCH), python, cores=1) as theirs:
         return compare(_NAME, f"torchvision on PIL images, {blur}", _Ours(), theirs)
 
 
-def _against_tensors() -> Found:
+def _against_tensors() -> Result:
     theirs = transforms.Compose(
         [
             transforms.ToDtype(torch.float32, scale=True),
@@ -63,7 +63,7 @@ def _against_tensors() -> Found:
     )
 
 
-def _against_kornia() -> Found:
+def _against_kornia() -> Result:
     try:
         with Side("kornia_views", Workload("none", BATCH), peer("kornia"), cores=1) as theirs:
             return compare(_NAME, _KORNIA, _Ours(), theirs)

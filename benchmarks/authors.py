@@ -1,9 +1,9 @@
-"""The authors' training step as published (docs/paper.md §3 [C]), written anew.
+"""A reimplementation of the authors' training step as published (docs/paper.md §3 [C]).
 
-A torchvision-style dataset of PIL images that are transformed one by one in loader workers; for
-L_equi two nested vmaps over chunks and images that share one pair of augmentations; masks built by
-Python loops at each step; a Python loop over the chunks; float32; PyTorch's default memory format.
-The blur is OpenCV's, as theirs; where it is not installed, torchvision's on PIL images.
+Like theirs, it has a torchvision-style dataset of PIL images, transformed one by one in loader
+workers. L_equi has two nested vmaps over chunks and images that share one pair of augmentations,
+and a Python loop over the chunks. Python loops build masks at each step. Numbers are float32, in
+PyTorch's default memory format. The blur is OpenCV's, or torchvision's if OpenCV is not installed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SIGMA = (0.1, 2.0)
 
 
 class _Blur:
-    """Half of the images, on uint8 arrays."""
+    """Blurs half of the images, as uint8 arrays."""
 
     def __init__(self) -> None:
         self._fallback = transforms.GaussianBlur(_KERNEL, _SIGMA)
@@ -56,7 +56,7 @@ class _Blur:
 
 
 def colors_and_crop() -> list[Callable[[Any], Any]]:
-    """The first four transforms, of both branches."""
+    """Make the four transforms that both branches start with."""
     return [
         transforms.RandomResizedCrop(SIDE),
         transforms.RandomHorizontalFlip(p=0.5),
@@ -66,7 +66,7 @@ def colors_and_crop() -> list[Callable[[Any], Any]]:
 
 
 def image_transform() -> Callable[[Image.Image], Tensor]:
-    """A view of one PIL image."""
+    """Make the transform from a PIL image to a view."""
     last = [_Blur(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     composed: Callable[[Image.Image], Tensor] = transforms.Compose([*colors_and_crop(), *last])
     return composed
@@ -89,10 +89,9 @@ class _Pairs(Dataset[tuple[Tensor, Tensor, Tensor, int]]):
 
 
 class StepLoader:
-    """The loader's batch of one step, made by workers within the step's time.
+    """A loader whose workers make one batch within the step's time, without prefetching.
 
-    They share a batch out and do not run ahead of it, so that they take none of the other side's
-    time; with every core at work anyway, running ahead would gain nothing.
+    Prefetching would use the other side's time; with every core busy it gains nothing.
     """
 
     def __init__(self, dataset: Dataset[Any], batch: int, workers: int) -> None:
@@ -108,7 +107,7 @@ class StepLoader:
         )
 
     def __call__(self) -> list[Any]:
-        """The columns of the batch's rows; tensors are joined."""
+        """Load one batch and return its columns."""
         self._indices[:] = torch.randperm(self._size)[: self._batch].tolist()
         columns = zip(*self._loader, strict=True)
         return [torch.cat(list(parts)) for parts in columns]
@@ -121,9 +120,9 @@ def _tensor_blur(images: Tensor) -> Tensor:
 
 
 def chunk_views(images: Tensor, splits: int) -> tuple[Tensor, Tensor]:
-    """Two views under which all images of all chunks share one augmentation each.
+    """Make two views, each with one augmentation for all images of all chunks.
 
-    Each chunk was meant to have a pair of its own, but vmap with ``same`` randomness draws one.
+    The authors' vmap has ``same`` randomness, so it draws one pair instead of one for each chunk.
     """
 
     def views(chunk: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +138,7 @@ def chunk_views(images: Tensor, splits: int) -> tuple[Tensor, Tensor]:
 
 
 def _without_diagonal(rows: int, columns: int) -> Tensor:
-    """True but where the column, modulo the number of rows, is the row's own."""
+    """Make a mask that is False where the column, modulo the number of rows, is the row."""
     mask = torch.ones((rows, columns), dtype=torch.bool)
     for i in range(rows):
         for j in range(i, columns, rows):
@@ -148,7 +147,7 @@ def _without_diagonal(rows: int, columns: int) -> Tensor:
 
 
 def infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """InfoNCE by masks."""
+    """Compute InfoNCE by masks."""
     size = len(z1)
     z = torch.cat([z1, z2])
     similarity = torch.exp(z @ z.T.contiguous() / temperature)
@@ -160,7 +159,7 @@ def infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def equivariance_loss(z1: Tensor, z2: Tensor, splits: int) -> Tensor:
-    """L_equi by a loop over the chunks."""
+    """Compute L_equi by a loop over the chunks."""
     size = len(z1) // splits
     loss = z1.new_zeros(())
     for k in range(splits):
@@ -173,13 +172,13 @@ def equivariance_loss(z1: Tensor, z2: Tensor, splits: int) -> Tensor:
 
 
 def _log_similarities(z1: Tensor, z2: Tensor) -> tuple[float, float]:
-    """The means that they log at each step."""
+    """Compute the means that the authors log at each step."""
     z = torch.cat([z1, z2]).detach()
     return (z1 * z2).detach().sum(1).mean().item(), (z @ z.T).mean().item()
 
 
 class RunningLoader:
-    """The loader as it is used with a GPU: its workers run ahead of the training."""
+    """A loader whose workers prefetch, as it is used with a GPU."""
 
     def __init__(self, dataset: Dataset[Any], batch: int, workers: int) -> None:
         self._loader: DataLoader[Any] = DataLoader(
@@ -194,7 +193,7 @@ class RunningLoader:
         self._batches = iter(self._loader)
 
     def __call__(self) -> list[Any]:
-        """The next batch's columns."""
+        """Return the next batch's columns."""
         try:
             columns: list[Any] = next(self._batches)
         except StopIteration:
@@ -204,13 +203,11 @@ class RunningLoader:
 
 
 class AuthorsStep:
-    """A step of CARE on SimCLR.
-
-    The chunks are augmented where the loader leaves them, on the CPU.
+    """A step of CARE on SimCLR; the chunks are augmented on the CPU, as the loader returns them.
 
     Args:
-        workload: What is trained.
-        workers: Processes of the loader.
+        workload: The step's size and network.
+        workers: Number of the loader's processes.
     """
 
     def __init__(self, workload: Workload, workers: int) -> None:
@@ -245,5 +242,5 @@ class AuthorsStep:
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:
-    """For :mod:`benchmarks.side`."""
+    """Build the step for :mod:`benchmarks.side`."""
     return AuthorsStep(workload, workers=cores)

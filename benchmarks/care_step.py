@@ -1,4 +1,4 @@
-"""Our training step: :class:`care.training.trainer.Trainer` with the settings that a trial has."""
+"""Our training step: :class:`care.training.trainer.Trainer` with the settings of a trial."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from care.training.trainer import Trainer
 
 
 def step_config(workload: Workload) -> TrialConfig:
-    """The trial whose steps are timed; with a GPU it is long enough to be compiled."""
+    """Make the configuration of the timed trial; with a GPU it is long enough to be compiled."""
     equivariance = {"weight": WEIGHT if workload.equivariance else 0.0, "splits": SPLITS}
     tree = {
         "data": {"name": "cifar10"},
@@ -49,7 +49,7 @@ def _dataset() -> Dataset:
 
 
 class OneStep:
-    """One more step at each call, in an epoch that does not end."""
+    """Trains one step at each call, in an epoch that does not end."""
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
@@ -62,7 +62,7 @@ class OneStep:
 
 
 def build_trainer(workload: Workload, shared: SharedBatches | None = None) -> Trainer:
-    """The trainer whose steps are timed, in a process set up as a trial's is."""
+    """Build the timed trainer in a process that is set up like a trial's."""
     keep_freed_memory()
     exact_float32()
     torch.backends.cudnn.benchmark = True
@@ -71,5 +71,5 @@ def build_trainer(workload: Workload, shared: SharedBatches | None = None) -> Tr
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
-    """For :mod:`benchmarks.side`."""
+    """Build the step for :mod:`benchmarks.side`."""
     return OneStep(build_trainer(workload))

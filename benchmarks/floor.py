@@ -1,4 +1,4 @@
-"""How near a step comes to what this machine's cores can multiply, measured beside it."""
+"""The share of the machine's peak rate that a step reaches, with both measured in turn."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from benchmarks.workload import SIDE, Workload
 from care.config.cost import training_flops
 from care.system.precision import resolve_precision
 
-# ResNet-18's stages on images of side 32, channels and side of the maps, and a matrix product:
-# each takes the same number of operations.
+# ResNet-18's stages on images of side 32, as channels and side of the maps, and a matrix product:
+# all have equal numbers of operations.
 _CONVOLUTIONS = ((64, 32), (128, 16), (256, 8), (512, 4))
 _BATCH = 64
 _MATRICES = (1536, 1536, 1024)
 _FLOPS = 9 * 2**29
-# So much more of each where a GPU would not be busy with it.
+# Factor on the size of each, so that it fills a GPU.
 _GPU_TIMES = 16
 _REPEATS, _TRIALS = 40, 4
 _WHAT = "the fastest of four convolutions and a matrix product"
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
-    """The fastest of them, for :mod:`benchmarks.side`."""
+    """Build the fastest kernel for :mod:`benchmarks.side`."""
     device = torch.device(workload.device)
     times = _times(workload)
     precision = resolve_precision("training.precision", "auto", device)
@@ -53,13 +53,13 @@ def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG0
 def share_of_rate(
     name: str, workload: Workload, steps: Sequence[float], kernels: Sequence[float]
 ) -> Line:
-    """FLOPs of the encoder in a step, per second, over the rate of the kernel timed beside it.
+    """Compute the encoder's FLOP/s in a step as a share of the kernel's rate.
 
     Args:
-        name: Of the step's line.
+        name: Name of the step's line.
         workload: The step.
-        steps: Its seconds, each time.
-        kernels: Seconds of what :func:`build` gives, beside each.
+        steps: Seconds of each step.
+        kernels: Seconds of the kernel of :func:`build`, timed beside each step.
     """
     config = step_config(workload)
     step = training_flops(config, workload.batch, SIDE) / config.training.epochs

@@ -1,4 +1,4 @@
-"""Steps on one GPU against the authors' there, and trials side by side on it."""
+"""Steps on one GPU against the authors', and packs of trials against single trials."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ import torch
 
 from benchmarks.care_step import OneStep, build_trainer
 from benchmarks.floor import share_of_rate
-from benchmarks.measure import MILLISECONDS, Found, compare, ratios, seconds, summarize
-from benchmarks.opponents import Side
+from benchmarks.measure import MILLISECONDS, Result, compare, ratios, seconds, summarize
 from benchmarks.peers import best_blur
+from benchmarks.sides import Side
 from benchmarks.workload import Workload
 from care.data.shared_batches import SharedBatches
 from care.errors import CareError
 
-# The authors' loader fills its queue again, on the cores that ours would need.
+# Lets the authors' loader refill its queue, which would take the cores of our side.
 _REFILLED_SECONDS = 2.0
 _SIDE_BY_SIDE_STEPS = 30
 
 
-def care_small() -> list[Found]:
-    """CARE with the small encoder."""
+def care_small() -> list[Result]:
+    """Time CARE with the small encoder."""
     return _against_authors("care-step-small-gpu", Workload("small", steps=10, device="cuda"))
 
 
-def care_resnet18() -> list[Found]:
-    """CARE with ResNet-18."""
+def care_resnet18() -> list[Result]:
+    """Time CARE with ResNet-18."""
     return _against_authors("care-step-resnet18-gpu", Workload("resnet18", steps=10, device="cuda"))
 
 
-def care_resnet50() -> list[Found]:
-    """CARE with ResNet-50."""
+def care_resnet50() -> list[Result]:
+    """Time CARE with ResNet-50."""
     return _against_authors("care-step-resnet50-gpu", Workload("resnet50", steps=5, device="cuda"))
 
 
-def pack_small() -> list[Found]:
-    """Four small encoders."""
+def pack_small() -> list[Result]:
+    """Time a pack of four small encoders."""
     return _pack("pack-small-gpu", Workload("small", device="cuda"), 4)
 
 
-def pack_resnet18() -> list[Found]:
-    """Two ResNet-18s."""
+def pack_resnet18() -> list[Result]:
+    """Time a pack of two ResNet-18s."""
     return _pack("pack-resnet18-gpu", Workload("resnet18", device="cuda"), 2)
 
 
-def _against_authors(name: str, workload: Workload, pairs: int = 3) -> list[Found]:
+def _against_authors(name: str, workload: Workload, pairs: int = 3) -> list[Result]:
     _check_gpu()
     blur, python = best_blur()
     with (
@@ -67,7 +67,7 @@ def _against_authors(name: str, workload: Workload, pairs: int = 3) -> list[Foun
     ]
 
 
-def _pack(name: str, workload: Workload, trials: int) -> list[Found]:
+def _pack(name: str, workload: Workload, trials: int) -> list[Result]:
     _check_gpu()
     shared = SharedBatches()
     together = [OneStep(build_trainer(workload, shared)) for _ in range(trials)]

@@ -13,7 +13,7 @@ from benchmarks.workload import MEAN, SIDE, STD, Workload, make_images
 
 
 def pipeline() -> Callable[[Tensor], Tensor]:
-    """A view of a batch of float images in [0, 1]."""
+    """Make the pipeline from float images in [0, 1] to a view."""
     kornia: Any = importlib.import_module("kornia.augmentation")
     views: Callable[[Tensor], Tensor] = kornia.AugmentationSequential(
         kornia.RandomResizedCrop((SIDE, SIDE)),
@@ -34,11 +34,11 @@ class Batches:
         self._size = size
 
     def __call__(self) -> Tensor:
-        """The next one."""
+        """Return the next batch."""
         return self._images[torch.randperm(len(self._images))[: self._size]].float() / 255
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
-    """One view of a batch, for :mod:`benchmarks.side`."""
+    """Build one view of a batch for :mod:`benchmarks.side`."""
     views, batch = pipeline(), Batches(workload.batch)
     return lambda: views(batch())

@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from benchmarks.agreed_loss import check_infonce
 from benchmarks.authors import StepLoader
+from benchmarks.loss_check import check_infonce
 from benchmarks.networks import PlainNetwork
 from benchmarks.workload import (
     LEARNING_RATE,
@@ -52,7 +52,7 @@ class _Views(Dataset[tuple[Tensor, Tensor]]):
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:
-    """For :mod:`benchmarks.side`."""
+    """Build the step for :mod:`benchmarks.side`."""
     criterion: Any = importlib.import_module("lightly.loss").NTXentLoss(TEMPERATURE)
     check_infonce(criterion)
     network = PlainNetwork(workload.encoder).train()

@@ -1,4 +1,4 @@
-"""The losses against the straightforward way to write them."""
+"""The losses against straightforward implementations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 
@@ -23,7 +23,7 @@ def _embeddings(seed: int) -> Tensor:
 
 
 def _loop_equivariance(z1: Tensor, z2: Tensor) -> Tensor:
-    """A loop over chunks with a mask each, as the authors' code has it."""
+    """Compute L_equi by a loop over chunks with a mask each, as the authors' code does."""
     total = z1.new_zeros(())
     for a, b in zip(z1.chunk(SPLITS), z2.chunk(SPLITS), strict=True):
         off_diagonal = ~torch.eye(len(a), dtype=torch.bool)
@@ -34,7 +34,7 @@ def _loop_equivariance(z1: Tensor, z2: Tensor) -> Tensor:
 
 
 def _masked_infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    """Masks for positives and negatives built at each step, as the authors' code has it."""
+    """Compute InfoNCE by masks that are built at each step, as the authors' code does."""
     z = torch.cat([z1, z2])
     similarity = (z @ z.T / temperature).exp()
     mask = torch.ones_like(similarity, dtype=torch.bool)
@@ -48,13 +48,13 @@ def _masked_infonce(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def _differentiate(loss: Callable[[], Tensor]) -> None:
-    """Some times, for a single one takes fractions of a millisecond."""
+    """Run forward and backward several times: one takes fractions of a millisecond."""
     for _ in range(_TIMES):
         loss().backward()  # type: ignore[no-untyped-call]
 
 
-def equivariance() -> list[Found]:
-    """L_equi, forward and backward, 16 chunks."""
+def equivariance() -> list[Result]:
+    """Time L_equi, forward and backward, with 16 chunks."""
     z1, z2 = _embeddings(1), _embeddings(2)
     torch.testing.assert_close(
         equivariance_loss(z1, z2, SPLITS, "authors"), _loop_equivariance(z1, z2)
@@ -69,8 +69,8 @@ def equivariance() -> list[Found]:
     return [line]
 
 
-def contrast() -> list[Found]:
-    """InfoNCE, forward and backward."""
+def contrast() -> list[Result]:
+    """Time InfoNCE, forward and backward."""
     z1, z2 = _embeddings(1), _embeddings(2)
     torch.testing.assert_close(infonce(z1, z2, 0.5), _masked_infonce(z1, z2, 0.5))
     line = compare(

@@ -1,5 +1,4 @@
-"""Paired timing: two ways of doing one thing, in turn in one run, so that a drifting machine
-slows both."""
+"""Paired timing: two sides take turns in one run, so that a change of the machine affects both."""
 
 from __future__ import annotations
 
@@ -17,9 +16,9 @@ TIMES = (SECONDS, MILLISECONDS)
 
 @dataclass(frozen=True)
 class Line:
-    """How many times faster ``name`` is than ``versus``: median and range of the paired ratios.
+    """A figure of a benchmark: median and range of the paired ratios of ``versus`` to ``name``.
 
-    With another ``unit`` the median and range of what that says.
+    With another ``unit``, the median and range of values in that unit.
     """
 
     name: str
@@ -30,50 +29,50 @@ class Line:
     unit: str = FASTER
 
     def as_dict(self) -> dict[str, object]:
-        """As it stands in results.json."""
+        """Convert to JSON types, for results.json."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A line that could not be measured here, and why."""
+    """A line that could not be measured here, with the reason."""
 
     name: str
     versus: str
     reason: str
 
 
-Found = Line | Missing
+Result = Line | Missing
 
 
 def seconds(action: Callable[[], object]) -> float:
-    """Wall time of one call."""
+    """Measure the wall time of one call, in seconds."""
     start = time.perf_counter()
     action()
     return time.perf_counter() - start
 
 
 def summarize(name: str, versus: str, figures: Sequence[float], unit: str = FASTER) -> Line:
-    """Median and range."""
+    """Return the median and the range."""
     return Line(name, versus, statistics.median(figures), min(figures), max(figures), unit)
 
 
 def time_pairs(
     ours: Callable[[], object], theirs: Callable[[], object], pairs: int
 ) -> list[tuple[float, float]]:
-    """Seconds of both, in turn."""
+    """Measure the seconds of both sides, in turn."""
     return [(seconds(ours), seconds(theirs)) for _ in range(pairs)]
 
 
 def compare(
     name: str, versus: str, ours: Callable[[], object], theirs: Callable[[], object], pairs: int = 7
 ) -> Line:
-    """Time both in turn, after one call of each that is not counted."""
+    """Time both sides in turn, after a warm-up call of each."""
     ours()
     theirs()
     return ratios(name, versus, time_pairs(ours, theirs, pairs))
 
 
 def ratios(name: str, versus: str, pairs: Sequence[tuple[float, float]]) -> Line:
-    """The line of what :func:`time_pairs` found."""
+    """Make the line of ratios from the times of :func:`time_pairs`."""
     return summarize(name, versus, [theirs / ours for ours, theirs in pairs])

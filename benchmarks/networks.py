@@ -1,7 +1,6 @@
-"""The encoders and the head, written without care's own modules: what a peer would train.
+"""The encoders and the head without care's modules, as a peer would write them.
 
-They have the weights of care's networks in the same order, which :mod:`benchmarks.agreement`
-relies on.
+Their weights are in the order of those of care's networks, as :mod:`benchmarks.agreement` needs.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ class PlainNetwork(nn.Module):
 def _encoder(name: str) -> tuple[nn.Module, int]:
     if name == "small":
         return _small(), 96
-    # Not at the top: a process that trains the small encoder does not need torchvision's models.
+    # Imported here: a process that trains the small encoder does not need torchvision's models.
     from care.system.torchvision import resnet18, resnet50
 
     resnet: Any = {"resnet18": resnet18, "resnet50": resnet50}[name](weights=None)

@@ -1,4 +1,4 @@
-"""Trials that share their batches against the same trials apart."""
+"""A pack of trials, which share batches, against these trials one by one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.config.loading import load_trial
 from care.data.dataset import load_dataset
 from care.data.shared_batches import SharedBatches
@@ -17,8 +17,8 @@ _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _TRIALS = 4
 
 
-def pack() -> list[Found]:
-    """An epoch of four trials of the small encoder, one thread."""
+def pack() -> list[Result]:
+    """Time an epoch of four trials of the small encoder on one thread."""
     keep_freed_memory()
     config = load_trial(_EXPERIMENT)
     data = load_dataset(config.data, Path(config.runtime.data_root))

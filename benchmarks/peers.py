@@ -1,4 +1,4 @@
-"""The environment of the peers, made when a benchmark first needs one."""
+"""The environment of the peers, which is created on demand."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ _FIRST = ("torch", "torchvision")
 
 
 class PeerError(CareError):
-    """A peer cannot be installed; says why."""
+    """A peer cannot be installed; the message has the reason."""
 
 
 def peer(*packages: str) -> Path:
-    """The Python that can import ``packages``; installs them where they are missing.
+    """Install ``packages`` if they are missing, and return the Python that can import them.
 
     Raises:
-        PeerError: One cannot be installed here.
+        PeerError: A package cannot be installed here.
     """
     for package in (*_FIRST, *packages):
         problem = _install(package)
@@ -37,7 +37,7 @@ def peer(*packages: str) -> Path:
 
 
 def best_blur() -> tuple[str, Path | None]:
-    """Whose blur PIL images get, and the Python that has it: OpenCV's, if it can be had."""
+    """Return the best available blur for PIL images, OpenCV's or torchvision's, and its Python."""
     if importlib.util.find_spec("cv2"):
         return "OpenCV's blur", None
     try:
@@ -48,7 +48,7 @@ def best_blur() -> tuple[str, Path | None]:
 
 @cache
 def _install(package: str) -> str | None:
-    """Install one package, unless an earlier run did; what is wrong, if it cannot be."""
+    """Install one package, unless it is installed; return the reason if that fails."""
     pin = next(line for line in _pins() if line.split("==")[0] == package)
     done = _ENVIRONMENT / f"{pin}.installed"
     if done.exists():
@@ -77,7 +77,7 @@ def _pip(pins: Sequence[str]) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """The last line of pip's that says what went wrong."""
+    """Return the last line of pip's output that has the reason of the failure."""
     lines = str(getattr(error, "stderr", None) or error).strip().splitlines()
     errors = [line for line in lines if line.startswith("ERROR")]
     return (errors or lines)[-1].removeprefix("ERROR: ")

@@ -1,6 +1,6 @@
-"""torchvision's transforms of PIL images, imported the way care.system.torchvision makes possible.
+"""torchvision's transforms of PIL images, imported after the fix of care.system.torchvision.
 
-Environments of peers import this, too: ``care.system.torchvision`` needs no more than torch and
+Environments of peers import this, too: ``care.system.torchvision`` needs only torch and
 torchvision.
 """
 

@@ -1,4 +1,4 @@
-"""One view of each of a batch's images by torchvision on PIL images, as the authors have it."""
+"""One view of each image of a batch by torchvision on PIL images, as in the authors' code."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from benchmarks.workload import Workload, make_images
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
-    """For :mod:`benchmarks.side`."""
+    """Build the views for :mod:`benchmarks.side`."""
     images = [Image.fromarray(pixels) for pixels in make_images()[: workload.batch]]
     transform = image_transform()
     return lambda: torch.stack([transform(image) for image in images])

@@ -1,4 +1,4 @@
-"""What the platform adds around the training, in seconds: no other does the same, so no ratios."""
+"""The platform's own time around the training, in seconds: peers have nothing to compare."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.measure import SECONDS, Found, Line, seconds, summarize
+from benchmarks.measure import SECONDS, Line, Result, seconds, summarize
 from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.state import State
 
@@ -20,16 +20,16 @@ _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
 _TRIALS, _EPOCHS, _REPEATS = 10_000, 3, 3
 
 
-def resume() -> list[Found]:
-    """From a process's start to the first step after a checkpoint: imports, data, state, a step."""
+def resume() -> list[Result]:
+    """Time a resume, from a process's start to the first step after a checkpoint."""
     with tempfile.TemporaryDirectory() as folder:
         _in_process(_step_and_save, folder)
         line = _seconds("resume", "start, imports, data, state, one step", lambda: _again(folder))
     return [line]
 
 
-def plan() -> list[Found]:
-    """10,000 configurations resolved, hashed and looked for in an empty store."""
+def plan() -> list[Result]:
+    """Time the plan of 10,000 trials with an empty store."""
     from benchmarks.scale import Load, declare
     from sweeps.plan import make_plan
     from sweeps.store import Store
@@ -41,8 +41,8 @@ def plan() -> list[Found]:
         return [_seconds("plan-10000", "an empty store", lambda: make_plan(sweep, store))]
 
 
-def collect() -> list[Found]:
-    """The tables of 10,000 finished trials, from their files."""
+def collect() -> list[Result]:
+    """Time the tables of 10,000 finished trials, read from their files."""
     from analysis.collect import collect
 
     with tempfile.TemporaryDirectory() as folder:
@@ -81,7 +81,7 @@ def _step_from_there(folder: str) -> None:
 
 
 def _step(folder: str) -> Trainer:
-    """A trainer of the small experiment, opened as a trial's is, after one more step."""
+    """Open a trainer of the small experiment like a trial's, and train one step."""
     from benchmarks.care_step import OneStep
     from care.config.loading import load_trial
     from care.distributed.group import ALONE
@@ -93,7 +93,7 @@ def _step(folder: str) -> Trainer:
 
 
 def _write_trials(root: Path) -> SweepSummary:
-    """Folders of finished trials that are links to the files of one: written in no time."""
+    """Create folders of finished trials, quickly: their files are links to those of one trial."""
     from analysis.summary import Member, SweepSummary
 
     first = _write_trial(root / f"{0:016x}")

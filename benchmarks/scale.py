@@ -3,7 +3,7 @@
 Real: the plan, the store and every trial's files, claims, the driver, Ray Tune's controller and
 actor manager with this project's search and callbacks, MLflow's SQLite file, the status file.
 Simulated: Ray's core (:mod:`benchmarks.simulated_ray`) and the training of an epoch, which takes a
-set time and computes nothing. docs/scaling.md has the figures and what follows from them.
+set time and computes nothing. The figures are in docs/scaling.md.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ _SAMPLE_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Load:
-    """What is simulated.
+    """The size of a simulation.
 
     Attributes:
-        trials: Trials of the sweep.
-        workers: Trials side by side.
-        epochs: Of a trial.
-        epoch_seconds: Of an epoch.
-        catch_up: Whether MLflow is given the time to get everything, and a second run is timed.
+        trials: Number of trials of the sweep.
+        workers: Number of trials side by side.
+        epochs: Epochs of a trial.
+        epoch_seconds: Seconds of an epoch.
+        catch_up: Whether to wait until MLflow has everything, and to time a second run.
     """
 
     trials: int
@@ -76,14 +76,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Sample:
-    """Where the driver stood at one moment, counted from its start.
+    """The driver's totals at one moment since its start.
 
     Attributes:
         at: Seconds.
-        trials: Trials that got a worker.
+        trials: Trials that were started.
         results: Results that were handled.
-        waited: Seconds in which the event loop had nothing to do.
-        cpu: Seconds of the event loop's thread.
+        waited: Idle seconds of the event loop.
+        cpu: CPU seconds of the event loop's thread.
         runs: Runs in MLflow.
         mebibytes: Memory of the process.
     """
@@ -98,7 +98,7 @@ class Sample:
 
 
 def declare(folder: Path, load: Load) -> Sweep:
-    """A grid of that many trials of the small default experiment."""
+    """Declare a grid of ``load.trials`` trials of the default experiment, shortened."""
     weights = max(1, load.trials // _SEEDS)
     declared = {
         "name": _NAME,
@@ -116,11 +116,11 @@ def declare(folder: Path, load: Load) -> Sweep:
 
 
 class SimulatedPool:
-    """Workers of the simulation, for the driver; named like a cluster's, for the status file.
+    """The simulated workers as the driver's backend, with a cluster's status file.
 
     Args:
-        load: How many there are.
-        folder: The pool's files.
+        load: The size of the simulation.
+        folder: Folder of the pool's files.
     """
 
     def __init__(self, load: Load, folder: PoolFolder) -> None:
@@ -133,7 +133,7 @@ class SimulatedPool:
 
     @property
     def concurrency(self) -> int | None:
-        """As many as there are workers, as on a cluster."""
+        """The number of trials side by side: one for each worker, as on a cluster."""
         return None
 
     @property
@@ -143,9 +143,9 @@ class SimulatedPool:
 
     @contextmanager
     def start(self, log: Path) -> Iterator[Path]:
-        """Have a Ray without anything to hand out, and the workers in its place."""
+        """Start Ray without resources, and replace its core with the simulated workers."""
         with local_ray(1, 0, log) as scratch:
-            # Ray reads its settings, which local_ray makes, when it is imported.
+            # Imported here: Ray reads the settings of local_ray on import.
             from benchmarks.simulated_ray import SimulatedCluster
 
             node = Node(scratch)
@@ -154,7 +154,7 @@ class SimulatedPool:
                 yield scratch
 
     def pause_trials(self) -> None:
-        """Nobody asks for it."""
+        """No-op: a simulated trial is never paused."""
 
     def hold(self, claim: Claim) -> None:
         """Write the status file as on a cluster."""
@@ -217,8 +217,8 @@ def _count_runs(database: Path) -> int:
 
 
 def measure(load: Load) -> dict[str, Any]:
-    """Plan, run, and find finished, in a store of its own that is removed afterwards."""
-    # MLflow's thread may be at work still.
+    """Time the plan, the run, and a second run without missing trials, in a temporary store."""
+    # Errors are ignored: MLflow's thread may still write to the folder when it is removed.
     with tempfile.TemporaryDirectory(prefix="care-scale-", ignore_cleanup_errors=True) as folder:
         sweep, store = declare(Path(folder), load), Store(Path(folder, "runs"))
         stages = {"plan, empty store": seconds(lambda: make_plan(sweep, store))}
@@ -231,9 +231,9 @@ def measure(load: Load) -> dict[str, Any]:
             recorders.append(Recorder(pool, store, board))
             return recorders[-1]
 
-        whole = seconds(lambda: _run(sweep, store, pool, view))
+        total = seconds(lambda: _run(sweep, store, pool, view))
         samples = recorders[0].samples
-        stages |= _split(whole, samples)
+        stages |= _split(total, samples)
         runs = _count_runs(store.root / "mlflow.db")
         stages["plan, full store"] = seconds(lambda: make_plan(sweep, store))
         if load.catch_up:
@@ -244,7 +244,7 @@ def measure(load: Load) -> dict[str, Any]:
             "stages": stages,
             "windows": list(windows(samples, load.trials)),
             "MLflow runs at the end": runs,
-            "MLflow runs/s at the end": (runs - samples[-1].runs) / (whole - samples[-1].at),
+            "MLflow runs/s at the end": (runs - samples[-1].runs) / (total - samples[-1].at),
             **_store_size(store, load.trials),
         }
 
@@ -260,14 +260,14 @@ def _declaration(sweep: Sweep) -> SweepRecord:
     )
 
 
-def _split(whole: float, samples: list[Sample]) -> dict[str, float]:
-    """Seconds of a run's parts."""
+def _split(total: float, samples: list[Sample]) -> dict[str, float]:
+    """Split the seconds of a run into parts."""
     last = next(sample for sample in samples if sample.results == samples[-1].results)
     return {
         "until the first result": next(s.at for s in samples if s.results),
         "until the last result": last.at,
         "Tune's end": samples[-1].at - last.at,
-        "MLflow's catching up": whole - samples[-1].at,
+        "MLflow's catching up": total - samples[-1].at,
     }
 
 
@@ -279,7 +279,7 @@ def _run(sweep: Sweep, store: Store, pool: SimulatedPool, view: Callable[[Board]
 
 
 def windows(samples: list[Sample], trials: int) -> Iterator[dict[str, float]]:
-    """Rates while each tenth of the trials was started."""
+    """Compute the rates during each tenth of the trials."""
     edges = [trials * n // _WINDOWS for n in range(_WINDOWS + 1)]
     for low, high in itertools.pairwise(edges):
         first = next(sample for sample in samples if sample.trials >= low)
@@ -310,18 +310,18 @@ def _store_size(store: Store, trials: int) -> dict[str, float]:
     }
 
 
-def show(found: dict[str, Any]) -> None:
+def print_tables(results: dict[str, Any]) -> None:
     """Print the tables."""
     stages = Table("stage", "seconds")
-    for name, took in found["stages"].items():
+    for name, took in results["stages"].items():
         stages.add_row(name, f"{took:.1f}")
-    rates = Table(*found["windows"][0])
-    for window in found["windows"]:
+    rates = Table(*results["windows"][0])
+    for window in results["windows"]:
         rates.add_row(
             *(f"{value:.3g}" if value < 1e3 else f"{value:,.0f}" for value in window.values())
         )
     rest = Table("", "")
-    for name, value in found.items():
+    for name, value in results.items():
         if isinstance(value, float):
             rest.add_row(name, f"{value:.3g}")
     Console().print(stages, rates, rest)
@@ -338,9 +338,9 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "scale.json")
     options = vars(parser.parse_args())
     file = options.pop("json")
-    found = measure(Load(**options))
-    show(found)
-    file.write_text(json.dumps(found, indent=2) + "\n")
+    results = measure(Load(**options))
+    print_tables(results)
+    file.write_text(json.dumps(results, indent=2) + "\n")
 
 
 if __name__ == "__main__":

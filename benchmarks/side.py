@@ -1,8 +1,8 @@
 """``python -m benchmarks.side MODULE WORKLOAD CORES``: one side of a comparison.
 
-Each has a process of its own: the allocator's settings and thread counts belong to a process, and
-peers to an environment of their own. Each line on standard input is answered by one, when one more
-step is done.
+Each side has its own process, because the allocator's settings and thread counts belong to a
+process, and peers have their own environment. For each line on standard input the side does one
+step and prints a line.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WARM_UP_PART = 4
 
 
 def build(module: str, workload: Workload, cores: int) -> Callable[[], object]:
-    """The step of ``benchmarks.MODULE``, after a smaller one that is not counted."""
+    """Build the step of ``benchmarks.MODULE``, after a smaller one as a warm-up."""
     make = importlib.import_module(f"benchmarks.{module}").build
     if workload.device == "cuda":
         return _recorded(make(workload, cores))
@@ -34,7 +34,7 @@ def build(module: str, workload: Workload, cores: int) -> Callable[[], object]:
 
 
 def _recorded(step: Callable[[], object]) -> Callable[[], object]:
-    """A step for whose shapes kernels are chosen, compiled and recorded."""
+    """Warm up a step until its kernels are chosen, compiled and captured."""
     for _ in range(_RECORDED_AFTER):
         step()
     torch.cuda.synchronize()
@@ -43,7 +43,7 @@ def _recorded(step: Callable[[], object]) -> Callable[[], object]:
 
 def main() -> None:
     """Serve until standard input ends."""
-    # Whatever a library prints must not look like an answer.
+    # Output of libraries goes to stderr, so that it cannot be taken for an answer.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     module, described, cores = sys.argv[1:]

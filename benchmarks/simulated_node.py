@@ -1,4 +1,4 @@
-"""The workers' side of the simulation: real trainables that write real folders and do not train."""
+"""The simulated workers: real trainables that write real folders without training."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class UntrainedRun:
         status = folder.read_status()
         self.finished = status is not None and status.finished
         if UntrainedRun._provenance is None:
-            UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {})
+            UntrainedRun._provenance = provenance(torch.device("cpu"), 1, 1, "fp32", {}, {})
         self._epoch = len(folder.read_metrics())
         folder.write_provenance(UntrainedRun._provenance)
         folder.append_start(self._epoch, 0)
@@ -58,12 +58,12 @@ class UntrainedRun:
 
     @property
     def epoch(self) -> int:
-        """Epochs that are logged."""
+        """Number of logged epochs."""
         return self._epoch
 
     @property
-    def place(self) -> tuple[int, int]:
-        """The same, and no step."""
+    def position(self) -> tuple[int, int]:
+        """The logged epochs and the steps after them, of which there are none."""
         return self._epoch, 0
 
     def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, Any]]:  # noqa: ARG002
@@ -89,13 +89,13 @@ class UntrainedRun:
         return {**line, **measures}
 
     def pause(self) -> None:
-        """Wait to be continued."""
+        """Mark the trial as paused."""
         self._folder.write_status(State.PAUSED, self._epoch, self._epochs)
 
 
 class _Trainable(CareTrainable):
     def _setup_logdir(self) -> None:
-        """Ray gives each trial a working folder, which nothing of ours uses."""
+        """No-op instead of Ray's working folder for each trial, which care does not use."""
         self._logdir = os.devnull
 
 
@@ -105,7 +105,7 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
     Args:
         pipe: Takes (number, actor, method, pickled arguments); gives (number, pickled result).
         epoch_seconds: When the answer to ``train`` leaves, after the call.
-        node: The node that this is.
+        node: Name of the node.
     """
     os.environ.update(node.environment)
     setattr(sweeps.tune.claimed_trial, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
@@ -128,7 +128,7 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
 
 
 def _answer(actors: dict[int, CareTrainable], actor: int, method: str, content: bytes) -> Any:
-    """What the actor returns; nothing here fails but by a mistake, which ends the simulation."""
+    """Call a method of an actor; an error is a mistake of the simulation and ends it."""
     args, kwargs = cloudpickle.loads(content)
     if method == "__init__":
         actors[actor] = _Trainable(*args, **kwargs)

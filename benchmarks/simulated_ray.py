@@ -28,7 +28,7 @@ _TUNE_WAITS = 0.1
 
 
 class Future:
-    """What a call of an actor returns at once."""
+    """The result of an actor's call, before it is known."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -37,16 +37,16 @@ class Future:
 
 
 class SimulatedCluster:
-    """Workers that take trials, all of them in one process beside this one.
+    """The simulated workers, all of them in one process beside this one.
 
     Args:
-        workers: Actors that fit at a time.
-        epoch_seconds: How long a worker takes for an epoch.
-        node: Where its trials are noted, as on a real one.
+        workers: Number of actors at one time.
+        epoch_seconds: Seconds of an epoch.
+        node: The node in which a real worker registers its trials.
 
     Attributes:
         waited: Seconds that Tune has waited for the workers.
-        answers: Answers of actors that were handed to Tune, by method.
+        answers: Number of results that Tune got from actors, by method.
     """
 
     def __init__(self, workers: int, epoch_seconds: float, node: Node) -> None:
@@ -64,7 +64,7 @@ class SimulatedCluster:
 
     @contextlib.contextmanager
     def in_place_of_ray(self) -> Iterator[None]:
-        """Have Tune's controllers that are made meanwhile run on this cluster."""
+        """Make Tune's controllers run on this cluster while entered."""
         self._process.start()
         ray, resources = _Ray(self), functools.partial(_Resources, self)
         with (
@@ -77,7 +77,7 @@ class SimulatedCluster:
         self._process.join()
 
     def call(self, actor: int, method: str, *args: Any, **kwargs: Any) -> Future:
-        """Send a call to an actor, serialised as Ray does it."""
+        """Send a call to an actor, serialized as Ray does."""
         future = Future(next(self._numbers))
         self._methods[future.number] = method
         self._pending[future.number] = future
@@ -85,7 +85,7 @@ class SimulatedCluster:
         return future
 
     def wait(self, futures: Sequence[Future], timeout: float | None) -> Future | None:
-        """The first of ``futures`` that is done; None when none is in time."""
+        """Wait for the first of ``futures`` that is done; None after the time-out."""
         end = time.perf_counter() + (_TUNE_WAITS if timeout is None else timeout)
         while True:
             self._receive(0.0)
@@ -96,7 +96,7 @@ class SimulatedCluster:
             self._receive(left)
 
     def take(self, future: Future) -> Any:
-        """The result of a future that is done."""
+        """Return the result of a future that is done, and forget it."""
         while not future.done:
             self._receive(_TUNE_WAITS)
         method = self._methods[future.number]
@@ -104,7 +104,7 @@ class SimulatedCluster:
         return future.result
 
     def _receive(self, seconds: float) -> None:
-        """Take every answer that is there; wait for the first one."""
+        """Receive every available answer; wait for the first one."""
         start = time.perf_counter()
         arrived = self._pipe.poll(seconds)
         if seconds:
@@ -112,7 +112,7 @@ class SimulatedCluster:
         while arrived:
             number, content = self._pipe.recv()
             future = self._pending.get(number)
-            if future is not None:  # otherwise Tune has let go of it
+            if future is not None:  # otherwise Tune has dropped it
                 future.result, future.done = cloudpickle.loads(content), True
             arrived = self._pipe.poll(0)
 
@@ -190,10 +190,10 @@ class _Resources:
         self._numbers = itertools.count()
 
     def request_resources(self, resource_request: Any) -> None:
-        """Nothing: a worker is free or not."""
+        """No-op: a worker is free or not."""
 
     def cancel_resource_request(self, resource_request: Any) -> None:
-        """Nothing likewise."""
+        """No-op: there are no requests to cancel."""
 
     def get_resource_futures(self) -> list[Future]:
         return []
@@ -209,4 +209,4 @@ class _Resources:
         self._cluster.free += 1
 
     def clear(self) -> None:
-        """Nothing to give back."""
+        """No-op: there is nothing to release."""

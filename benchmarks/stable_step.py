@@ -1,6 +1,7 @@
-"""A SimCLR step by stable-pretraining's recipe: its loss, kornia on the batch, autocast to bfloat16
-where the CPU is fast at it. In the environment of the peers; where the package itself is not
-installed, its loss written anew.
+"""A SimCLR step by stable-pretraining's recipe: its loss, kornia on the batch, bfloat16 autocast.
+
+Runs in the environment of the peers. bfloat16 is used where the CPU has units for it. If the
+package is not installed, a reimplementation of its loss is used.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as fn
 
-from benchmarks.agreed_loss import check_infonce
 from benchmarks.kornia_views import Batches, pipeline
+from benchmarks.loss_check import check_infonce
 from benchmarks.networks import PlainNetwork
 from benchmarks.workload import LEARNING_RATE, TEMPERATURE, WEIGHT_DECAY, Workload
 
 
-def _written_anew(z1: Tensor, z2: Tensor) -> Tensor:
-    """Cross-entropy over the similarities, an embedding's own masked out."""
+def _reimplemented_loss(z1: Tensor, z2: Tensor) -> Tensor:
+    """Compute the cross-entropy over similarities, with an embedding's own masked out."""
     z = torch.cat([z1, z2])
     own = torch.eye(len(z), dtype=torch.bool)
     similarities = (z @ z.T / TEMPERATURE).masked_fill(own, -torch.inf)
@@ -29,7 +30,7 @@ def _written_anew(z1: Tensor, z2: Tensor) -> Tensor:
 
 def _criterion() -> Callable[[Tensor, Tensor], Tensor]:
     if importlib.util.find_spec("stable_pretraining") is None:
-        return _written_anew
+        return _reimplemented_loss
     package: Any = importlib.import_module("stable_pretraining.losses")
     loss: Callable[[Tensor, Tensor], Tensor] = package.NTXEntLoss(TEMPERATURE)
     return loss
@@ -41,7 +42,7 @@ def _fast_bfloat16() -> bool:
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others
-    """For :mod:`benchmarks.side`."""
+    """Build the step for :mod:`benchmarks.side`."""
     criterion = _criterion()
     check_infonce(criterion)
     views, batch, fast = pipeline(), Batches(workload.batch), _fast_bfloat16()

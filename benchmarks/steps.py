@@ -1,7 +1,7 @@
-"""Whole training steps: data, augmentation, forward passes, losses, backward pass, optimizer.
+"""Complete training steps: data, augmentation, forward passes, losses, backward pass, optimizer.
 
-Each side has all cores and runs in a process of its own, the two in turn. Ours alone has the
-allocator's settings, which are part of what it does; the machine's fast precision likewise.
+Each side has all cores and its own process; the two take steps in turn. Only ours has the
+allocator's settings and the machine's fast precision, which are part of our step.
 """
 
 from __future__ import annotations
@@ -10,41 +10,41 @@ from pathlib import Path
 
 from benchmarks.agreement import check_step
 from benchmarks.floor import share_of_rate
-from benchmarks.measure import Found, Missing, ratios, seconds, time_pairs
-from benchmarks.opponents import Side, SideError
+from benchmarks.measure import Missing, Result, ratios, seconds, time_pairs
 from benchmarks.peers import PeerError, best_blur, peer
+from benchmarks.sides import Side, SideError
 from benchmarks.workload import Workload
 
 _LIGHTLY = "lightly's transform and loss"
 _STABLE = "stable-pretraining's loss, kornia"
 
 
-def care_small() -> list[Found]:
-    """CARE with the small encoder."""
+def care_small() -> list[Result]:
+    """Time CARE with the small encoder."""
     return _against_authors("care-step-small", Workload("small"), pairs=7)
 
 
-def care_resnet18() -> list[Found]:
-    """CARE with ResNet-18, and how near it comes to the machine's rate."""
+def care_resnet18() -> list[Result]:
+    """Time CARE with ResNet-18, and its share of the machine's peak rate."""
     return _against_authors("care-step-resnet18", Workload("resnet18"), pairs=3)
 
 
-def care_resnet50() -> list[Found]:
-    """The same with ResNet-50, of a quarter of the batch, as a step takes long on two cores."""
+def care_resnet50() -> list[Result]:
+    """Time CARE with ResNet-50, with a quarter of the batch: two cores are slow."""
     return _against_authors("care-step-resnet50", Workload("resnet50", batch=64), pairs=2)
 
 
-def simclr_small() -> list[Found]:
-    """SimCLR with the small encoder."""
+def simclr_small() -> list[Result]:
+    """Time SimCLR with the small encoder."""
     return _against_peers("simclr-step-small", Workload("small", equivariance=False), pairs=7)
 
 
-def simclr_resnet18() -> list[Found]:
-    """SimCLR with ResNet-18."""
+def simclr_resnet18() -> list[Result]:
+    """Time SimCLR with ResNet-18."""
     return _against_peers("simclr-step-resnet18", Workload("resnet18", equivariance=False), pairs=2)
 
 
-def _against_authors(name: str, workload: Workload, pairs: int) -> list[Found]:
+def _against_authors(name: str, workload: Workload, pairs: int) -> list[Result]:
     check_step(workload)
     blur, python = best_blur()
     with (
@@ -58,7 +58,7 @@ def _against_authors(name: str, workload: Workload, pairs: int) -> list[Found]:
     return [line, share_of_rate(name, workload, step, rate)]
 
 
-def _against_peers(name: str, workload: Workload, pairs: int) -> list[Found]:
+def _against_peers(name: str, workload: Workload, pairs: int) -> list[Result]:
     check_step(workload)
     with Side("care_step", workload) as ours:
         return [
@@ -69,7 +69,7 @@ def _against_peers(name: str, workload: Workload, pairs: int) -> list[Found]:
 
 def _against_peer(
     name: str, versus: str, ours: Side, module: str, workload: Workload, pairs: int
-) -> Found:
+) -> Result:
     try:
         label, python = _environment(versus, module)
         with Side(module, workload, python) as theirs:
@@ -79,7 +79,7 @@ def _against_peer(
 
 
 def _environment(versus: str, module: str) -> tuple[str, Path]:
-    """What the line is called and which Python it runs in."""
+    """Return the name of the line and the Python that the peer needs."""
     if module == "lightly_step":
         return versus, peer("opencv-python-headless", "lightly")
     try:

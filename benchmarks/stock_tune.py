@@ -1,8 +1,8 @@
 """``python -m benchmarks.stock_tune FOLDER``: the sweep of :mod:`.whole_sweep` by Ray Tune alone.
 
-As its documentation has it: a function as trainable, one CPU for a trial, a grid search, and Ray's
-own callback for MLflow with an SQLite file. What trains and measures is the same code as ours, with
-its allocator's settings. It keeps no checkpoints, so it has less to do.
+As in Ray's documentation, it has a function trainable, one CPU for a trial, a grid search, and
+Ray's callback for MLflow with an SQLite file. It trains and measures with our code and allocator
+settings. It keeps no checkpoints, so it has less to do.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from care.system.cores import available_cores
 
 
 def train(point: dict[str, Any]) -> None:
-    """One trial; the last report has the final measures and the trial's identity."""
+    """Train one trial; the last report has the final measures and the trial's identity."""
     from ray import tune
 
     from care.config.loading import load_trial

@@ -1,11 +1,11 @@
-"""Which split of the cores is faster for the small encoder: trials side by side, or threads."""
+"""Two splits of the cores for the small encoder: trials side by side, or threads."""
 
 from __future__ import annotations
 
 import multiprocessing
 from pathlib import Path
 
-from benchmarks.measure import Found, compare
+from benchmarks.measure import Result, compare
 from care.system.cores import available_cores
 
 _EXPERIMENT = Path(__file__).parent.parent / "experiments" / "digits.yaml"
@@ -41,8 +41,8 @@ def _in_processes(processes: int, threads: int, trials: int) -> None:
         worker.join()
 
 
-def threads() -> list[Found]:
-    """As many trials as cores with one thread each, against one after another with all threads."""
+def threads() -> list[Result]:
+    """Time a trial for each core with one thread, against one after another with all threads."""
     cores = available_cores()
     line = compare(
         "trials-side-by-side",

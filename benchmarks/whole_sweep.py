@@ -1,4 +1,4 @@
-"""A whole sweep, from a process's start to its end, against other ways to run the same trials."""
+"""A sweep, from a process's start to its end, against other ways to run its trials."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from benchmarks.measure import Found, ratios, seconds
-from benchmarks.opponents import SideError, environment
+from benchmarks.measure import Result, ratios, seconds
+from benchmarks.sides import SideError, environment
 from care.config.loading import load_trial
 from care.system.cores import available_cores
 from care.trials.folder import TrialFolder
@@ -33,7 +33,7 @@ Measures = dict[str, dict[str, float]]
 
 
 def overrides(weight: float, seed: int) -> list[str]:
-    """What makes the experiment the trial at a point."""
+    """Return the overrides that make the experiment the trial at a point."""
     return [
         f"objective.equivariance.weight={weight}",
         f"seed={seed}",
@@ -42,14 +42,15 @@ def overrides(weight: float, seed: int) -> list[str]:
 
 
 def points() -> list[tuple[float, int]]:
-    """(weight, seed) of each trial."""
+    """List (weight, seed) of each trial."""
     return [(weight, seed) for weight in WEIGHTS for seed in SEEDS]
 
 
-def whole_sweep() -> list[Found]:
-    """A loop over ``care train`` with all cores, and stock Ray Tune; our driver before and after.
+def whole_sweep() -> list[Result]:
+    """Time a loop over ``care train`` with all cores, and stock Ray Tune, against our driver.
 
-    Where a trial has the same threads, its numbers are the same, which is checked.
+    Ours is timed before and after them. Trials with equal thread counts are checked for equal
+    numbers.
     """
     with tempfile.TemporaryDirectory() as root:
         before = _timed(_ours, Path(root, "before"))
@@ -59,8 +60,8 @@ def whole_sweep() -> list[Found]:
         theirs = json.loads(Path(root, "stock", "measures.json").read_text())
         for ours in ("before", "after"):
             check_equal(_stored(Path(root, ours)), theirs)
-    found = {"ours": (before, after), "loop": (loop,), "stock Ray Tune": (stock,)}
-    for side, times in found.items():
+    sides = {"ours": (before, after), "loop": (loop,), "stock Ray Tune": (stock,)}
+    for side, times in sides.items():
         print(f"{side}: {', '.join(f'{took:.1f} s' for took in times)}")
     versus = f"its trials one after another, each on {available_cores()} cores"
     return [
@@ -72,7 +73,7 @@ def whole_sweep() -> list[Found]:
 
 
 def _timed(side: Callable[[Path], None], folder: Path) -> float:
-    """Seconds of a side in a fresh folder."""
+    """Time a side in a new folder."""
     folder.mkdir()
     return seconds(lambda: side(folder))
 
@@ -88,7 +89,7 @@ def _ours(folder: Path) -> None:
         "metric": {"name": "head/gamma", "mode": "min"},
     }
     file.write_text(yaml.safe_dump(declared))
-    # Nobody else writes a report.
+    # The others write no report.
     _care(folder, "sweep", "run", str(file), "--no-report", "--store", str(folder / "runs"))
 
 
@@ -107,7 +108,7 @@ def _care(folder: Path, *arguments: str) -> None:
 
 
 def _run(folder: Path, *arguments: str) -> None:
-    """A process of this Python, from start to end.
+    """Run a process of this Python to its end.
 
     Raises:
         SideError: It failed.
@@ -130,19 +131,19 @@ def _run(folder: Path, *arguments: str) -> None:
 
 def _stored(folder: Path) -> Measures:
     store = Store(folder / "runs")
-    found = (trial_id(load_trial(EXPERIMENT, overrides(weight, seed))) for weight, seed in points())
-    return {identity: _at_the_end(store.trial(identity)) for identity in found}
+    trials = (load_trial(EXPERIMENT, overrides(weight, seed)) for weight, seed in points())
+    return {trial_id(trial): _final_values(store.trial(trial_id(trial))) for trial in trials}
 
 
-def _at_the_end(folder: TrialFolder) -> dict[str, float]:
+def _final_values(folder: TrialFolder) -> dict[str, float]:
     return {**folder.read_metrics()[-1], **(folder.read_evaluation() or {})}
 
 
 def check_equal(ours: Measures, theirs: Measures) -> None:
-    """Every number of ours is also theirs, bit for bit.
+    """Check that all numbers of both sides are equal, bit for bit.
 
     Raises:
-        SideError: One is not: then the two did not do the same work.
+        SideError: A number differs, so the two did different work.
     """
     for identity, measures in ours.items():
         for name, value in measures.items():

@@ -1,4 +1,4 @@
-"""What both sides of a training step are given, and the data they make of it."""
+"""The settings and the data of a timed training step, for both sides."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TEMPERATURE, WEIGHT, SPLITS = 0.5, 0.01, 16
 LEARNING_RATE, WEIGHT_DECAY = 1e-3, 1e-6
 EPOCHS = 400
 HIDDEN, OUTPUT = 512, 128
-# More steps than are ever timed, so that no epoch ends, which would measure held-out images.
+# More steps than are ever timed: at the end of an epoch, held-out images would be measured.
 _IMAGES = 16_384
 
 
@@ -23,9 +23,9 @@ class Workload:
 
     Attributes:
         encoder: A name of care.registry.
-        batch: Images of a step.
-        steps: Steps that are timed as one, where a single one is too short.
-        equivariance: CARE, with L_equi; otherwise SimCLR.
+        batch: Number of images of a step.
+        steps: Number of steps that are timed as one, if a single one is too short.
+        equivariance: Whether to train CARE, with L_equi; otherwise SimCLR.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -37,6 +37,6 @@ class Workload:
 
 
 def make_images() -> NDArray[np.uint8]:
-    """Noise in the shape of CIFAR-10's images, uint8 [N,32,32,3]; nobody's speed depends on it."""
+    """Make random images in the shape of CIFAR-10's, uint8 [N,32,32,3]."""
     rng = np.random.default_rng(0)
     return rng.integers(0, 256, (_IMAGES, SIDE, SIDE, 3), dtype=np.uint8)

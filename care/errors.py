@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend: what was given, what is allowed, what comes close."""
+"""Errors that the user can fix: given value, allowed values, and the nearest valid name."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _LONGEST_NAME = 100
 
 
 class CareError(Exception):
-    """Base of every error whose message is meant for the user and needs no traceback."""
+    """Base of all errors with a message for the user, shown without a traceback."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong with an input.
+    """One invalid field of an input.
 
     Attributes:
-        field: Dotted path of the field, or the name of the file or option.
-        value: What was given.
-        allowed: What would have been accepted, in words.
-        nearest: The valid name closest to a misspelt one, if there is one.
+        field: Dotted path of the field, or name of the file or option.
+        value: The given value.
+        allowed: Description of the allowed values.
+        nearest: The valid name closest to a misspelt one, if any.
     """
 
     field: str
@@ -38,7 +38,7 @@ class Problem:
 
 
 class ConfigError(CareError):
-    """An input was refused before anything was started or written."""
+    """An input is invalid; nothing was started or written."""
 
     def __init__(self, source: str, problems: Iterable[Problem]) -> None:
         self.source = source
@@ -50,7 +50,7 @@ class ConfigError(CareError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """The valid name that is most like ``name``, or None when nothing is close."""
+    """Find the valid name closest to ``name``; None if none is close."""
     if len(name) > _LONGEST_NAME:
         return None
     matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
@@ -58,16 +58,16 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 
 
 def unknown_name(field: str, name: object, valid: Iterable[str]) -> Problem:
-    """The problem of a name that is not among the ``valid`` ones."""
+    """Build the problem of a name that is not among the ``valid`` ones."""
     names = sorted(valid)
     return Problem(field, name, f"allowed: {', '.join(names)}", nearest(str(name), names))
 
 
 def shortened(value: object) -> str:
-    """Return the repr of a value, cut in its middle where it is long."""
+    """Return the repr of a value, with the middle of a long one cut out."""
     try:
         return _cut(repr(value))
-    except (ValueError, RecursionError):  # more digits than Python prints; a list in itself
+    except (ValueError, RecursionError):  # an int with too many digits; a list that contains itself
         return f"a {type(value).__name__} too large to show"
 
 

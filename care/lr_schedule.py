@@ -1,4 +1,4 @@
-"""The learning rate of each step."""
+"""Compute the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from care.config import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, step: int, steps_per_epoch: int, epochs: int) -> float:
-    """The learning rate of a step: a function of the step alone, so a resume needs no state.
+    """Compute the learning rate as a function of the step, so that resuming needs no state.
 
-    A linear warm-up reaches ``config.learning_rate`` at its last step; ``cosine`` then falls to 0
+    A linear warm-up reaches ``config.learning_rate`` at its last step. Then ``cosine`` decays to 0
     at the end of the training.
 
     Args:
-        config: Peak rate, schedule, length of the warm-up in epochs.
-        step: Global step from 0.
-        steps_per_epoch: Steps of an epoch.
-        epochs: Epochs of the training.
+        config: Peak rate, schedule, and warm-up in epochs.
+        step: Global step, from 0.
+        steps_per_epoch: Number of steps per epoch.
+        epochs: Number of epochs of the training.
     """
     warmup = round(config.warmup_epochs * steps_per_epoch)
     if step < warmup:

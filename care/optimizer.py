@@ -1,4 +1,4 @@
-"""The optimizer of a training, and its state on another device."""
+"""Build the optimizer, and load its state on any device."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from care.config import OptimizerConfig
 def build_optimizer(
     config: OptimizerConfig, parameters: Iterable[nn.Parameter], device: torch.device
 ) -> torch.optim.Optimizer:
-    """Adam or SGD, weight decay as L2 on every parameter as the authors do (docs/paper.md §5).
+    """Build Adam or SGD with weight decay as L2 on every parameter, like the authors.
 
-    On a GPU a step is one kernel for many parameters.
+    Source: docs/paper.md §5.
     """
-    fused = True if device.type == "cuda" else None
+    fused = True if device.type == "cuda" else None  # one kernel for many parameters
     if config.name == "adam":
         return torch.optim.Adam(
             parameters, lr=config.learning_rate, weight_decay=config.weight_decay, fused=fused
@@ -33,15 +33,15 @@ def build_optimizer(
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
-    """Take over a state dict that may come from another device.
+    """Load a state dict that may come from another device.
 
-    How the optimizer computes is this device's affair. A fused step goes through parameters and
-    moments in the order in which they lie in memory, so the moments get their parameters'.
+    ``fused`` stays as this device requires. A fused step reads parameters and moments in memory
+    order, so the moments get the layout of their parameters.
     """
     groups = zip(state["param_groups"], optimizer.param_groups, strict=True)
-    settings = [{**saved, "fused": mine["fused"]} for saved, mine in groups]
+    settings = [{**saved, "fused": present["fused"]} for saved, present in groups]
     optimizer.load_state_dict({**state, "param_groups": settings})
-    for parameter, kept in optimizer.state.items():
-        for name, value in kept.items():
+    for parameter, moments in optimizer.state.items():
+        for name, value in moments.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
-                kept[name] = torch.empty_like(parameter).copy_(value)
+                moments[name] = torch.empty_like(parameter).copy_(value)

@@ -210,7 +210,7 @@ def restart(folder: SweepFolder, sweep: Sweep) -> None:
     if claim is None:
         raise CareError(
             f"{sweep.spec.name} is being run by {holder(folder.path)}: its search cannot be "
-            "restarted meanwhile. End that run, then run the same command again."
+            "restarted meanwhile. End that run, then repeat the command."
         )
     with claim:
         if folder.events():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from care.trials.hardware import Mixture, mixtures
+from care.trials.hardware import Mixture, compare_machines
 from care.trials.state import State
 from sweeps.plan import Plan
 
@@ -13,7 +13,9 @@ def find_mixtures(plan: Plan) -> list[Mixture]:
     """Find the facts, e.g. the device, in which trials that the sweep compares differ."""
     trained = [trial for trial in plan.unique().values() if trial.machine is not None]
     machines = [trial.machine for trial in trained if trial.machine is not None]
-    return mixtures(machines, [trial.config.training.precision != "auto" for trial in trained])
+    return compare_machines(
+        machines, [trial.config.training.precision != "auto" for trial in trained]
+    )
 
 
 def plan_remarks(plan: Plan) -> list[str]:

@@ -1,4 +1,4 @@
-"""What a running sweep knows about itself, for the live table and the log."""
+"""The progress of a running sweep, for the live table, the log and the status file."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
 _LEFT = [state for state, meaning in MEANING.items() if meaning.left]
 _LEFT_HERE = [state for state in _LEFT if state != State.ELSEWHERE]
-_OUTCOMES = {
-    "busy": State.ELSEWHERE,
-    "disk": State.PAUSED,
-    "crowded": State.PAUSED,
-    "unpacked": State.PAUSED,
-}
-"""What an actor reports of a trial that it does not train, beside the words of :class:`State`."""
 
 
 @dataclass
 class TrialProgress:
-    """One trial as the driver last heard of it.
+    """The last known progress of one trial.
 
     Attributes:
-        key: The point by value: labels of two points may read alike.
+        point: Label of its point.
+        seed: Its seed.
+        epochs: Epochs to train.
+        epoch: Completed epochs.
+        state: Its state.
+        error: The error that ended it, if any.
         value: The sweep's metric.
-        latest: The board's metric for trials that train, after the last epoch.
-        uniformity: Of held-out embeddings after the last epoch: 1 is collapse.
+        latest: The board's ``column`` metric after the last epoch.
+        uniformity: Uniformity of held-out embeddings after the last epoch: 1 is collapse.
+        key: Its point by value, since two points may have one label.
+        images_per_second: Throughput of the last epoch.
     """
 
     point: str
@@ -56,29 +56,29 @@ class TrialProgress:
 
     @property
     def label(self) -> str:
-        """For people: ``λ=0.1 seed=2``."""
+        """Its label: ``λ=0.1 seed=2``."""
         return f"{self.point} seed={self.seed}".strip()
 
 
 class Board:
-    """The state of every trial of a launch.
+    """The progress of every trial of a run.
 
-    What the driver asks with every result (:meth:`left`) is kept, not counted anew: with ten
-    thousand trials the counting would take longer than all else that a result costs.
+    The numbers of trials by state are updated with each change. To count ten thousand trials after
+    each result (:meth:`left`) would take longer than to handle the result.
 
     Attributes:
-        trials: By identity.
-        configs: By identity.
-        target: Trials that the sweep wants in all.
-        spent: Seconds that the trials' processes spent, all together, by what it was for.
-        first_step_at: When the first of them began, by the monotonic clock.
-        column: Metric that is shown of trials that train: the sweep's own, or one that every
-            epoch has where that comes at the end only.
-        activity: What the driver does while no trial trains; empty otherwise.
+        trials: Progress by identity.
+        configs: Configurations by identity.
+        target: Number of all trials of the sweep.
+        spent: Seconds by activity, summed over the trials' processes.
+        first_step_at: Start of the first step, by the monotonic clock.
+        column: The metric to show for training trials: the sweep's metric, or one that every epoch
+            has if that one is known only at the end.
+        activity: The driver's activity while no trial trains; empty otherwise.
 
     Args:
-        metric: What the sweep is judged by.
-        target: Trials that the sweep wants in all.
+        metric: The sweep's metric.
+        target: Number of all trials of the sweep.
         uniformity: Returns a finished trial's uniformity after its last epoch.
     """
 
@@ -104,14 +104,14 @@ class Board:
         self._most_epochs = 0
 
     def plan(self, plan: Plan, value: Callable[[str], float | None]) -> None:
-        """Enter every trial of a plan; ``value`` gives the metric of a finished one."""
+        """Enter every trial of a plan; ``value`` returns the metric of a finished one."""
         for trial in plan.unique().values():
             self._add(trial, value)
 
     def suggest(self, trials: Sequence[PlannedTrial], value: Callable[[str], float | None]) -> None:
-        """Enter the trials of a point that Optuna suggested; known ones are not wanted twice."""
+        """Enter the trials of a point that Optuna suggested."""
         for trial in trials:
-            if trial.trial_id in self.trials:
+            if trial.trial_id in self.trials:  # suggested twice: one trial less in all
                 self.target -= 1
             else:
                 self._add(trial, value)
@@ -124,50 +124,62 @@ class Board:
             entry.uniformity = self._uniformity(trial.trial_id)
 
     def enter(self, trial_id: str, config: TrialConfig, point: dict[str, Any]) -> TrialProgress:
-        """Enter a trial, or find it."""
+        """Enter a trial, unless it is known, and return its progress."""
         if trial_id not in self.trials:
-            fresh = TrialProgress(
+            trial = TrialProgress(
                 point_name(point, point.values()),
                 config.seed,
                 config.training.epochs,
                 key=repr(point),
             )
-            self._count(fresh, 1)
-            self._most_epochs = max(self._most_epochs, fresh.epochs)
-            self.trials[trial_id] = fresh
+            self._count(trial, 1)
+            self._most_epochs = max(self._most_epochs, trial.epochs)
+            self.trials[trial_id] = trial
             self.configs[trial_id] = config
         return self.trials[trial_id]
 
     def spend(self, seconds: Mapping[str, float]) -> None:
-        """Seconds that a trial's process spent on something."""
+        """Add the seconds of a trial's process, by activity."""
         if self.first_step_at is None and seconds:
             self.first_step_at = time.monotonic() - sum(seconds.values())
         self.spent.update(seconds)
 
     def complete(self, trial_id: str) -> None:
-        """A trial is over for Tune; one that still said ``running`` was stopped early."""
+        """Record that Tune ended a trial."""
         trial = self.trials[trial_id]
-        if trial.state == State.RUNNING:
+        if trial.state == State.RUNNING:  # it reported no end of its own: the scheduler stopped it
             self._move(trial, State.STOPPED, trial.epoch)
 
     def lose(self, trial_id: str) -> None:
-        """A trial's process was lost, if it was still at it."""
+        """Record that a trial's process was lost; it is paused, unless it had ended."""
         trial = self.trials[trial_id]
         if not MEANING[trial.state].over:
             self._move(trial, State.PAUSED, trial.epoch)
 
-    def report(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Take a result of the trainable."""
-        trial = self.trials[trial_id]
-        trial.error = result.get("error")
-        trial.images_per_second = result.get("images_per_second", trial.images_per_second)
-        epoch = result.get("epoch", trial.epoch)
+    def report(
+        self,
+        trial_id: str,
+        state: State,
+        metrics: Mapping[str, Any] | None = None,
+        error: str | None = None,
+    ) -> None:
+        """Take the progress of a trial.
+
+        Args:
+            trial_id: The trial.
+            state: Its state from now on.
+            metrics: Of its last epoch; empty if it trained none.
+            error: The error that ended it.
+        """
+        trial, metrics = self.trials[trial_id], metrics or {}
+        trial.error = error
+        trial.images_per_second = metrics.get("images_per_second", trial.images_per_second)
+        epoch = metrics.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
-        outcome = result["outcome"]
-        self._move(trial, _OUTCOMES.get(outcome) or State(outcome), epoch)
-        trial.value = result.get(self.metric.name, trial.value)
-        trial.latest = result.get(self.column, trial.latest)
-        trial.uniformity = result.get(COLLAPSE_METRIC, trial.uniformity)
+        self._move(trial, state, epoch)
+        trial.value = metrics.get(self.metric.name, trial.value)
+        trial.latest = metrics.get(self.column, trial.latest)
+        trial.uniformity = metrics.get(COLLAPSE_METRIC, trial.uniformity)
         if self.activity != "pausing trials":
             self.activity = ""
 
@@ -182,34 +194,34 @@ class Board:
             self._epochs_left += number * (trial.epochs - trial.epoch)
 
     def counts(self) -> dict[State, int]:
-        """Count the trials by state; trials that Optuna has still to suggest are new."""
+        """Return the number of trials by state; those that Optuna has yet to suggest are new."""
         counts = self._states.copy()
         counts[State.NEW] += self._unknown
         return {state: number for state, number in counts.items() if number}
 
     def left(self) -> int:
-        """Trials that are still to run or running."""
+        """Return the number of trials that are running or still to run."""
         return sum(self._states[state] for state in _LEFT) + self._unknown
 
     @property
     def _unknown(self) -> int:
-        """Trials that Optuna has still to suggest."""
+        """Number of trials that Optuna has not suggested yet."""
         return max(0, self.target - len(self.trials))
 
     def running(self) -> list[TrialProgress]:
-        """The trials that train now."""
+        """List the trials that are running."""
         return [trial for trial in self._entries() if trial.state == State.RUNNING]
 
     def elapsed(self) -> float:
-        """Seconds since this launch began."""
+        """Return the seconds since the start of this run."""
         return time.monotonic() - self._started
 
     def epochs_per_second(self) -> float:
-        """Epochs that this launch trained, all trials together, per second."""
+        """Return the epochs per second of this run, summed over all trials."""
         return self._epochs_run / max(1e-9, self.elapsed())
 
     def seconds_left(self) -> float | None:
-        """An estimate from the throughput so far; None before the first epoch."""
+        """Estimate the seconds left from the throughput so far; None before the first epoch."""
         if not any(self._states[state] for state in _LEFT_HERE) and not self._unknown:
             return 0.0
         epochs = self._epochs_left + self._unknown * self._most_epochs
@@ -217,7 +229,7 @@ class Board:
         return epochs / rate if rate else None
 
     def best_point(self) -> BestPoint[tuple[str, str]]:
-        """Return the best point, as (key, label), by the mean over seeds that all of them share.
+        """Find the best point, as (key, label), by the mean over common seeds.
 
         Points with a trial that ended next to collapse are left out.
         """
@@ -232,23 +244,23 @@ class Board:
         return find_best_point(values, self.metric.mode, collapsed)
 
     def best(self) -> tuple[str, float, int] | None:
-        """(point, mean, n) of :meth:`best_point`, or None without a winner."""
-        found = self.best_point()
-        if found.point is None or found.mean is None:
+        """Return the best point's label, mean and number of seeds; None without a best point."""
+        best = self.best_point()
+        if best.point is None or best.mean is None:
             return None
-        return found.point[1], found.mean, len(found.seeds)
+        return best.point[1], best.mean, len(best.seeds)
 
     def without_value(self) -> int:
-        """Finished trials that have no value of the sweep's metric to be compared by."""
-        done = [trial for trial in self._entries() if trial.state == State.FINISHED]
-        return sum(finite(trial.value) is None for trial in done)
+        """Return the number of finished trials without a finite value of the sweep's metric."""
+        finished = [trial for trial in self._entries() if trial.state == State.FINISHED]
+        return sum(finite(trial.value) is None for trial in finished)
 
     def _entries(self) -> list[TrialProgress]:
-        """At this moment: who shows the board is another thread than who changes it."""
+        """Copy the list of trials: one thread shows the board while another one changes it."""
         return list(self.trials.values())
 
 
 def epoch_metric(metric: str) -> str:
-    """Return a metric that every epoch has: ``metric``, its held-out part, or the loss."""
+    """Choose a metric that every epoch has: ``metric``, its held-out counterpart, or the loss."""
     held_out = f"heldout/{metric.rpartition('/')[2]}"
     return next((name for name in (metric, held_out) if name in epoch_metrics()), "train/loss")

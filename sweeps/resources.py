@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from care.errors import ConfigError, Problem
 from care.system.cores import available_cores
@@ -40,10 +39,10 @@ class Resources:
             return math.ceil(1 / self.gpus)
         return self.cores // self.threads
 
-    def request(self, task: dict[str, Any]) -> dict[str, float]:
+    def request(self, share: int) -> dict[str, float]:
         """Return the resources to request from Ray: ``share`` times those of one trial."""
-        gpus = min(1.0, task["share"] * self.gpus) if self.gpus < 1 else self.gpus
-        return {"cpu": min(self.cores, task["share"] * self.threads), "gpu": gpus}
+        gpus = min(1.0, share * self.gpus) if self.gpus < 1 else self.gpus
+        return {"cpu": min(self.cores, share * self.threads), "gpu": gpus}
 
 
 def split_this_machine(config: ResourcesConfig, trials: int) -> Resources:

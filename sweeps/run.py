@@ -47,7 +47,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SweepResult:
     """The outcome of a run.
 
     Attributes:
@@ -98,7 +98,7 @@ class SweepRun:
         self.sweep, self.store, self.pool = sweep, store, pool
         self.options, self._say = options, say
 
-    def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
+    def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
         """Run the sweep until no trial is missing, or until soon after an interrupt.
 
         Args:
@@ -110,7 +110,7 @@ class SweepRun:
         """
         claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt, self._say)
         if claim is None:
-            return Outcome(make_plan(self.sweep, self.store), None, {})
+            return SweepResult(make_plan(self.sweep, self.store), None, {})
         with claim:
             claim.when_lost(interrupt.request)
             self.pool.hold(claim)
@@ -119,7 +119,7 @@ class SweepRun:
             self.pool.end(interrupted=interrupt.requested)
         return outcome
 
-    def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> Outcome:
+    def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> SweepResult:
         plan = make_plan(self.sweep, self.store)
         time = WallTime(self.pool.slots)
         board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
@@ -142,7 +142,7 @@ class SweepRun:
             raise
         final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
-        return Outcome(final, page, time.parts(board.spent), board.without_value())
+        return SweepResult(final, page, time.parts(board.spent), board.without_value())
 
     def _finish(self, tracking: SweepSync, page: Path | None, interrupt: Interrupt) -> Plan:
         """Bring MLflow up to date. A second signal ends the process without this step."""

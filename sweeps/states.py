@@ -1,4 +1,4 @@
-"""What each state of a trial means for a sweep, and how people and MLflow see it: one table."""
+"""The meaning of each state of a trial for the sweep, the terminal and MLflow, in one table."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Meaning:
     """A row of :data:`MEANING`.
 
     Attributes:
-        left: Whether the trial is still to train, or trains now.
-        over: Whether it ended, well or not. Neither holds for a trial that only
-            ``--rerun-stale`` or ``--rerun-damaged`` trains.
-        complete: Whether the sweep wants nothing more of it.
+        left: Whether the trial is running or still to run.
+        over: Whether it ended, with success or not. A trial that only ``--rerun-stale`` or
+            ``--rerun-damaged`` trains is neither left nor over.
+        complete: Whether nothing is left to do for it in this sweep.
         style: Rich's style on a terminal.
-        mlflow: Status of its run in MLflow; empty where the run has that of the recorded state.
+        mlflow: Status of its run in MLflow; empty if the run has that of the recorded state.
     """
 
     left: bool = False
@@ -42,7 +42,7 @@ MEANING = {
 """Every state, in the order in which people see them."""
 
 TO_TRAIN = (State.NEW, State.PAUSED)
-"""States of trials that no process trains and that a run trains unasked."""
+"""States of trials that a run trains by default and that no process trains now."""
 
 
 def in_words(counts: Mapping[State, int]) -> str:

@@ -73,7 +73,7 @@ class Store:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        return str(settle_identity(self.root, say)["uuid"])
+        return settle_identity(self.root, say).uuid
 
     @property
     def trials(self) -> Path:
@@ -149,7 +149,7 @@ def _check_root(root: Path) -> None:
     except FileNotFoundError:
         if not root.is_symlink():
             return
-        raise CareError(f"{root}: no store can be here (a link to nothing)") from None
+        raise CareError(f"{root}: no store can be here (a dangling link)") from None
     except OSError as error:
         raise CareError(f"{root}: no store can be here ({error.strerror})") from error
     if not is_folder:

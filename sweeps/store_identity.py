@@ -11,17 +11,31 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote_to_bytes, urlparse
 
 from care.errors import CareError
-from care.system.files import read_json, write_json
+from care.system.files import write_json
 from care.trials.folder import FORMAT
+from care.trials.records import StoreRecord, read_record
 from sweeps.process.lock import locked
 
 
-def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class StoreIdentity:
+    """What separates a store from all others.
+
+    Attributes:
+        uuid: Its own.
+        copied_from: The uuid of the store of which it is a copy; None otherwise.
+    """
+
+    uuid: str
+    copied_from: str | None = None
+
+
+def settle_identity(root: Path, say: Callable[[str], None]) -> StoreIdentity:
     """Give a store a uuid that no other existing store has.
 
     Several processes may call this at one time, even while they create the store.
@@ -30,59 +44,64 @@ def settle_identity(root: Path, say: Callable[[str], None]) -> dict[str, Any]:
         root: Folder of the store; it exists.
         say: Called with a line for the user when the store is a copy.
 
-    Returns:
-        The content of ``store.json``: ``format``, ``uuid``, ``place`` and, in a copy,
-        ``copied_from`` (the uuid of the original).
-
     Raises:
+        DamagedFileError: ``store.json`` cannot be read.
         DiskError: ``store.json`` cannot be written.
     """
     path = root / "store.json"
-    known = read_json(path) or {}
-    if known.get("uuid") and _is_here(known, root):
-        return dict(known)
+    if settled := _read_settled(path):
+        return settled
     with locked(root / ".store.lock", say):
-        known = read_json(path) or {}
-        if known.get("uuid") and _is_here(known, root):
-            return dict(known)
-        settled = {"format": FORMAT, **known, "place": root.resolve().as_uri()}
-        if not known.get("uuid"):
-            settled["uuid"] = uuid.uuid4().hex
-        elif _lives_elsewhere(known):
-            settled["uuid"], settled["copied_from"] = uuid.uuid4().hex, known["uuid"]
+        if settled := _read_settled(path):
+            return settled
+        record = read_record(path, StoreRecord) or StoreRecord(format=FORMAT)
+        changes = {"place": root.resolve().as_uri()}
+        if not record.uuid:
+            changes["uuid"] = uuid.uuid4().hex
+        elif _lives_elsewhere(record):
+            changes |= {"uuid": uuid.uuid4().hex, "copied_from": record.uuid}
             say(
-                f"{root} is a copy of the store in {_folder(known)}, which still exists: "
+                f"{root} is a copy of the store in {_folder(record)}, which still exists: "
                 "it gets its own identity, and its own runs in MLflow."
             )
-        write_json(path, settled)
-        return settled
+        record = record.model_copy(update=changes)
+        write_json(path, record.model_dump(exclude_unset=True))
+        return StoreIdentity(str(record.uuid), record.copied_from)
 
 
-def _folder(known: dict[str, Any]) -> Path:
+def _read_settled(path: Path) -> StoreIdentity | None:
+    """Read the identity of a store that was last written where it is now; None otherwise."""
+    record = read_record(path, StoreRecord)
+    if record is None or not record.uuid or not _is_here(record, path.parent):
+        return None
+    return StoreIdentity(record.uuid, record.copied_from)
+
+
+def _folder(record: StoreRecord) -> Path:
     """Return the path of a store at its last write."""
-    return Path(os.fsdecode(unquote_to_bytes(urlparse(str(known.get("place", ""))).path)))
+    return Path(os.fsdecode(unquote_to_bytes(urlparse(record.place or "").path)))
 
 
-def _is_here(known: dict[str, Any], root: Path) -> bool:
+def _is_here(record: StoreRecord, root: Path) -> bool:
     """Check that the recorded path is this folder, perhaps through a link."""
-    if known.get("place") == root.resolve().as_uri():
+    if record.place == root.resolve().as_uri():
         return True
     try:
-        return _folder(known).samefile(root)
+        return _folder(record).samefile(root)
     except (OSError, ValueError):
         return False
 
 
-def _lives_elsewhere(known: dict[str, Any]) -> bool:
+def _lives_elsewhere(record: StoreRecord) -> bool:
     """Check whether the recorded path still holds a store of this uuid.
 
     True for a path that this user may not read: a duplicate of each run is harmless, two stores
     that write to one run are not.
     """
     try:
-        original = read_json(_folder(known) / "store.json")
+        original = read_record(_folder(record) / "store.json", StoreRecord)
     except CareError:
         return True
     except (OSError, ValueError):
         return False
-    return original is not None and original.get("uuid") == known["uuid"]
+    return original is not None and original.uuid == record.uuid

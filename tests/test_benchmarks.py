@@ -9,9 +9,9 @@ import pytest
 
 from benchmarks.__main__ import main
 from benchmarks.agreement import check_step
-from benchmarks.guard import slower_than_before
+from benchmarks.history import slower_than_before
 from benchmarks.measure import FASTER, SECONDS, Line, ratios
-from benchmarks.opponents import SideError
+from benchmarks.sides import SideError
 from benchmarks.whole_sweep import check_equal
 from benchmarks.workload import Workload
 from care.errors import ConfigError

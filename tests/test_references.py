@@ -16,6 +16,7 @@ FOLDER = re.compile(
 )
 MEMBER = re.compile(r"`([A-Z][A-Za-z]*[a-z][A-Za-z]*)\.(?!py|md)(\w+)")
 LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]+)\)")
+SHOWN = re.compile(r"^```\w+\n# (\S+)$", re.MULTILINE)  # a file of which a document has the text
 # Folders whose prose is written for readers; the other files of tests/ name files that they make.
 READ = ("care", "sweeps", "analysis", "benchmarks", "docs", "experiments", "docker")
 # Files that the reader makes: a cluster file, a sweep, a package beside the project.
@@ -59,7 +60,8 @@ def test_every_file_exists() -> None:
         for name, _, text in read()
         if name.startswith((*READ, "README", "CONTRIBUTING"))
         for target in [*FILE.findall(text), *(f.rstrip("/") for f in FOLDER.findall(text))]
-        if target not in EXAMPLES and not exists(target, Path(name).parent.as_posix())
+        if target not in {*EXAMPLES, *SHOWN.findall(text)}
+        and not exists(target, Path(name).parent.as_posix())
     ]
     assert not missing
 

@@ -1,6 +1,6 @@
-"""Augmentation in two parts: ``sample`` draws a table of parameters, ``apply`` uses it.
+"""Augment in two steps: ``sample`` draws a table of parameters, ``apply`` applies it to images.
 
-Sharing one augmentation over a chunk of images is sampling one row for it.
+One row per chunk of images shares an augmentation within the chunk.
 """
 
 from __future__ import annotations

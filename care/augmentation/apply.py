@@ -14,11 +14,11 @@ from care.augmentation.parameters import AugmentationTable
 
 @torch.no_grad()
 def augment(table: AugmentationTable, images: Tensor) -> Tensor:
-    """Crop, flip, jitter, drop color, blur, in this order, on the images' device.
+    """Crop, flip, jitter, convert to gray and blur, in this order, on the images' device.
 
-    With R rows and N images, row r serves the images r·m … (r + 1)·m - 1, m = N / R: a table with
-    a row for each image augments each on its own, one with a row for each chunk shares it there.
-    The device is never waited for: what is done to which row is known from the table.
+    Row r is applied to the images r·m … (r + 1)·m - 1, with m = N / R. So a table with one row per
+    image augments each independently, and one with a row per chunk shares it within the chunk. The
+    host never waits for the device, as the table on the CPU decides all control flow.
 
     Args:
         table: R augmentations.
@@ -35,10 +35,10 @@ def augment(table: AugmentationTable, images: Tensor) -> Tensor:
     if images.shape[-2:] != table.size:
         size = tuple(images.shape[-2:])
         raise ValueError(f"got images of {size} pixels; allowed: {table.size}, the table's size")
-    # Under autocast the products would be bfloat16's, which a color does not survive.
+    # Autocast would compute the products in bfloat16, too coarse for colors.
     with torch.autocast(images.device.type, enabled=False):
         x = crop(images, table.crop, table.flip)
-        table = table.repeat(len(images) // len(table))  # from here on each image has its row
+        table = table.repeat(len(images) // len(table))  # from here on one row per image
         x = jitter(x, table.jitter, table.order)
         gray, blurred = table.gray.nonzero().flatten(), table.sigma.nonzero().flatten()
         if len(gray):
@@ -59,8 +59,8 @@ def normalize(
 
     Args:
         images: float32 [N,3,H,W] in [0, 1].
-        mean: Of each channel, in [0, 1].
-        std: Likewise.
+        mean: Mean of each channel, in [0, 1].
+        std: Standard deviation of each channel, in [0, 1].
     """
     mean_, std_ = (constant(values, images.device).view(3, 1, 1) for values in (mean, std))
     return images.sub_(mean_).div_(std_)
@@ -72,5 +72,5 @@ def apply(
     mean: tuple[float, float, float],
     std: tuple[float, float, float],
 ) -> Tensor:
-    """:func:`augment`, then :func:`normalize`: what a network takes."""
+    """Augment and normalize images for a network; see :func:`augment` and :func:`normalize`."""
     return normalize(augment(table, images), mean, std)

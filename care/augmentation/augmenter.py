@@ -1,4 +1,4 @@
-"""Sampling and applying the augmentations of one data set, whatever its samples are."""
+"""Sample and apply the augmentations of one data set, of images or other samples."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from care.config import AugmentationConfig
 
 
 class Table(Protocol):
-    """Parameters of augmentations, a row each."""
+    """Parameters of augmentations, one row each."""
 
     def __len__(self) -> int:
-        """Number of rows."""
+        """Count the rows."""
         ...
 
     def rows(self, index: slice) -> Self:
-        """The table of the rows at ``index``."""
+        """Select the rows at ``index``."""
         ...
 
     def repeat(self, times: int) -> Self:
-        """The table with each row ``times`` times, one after the other."""
+        """Repeat each row ``times`` times consecutively."""
         ...
 
     def parameters(self) -> Tensor:
-        """The rows as numbers, float32 [R,P]."""
+        """Return the rows as numbers, float32 [R,P]."""
         ...
 
     def describe(self) -> list[str]:
-        """What each row does, in a few words for people."""
+        """Describe each row in a few words."""
         ...
 
 
@@ -42,26 +42,26 @@ TableT = TypeVar("TableT", bound=Table)
 
 
 class Augmenter(Protocol[TableT]):
-    """Draws tables and applies them; with R rows and N samples a row serves N / R of them."""
+    """Draws tables and applies them; each of R rows is applied to N / R consecutive samples."""
 
     def identity(self) -> TableT:
-        """One row that changes nothing."""
+        """Return one row that changes nothing."""
         ...
 
     def sample(self, rows: int, rng: np.random.Generator) -> TableT:
-        """Draw ``rows`` augmentations, a function of ``rng``."""
+        """Draw ``rows`` augmentations as a function of ``rng``."""
         ...
 
     def named(self) -> dict[str, TableT]:
-        """Augmentations of one row that change one thing each, by name."""
+        """Return one-row augmentations with a single effect each, by name."""
         ...
 
     def apply(self, table: TableT, inputs: Tensor) -> Tensor:
-        """Samples [N,...] as a network takes them, float32 [N,...]."""
+        """Augment samples [N,...] and prepare them for a network, float32 [N,...]."""
         ...
 
     def apply_both(self, first: TableT, second: TableT, inputs: Tensor) -> Tensor:
-        """The same under ``first`` and then ``second``: a'∘a."""
+        """Apply ``first`` and then ``second`` to samples: a'∘a."""
         ...
 
 
@@ -70,10 +70,10 @@ class ImageAugmenter:
     """Augmentations of images of one size.
 
     Attributes:
-        config: Their distribution.
+        config: Distribution of the augmentations.
         size: Height and width of the images in pixels.
-        mean: Of each channel, in [0, 1], for the normalization.
-        std: Likewise, the standard deviation.
+        mean: Mean of each channel, in [0, 1], for the normalization.
+        std: Standard deviation of each channel, in [0, 1], for the normalization.
     """
 
     config: AugmentationConfig
@@ -82,15 +82,15 @@ class ImageAugmenter:
     std: tuple[float, float, float]
 
     def identity(self) -> AugmentationTable:
-        """One row that changes nothing."""
+        """Return one row that changes nothing."""
         return identity(1, self.size)
 
     def sample(self, rows: int, rng: np.random.Generator) -> AugmentationTable:
-        """Draw ``rows`` augmentations, a function of ``rng``."""
+        """Draw ``rows`` augmentations as a function of ``rng``."""
         return sample(self.config, rows, self.size, rng)
 
     def named(self) -> dict[str, AugmentationTable]:
-        """See :func:`care.augmentation.single.named_augmentations`."""
+        """Return augmentations with a single effect; see :mod:`care.augmentation.single`."""
         return named_augmentations(self.size)
 
     def apply(self, table: AugmentationTable, images: Tensor) -> Tensor:

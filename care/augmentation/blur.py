@@ -1,4 +1,4 @@
-"""Gaussian blur: a separable kernel, the image reflected at its borders, as torchvision's."""
+"""Blur images with a separable Gaussian kernel and reflected borders, like torchvision."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as fn
 
 
 def gaussian_kernel(sigma: Tensor, size: int) -> Tensor:
-    """Weights of each kernel, float [N,size], summing to 1."""
+    """Compute kernels from σ [N] in pixels: weights that sum to 1, float [N,size]."""
     offsets = torch.arange(size, dtype=sigma.dtype) - (size - 1) / 2
     return torch.softmax(-0.5 * (offsets / sigma[:, None]) ** 2, 1)
 
@@ -26,7 +26,12 @@ def blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
 
 
 def convolve(images: Tensor, kernel: Tensor) -> Tensor:
-    """Weigh each image's lines and then its columns with its kernel, float32 [N,size]."""
+    """Convolve each image [3,H,W] vertically and then horizontally with its kernel.
+
+    Args:
+        images: float [N,3,H,W].
+        kernel: float32 [N,size], on the images' device.
+    """
     height, width = images.shape[-2:]
     kernel_size = kernel.shape[1]
     padded = fn.pad(images, [kernel_size // 2] * 4, mode="reflect")

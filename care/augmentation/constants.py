@@ -1,4 +1,4 @@
-"""Small constants on a device."""
+"""Cache small constants on a device."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from torch import Tensor
 
 @functools.cache
 def constant(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """``values`` as float32 [n], sent to the device once. Nobody may change it."""
+    """Return values as float32 [n], copied to the device once; the tensor is shared, read-only."""
     return torch.tensor(values).to(device)

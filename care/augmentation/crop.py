@@ -1,8 +1,8 @@
-"""Crop, resize and flip as two matrix products.
+"""Crop, resize and flip images by two matrix products.
 
 Bilinear resizing is separable: an output row is a weighted sum of input rows, and so are columns.
-A window is never larger than what it is resized to, and antialiasing changes nothing where nothing
-shrinks: two weights for each output pixel, the window's border pixels repeated outwards.
+A window is never larger than the output, where antialiasing has no effect. So each output pixel has
+two weights, and border pixels of the window extend outwards.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from torch import Tensor
 
 
 def crop(images: Tensor, windows: Tensor, flip: Tensor) -> Tensor:
-    """Crop each row's images to its window, resize to the full size, and flip where asked.
+    """Crop each row's images to its window, resize them to full size, and flip some.
 
-    Equals torchvision's ``resized_crop`` (bilinear, antialias) and ``horizontal_flip`` of images
+    Equals torchvision's ``resized_crop`` (bilinear, antialias) and ``horizontal_flip`` on images
     scaled to [0, 1].
 
     Args:
@@ -34,11 +34,11 @@ def crop(images: Tensor, windows: Tensor, flip: Tensor) -> Tensor:
 
 
 def sources(windows: Tensor, flip: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-    """Positions that output lines and columns take their values from, float32 [R,H] and [R,W].
+    """Compute the source positions of output rows and columns, float32 [R,H] and [R,W].
 
     Args:
-        windows: As of :func:`crop`.
-        flip: Likewise.
+        windows: top, left, height, width, int64 [R,4] on the CPU.
+        flip: bool [R] on the CPU.
         size: Height and width of the images in pixels.
     """
     height, width = size
@@ -62,15 +62,15 @@ def resample(images: Tensor, y: Tensor, x: Tensor) -> Tensor:
 
 
 def _sources(start: Tensor, length: Tensor, outputs: Tensor) -> Tensor:
-    """Positions on an input line that output pixels take their values from.
+    """Compute the source positions of output pixels along one axis.
 
     Args:
         start: First pixel of each window, int64 [R,1].
-        length: Its pixels, int64 [R,1].
+        length: Number of pixels of each window, int64 [R,1].
         outputs: Output pixels, int64 [size] or [R,size].
 
     Returns:
-        float32 [R,size] in pixels; whole numbers are pixels' centers.
+        float32 [R,size] in pixels; integers are pixel centers.
     """
     scale = length.double() / outputs.shape[-1]
     inside = torch.minimum(((outputs + 0.5) * scale - 0.5).clamp_min(0), length - 1)
@@ -78,6 +78,10 @@ def _sources(start: Tensor, length: Tensor, outputs: Tensor) -> Tensor:
 
 
 def _weights(sources: Tensor, size: int) -> Tensor:
-    """Linear interpolation at ``sources`` [R,O] on lines of ``size`` pixels, as [R,O,size]."""
+    """Compute the weights of linear interpolation at ``sources`` [R,O] of ``size`` pixels.
+
+    Returns:
+        Weights [R,O,size].
+    """
     pixels = torch.arange(size, dtype=sources.dtype, device=sources.device)
     return (sources.unsqueeze(2) - pixels).abs_().neg_().add_(1).clamp_min_(0)

@@ -1,4 +1,4 @@
-"""Parameters of augmentations, a row each, drawn on the CPU (docs/paper.md §4)."""
+"""Draw the parameters of image augmentations on the CPU, one row each (docs/paper.md §4)."""
 
 from __future__ import annotations
 
@@ -22,21 +22,20 @@ _TRIES = 10
 
 @dataclass(frozen=True)
 class AugmentationTable:
-    """R augmentations.
+    """R augmentations of images.
 
-    The table stays on the CPU, so that which rows need which operation is known without asking the
-    device.
+    The table stays on the CPU, so that the host can choose operations without a synchronization.
 
     Attributes:
-        size: Height and width in pixels of the images it is for.
+        size: Height and width of the images in pixels.
         crop: top, left, height, width in pixels, int64 [R,4].
-        flip: Whether to mirror left and right, bool [R].
+        flip: Mirror left and right, bool [R].
         jitter: Factors of brightness, contrast and saturation and the hue shift in turns, float32
-            [R,4]; 1, 1, 1, 0 for none.
-        order: The jitter's operations in the order they are applied, int64 [R,4].
-        gray: Whether to drop color, bool [R].
-        sigma: Of the blur in pixels, float32 [R]; 0 for none.
-        kernel_size: Of the blur in pixels, odd.
+            [R,4]; 1, 1, 1, 0 without jitter.
+        order: The jitter's operations in the order of application, int64 [R,4].
+        gray: Convert to gray, bool [R].
+        sigma: Standard deviation of the blur in pixels, float32 [R]; 0 without blur.
+        kernel_size: Size of the blur's kernel in pixels, odd.
     """
 
     size: tuple[int, int]
@@ -52,7 +51,7 @@ class AugmentationTable:
         return len(self.flip)
 
     def rows(self, index: slice | Tensor) -> AugmentationTable:
-        """The table of the rows at ``index``, a slice or int64 [n]."""
+        """Select the rows at ``index``, a slice or int64 [n]."""
         return replace(
             self,
             crop=self.crop[index],
@@ -64,11 +63,11 @@ class AugmentationTable:
         )
 
     def parameters(self) -> Tensor:
-        """The augmentations as EquiMod's predictor sees them, float32 [R,16].
+        """Return the augmentations as input of EquiMod's predictor, float32 [R,16].
 
-        Crop (top, left, height, width), flip, order of the jitter's four operations, its four
-        values, grey, whether blurred, and the blur's σ. EquiMod's authors add whether colors were
-        jittered at all, which here the neutral values say.
+        Crop (top, left, height, width), flip, order and values of the jitter's four operations,
+        gray, blurred, and the blur's σ. EquiMod's authors add a flag for jittered colors; here
+        neutral values express it.
         """
         columns = (
             self.crop,
@@ -82,7 +81,7 @@ class AugmentationTable:
         return torch.cat([column.float() for column in columns], dim=1)
 
     def describe(self) -> list[str]:
-        """What each row does, e.g. ``crop 12 × 9 at 3, 0, flip, hue + 0.05``."""
+        """Describe each row, e.g. ``crop 12 × 9 at 3, 0, flip, hue + 0.05``."""
         return [", ".join(self._changes(row)) or "nothing" for row in range(len(self))]
 
     def _changes(self, row: int) -> Iterator[str]:
@@ -101,12 +100,12 @@ class AugmentationTable:
             yield f"blur {self.sigma[row]:.2f} px"
 
     def repeat(self, times: int) -> AugmentationTable:
-        """The table with each row ``times`` times, one after the other."""
+        """Repeat each row ``times`` times consecutively."""
         return self.rows(torch.arange(len(self)).repeat_interleave(times)) if times > 1 else self
 
 
 def identity(count: int, size: tuple[int, int]) -> AugmentationTable:
-    """``count`` rows that change nothing about images of ``size`` (height, width)."""
+    """Return ``count`` rows that do not change images of ``size`` (height, width)."""
     height, width = size
     return AugmentationTable(
         size=size,
@@ -123,13 +122,13 @@ def identity(count: int, size: tuple[int, int]) -> AugmentationTable:
 def sample(
     config: AugmentationConfig, count: int, size: tuple[int, int], rng: np.random.Generator
 ) -> AugmentationTable:
-    """Draw ``count`` augmentations of images of ``size`` (height, width).
+    """Draw ``count`` augmentations as a function of ``rng``.
 
     Args:
         config: The distribution.
-        count: Rows R of the table.
+        count: Number of rows R.
         size: Height and width of the images in pixels.
-        rng: Where the numbers come from; the table is a function of it.
+        rng: The random generator.
     """
     blur = config.gaussian_blur
     sigma = rng.uniform(*blur.sigma, count) * (rng.random(count) < blur.probability)
@@ -149,7 +148,7 @@ def sample(
 def _sample_crop(
     config: CropConfig, count: int, size: tuple[int, int], rng: np.random.Generator
 ) -> NDArray[np.int64]:
-    """Torchvision's RandomResizedCrop: the first of ten tries that fits, else the center."""
+    """Draw crops like torchvision's RandomResizedCrop: the first of ten to fit, else the center."""
     height, width = size
     area = height * width * rng.uniform(*config.scale, (count, _TRIES))
     low, high = map(math.log, config.ratio)
@@ -169,7 +168,7 @@ def _sample_crop(
 
 
 def _center_crop(config: CropConfig, size: tuple[int, int]) -> tuple[int, int]:
-    """The largest crop whose aspect ratio is allowed."""
+    """Return height and width of the largest crop with an allowed aspect ratio."""
     height, width = size
     if width / height < config.ratio[0]:
         return max(1, round(width / config.ratio[0])), width

@@ -1,4 +1,4 @@
-"""Rotations of point clouds, the augmentation of the protein experiment (docs/paper.md §7)."""
+"""Rotate point clouds, the augmentation of the protein experiment (docs/paper.md §7)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class RotationTable:
     """R rotations of space.
 
     Attributes:
-        rotations: For column vectors, float32 [R,3,3], determinant 1.
+        rotations: Matrices for column vectors, float32 [R,3,3], determinant 1.
     """
 
     rotations: Tensor
@@ -25,19 +25,19 @@ class RotationTable:
         return len(self.rotations)
 
     def rows(self, index: slice) -> RotationTable:
-        """The table of the rows at ``index``."""
+        """Select the rows at ``index``."""
         return RotationTable(self.rotations[index])
 
     def describe(self) -> list[str]:
-        """Angle and axis of each row, e.g. ``90° about (0.00, 0.00, 1.00)``."""
+        """Describe angle and axis of each row, e.g. ``90° about (0.00, 0.00, 1.00)``."""
         return [_describe(rotation) for rotation in self.rotations.double()]
 
     def repeat(self, times: int) -> RotationTable:
-        """The table with each row ``times`` times, one after the other."""
+        """Repeat each row ``times`` times consecutively."""
         return RotationTable(self.rotations.repeat_interleave(times, dim=0))
 
     def parameters(self) -> Tensor:
-        """The matrices' entries, float32 [R,9]."""
+        """Return the matrices' entries, float32 [R,9]."""
         return self.rotations.flatten(1)
 
 
@@ -46,7 +46,7 @@ class RotationAugmenter:
     """Rotations drawn uniformly from SO(3) [P], about the origin."""
 
     def identity(self) -> RotationTable:
-        """One row that changes nothing."""
+        """Return one row that changes nothing."""
         return RotationTable(torch.eye(3)[None])
 
     def sample(self, rows: int, rng: np.random.Generator) -> RotationTable:
@@ -54,7 +54,7 @@ class RotationAugmenter:
         return RotationTable(from_quaternions(rng.standard_normal((rows, 4))))
 
     def named(self) -> dict[str, RotationTable]:
-        """A quarter and a half turn about each axis."""
+        """Return a quarter and a half turn about each axis, by name."""
         return {
             f"{360 * step // 4}° about {name}": about_axis(axis, 4).rows(slice(step, step + 1))
             for axis, name in enumerate("xyz")
@@ -62,7 +62,7 @@ class RotationAugmenter:
         }
 
     def apply(self, table: RotationTable, points: Tensor) -> Tensor:
-        """Rotate clouds [N,P,4] of x, y, z and a mark; the mark stays as it is.
+        """Rotate clouds [N,P,4] of x, y, z and a mask, which is unchanged.
 
         Raises:
             ValueError: N is not a multiple of the table's rows.
@@ -75,12 +75,12 @@ class RotationAugmenter:
         return torch.cat([rotated, points[..., 3:]], dim=2)
 
     def apply_both(self, first: RotationTable, second: RotationTable, points: Tensor) -> Tensor:
-        """Rotate clouds twice."""
+        """Rotate clouds [N,P,4] by ``first`` and then by ``second``."""
         return self.apply(second, self.apply(first, points))
 
 
 def from_quaternions(quaternions: NDArray[np.float64]) -> Tensor:
-    """Rotation matrices, float32 [R,3,3], of quaternions (w, x, y, z) [R,4] of any norm but 0."""
+    """Convert quaternions (w, x, y, z) [R,4] of any norm but 0 to rotations, float32 [R,3,3]."""
     w, x, y, z = (quaternions / np.linalg.norm(quaternions, axis=1, keepdims=True)).T
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
@@ -91,11 +91,11 @@ def from_quaternions(quaternions: NDArray[np.float64]) -> Tensor:
 
 
 def about_axis(axis: int, count: int) -> RotationTable:
-    """``count`` evenly spaced rotations over 360° about an axis, from the identity on (Fig 3).
+    """Return evenly spaced rotations about an axis over 360°, from the identity on (Fig 3).
 
     Args:
         axis: 0, 1 or 2 for x, y or z.
-        count: Rows of the table.
+        count: Number of rotations.
     """
     half = np.arange(count) * math.pi / count
     quaternions = np.zeros((count, 4))
@@ -104,7 +104,7 @@ def about_axis(axis: int, count: int) -> RotationTable:
 
 
 def _describe(rotation: Tensor) -> str:
-    """Angle in [0, 180] degrees and axis of one rotation matrix [3,3]."""
+    """Describe angle, in [0, 180] degrees, and axis of one rotation matrix [3,3]."""
     angle = math.degrees(((rotation.trace() - 1) / 2).clamp(-1, 1).acos())
     axis = torch.linalg.eigh(rotation + rotation.T).eigenvectors[:, -1]
     x, y, z = (axis * _sense(rotation, axis)).tolist()
@@ -112,6 +112,6 @@ def _describe(rotation: Tensor) -> str:
 
 
 def _sense(rotation: Tensor, axis: Tensor) -> float:
-    """-1 where the turn about ``axis`` [3] is clockwise."""
+    """Return 1 if the rotation about ``axis`` [3] is counterclockwise, else -1."""
     skew = rotation - rotation.T
     return -1.0 if torch.stack([skew[2, 1], skew[0, 2], skew[1, 0]]) @ axis < 0 else 1.0

@@ -1,4 +1,4 @@
-"""Augmentations of images that change one thing each: what does a rotation answer to?"""
+"""Image augmentations with a single effect each, to compare the rotations that they induce."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _BLUR_KERNEL = 3  # docs/paper.md §4 [C]
 
 
 def named_augmentations(size: tuple[int, int]) -> dict[str, AugmentationTable]:
-    """Tables of one row each for images of ``size`` (height, width).
+    """Return one-row tables for images of ``size`` (height, width), by name.
 
-    The jitter's factors are the ends of the authors' ranges (docs/paper.md §4); the hue also
-    turns by a third, which takes red to green.
+    The jitter's factors are ends of the authors' ranges (docs/paper.md §4). A second hue shift, by
+    a third of the circle, turns red into green.
     """
     height, width = size
     plain = identity(1, size)
@@ -31,11 +31,11 @@ def named_augmentations(size: tuple[int, int]) -> dict[str, AugmentationTable]:
     return {
         "flip": replace(plain, flip=torch.tensor([True])),
         "crop, middle half": replace(plain, crop=middle),
-        "brightness × 1.4": jittered(size, BRIGHTNESS, 1.4),
-        "contrast × 0.6": jittered(size, CONTRAST, 0.6),
-        "saturation × 0.6": jittered(size, SATURATION, 0.6),
-        "hue + 0.1": turned_hue(size, 0.1),
-        "hue + 0.33": turned_hue(size, 1 / 3),
+        "brightness × 1.4": jitter_once(size, BRIGHTNESS, 1.4),
+        "contrast × 0.6": jitter_once(size, CONTRAST, 0.6),
+        "saturation × 0.6": jitter_once(size, SATURATION, 0.6),
+        "hue + 0.1": shift_hue(size, 0.1),
+        "hue + 0.33": shift_hue(size, 1 / 3),
         "grayscale": replace(plain, gray=torch.tensor([True])),
         "blur, σ = 1 px": replace(
             plain, sigma=torch.tensor([1.0]), kernel_size=min(_BLUR_KERNEL, 2 * min(size) - 1)
@@ -43,13 +43,13 @@ def named_augmentations(size: tuple[int, int]) -> dict[str, AugmentationTable]:
     }
 
 
-def turned_hue(size: tuple[int, int], turn: float) -> AugmentationTable:
-    """One row that turns the hue by ``turn`` of the circle and changes nothing else."""
-    return jittered(size, HUE, (turn + 0.5) % 1 - 0.5)
+def shift_hue(size: tuple[int, int], turn: float) -> AugmentationTable:
+    """Return one row that shifts the hue by ``turn`` of the circle and changes nothing else."""
+    return jitter_once(size, HUE, (turn + 0.5) % 1 - 0.5)
 
 
-def jittered(size: tuple[int, int], operation: int, value: float) -> AugmentationTable:
-    """One row with one of the jitter's operations and nothing else."""
+def jitter_once(size: tuple[int, int], operation: int, value: float) -> AugmentationTable:
+    """Return one row with a single operation of the jitter."""
     values = torch.tensor([NEUTRAL])
     values[0, operation] = value
     return replace(identity(1, size), jitter=values)

@@ -1,9 +1,8 @@
-"""The configuration of a trial: one tree of frozen models, checked before anything starts.
+"""The configuration of a trial: a tree of frozen models, validated before anything starts.
 
-Every field but those of :class:`RuntimeConfig` can change a number and is part of a trial's
-identity (:mod:`care.trials.identity`). Values are cited by section of
-docs/paper.md: [P] the paper (arXiv 2306.13924), [C] the authors' code, [A] our own choice where
-both are silent.
+Every field can change a number and is part of a trial's identity (:mod:`care.trials.identity`),
+except those of :class:`RuntimeConfig`. Values cite their source in docs/paper.md: [P] the paper
+(arXiv 2306.13924), [C] the authors' code, [A] our choice if both are silent.
 """
 
 from __future__ import annotations

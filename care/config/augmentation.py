@@ -1,4 +1,4 @@
-"""Distribution of the augmentations (docs/paper.md §4)."""
+"""Configure the distribution of the augmentations (docs/paper.md §4)."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from care.config.base import Model, Probability, Range, odd, ordered
+from care.config.base import Model, Probability, Range, check_odd, check_ordered
 
 
 class CropConfig(Model):
-    """Random resized crop: area as a fraction of the image's, and aspect ratio."""
+    """Random resized crop: range of the area, as a fraction, and of the aspect ratio."""
 
     scale: Annotated[
         tuple[Annotated[float, Field(gt=0, le=1)], Annotated[float, Field(gt=0, le=1)]],
         Field(strict=False),
-        AfterValidator(ordered),
+        AfterValidator(check_ordered),
     ] = (0.08, 1.0)
     ratio: Range = (3 / 4, 4 / 3)
 
 
 class ColorJitterConfig(Model):
-    """Colour jitter: factors U(1 - x, 1 + x), hue shift U(-hue, hue) in turns of the circle."""
+    """Color jitter: factors U(1 - x, 1 + x), hue shift U(-hue, hue) in turns of the circle."""
 
     probability: Probability = 0.8
     brightness: Probability = 0.4
@@ -34,7 +34,7 @@ class GaussianBlurConfig(Model):
     """Gaussian blur with a standard deviation U(sigma) in pixels."""
 
     probability: Probability = 0.5
-    kernel_size: Annotated[int, Field(gt=0), AfterValidator(odd)] = 3
+    kernel_size: Annotated[int, Field(gt=0), AfterValidator(check_odd)] = 3
     sigma: Range = (0.1, 2.0)
 
 

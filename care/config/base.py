@@ -1,4 +1,4 @@
-"""What every configuration model shares: strictness, and the types of its fields."""
+"""The base of all configuration models, and the types of their fields."""
 
 from __future__ import annotations
 
@@ -12,32 +12,38 @@ from care.errors import nearest
 
 
 class Model(BaseModel):
-    """Base of every configuration model: frozen, strict, no unknown field, no NaN."""
+    """Base of all configuration models: frozen, strict, without unknown fields or NaN."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 def refuse(field: str, value: object, allowed: str) -> NoReturn:
-    """Raise what a check across fields finds: ``field`` is the dotted name of the wrong one."""
+    """Raise the error of a check across fields.
+
+    Args:
+        field: Dotted name of the wrong field.
+        value: Its value.
+        allowed: Description of the allowed values.
+    """
     raise PydanticCustomError(field, "allowed: {allowed}", {"allowed": allowed, "value": value})
 
 
-def ordered(pair: tuple[float, float]) -> tuple[float, float]:
-    """A range is from low to high."""
+def check_ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    """Check that a range goes from low to high."""
     if pair[0] > pair[1]:
         raise PydanticCustomError("range", "allowed: a pair [low, high] with low <= high")
     return pair
 
 
-def odd(value: int) -> int:
-    """A kernel has a middle."""
+def check_odd(value: int) -> int:
+    """Check that a kernel has a center."""
     if value % 2 == 0:
         raise PydanticCustomError("odd", "allowed: an odd number of pixels")
     return value
 
 
-def once(values: tuple[str, ...]) -> tuple[str, ...]:
-    """Nothing is asked for twice."""
+def check_unique(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that no value is repeated."""
     if len(set(values)) < len(values):
         raise PydanticCustomError("name", "allowed: each once")
     return values
@@ -60,4 +66,4 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 PositiveInt = Annotated[int, Field(gt=0)]
-Range = Annotated[tuple[Positive, Positive], Field(strict=False), AfterValidator(ordered)]
+Range = Annotated[tuple[Positive, Positive], Field(strict=False), AfterValidator(check_ordered)]

@@ -1,4 +1,4 @@
-"""Which samples a trial learns from and is measured on."""
+"""Configure the data set of a trial."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ class DataConfig(Model):
     """A data set, or a part of one. See ``docs/data.md``.
 
     Attributes:
-        name: Of a registered data set.
-        side: Height and width in pixels that its images are brought to; None for its own.
-        train_images: Train on a part of this many samples, with as many of each class, up to one.
-            It is the same part for every seed, and lies within every larger part.
-        test_images: The same for the test split.
-        path: Where it lies under ``runtime.data_root``; None for the set's own place. An ``images``
-            tree has none of its own.
-        class_list: A text file under ``runtime.data_root`` with a class folder a line; only these
-            are read. None for all folders, and for ImageNet-100 ``imagenet100.txt``.
+        name: Name of a registered data set.
+        side: Height and width in pixels to which images are resized; None for the set's own size.
+        train_images: Number of training samples; None for all. The part has equal numbers of each
+            class, up to one. It does not depend on the seed, and is a subset of each larger part.
+        test_images: Number of test samples, selected like the training samples; None for all.
+        path: Folder or file under ``runtime.data_root``; None for the set's default. ``images``
+            needs a path.
+        class_list: A text file under ``runtime.data_root`` that selects class folders, one per
+            line. None for all folders, and for ImageNet-100 ``imagenet100.txt``.
         skip_corrupt: Leave out image and structure files that cannot be read, instead of refusing
             the data set.
     """
@@ -45,20 +45,20 @@ class DataConfig(Model):
 
     @property
     def transfer_name(self) -> str:
-        """Name the transfer to it: by its name, and by its path where it has no fixed one."""
+        """Name of the transfer to this set: its name and, without a fixed path, its path."""
         if not self.source.needs_path:
             return self.name
-        place = "_".join(filter(None, (self.path, self.class_list)))
-        return f"{self.name}_{_NO_LETTERS.sub('_', place).strip('_')}"
+        location = "_".join(filter(None, (self.path, self.class_list)))
+        return f"{self.name}_{_NO_LETTERS.sub('_', location).strip('_')}"
 
     @property
     def pixels(self) -> int | None:
-        """Height and width of the images as they are used; None for point clouds."""
+        """Height and width of the images after resizing; None for point clouds."""
         return self.side or self.source.side
 
     @property
     def train_size(self) -> int | None:
-        """Samples trained on; None where that is known only once the files are there."""
+        """Number of training samples; None if only the files show it."""
         return self.train_images or self.source.train_size
 
     @model_validator(mode="after")
@@ -66,11 +66,11 @@ class DataConfig(Model):
         _check_side(self)
         _check_files(self)
         parts = (("train", self.train_images), ("test", self.test_images))
-        for split, asked in parts:
+        for split, count in parts:
             most = self.source.train_size if split == "train" else self.source.test_size
-            if asked and most and asked > most:
+            if count and most and count > most:
                 allowed = f"at most {most}, the number of {split} images of {self.name!r}"
-                refuse(f"data.{split}_images", asked, allowed)
+                refuse(f"data.{split}_images", count, allowed)
         return self
 
 
@@ -87,8 +87,8 @@ def _check_files(data: DataConfig) -> None:
     if source.needs_path and data.path is None:
         refuse("data.path", None, f"the folder of the {source.kind}, under runtime.data_root")
     if data.path is not None and not source.located:
-        refuse("data.path", data.path, f"none, as {data.name!r} has a place of its own")
+        refuse("data.path", data.path, f"none, as {data.name!r} has a fixed path")
     if data.class_list is not None and not source.tree:
-        refuse("data.class_list", data.class_list, "none, but with a tree of class folders")
+        refuse("data.class_list", data.class_list, "none, except for image folders")
     if data.skip_corrupt and not source.located:
-        refuse("data.skip_corrupt", True, "false, but with image or structure files of your own")
+        refuse("data.skip_corrupt", True, "false, except for your own image or structure files")

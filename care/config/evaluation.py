@@ -1,4 +1,4 @@
-"""What is measured of a trained network."""
+"""Configure the evaluation of a network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from care.config.augmentation import AugmentationConfig
-from care.config.base import Model, NonNegative, Positive, PositiveInt, once
+from care.config.base import Model, NonNegative, Positive, PositiveInt, check_unique
 from care.config.data import DataConfig
 from care.config.training import OptimizerConfig, PrecisionChoice
 
@@ -17,20 +17,22 @@ Protocol = Literal["paper", "authors"]
 class TrainedProbeConfig(Model):
     """Linear probes trained on augmented images, as for Table 1 (docs/paper.md §5).
 
-    The defaults are those of CIFAR and STL-10 [P].
+    The defaults are those for CIFAR and STL-10 [P].
 
     Attributes:
-        protocols: Which to train, none by default: they see every training image once an epoch.
-            ``paper`` freezes the encoder; ``authors`` leaves its BatchNorm in training mode [C].
-        initializations: Probes, whose mean and standard deviation are reported.
+        protocols: Protocols of the probes; none by default, as they take long. ``paper`` freezes
+            the encoder; ``authors`` leaves its BatchNorm in training mode [C].
+        initializations: Number of probes; mean and standard deviation over them are reported.
         epochs: Passes over the labelled training images.
-        batch_size: Images a step.
-        optimizer: Of constant rate but for ``milestones``.
-        milestones: Epochs after which the learning rate is a tenth of what it was.
-        augmentation: Of the images it is trained on; None for that of the trial.
+        batch_size: Images per step.
+        optimizer: Optimizer; its learning rate is constant except at ``milestones``.
+        milestones: Epochs at which the learning rate is divided by 10.
+        augmentation: Augmentation of the training images; None for that of the trial.
     """
 
-    protocols: Annotated[tuple[Protocol, ...], Field(strict=False), AfterValidator(once)] = ()
+    protocols: Annotated[
+        tuple[Protocol, ...], Field(strict=False), AfterValidator(check_unique)
+    ] = ()
     initializations: PositiveInt = 3
     epochs: PositiveInt = 100
     batch_size: Annotated[int, Field(ge=2)] = 512
@@ -40,20 +42,20 @@ class TrainedProbeConfig(Model):
 
 
 class EvaluationConfig(Model):
-    """What is measured on held-out images, each epoch (``monitor``) and at the end.
+    """Measures on held-out images after each epoch (``monitor``) and at the end.
 
     Attributes:
-        monitor_images: Size of the fixed part of the test images used after every epoch.
-        monitor_augmentations: Fixed augmentations that γ_f averages over after every epoch.
-        rotation_augmentations: Random augmentations of the Wahba residual and the final γ_f.
-        knn_neighbors: k of the weighted k-nearest-neighbour classifier.
+        monitor_images: Number of test images used after each epoch.
+        monitor_augmentations: Number of fixed augmentations for γ_f after each epoch.
+        rotation_augmentations: Number of random augmentations for Wahba residuals and final γ_f.
+        knn_neighbors: k of the weighted k-nearest-neighbor classifier.
         knn_temperature: τ of its weights exp(similarity / τ).
         probe_l2: L2 penalty of the linear probes, per sample.
-        trained_probe: Linear probes in the protocols of the paper and of its authors.
-        transfer: Other data sets whose classes are read from the same network, with images of the
-            trial's side.
-        precision: What the network computes features in, see :mod:`care.system.precision`. Measures
-            are computed in float32 or float64 in any case.
+        trained_probe: Linear probes in the protocols of the paper and of its authors' code.
+        transfer: Other data sets whose classes linear probes predict, with images of the trial's
+            size.
+        precision: Precision of the network's features, see :mod:`care.system.precision`. Measures
+            are always computed in float32 or float64.
     """
 
     monitor_images: Annotated[int, Field(ge=2)] = 256

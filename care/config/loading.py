@@ -1,4 +1,4 @@
-"""From YAML files and command-line overrides to checked configuration."""
+"""Load and validate configurations from YAML files and command-line overrides."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _MOST_PROBLEMS = 50
 
 
 def validate(model: type[ModelT], tree: dict[str, Any], source: str) -> ModelT:
-    """``tree`` as a ``model``.
+    """Validate a tree of plain values as a model.
 
     Raises:
-        ConfigError: Lists every field that is wrong: its value, what is allowed, the nearest name.
+        ConfigError: Lists each wrong field with its value, the allowed values and the nearest name.
     """
     try:
         return model.model_validate(tree)
@@ -36,10 +36,10 @@ def validate(model: type[ModelT], tree: dict[str, Any], source: str) -> ModelT:
 
 
 def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
-    """The experiment in a YAML file with ``field.path=value`` overrides.
+    """Load a trial's configuration from a YAML file, with ``field.path=value`` overrides.
 
     Raises:
-        ConfigError: See :func:`read_yaml`, :func:`validate`.
+        ConfigError: See :func:`read_yaml`, :func:`parse_override` and :func:`validate`.
     """
     tree = read_yaml(path)
     for override in overrides:
@@ -49,10 +49,10 @@ def load_trial(path: Path, overrides: Sequence[str] = ()) -> TrialConfig:
 
 
 def parse_override(text: str) -> tuple[str, Any]:
-    """``objective.equivariance.weight=0.1`` as field and value, the value read as YAML.
+    """Split ``objective.equivariance.weight=0.1`` into field and value, parsed as YAML.
 
     Raises:
-        ConfigError: No equals sign, or a value that is not YAML.
+        ConfigError: The equals sign is missing, or the value is not valid YAML.
     """
     field, equals, value = _as_utf8(text).partition("=")
     if not equals or not field.strip():
@@ -63,10 +63,10 @@ def parse_override(text: str) -> tuple[str, Any]:
 
 
 def _as_utf8(text: str) -> str:
-    """Decode an argument of the command line as UTF-8, whatever the locale says.
+    """Decode a command-line argument as UTF-8 in any locale.
 
     Raises:
-        ConfigError: It is not UTF-8.
+        ConfigError: The argument is not UTF-8.
     """
     try:
         return os.fsencode(text).decode()
@@ -76,7 +76,7 @@ def _as_utf8(text: str) -> str:
 
 
 def set_field(tree: dict[str, Any], field: str, value: Any) -> None:
-    """Set a dotted ``field`` in a tree of mappings; :func:`validate` judges whether it exists."""
+    """Set a dotted field in a tree of mappings; only :func:`validate` checks that it exists."""
     *parents, last = field.split(".")
     if len(parents) >= DEEPEST:
         problem = Problem(field, value, f"allowed: a field of at most {DEEPEST} parts")
@@ -105,7 +105,7 @@ def _problem(model: type[BaseModel], tree: Any, details: ErrorDetails) -> Proble
     if kind == "model_type":
         names = _fields(model, tree, loc)
         return Problem(field, value, f"allowed: a mapping with {', '.join(names)}")
-    if "." in kind:  # raised by a check across fields, which names the field that is wrong
+    if "." in kind:  # from care.config.base.refuse, which names the wrong field
         return Problem(kind, context.get("value", "?"), details["msg"])
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", str(context["expected"]))

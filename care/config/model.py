@@ -1,4 +1,4 @@
-"""Encoder and projection head."""
+"""Configure the network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from care.registry import ENCODERS
 
 
 class HeadConfig(Model):
-    """Projection head, Linear, BatchNorm, ReLU, Linear (docs/paper.md §5 [C]).
+    """Projection head: Linear, BatchNorm, ReLU, Linear (docs/paper.md §5 [C]).
 
     Attributes:
         hidden: Width of the hidden layer.
         output: Dimension d of the embedding.
-        batch_norm: The ImageNet-100 head of the authors has none.
+        batch_norm: Use BatchNorm; the authors' head for ImageNet-100 has none.
     """
 
     hidden: PositiveInt = 512

@@ -1,4 +1,4 @@
-"""Optimiser, length of the training, and how a trial is run."""
+"""Configure the optimizer, the training, and how a trial is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PrecisionChoice = Literal["auto", "fp32", "bf16"]
 
 
 class OptimizerConfig(Model):
-    """Optimiser and learning-rate schedule (docs/paper.md §5)."""
+    """Optimizer and learning-rate schedule (docs/paper.md §5)."""
 
     name: Literal["adam", "sgd"] = "adam"
     learning_rate: Positive = 1e-3
@@ -25,17 +25,16 @@ class OptimizerConfig(Model):
 
 
 class TrainingConfig(Model):
-    """Length and batch of the training; the last incomplete batch of an epoch is left out.
+    """Epochs and batches of the training; an epoch's last incomplete batch is dropped.
 
     Attributes:
         epochs: Passes through the training set.
-        batch_size: Samples of a step, over all processes.
-        batch_norm_groups: 1: BatchNorm in encoder and head sees the whole batch. g > 1: g groups of
-            consecutive rows have statistics of their own, as on g GPUs that do not synchronize
-            them, whatever the number of processes.
-        precision: What the network computes in, see :mod:`care.system.precision`. ``auto``:
-            bfloat16 where the device is fast at it; a trial goes on with what it began with, on
-            record with it.
+        batch_size: Samples per step, over all processes.
+        batch_norm_groups: 1: BatchNorm uses the statistics of the full batch. g > 1: each of g
+            groups of consecutive rows has its own statistics, like g GPUs without synchronization,
+            for any number of processes.
+        precision: Precision of the network, see :mod:`care.system.precision`. ``auto``: bfloat16 on
+            devices with units for it; a resumed trial keeps its recorded precision.
     """
 
     epochs: PositiveInt = 400
@@ -45,20 +44,20 @@ class TrainingConfig(Model):
 
 
 class RuntimeConfig(Model):
-    """How a trial is run, which changes no number beyond rounding and is not in its identity.
+    """How a trial is run; not in its identity, as it changes numbers by rounding at most.
 
     Attributes:
         data_root: Folder of the data sets' files.
-        device: ``auto`` takes the first accelerator, else the CPU.
-        processes: Processes that train it together, each with an equal share of every batch and,
-            unless it trains on the CPU, a GPU of its own; they are on one machine.
-        threads: CPU threads of the trial, shared out among its processes; the device type and this
-            are recorded with it.
-        compile: Whether torch.compile fuses the encoder's operations, which takes up to half a
-            minute at a trial's start; ``auto``: on an Nvidia GPU if the training is long enough.
-        cuda_graph: Whether an Nvidia GPU launches a step as a whole; see
+        device: Device; ``auto`` is the first accelerator, else the CPU.
+        processes: Number of processes that train together on one machine. Each takes an equal share
+            of every batch and, unless on the CPU, its own GPU.
+        threads: CPU threads of the trial, divided among its processes; recorded with the trial,
+            like the device type. None for all cores.
+        compile: Use of torch.compile for the encoder, which takes up to half a minute at the start
+            of a trial. ``auto``: on an Nvidia GPU if the training is long enough.
+        cuda_graph: Launch a training step as one CUDA graph on an Nvidia GPU; see
             :mod:`care.training.cuda_graph`.
-        checkpoint_seconds: Longest time between two checkpoints; each epoch ends with one.
+        checkpoint_seconds: Longest time between two checkpoints; each epoch also ends with one.
     """
 
     data_root: str = "data"

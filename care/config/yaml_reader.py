@@ -1,7 +1,7 @@
-"""YAML without its traps: small, flat, each key once, and no value that is read as another.
+"""Read a safe subset of YAML: limited in size and depth, without repeated keys or ambiguous values.
 
-Numbers with a leading zero, ``yes`` and ``off``, tags and characters that no terminal shows are
-refused, and so are dates. ``1e-3`` is a number and ``1:30`` text. An alias is a copy.
+Refused are numbers with a leading zero, ``yes`` and ``off``, dates, tags and unprintable
+characters. ``1e-3`` is a number and ``1:30`` text. An alias is a copy.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ import yaml
 from care.errors import ConfigError, Problem, nearest
 
 LARGEST_TEXT = 256 * 1024
-"""Bytes of a file, and characters of a text."""
+"""Most bytes of a file, and most characters of a text."""
 DEEPEST = 32
-"""Levels of mappings and lists inside each other."""
+"""Most nested levels of mappings and lists."""
 MOST_VALUES = 20_000
-"""Keys and values of a text, those of an alias counted each time."""
+"""Most keys and values of a text, with those of an alias counted at each use."""
 LONGEST_NUMBER = 40
-"""Characters of a number."""
+"""Most characters of a number."""
 _LARGEST_INTEGER = 2**63 - 1
 _SHOWN_FILES = 10
 
@@ -47,7 +47,7 @@ _KINDS = {name: re.compile(f"(?:{pattern})", re.ASCII) for name, pattern in _WOR
 
 
 class _Composer(yaml.SafeLoader):
-    """PyYAML's composer of nodes, with limits on depth and number and without tags."""
+    """PyYAML's composer with limits on depth and number of nodes, and without tags."""
 
     depth = 0
     nodes = 0
@@ -56,7 +56,7 @@ class _Composer(yaml.SafeLoader):
         """Compose a node.
 
         Raises:
-            yaml.YAMLError: It is too deep, has a tag, or is one too many.
+            yaml.YAMLError: The node is too deep, has a tag, or exceeds the number of nodes.
         """
         event: Any = self.peek_event()  # type: ignore[no-untyped-call]
         if getattr(event, "tag", None) is not None:
@@ -74,23 +74,23 @@ class _Composer(yaml.SafeLoader):
         return node
 
     def resolve(self, kind: type[yaml.Node], value: str, implicit: Any) -> str:
-        """Name the kind of a node: that of a plain scalar follows from its text."""
+        """Return the tag of a node; that of a plain scalar follows from its text."""
         if kind is not yaml.ScalarNode:
-            return _TAG + "map"  # its class says what it is
+            return _TAG + "map"  # unused: the node's class distinguishes mapping and sequence
         plain = implicit[0]
         kinds = (name for name, pattern in _KINDS.items() if plain and pattern.fullmatch(value))
         return _TAG + next(kinds, "str")
 
 
-def _refuse_text(mark: Any, what: str, allowed: str) -> NoReturn:
-    raise yaml.MarkedYAMLError(problem=what, problem_mark=mark, note=allowed)
+def _refuse_text(mark: Any, problem: str, allowed: str) -> NoReturn:
+    raise yaml.MarkedYAMLError(problem=problem, problem_mark=mark, note=allowed)
 
 
-class _Reading:
-    """The values of one document.
+class _Converter:
+    """Converts the nodes of one document to values.
 
     Args:
-        source: Where the text comes from.
+        source: Name of the text, for messages.
     """
 
     def __init__(self, source: str) -> None:
@@ -98,7 +98,7 @@ class _Reading:
         self._values = 0
 
     def value(self, node: yaml.Node, path: tuple[str, ...] = ()) -> Any:
-        """Return a node's value: mappings, lists, text, numbers, booleans or None."""
+        """Convert a node to mappings, lists, text, numbers, booleans or None."""
         self._values += 1
         if self._values > MOST_VALUES:
             allowed = f"at most {MOST_VALUES} keys and values, an alias's counted each time"
@@ -132,7 +132,7 @@ class _Reading:
         return {**merged, **own}
 
     def _merged(self, node: yaml.Node, path: tuple[str, ...]) -> dict[str, Any]:
-        """Return what ``<<`` brings in; of several mappings the first has precedence."""
+        """Merge the mappings of ``<<``; the first has precedence."""
         merged: dict[str, Any] = {}
         nodes = node.value if isinstance(node, yaml.SequenceNode) else [node]
         for source in nodes:
@@ -212,7 +212,7 @@ def _line(node: yaml.Node) -> int:
 
 
 def _is_unseen(character: str) -> bool:
-    """Detect control characters and lone surrogates, which no file and no terminal can take."""
+    """Detect control characters and lone surrogates, which terminals and files cannot show."""
     return unicodedata.category(character) in ("Cc", "Cs") and character not in "\t\n"
 
 
@@ -220,17 +220,17 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return the mapping in a YAML file.
 
     Raises:
-        ConfigError: The file is missing, no regular file, too large, empty, not YAML or not a
-            mapping; or see :func:`parse_yaml`.
+        ConfigError: The file is missing, not regular, too large, empty or not a mapping. Also see
+            :func:`parse_yaml`.
     """
-    tree = parse_yaml(_decoded(path, _content(path)), str(path))
+    tree = parse_yaml(_decode(path, _read(path)), str(path))
     if not isinstance(tree, dict):
         given = "an empty file" if tree is None else type(tree).__name__
         raise ConfigError(str(path), [Problem("file", given, "allowed: a mapping of fields")])
     return tree
 
 
-def _content(path: Path) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
             raise _unreadable(path, "a regular file")
@@ -238,15 +238,15 @@ def _content(path: Path) -> bytes:
             content = file.read(LARGEST_TEXT + 1)
     except FileNotFoundError as error:
         raise ConfigError(str(path), [_missing(path)]) from error
-    except (OSError, ValueError) as error:  # the latter from a zero byte in a name
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         raise _unreadable(path, f"a readable YAML file ({error})") from error
     if len(content) > LARGEST_TEXT:
         raise _unreadable(path, f"a file of at most {LARGEST_TEXT // 1024} KiB")
     return content
 
 
-def _decoded(path: Path, content: bytes) -> str:
-    """Decode UTF-8, or UTF-16 with its mark of byte order."""
+def _decode(path: Path, content: bytes) -> str:
+    """Decode UTF-8, or UTF-16 with a byte order mark."""
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
@@ -266,14 +266,15 @@ def _missing(path: Path) -> Problem:
 
 
 def parse_yaml(text: str, source: str) -> Any:
-    """Return the value of a YAML text; what an alias repeats is a copy.
+    """Parse a YAML text; aliases become copies.
 
     Args:
         text: At most :data:`LARGEST_TEXT` characters.
-        source: Where it comes from, for messages.
+        source: Name of the text, for messages.
 
     Raises:
-        ConfigError: Not YAML, or something that this module refuses; names field and line.
+        ConfigError: The text is not valid YAML, or outside this module's subset; names field and
+            line.
     """
     if len(text) > LARGEST_TEXT:
         allowed = f"allowed: at most {LARGEST_TEXT} characters"
@@ -284,13 +285,13 @@ def parse_yaml(text: str, source: str) -> Any:
         node = loader.get_single_node()
     except (yaml.YAMLError, ValueError, OverflowError) as error:  # e.g. from "\UFFFFFFFF"
         raise ConfigError(source, [_syntax(error, text)]) from error
-    return None if node is None else _Reading(source).value(node)
+    return None if node is None else _Converter(source).value(node)
 
 
 def _syntax(error: Exception, text: str) -> Problem:
     mark, position = getattr(error, "problem_mark", None), getattr(error, "position", None)
     line = mark.line if mark else text.count("\n", 0, position) if position is not None else None
     where = "text" if line is None else f"line {line + 1}"
-    what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+    problem = getattr(error, "problem", None) or str(error).partition("\n")[0]
     note = getattr(error, "note", None) or "valid YAML"
-    return Problem(where, what, f"allowed: {note}")
+    return Problem(where, problem, f"allowed: {note}")

@@ -1,4 +1,4 @@
-"""Reading whole files, plain or gzipped, without trusting their names or their sizes."""
+"""Read complete files, plain or gzipped, without trusting their names or sizes."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import IO
 from care.errors import CareError
 
 LARGEST = 2**30
-"""Bytes that a file may hold once unpacked: an archive of zeros must not fill the memory."""
+"""Most bytes of an unpacked file: a small archive of zeros must not fill the memory."""
 
 _MAGIC = b"\x1f\x8b"
 _CHUNK = 2**20
 
 
 def read_unpacked(path: Path, largest: int = LARGEST) -> bytes:
-    """Read a file; unpack it if its first bytes are gzip's, whatever its name is.
+    """Read a file and unpack it if its first bytes are those of gzip, whatever its suffix.
 
     Args:
         path: A regular file.
-        largest: Bytes allowed in the result.
+        largest: Most bytes of the result.
 
     Raises:
-        CareError: It is no regular file, cannot be read, is cut or changed, or holds too much.
+        CareError: The file is not regular, unreadable, truncated, damaged or too large.
     """
     if path.exists() and not path.is_file():
         raise CareError("not a regular file")
@@ -45,7 +45,7 @@ def read_unpacked(path: Path, largest: int = LARGEST) -> bytes:
 
 
 def _read(file: IO[bytes] | gzip.GzipFile, largest: int) -> bytes:
-    """Read in chunks, as a read of ``largest`` bytes would allocate them all at once."""
+    """Read in chunks, because one read of ``largest`` bytes would allocate them all at once."""
     chunks: list[bytes] = []
     size = 0
     while chunk := file.read(_CHUNK):

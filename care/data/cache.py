@@ -1,9 +1,9 @@
-"""Images decoded once into a file that trials map into memory.
+"""Decode images once into a file that trials map into memory.
 
-A cache is a folder ``<root>/.care-cache/<name>-<digest>``, named after what it is made of. It is
-whole once it has ``index.json``, which is written last. Until then ``images.npy.partial`` is filled
-part by part; a part that is on the disk has a file ``part-00012.json``, so a build that was killed
-goes on where it stopped. One process builds, which a claim on the folder says; others wait for it.
+A cache is a folder ``<root>/.care-cache/<name>-<digest>``; the digest covers all that decides its
+content. ``index.json`` is written last and marks it complete. Until then a build fills
+``images.npy.partial`` part by part. Each finished part has a record ``part-00012.json``, so a
+killed build resumes where it stopped. The process with the folder's claim builds; others wait.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from care.system.files import DiskError, read_json, write_json
 
 FORMAT = 1
 _POLL_SECONDS = 0.5
-_NAMED = 20
+_MAX_LISTED = 20
 
 
 class CorruptError(CareError):
-    """Images of a source cannot be read, and are not to be left out."""
+    """Images cannot be read, and the configuration does not allow to leave them out."""
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A whole cache.
+    """The decoded images of a source.
 
     Attributes:
         images: uint8 [N,3,side,side], mapped from the file.
-        mean: Of each channel over the images, in [0, 1].
-        std: Likewise, the standard deviation.
+        mean: Mean of each channel over the images, in [0, 1].
+        std: Standard deviation of each channel over the images, in [0, 1].
         skipped: Rows of the source that could not be read and are left out.
     """
 
@@ -56,25 +56,25 @@ class Cache:
 
 
 def open_cache(source: Source, root: Path) -> Cache:
-    """The cache of ``source``.
+    """Map the cache of a source into memory.
 
     Raises:
-        CareError: It was not built, what it was built from has changed since, or it is damaged.
-        CorruptError: It leaves out images that could not be read, and the source does not.
+        CareError: The cache is missing, damaged, or older than its image files.
+        CorruptError: The cache leaves out images, and the source does not allow that.
     """
     folder = _folder(source, root)
     index = read_json(folder / "index.json")
     if index is None:
         raise CareError(
             f"{root}: the images of {source.name!r} are not decoded yet, or have changed since; "
-            "'care data get' does that, and so do 'care train' and 'care sweep run'"
+            "'care data get' decodes them, and so do 'care train' and 'care sweep run'"
         )
     _refuse_skipped(source, index)
     try:
-        # Copy on write: torch wants memory that it may write to, and the file stays as it is.
-        pixels = np.load(_whole_file(folder), mmap_mode="c")
+        # Copy on write: torch needs writable memory, and the file must not change.
+        pixels = np.load(_images_file(folder), mmap_mode="c")
     except (OSError, ValueError) as error:
-        message = f"{folder}: damaged ({error}); remove it, and run the same command again"
+        message = f"{folder}: damaged ({error}); remove it and repeat the command"
         raise CareError(message) from error
     return Cache(
         torch.from_numpy(pixels), tuple(index["mean"]), tuple(index["std"]), tuple(index["skipped"])
@@ -82,12 +82,12 @@ def open_cache(source: Source, root: Path) -> Cache:
 
 
 def build_caches(sources: Iterable[Source], root: Path, reporter: Reporter) -> None:
-    """Make the cache of each source, and name what cannot be read in any of them.
+    """Build the cache of each source, then report the corrupt images of all sources together.
 
     Raises:
-        CorruptError: As :func:`build_cache`, for all sources together.
-        CareError: As :func:`build_cache`.
-        DiskError: There is no space, or no permission.
+        CorruptError: Images of one or more sources could not be read.
+        CareError: See :func:`build_cache`.
+        DiskError: The disk is full, or its permissions forbid to write.
     """
     corrupt = []
     for source in sources:
@@ -100,22 +100,22 @@ def build_caches(sources: Iterable[Source], root: Path, reporter: Reporter) -> N
 
 
 def build_cache(source: Source, root: Path, reporter: Reporter) -> None:
-    """Make the cache of ``source`` unless it is there, with all cores.
+    """Build the cache of a source on all cores, unless it is complete.
 
-    Each image that cannot be read is reported when it is met. The others are kept, so that the same
-    build with ``skip_corrupt``, or after the file was replaced by its like, decodes little.
+    An image that cannot be read is reported at once. Decoded parts are kept, so that a second
+    build with ``skip_corrupt``, or with the file replaced, decodes little.
 
     Raises:
         CorruptError: Images could not be read; names up to 20 of them and counts all.
-        CareError: Files changed meanwhile, or no image could be read.
-        LostClaimError: Another process has taken the build over.
-        DiskError: There is no space for it, or no permission.
+        CareError: Files changed during the build, or no image could be read.
+        LostClaimError: Another process took over the build.
+        DiskError: The disk is full, or its permissions forbid to write.
     """
     folder = _folder(source, root)
-    claim = _take(folder, reporter)
+    claim = _wait_for_claim(folder, reporter)
     if claim:
         with claim:
-            if not _is_whole(folder):
+            if not _is_complete(folder):
                 _build(source, folder, claim, reporter)
     _refuse_skipped(source, read_json(folder / "index.json") or {})
 
@@ -124,15 +124,13 @@ def _build(source: Source, folder: Path, claim: Claim, reporter: Reporter) -> No
     _remove_outdated(source, folder)
     parts = Parts(source, folder)
     try:
-        _fill(source, parts, _whole_file(folder), reporter)
+        _fill(source, parts, _images_file(folder), reporter)
     except (OSError, DiskError) as error:
-        claim.check()  # the process that took over renames and removes what is written here
+        claim.check()  # a process that took over renames and removes these files
         raise error if isinstance(error, DiskError) else DiskError(folder, error) from error
     if source.changed():
         parts.forget()
-        raise CareError(
-            f"{source.name}: files changed while they were decoded; run the same command again"
-        )
+        raise CareError(f"{source.name}: files changed while they were decoded; repeat the command")
     failures = parts.failures()
     if failures and not source.skip_corrupt:
         parts.forget_failed()
@@ -142,7 +140,7 @@ def _build(source: Source, folder: Path, claim: Claim, reporter: Reporter) -> No
 
 
 def _refuse_skipped(source: Source, index: dict[str, Any]) -> None:
-    """Refuse a cache that leaves images out, made for a configuration that allows it."""
+    """Refuse a cache that leaves out images, unless the source's configuration allows it."""
     failures = index.get("failures")
     if failures and not source.skip_corrupt:
         raise CorruptError(_corrupt(source, failures))
@@ -153,51 +151,51 @@ def _folder(source: Source, root: Path) -> Path:
     return root / ".care-cache" / f"{source.name}-{fingerprint(key)}"
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_complete(folder: Path) -> bool:
     return (folder / "index.json").exists()
 
 
-def _take(folder: Path, reporter: Reporter) -> Claim | None:
-    """The claim to build; None when the cache is whole, perhaps because another one built it."""
-    said = False
-    while not _is_whole(folder):
+def _wait_for_claim(folder: Path, reporter: Reporter) -> Claim | None:
+    """Take the claim to build; return None once the cache is complete."""
+    reported = False
+    while not _is_complete(folder):
         claim = Claim.take(folder)
         if claim:
             return claim
-        if not said:
-            reporter.say(f"{folder.name} is being made by {holder(folder)}; waiting for it")
-            said = True
+        if not reported:
+            reporter.log(f"{folder.name} is being built by {holder(folder)}; waiting for it")
+            reported = True
         time.sleep(_POLL_SECONDS)
     return None
 
 
 def _remove_outdated(source: Source, folder: Path) -> None:
-    """Remove unfinished caches of the same set that nobody works on: its files have changed."""
+    """Remove abandoned builds for earlier versions of the source's files."""
     for other in folder.parent.glob(f"{source.name}-*"):
         digest = other.name.removeprefix(f"{source.name}-")
-        if other != folder and "-" not in digest and not _is_whole(other) and not holder(other):
+        if other != folder and "-" not in digest and not _is_complete(other) and not holder(other):
             shutil.rmtree(other)
 
 
-def _whole_file(folder: Path) -> Path:
+def _images_file(folder: Path) -> Path:
     return folder / "images.npy"
 
 
-def _fill(source: Source, parts: Parts, whole: Path, reporter: Reporter) -> None:
+def _fill(source: Source, parts: Parts, complete: Path, reporter: Reporter) -> None:
     """Decode every part that is not on the disk."""
-    offset = parts.allocate(whole)
+    offset = parts.allocate(complete)
     missing, done, reported = parts.missing(), parts.done(), 0
     reporter.progress(source.name, done, len(source))
-    # Decoding and resizing release the interpreter's lock, so threads do.
+    # Threads suffice: decoding and resizing release the interpreter's lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(available_cores()) as pool:
-        warnings.filterwarnings("ignore", module="PIL")  # of metadata that nobody reads here
+        warnings.filterwarnings("ignore", module="PIL")  # of metadata, which is not used
         futures = {pool.submit(parts.decode, start, offset) for start in missing}
         try:
             for future in as_completed(futures):
                 block = future.result()
                 done += block.images
-                for why in block.failures[: max(0, _NAMED - reported)]:
-                    reporter.say(f"{source.name}: cannot be read: {why}")
+                for why in block.failures[: max(0, _MAX_LISTED - reported)]:
+                    reporter.log(f"{source.name}: cannot be read: {why}")
                 reported += len(block.failures)
                 reporter.progress(source.name, done, len(source))
         except BaseException:
@@ -211,9 +209,9 @@ def _finish(source: Source, folder: Path, parts: Parts) -> None:
         raise CareError(f"{source.name}: none of the {len(source)} images can be read")
     mean, std = parts.moments()
     if failures:
-        _write_kept(parts.images, _whole_file(folder), list(failures))
+        _write_readable(parts.images, _images_file(folder), list(failures))
     else:
-        parts.images.replace(_whole_file(folder))
+        parts.images.replace(_images_file(folder))
     index = {
         "mean": mean,
         "std": std,
@@ -222,29 +220,29 @@ def _finish(source: Source, folder: Path, parts: Parts) -> None:
         "modes": parts.modes(),
     }
     write_json(folder / "index.json", index)
-    # Also what a killed build was just writing.
+    # The patterns include the temporary files of a killed build.
     for path in [*folder.glob("*part-*.json*"), *folder.glob("images.npy.*")]:
         path.unlink()
 
 
-def _write_kept(images: Path, whole: Path, skipped: list[int]) -> None:
-    """Write the images again, without the rows that could not be read."""
+def _write_readable(images: Path, complete: Path, skipped: list[int]) -> None:
+    """Copy the images to the cache's file, without the rows that could not be read."""
     pixels = np.load(images, mmap_mode="r")
     kept = np.setdiff1d(np.arange(len(pixels)), skipped)
-    temporary = whole.with_name("images.npy.kept")
+    temporary = complete.with_name("images.npy.kept")
     shape = (len(kept), *pixels.shape[1:])
     smaller = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
     for start in range(0, len(kept), PART):
         smaller[start : start + PART] = pixels[kept[start : start + PART]]
     smaller.flush()
-    # What it is made of stays until the index is there: a killed build finds all rows again.
-    temporary.replace(whole)
+    # `images` stays until the index is written, so that a build killed here can resume.
+    temporary.replace(complete)
 
 
 def _corrupt(source: Source, failures: list[str]) -> str:
-    named = [f"  {why}" for why in failures[:_NAMED]]
-    more = [f"  and {len(failures) - _NAMED} more"] if len(failures) > _NAMED else []
-    lines = "\n".join(named + more)
+    listed = [f"  {why}" for why in failures[:_MAX_LISTED]]
+    more = [f"  and {len(failures) - _MAX_LISTED} more"] if len(failures) > _MAX_LISTED else []
+    lines = "\n".join(listed + more)
     return (
         f"{source.name}: {len(failures)} of {len(source)} image files cannot be read:\n{lines}\n"
         "Replace or remove them, or leave them out with data.skip_corrupt: true."
@@ -255,10 +253,10 @@ def _report_left_out(
     source: Source, folder: Path, failures: dict[int, str], reporter: Reporter
 ) -> None:
     index = read_json(folder / "index.json") or {}
-    odd = {mode: count for mode, count in index["modes"].items() if mode != "RGB"}
-    if odd:
-        listed = ", ".join(f"{count} {mode}" for mode, count in sorted(odd.items()))
-        reporter.say(f"{source.name}: made RGB of {sum(odd.values())} images: {listed}")
+    others = {mode: count for mode, count in index["modes"].items() if mode != "RGB"}
+    if others:
+        listed = ", ".join(f"{count} {mode}" for mode, count in sorted(others.items()))
+        reporter.log(f"{source.name}: converted {sum(others.values())} images to RGB: {listed}")
     if failures:
-        named = "\n".join(f"  {why}" for why in list(failures.values())[:_NAMED])
-        reporter.say(f"{source.name}: left out {len(failures)} that cannot be read:\n{named}")
+        listed = "\n".join(f"  {why}" for why in list(failures.values())[:_MAX_LISTED])
+        reporter.log(f"{source.name}: left out {len(failures)} that cannot be read:\n{listed}")

@@ -1,7 +1,7 @@
-"""The parts of a cache of images that is being built: what is decoded, on the disk, part by part.
+"""Store the decoded images of an unfinished cache part by part.
 
-``images.npy.partial`` has room for all images. A part that is on the disk has a record
-``part-00012.json``, with its sums and with the images that could not be read.
+``images.npy.partial`` has room for all images. Each part on the disk has a record
+``part-00012.json`` with its sums and the images that could not be read.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from care.errors import CareError
 from care.system.files import read_json, write_json
 
 PART = 256
-"""Images of a part."""
+"""Images per part."""
 
 
 class Block(NamedTuple):
-    """Some images of a source, one after the other.
+    """Consecutive images of a source.
 
     Attributes:
         pixels: uint8 [n,3,side,side]; zeros where an image could not be read.
-        modes: How many files had which mode of their own, where that is known.
-        failures: What could not be read, and why, by row of the block.
+        modes: Number of files by PIL mode; empty if the source has no image files.
+        failures: Name and error of each unreadable image, by row of the block.
     """
 
     pixels: NDArray[np.uint8]
@@ -37,13 +37,13 @@ class Block(NamedTuple):
 
 
 class Source(Protocol):
-    """What a cache is made of.
+    """Images from which a cache is built.
 
     Attributes:
-        name: Begins the cache's name.
-        key: What decides its content, e.g. hashes of its files.
+        name: Prefix of the cache's name.
+        key: All that decides the cache's content, e.g. hashes of the files.
         side: Height and width of the images in pixels.
-        skip_corrupt: Leave out what cannot be read.
+        skip_corrupt: Leave out images that cannot be read.
     """
 
     name: str
@@ -52,15 +52,15 @@ class Source(Protocol):
     skip_corrupt: bool
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Count the images."""
         ...
 
     def read(self, start: int, stop: int) -> Block:
-        """Some of the images; called by several threads at once."""
+        """Decode images ``start`` to ``stop`` (exclusive); called from several threads."""
         ...
 
     def changed(self) -> bool:
-        """Whether what it reads has changed since :attr:`key` was computed."""
+        """Check whether the source's files changed since :attr:`key` was computed."""
         ...
 
 
@@ -68,8 +68,8 @@ class Part(NamedTuple):
     """The outcome of decoding a part.
 
     Attributes:
-        images: Its number of images.
-        failures: Why some of them cannot be read.
+        images: Number of images, including unreadable ones.
+        failures: Name and error of each unreadable image.
     """
 
     images: int
@@ -77,10 +77,10 @@ class Part(NamedTuple):
 
 
 class Parts:
-    """The parts of a cache that the holder of its claim builds.
+    """The parts of an unfinished cache; only the process with its claim may use them.
 
     Args:
-        source: What the cache is made of.
+        source: The images.
         folder: The cache's folder.
     """
 
@@ -89,7 +89,7 @@ class Parts:
 
     @property
     def images(self) -> Path:
-        """The file with room for all images; it exists after :meth:`allocate`."""
+        """Path of the file with room for all images; it exists after :meth:`allocate`."""
         return self._folder / "images.npy.partial"
 
     def missing(self) -> list[int]:
@@ -101,39 +101,40 @@ class Parts:
         missing = sum(self._stop(start) - start for start in self.missing())
         return len(self._source) - missing
 
-    def allocate(self, whole: Path) -> int:
-        """Make the file with room for all images, so that a full disk is known of before the work.
+    def allocate(self, complete: Path) -> int:
+        """Create the file with room for all images, so that a full disk fails before the work.
 
         Args:
-            whole: The file of a whole cache; taken up where a build was killed before its index.
+            complete: The file of a complete cache. It is reused if it exists: a build was killed
+                after it and before the index.
 
         Returns:
-            Bytes of its header.
+            Size of the file's header in bytes.
         """
         path, side = self.images, self._source.side
         shape = (len(self._source), 3, side, side)
         size = math.prod(shape)
-        if not path.exists() and whole.exists():
-            whole.replace(path)
+        if not path.exists() and complete.exists():
+            complete.replace(path)
         if not path.exists():
-            self.forget()
+            self.forget()  # records without their images
             temporary = path.with_suffix(".new")
             with temporary.open("wb") as file:
                 header = {"descr": "|u1", "fortran_order": False, "shape": shape}
                 np.lib.format.write_array_header_1_0(file, header)
                 if hasattr(os, "posix_fallocate"):
                     os.posix_fallocate(file.fileno(), file.tell(), size)
-                else:  # macOS, where a full disk shows later
+                else:  # macOS: a full disk fails later, while decoding
                     file.truncate(file.tell() + size)
             temporary.replace(path)
         return path.stat().st_size - size
 
     def decode(self, start: int, offset: int) -> Part:
-        """Decode a part and bring it to the disk; safe in several threads at once.
+        """Decode a part and write it to the disk; thread-safe.
 
         Args:
-            start: Its first image.
-            offset: Bytes of the file's header.
+            start: Index of the part's first image.
+            offset: Size of the file's header in bytes.
         """
         stop = self._stop(start)
         block = self._source.read(start, stop)
@@ -153,7 +154,7 @@ class Parts:
         return Part(stop - start, list(block.failures.values()))
 
     def failures(self) -> dict[int, str]:
-        """Return why images cannot be read, by row of the source."""
+        """Return name and error of each unreadable image, by row of the source."""
         return {
             start + int(row): why
             for start, record in self._records()
@@ -161,22 +162,25 @@ class Parts:
         }
 
     def modes(self) -> dict[str, int]:
-        """Count the files of each mode."""
+        """Count the files by PIL mode."""
         counts = (Counter(record["modes"]) for _, record in self._records())
         return dict(sum(counts, Counter[str]()))
 
     def moments(self) -> tuple[list[float], list[float]]:
-        """Return mean and standard deviation of each channel over the images that were read."""
-        read = len(self._source) - len(self.failures())
-        return _moments([record for _, record in self._records()], read * self._source.side**2)
+        """Return mean and standard deviation of each channel over the readable images."""
+        readable = len(self._source) - len(self.failures())
+        return _moments([record for _, record in self._records()], readable * self._source.side**2)
 
     def forget(self) -> None:
-        """Have every part decoded again, next time."""
+        """Remove all records, so that the next build decodes every part."""
         for start in self._starts():
             self._record_file(start).unlink(missing_ok=True)
 
     def forget_failed(self) -> None:
-        """Have fixed files read again, even if their size and time are as before."""
+        """Remove the records of parts with failures, so that the next build decodes them.
+
+        Without that, a fixed file of equal size and time would stay unread.
+        """
         for start, record in self._records():
             if record["failures"]:
                 self._record_file(start).unlink()
@@ -195,15 +199,15 @@ class Parts:
         for start in self._starts():
             record = read_json(self._record_file(start))
             if record is None:
-                raise CareError(f"{self._folder}: parts vanished; run the same command again")
+                raise CareError(f"{self._folder}: parts vanished; repeat the command")
             records.append((start, record))
         return records
 
 
 def _sums(block: Block) -> tuple[list[int], list[int]]:
-    """Sum each channel's values, and their squares, over the images that could be read."""
+    """Sum each channel's values, and their squares, over the readable images."""
     sums, squares = np.zeros(3, np.uint64), np.zeros(3, np.uint64)
-    for row, image in enumerate(block.pixels):  # one by one: in 64 bits a part is large
+    for row, image in enumerate(block.pixels):  # one by one: a part in 64 bits would be large
         if row not in block.failures:
             values = image.reshape(3, -1).astype(np.uint64)
             sums += values.sum(1)
@@ -216,6 +220,6 @@ def _moments(records: list[dict[str, Any]], pixels: int) -> tuple[list[float], l
     sums = [sum(record["sum"][channel] for record in records) for channel in range(3)]
     squares = [sum(record["sum_of_squares"][channel] for record in records) for channel in range(3)]
     mean = [total / pixels / 255 for total in sums]
-    # In integers: the difference of two large floats would lose the variance's digits.
+    # In integers: the difference of two large floats would lose digits of the variance.
     variance = [pixels * square - total**2 for square, total in zip(squares, sums, strict=True)]
     return mean, [math.sqrt(value) / pixels / 255 for value in variance]

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100, 50,000 training and 10,000 test images of 32 × 32."""
+"""CIFAR-10 and CIFAR-100: 50,000 training and 10,000 test images of 32 × 32."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from care.config import DataConfig
 from care.data.dataset import Dataset, ImageSet
 from care.data.download import Remote, fetch
 from care.data.reporter import Reporter
-from care.data.verified_files import are_whole, read_checked, unpickle
+from care.data.verified_files import are_intact, read_checked, unpickle
 from care.errors import CareError
 from care.system.torchvision import datasets
 
@@ -26,24 +26,24 @@ _CIFAR100_MEAN, _CIFAR100_STD = (0.5071, 0.4867, 0.4408), (0.2675, 0.2565, 0.276
 
 
 def load_cifar10(config: DataConfig, root: Path) -> Dataset:
-    """CIFAR-10, from files whose checksums are right."""
+    """Load CIFAR-10 from files with the published checksums."""
     train, test, classes = _read(datasets.CIFAR10, config, root)
     return Dataset("cifar10", train, test, classes, _CIFAR10_MEAN, _CIFAR10_STD)
 
 
 def prepare_cifar10(config: DataConfig, root: Path, reporter: Reporter) -> None:  # noqa: ARG001
-    """Download it where it is not there."""
+    """Download CIFAR-10 unless its files are complete."""
     _fetch(datasets.CIFAR10, root, reporter)
 
 
 def load_cifar100(config: DataConfig, root: Path) -> Dataset:
-    """CIFAR-100 with its 100 fine classes."""
+    """Load CIFAR-100 with its 100 fine classes from files with the published checksums."""
     train, test, classes = _read(datasets.CIFAR100, config, root)
     return Dataset("cifar100", train, test, classes, _CIFAR100_MEAN, _CIFAR100_STD)
 
 
 def prepare_cifar100(config: DataConfig, root: Path, reporter: Reporter) -> None:  # noqa: ARG001
-    """Download it where it is not there."""
+    """Download CIFAR-100 unless its files are complete."""
     _fetch(datasets.CIFAR100, root, reporter)
 
 
@@ -57,7 +57,7 @@ def _read(kind: Any, config: DataConfig, root: Path) -> tuple[ImageSet, ImageSet
         )
     except CareError as error:
         raise CareError(
-            f"{folder}: {config.name!r} is not there, or damaged; "
+            f"{folder}: {config.name!r} is missing or damaged; "
             f"'care data get {config.name}' downloads it ({error})"
         ) from error
     return train, test, classes
@@ -73,20 +73,19 @@ def _split(folder: Path, files: Sequence[Sequence[str]], classes: int) -> ImageS
 
 
 def _batch(content: Any, classes: int) -> tuple[NDArray[np.uint8], torch.Tensor]:
-    """Images, uint8 [n,3,32,32], and labels, int64 [n], of one file.
+    """Return images, uint8 [n,3,32,32], and labels, int64 [n], of one unpickled file.
 
     Raises:
-        CareError: They are no such images, or no labels from 0 to ``classes`` - 1.
+        CareError: Images have another type or shape, or labels are not in [0, ``classes``).
     """
     pixels = _value(content, "data")
-    named = "labels" if "labels" in content else "fine_labels"
-    labels = _value(content, named)
+    labels = _value(content, "labels" if "labels" in content else "fine_labels")
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 2:
-        raise CareError("no images of bytes")
+        raise CareError("its images are not a 2-d array of bytes")
     if pixels.shape[1] != _PIXELS or len(pixels) != len(labels):
         raise CareError(f"{len(labels)} labels for images {list(pixels.shape)}")
     if not all(type(label) is int and 0 <= label < classes for label in labels):
-        raise CareError(f"labels that are no numbers from 0 to {classes - 1}")
+        raise CareError(f"its labels are not integers from 0 to {classes - 1}")
     return pixels.reshape(-1, 3, _SIDE, _SIDE), torch.tensor(labels, dtype=torch.int64)
 
 
@@ -100,4 +99,4 @@ def _fetch(kind: Any, root: Path, reporter: Reporter) -> None:
     files = [*kind.train_list, *kind.test_list, (kind.meta["filename"], kind.meta["md5"])]
     folder = root / kind.base_folder
     archive = Remote(kind.url, kind.tgz_md5, kind.filename, unpack="")
-    fetch([archive], lambda: are_whole(folder, files), root, reporter)
+    fetch([archive], lambda: are_intact(folder, files), root, reporter)

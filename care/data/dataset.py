@@ -1,4 +1,4 @@
-"""Samples of a data set: uint8 images or point clouds, labels, and the factors known of them."""
+"""Data sets with a fixed split: images or point clouds, labels, and known factors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from torch import Tensor
 
 from care.augmentation import Augmenter, ImageAugmenter
 from care.config import AugmentationConfig, DataConfig, TrialConfig
-from care.data.subset import balanced
+from care.data.subset import select_balanced
 from care.errors import ConfigError, Problem
 from care.plugins import load
 from care.system.torchvision import functional
 
-_RESIZED_AT_ONCE = 1000
-# What is left of an accelerator's memory is for the training.
+_RESIZE_BATCH = 1000
+# The rest of an accelerator's memory is for the training.
 _DEVICE_SHARE = 0.5
 _FEWEST_HELD_OUT = 2
 _CHANNELS = ("red", "green", "blue")
@@ -30,8 +30,8 @@ class ImageSet:
     """Samples of one split.
 
     Attributes:
-        images: uint8 [N,3,H,W], in memory or mapped from a file; or point clouds.
-        labels: Classes, int64 [N]; -1 where there is none.
+        images: uint8 [N,3,H,W], in memory or mapped from a file; or point clouds, float32 [N,P,4].
+        labels: Classes, int64 [N]; -1 without a label.
         factors: Known factors by name, float32 [N]; ``hue`` in turns of the circle, [0, 1).
     """
 
@@ -43,15 +43,15 @@ class ImageSet:
         return len(self.images)
 
     def to(self, device: torch.device | str) -> ImageSet:
-        """The same on ``device``; images that would take most of its memory stay where they are."""
+        """Copy the split to ``device``, except images that would fill half of its memory."""
         factors = {name: values.to(device) for name, values in self.factors.items()}
         images = self.images.to(device) if _fits(self.images, device) else self.images
         return ImageSet(images, self.labels.to(device), factors)
 
     def batch(self, index: Tensor, device: torch.device) -> Tensor:
-        """The images at ``index`` [B], on ``device``.
+        """Return the images at ``index`` [B] on ``device``.
 
-        Those that lie in the host's memory are on their way to a GPU when this returns.
+        A copy from host memory to a GPU is asynchronous: it may still run on return.
         """
         if device.type != "cuda" or self.images.is_cuda:
             return self.images[index.to(self.images.device)].to(device)
@@ -61,12 +61,12 @@ class ImageSet:
         return pinned.to(device, non_blocking=True)
 
     def part(self, index: Tensor) -> ImageSet:
-        """The samples at ``index`` [n]."""
+        """Select the samples at ``index`` [n]."""
         factors = {name: values[index] for name, values in self.factors.items()}
         return ImageSet(self.images[index], self.labels[index], factors)
 
     def labelled(self) -> ImageSet:
-        """Those that have a label."""
+        """Select the samples with a label."""
         known = self.labels >= 0
         return self if bool(known.all()) else self.part(known.nonzero().flatten().cpu())
 
@@ -76,12 +76,12 @@ class Dataset:
     """A data set with its fixed split.
 
     Attributes:
-        name: As in the configuration.
-        train: Training images.
-        test: Held-out images.
+        name: Name in the configuration.
+        train: Training samples.
+        test: Held-out samples.
         classes: Names of the classes, by label.
-        mean: Of each channel over the training images, in [0, 1].
-        std: Likewise, the standard deviation.
+        mean: Mean of each channel over the training images, in [0, 1].
+        std: Standard deviation of each channel over the training images, in [0, 1].
     """
 
     name: str
@@ -92,20 +92,20 @@ class Dataset:
     std: tuple[float, float, float]
 
     def augmenter(self, config: AugmentationConfig) -> Augmenter[Any]:
-        """Augments its images with augmentations distributed as ``config`` says."""
+        """Build the augmenter of the data set's images from the configured distribution."""
         height, width = self.train.images.shape[-2:]
-        red, green, blue = (std or 1.0 for std in self.std)  # see constant_channels
+        red, green, blue = (std or 1.0 for std in self.std)  # 0 of a constant channel: not divided
         return ImageAugmenter(config, (height, width), self.mean, (red, green, blue))
 
     def to(self, device: torch.device | str) -> Dataset:
-        """The same on ``device``; see :meth:`ImageSet.to`."""
+        """Copy both splits to ``device``; see :meth:`ImageSet.to`."""
         return replace(self, train=self.train.to(device), test=self.test.to(device))
 
 
-def constant_channels(dataset: Dataset) -> list[str]:
-    """Return a note if a channel of the training images never changes.
+def note_constant_channels(dataset: Dataset) -> list[str]:
+    """Return a note for the user if a channel is constant over the training images.
 
-    Its standard deviation is 0 and counts as 1, so that normalizing only subtracts its mean.
+    Its standard deviation, 0, is replaced by 1: normalization only subtracts the channel's mean.
     """
     channels = [name for name, std in zip(_CHANNELS, dataset.std, strict=True) if std == 0]
     if not channels:
@@ -118,15 +118,15 @@ def constant_channels(dataset: Dataset) -> list[str]:
 
 
 def load_dataset(config: DataConfig, root: Path) -> Dataset:
-    """The data set of ``config`` on the CPU; reads files and writes none.
+    """Load a data set, or a part of it, on the CPU; reads files and writes none.
 
     Args:
-        config: Which, or which part.
+        config: Name, size of the images and number of samples.
         root: Folder of the data sets' files.
 
     Raises:
-        ConfigError: It is smaller than the part asked for.
-        CareError: Its files are missing or damaged; says which, and how to get them.
+        ConfigError: ``train_images`` or ``test_images`` exceeds the data set.
+        CareError: Files are missing or damaged; names them and the command that gets them.
     """
     dataset: Dataset = load(config.source.loader)(config, root)
     train = _part(dataset.train, config.train_images, "train")
@@ -138,7 +138,7 @@ def load_dataset(config: DataConfig, root: Path) -> Dataset:
 
 
 def content_hash(dataset: Dataset) -> str:
-    """Hash every sample, label, factor and class, 32 hexadecimal digits."""
+    """Hash every sample, label, factor and class name to 32 hexadecimal digits."""
     digest = hashlib.blake2b(digest_size=16)
     for split in (dataset.train, dataset.test):
         tensors = {"images": split.images, "labels": split.labels, **split.factors}
@@ -150,12 +150,12 @@ def content_hash(dataset: Dataset) -> str:
 
 
 def check_dataset(config: TrialConfig, dataset: Dataset) -> None:
-    """Refuse a trial whose data turn out too small for it, or without classes to tell apart.
+    """Check that a loaded data set has enough samples and classes for a trial.
 
-    Before the files are there, a configuration can be checked only for sets of known size.
+    A configuration alone shows this only for data sets of known size.
 
     Raises:
-        ConfigError: Names each field that is wrong.
+        ConfigError: Names each wrong field.
     """
     samples, labelled = len(dataset.train), int((dataset.train.labels >= 0).sum())
     needs = [("training.batch_size", config.training.batch_size, samples, "")]
@@ -176,15 +176,15 @@ def check_dataset(config: TrialConfig, dataset: Dataset) -> None:
 
 
 def check_transfer(data: DataConfig, dataset: Dataset, field: str) -> None:
-    """Refuse a data set that no linear probe can be trained on.
+    """Check that a linear probe can be trained on a transfer data set.
 
     Args:
-        data: Its configuration.
-        dataset: What it is.
+        data: Configuration of the data set.
+        dataset: The data set.
         field: Dotted path of ``data`` in the trial's configuration.
 
     Raises:
-        ConfigError: All its labelled training samples are of one class.
+        ConfigError: The labelled training samples have fewer than two classes.
     """
     problems = _single_class(data, dataset, field)
     if problems:
@@ -192,16 +192,16 @@ def check_transfer(data: DataConfig, dataset: Dataset, field: str) -> None:
 
 
 def _single_class(data: DataConfig, dataset: Dataset, field: str) -> list[Problem]:
-    """The problem of a data set with classes of which its training samples show fewer than two."""
+    """Return the problem of a data set with classes whose training samples have fewer than two."""
     labels = dataset.train.labels
-    there = torch.unique(labels[labels >= 0]).tolist()
-    if not dataset.classes or len(there) > 1:
+    present = torch.unique(labels[labels >= 0]).tolist()
+    if not dataset.classes or len(present) > 1:
         return []
-    chosen = ("train_images", "class_list", "name")
-    by = next(name for name in chosen if getattr(data, name) is not None)
-    only = f"are all of {dataset.classes[there[0]]!r}" if there else "have no labels"
+    choices = ("train_images", "class_list", "name")
+    cause = next(name for name in choices if getattr(data, name) is not None)
+    only = f"are all of {dataset.classes[present[0]]!r}" if present else "have no labels"
     allowed = f"allowed: two classes or more, for a linear probe; the training samples {only}"
-    return [Problem(f"{field}.{by}", getattr(data, by), allowed)]
+    return [Problem(f"{field}.{cause}", getattr(data, cause), allowed)]
 
 
 def _part(split: ImageSet, count: int | None, name: str) -> ImageSet:
@@ -210,12 +210,12 @@ def _part(split: ImageSet, count: int | None, name: str) -> ImageSet:
     if count > len(split):
         allowed = f"allowed: at most {len(split)}, the number of {name} images"
         raise ConfigError("data", [Problem(f"data.{name}_images", count, allowed)])
-    return split.part(balanced(split.labels, count))
+    return split.part(select_balanced(split.labels, count))
 
 
 def _resized(split: ImageSet, side: int) -> ImageSet:
-    """Antialiased bilinear, as torchvision resizes a tensor."""
-    parts = torch.split(split.images, _RESIZED_AT_ONCE)
+    """Resize images to ``side`` × ``side`` with torchvision's antialiased bilinear filter."""
+    parts = torch.split(split.images, _RESIZE_BATCH)
     images = torch.cat([functional.resize(part, [side, side], antialias=True) for part in parts])
     return replace(split, images=images)
 
@@ -223,6 +223,6 @@ def _resized(split: ImageSet, side: int) -> ImageSet:
 def _fits(images: Tensor, device: torch.device | str) -> bool:
     if torch.device(device).type != "cuda":
         return True
-    # Of the whole memory: what is free changes while trials run, and with it their last bits would.
-    _, whole = torch.cuda.mem_get_info(torch.device(device))
-    return images.nbytes < _DEVICE_SHARE * whole
+    # Not the free memory: it changes while trials run, and where the images lie changes last bits.
+    _, total = torch.cuda.mem_get_info(torch.device(device))
+    return images.nbytes < _DEVICE_SHARE * total

@@ -1,4 +1,4 @@
-"""From an image file of any mode to uint8 RGB of one size."""
+"""Decode image files of any mode to uint8 RGB of one size."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ RULE = (
     "shorter side by antialiased bilinear, center crop, of strips first; transparent on white; "
     "EXIF ignored"
 )
-"""How an image is made; part of a cache's name."""
+"""The rule by which an image is decoded; part of a cache's name, so never reword it."""
 
 
-_STRIP = 16  # times longer than wide
+_STRIP = 16  # aspect ratio from which an image counts as a strip
 
 # PIL opens 16-bit files of these formats in a mode of 32 bits.
 _16_BIT_AS_I = ("PNG", "PPM")
@@ -30,7 +30,7 @@ class Decoded(NamedTuple):
 
     Attributes:
         pixels: uint8 [3,side,side].
-        mode: What PIL calls the file's own mode, e.g. ``RGB``, ``L``, ``RGBA``.
+        mode: PIL's name of the file's mode, e.g. ``RGB``, ``L``, ``RGBA``.
     """
 
     pixels: NDArray[np.uint8]
@@ -38,14 +38,13 @@ class Decoded(NamedTuple):
 
 
 def decode(path: Path, side: int) -> Decoded:
-    """The image in ``path``, its shorter side brought to ``side``, the middle cut out.
+    """Decode an image, resize its shorter side to ``side`` and crop the center.
 
-    Grayscale, palette, CMYK and 16-bit images become RGB; what is transparent is seen on white.
-    A very wide picture needs little more memory than its own pixels.
+    Grayscale, palette, CMYK and 16-bit images become RGB; transparency is shown on white. A very
+    wide image needs little more memory than its own pixels.
 
     Raises:
-        OSError: The file cannot be read, or is no image, or a part of one, or has pixels whose
-            range no format states.
+        OSError: The file is unreadable, truncated, no image, or has pixels of unknown range.
     """
     try:
         with Image.open(path) as image:
@@ -56,30 +55,30 @@ def decode(path: Path, side: int) -> Decoded:
     except (SyntaxError, ValueError, IndexError, OverflowError) as error:
         # PIL's readers raise these on damaged files.
         raise OSError(f"damaged: {error}") from error
-    square = middle_square(rgb, side)
+    square = center_square(rgb, side)
     return Decoded(np.ascontiguousarray(np.asarray(square).transpose(2, 0, 1)), mode)
 
 
 def regular_file(path: Path) -> Path:
-    """Return ``path`` unless it is a pipe, a socket or a device, which could be read for ever.
+    """Return ``path`` unless it is a pipe, socket or device, from which a read may never end.
 
     Raises:
-        OSError: It is one.
+        OSError: ``path`` is a pipe, socket or device.
     """
     if path.exists() and not path.is_file():
         raise OSError("a pipe, a socket or a device, no file")
     return path
 
 
-def middle_square(image: Image.Image, side: int) -> Image.Image:
-    """Bring the shorter side to ``side`` by antialiased bilinear and cut out the middle square.
+def center_square(image: Image.Image, side: int) -> Image.Image:
+    """Resize the shorter side to ``side``, antialiased bilinear, and crop the center square.
 
-    The middle of a strip is cut out before it is resampled: brought to 224 pixels as a whole,
-    1,000,000 × 1 pixels would become 224,000,000 × 224.
+    A strip is cropped before it is resized: otherwise 1,000,000 × 1 pixels would become
+    224,000,000 × 224.
     """
     longest = _STRIP * min(image.size)
     if max(image.size) > longest:
-        # Of the picture's own parity, so that both have one middle.
+        # The parity of each side is kept, so that the crop has the image's center.
         sides = [min(n, longest + (n - longest) % 2) for n in image.size]
         image = functional.center_crop(image, sides[::-1])
     resized = functional.resize(image, [side], antialias=True)
@@ -88,10 +87,10 @@ def middle_square(image: Image.Image, side: int) -> Image.Image:
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """Convert ``image`` to RGB: 16-bit grays by their high byte, transparent parts on white.
+    """Convert an image to RGB: 16-bit gray to its high byte, transparency onto white.
 
     Raises:
-        ValueError: Floating-point or 32-bit pixels: no format states which value is white.
+        ValueError: Pixels are floating-point or 32-bit: no format states which value is white.
     """
     if image.mode == "F" or (image.mode == "I" and image.format not in _16_BIT_AS_I):
         kind = "floating-point" if image.mode == "F" else "32-bit or signed"
@@ -107,5 +106,5 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def fingerprint(lines: list[str]) -> str:
-    """16 hexadecimal digits that stand for what a cache is made of."""
+    """Hash all that decides a cache's content to 16 hexadecimal digits."""
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

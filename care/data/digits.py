@@ -1,7 +1,7 @@
-"""The 1,797 real handwritten digits that scikit-learn ships, each tinted with a hue of its own.
+"""The 1,797 handwritten digits of scikit-learn, each tinted with its own hue.
 
-The hue depends on an image's index only: class and hue are both known and independent, so that a
-representation that threw color away shows it.
+The hue is a function of the image's index, independent of the class. Class and hue are both known,
+so evaluation can measure whether a representation keeps color.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _TRAIN = 1437
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-def load_digits(config: DataConfig, root: Path) -> Dataset:  # noqa: ARG001 - it has no files
-    """Digits, 16×16 RGB: 1,437 training and 360 test images, the same split for every seed."""
+def load_digits(config: DataConfig, root: Path) -> Dataset:  # noqa: ARG001 - in scikit-learn
+    """Load digits as 16×16 RGB: 1,437 training and 360 test images, one split for all seeds."""
     bunch = load_sklearn_digits()
     gray = torch.from_numpy(bunch.images / 16.0)
     hue = torch.arange(len(gray), dtype=torch.float64) * _GOLDEN % 1
@@ -38,12 +38,12 @@ def load_digits(config: DataConfig, root: Path) -> Dataset:  # noqa: ARG001 - it
 
 
 def _resize(gray: Tensor) -> Tensor:
-    """Intensities in [0, 1], [N,8,8] to [N,side,side]."""
+    """Resize intensities in [0, 1] from [N,8,8] to [N,side,side]."""
     return fn.interpolate(gray[:, None], size=(_SIDE, _SIDE), mode="bilinear")[:, 0].clamp(0, 1)
 
 
 def _tint(intensity: Tensor, hue: Tensor) -> Tensor:
-    """HSV with full saturation and value = intensity, as RGB in [0, 1], [N,3,H,W]."""
+    """Convert HSV with full saturation and value = intensity to RGB in [0, 1], [N,3,H,W]."""
     offsets = torch.tensor([5.0, 3.0, 1.0], dtype=hue.dtype)
     k = (offsets + hue[:, None] * 6) % 6
     color = 1 - torch.minimum(k, 4 - k).clamp(0, 1)
@@ -51,10 +51,10 @@ def _tint(intensity: Tensor, hue: Tensor) -> Tensor:
 
 
 def _split(labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Fixed training and test indices with the same share of each class, up to one image."""
+    """Return fixed training and test indices with equal class shares, up to one image."""
     order = torch.from_numpy(generator(0, "digits-split").permutation(len(labels)))
     by_class = order[labels[order].argsort(stable=True)]
-    place = torch.linspace(0, len(labels) - 1, len(labels) - _TRAIN).round().long()
+    position = torch.linspace(0, len(labels) - 1, len(labels) - _TRAIN).round().long()
     test = torch.zeros(len(labels), dtype=torch.bool)
-    test[by_class[place]] = True
+    test[by_class[position]] = True
     return (~test).nonzero().flatten(), test.nonzero().flatten()

@@ -1,4 +1,4 @@
-"""Downloads that leave whole files or none, with a message that helps where there is no network."""
+"""Download data sets: a file gets its name once complete, and an error states the manual way."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from care.data.verified_files import md5_of
 from care.errors import CareError
 from care.system.files import DiskError
 
-# A network that swallows packets would have us wait for ever.
-_PATIENCE_SECONDS = 15.0
+# A network that drops packets would block for ever without a timeout.
+_TIMEOUT_SECONDS = 15.0
 _CHUNK = 2**18
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
 _ABANDONED_SECONDS = 3600.0
@@ -37,10 +37,10 @@ class Remote(NamedTuple):
     """A file of a data set.
 
     Attributes:
-        url: Its address.
-        md5: Its checksum.
-        name: Its path below the data's root folder.
-        unpack: For an archive, the folder below the root that its members go to.
+        url: Address.
+        md5: Checksum, hexadecimal.
+        name: Path below the data root.
+        unpack: Of an archive, the folder below the root to unpack into; None for a plain file.
     """
 
     url: str
@@ -52,56 +52,58 @@ class Remote(NamedTuple):
 def fetch(
     remotes: Sequence[Remote], is_unpacked: Callable[[], bool], root: Path, reporter: Reporter
 ) -> None:
-    """Make sure that the files of a data set are there and whole.
+    """Download and unpack the missing or damaged files of a data set.
 
-    Files get their names once they are whole, so a process that is stopped leaves none half
-    written. Of several processes one downloads, and the others wait.
+    Files get their names once they are complete, so a killed process leaves none half written. Of
+    several processes one downloads, and the others wait.
 
     Args:
-        remotes: Its files. An archive that is there already is not downloaded.
-        is_unpacked: Checks whether the members of its archives are there and whole.
+        remotes: Files of the data set. An intact archive is not downloaded a second time.
+        is_unpacked: Checks whether the archives' members are present and intact.
         root: Folder of the data sets' files.
-        reporter: Told what is downloaded.
+        reporter: Receives the progress.
 
     Raises:
-        CareError: It cannot be downloaded; names each file, its address, checksum and place.
-        DiskError: There is no space for it, or no permission.
+        CareError: The download failed; states address, path and checksum of each file.
+        DiskError: The disk is full, or its permissions forbid to write.
     """
-    if not _needed(remotes, is_unpacked, root):
+    if not _find_needed(remotes, is_unpacked, root):
         return
     try:
-        with _alone(root, reporter):
-            needed = _needed(remotes, is_unpacked, root)
+        with _locked(root, reporter):
+            needed = _find_needed(remotes, is_unpacked, root)
             for remote in needed:
                 _provide(remote, root, reporter)
     except (OSError, HTTPException) as error:
         _remove_empty(root)
         if isinstance(error, OSError) and error.errno in _DISK:
             raise DiskError(root, error) from error
-        raise CareError(_by_hand(remotes, root, error)) from error
-    if _needed(remotes, is_unpacked, root):
+        raise CareError(_describe_manual_download(remotes, root, error)) from error
+    if _find_needed(remotes, is_unpacked, root):
         names = ", ".join(str(root / remote.name) for remote in needed)
         raise CareError(f"{names}: unpacked, but files of the data set are missing or damaged")
 
 
-def _needed(remotes: Sequence[Remote], is_unpacked: Callable[[], bool], root: Path) -> list[Remote]:
+def _find_needed(
+    remotes: Sequence[Remote], is_unpacked: Callable[[], bool], root: Path
+) -> list[Remote]:
     unpacked = is_unpacked()
     return [
         remote
         for remote in remotes
-        if not (unpacked if remote.unpack is not None else _is_whole(remote, root))
+        if not (unpacked if remote.unpack is not None else _is_intact(remote, root))
     ]
 
 
-def _is_whole(remote: Remote, root: Path) -> bool:
+def _is_intact(remote: Remote, root: Path) -> bool:
     return md5_of(root / remote.name) == remote.md5
 
 
 @contextmanager
-def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
+def _locked(root: Path, reporter: Reporter) -> Iterator[None]:
     """Wait until no other process downloads to ``root``.
 
-    Where the file system has no locks, two may do the same work; neither disturbs the other.
+    On a file system without locks two processes may download twice, without harm to each other.
     """
     lock = root / _LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
@@ -110,13 +112,13 @@ def _alone(root: Path, reporter: Reporter) -> Iterator[None]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                reporter.say(f"another process downloads to {root}; waiting for it")
+                reporter.log(f"another process downloads to {root}; waiting for it")
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def _remove_empty(root: Path) -> None:
-    """Remove folders that were made for nothing; what holds anything stays."""
+    """Remove the folders of the lock after a failed download, unless they hold data."""
     lock = root / _LOCK
     with contextlib.suppress(OSError):
         if list(root.iterdir()) == [lock.parent] and list(lock.parent.iterdir()) == [lock]:
@@ -126,28 +128,28 @@ def _remove_empty(root: Path) -> None:
 
 
 def _provide(remote: Remote, root: Path, reporter: Reporter) -> None:
-    """Download a file unless it is there and whole; unpack an archive."""
+    """Download a file unless it is intact; unpack an archive."""
     path = root / remote.name
     if path.exists():
-        reporter.say(f"checking {path}")
-    if not _is_whole(remote, root):
-        damaged = " again, as what is there is damaged" if path.exists() else ""
-        reporter.say(f"downloading {remote.url} to {path}{damaged}")
+        reporter.log(f"checking {path}")
+    if not _is_intact(remote, root):
+        damaged = ", as the present file is damaged" if path.exists() else ""
+        reporter.log(f"downloading {remote.url} to {path}{damaged}")
         _download(remote, path)
     if remote.unpack is not None:
         _unpack(path, root / remote.unpack)
 
 
 def _download(remote: Remote, path: Path) -> None:
-    """Bring a file to ``path``.
+    """Download a file to ``path``.
 
     Raises:
-        OSError: The network or the disk fails, or something else than the file arrives.
+        OSError: The network or the disk failed, or the checksum is wrong.
     """
     request = urllib.request.Request(remote.url, headers={"User-Agent": "care"})
     with (
-        urllib.request.urlopen(request, timeout=_PATIENCE_SECONDS) as response,
-        _written(path) as file,
+        urllib.request.urlopen(request, timeout=_TIMEOUT_SECONDS) as response,
+        _open_atomic(path) as file,
         tqdm(total=response.length, unit="B", unit_scale=True, disable=None) as bar,
     ):
         digest, size, length = hashlib.md5(usedforsecurity=False), 0, response.length
@@ -167,10 +169,10 @@ def _download(remote: Remote, path: Path) -> None:
 
 
 def _unpack(archive: Path, folder: Path) -> None:
-    """Unpack the files of an archive whose checksum is right; links and devices are none of ours.
+    """Unpack the regular files of an archive; skip links, devices and paths that leave ``folder``.
 
     Raises:
-        OSError: The disk fails, or the archive cannot be read after all.
+        OSError: The disk failed, or the archive is damaged.
     """
     try:
         with tarfile.open(archive) as tar:
@@ -179,15 +181,15 @@ def _unpack(archive: Path, folder: Path) -> None:
                 content = tar.extractfile(member) if member.isreg() else None
                 if content is None or name.is_absolute() or ".." in name.parts:
                     continue
-                with content, _written(folder / name) as file:
+                with content, _open_atomic(folder / name) as file:
                     shutil.copyfileobj(content, file)
     except (tarfile.TarError, EOFError, zlib.error) as error:
         raise OSError(f"{archive}: damaged ({error})") from error
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which gets its name at the end, or is removed on an error."""
+def _open_atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open a temporary file that is renamed to ``path`` at the end, or removed on an error."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -201,21 +203,21 @@ def _written(path: Path) -> Iterator[IO[bytes]]:
 
 def _remove_abandoned(path: Path, file: IO[bytes]) -> None:
     """Remove partial files of killed processes: those not written for an hour."""
-    now = os.fstat(file.fileno()).st_mtime  # by the clock of the file system, as the others
-    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+    now = os.fstat(file.fileno()).st_mtime  # the file system's clock, which dates the others too
+    for abandoned in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
         with contextlib.suppress(OSError):
-            if now - left.stat().st_mtime > _ABANDONED_SECONDS:
-                left.unlink()
+            if now - abandoned.stat().st_mtime > _ABANDONED_SECONDS:
+                abandoned.unlink()
 
 
-def _by_hand(remotes: Sequence[Remote], root: Path, error: Exception) -> str:
+def _describe_manual_download(remotes: Sequence[Remote], root: Path, error: Exception) -> str:
     lines = [
         f"  {remote.url}\n    to {root / remote.name} (md5 {remote.md5})" for remote in remotes
     ]
     listed = "\n".join(lines)
     return (
-        f"the data are not there and cannot be downloaded ({error}). "
+        f"the data are missing and cannot be downloaded ({error}). "
         f"On a machine with a network, fetch\n{listed}\n"
-        "and run the same command again, or name another folder: runtime.data_root, and with "
+        "and repeat the command, or name another folder: runtime.data_root, and with "
         "'care data' --root."
     )

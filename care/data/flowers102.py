@@ -23,12 +23,12 @@ _ADVICE = "'care data get flowers102' downloads it"
 
 
 def load_flowers102(config: DataConfig, root: Path) -> Dataset:
-    """The flowers from their cache; shorter side to ``side``, the middle cut out."""
+    """Load the flowers from their cache: shorter side resized to ``side``, center crop."""
     return read_cached("flowers102", _CLASSES, _sources(config, root), root)
 
 
 def prepare_flowers102(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Download them where they are not there, and decode them."""
+    """Download the flowers unless they are complete, and build their cache."""
     kind = datasets.Flowers102
     names = {key: name for key, (name, _) in kind._file_dict.items()}
     remotes = [
@@ -45,32 +45,32 @@ def prepare_flowers102(config: DataConfig, root: Path, reporter: Reporter) -> No
 
 
 def _is_unpacked(images: Path) -> bool:
-    there = {path.name for path in images.glob("image_*.jpg")}
-    return there >= {f"image_{number:05d}.jpg" for number in range(1, _IMAGES + 1)}
+    present = {path.name for path in images.glob("image_*.jpg")}
+    return present >= {f"image_{number:05d}.jpg" for number in range(1, _IMAGES + 1)}
 
 
 def _sources(config: DataConfig, root: Path) -> tuple[FileSource, FileSource]:
     side = config.pixels
     assert side is not None
     hashed = hashed_files(root, "flowers-102")
-    train, test = _files(root, ("train", "val")), _files(root, ("test",)).mixed()
+    train, test = _list_files(root, ("train", "val")), _list_files(root, ("test",)).shuffled()
     return (
         FileSource(f"flowers102-train-{side}", train, side, hashed),
         FileSource(f"flowers102-test-{side}", test, side, hashed),
     )
 
 
-def _files(root: Path, splits: tuple[str, ...]) -> Files:
+def _list_files(root: Path, splits: tuple[str, ...]) -> Files:
     folder = root / _FOLDER / "jpg"
     names: list[str] = []
     labels: list[int] = []
     try:
         for split in splits:
-            read: Any = datasets.Flowers102(root, split=split)
-            names += [Path(path).name for path in read._image_files]
-            labels += read._labels
+            flowers: Any = datasets.Flowers102(root, split=split)
+            names += [Path(path).name for path in flowers._image_files]
+            labels += flowers._labels
     except (RuntimeError, OSError) as error:
-        raise CareError(f"{folder}: not there, or damaged; {_ADVICE}") from error
+        raise CareError(f"{folder}: missing or damaged; {_ADVICE}") from error
     missing = [name for name in names if not (folder / name).is_file()]
     if missing:
         what = f"{len(missing)} of {len(names)} images are missing, e.g. {missing[0]}"

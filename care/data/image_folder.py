@@ -1,4 +1,4 @@
-"""Trees of class folders: ``train/`` and ``test/`` or ``val/``, in each a folder for each class."""
+"""Image folders: ``train/`` and ``test/`` or ``val/``, each with one folder per class."""
 
 from __future__ import annotations
 
@@ -22,10 +22,11 @@ from care.data.reporter import Reporter
 
 @dataclass
 class FileSource:
-    """Image files, to be cached; see :class:`care.data.cache.Source`.
+    """Image files as a source of a cache; see :class:`care.data.cache_parts.Source`.
 
     Attributes:
-        hashed: Their hashes, and perhaps those of other files of the set.
+        files: The image files and their labels.
+        hashed: Hashes of the data set's files.
     """
 
     name: str
@@ -38,14 +39,14 @@ class FileSource:
         self.key = [RULE, *self._hashes()]
 
     def changed(self) -> bool:
-        """Whether a file is another than it was."""
+        """Check whether a file's content changed since the source was created."""
         return self.key != [RULE, *self._hashes()]
 
     def __len__(self) -> int:
         return len(self.files.names)
 
     def read(self, start: int, stop: int) -> Block:
-        """Decode some of the files."""
+        """Decode files ``start`` to ``stop`` (exclusive)."""
         pixels = np.zeros((stop - start, 3, self.side, self.side), np.uint8)
         modes: Counter[str] = Counter()
         failures = {}
@@ -63,47 +64,47 @@ class FileSource:
 
 
 def load_images(config: DataConfig, root: Path) -> Dataset:
-    """The tree at ``data.path``, from its cache."""
+    """Load the image folder at ``data.path`` from its cache."""
     classes, sources = _sources(config, root)
     return read_cached(config.name, classes, sources, root)
 
 
 def prepare_images(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Decode the tree at ``data.path``."""
+    """Build the cache of the image folder at ``data.path``, and report skipped files."""
     left_out = list_image_folder(config, root).left_out
     if left_out:
         counts = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
-        reporter.say(f"{config.path}: passed over: {counts}")
+        reporter.log(f"{config.path}: skipped: {counts}")
     _, sources = _sources(config, root)
     build_caches(sources, root, reporter)
 
 
 def load_imagenet100(config: DataConfig, root: Path) -> Dataset:
-    """100 classes of an ImageNet tree, by default ``imagenet/`` with ``imagenet100.txt``."""
+    """Load 100 classes of an ImageNet folder, by default ``imagenet/`` with ``imagenet100.txt``."""
     return load_images(imagenet_config(config, root), root)
 
 
 def prepare_imagenet100(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Decode them."""
+    """Build the cache of the 100 classes of ImageNet."""
     prepare_images(imagenet_config(config, root), root, reporter)
 
 
 def read_cached(
     name: str, classes: tuple[str, ...], sources: tuple[FileSource, FileSource], root: Path
 ) -> Dataset:
-    """Training and test images from their caches."""
+    """Assemble a data set from the caches of its training and test images."""
     caches = [open_cache(source, root) for source in sources]
-    parts = []
+    splits = []
     for source, cache in zip(sources, caches, strict=True):
         labels = np.delete(np.array(source.files.labels, np.int64), list(cache.skipped))
-        parts.append(ImageSet(cache.images, torch.from_numpy(labels), {}))
-    return Dataset(name, parts[0], parts[1], classes, caches[0].mean, caches[0].std)
+        splits.append(ImageSet(cache.images, torch.from_numpy(labels), {}))
+    return Dataset(name, splits[0], splits[1], classes, caches[0].mean, caches[0].std)
 
 
 def _sources(
     config: DataConfig, root: Path
 ) -> tuple[tuple[str, ...], tuple[FileSource, FileSource]]:
-    """Classes, and the files of the training and the test split."""
+    """Return the class names, and the training and test files."""
     tree = list_image_folder(config, root)
     hashed = hashed_files(root, tree.path, config.class_list)
     side = config.pixels
@@ -111,6 +112,6 @@ def _sources(
     label = tree.path.replace("/", "_").strip("._") or "images"
     train, held_out = (
         FileSource(f"{label}-{files.folder.name}-{side}", files, side, hashed, config.skip_corrupt)
-        for files in (tree.train, tree.held_out.mixed())
+        for files in (tree.train, tree.held_out.shuffled())
     )
     return tree.classes, (train, held_out)

@@ -1,4 +1,4 @@
-"""Atoms of the mmCIF format; gemmi reads the syntax."""
+"""Read the backbone atoms of mmCIF files; gemmi parses the syntax."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from care.data.residues import BACKBONE, FARTHEST, Atom, Place, Residues
+from care.data.residues import BACKBONE, FARTHEST, Atom, Position, Residues
 from care.errors import CareError
 
 _COORDINATES = ("Cartn_x", "Cartn_y", "Cartn_z")
@@ -15,15 +15,15 @@ _COORDINATES = ("Cartn_x", "Cartn_y", "Cartn_z")
 def read_mmcif(content: bytes) -> Residues:
     """Read the backbone atoms of the first model.
 
-    Blocks without atoms, e.g. of ligands' dictionaries, are passed over.
+    Blocks without atoms, e.g. dictionaries of ligands, are skipped.
 
     Raises:
-        CareError: It is not mmCIF, or no block of it has atoms, or more than one has.
+        CareError: The file is not mmCIF, or not exactly one block has atoms.
     """
     import gemmi
 
     try:
-        # CIF is ASCII; other bytes, as in authors' names, are kept as they are.
+        # CIF is ASCII; Latin-1 accepts all other bytes, e.g. in authors' names.
         document = gemmi.cif.read_string(content.decode("latin-1"))
         tables = [(block.name, block.find_mmcif_category("_atom_site.")) for block in document]
     except (ValueError, RuntimeError) as error:
@@ -32,10 +32,10 @@ def read_mmcif(content: bytes) -> Residues:
     if len(tables) != 1:
         names = ", ".join(repr(name) for name, _ in tables)
         raise CareError(f"{len(tables)} blocks with atoms{names and ': ' + names}; needed: one")
-    return _residues(tables[0][1])
+    return _collect_residues(tables[0][1])
 
 
-def _residues(table: Any) -> Residues:
+def _collect_residues(table: Any) -> Residues:
     columns = _Columns(table)
     missing = [name for name in _COORDINATES if not columns.has(name)]
     missing += [] if columns.has("label_atom_id", "auth_atom_id") else ["label_atom_id"]
@@ -45,7 +45,7 @@ def _residues(table: Any) -> Residues:
     names = columns.get("label_atom_id", "auth_atom_id")
     rows = range(len(table))
     has_sequence = any(map(columns.get("label_seq_id"), rows))
-    read = _reader(columns, has_sequence)
+    read = _make_reader(columns, has_sequence)
     residues = Residues()
     for row in rows:
         if names(row) in BACKBONE and model(row) == model(0):
@@ -58,20 +58,20 @@ class _Columns:
 
     def __init__(self, table: Any) -> None:
         self._table = table
-        # Tags of CIF are the same in upper and lower case.
+        # CIF tags ignore case.
         self._index = {
             tag.lower().removeprefix("_atom_site."): index for index, tag in enumerate(table.tags)
         }
 
     def has(self, *names: str) -> bool:
-        """Whether one of ``names`` is there."""
+        """Check whether the table has one of the columns."""
         return any(name.lower() in self._index for name in names)
 
     def get(self, *names: str) -> Callable[[int], str]:
-        """The text of a row: the first of ``names`` that is there and not empty."""
+        """Return a function from a row to the text of its first non-empty column of ``names``."""
         import gemmi
 
-        # A list: gemmi's own columns are slow to look things up in.
+        # Lists, because indexing gemmi's own columns is slow.
         columns = [
             list(self._table.column(self._index[name.lower()])) for name in names if self.has(name)
         ]
@@ -86,7 +86,8 @@ class _Columns:
         return get
 
 
-def _reader(columns: _Columns, has_sequence: bool) -> Callable[[int], Atom]:
+def _make_reader(columns: _Columns, has_sequence: bool) -> Callable[[int], Atom]:
+    """Return a function from a row to its atom."""
     identity, group = columns.get("id"), columns.get("group_PDB")
     name, element = columns.get("label_atom_id", "auth_atom_id"), columns.get("type_symbol")
     residue = columns.get("label_comp_id", "auth_comp_id")
@@ -108,15 +109,15 @@ def _reader(columns: _Columns, has_sequence: bool) -> Callable[[int], Atom]:
             alternate=alternate(row),
             hetero=group(row) == "HETATM",
             polymer=bool(sequence(row)) if has_sequence else None,
-            place=_place(texts),
+            position=_parse_position(texts),
             text=" ".join(text or "?" for text in texts),
         )
 
     return read
 
 
-def _place(texts: list[str]) -> Place | None:
+def _parse_position(texts: list[str]) -> Position | None:
     import gemmi
 
-    x, y, z = (gemmi.cif.as_number(text) for text in texts)  # NaN where it is no number
+    x, y, z = (gemmi.cif.as_number(text) for text in texts)  # NaN unless a number
     return (x, y, z) if all(abs(value) < FARTHEST for value in (x, y, z)) else None

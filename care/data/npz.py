@@ -1,4 +1,4 @@
-"""Point clouds in an .npz file."""
+"""Read point clouds from .npz files without trusting them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _HEADERS = {
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 _NOT_POINTS = "allowed: floating-point coordinates [n,3]"
-# What zipfile and numpy raise on archives that are cut, changed, encrypted or something else.
+# Errors of zipfile and numpy on truncated, changed, encrypted or foreign files.
 _DAMAGE = (
     OSError,
     EOFError,
@@ -37,11 +37,11 @@ _DAMAGE = (
 
 
 class PointArrays(NamedTuple):
-    """What an archive holds.
+    """The content of an .npz file.
 
     Attributes:
         arrays: Float arrays [n,3] of any width and byte order, by name.
-        problems: A problem for each array that is not that.
+        problems: Problems of the other arrays, by name.
         left_out: Hidden members, each with its reason.
     """
 
@@ -51,22 +51,22 @@ class PointArrays(NamedTuple):
 
 
 def read_point_arrays(path: Path) -> PointArrays:
-    """Read all arrays of an .npz file. Nothing in it is unpickled.
+    """Read all arrays of an .npz file; never unpickles.
 
     Raises:
-        CareError: It is no zip archive, or cut, or too large, or has two arrays of one name.
+        CareError: The file is no zip archive, truncated, too large, or repeats an array's name.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_members(archive)
     except zipfile.BadZipFile as error:
-        raise CareError(_kind(path)) from error
+        raise CareError(_guess_kind(path)) from error
     except _DAMAGE as error:
         raise CareError(f"no .npz archive, or damaged: {_reason(error)}") from error
 
 
 def _read_members(archive: zipfile.ZipFile) -> PointArrays:
-    read = PointArrays({}, {}, [])
+    content = PointArrays({}, {}, [])
     members = archive.infolist()
     size = sum(member.file_size for member in members)
     if size > LARGEST:
@@ -74,12 +74,12 @@ def _read_members(archive: zipfile.ZipFile) -> PointArrays:
     for member in members:
         name = member.filename.removesuffix(".npy")
         if _is_hidden(member.filename):
-            read.left_out.append(f"{member.filename}: hidden")
-        elif name in read.arrays or name in read.problems:
+            content.left_out.append(f"{member.filename}: hidden")
+        elif name in content.arrays or name in content.problems:
             raise CareError(f"two arrays of the name {name!r}")
         else:
-            _read_member(archive, member, name, read)
-    return read
+            _read_member(archive, member, name, content)
+    return content
 
 
 def _is_hidden(name: str) -> bool:
@@ -88,26 +88,26 @@ def _is_hidden(name: str) -> bool:
 
 
 def _read_member(
-    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, read: PointArrays
+    archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, content: PointArrays
 ) -> None:
     if name == member.filename:
-        read.problems[name] = Problem(name, "no .npy array", _NOT_POINTS)
+        content.problems[name] = Problem(name, "no .npy array", _NOT_POINTS)
         return
     try:
         with archive.open(member) as file:
-            read.arrays[name] = _read_array(file, member.file_size)
+            content.arrays[name] = _read_array(file, member.file_size)
     except CareError as error:
-        read.problems[name] = Problem(name, str(error), _NOT_POINTS)
+        content.problems[name] = Problem(name, str(error), _NOT_POINTS)
     except _DAMAGE as error:
-        read.problems[name] = Problem(name, f"damaged array ({_reason(error)})", _NOT_POINTS)
+        content.problems[name] = Problem(name, f"damaged array ({_reason(error)})", _NOT_POINTS)
 
 
 def _read_array(file: IO[bytes], size: int) -> NDArray[np.floating]:
-    """Read one array whose header agrees with its size, so that no header can ask for memory.
+    """Read one array, with its header checked against its size before any memory is allocated.
 
     Raises:
-        CareError: It holds anything else than floating-point numbers [n,3].
-        ValueError: It is damaged; see also the other errors of ``_DAMAGE``.
+        CareError: The array is not floating-point [n,3].
+        ValueError: The array is damaged; the other errors of ``_DAMAGE`` mean that, too.
     """
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
@@ -122,8 +122,8 @@ def _read_array(file: IO[bytes], size: int) -> NDArray[np.floating]:
     return flat.reshape(shape, order="F" if is_fortran else "C")
 
 
-def _kind(path: Path) -> str:
-    """Name what a file that is no zip archive seems to be."""
+def _guess_kind(path: Path) -> str:
+    """Describe a file that is no zip archive, by its first bytes."""
     with path.open("rb") as file:
         start = file.read(512).lstrip()
     if not start:

@@ -1,4 +1,4 @@
-"""Bring the files of a data set into place, before any trial needs them."""
+"""Prepare the files of a data set before any trial needs them."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from care.plugins import load
 
 
 def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Download what is missing of a data set and build its cache; a second call checks the files.
+    """Download the missing files of a data set and build its cache; a second call checks them.
 
     Args:
         config: The data set.
         root: Folder of the data sets' files.
-        reporter: Shows the progress.
+        reporter: Receives the progress.
 
     Raises:
-        CareError: Its files are missing or damaged, with the way to get them.
+        CareError: Files are missing or damaged; states how to get them.
     """
-    remembered = remember_hashes(config, root, reporter.say)
+    remembered = remember_hashes(config, root, reporter.log)
     if config.source.preparer:
         load(config.source.preparer)(config, root, reporter)
-    if not remembered:  # they were not there before
-        remember_hashes(config, root, reporter.say)
+    if not remembered:  # the files were missing until now
+        remember_hashes(config, root, reporter.log)

@@ -1,7 +1,7 @@
 """Proteins as point clouds for the protein experiment (docs/paper.md §7).
 
-What the paper leaves out is chosen here [A]: the C-alpha atoms, centered on their mean, in
-nanometers; a fifth of the proteins is held out, the same for every seed.
+The paper leaves the details open. Chosen here [A]: C-alpha atoms, centered on their mean, in
+nanometers; a fifth of the proteins is held out, one split for all seeds.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ from care.errors import ConfigError, Problem
 from care.system.rng import generator
 
 _NANOMETERS = 0.1  # of an ångström
-_TEST_SHARE = 5
+_TEST_SHARE = 5  # one of so many proteins is held out
 _FEWEST = 2
 
 
 class PointDataset(Dataset):
     """A data set of point clouds [N,P,4]: x, y, z in nanometers and 1, or zeros as padding."""
 
-    def augmenter(self, config: AugmentationConfig) -> RotationAugmenter:  # noqa: ARG002 - images'
-        """Rotates them; the configured augmentations are for images."""
+    def augmenter(self, config: AugmentationConfig) -> RotationAugmenter:  # noqa: ARG002 - images
+        """Build the augmenter that rotates point clouds; the configured ones are for images."""
         return RotationAugmenter()
 
 
 def load_proteins(config: DataConfig, root: Path) -> PointDataset:
-    """The proteins in a folder or an .npz file, four fifths for training.
+    """Load the proteins of a folder or an .npz file, four fifths for training.
 
     Args:
-        config: ``path`` names folder or file; without one it is ``proteins`` or ``proteins.npz``.
-        root: Where it lies.
+        config: ``path`` names the folder or file; by default ``proteins`` or ``proteins.npz``.
+        root: Folder of the data sets' files.
 
     Raises:
-        ConfigError: There is one protein only, or both a folder and a file without ``path``; and
+        ConfigError: Fewer than two proteins, or both a folder and a file without ``path``. Also
             see :func:`care.data.protein_files.survey_structures`.
     """
-    return _dataset(_read(config, root))
+    return _build_dataset(_read(config, root))
 
 
 def _read(config: DataConfig, root: Path) -> Structures:
@@ -59,21 +59,21 @@ def _read(config: DataConfig, root: Path) -> Structures:
     return structures
 
 
-def _dataset(structures: Structures) -> PointDataset:
-    clouds = _padded(list(structures.points.values()))
+def _build_dataset(structures: Structures) -> PointDataset:
+    clouds = _pad(list(structures.points.values()))
     order = generator(0, "proteins-split").permutation(len(clouds))
     held_out = max(1, len(clouds) // _TEST_SHARE)
-    parts = [_part(clouds, np.sort(part)) for part in (order[held_out:], order[:held_out])]
-    return PointDataset("proteins", parts[0], parts[1], (), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    train, test = (_select(clouds, np.sort(part)) for part in (order[held_out:], order[:held_out]))
+    return PointDataset("proteins", train, test, (), (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
 
 def prepare_proteins(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Read them once before anything starts, and report what is left out."""
+    """Read the proteins once before a trial starts, and report left out files."""
     for line in _read(config, root).remarks():
-        reporter.say(line)
+        reporter.log(line)
 
 
-def _padded(structures: list[Points]) -> Tensor:
+def _pad(structures: list[Points]) -> Tensor:
     longest = max(map(len, structures))
     clouds = torch.zeros(len(structures), longest, 4)
     for cloud, points in zip(clouds, structures, strict=True):
@@ -83,6 +83,6 @@ def _padded(structures: list[Points]) -> Tensor:
     return clouds
 
 
-def _part(clouds: Tensor, index: NDArray[np.int64]) -> ImageSet:
+def _select(clouds: Tensor, index: NDArray[np.int64]) -> ImageSet:
     rows = torch.from_numpy(index)
     return ImageSet(clouds[rows], torch.full((len(rows),), -1), {})

@@ -1,4 +1,4 @@
-"""Telling the user how the preparation of a data set goes."""
+"""Report the progress of a data set's preparation."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from typing import Protocol
 
 
 class Reporter(Protocol):
-    """Who is told."""
+    """Receives the progress, e.g. to print it."""
 
-    def say(self, line: str) -> None:
-        """A line of news."""
+    def log(self, line: str) -> None:
+        """Report one line."""
         ...
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """``done`` of ``total`` of ``what``; the last call has them equal."""
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Report that ``done`` of ``total`` items are done; they are equal in the last call."""
         ...

@@ -19,7 +19,7 @@ if TYPE_CHECKING:  # a sweep's driver imports this module, and not torch
     from torch import Tensor
 
 LARGEST_PACK = 8
-"""That ``auto`` makes: more gain little, and wait for each other at an epoch's end."""
+"""Trials per pack with ``auto``: more gain little, and wait for each other at an epoch's end."""
 
 SHARED = (
     "seed",
@@ -31,19 +31,19 @@ SHARED = (
     "runtime.processes",
     "runtime.threads",
 )
-"""Fields in which trials that share batches are equal."""
+"""Fields that must be equal in all trials of a pack."""
 
 
 def stream_of(config: TrialConfig) -> str:
-    """Return a key that is equal for trials that can share batches."""
+    """Return a key that is equal for trials that can share their batches."""
     return repr([_value(config, field) for field in SHARED])
 
 
 def check_members(configs: Sequence[TrialConfig]) -> None:
-    """Refuse trials that cannot share batches.
+    """Check that the trials of a pack can share their batches.
 
     Raises:
-        ConfigError: Names the first field that differs, or the number of processes.
+        ConfigError: A shared field differs, or a trial uses several processes; names the field.
     """
     for first, config in itertools.pairwise(configs):
         for field in SHARED:

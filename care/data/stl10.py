@@ -17,7 +17,7 @@ from care.data.download import Remote, fetch
 from care.data.fingerprints.fingerprint import hashed_files
 from care.data.fingerprints.hashes import HashedFiles
 from care.data.reporter import Reporter
-from care.data.verified_files import are_whole
+from care.data.verified_files import are_intact
 from care.errors import CareError
 from care.system.torchvision import datasets, functional
 
@@ -35,7 +35,7 @@ _MEAN, _STD = (0.4406, 0.4273, 0.3858), (0.2312, 0.2265, 0.2237)
 
 @dataclass
 class BinarySource:
-    """Images of STL-10's own files, to be cached; see :class:`care.data.cache.Source`."""
+    """STL-10's binary files as a source of a cache; see :class:`care.data.cache_parts.Source`."""
 
     name: str
     hashed: HashedFiles
@@ -45,54 +45,54 @@ class BinarySource:
 
     def __post_init__(self) -> None:
         self.key = self.hashed.hashes(self.files)
-        self._images = [_mapped(self.hashed.folder / name) for name in self.files]
+        self._images = [_map_images(self.hashed.folder / name) for name in self.files]
 
     def changed(self) -> bool:
-        """Whether a file is another than it was."""
+        """Check whether a file's content changed since the source was created."""
         return self.key != self.hashed.hashes(self.files)
 
     def __len__(self) -> int:
         return sum(map(len, self._images))
 
     def read(self, start: int, stop: int) -> Block:
-        """Some of the images, resized with antialiasing."""
-        pixels = np.concatenate(list(self._pieces(start, stop)))
+        """Read images ``start`` to ``stop`` (exclusive), resized with antialiasing."""
+        pixels = np.concatenate(self._slices(start, stop))
         # The files are column-major: channels, columns, rows.
         images = torch.from_numpy(np.ascontiguousarray(pixels.transpose(0, 1, 3, 2)))
         if self.side != _SIDE:
             images = functional.resize(images, [self.side, self.side], antialias=True)
         return Block(images.numpy(), {}, {})
 
-    def _pieces(self, start: int, stop: int) -> list[NDArray[np.uint8]]:
-        pieces, first = [], 0
+    def _slices(self, start: int, stop: int) -> list[NDArray[np.uint8]]:
+        slices, first = [], 0
         for images in self._images:
-            pieces.append(np.asarray(images[max(0, start - first) : max(0, stop - first)]))
+            slices.append(np.asarray(images[max(0, start - first) : max(0, stop - first)]))
             first += len(images)
-        return pieces
+        return slices
 
 
 def load_stl10(config: DataConfig, root: Path) -> Dataset:
-    """Training images with labels where they have any, from the cache.
+    """Load STL-10 from its cache; unlabelled training images follow the labelled ones, as -1.
 
     Raises:
-        CareError: Files are missing, not decoded yet, or disagree about how many images there are.
+        CareError: Files are missing, not decoded yet, or disagree about the number of images.
     """
     folder = root / _FOLDER
     train, test = (open_cache(source, root) for source in _sources(config, root))
-    classes = _classes(folder / _NAMES)
-    labels = torch.full((len(train.images),), -1)
-    known = _labels(folder / "train_y.bin", folder / "train_X.bin", len(classes))
-    labels[: len(known)] = known
-    tested = _labels(folder / "test_y.bin", folder / "test_X.bin", len(classes))
-    parts = ImageSet(train.images, labels, {}), ImageSet(test.images, tested, {})
-    return Dataset("stl10", *parts, classes, _MEAN, _STD)
+    classes = _read_classes(folder / _NAMES)
+    train_labels = torch.full((len(train.images),), -1)
+    labelled = _read_labels(folder / "train_y.bin", folder / "train_X.bin", len(classes))
+    train_labels[: len(labelled)] = labelled
+    test_labels = _read_labels(folder / "test_y.bin", folder / "test_X.bin", len(classes))
+    splits = ImageSet(train.images, train_labels, {}), ImageSet(test.images, test_labels, {})
+    return Dataset("stl10", *splits, classes, _MEAN, _STD)
 
 
 def prepare_stl10(config: DataConfig, root: Path, reporter: Reporter) -> None:
-    """Download it where it is not there, and bring its images to their side."""
+    """Download STL-10 unless it is complete, and build its cache."""
     try:
         load_stl10(config, root)
-    except CareError:  # not decoded, so that the checksums of its 3 GB are to be looked at
+    except CareError:  # only without a cache: checksums of 3 GB take long
         kind = datasets.STL10
         archive = Remote(kind.url, kind.tgz_md5, kind.filename, unpack="")
         fetch([archive], lambda: _is_unpacked(root / _FOLDER), root, reporter)
@@ -101,10 +101,10 @@ def prepare_stl10(config: DataConfig, root: Path, reporter: Reporter) -> None:
 
 def _is_unpacked(folder: Path) -> bool:
     try:
-        _classes(folder / _NAMES)  # the one file whose checksum torchvision does not know
+        _read_classes(folder / _NAMES)  # the one file whose checksum torchvision does not know
     except CareError:
         return False
-    return are_whole(folder, [*datasets.STL10.train_list, *datasets.STL10.test_list])
+    return are_intact(folder, [*datasets.STL10.train_list, *datasets.STL10.test_list])
 
 
 def _sources(config: DataConfig, root: Path) -> list[BinarySource]:
@@ -112,7 +112,7 @@ def _sources(config: DataConfig, root: Path) -> list[BinarySource]:
     assert side is not None
     for name in (*_TRAIN, *_TEST, *_OTHERS):
         if not (folder / name).is_file():
-            raise CareError(f"{folder / name}: not there; 'care data get stl10' downloads it")
+            raise CareError(f"{folder / name}: missing; 'care data get stl10' downloads it")
     hashed = hashed_files(root, _FOLDER)
     return [
         BinarySource(f"stl10-{split}-{side}", hashed, files, side)
@@ -120,7 +120,7 @@ def _sources(config: DataConfig, root: Path) -> list[BinarySource]:
     ]
 
 
-def _mapped(path: Path) -> NDArray[np.uint8]:
+def _map_images(path: Path) -> NDArray[np.uint8]:
     image = 3 * _SIDE * _SIDE
     size = path.stat().st_size
     if size == 0 or size % image:
@@ -129,14 +129,14 @@ def _mapped(path: Path) -> NDArray[np.uint8]:
     return np.memmap(path, np.uint8, "r").reshape(-1, 3, _SIDE, _SIDE)
 
 
-def _labels(path: Path, images: Path, classes: int) -> torch.Tensor:
-    """Classes from 0 on, int64 [n]; the file counts from 1.
+def _read_labels(path: Path, images: Path, classes: int) -> torch.Tensor:
+    """Read labels from 0 on, int64 [n]; the file counts from 1.
 
     Raises:
-        CareError: They are not one for each of the images, or not from 1 to ``classes``.
+        CareError: The labels are not one per image, or not in [1, ``classes``].
     """
     numbers = np.fromfile(path, np.uint8)
-    count = len(_mapped(images))
+    count = len(_map_images(images))
     if len(numbers) != count:
         raise CareError(f"{path}: damaged, {len(numbers)} labels for {count} images{_ADVICE}")
     if numbers.min() < 1 or numbers.max() > classes:
@@ -144,7 +144,7 @@ def _labels(path: Path, images: Path, classes: int) -> torch.Tensor:
     return torch.from_numpy(numbers.astype(np.int64)) - 1
 
 
-def _classes(path: Path) -> tuple[str, ...]:
+def _read_classes(path: Path) -> tuple[str, ...]:
     try:
         names = tuple(path.read_bytes().decode("utf-8", "replace").split())
     except OSError as error:

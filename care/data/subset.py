@@ -1,4 +1,4 @@
-"""A fixed part of a split, with as many samples of each class."""
+"""Select a fixed, class-balanced part of a split."""
 
 from __future__ import annotations
 
@@ -8,29 +8,32 @@ from torch import Tensor
 from care.system.rng import generator
 
 
-def balanced(labels: Tensor, count: int) -> Tensor:
-    """Indices of ``count`` samples, ascending, int64 [count].
+def select_balanced(labels: Tensor, count: int) -> Tensor:
+    """Select ``count`` samples with equal numbers of each class, up to one.
 
-    They are the same for every trial and seed, and lie within every larger part of the same labels.
-    Each class gives equally many, up to one; a class with fewer gives all of its own. Unlabelled
-    samples come in as large a share as they have in the whole.
+    The selection does not depend on trial or seed, and is a subset of every larger selection from
+    these labels. A class with too few samples gives all. Unlabelled samples keep their share.
 
     Args:
-        labels: Classes, int64 [N]; -1 where there is none.
-        count: At most N.
+        labels: Classes, int64 [N]; -1 without a label.
+        count: Number of samples, at most N.
+
+    Returns:
+        Indices, ascending, int64 [count].
     """
     order = torch.from_numpy(generator(0, "part-of-data").permutation(len(labels)))
     labels = labels.cpu()[order]
     known, unknown = labels >= 0, labels < 0
-    turn = torch.empty(len(labels), dtype=torch.float64)
-    turn[known] = _places(_rank_in_class(labels[known]))
-    turn[unknown] = _places(torch.arange(int(unknown.sum())))
-    chosen = order[turn.argsort(stable=True)[:count]]
-    return chosen.sort().values
+    # The samples with the lowest keys are selected: the n-th of each class has about one key.
+    keys = torch.empty(len(labels), dtype=torch.float64)
+    keys[known] = _spread_evenly(_rank_in_class(labels[known]))
+    keys[unknown] = _spread_evenly(torch.arange(int(unknown.sum())))
+    selected = order[keys.argsort(stable=True)[:count]]
+    return selected.sort().values
 
 
 def _rank_in_class(labels: Tensor) -> Tensor:
-    """How many earlier samples have the same label, int64 [N]."""
+    """Count the earlier samples of each sample's label, int64 [N]."""
     by_class = labels.argsort(stable=True)
     sizes = torch.bincount(labels) if len(labels) else labels
     starts = sizes.cumsum(0) - sizes
@@ -39,10 +42,10 @@ def _rank_in_class(labels: Tensor) -> Tensor:
     return ranks
 
 
-def _places(ranks: Tensor) -> Tensor:
-    """Evenly spaced over (0, 1), in the order of ``ranks``."""
-    places = torch.empty(len(ranks), dtype=torch.float64)
-    places[ranks.argsort(stable=True)] = (
+def _spread_evenly(ranks: Tensor) -> Tensor:
+    """Map ranks to evenly spaced values in (0, 1), in their order; ties by index."""
+    values = torch.empty(len(ranks), dtype=torch.float64)
+    values[ranks.argsort(stable=True)] = (
         torch.arange(len(ranks), dtype=torch.float64) + 0.5
     ) / max(len(ranks), 1)
-    return places
+    return values

@@ -1,4 +1,4 @@
-"""Files of known content: read only if their checksum is the expected one."""
+"""Read files only if they have the expected checksum, and pickles without running their code."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CHUNK = 2**20
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """Builds containers, numbers, text and numpy arrays; calls nothing else."""
+    """Unpickles containers, numbers, text and numpy arrays; calls nothing else."""
 
     def find_class(self, module: str, name: str) -> Any:
         match module, name:
@@ -34,7 +34,7 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 def _encoded(text: str, encoding: str) -> bytes:
-    """Bytes, as Python 3 writes them for Python 2."""
+    """Decode bytes from the form in which Python 3 pickles them for Python 2."""
     if encoding != "latin1":
         raise pickle.UnpicklingError(f"holds text encoded as {encoding!r}")
     return text.encode("latin-1")
@@ -44,10 +44,10 @@ _reconstruct = cast("Callable[..., Any]", np.empty(0).__reduce__()[0])
 
 
 def md5_of(path: Path) -> str | None:
-    """The checksum of a file, in hexadecimal; None where there is no regular file.
+    """Compute a file's MD5 checksum, hexadecimal; None without a regular file.
 
     Raises:
-        CareError: It cannot be read.
+        CareError: The file cannot be read.
     """
     digest = hashlib.md5(usedforsecurity=False)
     try:
@@ -61,16 +61,16 @@ def md5_of(path: Path) -> str | None:
     return digest.hexdigest()
 
 
-def are_whole(folder: Path, files: Iterable[Sequence[str]]) -> bool:
-    """Whether files, given as (name, checksum), are in ``folder`` and as expected."""
+def are_intact(folder: Path, files: Iterable[Sequence[str]]) -> bool:
+    """Check that all files, given as (name, checksum), are in ``folder`` and unchanged."""
     return all(md5_of(folder / name) == md5 for name, md5 in files)
 
 
 def read_checked(path: Path, md5: str) -> bytes:
-    """Read a file once, and check the very bytes that are returned.
+    """Read a file and check the checksum of the returned bytes.
 
     Raises:
-        CareError: It is missing, cannot be read, or is not the expected file.
+        CareError: The file is missing, unreadable, or has another checksum.
     """
     try:
         content = path.read_bytes()
@@ -83,11 +83,11 @@ def read_checked(path: Path, md5: str) -> bytes:
 
 
 def _check_memo(content: bytes) -> None:
-    """Refuse an index of the memo that is too large: C makes room for every one up to it.
+    """Refuse a memo index larger than the file: the unpickler allocates all indices up to it.
 
     Raises:
-        pickle.UnpicklingError: Four damaged bytes ask for up to 64 GiB.
-        ValueError: An instruction is cut or unknown.
+        pickle.UnpicklingError: An index is too large; four damaged bytes could ask for 64 GiB.
+        ValueError: An instruction is truncated or unknown.
     """
     for instruction, argument, _ in pickletools.genops(content):
         if instruction.name in ("PUT", "LONG_BINPUT") and int(argument or 0) > len(content):
@@ -95,15 +95,15 @@ def _check_memo(content: bytes) -> None:
 
 
 def unpickle(content: bytes) -> Any:
-    """Read a pickle of Python 2 that holds numpy arrays, without ever running code of it.
+    """Read a Python 2 pickle of numpy arrays without running its code.
 
     Raises:
-        CareError: It is damaged, or holds anything but containers, numbers, text and arrays.
+        CareError: The pickle is damaged, or holds more than containers, numbers, text and arrays.
     """
     try:
         _check_memo(content)
         return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
-    # A damaged pickle is a program with random instructions: any error may come of it.
+    # A damaged pickle is a program of random instructions, which may raise any error.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CareError(f"no pickle that can be read: {reason}") from error

@@ -1,1 +1,1 @@
-"""What the processes of one trial exchange: collectives and their rendezvous."""
+"""Communication of the processes of one trial: collectives and their rendezvous."""

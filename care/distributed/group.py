@@ -1,10 +1,9 @@
-"""The processes that train one trial together, and what they exchange inside a step.
+"""Communicate within a training step between the processes of one trial.
 
-Every process holds the same weights and takes its equal share of the batch's rows through the
-networks. The embeddings are gathered, and each process computes the same loss of the whole batch:
-an objective sees what it would see in one process. Backward, a gathered row collects its gradient
-from all n processes, n times too much, and the mean of the weights' gradients over the processes
-is then exactly the gradient of the loss.
+Every process has equal weights and runs an equal share of the batch's rows through the networks.
+The embeddings are gathered, and each process computes the loss of the full batch, so an objective
+needs no change. In the backward pass a gathered row sums its gradient over all n processes, n times
+too much. So the mean of the weights' gradients over the processes is exactly the loss's gradient.
 """
 
 from __future__ import annotations
@@ -20,12 +19,10 @@ from torch import distributed as dist
 
 @dataclass(frozen=True)
 class Group:
-    """The processes of a trial as one of them sees them; it is a member of torch's default group.
-
-    A group of one exchanges nothing and needs no torch group.
+    """A process's view of torch's default group; a group of one needs no torch group.
 
     Attributes:
-        rank: Which process this is, from 0, which leads.
+        rank: Rank of this process; 0 leads.
         size: Number of processes.
     """
 
@@ -33,22 +30,22 @@ class Group:
     size: int = 1
 
     def share(self, count: int) -> slice:
-        """This process's part of ``count`` rows, consecutive; ``count`` is a multiple of size."""
+        """Return the slice of this process's rows of ``count``, a multiple of size."""
         return slice(self.rank * count // self.size, (self.rank + 1) * count // self.size)
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows [m,...] of all processes, [size·m,...] in the order of ranks; differentiable."""
+        """Gather rows [m,...] of all processes as [size·m,...], by rank; differentiable."""
         if self.size == 1:
             return rows
         gathered: Tensor = _Gather.apply(rows, self)  # type: ignore[no-untyped-call]
         return gathered
 
     def average_(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its mean over the processes, all in one message.
+        """Replace each tensor in place by its mean over the processes, in one message.
 
-        ``DistributedDataParallel`` sends buckets while the backward pass still runs, but wants one
-        forward pass a step, sends momentum encoders and queues, which are equal already, and turns
-        absent gradients into zeros, which weight decay would then act on.
+        ``DistributedDataParallel`` overlaps communication with the backward pass, but is unfit
+        here. It allows one forward pass per step, and sends momentum encoders and queues, which are
+        equal already. It also turns absent gradients into zeros, to which weight decay would apply.
         """
         if self.size == 1 or not tensors:
             return
@@ -59,7 +56,7 @@ class Group:
         torch._foreach_copy_(list(tensors), means)
 
     def agree(self, decision: bool) -> bool:
-        """The decision of rank 0, through the CPU: an accelerator is not waited for."""
+        """Return rank 0's decision, sent through the CPU so that no accelerator synchronizes."""
         if self.size == 1:
             return decision
         flag = torch.tensor(int(decision))
@@ -81,7 +78,7 @@ class _Gather(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # Embeddings and statistics are small: gloo's lack of a scatter of sums costs nothing here.
+        # An all-reduce, as gloo has no reduce-scatter; the rows are small.
         total = gradient.clone(memory_format=torch.contiguous_format)
         dist.all_reduce(total)
         return total[ctx.group.share(len(total))], None

@@ -1,4 +1,4 @@
-"""How the processes of a trial find each other, and part."""
+"""Join and leave the process group of a trial."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch.distributed.distributed_c10d import _set_pg_timeout
 
 from care.distributed.group import Group
 
-_TO_MEET = timedelta(minutes=5)
-# A process that ended is seen at once (care.training.ddp.leader), and one that waits may wait for
-# a slow disk or through a suspension of the whole trial.
-_IN_A_STEP = timedelta(days=365)
+_JOIN_TIMEOUT = timedelta(minutes=5)
+# Practically none: care.training.ddp.leader detects an ended process at once, and a live one may
+# wait for a slow disk or while the trial is suspended.
+_STEP_TIMEOUT = timedelta(days=365)
 
 
 def join(group: Group, rendezvous: Path, device: torch.device) -> None:
-    """Enter torch's default group; returns when all processes have.
+    """Join torch's default group; returns once all processes have joined.
 
-    Decisions go through gloo on the CPU, tensors on GPUs through NCCL. The processes meet in a
-    file, so that no port of a shared machine is open to strangers.
+    CPU tensors go through gloo, GPU tensors through NCCL. The processes meet in a file, so that no
+    port of a shared machine is open to other users.
 
     Args:
         group: This process.
-        rendezvous: A file that does not exist yet, in a private folder of this machine.
-        device: Where this process trains.
+        rendezvous: Path of a new file, in a private folder of this machine.
+        device: Device of this process.
     """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     if device.type == "cuda":
@@ -39,16 +39,16 @@ def join(group: Group, rendezvous: Path, device: torch.device) -> None:
         init_method=f"file://{rendezvous}",
         rank=group.rank,
         world_size=group.size,
-        timeout=_TO_MEET,
+        timeout=_JOIN_TIMEOUT,
     )
-    _set_pg_timeout(_IN_A_STEP)
+    _set_pg_timeout(_STEP_TIMEOUT)
 
 
 def leave(*, broken: bool = False) -> None:
     """Leave torch's default group, if this process is in it.
 
     Args:
-        broken: Another process is gone: NCCL, which does not notice, would wait for it.
+        broken: Another process has ended; NCCL does not detect that and would wait for it.
     """
     if not dist.is_initialized():
         return
@@ -58,7 +58,7 @@ def leave(*, broken: bool = False) -> None:
 
 
 def abort() -> None:
-    """End NCCL's operations that run, whose results are then worth nothing; gloo's end alone."""
+    """Abort NCCL's pending operations, with undefined results; gloo's end by themselves."""
     if dist.is_initialized() and dist.group.WORLD and "nccl" in dist.get_backend_config():
         dist.group.WORLD.abort()
 

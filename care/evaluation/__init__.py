@@ -1,7 +1,7 @@
 """Measures of a frozen network: class and color readout, rotation, composition, pose.
 
-Networks run in eval mode without gradients. Nothing here draws a random number of its own or
-changes the network, so one network gives the same numbers, bit for bit.
+Networks run in eval mode without gradients. All randomness is fixed and no network is changed, so
+one network gives equal numbers, bit for bit.
 
 Exported here are the functions of tensors alone, which measure embeddings from any training loop
 (docs/your-own-loop.md). :func:`care.evaluation.evaluate.evaluate` measures a whole trial.

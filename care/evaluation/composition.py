@@ -20,9 +20,9 @@ class Composition(NamedTuple):
 
     Attributes:
         matrices: ‖R_{a'∘a} - R_{a'} R_a‖_F / √(2d), which is 1 on average for two unrelated
-            rotations of R^d. Directions in which there are hardly any embeddings count like others.
-        on_data: ‖(R_{a'∘a} - R_{a'} R_a) F‖_F / √n, in [0, 2]. Only directions count in which there
-            are embeddings.
+            rotations of R^d. All directions count equally, even those without embeddings.
+        on_data: ‖(R_{a'∘a} - R_{a'} R_a) F‖_F / √n, in [0, 2]. Only directions with embeddings
+            count.
     """
 
     matrices: float
@@ -56,9 +56,9 @@ def composition_error(clean: Tensor, first: Tensor, second: Tensor, both: Tensor
 
 
 def spans(embeddings: Tensor) -> bool:
-    """Tell whether embeddings [n,d] span R^d; otherwise the best rotation is not unique.
+    """Check whether embeddings [n,d] span R^d; otherwise the best rotation is not unique.
 
-    Directions that hold less than float32's rounding of the largest one count as empty.
+    Directions below float32's rounding of the largest one count as empty.
 
     Example:
         >>> spans(torch.eye(3)), spans(torch.eye(3)[:2])

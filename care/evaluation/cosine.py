@@ -1,4 +1,4 @@
-"""Histograms of the cosine between embeddings that belong together (Figs 6, 11, 13, 15)."""
+"""Measure the cosine between embeddings of positive pairs (Figs 6, 11, 13, 15)."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from care.evaluation.features import double
 
 BINS = 80
 EDGES: NDArray[np.float64] = np.linspace(-1, 1, BINS + 1)
-"""Bins of equal width over [-1, 1], each with its left edge; the last one with both."""
+"""Edges of equal bins over [-1, 1]; a bin includes its left edge, the last one both."""
 
 
 def cosine_histogram(one: Tensor, other: Tensor) -> NDArray[np.int64]:
-    """How many rows' cosines lie in each bin of :data:`EDGES`, int64 [BINS].
+    """Count the cosines of corresponding rows in each bin of :data:`EDGES`, int64 [BINS].
 
     Args:
         one: Embeddings [n,d] of any length but 0.
-        other: Those that belong to them, [n,d].
+        other: Embeddings of the corresponding views, [n,d].
     """
     cosines = (fn.normalize(double(one), dim=1) * fn.normalize(double(other), dim=1)).sum(1)
     counts, _ = np.histogram(cosines.clamp(-1, 1).cpu().numpy(), EDGES)
@@ -32,7 +32,7 @@ def mean_cosine(one: Tensor, other: Tensor) -> float:
 
     Args:
         one: Embeddings [n,d] of any length but 0.
-        other: Embeddings that belong to them, [n,d].
+        other: Embeddings of the corresponding views, [n,d].
 
     Example:
         >>> mean_cosine(torch.eye(2), 2 * torch.eye(2))

@@ -1,4 +1,4 @@
-"""The final evaluation of a training: every registered measure, in order."""
+"""Evaluate a trained network once, at the end of the training, by all registered measures."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from care.config import TrialConfig
 from care.config.metrics import is_final_measure
-from care.data.dataset import Dataset, constant_channels, load_dataset
+from care.data.dataset import Dataset, load_dataset, note_constant_channels
 from care.errors import CareError
 from care.evaluation.features import PlainFeatures, computing_in
 from care.evaluation.measure import Trained
@@ -22,7 +22,7 @@ from care.registry import MEASURES, MeasureEntry
 
 
 def transfer_sets(config: TrialConfig, device: torch.device) -> Iterator[Dataset]:
-    """The data sets of ``evaluation.transfer``, each loaded when it is its turn."""
+    """Load the data sets of ``evaluation.transfer`` one after the other, when needed."""
     root = Path(config.runtime.data_root)
     return (load_dataset(data, root).to(device) for data in config.transfer_data)
 
@@ -34,25 +34,25 @@ def evaluate(
     transfer: Iterable[Dataset] = (),
     progress: Progress | None = None,
 ) -> Outcome:
-    """Measure frozen features of the head's input, ``encoder``, and output on the sphere, ``head``.
+    """Measure frozen features in two spaces, ``encoder`` and ``head`` on the unit sphere.
 
     Args:
-        network: On any device; left as it was.
+        network: On any device; unchanged.
         dataset: On any device.
         config: The trial: distribution of the augmentations, settings of the measures.
         transfer: The data sets of ``evaluation.transfer``.
-        progress: What was measured before, and whether to stop.
+        progress: Stores finished parts, and stops the evaluation.
 
     Raises:
-        care.evaluation.resume.Paused: ``progress`` said so.
-        CareError: A measure has a name that its entry in the registry does not list.
+        care.evaluation.resume.Paused: ``progress`` stopped the evaluation.
+        CareError: A measure returned a name that its entry in the registry does not list.
         ConfigError: The device lacks ``evaluation.precision``.
         DivergedError: Embeddings are not finite or not of unit length.
 
     Returns:
-        Measures by the names of :data:`care.config.metrics.final_measures`, for each space those
-        that the data admit: ``docs/method.md`` says what each is. Details, A augmentations, M named
-        ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] by √n,
+        Measures by the names of :func:`care.config.metrics.final_measures`, defined in
+        ``docs/method.md``, as far as the data admit them. Details, for A augmentations, M named
+        ones, B bins: ``rotation/names`` [A], ``*/wahba`` and ``*/wahba_o`` [A] divided by √n,
         ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],
         ``cosine/edges`` [B+1], ``*/cosine_shared`` and ``*/cosine_positive`` [B]; of images
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
@@ -62,11 +62,11 @@ def evaluate(
     with computing_in(network, "evaluation.precision", config.evaluation.precision):
         plain = PlainFeatures(network, dataset.augmenter(config.augmentation))
         trained = Trained(network, dataset, config, plain, transfer, progress)
-        whole = Outcome(notes=constant_channels(dataset))
+        outcome = Outcome(notes=note_constant_channels(dataset))
         for name, entry in MEASURES.items():
             if entry.when(config):
-                whole.add(progress.part(name, partial(_measure, name, entry, trained)))
-        return whole
+                outcome.add(progress.part(name, partial(_measure, name, entry, trained)))
+        return outcome
 
 
 def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Outcome:
@@ -75,11 +75,11 @@ def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Outcome:
     except UndefinedError as reason:
         return Outcome(notes=[f"{name}: {reason}"])
     if not isinstance(outcome, Outcome):
-        raise CareError(f"{entry.function} returned {outcome!r}, which is no Outcome")
-    unknown = sorted(one for one in outcome.measures if not is_final_measure(one))
+        raise CareError(f"{entry.function} returned {outcome!r}; it must return an Outcome")
+    unknown = sorted(measure for measure in outcome.measures if not is_final_measure(measure))
     if unknown:
         raise CareError(
-            f"{entry.function} measured {', '.join(unknown)}, which the entry of {name!r} in the "
-            "registry does not name"
+            f"{entry.function} returned {', '.join(unknown)}; add it to the entry of {name!r} in "
+            "the registry"
         )
     return outcome

@@ -1,4 +1,4 @@
-"""How augmentations move the embeddings of held-out samples: rotation, composition, cosines."""
+"""Measure how augmentations move embeddings of held-out samples: rotation, composition, cosines."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
 from care.system.rng import generator
 
-# γ_f looks at all pairs: 1,000 images make 499,500 of them for each augmentation.
+# γ_f compares all pairs: 1,000 images give 499,500 per augmentation.
 GAMMA_IMAGES = 1000
 NO_DIRECTION = (
     "features of length 0, or too long for float32, have no direction on the sphere: rotation, "
@@ -39,7 +39,7 @@ _ONE_POINT = (
 
 
 class _Space:
-    """One feature space, an augmentation at a time."""
+    """Accumulates the measures of one feature space, one augmentation after the other."""
 
     def __init__(self, name: str, clean: Tensor) -> None:
         self.name = name
@@ -52,29 +52,29 @@ class _Space:
         self.compositions: list[Composition] = []
 
     def add(self, features: Tensor) -> None:
-        """Under the next random augmentation."""
+        """Add the features [N,F] under the next random augmentation."""
         self.without_direction |= not has_directions(features)
         self.rotations.append(self.shared.add(features))
         self.cosines += cosine_histogram(self.clean, features)
 
     def compose(self, both: Tensor) -> None:
-        """Under the first and then the last of the augmentations since the last call."""
+        """Add the features under the first and then the last augmentation since the last call."""
         composed = best_rotations(self.clean, fn.normalize(both, dim=1)).proper
         pair = self.rotations[0], self.rotations[-1]
         self.compositions.append(composition_error(self.clean, *pair, composed))
         self.rotations = []
 
     def outcome(self) -> Outcome:
-        """Return every measure that is defined, the details of it, and notes on the others."""
+        """Return all defined measures with their details, and notes on the undefined ones."""
         if self.without_direction:
             return Outcome(notes=[f"{self.name}: {NO_DIRECTION}"])
-        found = Outcome(details={f"{self.name}/cosine_shared": self.cosines})
+        outcome = Outcome(details={f"{self.name}/cosine_shared": self.cosines})
         if is_one_point(self.clean):
-            found.notes.append(f"{self.name}: {_ONE_POINT.format(len(self.clean))}")
-            return found
-        found.measures |= {f"{self.name}/{name}": v for name, v in self.shared.wahba().items()}
-        found.measure(self.name, self.shared.gamma)
-        found.measure(self.name, self._composition)
+            outcome.notes.append(f"{self.name}: {_ONE_POINT.format(len(self.clean))}")
+            return outcome
+        outcome.measures |= {f"{self.name}/{name}": v for name, v in self.shared.wahba().items()}
+        outcome.measure(self.name, self.shared.gamma)
+        outcome.measure(self.name, self._composition)
         details = {
             "wahba": np.array(self.shared.residuals),
             "wahba_o": np.array(self.shared.residuals_o),
@@ -82,8 +82,8 @@ class _Space:
             "named_wahba_o": np.array(self.named.residuals_o),
             "named_gamma": np.array(self.named.gammas()),
         }
-        found.details |= {f"{self.name}/{name}": values for name, values in details.items()}
-        return found
+        outcome.details |= {f"{self.name}/{name}": values for name, values in details.items()}
+        return outcome
 
     def _composition(self) -> dict[str, float]:
         if not spans(self.clean):
@@ -95,8 +95,8 @@ class _Space:
 
 
 def measure_geometry(trained: Trained) -> Outcome:
-    """Measure :func:`geometry` of the test samples under the trial's augmentations."""
-    return geometry(
+    """Measure how the trial's augmentations move its test samples; see :func:`compare_views`."""
+    return compare_views(
         trained.network,
         trained.dataset.test.images,
         trained.dataset.augmenter(trained.config.augmentation),
@@ -105,69 +105,69 @@ def measure_geometry(trained: Trained) -> Outcome:
     )
 
 
-def geometry(
+def compare_views(
     network: Network,
     samples: Tensor,
     augmenter: Augmenter[Any],
     augmentations: int,
     plain: PlainFeatures | None = None,
 ) -> Outcome:
-    """Wahba residuals over SO(d) and O(d), γ_f, composition, and cosines of positive pairs.
+    """Measure Wahba residuals over SO(d) and O(d), γ_f, composition, and cosines of positives.
 
-    Augmentations are a function of their distribution alone, the same for all trials and seeds.
-    Features of the head's input are scaled to the unit sphere first.
+    Augmentations depend on their distribution alone, not on trial or seed. Features of the encoder
+    are scaled to the unit sphere first.
 
     Args:
-        network: Left as it was.
-        samples: Held out, [N,...].
+        network: Unchanged.
+        samples: Held-out samples [N,...].
         augmenter: Draws and applies augmentations.
-        augmentations: Random ones, each shared by all samples.
-        plain: Of the network.
+        augmentations: Number of random augmentations, each shared by all samples.
+        plain: Cached features of the network.
     """
     clean = (plain or PlainFeatures(network, augmenter))(samples)
     spaces = [_Space(name, space) for name, space in zip(Features._fields, clean, strict=True)]
     tables = [
-        augmenter.sample(1, generator(0, "rotation", place)) for place in range(augmentations)
+        augmenter.sample(1, generator(0, "rotation", index)) for index in range(augmentations)
     ]
-    for place, table in enumerate(tables):
+    for index, table in enumerate(tables):
         features = extract_augmented(network, augmenter, table, samples)
-        for space, found in zip(spaces, features, strict=True):
-            space.add(found)
-        if place % 2 or augmentations == 1:
-            # Pairs that follow each other; a lone augmentation is composed with itself.
-            first = tables[max(0, place - 1)]
+        for space, values in zip(spaces, features, strict=True):
+            space.add(values)
+        if index % 2 or augmentations == 1:
+            # Consecutive pairs are composed; a single augmentation with itself.
+            first = tables[max(0, index - 1)]
             both = extract(network, samples, partial(augmenter.apply_both, first, table))
-            for space, found in zip(spaces, both, strict=True):
-                space.compose(found)
+            for space, values in zip(spaces, both, strict=True):
+                space.compose(values)
     named = augmenter.named()
     for table in named.values():
         features = extract_augmented(network, augmenter, table, samples)
-        for space, found in zip(spaces, features, strict=True):
-            space.named.add(found)
-    return _gathered(spaces, tables, list(named), _positives(network, samples, augmenter))
+        for space, values in zip(spaces, features, strict=True):
+            space.named.add(values)
+    return _combine(spaces, tables, list(named), _measure_positives(network, samples, augmenter))
 
 
-def _positives(network: Network, samples: Tensor, augmenter: Augmenter[Any]) -> Outcome:
-    """Cosines between two views of each sample, augmented on their own (Figs 11 to 16)."""
+def _measure_positives(network: Network, samples: Tensor, augmenter: Augmenter[Any]) -> Outcome:
+    """Measure cosines between two independently augmented views of each sample (Figs 11 to 16)."""
     views = []
     for index in (1, 2):
         table = augmenter.sample(len(samples), generator(0, f"positive-{index}"))
         views.append(extract_augmented(network, augmenter, table, samples))
-    found = Outcome()
+    outcome = Outcome()
     for name, one, other in zip(Features._fields, *views, strict=True):
         if not (has_directions(one) and has_directions(other)):
-            found.notes.append(f"{name}: {NO_DIRECTION}")
+            outcome.notes.append(f"{name}: {NO_DIRECTION}")
             continue
-        found.details[f"{name}/cosine_positive"] = cosine_histogram(one, other)
-        found.measures[f"{name}/positive_cosine"] = mean_cosine(one, other)
-    return found
+        outcome.details[f"{name}/cosine_positive"] = cosine_histogram(one, other)
+        outcome.measures[f"{name}/positive_cosine"] = mean_cosine(one, other)
+    return outcome
 
 
-def _gathered(
+def _combine(
     spaces: list[_Space], tables: list[Table], named: list[str], positives: Outcome
 ) -> Outcome:
     described = [text for table in tables for text in table.describe()]
-    whole = Outcome(
+    outcome = Outcome(
         details={
             "rotation/names": np.array(described),
             "named/names": np.array(named),
@@ -175,9 +175,9 @@ def _gathered(
         }
     )
     for part in (*(space.outcome() for space in spaces), positives):
-        whole.add(part)
-    whole.notes = list(dict.fromkeys(whole.notes))
-    return whole
+        outcome.add(part)
+    outcome.notes = list(dict.fromkeys(outcome.notes))
+    return outcome
 
 
 def _mean(values: list[float]) -> float:
@@ -187,5 +187,5 @@ def _mean(values: list[float]) -> float:
 def _not_identifiable(count: int, dim: int) -> str:
     return (
         f"the {count} held-out embeddings do not span all {dim} dimensions, so the best "
-        "rotation is not unique: its residual stands, composition is not measured"
+        "rotation is not unique: its residual is valid, composition is not measured"
     )

@@ -1,6 +1,6 @@
-"""Whether the neighbors of an image follow a change of its color (Figs 9, 21).
+"""Measure whether the nearest neighbors of an image follow a change of its hue (Figs 9, 21).
 
-The paper shows pictures of it; the number is ours [A].
+The paper shows pictures; the measure is ours [A].
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch.nn import functional as fn
 
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
-from care.augmentation.single import turned_hue
+from care.augmentation.single import shift_hue
 from care.evaluation.features import (
     Features,
     PlainFeatures,
@@ -40,11 +40,11 @@ _LARGEST_THUMBNAIL = 64
 
 
 def colorfulness(images: Tensor) -> Tensor:
-    """Hue and strength of the color of each image, as a complex number [N].
+    """Compute hue and strength of the color of each image as a complex number [N].
 
-    The mean over its pixels of chroma · e^{2πi hue} of the HSV hexagon: the angle is the image's
-    hue, the length, in [0, 1], how much its pixels agree on one. Turning the hue of an image turns
-    this number by the same angle.
+    It is the mean over pixels of chroma · e^{2πi hue} of the HSV hexagon. Its angle is the image's
+    hue; its length, in [0, 1], measures how far the pixels agree. A hue shift of the image rotates
+    it by an equal angle.
 
     Args:
         images: uint8 [N,3,H,W].
@@ -67,12 +67,12 @@ def _mean_color(images: Tensor) -> Tensor:
 
 
 def nearest_neighbors(queries: Tensor, gallery: Tensor) -> Tensor:
-    """The five Euclidean neighbors of each query in the gallery, nearest first, int64 [Q,5].
+    """Find five Euclidean neighbors of each query in the gallery, nearest first, int64 [Q,5].
 
     Args:
-        queries: Embeddings [Q,d] of the gallery's first Q images, changed or not. An image is no
-            neighbor of its own.
-        gallery: Embeddings [n,d] of the unchanged images, n > 5.
+        queries: Embeddings [Q,d] of the gallery's first Q images, shifted or not. An image is not
+            its own neighbor.
+        gallery: Embeddings [n,d] of the original images, n > 5.
     """
     distances = torch.cdist(double(queries), double(gallery), compute_mode="use_mm_for_euclid_dist")
     own = torch.arange(len(queries), device=distances.device)
@@ -81,36 +81,36 @@ def nearest_neighbors(queries: Tensor, gallery: Tensor) -> Tensor:
 
 
 def color_following(colors: Tensor, before: Tensor, after: Mapping[float, Tensor]) -> float:
-    """How far the hue of the neighbors follows the hue of the query.
+    """Measure how far the hue of the neighbors follows the hue of the query.
 
-    For a query and a turn δ of its hue, z and z' are the sums of the neighbors' colors before and
-    after; where the neighbors follow, z' = z e^{2πiδ}. With F the mean of cos(arg z' - arg z - 2πδ)
-    over queries and turns, weighted by |z||z'|, and F₀ its value for neighbors that do not change,
-    this is (F - F₀) / (1 - F₀): 0 where they stay, 1 where they follow, 1/10 where their hue has
-    nothing to do with the query's, as TURNS are even.
+    For a query and a shift δ of its hue, z and z' are the sums of the neighbors' colors before and
+    after. Neighbors that follow have z' = z e^{2πiδ}. Let F be the mean of
+    cos(arg z' - arg z - 2πδ) over queries and shifts, weighted by |z||z'|, and F₀ its value for
+    neighbors that do not change. The result is (F - F₀) / (1 - F₀): 1 if neighbors follow, 0 if
+    they do not change. It is 1/10 if their hue is independent of the query's, as TURNS are even.
 
     Args:
-        colors: Of the gallery, complex [n]; see :func:`colorfulness`.
-        before: Neighbors of the unchanged queries, int64 [Q,k].
-        after: For each turn those of the changed queries, int64 [Q,k].
+        colors: Colors of the gallery, complex [n]; see :func:`colorfulness`.
+        before: Neighbors of the original queries, int64 [Q,k].
+        after: Neighbors of the shifted queries, by shift, int64 [Q,k].
 
     Returns:
-        At most 1; NaN where no neighbor has a color.
+        At most 1; NaN if no neighbor has a color.
     """
     z = colors[before].sum(1)
-    follow = still = weight = 0.0
+    following = unchanged = weight = 0.0
     for turn, neighbors in after.items():
         moved = colors[neighbors].sum(1)
         strength = float((z.abs() * moved.abs()).sum())
         back = torch.polar(torch.ones(()), torch.tensor(-2 * math.pi * turn)).to(z.device)
-        follow += float((moved * z.conj() * back).real.sum())
-        still += strength * math.cos(2 * math.pi * turn)
+        following += float((moved * z.conj() * back).real.sum())
+        unchanged += strength * math.cos(2 * math.pi * turn)
         weight += strength
-    return (follow - still) / (weight - still) if weight > 0 else math.nan
+    return (following - unchanged) / (weight - unchanged) if weight > 0 else math.nan
 
 
-def shown_queries(colors: Tensor) -> Tensor:
-    """Up to four queries for the picture: the most colorful one of each quarter of the hues."""
+def choose_shown_queries(colors: Tensor) -> Tensor:
+    """Choose up to four queries for the figure: the most colorful of each quarter of the hues."""
     hue = torch.angle(colors) % (2 * math.pi)
     chosen = []
     for quarter in range(_SHOWN_QUERIES):
@@ -124,21 +124,21 @@ def shown_queries(colors: Tensor) -> Tensor:
 def retrieval_grid(
     images: Tensor, changed: Tensor, queries: Tensor, before: Tensor, after: Tensor
 ) -> NDArray[np.uint8]:
-    """Pictures of queries and their neighbors, uint8 [Q,2,6,3,h,w] (Figs 9, 21).
+    """Assemble pictures of queries and their neighbors, uint8 [Q,2,6,3,h,w] (Figs 9, 21).
 
-    Row 0 of a query is the image and its neighbors, row 1 the changed image and its neighbors.
+    Row 0 of a query shows the image and its neighbors, row 1 the shifted image and its neighbors.
 
     Args:
         images: The gallery, uint8 [n,3,H,W].
-        changed: The changed queries, float32 [Q,3,H,W] in [0, 1].
-        queries: Their places in the gallery, int64 [Q].
-        before: Neighbors of the unchanged ones, int64 [Q,5].
-        after: Neighbors of the changed ones, int64 [Q,5].
+        changed: The shifted queries, float32 [Q,3,H,W] in [0, 1].
+        queries: Their indices in the gallery, int64 [Q].
+        before: Neighbors of the original queries, int64 [Q,5].
+        after: Neighbors of the shifted queries, int64 [Q,5].
     """
-    place = images.device
-    first = torch.cat([queries[:, None].to(place), before.to(place)], dim=1)
-    rows = images[torch.stack([first, torch.cat([first[:, :1], after.to(place)], dim=1)], dim=1)]
-    rows[:, 1, 0] = (changed * 255).round().to(torch.uint8).to(place)
+    device = images.device
+    first = torch.cat([queries[:, None].to(device), before.to(device)], dim=1)
+    rows = images[torch.stack([first, torch.cat([first[:, :1], after.to(device)], dim=1)], dim=1)]
+    rows[:, 1, 0] = (changed * 255).round().to(torch.uint8).to(device)
     height, width = images.shape[-2:]
     if max(height, width) > _LARGEST_THUMBNAIL:
         scale = _LARGEST_THUMBNAIL / max(height, width)
@@ -149,59 +149,56 @@ def retrieval_grid(
 
 
 def measure_color_following(trained: Trained) -> Outcome:
-    """Measure :func:`color_outcome` of the test images."""
+    """Measure color following of the trial's test images; see :func:`compare_neighbors`."""
     augmenter = trained.dataset.augmenter(trained.config.augmentation)
     assert isinstance(augmenter, ImageAugmenter)
-    return color_outcome(trained.network, trained.dataset.test.images, augmenter, trained.plain)
+    return compare_neighbors(trained.network, trained.dataset.test.images, augmenter, trained.plain)
 
 
-def color_outcome(
+def compare_neighbors(
     network: Network, images: Tensor, augmenter: ImageAugmenter, plain: PlainFeatures | None = None
 ) -> Outcome:
-    """``color_following`` of both spaces and the pictures of it.
+    """Measure ``color_following`` in both spaces, with pictures as details.
 
     Args:
-        network: Left as it was.
-        images: Held out, uint8 [N,3,H,W], more than five; the first 1,000 are the queries.
-        augmenter: Normalizes them.
-        plain: Of the network.
+        network: Unchanged.
+        images: Held-out images, uint8 [N,3,H,W]; the first 1,000 are the queries.
+        augmenter: Normalizes the images.
+        plain: Cached features of the network.
     """
     if len(images) <= NEIGHBORS:
         return Outcome(notes=[f"color: {len(images)} images have no five neighbors each"])
     colors = colorfulness(images)
     if not bool(colors.abs().max() > 0):
-        return Outcome(notes=["color: the images have none to follow"])
+        return Outcome(notes=["color: the images have no color"])
     queries = images[:_QUERIES]
     gallery = _unit((plain or PlainFeatures(network, augmenter))(images))
     turned = {
-        turn: _unit(
-            extract_augmented(network, augmenter, turned_hue(augmenter.size, turn), queries)
-        )
+        turn: _unit(extract_augmented(network, augmenter, shift_hue(augmenter.size, turn), queries))
         for turn in TURNS
     }
-    shown = shown_queries(colors[: len(queries)])
-    whole = Outcome(details={"retrieval/shift": np.full(len(shown), SHOWN_TURN)})
-    pixels = augment(turned_hue(augmenter.size, SHOWN_TURN), images[shown])
+    shown = choose_shown_queries(colors[: len(queries)])
+    outcome = Outcome(details={"retrieval/shift": np.full(len(shown), SHOWN_TURN)})
+    pixels = augment(shift_hue(augmenter.size, SHOWN_TURN), images[shown])
     for space, name in enumerate(Features._fields):
         before = nearest_neighbors(gallery[space][: len(queries)], gallery[space])
         after = {
             turn: nearest_neighbors(features[space], gallery[space])
             for turn, features in turned.items()
         }
-        places = colors.to(before.device)
-        followed = color_following(places, before, after)
+        followed = color_following(colors.to(before.device), before, after)
         if is_one_point(gallery[space]) or not has_directions(gallery[space]):
-            whole.notes.append(
+            outcome.notes.append(
                 f"{name}: color following is not measured: no image has nearest neighbors, as "
                 "the features are one point or have no direction"
             )
         elif math.isnan(followed):
-            whole.notes.append(f"color: the neighbors in {name} have none to follow")
+            outcome.notes.append(f"color: the neighbors in {name} have no color")
         else:
-            whole.measures[f"{name}/color_following"] = followed
-        found = before[shown], after[SHOWN_TURN][shown]
-        whole.details[f"{name}/retrieval"] = retrieval_grid(images, pixels, shown, *found)
-    return whole
+            outcome.measures[f"{name}/color_following"] = followed
+        neighbors = before[shown], after[SHOWN_TURN][shown]
+        outcome.details[f"{name}/retrieval"] = retrieval_grid(images, pixels, shown, *neighbors)
+    return outcome
 
 
 def _unit(features: Features) -> Features:

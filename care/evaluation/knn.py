@@ -62,8 +62,8 @@ def knn_predict(
     predicted = []
     for queries in torch.split(test, _CHUNK):
         cosines, nearest = (queries @ train.T).topk(k, dim=1)
-        # Subtracting the largest changes no vote's rank and keeps exp finite for a small τ.
+        # Subtracting the maximum keeps the order of the votes, and exp finite for a small τ.
         weights = ((cosines - cosines[:, :1]) / temperature).exp()
-        # A product, not a scatter-add: atomic additions on a GPU come in no fixed order.
+        # A matrix product, not a scatter-add: atomic additions on a GPU have no fixed order.
         predicted.append((weights.unsqueeze(1) @ votes_of[nearest]).squeeze(1).argmax(1))
     return torch.cat(predicted)

@@ -17,12 +17,12 @@ class Trained:
     """A trained network, its data and settings: the one argument of every measure.
 
     Attributes:
-        network: Left as it was by every measure.
-        dataset: With normalization and augmentations of its own; on any device.
+        network: The network, which no measure may change.
+        dataset: The trial's data set, on any device.
         config: The trial.
         plain: Features of samples without augmentation, extracted once for all measures.
-        transfer: The data sets of ``evaluation.transfer``, each loaded when it is its turn.
-        progress: Keeps what was measured before; asked whether to stop.
+        transfer: The data sets of ``evaluation.transfer``, each loaded when needed.
+        progress: Stores finished parts, and stops the evaluation.
     """
 
     network: Network

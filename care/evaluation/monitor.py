@@ -1,4 +1,4 @@
-"""What is measured on held-out images after every epoch."""
+"""Measure held-out images after every epoch."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from care.system.rng import generator
 
 
 class Monitor:
-    """Measures on fixed test images under fixed augmentations, the same for all trials and seeds.
+    """Measures fixed test images under fixed augmentations, independent of trial and seed.
 
-    The augmented images are made once and kept as float32 on the data's device: an epoch then costs
-    A + 3 forward passes of the n monitored images (A + 4 if A = 1) and no augmentation. Their
-    memory is 12·H·W bytes times as many images: 5.5 MB for 256 digits and A = 4, 22 MB for CIFAR.
+    The images are augmented once and stored as float32 on the data's device. So an epoch costs
+    A + 3 forward passes of the n monitored images (A + 4 if A = 1) and no augmentation. Each stored
+    image takes 12·H·W bytes: 5.5 MB for 256 digits and A = 4, 22 MB for CIFAR.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Monitor:
         """Choose and augment the images.
 
         Args:
-            dataset: Its first ``monitor_images`` test images are used, or all if there are fewer.
+            dataset: Data set; its first ``monitor_images`` test images, or all, are used.
             augmenter: Draws and applies the augmentations.
             evaluation: Numbers of images and augmentations.
         """
@@ -41,12 +41,12 @@ class Monitor:
         images = dataset.test.images[: evaluation.monitor_images]
         self._augmentations = evaluation.monitor_augmentations
 
-        def view(purpose: str, rows: int, *place: int) -> Tensor:
-            table = augmenter.sample(rows, generator(0, purpose, *place))
+        def view(purpose: str, rows: int, *indices: int) -> Tensor:
+            table = augmenter.sample(rows, generator(0, purpose, *indices))
             return augmenter.apply(table, images)
 
         clean = augmenter.apply(augmenter.identity(), images)
-        # L_equi compares two augmentations even where γ averages over one.
+        # L_equi compares two augmentations even if γ_f averages over one.
         shared = [view("monitor", 1, index) for index in range(max(2, self._augmentations))]
         positives = [view(f"monitor-view-{index}", len(images)) for index in (1, 2)]
         self._count = len(images)
@@ -59,9 +59,9 @@ class Monitor:
             ``heldout/gamma`` and ``heldout/gamma_median``: γ_f of clean images and shared
             augmentations. ``heldout/equivariance``: L_equi as trained, mean over pairs, between the
             first two of these over all images. ``heldout/alignment`` and
-            ``heldout/positive_cosine``: between two views with an augmentation for each image.
-            ``heldout/uniformity``: of the first of these views. γ_f is absent, with a note, where
-            it is not defined.
+            ``heldout/positive_cosine``: between two views with one augmentation per image.
+            ``heldout/uniformity``: of the first of these views. An undefined γ_f is absent, with a
+            note.
 
         Raises:
             DivergedError: Embeddings are not finite or not of unit length.
@@ -69,16 +69,17 @@ class Monitor:
         with computing_in(network, "evaluation.precision", self._precision):
             embeddings = extract(network, self._inputs).head
         clean, *shared, view1, view2 = torch.split(embeddings, self._count)
-        found = Outcome()
-        found.measure("heldout", lambda: _gamma(clean, torch.stack(shared[: self._augmentations])))
+        outcome = Outcome()
+        augmented = torch.stack(shared[: self._augmentations])
+        outcome.measure("heldout", lambda: _gamma(clean, augmented))
         measures = {
             "alignment": float(alignment(view1, view2)),
             "uniformity": float(uniformity(view1)),
             "positive_cosine": float(positive_cosine(view1, view2)),
             "equivariance": float(equivariance_loss(shared[0], shared[1], 1, "mean")),
         }
-        found.measure("heldout", lambda: measures)
-        return found
+        outcome.measure("heldout", lambda: measures)
+        return outcome
 
 
 def _gamma(clean: Tensor, augmented: Tensor) -> dict[str, float]:

@@ -1,6 +1,6 @@
-"""What embeddings of rotated proteins tell of their pose (Figs 3, 4; docs/paper.md §7).
+"""Measure how embeddings of rotated proteins encode their pose (Figs 3, 4; docs/paper.md §7).
 
-The paper gives neither regressor nor number for these figures; both measures are ours [A].
+The paper gives neither a regressor nor a number for these figures; both measures are ours [A].
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from care.system.rng import generator
 _ROTATIONS = 20
 _STEPS = 100
 _SHOWN = 3
-# Relative variance below which a path of float32 embeddings is rounding only.
+# Relative variance below which a path of float32 embeddings is only rounding.
 _STILL = 1e-12
 
 
 def axis_errors(train: Tensor, test: Tensor, network: Network, l2: float) -> Features:
-    """The mean angle between the predicted and the true first principal axis, in degrees.
+    """Measure the angles between predicted and true first principal axes, in degrees.
 
-    Each protein is seen under 20 random rotations. The axis is read as its projector v vᵀ by ridge
-    regression from frozen features of the training proteins; the prediction is the first
-    eigenvector. A random axis is 57.3° (1 rad) off on average.
+    Each protein is used under 20 random rotations. Ridge regression from frozen features predicts
+    the axis' projector v vᵀ; the predicted axis is its first eigenvector. A random axis has an
+    error of 57.3° (1 rad) on average.
 
     Args:
         train: Training clouds [N,P,4].
         test: Held-out clouds [M,P,4].
-        network: Embeds them; left as it was.
-        l2: As in :func:`care.evaluation.linear_probe.fit_regression`.
+        network: Embeds the clouds; unchanged.
+        l2: Penalty, see :func:`care.evaluation.linear_probe.fit_regression`.
 
     Returns:
-        Angles in [0, 90], float64 [M·20], for the head's input and its output.
+        Angles in [0, 90], float64 [M·20], for the features of encoder and head.
     """
-    rotated = [_rotated(clouds, purpose) for clouds, purpose in ((train, "train"), (test, "test"))]
+    rotated = [_rotate(clouds, purpose) for clouds, purpose in ((train, "train"), (test, "test"))]
     axes = [principal_axes(clouds).flatten(1) for clouds in rotated]
     features = [extract(network, clouds) for clouds in rotated]
     angles = []
@@ -52,35 +52,35 @@ def axis_errors(train: Tensor, test: Tensor, network: Network, l2: float) -> Fea
 
 
 def principal_axes(clouds: Tensor) -> Tensor:
-    """The direction in which each cloud extends most, as its projector v vᵀ, float64 [N,3,3].
+    """Compute the first principal axis of each cloud, as its projector v vᵀ, float64 [N,3,3].
 
-    An axis has no sign; its projector says the same and has none to get wrong.
+    The sign of v is arbitrary; the projector does not depend on it.
 
     Args:
-        clouds: x, y, z and a mark, 1 for a point and 0 for padding, [N,P,4].
+        clouds: x, y, z and a mask, 1 for a point and 0 for padding, [N,P,4].
     """
-    points, there = double(clouds[..., :3]), double(clouds[..., 3:])
-    center = (points * there).sum(1, keepdim=True) / there.sum(1, keepdim=True)
-    spread = (points - center) * there
+    points, mask = double(clouds[..., :3]), double(clouds[..., 3:])
+    center = (points * mask).sum(1, keepdim=True) / mask.sum(1, keepdim=True)
+    spread = (points - center) * mask
     axis: Tensor = torch.linalg.eigh(spread.mT @ spread).eigenvectors[..., -1]
     return axis[:, :, None] * axis[:, None, :]
 
 
 def trajectories(clouds: Tensor, network: Network) -> Tensor:
-    """Embeddings under 100 evenly spaced rotations about each axis (Fig 3), float64 [N,3,100,d].
+    """Embed clouds under 100 evenly spaced rotations about each axis, float64 [N,3,100,d] (Fig 3).
 
     Args:
         clouds: [N,P,4].
-        network: Embeds them; left as it was.
+        network: Embeds the clouds; unchanged.
     """
     augmenter = RotationAugmenter()
-    found = []
+    paths = []
     for axis in range(3):
         table = about_axis(axis, _STEPS)
-        turned = [augmenter.apply(table, cloud.expand(_STEPS, -1, -1)) for cloud in clouds]
-        embeddings = extract(network, torch.cat(turned)).head
-        found.append(double(embeddings).reshape(len(clouds), _STEPS, -1))
-    return torch.stack(found, dim=1)
+        rotated = [augmenter.apply(table, cloud.expand(_STEPS, -1, -1)) for cloud in clouds]
+        embeddings = extract(network, torch.cat(rotated)).head
+        paths.append(double(embeddings).reshape(len(clouds), _STEPS, -1))
+    return torch.stack(paths, dim=1)
 
 
 def circularity(paths: Tensor) -> Tensor:
@@ -105,16 +105,16 @@ def circularity(paths: Tensor) -> Tensor:
     power = torch.fft.rfft(double(paths), dim=-2).abs().square().sum(-1)
     spectrum = power[..., 1:]
     if paths.shape[-2] % 2 == 0:
-        spectrum[..., -1] /= 2  # the highest frequency of an even number of points has no twin
+        spectrum[..., -1] /= 2  # for even S, rfft has no conjugate of the highest frequency
     total = spectrum.sum(-1)
     share = spectrum.amax(-1) / total
     return torch.where(total > _STILL * power[..., 0], share, 0.0)
 
 
-def plane(paths: Tensor) -> Tensor:
-    """Each path in the plane of its two largest principal components, [...,S,2], for pictures.
+def project_to_plane(paths: Tensor) -> Tensor:
+    """Project each path to the plane of its two largest principal components, [...,S,2].
 
-    The sign of each component is such that the path's first point is on its positive side.
+    The sign of each component makes the path's first point positive.
     """
     centered = double(paths) - double(paths).mean(-2, keepdim=True)
     _, _, directions = torch.linalg.svd(centered, full_matrices=False)
@@ -124,18 +124,24 @@ def plane(paths: Tensor) -> Tensor:
 
 
 def measure_pose(trained: Trained) -> Outcome:
-    """Measure :func:`pose_outcome` of the trial's point clouds."""
+    """Measure how embeddings encode the pose of the trial's proteins; see :func:`predict_pose`."""
     clouds = trained.dataset.train.images, trained.dataset.test.images
-    return pose_outcome(*clouds, trained.network, trained.config.evaluation.probe_l2)
+    return predict_pose(*clouds, trained.network, trained.config.evaluation.probe_l2)
 
 
-def pose_outcome(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:
-    """How well the pose is read, and the paths that embeddings take.
+def predict_pose(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:
+    """Predict principal axes from frozen features, and follow embeddings of rotated proteins.
+
+    Args:
+        train: Training clouds [N,P,4].
+        test: Held-out clouds [M,P,4].
+        network: Embeds the clouds; unchanged.
+        l2: Penalty, see :func:`care.evaluation.linear_probe.fit_regression`.
 
     Returns:
-        ``encoder/axis_error`` and ``head/axis_error`` in degrees and ``head/circularity``; and of
-        the first three held-out proteins ``head/trajectories``, their paths in their planes,
-        [3,3,100,2] by protein, axis, step.
+        ``encoder/axis_error`` and ``head/axis_error`` in degrees, and ``head/circularity``. The
+        details have ``head/trajectories``, the projected paths of the first three held-out
+        proteins, [3,3,100,2] by protein, axis, step.
     """
     errors = axis_errors(train, test, network, l2)
     paths = trajectories(test, network)
@@ -143,20 +149,21 @@ def pose_outcome(train: Tensor, test: Tensor, network: Network, l2: float) -> Ou
         "encoder/axis_error": float(errors.encoder.mean()),
         "head/axis_error": float(errors.head.mean()),
     }
-    found = Outcome(measures, {"head/trajectories": plane(paths[:_SHOWN]).cpu().numpy()})
-    found.measure("head", lambda: _circularity(paths))
-    return found
+    shown = project_to_plane(paths[:_SHOWN]).cpu().numpy()
+    outcome = Outcome(measures, {"head/trajectories": shown})
+    outcome.measure("head", lambda: _mean_circularity(paths))
+    return outcome
 
 
-def _circularity(paths: Tensor) -> dict[str, float]:
+def _mean_circularity(paths: Tensor) -> dict[str, float]:
     circles = circularity(paths)
     if not bool((circles > 0).any()):
         raise UndefinedError("circularity is not measured: no rotation moves an embedding (0/0)")
     return {"circularity": float(circles.mean())}
 
 
-def _rotated(clouds: Tensor, purpose: str) -> Tensor:
-    """Each cloud under 20 rotations of its own, [N·20,P,4]."""
+def _rotate(clouds: Tensor, purpose: str) -> Tensor:
+    """Rotate each cloud by 20 random rotations, [N·20,P,4]."""
     augmenter = RotationAugmenter()
     repeated = clouds.repeat_interleave(_ROTATIONS, dim=0)
     table = augmenter.sample(len(repeated), generator(0, f"pose-{purpose}"))
@@ -164,7 +171,12 @@ def _rotated(clouds: Tensor, purpose: str) -> Tensor:
 
 
 def _angles(predicted: Tensor, true: Tensor) -> Tensor:
-    """Degrees between first eigenvectors of symmetric [N,3,3] and the axes of projectors."""
+    """Compute the angles, in degrees, between first eigenvectors of matrices and true axes.
+
+    Args:
+        predicted: Predicted projectors, not necessarily symmetric, [N,3,3].
+        true: Projectors of the true axes, [N,3,3].
+    """
     symmetric = (predicted + predicted.mT) / 2
     axis = torch.linalg.eigh(symmetric).eigenvectors[..., -1]
     squared: Tensor = torch.einsum("ni,nij,nj->n", axis, true.to(axis.device), axis)

@@ -1,4 +1,4 @@
-"""What can be read from frozen features: classes, hue and color, classes of other data sets."""
+"""Measure what frozen features predict: classes, hue, color, and classes of other data sets."""
 
 from __future__ import annotations
 
@@ -28,63 +28,63 @@ _TOP = 5
 
 
 def measure_readout(trained: Trained) -> Outcome:
-    """Fit classes, mean color and hue on training features; score them on test features.
+    """Fit classes, mean color and hue on training features, and score them on test features.
 
     Returns:
-        Nothing for a data set without classes.
+        An empty outcome for a data set without classes.
     """
     dataset, evaluation = trained.dataset, trained.config.evaluation
-    found = Outcome()
+    outcome = Outcome()
     if not dataset.classes:
-        return found
+        return outcome
     train, test, l2 = dataset.train.labelled(), dataset.test, evaluation.probe_l2
-    features = [trained.plain(part.images) for part in (train, test)]
-    colors = [_components(part.images) for part in (train, test)]
+    features = [trained.plain(split.images) for split in (train, test)]
+    colors = [_mean_colors(split.images) for split in (train, test)]
     for space, name in enumerate(Features._fields):
         seen, unseen = features[0][space], features[1][space]
         inputs = ProbeInputs(seen)
         for compute in (
-            partial(_nearest, seen, train, unseen, dataset, evaluation),
-            partial(_classes, inputs, train, unseen, dataset, evaluation),
-            partial(_colors, inputs, unseen, colors, l2),
-            partial(_hue, inputs, train, unseen, test, l2),
+            partial(_score_knn, seen, train, unseen, dataset, evaluation),
+            partial(_score_classes, inputs, train, unseen, dataset, evaluation),
+            partial(_score_color, inputs, unseen, colors, l2),
+            partial(_score_hue, inputs, train, unseen, test, l2),
         ):
-            found.measure(name, compute)
-    return found
+            outcome.measure(name, compute)
+    return outcome
 
 
 def measure_transfer(trained: Trained) -> Outcome:
-    """Fit the classes of other data sets on frozen features, each set normalized as our own.
+    """Fit the classes of other data sets on frozen features, normalized like the trial's own.
 
     Raises:
-        care.evaluation.resume.Paused: The evaluation has to stop.
+        care.evaluation.resume.Paused: ``trained.progress`` stopped the evaluation.
     """
     config = trained.config
     augmenter = trained.dataset.augmenter(config.augmentation)
-    found = Outcome()
+    outcome = Outcome()
     for data, other in zip(config.transfer_data, trained.transfer, strict=True):
         trained.progress.check()
         plain = PlainFeatures(trained.network, augmenter)
-        accuracy = _transferred(plain, other, config.evaluation.probe_l2)
-        found.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
-    return found
+        accuracy = _score_transfer(plain, other, config.evaluation.probe_l2)
+        outcome.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
+    return outcome
 
 
 def measure_paper_probe(trained: Trained) -> Outcome:
     """Train linear probes in the protocol of the paper."""
-    return _probed(trained, "paper")
+    return _measure_trained_probe(trained, "paper")
 
 
 def measure_authors_probe(trained: Trained) -> Outcome:
     """Train linear probes in the protocol of the authors' code."""
-    return _probed(trained, "authors")
+    return _measure_trained_probe(trained, "authors")
 
 
-def _probed(trained: Trained, protocol: Protocol) -> Outcome:
+def _measure_trained_probe(trained: Trained, protocol: Protocol) -> Outcome:
     dataset, config = trained.dataset, trained.config
-    found = Outcome()
+    outcome = Outcome()
     if not dataset.classes:
-        return found
+        return outcome
     scores = train_probes(
         trained.network,
         dataset,
@@ -94,14 +94,14 @@ def _probed(trained: Trained, protocol: Protocol) -> Outcome:
         trained.progress,
         trained.plain,
     )
-    found.measure("encoder", lambda: _probe_measures(protocol, scores, len(dataset.classes)))
-    return found
+    outcome.measure("encoder", lambda: _summarize_scores(protocol, scores, len(dataset.classes)))
+    return outcome
 
 
-def _nearest(
+def _score_knn(
     seen: Tensor, train: ImageSet, unseen: Tensor, dataset: Dataset, evaluation: EvaluationConfig
 ) -> dict[str, float]:
-    """Accuracy of kNN."""
+    """Measure the accuracy of kNN."""
     if not (has_directions(seen) and has_directions(unseen)):
         raise UndefinedError("kNN is not measured: features of length 0 have no cosine")
     if is_one_point(fn.normalize(seen, dim=1)):
@@ -111,14 +111,14 @@ def _nearest(
     return {"knn_accuracy": knn_accuracy(seen, labels, unseen, true, k, temperature)}
 
 
-def _classes(
+def _score_classes(
     inputs: ProbeInputs,
     train: ImageSet,
     unseen: Tensor,
     dataset: Dataset,
     evaluation: EvaluationConfig,
 ) -> dict[str, float]:
-    """Accuracies of the linear probe."""
+    """Measure the accuracies of the linear probe."""
     logits = fit_classifier(inputs, train.labels, evaluation.probe_l2)(unseen)
     true = dataset.test.labels.to(logits.device)
     measures = {"probe_accuracy": float(top_k_accuracy(logits, true, 1))}
@@ -127,42 +127,42 @@ def _classes(
     return measures
 
 
-def _colors(
+def _score_color(
     inputs: ProbeInputs, unseen: Tensor, colors: list[Tensor], l2: float
 ) -> dict[str, float]:
-    """R² of the images' mean color."""
+    """Measure R² of the images' mean color."""
     if not bool((colors[1].std(0) > 0).all()):
         raise UndefinedError(
-            "R² of the mean color is not measured: the mean color is the same in all test samples"
+            "R² of the mean color is not measured: the mean color is constant over the test samples"
         )
     predicted = fit_regression(inputs, colors[0], l2)(unseen)
     return {"color_r2": r2(predicted, colors[1].to(predicted.device), "mean color")}
 
 
-def _hue(
+def _score_hue(
     inputs: ProbeInputs, train: ImageSet, unseen: Tensor, test: ImageSet, l2: float
 ) -> dict[str, float]:
-    """R² of the hue where it is a known factor."""
+    """Measure R² of the hue if it is a known factor."""
     if "hue" not in train.factors:
         return {}
     return {"hue_r2": hue_r2(inputs, train.factors["hue"], unseen, test.factors["hue"], l2)}
 
 
-def _components(images: Tensor) -> Tensor:
-    """The mean color as two coordinates, float64 [N,2]."""
+def _mean_colors(images: Tensor) -> Tensor:
+    """Compute the mean color of each image as two coordinates, float64 [N,2]."""
     return torch.view_as_real(colorfulness(images)).double()
 
 
-def _transferred(plain: PlainFeatures, other: Dataset, l2: float) -> float:
-    """Linear probe accuracy on another data set, normalized as the network is used to."""
+def _score_transfer(plain: PlainFeatures, other: Dataset, l2: float) -> float:
+    """Measure probe accuracy on another data set, normalized like the trial's own."""
     train = other.train.labelled()
-    seen, unseen = (plain(part.images).encoder for part in (train, other.test))
+    seen, unseen = (plain(split.images).encoder for split in (train, other.test))
     logits = fit_classifier(seen, train.labels, l2)(unseen)
     return float(top_k_accuracy(logits, other.test.labels.to(logits.device), 1))
 
 
-def _probe_measures(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:
-    """Mean over initializations, and their standard deviation where there are two or more."""
+def _summarize_scores(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:
+    """Compute the mean over initializations and, of two or more, the standard deviation."""
     if not bool(scores.finite.all()):
         diverged = int((~scores.finite).sum())
         raise UndefinedError(

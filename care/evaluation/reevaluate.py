@@ -1,4 +1,4 @@
-"""Measures of a trained trial anew, with other settings and without training."""
+"""Evaluate a trained trial with other settings, without training."""
 
 from __future__ import annotations
 
@@ -21,30 +21,28 @@ from care.trials.folder import TrialFolder
 from care.trials.staleness import by_field, check_same_data, data_difference, is_own
 
 
-def evaluate_again(
-    folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
-) -> Outcome:
-    """Measure the network of the trial's newest checkpoint; writes nothing.
+def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> Outcome:
+    """Evaluate the network of the trial's newest checkpoint; writes nothing.
 
     Args:
-        folder: Of the trial, finished or not.
-        config: Its configuration, perhaps with other settings of its measures; its data have been
-            prepared.
-        warn: Called with a line for each damaged checkpoint that was passed over, and where the
-            network is not that of the trial's end.
+        folder: Folder of the trial, finished or not.
+        config: The trial's configuration, possibly with other settings of the evaluation. The data
+            must be prepared.
+        warn: Called with a line for each skipped damaged checkpoint, and if the training has not
+            finished.
 
     Raises:
-        CareError: There is no checkpoint, that of a finished trial's end is lost, or the data are
-            not there.
-        OtherDataError: The data are other than those that the network was trained on.
+        CareError: There is no checkpoint, the last one of a finished trial is lost, or data are
+            missing.
+        OtherDataError: The network was trained on other data.
     """
     device = resolve_device(config.runtime.device)
     state = checkpoint.load(folder.path, device, warn, trial=folder.trial_id)
     if state is None:
-        problem = "has no checkpoint that is whole, so there is no network to measure"
+        problem = "has no valid checkpoint, so there is no network to evaluate"
         raise CareError(f"{folder.path}: {problem}")
     _check_epoch(folder, state["epoch"], config.training.epochs, warn)
-    # With another number of threads sums round differently.
+    # Sums round differently with another number of threads.
     recorded = folder.read_provenance()
     threads = recorded.threads if recorded else config.runtime.threads
     torch.set_num_threads(threads or available_cores())
@@ -58,13 +56,13 @@ def evaluate_again(
 
 
 def _check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
-    """Refuse an earlier network of a finished trial; say which one it is of another trial."""
+    """Refuse an earlier network of a finished trial; warn of that of an unfinished one."""
     if epoch >= epochs:
         return
     if _is_finished(folder):
         raise CareError(
-            f"{folder.path}: the checkpoint of its end is lost; the newest one is of epoch {epoch} "
-            f"of {epochs}, whose measures are not the trial's"
+            f"{folder.path}: the last checkpoint is lost; the newest one is of epoch {epoch} of "
+            f"{epochs}, whose measures are not the trial's"
         )
     warn(f"not trained to the end: this is the network after {epoch} of {epochs} epochs")
 
@@ -85,8 +83,8 @@ def _check_data(
     own = {field: value for field, value in now.items() if is_own(field)}
     check_same_data(folder.path, recorded, own, config)
     trial = folder.read_trial()
-    began = TrialConfig.model_validate(trial.config) if trial else config
-    if began.transfer_data == config.transfer_data:
+    trained = TrialConfig.model_validate(trial.config) if trial else config
+    if trained.transfer_data == config.transfer_data:
         difference = data_difference(recorded, now, config)
         if difference:
-            warn(f"{difference}; these measures are of the data as they are now")
+            warn(f"{difference}; these measures are of the present data")

@@ -1,4 +1,4 @@
-"""What measures give: numbers for tables, arrays for figures, remarks for people."""
+"""Collect the results of measures: numbers for tables, arrays for figures, notes for readers."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Array = NDArray[Any]
 
 
 class UndefinedError(ValueError):
-    """A measure has no value for these embeddings or data; the message is the reason."""
+    """A measure is undefined for these embeddings or data; the message is the reason."""
 
 
 @dataclass
 class Outcome:
-    """What is measured of a frozen network.
+    """Results of measures of a frozen network.
 
     Attributes:
-        measures: By name, as :data:`care.config.metrics.final_measures`.
-        details: Arrays that figures are drawn from, by name; see :mod:`care.evaluation.evaluate`.
-        notes: What a reader should know of the measures, a sentence each. A measure that is not
-            defined is absent, and a note gives the reason.
+        measures: Values by the names of :func:`care.config.metrics.final_measures`.
+        details: Arrays for figures by name; see :mod:`care.evaluation.evaluate`.
+        notes: Remarks for the reader, one sentence each. An undefined measure is absent, and a note
+            states the reason.
     """
 
     measures: dict[str, float] = field(default_factory=dict)
@@ -32,13 +32,13 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
     def add(self, other: Outcome) -> None:
-        """Take in another one, of other names."""
+        """Add the results of another outcome."""
         self.measures.update(other.measures)
         self.details.update(other.details)
         self.notes.extend(other.notes)
 
     def measure(self, space: str, compute: Callable[[], Mapping[str, float]]) -> None:
-        """Take in the measures that ``compute`` returns, or the reason why there are none.
+        """Add the measures that ``compute`` returns, or a note if they are undefined.
 
         Args:
             space: Prefix of the measures' names, and of the note.
@@ -52,7 +52,7 @@ class Outcome:
             self.measures.update({f"{space}/{name}": value for name, value in measures.items()})
 
     def finite(self) -> Outcome:
-        """Return a copy without the measures that are NaN or infinite, and a note for each."""
+        """Return a copy without NaN and infinite measures, with a note for each."""
         wrong = {name: value for name, value in self.measures.items() if not math.isfinite(value)}
         notes = [
             f"{name} is {value}, not a number, so it is left out" for name, value in wrong.items()

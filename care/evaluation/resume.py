@@ -1,8 +1,8 @@
-"""How far a final evaluation has come, so that one that was stopped goes on where it was.
+"""Store the progress of a final evaluation, so that an interrupted one resumes.
 
-Finished parts and the probe that trains are kept in a folder of the trial's, ``evaluation``, which
-is removed with the trial's end. Randomness is a function of its purpose, so a part that is measured
-again, and a probe that is trained on, give the numbers that they would have given.
+Finished parts and the state of the probe in training are stored in the trial's folder
+``evaluation``, which is removed at the end. Randomness is a function of its purpose. So a repeated
+part and a resumed probe give the numbers of an uninterrupted evaluation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FACTS = "facts"
 
 
 class _Facts(BaseModel):
-    """What is kept of a part beside its arrays."""
+    """Content of a stored part beside its arrays."""
 
     model_config = ConfigDict(strict=True)
 
@@ -37,31 +37,44 @@ class _Facts(BaseModel):
 
 
 class Paused(Exception):  # noqa: N818 - no error: the evaluation was asked to stop and has saved
-    """The evaluation was stopped; what it had is saved."""
+    """The evaluation was stopped, with its progress saved."""
 
 
 class Progress:
-    """Keeps nothing and is never stopped: for a measure that is made once, in one go."""
+    """Progress that is neither stored nor stopped, for an evaluation in one go."""
 
     def part(self, name: str, measure: Callable[[], Outcome]) -> Outcome:
-        """What ``measure`` gives, or gave before the evaluation was stopped."""
+        """Return the outcome of a part: a stored one, or else that of ``measure``.
+
+        Args:
+            name: Name of the part.
+            measure: Computes the outcome.
+
+        Raises:
+            Paused: The evaluation has to stop.
+        """
         del name
         return measure().finite()
 
     def check(self) -> None:
-        """Between two things that need not be done at once.
+        """Stop the evaluation here if necessary.
 
         Raises:
             Paused: The evaluation has to stop.
         """
 
     def probe(self, name: str, device: torch.device) -> dict[str, Any] | None:
-        """The state of the probe ``name`` that was saved last, or None."""
+        """Load the last saved state of the probe ``name``; None without one."""
         del name, device
         return None
 
     def save_probe(self, name: str, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Between two epochs of a probe: save its state if it is time to.
+        """Save a probe's state between two epochs if it is due, and stop if necessary.
+
+        Args:
+            name: Name of the probe.
+            epoch: Completed epochs.
+            state: Returns the state.
 
         Raises:
             Paused: The evaluation has to stop.
@@ -69,14 +82,14 @@ class Progress:
 
 
 class SavedProgress(Progress):
-    """Progress in a trial's folder, whose claim the process must hold.
+    """Progress stored in a trial's folder; requires the trial's claim.
 
     Args:
-        folder: The trial's.
-        stop: Whether the evaluation has to stop.
+        folder: The trial's folder.
+        stop: Returns True if the evaluation has to stop.
         seconds: Longest time between two saves of a probe.
-        warn: Called with a line for what was damaged and is measured again.
-        writer: The trial's claim, where other processes may want to write, too.
+        warn: Called with a line for each damaged part, which is measured a second time.
+        writer: The trial's claim; None if no other process writes to the folder.
     """
 
     def __init__(
@@ -93,34 +106,35 @@ class SavedProgress(Progress):
         self._saved_at = time.monotonic()
 
     def part(self, name: str, measure: Callable[[], Outcome]) -> Outcome:
-        """What ``measure`` gives, or gave before the evaluation was stopped.
+        """Return the outcome of a part: a stored one, or else that of ``measure``."""
+        path = self._folder / f"{name}.npz"
+        outcome = self._read(path)
+        if outcome is None:
+            self.check()
+            outcome = measure().finite()
+            self._folder.mkdir(exist_ok=True)
+            self._writer.replace(path, _pack(outcome))
+            self._writer.remove(self._folder / name)
+        return outcome
+
+    def check(self) -> None:
+        """Stop the evaluation here if necessary.
 
         Raises:
             Paused: The evaluation has to stop.
+            care.system.claim.LostClaimError: The claim is lost.
         """
-        path = self._folder / f"{name}.npz"
-        found = self._read(path)
-        if found is None:
-            self.check()
-            found = measure().finite()
-            self._folder.mkdir(exist_ok=True)
-            self._writer.replace(path, _packed(found))
-            self._writer.remove(self._folder / name)
-        return found
-
-    def check(self) -> None:
-        """Raise ``Paused`` if the evaluation has to stop, or the claim is lost."""
         self._writer.check()
         if self._stop():
             raise Paused
 
     def probe(self, name: str, device: torch.device) -> dict[str, Any] | None:
-        """The state of the probe ``name`` that was saved last, or None."""
+        """Load the last saved state of the probe ``name``; None without one."""
         self._saved_at = time.monotonic()
         return checkpoint.load(self._folder / name, device, self._warn, self._writer)
 
     def save_probe(self, name: str, epoch: int, state: Callable[[], dict[str, Any]]) -> None:
-        """Save the state if the evaluation has to stop, or it was saved long ago."""
+        """Save a probe's state if the evaluation has to stop, or the last save is long ago."""
         stopping = self._stop()
         if stopping or time.monotonic() - self._saved_at > self._seconds:
             (self._folder / name).mkdir(parents=True, exist_ok=True)
@@ -129,8 +143,8 @@ class SavedProgress(Progress):
         if stopping:
             raise Paused
 
-    def forget(self) -> None:
-        """Everything is measured and recorded elsewhere."""
+    def remove(self) -> None:
+        """Remove the stored progress, once the results are recorded."""
         self._writer.remove(self._folder)
 
     def _read(self, path: Path) -> Outcome | None:
@@ -142,14 +156,14 @@ class SavedProgress(Progress):
         except (DamagedFileError, ValidationError) as error:
             if isinstance(error, DamagedFileError) and error.denied:
                 raise
-            self._warn(f"{path.name} is damaged ({error}); it is measured again")
+            self._warn(f"{path.name} is damaged ({error}); it is measured a second time")
             set_aside(path, self._writer)
             return None
         return Outcome(facts.measures, arrays, facts.notes)
 
 
-def _packed(outcome: Outcome) -> bytes:
-    """As an npz archive, which checks itself when it is read."""
+def _pack(outcome: Outcome) -> bytes:
+    """Pack an outcome as an npz archive, which has checksums."""
     facts = json.dumps({"measures": outcome.measures, "notes": outcome.notes}, allow_nan=False)
     buffer = io.BytesIO()
     np.savez(buffer, **{_FACTS: np.array(facts)}, **outcome.details)  # type: ignore[arg-type]

@@ -16,19 +16,19 @@ from torch.nn import functional as fn
 from care.evaluation.features import double
 from care.evaluation.results import UndefinedError
 
-# Squared distance below which float32 cannot tell whether two points of the sphere differ.
+# Squared distance below which float32 cannot distinguish two points of the sphere.
 _STILL = 1e-12
 
 
 class BestRotations(NamedTuple):
     """Minimizers of ‖R F - F_a‖_F, float64 [d,d], to be multiplied with column vectors.
 
-    They are unique only where the embeddings span R^d.
+    They are unique only if the embeddings span R^d.
 
     Attributes:
         proper: The minimizer in SO(d), as the paper prints it.
-        orthogonal: The minimizer in O(d), which Proposition 1 is about. It equals ``proper`` where
-            its determinant is 1.
+        orthogonal: The minimizer in O(d), as in Proposition 1; equal to ``proper`` if its
+            determinant is 1.
     """
 
     proper: Tensor
@@ -104,8 +104,8 @@ class Gamma(NamedTuple):
 
     Attributes:
         mean: γ_f, the mean of the ratio over pairs and augmentations, as printed.
-        median: Their median. The ratio has no upper bound where a pair hardly moves, so a few
-            pairs can carry the mean.
+        median: Median of the ratio. A pair that hardly moves has an unbounded ratio, so a few pairs
+            can dominate the mean.
     """
 
     mean: float
@@ -143,7 +143,7 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
         denominator = shift[rows] + shift[columns]
         numerator = _squared_distances(moved)[rows, columns] - distances
         ratio = (numerator / denominator).square()
-        ratios.append(ratio[~(denominator <= _STILL)])  # NaN is no pair that does not move
+        ratios.append(ratio[~(denominator <= _STILL)])  # keeps NaN, which must not be hidden
     values, pairs = torch.cat(ratios), len(rows) * len(augmented)
     if 2 * len(values) < pairs:
         still = pairs - len(values)
@@ -154,21 +154,21 @@ def gamma(embeddings: Tensor, augmented: Tensor) -> Gamma:
 
 
 class RotationMeasures:
-    """Wahba residuals and γ_f of one feature space, an augmentation at a time.
+    """Accumulates Wahba residuals and γ_f of one feature space, one augmentation after the other.
 
     Features are normalized to the unit sphere first.
 
     Attributes:
-        residuals: W_f(a) / √N over SO(d), of each augmentation.
-        residuals_o: The same over O(d).
+        residuals: W_f(a) / √N over SO(d), for each augmentation.
+        residuals_o: W_f(a) / √N over O(d), for each augmentation.
     """
 
     def __init__(self, features: Tensor, gamma_images: int) -> None:
-        """Begin with the un-augmented images.
+        """Start with the images without augmentation.
 
         Args:
-            features: Of the clean images, [N,F].
-            gamma_images: γ_f is measured on this many of them, the first ones.
+            features: Features of the clean images, [N,F].
+            gamma_images: Number of images, the first ones, on which γ_f is measured.
         """
         self._clean = fn.normalize(features, dim=1)
         self._gamma_images = gamma_images
@@ -177,7 +177,7 @@ class RotationMeasures:
         self._augmented: list[Tensor] = []
 
     def add(self, features: Tensor) -> Tensor:
-        """Take the features [N,F] of the same images under one shared augmentation.
+        """Add the features [N,F] of these images under one shared augmentation.
 
         Returns:
             The best rotation in SO(F), float64 [F,F].
@@ -190,7 +190,7 @@ class RotationMeasures:
         return best.proper
 
     def gammas(self) -> list[float]:
-        """γ_f of each augmentation; NaN where it is not defined."""
+        """Compute γ_f of each augmentation; NaN if undefined."""
         return [self._gamma_of(augmented) for augmented in self._augmented]
 
     def _gamma_of(self, augmented: Tensor) -> float:
@@ -200,11 +200,10 @@ class RotationMeasures:
             return math.nan
 
     def wahba(self) -> dict[str, float]:
-        """Means over augmentations.
+        """Compute the mean residuals over augmentations.
 
         Returns:
-            ``wahba``, and as multiples of √N ``wahba_per_sqrt_n`` and, over O(d),
-            ``wahba_o_per_sqrt_n``.
+            ``wahba``; divided by √N ``wahba_per_sqrt_n`` and, over O(d), ``wahba_o_per_sqrt_n``.
         """
         residual = sum(self.residuals) / len(self.residuals)
         return {
@@ -214,21 +213,21 @@ class RotationMeasures:
         }
 
     def gamma(self) -> dict[str, float]:
-        """``gamma`` and ``gamma_median`` over all augmentations.
+        """Compute ``gamma`` and ``gamma_median`` over all augmentations.
 
         Raises:
-            UndefinedError: As :func:`gamma`.
+            UndefinedError: See :func:`gamma`.
         """
         relative = gamma(self._clean[: self._gamma_images], torch.stack(self._augmented))
         return {"gamma": relative.mean, "gamma_median": relative.median}
 
 
 def _squared_distances(points: Tensor) -> Tensor:
-    """‖x' - x‖² of all pairs, [N,N], for points [N,d]."""
+    """Compute ‖x' - x‖² of all pairs, [N,N], for points [N,d]."""
     norms = points.square().sum(1)
     return norms.unsqueeze(1) + norms - 2 * points @ points.T
 
 
 def _median(values: Tensor) -> Tensor:
-    """The median, which torch gives as the lower of the two middle values."""
+    """Compute the median; torch's is the lower of two middle values."""
     return (values.median() - (-values).median()) / 2

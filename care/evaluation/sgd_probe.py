@@ -1,7 +1,7 @@
-"""Linear probes trained by gradient descent on augmented images, for Table 1 (docs/paper.md §5).
+"""Train linear probes by gradient descent on augmented images, for Table 1 (docs/paper.md §5).
 
-All initializations are trained at once on one stream of features: each has its own weights, and
-the optimizers work element by element, so each is what it would be alone.
+All initializations are trained together on shared features. Each has its own weights, and the
+optimizers work elementwise, so each equals a probe trained alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DECAY = 0.1
 
 
 class LinearProbes(nn.Module):
-    """Several linear classifiers of the same features, initialized as torch's ``Linear``.
+    """Several linear classifiers of shared features, initialized like torch's ``Linear``.
 
     Attributes:
         weight: float32 [I,C,F].
@@ -38,29 +38,29 @@ class LinearProbes(nn.Module):
 
     def __init__(self, features: int, classes: int, initializations: int) -> None:
         super().__init__()
-        reach = 1 / math.sqrt(features)
+        bound = 1 / math.sqrt(features)
         weights, biases = [], []
         for index in range(initializations):
             rng = generator(0, "probe-init", index)
-            weights.append(torch.from_numpy(rng.uniform(-reach, reach, (classes, features))))
-            biases.append(torch.from_numpy(rng.uniform(-reach, reach, classes)))
+            weights.append(torch.from_numpy(rng.uniform(-bound, bound, (classes, features))))
+            biases.append(torch.from_numpy(rng.uniform(-bound, bound, classes)))
         self.weight = nn.Parameter(torch.stack(weights).float())
         self.bias = nn.Parameter(torch.stack(biases).float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Logits [I,n,C] of features [n,F]."""
+        """Compute the logits [I,n,C] of features [n,F]."""
         return torch.matmul(features, self.weight.mT) + self.bias.unsqueeze(1)
 
     def loss(self, features: Tensor, labels: Tensor) -> Tensor:
-        """The sum over initializations of the mean cross-entropy, a scalar.
+        """Compute the sum over initializations of the mean cross-entropy, a scalar.
 
         Args:
             features: [n,F].
             labels: Classes, int64 [n].
         """
         logits = self(features)
-        many = labels.expand(len(logits), -1)
-        total = fn.cross_entropy(logits.flatten(0, 1), many.flatten(), reduction="sum")
+        repeated = labels.expand(len(logits), -1)
+        total = fn.cross_entropy(logits.flatten(0, 1), repeated.flatten(), reduction="sum")
         return total / len(labels)
 
 
@@ -68,9 +68,9 @@ class ProbeScores(NamedTuple):
     """Test accuracy of each initialization.
 
     Attributes:
-        top1: In [0, 1], float64 [I].
-        top5: Likewise, the true class among the five most likely.
-        finite: Whether the logits are: the probe's training has not diverged, bool [I].
+        top1: Share of samples whose class has the largest logit, float64 [I] in [0, 1].
+        top5: Share of samples whose class is among the five largest, float64 [I] in [0, 1].
+        finite: All logits are finite, so the training has not diverged, bool [I].
     """
 
     top1: Tensor
@@ -87,21 +87,21 @@ def train_probes(
     progress: Progress | None = None,
     plain: PlainFeatures | None = None,
 ) -> ProbeScores:
-    """Train on the labelled training images, augmented; test on the plain test images.
+    """Train probes on augmented labelled images and test them on images without augmentation.
 
     Args:
-        network: Left as it was; only its encoder is used.
+        network: Unchanged; only its encoder is used.
         dataset: On any device.
         augmentation: Distribution of the augmentations, unless ``config`` has its own.
-        config: Length, batch, optimizer.
-        protocol: ``paper``: the encoder is frozen, BatchNorm included. ``authors``: it stays in
-            training mode, so it normalizes training features by batch and its running statistics,
-            which the test uses, drift [C].
-        progress: Asked between epochs whether to save and stop.
-        plain: Of the network; a frozen encoder's features of the test images need no second look.
+        config: Epochs, batch size, optimizer.
+        protocol: ``paper``: the encoder is frozen, including BatchNorm. ``authors``: the encoder
+            stays in training mode. So batch statistics normalize training features, and the
+            running statistics, which the test uses, drift [C].
+        progress: Saves and stops between epochs.
+        plain: Cached features of the network, valid for a frozen encoder.
 
     Raises:
-        care.evaluation.resume.Paused: ``progress`` said so.
+        care.evaluation.resume.Paused: ``progress`` stopped the training.
     """
     progress = progress or Progress()
     device = next(network.parameters()).device
@@ -113,10 +113,10 @@ def train_probes(
     train = dataset.train.labelled()
     parts = {"probes": probes, "optimizer": optimizer, "frozen": frozen}
     name = f"probe-{protocol}"
-    begun = _resume(parts, progress.probe(name, device))
+    first_epoch = _resume(parts, progress.probe(name, device))
     frozen.train(protocol == "authors")
     with torch.enable_grad():
-        for epoch in range(begun, config.epochs):
+        for epoch in range(first_epoch, config.epochs):
             progress.save_probe(name, epoch, partial(_state, parts, epoch))
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, epoch)
@@ -124,18 +124,18 @@ def train_probes(
                 optimizer.zero_grad(set_to_none=True)
                 probes.loss(features, labels).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
-    if plain is None or protocol == "authors":  # the encoder that has drifted is another
+    if plain is None or protocol == "authors":  # the authors' running statistics have drifted
         plain = PlainFeatures(frozen, augmenter)
-    return _scores(probes, plain(dataset.test.images).encoder, dataset.test.labels)
+    return _score(probes, plain(dataset.test.images).encoder, dataset.test.labels)
 
 
 def _state(parts: dict[str, Any], epoch: int) -> dict[str, Any]:
-    """Everything that the next epoch depends on; BatchNorm's statistics may have drifted."""
+    """Return the state for the next epoch, including BatchNorm's statistics, which may drift."""
     return {"epoch": epoch, **{name: part.state_dict() for name, part in parts.items()}}
 
 
 def _resume(parts: dict[str, Any], state: dict[str, Any] | None) -> int:
-    """Go to a saved state; the number of epochs that are done."""
+    """Load a saved state; return the number of completed epochs."""
     if state is None:
         return 0
     for name, part in parts.items():
@@ -144,7 +144,7 @@ def _resume(parts: dict[str, Any], state: dict[str, Any] | None) -> int:
 
 
 def learning_rate(config: TrainedProbeConfig, epoch: int) -> float:
-    """Of an epoch from 0 on: a tenth after each milestone that is past."""
+    """Compute the learning rate of an epoch, from 0: divided by 10 at each milestone."""
     past = sum(epoch >= milestone for milestone in config.milestones)
     return config.optimizer.learning_rate * _DECAY**past
 
@@ -152,22 +152,22 @@ def learning_rate(config: TrainedProbeConfig, epoch: int) -> float:
 def _batches(
     frozen: Network, train: ImageSet, augmenter: Augmenter[Any], size: int, epoch: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Features [n,F] and labels [n] of each batch, the last and smaller one included.
+    """Yield features [n,F] and labels [n] of each batch, including a smaller last one.
 
-    A last batch of a single image is left out: batch statistics need two.
+    A last batch of a single image is skipped: batch statistics need two.
     """
     device = next(frozen.parameters()).device
     order = torch.from_numpy(generator(0, "probe-order", epoch).permutation(len(train)))
-    for step, chosen in enumerate(torch.split(order, size)):
-        if len(chosen) < 2:
+    for step, index in enumerate(torch.split(order, size)):
+        if len(index) < 2:
             continue
-        table = augmenter.sample(len(chosen), generator(0, "probe-view", epoch, step))
+        table = augmenter.sample(len(index), generator(0, "probe-view", epoch, step))
         with torch.no_grad():
-            features = frozen.features(augmenter.apply(table, train.batch(chosen, device)))
-        yield features, train.labels[chosen.to(train.labels.device)].to(device)
+            features = frozen.features(augmenter.apply(table, train.batch(index, device)))
+        yield features, train.labels[index.to(train.labels.device)].to(device)
 
 
-def _scores(probes: LinearProbes, features: Tensor, labels: Tensor) -> ProbeScores:
+def _score(probes: LinearProbes, features: Tensor, labels: Tensor) -> ProbeScores:
     with torch.no_grad():
         logits = probes(features)
     labels = labels.to(logits.device)
@@ -176,12 +176,12 @@ def _scores(probes: LinearProbes, features: Tensor, labels: Tensor) -> ProbeScor
 
 
 def top_k_accuracy(logits: Tensor, labels: Tensor, k: int) -> Tensor:
-    """Share of samples whose class is among the ``k`` largest logits, float64 [...].
+    """Compute the share of samples whose class is among the ``k`` largest logits, float64 [...].
 
     Args:
-        logits: [...,n,C]; with C < k every sample counts.
+        logits: [...,n,C]; with C <= k the result is 1.
         labels: Classes, int64 [n].
-        k: 1 or more.
+        k: Number of logits, >= 1.
     """
     best = logits.topk(min(k, logits.shape[-1]), dim=-1).indices
     return (best == labels.unsqueeze(1)).any(-1).double().mean(-1)

@@ -1,8 +1,7 @@
-"""Networks: an encoder, a projection head, and the unit sphere.
+"""Networks: an encoder, a projection head, and the projection onto the unit sphere.
 
-An encoder factory, named in :data:`care.registry.ENCODERS`, takes no argument
-and returns a module that maps images [N,3,H,W] or points [N,P,4] to [N,feature_dim] and has the
-attribute ``feature_dim: int``.
+An encoder factory takes no argument and is named in :data:`care.registry.ENCODERS`. Its module
+maps images [N,3,H,W] or points [N,P,4] to [N,feature_dim], and has ``feature_dim: int``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""BatchNorm over the whole batch when it is spread over processes, or over groups of its rows.
+"""BatchNorm over a batch that is spread over processes, or over groups of its rows.
 
-Both take the place of torch's own, with its parameters and buffers by the same names: a checkpoint
-fits whichever is used, and in eval mode all are the same.
+Both replace torch's BatchNorm and keep the names of its parameters and buffers. So checkpoints are
+interchangeable, and in eval mode all three compute equal outputs.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class SynchronizedBatchNorm(nn.SyncBatchNorm):
-    """Normalizes with the statistics of the rows of all processes, as one process would.
-
-    ``torch.nn.SyncBatchNorm``, for the CPU, too.
+    """Normalizes with the statistics of all processes' rows; ``SyncBatchNorm`` for CPUs, too.
 
     Args:
-        features: Channels C.
-        group: The processes, with equally many rows each.
+        features: Number of channels C.
+        group: The processes, each with an equal number of rows.
     """
 
     def __init__(self, features: int, group: Group) -> None:
@@ -40,22 +38,22 @@ class SynchronizedBatchNorm(nn.SyncBatchNorm):
             return super().forward(inputs)
         assert self.running_mean is not None
         assert self.running_var is not None
-        narrow = inputs.dtype
-        inputs = widen(inputs)  # statistics of bfloat16 rows are as wide as torch's own BatchNorm's
+        dtype = inputs.dtype
+        inputs = widen(inputs)  # like torch's BatchNorm, which has float32 statistics of bfloat16
         mean, variance = self._statistics(inputs)
         count = self._group.size * inputs.numel() // inputs.shape[1]
         with torch.no_grad():
             unbiased = variance * (count / (count - 1))
-            _follow(self, mean.detach(), unbiased)
+            _update_running_statistics(self, mean.detach(), unbiased)
         scale = (variance + self.eps).rsqrt()
         centered = inputs - _channels(mean, inputs)
         if not self.affine:
-            return (centered * _channels(scale, inputs)).to(narrow)
+            return (centered * _channels(scale, inputs)).to(dtype)
         slope = _channels(scale * self.weight, inputs)
-        return torch.addcmul(_channels(self.bias, inputs), centered, slope).to(narrow)
+        return torch.addcmul(_channels(self.bias, inputs), centered, slope).to(dtype)
 
     def _statistics(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and biased variance [C] over the rows of all processes."""
+        """Compute mean and biased variance [C] over the rows of all processes."""
         dims = [0, *range(2, inputs.dim())]
         variance, mean = torch.var_mean(inputs, dims, correction=0)
         means, variances = self._group.gather(torch.stack([mean, variance])[None]).unbind(1)
@@ -66,12 +64,12 @@ class SynchronizedBatchNorm(nn.SyncBatchNorm):
 class GroupedBatchNorm(_BatchNorm):
     """Normalizes groups of consecutive rows, each with its own statistics.
 
-    The running statistics follow the mean of the groups'. This is what BatchNorm does in a process
-    for each group, yet does not depend on the number of processes.
+    The running statistics are updated with the mean over the groups. That equals BatchNorm with one
+    process per group, for any number of processes.
 
     Args:
-        features: Channels C.
-        groups: Number of groups in a pass; divides its rows.
+        features: Number of channels C.
+        groups: Number of groups per pass; divides its number of rows.
     """
 
     def __init__(self, features: int, groups: int) -> None:
@@ -86,48 +84,49 @@ class GroupedBatchNorm(_BatchNorm):
         assert self.running_var is not None
         mean, variance = self.running_mean.new_zeros(2, self._groups, self.num_features)
         parts = [
-            # A momentum of 1 leaves the group's own statistics in the rows that would follow them.
+            # A momentum of 1 writes the group's own statistics into m and v.
             fn.batch_norm(part, m, v, self.weight, self.bias, True, 1.0, self.eps)
             for part, m, v in zip(inputs.chunk(self._groups), mean, variance, strict=True)
         ]
-        _follow(self, mean.mean(0), variance.mean(0))
+        _update_running_statistics(self, mean.mean(0), variance.mean(0))
         return torch.cat(parts)
 
     def _check_input_dim(self, inputs: Tensor) -> None:
-        """It stands for BatchNorm of one dimension and of two."""
+        """Accept any input: the class replaces both BatchNorm1d and BatchNorm2d."""
 
 
-def spread_batch_norm(module: ModuleT, groups: int, processes: Group) -> ModuleT:
-    """``module`` with every BatchNorm made for its part of a batch.
+def distribute_batch_norm(module: ModuleT, groups: int, processes: Group) -> ModuleT:
+    """Replace every BatchNorm of a module, in place, for its process's share of a batch.
 
     Args:
-        module: Any; changed in place.
-        groups: Groups of rows of the whole batch with statistics of their own; 1 for one of all.
-        processes: Those that the batch is spread over; more than one group is a multiple of them.
+        module: Any module.
+        groups: Groups of rows of the batch, each with its own statistics; 1 for joint statistics.
+            More than one is a multiple of the number of processes.
+        processes: The processes over which the batch is spread.
     """
     if groups > 1:
-        return grouped_batch_norm(module, groups // processes.size)
+        return group_batch_norm(module, groups // processes.size)
     if processes.size > 1:
-        return _replaced(module, lambda norm: SynchronizedBatchNorm(norm.num_features, processes))
+        return _replace(module, lambda norm: SynchronizedBatchNorm(norm.num_features, processes))
     return module
 
 
-def grouped_batch_norm(module: ModuleT, groups: int) -> ModuleT:
-    """``module``, changed in place, with BatchNorm over ``groups`` groups of each pass's rows."""
-    return _replaced(module, lambda norm: GroupedBatchNorm(norm.num_features, groups))
+def group_batch_norm(module: ModuleT, groups: int) -> ModuleT:
+    """Replace every BatchNorm of a module, in place, by one over groups of each pass's rows."""
+    return _replace(module, lambda norm: GroupedBatchNorm(norm.num_features, groups))
 
 
 def local_statistics(module: nn.Module) -> list[Tensor]:
-    """Running statistics that follow the rows of this process alone.
+    """Return the running statistics that depend on this process's rows alone.
 
-    They are linear in the batches' statistics: their mean over the processes follows all rows.
+    They are linear in the batches' statistics, so their mean over the processes covers all rows.
     """
     norms = [norm for norm in module.modules() if isinstance(norm, GroupedBatchNorm)]
     buffers = [buffer for norm in norms for buffer in (norm.running_mean, norm.running_var)]
     return [buffer for buffer in buffers if buffer is not None]
 
 
-def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
+def _update_running_statistics(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.num_batches_tracked is not None
@@ -138,21 +137,21 @@ def _follow(norm: _BatchNorm, mean: Tensor, variance: Tensor) -> None:
 
 
 def _channels(values: Tensor, like: Tensor) -> Tensor:
-    """Values [C] for each channel of [N,C,...]."""
+    """Shape values [C] so that they broadcast over [N,C,...]."""
     return values.view(-1, *[1] * (like.dim() - 2))
 
 
-def _replaced(module: ModuleT, make: Callable[[_BatchNorm], _BatchNorm]) -> ModuleT:
+def _replace(module: ModuleT, make: Callable[[_BatchNorm], _BatchNorm]) -> ModuleT:
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
-            setattr(module, name, _with_tensors_of(child, make(child)))
+            setattr(module, name, _take_over(child, make(child)))
         else:
-            _replaced(child, make)
+            _replace(child, make)
     return module
 
 
-def _with_tensors_of(norm: _BatchNorm, new: _BatchNorm) -> _BatchNorm:
-    """``new`` with the settings, parameters and buffers of ``norm``."""
+def _take_over(norm: _BatchNorm, new: _BatchNorm) -> _BatchNorm:
+    """Move settings, parameters and buffers from ``norm`` to ``new``."""
     new.eps, new.momentum, new.affine = norm.eps, norm.momentum, norm.affine
     new._parameters, new._buffers = norm._parameters, norm._buffers
     new.training = norm.training

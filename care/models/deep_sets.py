@@ -1,4 +1,4 @@
-"""DeepSets (arXiv 1703.06114): an encoder of point clouds that knows no order of the points."""
+"""DeepSets (arXiv 1703.06114): an encoder of point clouds, invariant to the points' order."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ _WIDTH = 128
 
 
 class DeepSetsEncoder(nn.Module):
-    """The same small network on each point, mean and maximum over the points, another network.
+    """Encodes each point with one small network, pools by mean and maximum, encodes the result.
 
-    The paper does not give layers or widths (docs/paper.md §7); these are ours [A].
+    The paper does not give layers or widths (docs/paper.md §7); chosen here [A].
 
     Attributes:
         feature_dim: Width of the output, 128.
@@ -32,17 +32,16 @@ class DeepSetsEncoder(nn.Module):
         """Map clouds [N,P,4] to features [N,feature_dim].
 
         Args:
-            points: x, y, z, and 1 for a point that is there or 0 for padding; each cloud has one
-                point or more.
+            points: x, y, z and a mask, 1 for a point and 0 for padding; each cloud has a point.
         """
-        there = points[..., 3:]
-        each = self.point(points[..., :3])
-        mean = (each * there).sum(1) / there.sum(1)
-        most = each.masked_fill(there == 0, -torch.inf).amax(1)
-        features: Tensor = self.set(torch.cat([mean, most], dim=1))
+        mask = points[..., 3:]
+        codes = self.point(points[..., :3])
+        mean = (codes * mask).sum(1) / mask.sum(1)
+        maximum = codes.masked_fill(mask == 0, -torch.inf).amax(1)
+        features: Tensor = self.set(torch.cat([mean, maximum], dim=1))
         return features
 
 
 def deep_sets_encoder() -> DeepSetsEncoder:
-    """The encoder called ``deep_sets``."""
+    """Build the encoder ``deep_sets``."""
     return DeepSetsEncoder()

@@ -1,4 +1,4 @@
-"""Initialization as a function of the trial's seed."""
+"""Initialize weights as a function of the trial's seed."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from care.system.rng import torch_seed
 
 @contextmanager
 def seeded(seed: int, purpose: str) -> Iterator[None]:
-    """Modules made inside, on the CPU, get weights that are a function of (seed, purpose) alone.
+    """Initialize modules built inside the context, on the CPU, from (seed, purpose) alone.
 
-    torch's global random state is left as it was.
+    torch's global random state is restored.
 
     Args:
         seed: The trial's seed.
-        purpose: What is made, e.g. ``"init"``.
+        purpose: Name of the weights' use, e.g. ``"init"``.
     """
-    # torch.manual_seed would also reseed every accelerator, which fork_rng does not restore here.
+    # Not torch.manual_seed: it reseeds every accelerator, which fork_rng does not restore here.
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(torch_seed(seed, purpose))
         yield

@@ -1,4 +1,4 @@
-"""f of the paper: an encoder, a projection head, and the normalization onto the unit sphere."""
+"""The paper's f: an encoder, a projection head, and the normalization onto the unit sphere."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Encode = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Embedding(NamedTuple):
-    """What a network makes of N images.
+    """Outputs of a network for N images.
 
     Attributes:
-        features: The head's input, the encoder's output, float [N,feature_dim].
-        projection: The head's output, float [N,d].
-        sphere: The same on the unit sphere S^{d-1}.
+        features: Output of the encoder, float [N,feature_dim].
+        projection: Output of the projection head, float [N,d].
+        sphere: The projection normalized to the unit sphere S^{d-1}, float [N,d].
     """
 
     features: Tensor
@@ -39,8 +39,8 @@ class Network(nn.Module):
     Attributes:
         encoder: Maps images [N,3,H,W] or points [N,P,4] to features [N,feature_dim].
         head: Maps features to [N,d].
-        precision: What it computes in; the outputs are as wide as the weights.
-        encode: Runs the encoder; torch.compile's in its place while a step is trained.
+        precision: Precision of encoder and head; outputs are always float32.
+        encode: Runs the encoder; a compiled version replaces it during training.
     """
 
     precision: Precision = "fp32"
@@ -54,7 +54,7 @@ class Network(nn.Module):
 
     @property
     def feature_dim(self) -> int:
-        """Width of the encoder's output."""
+        """Width of the encoder's output features."""
         return int(self.encoder.feature_dim)  # type: ignore[arg-type]
 
     @property
@@ -68,13 +68,13 @@ class Network(nn.Module):
         return self.embed(inputs).sphere
 
     def features(self, inputs: Tensor) -> Tensor:
-        """The head's input [N,feature_dim] for the same."""
+        """Compute the encoder's output [N,feature_dim] for normalized images or points."""
         with autocast(self.precision, inputs.device):
-            features = self.encode(self.encoder, as_network_takes(inputs))
+            features = self.encode(self.encoder, to_input_layout(inputs))
         return widen(features)
 
     def embed(self, inputs: Tensor) -> Embedding:
-        """Features, projection and embedding of the same."""
+        """Compute features, projection and embedding of normalized images or points."""
         features = self.features(inputs)
         with autocast(self.precision, inputs.device):
             projection = widen(self.head(features))
@@ -82,23 +82,23 @@ class Network(nn.Module):
 
 
 def encode(encoder: nn.Module, inputs: Tensor) -> Tensor:
-    """Features [N,feature_dim] of what the encoder takes, one operation after the other."""
+    """Run an encoder eagerly: inputs [N,3,H,W] or [N,P,4] to features [N,feature_dim]."""
     features: Tensor = encoder(inputs)
     return features
 
 
-def as_network_takes(inputs: Tensor) -> Tensor:
-    """The same in the order in memory that is quickest.
+def to_input_layout(inputs: Tensor) -> Tensor:
+    """Bring images into channels-last layout; return points unchanged.
 
-    A CPU step of the small encoder becomes 1.15 and of a ResNet 1.4 times faster.
+    On a CPU a step of the small encoder becomes 1.15 times faster, of a ResNet 1.4 times.
     """
     return inputs.contiguous(memory_format=torch.channels_last) if inputs.dim() == 4 else inputs
 
 
-def as_device_computes(network: Network, device: torch.device) -> Network:
-    """``network`` on ``device``, its weights in the order that the device's kernels read.
+def move_network(network: Network, device: torch.device) -> Network:
+    """Move a network to ``device``, with weights in the layout of the device's kernels.
 
-    cuDNN would bring them there in each pass; oneDNN, on CPUs, has an order of its own anyway.
+    Without it cuDNN would convert the weights in each pass. oneDNN, on CPUs, has its own layout.
     """
     network = network.to(device)
     if device.type == "cuda":
@@ -107,12 +107,12 @@ def as_device_computes(network: Network, device: torch.device) -> Network:
 
 
 def build_network(config: ModelConfig, seed: int) -> Network:
-    """A new network on the CPU, whose weights are a function of ``config`` and ``seed`` alone.
+    """Build a network on the CPU with weights that depend on ``config`` and ``seed`` alone.
 
-    torch's global random state is left as it was.
+    torch's global random state is restored.
 
     Args:
-        config: Encoder and head.
+        config: Encoder and projection head.
         seed: The trial's seed.
     """
     with seeded(seed, "init"):

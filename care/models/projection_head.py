@@ -8,13 +8,13 @@ from torch import nn
 def projection_head(
     feature_dim: int, hidden: int, output: int, batch_norm: bool = True
 ) -> nn.Sequential:
-    """Linear without bias, BatchNorm, ReLU, Linear: [N,feature_dim] -> [N,output].
+    """Build Linear without bias, BatchNorm, ReLU, Linear: [N,feature_dim] -> [N,output].
 
     Args:
         feature_dim: Width of the encoder's output.
         hidden: Width of the hidden layer.
-        output: Dimension d of the embedding, whose unit sphere is S^{d-1}.
-        batch_norm: Without it the first layer has a bias.
+        output: Dimension d of the embedding, on the unit sphere S^{d-1}.
+        batch_norm: Use BatchNorm; without it the first layer has a bias.
     """
     return nn.Sequential(
         nn.Linear(feature_dim, hidden, bias=not batch_norm),

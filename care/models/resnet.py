@@ -1,4 +1,4 @@
-"""ResNets: whole, or with the stem for small images, conv1 3×3, stride 1, no max-pool [C]."""
+"""ResNets with their own stem or one for small images: conv1 3×3, stride 1, no max-pool [C]."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ class ResNetEncoder(nn.Module):
 
 
 def resnet18_encoder() -> ResNetEncoder:
-    """The encoder called ``resnet18``."""
+    """Build the encoder ``resnet18``, for small images."""
     return ResNetEncoder(resnet18(weights=None), cifar_stem=True)
 
 
 def resnet50_encoder() -> ResNetEncoder:
-    """The encoder called ``resnet50``."""
+    """Build the encoder ``resnet50``, for small images."""
     return ResNetEncoder(resnet50(weights=None), cifar_stem=True)
 
 
 def resnet50_imagenet_encoder() -> ResNetEncoder:
-    """The encoder called ``resnet50_imagenet``, for images of 224×224."""
+    """Build the encoder ``resnet50_imagenet``, for images of 224×224."""
     return ResNetEncoder(resnet50(weights=None), cifar_stem=False)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-# Most of a step's time goes into the first stage's full-resolution maps, most of the parameters
-# are in the last stage: narrow first and wide last is the quick way to about 32,000 parameters.
+# The first stage, at full resolution, takes most of the time; the last has most of the parameters.
+# So narrow first and wide last is the fastest way to about 33,000 parameters.
 _WIDTHS = (16, 32, 96)
 _STRIDES = (1, 2, 2)
 
@@ -14,7 +14,7 @@ class SmallEncoder(nn.Module):
     """Three stages of 3×3 convolution, BatchNorm and ReLU, then the mean over all positions.
 
     Attributes:
-        feature_dim: Width of the output, 96. The whole has 32,976 parameters.
+        feature_dim: Width of the output, 96. The encoder has 32,976 parameters.
     """
 
     feature_dim: int = _WIDTHS[-1]
@@ -32,7 +32,7 @@ class SmallEncoder(nn.Module):
 
 
 def small_encoder() -> SmallEncoder:
-    """The encoder called ``small``."""
+    """Build the encoder ``small``."""
     return SmallEncoder()
 
 

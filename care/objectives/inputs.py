@@ -19,7 +19,7 @@ from torch import Tensor
 from care.augmentation import Augmenter, Table
 from care.data.shared_batches import Batch
 from care.distributed.group import ALONE, Group
-from care.models.network import as_network_takes
+from care.models.network import to_input_layout
 from care.system.rng import generator
 
 Inputs = dict[str, Tensor]
@@ -63,7 +63,7 @@ class ViewSpec:
     def make(self, batch: Batch, augmenter: Augmenter[Any], group: Group) -> Tensor:
         """Augment this process's samples: float images [n,3,H,W] or points [n,P,4]."""
         table = _share(self.table(batch, augmenter, group), group)
-        return as_network_takes(augmenter.apply(table, batch.samples))
+        return to_input_layout(augmenter.apply(table, batch.samples))
 
     def table(self, batch: Batch, augmenter: Augmenter[Any], group: Group) -> Table:
         """Draw the augmentations of the whole batch, once a step."""

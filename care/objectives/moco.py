@@ -8,7 +8,7 @@ from torch.nn import functional as fn
 
 from care.config import MocoConfig
 from care.models import Network
-from care.models.batch_norm import grouped_batch_norm
+from care.models.batch_norm import group_batch_norm
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.full_precision import full_precision
 from care.objectives.inputs import InputSpec, Permutation
@@ -63,7 +63,7 @@ class MoCo(BaseObjective[MocoConfig]):
         super().__init__(config, network, seed)
         self.encoder = MomentumNetwork(network)
         if config.shuffle_groups > 1:  # each is a pass of its own
-            grouped_batch_norm(self.encoder, 1)
+            group_batch_norm(self.encoder, 1)
         shape = (config.queue, network.embedding_dim)
         random = generator(seed, "queue").standard_normal(shape)
         self.register_buffer("queue", fn.normalize(torch.from_numpy(random).float(), dim=1))

@@ -13,11 +13,11 @@ _M_MMAP_MAX = -4
 def keep_freed_memory() -> bool:
     """Make glibc reuse freed activations instead of returning them to the system.
 
-    By default every large activation is mapped afresh and its pages are faulted in at each step,
-    which takes more than half of the time of a small network's step. No number changes.
+    By default each step maps every large activation's memory and faults in its pages. That takes
+    more than half of a small network's step. No number changes.
 
     Returns:
-        Whether the allocator took the settings (False where it is not glibc's).
+        True if the allocator accepted the settings; False if it is not glibc's.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

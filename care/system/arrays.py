@@ -1,4 +1,4 @@
-"""Archives of arrays, read whole or refused by name."""
+"""Read .npz files of arrays completely, or report the damage with the file's name."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 
 from care.system.files import DamagedFileError, read_tail, read_whole
 
-# What numpy and zipfile raise for an archive that was cut, flipped or replaced.
+# Errors of numpy and zipfile on truncated, changed or replaced archives.
 _NO_ARCHIVE: tuple[type[Exception], ...] = (
     *(OSError, EOFError, ValueError, LookupError, NotImplementedError, TypeError, AttributeError),
     *(RuntimeError, MemoryError, SyntaxError, struct.error, zipfile.BadZipFile, zlib.error),
 )
-# An archive of numpy's ends with a signature, the length and offset of its list, and no comment.
+# A zip archive of numpy ends with a signature, length and offset of its directory, and no comment.
 _END = struct.Struct("<4s8xIIH")
 _SIGNATURE = b"PK\5\6"
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
-    """Return the arrays of a file that :func:`numpy.savez` wrote, or None when nothing is there.
+    """Return the arrays of a file of :func:`numpy.savez`, or None without a file.
 
     Raises:
-        DamagedFileError: Something else is there, or a part of it differs from its checksum.
+        DamagedFileError: The path is no such file, or an array's checksum is wrong.
     """
     content = read_whole(path)
     if content is None:
@@ -41,10 +41,10 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
 
 
 def check_end(path: Path) -> None:
-    """Check that an archive of arrays ends where it should, in constant time; see its content not.
+    """Check in constant time that an .npz file is not truncated; its content is not read.
 
     Raises:
-        DamagedFileError: The file is missing, cut or overwritten, or something else is there.
+        DamagedFileError: The file is missing, truncated, overwritten, or no regular file.
     """
     tail = read_tail(path, _END.size)
     if tail is None:

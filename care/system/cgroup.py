@@ -1,7 +1,7 @@
-"""The CPU and memory limits that control groups set for this process, version 1 and 2.
+"""Read this process's CPU and memory limits from control groups, version 1 and 2.
 
 A container, a SLURM job or a systemd slice may get fewer cores and less memory than the machine
-has. The kernel shows the limits in files only; neither the affinity nor /proc/meminfo has them.
+has. Neither the CPU affinity nor /proc/meminfo shows these limits.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _PROC = Path("/proc")
 
 
 class _Names(NamedTuple):
-    """Names of the memory controller's files, and of page cache in its statistics."""
+    """Names of the memory controller's files, and of the page cache in its statistics."""
 
     limit: str
     used: str
@@ -26,20 +26,20 @@ _VERSION_2 = _Names("memory.max", "memory.current", "inactive_file")
 
 
 def cpu_limit(proc: Path = _PROC) -> float | None:
-    """Read how many cores' time this process may use.
+    """Read the CPU quota of this process.
 
     Args:
-        proc: Where procfs is mounted.
+        proc: Mount point of procfs.
 
     Returns:
-        The smallest quota among the process's groups in cores, e.g. 1.5; None without a quota.
+        The smallest quota of the process's groups in cores, e.g. 1.5; None without a quota.
     """
     quotas = [_quota(folder) for folder, _ in _groups("cpu", proc)]
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
 def memory_limit(proc: Path = _PROC) -> int | None:
-    """Read how many bytes of memory this process's groups may use; None without a limit."""
+    """Read the memory limit of this process's groups in bytes; None without a limit."""
     limits = [_number(folder / names.limit) for folder, names in _groups("memory", proc)]
     total = _meminfo(proc).get("MemTotal")
     # Version 1 writes "no limit" as a number near 2**63.
@@ -48,11 +48,11 @@ def memory_limit(proc: Path = _PROC) -> int | None:
 
 
 def free_memory(proc: Path = _PROC) -> int | None:
-    """Read how many bytes this process may still use without swapping or being killed.
+    """Read the memory that this process may still use without swapping or being killed.
 
     Returns:
-        The least of what the machine and each group with a limit have free, where page cache that
-        the kernel can drop counts as free; None without procfs.
+        Bytes: the minimum over the machine and each group with a limit. Page cache that the kernel
+        can drop counts as free. None without procfs.
     """
     free = [_meminfo(proc).get("MemAvailable")]
     for folder, names in _groups("memory", proc):
@@ -64,9 +64,9 @@ def free_memory(proc: Path = _PROC) -> int | None:
 
 
 def oom_kills(proc: Path = _PROC) -> int:
-    """Count the processes that the kernel has ended for want of memory since this machine started.
+    """Count the processes killed for lack of memory since the machine started.
 
-    Those that a group's own limit ended count as well.
+    Kills by the limit of a control group are included.
     """
     return _table(proc / "vmstat").get("oom_kill", 0)
 
@@ -91,10 +91,10 @@ def _groups(controller: str, proc: Path) -> Iterator[tuple[Path, _Names]]:
 
 
 def _relative(path: str, root: str) -> Path:
-    """Take the mount's root off a group's path: in a container it is mounted as the top."""
+    """Make a group's path relative to the mount's root, which in a container is not ``/``."""
     try:
         return Path(path).relative_to(root)
-    except ValueError:  # outside of what is mounted here
+    except ValueError:  # the group is not mounted here
         return Path()
 
 
@@ -110,10 +110,10 @@ def _paths(proc: Path) -> dict[str, str]:
 def _mounts(proc: Path) -> Iterator[tuple[Path, str, str, list[str]]]:
     """Yield mount point, root, file system and options of each mounted hierarchy."""
     for line in _lines(proc / "self" / "mountinfo"):
-        place, _, source = line.partition(" - ")
+        location, _, source = line.partition(" - ")
         kind, *_, options = source.split()
         if kind in ("cgroup", "cgroup2"):
-            root, mount = place.split()[3:5]
+            root, mount = location.split()[3:5]
             yield Path(mount), root, kind, options.split(",")
 
 
@@ -138,7 +138,7 @@ def _table(path: Path) -> dict[str, int]:
 
 
 def _number(path: Path) -> int | None:
-    """Read a file with one number; None where there is none, or ``max``."""
+    """Read a file with one number; None without the file, or for ``max``."""
     lines = _lines(path)
     return int(lines[0]) if lines and lines[0].lstrip("-").isdigit() else None
 

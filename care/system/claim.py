@@ -1,11 +1,10 @@
-"""Claims: which process may write a folder, and a way of writing that no other process has.
+"""Claim a folder for one writing process, so that a superseded process cannot write to it.
 
-The holder of a claim may be taken for dead although it was only suspended. So it writes through its
-own folder (:mod:`care.system.claim_files`), and who takes over removes that folder first. A file is
-written there and renamed to its place; a log is a second link of a file there, and who takes over
-replaces every log by a copy. What the earlier holder does after that fails, or reaches files that
-nobody sees: for the folder it is as if it had been killed. There is no moment between a look and a
-write.
+A suspended holder may be taken for dead. So a holder writes only through its own subfolder
+(:mod:`care.system.claim_files`), and the next holder removes that subfolder first. A file is
+written there and renamed into the claimed folder. A log is a hard link of a file there; the next
+holder replaces every log by a copy. Later writes of the earlier holder fail, or change files that
+are no longer in the folder. No check precedes a write, so nothing can happen between the two.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from care.system.claim_files import (
     clear,
     cut_off,
     held_folders,
+    link_claim,
     mark_released,
-    place,
 )
 from care.system.files import (
     DiskError,
     Writer,
     append_line,
+    complete_lines,
     set_aside,
     sync_folder,
-    whole_lines,
     write_atomic,
 )
-from care.system.heartbeat import BEAT, move_beat
+from care.system.heartbeat import BEAT, write_beat
 from care.system.holder import Holder
 
 _BEAT_SECONDS = 15.0
@@ -48,20 +47,20 @@ _RETRY_SECONDS = 2.0
 
 
 class LostClaimError(CareError):
-    """Another process took the claim over; nothing was written."""
+    """Another process took over the claim; nothing was written."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(
-            f"{folder}: another process has taken it over while this one was silent. "
+            f"{folder}: another process took over this folder while this one did not respond. "
             "It continues there; this process has written nothing since."
         )
 
 
 def holder(folder: Path) -> Holder | None:
-    """Return the holder of the claim on ``folder``, or None when it is free; writes nothing.
+    """Return the holder of the claim on ``folder``, or None if it is free; writes nothing.
 
-    A holder on another machine counts as alive until a process that wants to take over has seen it
-    silent for a lease.
+    A holder on another machine counts as alive until a process that wants the claim has observed
+    no heartbeat for a lease.
 
     Raises:
         CareError: A claim cannot be read.
@@ -74,12 +73,12 @@ def holder(folder: Path) -> Holder | None:
 
 
 def release_dead(folder: Path) -> bool:
-    """Free ``folder`` if a process of this machine held it and is dead.
+    """Release the claim on ``folder`` if its holder was a process of this machine and is dead.
 
-    Others could tell only by its silence, after a while.
+    Other machines could conclude its death only from missing heartbeats, after a lease.
 
     Returns:
-        Whether no process of this machine holds it.
+        True unless a process of this machine holds the claim.
     """
     claims = claims_in(folder)
     holder = Holder.read(claims[-1].path) if claims and not claims[-1].released else None
@@ -92,7 +91,7 @@ def release_dead(folder: Path) -> bool:
 
 
 def _remove(path: Path) -> None:
-    """Remove a claim's file; a folder in its place is set aside."""
+    """Remove a claim's file; set aside a folder with its name."""
     try:
         path.unlink(missing_ok=True)
     except IsADirectoryError:
@@ -100,9 +99,9 @@ def _remove(path: Path) -> None:
 
 
 class Claim(Writer):
-    """A claim that this process holds, until :meth:`release` or the end of the process.
+    """A claim that this process holds until :meth:`release` or its end.
 
-    Every file in the claimed folder is written through it.
+    All writes to the claimed folder go through it.
     """
 
     def __init__(self, path: Path, holder: Holder, held: Path) -> None:
@@ -114,13 +113,13 @@ class Claim(Writer):
 
     @classmethod
     def take(cls, folder: Path) -> Self | None:
-        """Claim ``folder``, which is created if missing; return None when another process holds it.
+        """Claim ``folder``, created if missing; return None if another process holds it.
 
-        A holder on another machine is dead once two calls, by any processes of this machine and a
-        lease apart, saw the same beat.
+        A holder on another machine counts as dead once two calls, a lease apart, by any processes
+        of this machine, have read an equal heartbeat.
 
         Raises:
-            DiskError: No space, or the folder cannot be written.
+            DiskError: The disk is full, or the folder cannot be written.
         """
         try:
             folder.mkdir(parents=True, exist_ok=True)
@@ -139,11 +138,11 @@ class Claim(Writer):
             number = claims[-1].number + 1 if claims else 1
             claim = ClaimFile(number, folder / f"claim-{number:06d}", released=False)
             held = claim.held(holder)
-            if not place(claim.path, holder, held):
+            if not link_claim(claim.path, holder, held):
                 continue
             if claims_in(folder)[-1].path != claim.path:
-                # Another process was faster. That may show after the link only: a number is free
-                # again once its holder released it, and a superseded number is worth nothing.
+                # Another process was faster, which may show only after the link: a released number
+                # can be linked a second time, but only the highest number counts.
                 clear(held)
                 continue
             try:
@@ -151,7 +150,7 @@ class Claim(Writer):
                     cut_off(other)
                 for old in claims:
                     _remove(old.path)
-                    # Its holder may have released it since it was listed.
+                    # The holder may have released the claim after claims_in listed it.
                     old.path.with_suffix(".released").unlink(missing_ok=True)
             except OSError:
                 mark_released(claim.path, holder)
@@ -159,30 +158,30 @@ class Claim(Writer):
             return cls(claim.path, holder, held)
 
     def when_lost(self, action: Callable[[], None]) -> None:
-        """Call ``action``, in whatever thread, once it is known that the claim is lost."""
+        """Register a function that is called, in any thread, when the loss of the claim is seen."""
         self._when_lost.append(action)
 
     @property
     def own_folder(self) -> Path:
-        """The folder for files to rename into the claimed folder; gone once the claim is lost."""
+        """The holder's subfolder, from which files are renamed; it vanishes with the claim."""
         return self._held
 
     @property
     def lost(self) -> bool:
-        """Whether another process is known to have taken over."""
+        """True once another process is known to have taken over."""
         return self._lost
 
     def check(self) -> None:
         """Check that this process still holds the claim.
 
         Raises:
-            LostClaimError: It does not.
+            LostClaimError: Another process took over.
         """
         if not self._lost:
             try:
                 self._held.stat()
             except FileNotFoundError:
-                if self._folder.is_dir():  # while the disk is away, nothing is known
+                if self._folder.is_dir():  # an unreachable disk proves nothing
                     self._lose()
             except OSError:
                 return
@@ -198,8 +197,8 @@ class Claim(Writer):
         """Replace ``path`` by ``content``, atomically, if the claim is held at that moment.
 
         Raises:
-            LostClaimError: It is not.
-            DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+            LostClaimError: The claim is lost; nothing was written.
+            DiskError: The disk is full or the folder cannot be written; ``path`` is unchanged.
         """
         with self._writing(path):
             write_atomic(path, content, by_way_of=self._held)
@@ -208,21 +207,21 @@ class Claim(Writer):
         """Append a line to the log ``path``, if the claim is held at that moment.
 
         Raises:
-            LostClaimError: It is not.
-            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+            LostClaimError: The claim is lost; nothing was written.
+            DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
         own = self._held / path.name
         with self._writing(path):
-            if not _same_file(own, path):
-                self.rewrite(path, whole_lines(path))
+            if not _is_link_of(own, path):
+                self.rewrite(path, complete_lines(path))
             append_line(own, record)
 
     def rewrite(self, path: Path, content: bytes) -> None:
-        """Replace the log ``path`` by a new file, which this process alone can append to.
+        """Replace the log ``path`` by a new file to which only this process can append.
 
         Raises:
-            LostClaimError: The claim is lost.
-            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+            LostClaimError: The claim is lost; nothing was written.
+            DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
         own, temporary = self._held / path.name, self._held / f"{path.name}.new"
         with self._writing(path):
@@ -233,10 +232,10 @@ class Claim(Writer):
             sync_folder(path.parent)
 
     def remove(self, path: Path) -> None:
-        """Remove a file or a folder, if it is there and the claim is held at that moment.
+        """Remove a file or a folder if it exists and the claim is held at that moment.
 
         Raises:
-            LostClaimError: It is not held.
+            LostClaimError: The claim is lost; nothing was removed.
             DiskError: The folder cannot be written.
         """
         aside = self._held / f"removed-{secrets.token_hex(4)}"
@@ -249,7 +248,7 @@ class Claim(Writer):
         """Rename a file within the folder, if the claim is held at that moment.
 
         Raises:
-            LostClaimError: It is not held.
+            LostClaimError: The claim is lost; nothing was renamed.
             DiskError: The folder cannot be written.
         """
         aside = self._held / target.name
@@ -261,8 +260,8 @@ class Claim(Writer):
         """Move the claimed folder to ``target`` and release the claim.
 
         Raises:
-            LostClaimError: The claim is lost; the folder stays.
-            OSError: It cannot be moved.
+            LostClaimError: The claim is lost; the folder was not moved.
+            OSError: The folder cannot be moved.
         """
         self.check()
         self._folder.rename(target)
@@ -272,7 +271,7 @@ class Claim(Writer):
 
     @contextlib.contextmanager
     def _writing(self, path: Path) -> Iterator[None]:
-        """Raise ``LostClaimError`` where that is why a write failed, ``DiskError`` otherwise."""
+        """Turn a failed write into ``LostClaimError`` if the claim is lost, else ``DiskError``."""
         try:
             yield
         except DiskError:
@@ -283,7 +282,7 @@ class Claim(Writer):
             raise DiskError(path, error) from error
 
     def release(self) -> None:
-        """Release the claim, at once or as soon as the folder can be written again."""
+        """Release the claim, or retry in the background until the folder can be written."""
         if not self._released.is_set():
             try:
                 self._end()
@@ -314,15 +313,15 @@ class Claim(Writer):
         number = 0
         while not self._released.wait(_BEAT_SECONDS) and not self._lost:
             number += 1
-            # A folder that is away for a while must not end the training.
+            # A folder that is unreachable for a while must not end the training.
             with contextlib.suppress(OSError, LostClaimError):
                 try:
-                    move_beat(self._held / BEAT, number)
+                    write_beat(self._held / BEAT, number)
                 except FileNotFoundError:
                     self.check()
 
 
-def _same_file(own: Path, path: Path) -> bool:
+def _is_link_of(own: Path, path: Path) -> bool:
     try:
         return own.samefile(path)
     except FileNotFoundError:

@@ -1,19 +1,19 @@
-"""Claims on the disk: numbered files, and the folders through which their holders write.
+"""Read and write claims on the disk: numbered files, and the subfolders of their holders.
 
-A claim is a numbered file, ``claim-000003``; the highest number counts. It is taken by linking a
-complete file to the next number, which exactly one process can do, on a shared folder too. So a
-dead holder's claim is never deleted to be taken over, and no two processes can both believe that
-they took it. Whether a holder lives:
+A claim is a numbered file, ``claim-000003``; the highest number counts. A process takes it by a
+hard link from a complete file to the next number, which succeeds for exactly one process, even on a
+shared file system. A dead holder's claim is never deleted before the next one exists, so no two
+processes can both take it. A holder is alive in these cases:
 
-=======================================  ====================================================
-the same boot and process namespace      exact: by process number and start time; stopped is alive
-the same machine, started again since    dead
-anywhere else                            alive while its beat moves (:mod:`care.system.heartbeat`)
-=======================================  ====================================================
+=====================================  ==========================================================
+holder in this boot and PID namespace  its process exists, by PID and start time, even if stopped
+holder on this machine before reboot   never
+holder elsewhere                       while its heartbeat changes (:mod:`care.system.heartbeat`)
+=====================================  ==========================================================
 
-``claim-000003``            who holds it: :class:`care.system.holder.Holder`
-``claim-000003.released``   renamed to this once it was released
-``.held-000003-<token>/``   the holder's own folder, while it holds the claim
+``claim-000003``            the holder, :class:`care.system.holder.Holder`
+``claim-000003.released``   the file's name after a release
+``.held-000003-<token>/``   the holder's subfolder, while it holds the claim
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class ClaimFile:
     """A claim on the disk.
 
     Attributes:
-        number: The highest counts.
-        path: Its file.
-        released: Whether its holder released it.
+        number: Number of the claim; the highest counts.
+        path: The claim's file.
+        released: The holder released the claim.
     """
 
     number: int
@@ -48,22 +48,26 @@ class ClaimFile:
     released: bool
 
     def holder(self, note: bool = False) -> Holder | None:
-        """Its holder if it lives; see :func:`care.system.heartbeat.is_silent` for ``note``."""
+        """Return the holder if it is alive, else None.
+
+        Args:
+            note: Store this observation; see :func:`care.system.heartbeat.is_silent`.
+        """
         holder = None if self.released else Holder.read(self.path)
         if holder is None or (holder.token and not self.held(holder).is_dir()):
-            return None  # a holder without its own folder cannot write
+            return None  # a holder without its subfolder cannot write
         if holder.here:
             return holder if holder.runs else None
         beat = self.held(holder) / BEAT if holder.token else self.path
         return None if holder.restarted or is_silent(beat, note) else holder
 
     def held(self, holder: Holder) -> Path:
-        """The holder's own folder."""
+        """Return the path of the holder's subfolder."""
         return self.path.with_name(f".held-{self.number:06d}-{holder.token}")
 
 
 def claims_in(folder: Path) -> list[ClaimFile]:
-    """The claims in ``folder``, highest last."""
+    """List the claims in ``folder``, highest number last."""
     listed = [
         ClaimFile(int(match[1]), path, match[2] is not None)
         for path in folder.glob("claim-*")
@@ -73,15 +77,15 @@ def claims_in(folder: Path) -> list[ClaimFile]:
 
 
 def mark_released(path: Path, holder: Holder) -> None:
-    """Mark the claim at ``path`` as released, if it is still that of ``holder``."""
-    # The folder may have been moved to the archive, and the claim with it.
+    """Mark the claim at ``path`` as released, if ``holder`` still holds it."""
+    # The folder may have been moved to the archive, with the claim.
     with contextlib.suppress(FileNotFoundError):
         if Holder.read(path) == holder:
             path.rename(path.with_name(f"{path.name}.released"))
 
 
-def place(path: Path, holder: Holder, held: Path) -> bool:
-    """Make the claim at ``path`` appear whole; False when it exists."""
+def link_claim(path: Path, holder: Holder, held: Path) -> bool:
+    """Create the claim at ``path`` atomically; return False if it exists."""
     record = held / path.name
     try:
         held.mkdir(parents=True)
@@ -90,7 +94,7 @@ def place(path: Path, holder: Holder, held: Path) -> bool:
     except FileNotFoundError:  # removed by the process that took this number or a later one
         return False
     except FileExistsError:
-        # On a network the first of two tries may have been the one that was done.
+        # A network file system may repeat a request whose reply was lost: the link is this one's.
         if Holder.read(path) != holder:
             clear(held)
             return False
@@ -101,21 +105,21 @@ def place(path: Path, holder: Holder, held: Path) -> bool:
 
 
 def held_folders(folder: Path, claims: list[ClaimFile]) -> list[Path]:
-    """The own folders of the holders of ``claims``, and what killed processes left of them.
+    """List the subfolders of the holders of ``claims``, and the remains of killed processes.
 
-    They are listed before a claim is taken and removed after, by names that are never used again:
-    the folder may be archived and made again meanwhile.
+    They are listed before a claim is taken and removed after it. Their names are unique, so that
+    a folder that was archived and created a second time in between loses nothing.
     """
-    last = Holder.read(claims[-1].path) if claims else None  # a list may be out of date, no file
+    last = Holder.read(claims[-1].path) if claims else None  # the list of folders may be outdated
     known = {claims[-1].held(last)} if last is not None and last.token else set()
     return sorted({*known, *folder.glob(".held-*"), *folder.glob(".cut-*")})
 
 
 def cut_off(held: Path) -> None:
-    """Remove the own folder of an earlier holder, so that it can write nothing more.
+    """Remove the subfolder of an earlier holder, so that it can write nothing more.
 
     Raises:
-        OSError: It cannot be removed.
+        OSError: The subfolder cannot be removed.
     """
     aside = held.with_name(held.name.replace(".held-", ".cut-"))
     try:
@@ -129,10 +133,10 @@ def cut_off(held: Path) -> None:
 
 
 def clear(folder: Path) -> bool:
-    """Remove a folder that another process may still write; whether it is gone.
+    """Remove a folder to which another process may still write; return whether it is removed.
 
-    Once it is gone, nothing can be renamed out of it, on a network neither. What an open file of
-    this very machine keeps there cannot be reached by its path any more.
+    After that nothing can be renamed out of it, even on a network file system. A file that a
+    process of this machine keeps open there has no path any more.
     """
     for _ in range(_CLEAR_TRIES):
         shutil.rmtree(folder, ignore_errors=True)

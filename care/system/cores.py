@@ -8,7 +8,7 @@ from care.system.cgroup import cpu_limit
 
 
 def available_cores() -> int:
-    """Count the cores that the affinity and the control groups' CPU quota leave to this process.
+    """Count the cores that CPU affinity and control groups' quota allow to this process.
 
     A quota of 1.5 cores counts as one: two threads would wait for each other a quarter of the time.
     """

@@ -1,4 +1,4 @@
-"""The device that a trial runs on."""
+"""Resolve the device on which a trial runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _ALLOWED_TOGETHER = "allowed: auto, cpu or cuda where several processes train to
 
 
 def resolve_device(name: str, group: Group = ALONE) -> torch.device:
-    """The device called ``name``; ``auto`` is the first accelerator, else the CPU.
+    """Return the device for a name; ``auto`` is the first accelerator, else the CPU.
 
-    Each of several processes has a GPU of its own, by its rank, unless they train on the CPU.
+    On GPUs each of several processes gets its own, by rank.
 
     Raises:
-        ConfigError: No such device here, none that processes can train on together, or fewer GPUs
-            than processes.
+        ConfigError: The device is missing, does not support several processes, or there are fewer
+            GPUs than processes.
     """
     device = _resolve(name)
     if group.size == 1 or device.type == "cpu":
@@ -35,10 +35,10 @@ def resolve_device(name: str, group: Group = ALONE) -> torch.device:
 
 
 def check_machine(config: TrialConfig) -> None:
-    """Refuse a trial that asks for what this machine has not.
+    """Check that this machine has the device and the precision of a trial.
 
     Raises:
-        ConfigError: Device or precision.
+        ConfigError: The device is missing, or does not support the precision.
     """
     device = resolve_device(config.runtime.device, Group(0, config.runtime.processes))
     resolve_precision("training.precision", config.training.precision, device)

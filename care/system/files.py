@@ -1,4 +1,4 @@
-"""Files that are never half written, and logs that survive a torn last line."""
+"""Write files atomically, and read and append logs that survive a torn last line."""
 
 from __future__ import annotations
 
@@ -21,30 +21,30 @@ from pydantic_core import from_json
 from care.errors import CareError
 
 LARGEST_FILE = 2**28
-"""Bytes of the largest file that is read into memory: no record or log of a store comes near."""
+"""Bytes of the largest file that is read into memory, far above every record or log of a store."""
 
 
 _SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
 class DiskError(CareError):
-    """A file could not be written; what was there before is untouched."""
+    """A file could not be written; its earlier content is unchanged."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(
             f"{path}: cannot write ({error.strerror or error}); nothing was changed. "
-            "Free some space or fix the permissions, then run the same command again."
+            "Free some space or fix the permissions, then repeat the command."
         )
         self.errno = error.errno
 
 
 class DamagedFileError(CareError):
-    """A file is there, but cannot be what this project wrote; nothing was changed.
+    """A file exists, but is not as this project wrote it; nothing was changed.
 
     Attributes:
         path: The file.
-        problem: What is wrong with it, without its path.
-        denied: Whether only the permission to read it is missing.
+        problem: Description of the damage, without the path.
+        denied: Only the permission to read the file is missing.
     """
 
     def __init__(self, path: Path, problem: str, advice: str = "", *, denied: bool = False) -> None:
@@ -52,7 +52,7 @@ class DamagedFileError(CareError):
         self.path, self.problem, self.denied = path, problem, denied
 
     def with_advice(self, advice: str) -> DamagedFileError:
-        """Return this error with advice for the user."""
+        """Return a copy of this error with advice for the user."""
         return DamagedFileError(self.path, self.problem, advice, denied=self.denied)
 
 
@@ -61,17 +61,17 @@ def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> N
 
     Args:
         path: The file.
-        content: What is in it afterwards.
-        by_way_of: Folder of the same file system in which the new file is made; ``path``'s own
-            when None.
+        content: Its new content.
+        by_way_of: Folder of the temporary file, on one file system with ``path``; by default the
+            folder of ``path``.
 
     Raises:
-        DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+        DiskError: The disk is full or the folder cannot be written; ``path`` is unchanged.
     """
     unique = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     temporary = (by_way_of or path.parent) / unique
     try:
-        # A name that exists, a link that another user planted, too, is never written.
+        # "x" never opens an existing name, e.g. a link that another user planted.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()
@@ -85,7 +85,7 @@ def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> N
 
 
 def sync_folder(folder: Path) -> None:
-    """Make a rename last through a power cut: the folder's own entry has to reach the disk."""
+    """Flush a folder's entries to the disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -97,12 +97,12 @@ def write_json(path: Path, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`.
 
     Raises:
-        CareError: A number is NaN or infinite, which JSON has no word for.
+        CareError: A number is NaN or infinite, which JSON cannot represent.
     """
     write_atomic(path, pack_json(path, value))
 
 
-def _in_words(surrogates: re.Match[str]) -> str:
+def _escape(surrogates: re.Match[str]) -> str:
     return json.dumps(surrogates[0].encode("utf-8", "backslashreplace").decode())[1:-1]
 
 
@@ -110,15 +110,15 @@ def pack_json(path: Path, value: Any, indent: int | None = 2) -> bytes:
     """Return ``value`` as JSON with a newline, for ``path``.
 
     Raises:
-        CareError: A number is NaN or infinite, which JSON has no word for.
+        CareError: A number is NaN or infinite, which JSON cannot represent.
     """
     try:
         text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
         wrong = ", ".join(_not_finite(value)) or str(error)
         raise CareError(f"{path.name} is not written: not a finite number: {wrong}") from error
-    # Of a file name that is no UTF-8, the bytes that are none are written in words.
-    return (_SURROGATES.sub(_in_words, text) + "\n").encode()
+    # Escapes the bytes of a file name that are no UTF-8.
+    return (_SURROGATES.sub(_escape, text) + "\n").encode()
 
 
 def _not_finite(value: Any, name: str = "") -> Iterator[str]:
@@ -127,21 +127,21 @@ def _not_finite(value: Any, name: str = "") -> Iterator[str]:
         for key, inner in value.items():
             yield from _not_finite(inner, f"{name}.{key}" if name else str(key))
     elif isinstance(value, (list, tuple)):
-        for place, inner in enumerate(value):
-            yield from _not_finite(inner, f"{name}[{place}]")
+        for index, inner in enumerate(value):
+            yield from _not_finite(inner, f"{name}[{index}]")
     elif isinstance(value, float) and not math.isfinite(value):
         yield f"{name} = {value}"
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[tuple[int, int] | None]:
-    """Yield a descriptor of a regular file and its size; None when nothing is there."""
+def _open_regular(path: Path) -> Iterator[tuple[int, int] | None]:
+    """Yield the descriptor and the size of a regular file; None without a file."""
     try:
-        # A named pipe without a writer would block without O_NONBLOCK.
+        # O_NONBLOCK: opening a named pipe without a writer would block.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
         if path.is_symlink():
-            raise DamagedFileError(path, "is a link to nothing") from None
+            raise DamagedFileError(path, "is a dangling link") from None
         yield None
         return
     except OSError as error:
@@ -158,16 +158,16 @@ def _opened(path: Path) -> Iterator[tuple[int, int] | None]:
 
 
 def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
-    """Return the content of ``path``, or None when nothing is there. Never waits for a writer.
+    """Return the content of ``path``, or None without a file; never blocks on a pipe.
 
     Args:
         path: A file that this project wrote.
-        largest: Most bytes that it can have.
+        largest: Most bytes of the file.
 
     Raises:
-        DamagedFileError: Something else is there, or a file that is too large or not readable.
+        DamagedFileError: The path is no regular file, too large or not readable.
     """
-    with _opened(path) as file:
+    with _open_regular(path) as file:
         if file is None:
             return None
         descriptor, size = file
@@ -178,16 +178,16 @@ def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
 
 
 def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:
-    """Return the size of ``path`` and its last bytes, or None when nothing is there.
+    """Return the size of ``path`` and its last bytes, or None without a file.
 
     Args:
         path: A file that this project wrote.
         length: Most bytes to return.
 
     Raises:
-        DamagedFileError: Something else is there, or a file that is not readable.
+        DamagedFileError: The path is no regular file, or not readable.
     """
-    with _opened(path) as file:
+    with _open_regular(path) as file:
         if file is None:
             return None
         descriptor, size = file
@@ -195,14 +195,14 @@ def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:
 
 
 def checksum(content: bytes) -> str:
-    """Return 16 hexadecimal digits of SHA-256."""
+    """Return the first 16 hexadecimal digits of the content's SHA-256."""
     return hashlib.sha256(content).hexdigest()[:16]
 
 
 def _unreadable(path: Path, error: OSError) -> DamagedFileError:
     reason = error.strerror or str(error)
     if isinstance(error, PermissionError):
-        advice = "Ask its owner for the permission to read it."
+        advice = "Ask its owner for permission to read it."
         return DamagedFileError(path, f"cannot be read ({reason})", advice, denied=True)
     return DamagedFileError(path, f"cannot be read ({reason})")
 
@@ -214,10 +214,10 @@ def _kind(mode: int) -> str:
 
 
 def parse_json(path: Path, content: bytes) -> dict[str, Any]:
-    """Return the JSON object that ``content`` of ``path`` holds.
+    """Parse the content of ``path`` as a JSON object.
 
     Raises:
-        DamagedFileError: It is no JSON, or JSON of another type.
+        DamagedFileError: The content is no JSON, or no JSON object.
     """
     if not content.strip(b"\0"):
         raise DamagedFileError(path, "holds only zeros" if content else "is empty")
@@ -238,29 +238,29 @@ def _json_type(value: object) -> str:
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object in ``path``, or None when nothing is there.
+    """Return the JSON object in ``path``, or None without a file.
 
     Raises:
-        DamagedFileError: Something else is there, which no crash of ours can cause.
+        DamagedFileError: The path holds no JSON object; an interrupted write cannot cause that.
     """
     content = read_whole(path)
     return None if content is None else parse_json(path, content)
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON object as a line and bring it to the disk.
+    """Append one JSON object as a line and flush it to the disk.
 
-    A write that fails half-way is cut off again, so the log never grows a torn line in its middle.
+    A partial write is truncated, so that a log never has a torn line in its middle.
 
     Raises:
-        DiskError: The disk is full or the folder cannot be written; the log is as it was.
-        CareError: As :func:`write_json`.
+        DiskError: The disk is full or the folder cannot be written; the log is unchanged.
+        CareError: See :func:`write_json`.
     """
     line = pack_json(path, record, indent=None)
     try:
-        # Unbuffered: a buffer would write what is left of a refused line when the file is closed.
+        # Unbuffered: closing a buffered file would write the rest of a failed line.
         with path.open("ab", buffering=0) as file:
-            start = _whole_length(path)
+            start = _complete_length(path)
             if file.tell() != start:
                 file.truncate(start)
             try:
@@ -274,8 +274,8 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         raise DiskError(path, error) from error
 
 
-def _whole_length(path: Path) -> int:
-    """Bytes up to and with the last newline: what of a log is whole."""
+def _complete_length(path: Path) -> int:
+    """Return the size of a log up to and including its last newline, in bytes."""
     with path.open("rb") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -288,8 +288,8 @@ def _whole_length(path: Path) -> int:
     return 0
 
 
-def whole_lines(path: Path) -> bytes:
-    """Return the content of a log without a torn last line; nothing when there is no log."""
+def complete_lines(path: Path) -> bytes:
+    """Return the content of a log without a torn last line; empty without a log."""
     try:
         content = path.read_bytes()
     except FileNotFoundError:
@@ -301,13 +301,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a log, without a last line that a crash left unfinished.
 
     Raises:
-        DamagedFileError: Something else is there, or a line before the last one is no JSON object,
-            which no crash of ours can cause.
+        DamagedFileError: The path is no log, or an earlier line is no JSON object; an interrupted
+            write cannot cause either.
     """
     content = read_whole(path)
-    whole, _, _ = (content or b"").rpartition(b"\n")
+    lines, _, _ = (content or b"").rpartition(b"\n")
     records = []
-    for number, line in enumerate(whole.split(b"\n") if whole else [], start=1):
+    for number, line in enumerate(lines.split(b"\n") if lines else [], start=1):
         try:
             records.append(parse_json(path, line))
         except DamagedFileError as error:
@@ -316,34 +316,33 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def pack_lines(path: Path, records: Iterable[dict[str, Any]]) -> bytes:
-    """Return a log of ``records``, for ``path``.
+    """Return the bytes of a log of ``records``, for ``path``.
 
     Raises:
-        CareError: A number is NaN or infinite, which JSON has no word for.
+        CareError: A number is NaN or infinite, which JSON cannot represent.
     """
     return b"".join(pack_json(path, record, indent=None) for record in records)
 
 
 class Writer:
-    """Writes files of a folder that no other process writes.
+    """Writes the files of a folder to which no other process writes.
 
-    :class:`care.system.claim.Claim` writes those of a folder that several processes may want to
-    write.
+    For folders with several potential writers see :class:`care.system.claim.Claim`.
     """
 
     @property
     def lost(self) -> bool:
-        """Whether this process is known to have lost the right to write; looks at no file."""
+        """True once this process is known to have lost the right to write; reads no file."""
         return False
 
     def check(self) -> None:
-        """Raise if this process may not write any more."""
+        """Raise an error if this process may no longer write."""
 
     def replace(self, path: Path, content: bytes) -> None:
         """Replace ``path`` by ``content``, atomically.
 
         Raises:
-            DiskError: The disk is full or the folder cannot be written; ``path`` is as it was.
+            DiskError: The disk is full or the folder cannot be written; ``path`` is unchanged.
         """
         write_atomic(path, content)
 
@@ -351,7 +350,7 @@ class Writer:
         """Append a line to the log ``path``.
 
         Raises:
-            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+            DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
         append_line(path, record)
 
@@ -359,12 +358,12 @@ class Writer:
         """Replace the log ``path``.
 
         Raises:
-            DiskError: The disk is full or the folder cannot be written; the log is as it was.
+            DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
         write_atomic(path, content)
 
     def remove(self, path: Path) -> None:
-        """Remove a file or a folder, if it is there."""
+        """Remove a file or a folder if it exists."""
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
@@ -376,11 +375,14 @@ class Writer:
 
 
 def set_aside(path: Path, writer: Writer | None = None) -> Path | None:
-    """Rename what lies at ``path``, so that nothing of it is lost; None when nothing does.
+    """Rename a damaged file or folder, so that nothing of it is lost.
 
     Args:
         path: A file or folder.
-        writer: The claim on its folder, where other processes may want to write, too.
+        writer: The claim on its folder, if it has several potential writers.
+
+    Returns:
+        The new path, ``<name>.damaged-<time>``; None if ``path`` does not exist.
 
     Raises:
         DiskError: The folder cannot be written.

@@ -1,4 +1,4 @@
-"""The state of git of the code that runs."""
+"""Read the git commit of the running code."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from typing import Any
 from care.system.files import read_json
 
 SNAPSHOT = "snapshot.json"
-"""Beside a copy of the code: the state of git when it was made."""
+"""File beside a copy of the code with the git state at the time of the copy."""
 
 
 def _git(*arguments: str) -> str | None:
-    """Output of git on the checkout this code runs from, or None outside of one."""
+    """Return the output of git in the checkout of this code, or None outside of a checkout."""
     command = ["git", "-C", str(Path(__file__).parent), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip()
+    return process.stdout.strip()
 
 
 def git_state() -> dict[str, Any]:
-    """Commit of this code and whether it was edited since: now, or when its copy was made."""
+    """Return the code's commit and whether it has uncommitted changes, or those of its copy."""
     snapshot = read_json(Path(__file__).parents[2] / SNAPSHOT)
     if snapshot:
         return dict(snapshot)

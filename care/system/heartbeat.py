@@ -1,8 +1,8 @@
-"""The beat of a claim: a file that its holder changes while it lives.
+"""Write and observe heartbeats: files that the holders of claims rewrite while they are alive.
 
-A beat moves when its file changes between two looks of one machine, at least a lease apart on that
-machine's monotonic clock. Clocks of two machines are never compared. So one look never proves a
-death, and each look is noted beside the beat, for the next one, by any process.
+A heartbeat stands still if one machine has read it twice, unchanged, at least a lease apart on that
+machine's monotonic clock; clocks of two machines are never compared. One observation never proves a
+death. So each is stored beside the heartbeat, for the next observation by any process.
 """
 
 from __future__ import annotations
@@ -24,41 +24,45 @@ BEAT, _SEEN = "beat", "seen"
 
 
 def is_silent(beat: Path, note: bool) -> bool:
-    """Whether a beat was seen to stand still for a lease.
+    """Check whether this machine has seen a heartbeat unchanged for a lease.
 
     Args:
-        beat: Its file.
-        note: Keep this look beside it for the next one.
+        beat: File of the heartbeat.
+        note: Store this observation beside the file for the next one.
     """
     now, value = time.monotonic(), _value(beat)
-    seen = beat.with_name(f".{_SEEN}-{_clock()}-{beat.name}")
-    before = _read_look(seen)
-    if before is not None and before[0] == value and now >= before[1]:
-        return now - before[1] >= LEASE_SECONDS
+    path = beat.with_name(f".{_SEEN}-{_clock()}-{beat.name}")
+    earlier = _read_observation(path)
+    if earlier is not None and earlier[0] == value and now >= earlier[1]:
+        return now - earlier[1] >= LEASE_SECONDS
     if note:
-        _write_look(seen, value, now)
+        _write_observation(path, value, now)
     return False
 
 
-def move_beat(beat: Path, number: int) -> None:
-    """Move a beat.
+def write_beat(beat: Path, number: int) -> None:
+    """Write the next heartbeat.
+
+    Args:
+        beat: File of the heartbeat.
+        number: Count of the heartbeats so far.
 
     Raises:
-        FileNotFoundError: Its folder does not exist any more.
+        FileNotFoundError: The folder is missing: the claim was taken over.
     """
     descriptor = os.open(beat, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     try:
         os.pwrite(descriptor, f"{number:020d}\n".encode(), 0)
-    except OSError:  # a full disk: its time moves all the same
+    except OSError:  # the disk is full, but its time of change still moves
         os.utime(descriptor)
     finally:
         os.close(descriptor)
 
 
 def _value(beat: Path) -> str:
-    """What differs between two looks if the holder lives; a file that is opened is up to date."""
+    """Return a value that differs between two observations of a living holder."""
     try:
-        with beat.open("rb") as file:
+        with beat.open("rb") as file:  # a network file system updates its cache on open
             return f"{file.read(64)!r} {os.fstat(file.fileno()).st_mtime_ns}"
     except FileNotFoundError:
         return ""
@@ -66,7 +70,7 @@ def _value(beat: Path) -> str:
 
 @functools.cache
 def _clock() -> str:
-    """Identity of the monotonic clock that this process reads."""
+    """Identify the monotonic clock of this process."""
     try:
         clock = str(Path("/proc/self/ns/time").readlink())
     except OSError:
@@ -74,16 +78,16 @@ def _clock() -> str:
     return hashlib.sha256(f"{process.boot_id(process.boot())} {clock}".encode()).hexdigest()[:12]
 
 
-def _read_look(path: Path) -> tuple[str, float] | None:
+def _read_observation(path: Path) -> tuple[str, float] | None:
     try:
-        look: Any = json.loads(path.read_bytes())
-        return str(look["value"]), float(look["at"])
+        observation: Any = json.loads(path.read_bytes())
+        return str(observation["value"]), float(observation["at"])
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _write_look(path: Path, value: str, at: float) -> None:
+def _write_observation(path: Path, value: str, at: float) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    with contextlib.suppress(OSError):  # the claim ended meanwhile, or nothing can be written
+    with contextlib.suppress(OSError):  # the claim has ended, or the folder cannot be written
         temporary.write_text(json.dumps({"value": value, "at": at}), encoding="utf-8")
         temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The process that holds a claim, as the claim's file names it."""
+"""Describe the process that holds a claim, and check whether it is alive on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from care.system import process
 from care.system.files import DamagedFileError, read_json
 
-# Something else than a file of ours is there: no holder wrote it.
+# The path is not a regular file, so no holder wrote it.
 _NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
 
 
@@ -25,12 +25,12 @@ class Holder:
 
     Attributes:
         host: Name of its machine.
-        pid: Its number there.
-        since: When it took the claim, by its own clock.
-        boot: Boot and process namespace, within which a number means one process.
-        machine: Identity of the machine over restarts; empty when it has none.
-        started: When the process started, in ticks of its kernel; None when that is unknown.
-        token: Differs from claim to claim; empty in claims of an earlier version.
+        pid: Process ID on that machine.
+        since: Local time at which it took the claim.
+        boot: Boot and PID namespace, within which a process ID is unique.
+        machine: Identity of the machine across reboots; empty if it has none.
+        started: Start time of the process in kernel ticks; None if unknown.
+        token: Unique token of the claim; empty in claims of an earlier version.
     """
 
     host: str
@@ -46,7 +46,7 @@ class Holder:
 
     @classmethod
     def this_process(cls) -> Holder:
-        """Return this process, as the holder of a claim from now on."""
+        """Describe this process as a holder from now on."""
         pid = os.getpid()
         return cls(
             host=socket.gethostname(),
@@ -60,22 +60,22 @@ class Holder:
 
     @property
     def here(self) -> bool:
-        """Whether its number means the same process here as there."""
+        """True if the holder's process ID is valid in this process's PID namespace."""
         return self.boot == process.boot() and self.started is not None
 
     @property
     def runs(self) -> bool:
-        """Whether a process that is :attr:`here` runs, even if it is stopped."""
+        """True if a holder that is :attr:`here` exists, even if it is stopped."""
         return process.process_start(self.pid) == self.started
 
     @property
     def restarted(self) -> bool:
-        """Whether its machine is this one, and was started again since."""
-        same = bool(self.machine) and self.machine == process.machine()
-        return same and process.boot_id(self.boot) != process.boot_id(process.boot())
+        """True if the holder ran on this machine before its last reboot."""
+        this_machine = bool(self.machine) and self.machine == process.machine()
+        return this_machine and process.boot_id(self.boot) != process.boot_id(process.boot())
 
     def write(self, path: Path) -> None:
-        """Write it as JSON."""
+        """Write the holder to a JSON file."""
         path.write_text(json.dumps(asdict(self)), encoding="utf-8")
 
     @classmethod
@@ -88,14 +88,15 @@ class Holder:
         try:
             tree = read_json(path)
             known = {field.name for field in fields(cls)}
-            read = cls(**{name: value for name, value in (tree or {}).items() if name in known})
+            holder = cls(**{name: value for name, value in (tree or {}).items() if name in known})
         except DamagedFileError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno not in _NO_FILE:
-                raise cause from None  # a disk that is away for a while says nothing of its holder
+                raise cause from None  # an unreachable disk proves nothing about the holder
             return None
         except TypeError:
             return None
-        texts = (read.host, read.since, read.boot, read.machine, read.started or "", read.token)
-        whole = isinstance(read.pid, int) and all(isinstance(text, str) for text in texts)
-        return read if whole and not set(read.token) - set(string.hexdigits) else None
+        texts = (holder.host, holder.since, holder.boot, holder.machine, holder.started or "")
+        valid = all(isinstance(text, str) for text in (*texts, holder.token))
+        valid = valid and isinstance(holder.pid, int)
+        return holder if valid and not set(holder.token) - set(string.hexdigits) else None

@@ -1,7 +1,7 @@
-"""The numbers that a network computes in: float32, or bfloat16 where the hardware is fast at it.
+"""Choose a network's precision: float32, or bfloat16 on hardware with units for it.
 
-Weights, BatchNorm's statistics, losses, optimizer and everything that is measured of features stay
-float32 (autocast); bfloat16 has float32's range, so nothing is scaled.
+Autocast keeps weights, BatchNorm statistics, losses, optimizer and evaluation in float32. bfloat16
+has the range of float32, so losses are not scaled.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from care.errors import ConfigError, Problem
 
 
 def resolve_precision(field: str, choice: PrecisionChoice, device: torch.device) -> Precision:
-    """What ``choice`` means on ``device``; ``auto`` is bfloat16 where that is quick.
+    """Resolve a configured precision on a device; ``auto`` is bfloat16 where that is fast.
 
     Args:
-        field: Its dotted name, for the message.
-        choice: As configured.
-        device: Where the network is.
+        field: Dotted name of the field, for the message.
+        choice: Value of the field.
+        device: Device of the network.
 
     Raises:
-        ConfigError: bfloat16 was asked for, and the device would only imitate it.
+        ConfigError: ``bf16`` on a device that only emulates it.
     """
     fast = has_fast_bf16(device)
     if choice == "bf16" and not fast:
@@ -37,34 +37,34 @@ def resolve_precision(field: str, choice: PrecisionChoice, device: torch.device)
 
 
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 faster than float32.
+    """Check whether a device multiplies bfloat16 faster than float32.
 
     A CPU needs AVX512_BF16 or AMX; with AVX2 alone a step takes seven times as long as in float32.
-    An Nvidia GPU needs to be Ampere or later.
+    An Nvidia GPU must be Ampere or later.
     """
     if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return False
 
 
 def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
-    """Compute in ``precision`` while entered, whatever was set outside."""
+    """Compute in ``precision`` inside the context, regardless of an outer autocast."""
     return torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16")
 
 
 def widen(values: Tensor) -> Tensor:
-    """Half-precision ``values`` as float32, others as they are."""
+    """Convert float16 and bfloat16 to float32; return other values unchanged."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def exact_float32() -> None:
-    """Let float32 be float32 on GPUs: by default cuDNN rounds convolutions' inputs to TF32.
+    """Disable TF32 on GPUs, to which cuDNN rounds the inputs of float32 convolutions by default.
 
-    cuDNN's operations are named, because what is set for all does not reach them in every torch.
+    In some versions of torch the global setting does not reach cuDNN's operations, so each is set.
     """
     backends: Any = torch.backends
-    for what in (backends, backends.cudnn.conv, backends.cudnn.rnn):
-        what.fp32_precision = "ieee"
+    for backend in (backends, backends.cudnn.conv, backends.cudnn.rnn):
+        backend.fp32_precision = "ieee"

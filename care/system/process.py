@@ -1,4 +1,4 @@
-"""Processes: which ones run, when they started, and on which boot of which machine."""
+"""Read from /proc which processes run and since when, and identify the boot and the machine."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _PROC = Path("/proc")
 
 @dataclass(frozen=True)
 class ProcessStat:
-    """A process as ``/proc/PID/stat`` describes it.
+    """A process as described by ``/proc/PID/stat``.
 
     Attributes:
-        pid: Its number.
-        state: One letter: ``R`` runs, ``T`` is stopped, ``Z`` is dead and not yet reaped.
-        parent: Number of the process that started it.
-        session: Number of the process that leads its session.
-        start: When it started, in ticks of the kernel since the boot.
+        pid: Process ID.
+        state: One letter: ``R`` running, ``T`` stopped, ``Z`` dead and not yet reaped.
+        parent: Process ID of the parent.
+        session: Process ID of the session's leader.
+        start: Start time in kernel ticks since the boot.
     """
 
     pid: int
@@ -33,7 +33,7 @@ class ProcessStat:
 
     @classmethod
     def read(cls, pid: int) -> Self | None:
-        """Read the entry of a process; None when there is none, or no /proc."""
+        """Read the entry of a process; None without the process or /proc."""
         try:
             text = (_PROC / str(pid) / "stat").read_text()
         except OSError:
@@ -43,12 +43,12 @@ class ProcessStat:
 
     @property
     def dead(self) -> bool:
-        """Whether only its entry is left, until its parent reaps it."""
+        """True if only the entry is left, until the parent reaps it."""
         return self.state in ("Z", "X")
 
 
 def all_processes() -> Iterator[ProcessStat]:
-    """Yield every process of this machine that /proc shows, dead ones as well."""
+    """Yield every process in /proc, including dead ones."""
     for folder in _PROC.glob("[0-9]*"):
         stat = ProcessStat.read(int(folder.name))
         if stat:
@@ -56,13 +56,13 @@ def all_processes() -> Iterator[ProcessStat]:
 
 
 def process_start(pid: int) -> str | None:
-    """Return when a process started, in ticks of the kernel; None when it is dead or unknown."""
+    """Return the start time of a process in kernel ticks; None if it is dead or unknown."""
     stat = ProcessStat.read(pid)
     return None if stat is None or stat.dead else stat.start
 
 
 def process_alive(pid: int) -> bool:
-    """Whether a process of this machine exists; a dead one that is not yet reaped does."""
+    """Check whether a process of this machine exists, even if dead and not yet reaped."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -74,24 +74,24 @@ def process_alive(pid: int) -> bool:
 
 @functools.cache
 def boot() -> str:
-    """Return boot and process namespace, within which a number means one process."""
+    """Identify boot and PID namespace, within which a process ID is unique."""
     try:
         identity = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         return f"{identity}/{Path('/proc/self/ns/pid').readlink()}"
-    except OSError:  # no Linux: process_start knows nothing either
+    except OSError:  # not Linux: process_start returns None there
         return socket.gethostname()
 
 
 def boot_id(boot: str) -> str:
-    """Return the boot alone, of what :func:`boot` returned here or on another machine."""
+    """Extract the boot from a value of :func:`boot`, of this or another machine."""
     return boot.partition("/")[0]
 
 
 @functools.cache
 def machine() -> str:
-    """Return the identity of this machine, which a restart keeps; empty when it has none.
+    """Identify this machine across reboots; empty if it has no identity.
 
-    Containers and copies of one image may share a machine-id, but not name and network card, too.
+    Copies of one image may share a machine-id, but not also the name and the network card.
     """
     try:
         identity = Path("/etc/machine-id").read_text().strip()

@@ -1,9 +1,9 @@
-"""torchvision, also where its compiled operators do not load.
+"""Import torchvision even if its compiled operators do not load.
 
-A CUDA build of torchvision on a CPU build of torch fails on import, because its Python side
-registers fake kernels for ``nms`` and ``qnms`` whose schemas only the compiled part declares.
-Nothing here uses either operator: declaring the two schemas is all the import needs. Every use of
-torchvision in this project goes through this module.
+A CUDA build of torchvision on a CPU build of torch fails on import: its Python code registers fake
+kernels for ``nms`` and ``qnms``, but only the compiled part declares their schemas. This project
+uses neither operator, so declaring both schemas suffices. All of its uses of torchvision go
+through this module.
 """
 
 from __future__ import annotations

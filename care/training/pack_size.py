@@ -1,16 +1,18 @@
-"""How many trials a pack should have."""
+"""The size of a pack, from the time that its steps take and the memory that is free."""
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from care.data.shared_batches import LARGEST_PACK
 from care.system.cgroup import free_memory
 from care.training.cuda_graph import WARM_UP
+from care.training.pack import PackStep
 from care.training.trainer import Trainer
 
 _WORTH_IT = 1.05
@@ -18,20 +20,16 @@ _NEAR_THE_BEST = 0.97
 _SHARE_OF_MEMORY = 0.5
 # Weights, gradients and an optimizer's two moments.
 _COPIES = 4
-
-
 # The first steps take longer: memory is fetched, kernels are chosen, graphs recorded.
 _SETTLING_CPU, _MEASURED_CPU = 3, 1
 _SETTLING_GPU, _MEASURED_GPU = WARM_UP + 2, 8
 
 
 class Pace:
-    """Seconds that a round of steps of a pack takes once it has settled.
-
-    A GPU runs behind the CPU that gives it its work, and is waited for before and after.
+    """Time of a round of steps of a pack that has settled.
 
     Args:
-        device: Where the pack trains.
+        device: The pack's; a GPU runs behind the CPU and is waited for before and after.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -40,23 +38,21 @@ class Pace:
         self._settling = _SETTLING_GPU if gpu else _SETTLING_CPU
         self._enough = self._settling + (_MEASURED_GPU if gpu else _MEASURED_CPU)
         self._rounds = 0
-        self._began = self._now()
+        self._start = self._now()
 
-    def measure(self, last: bool) -> float | None:
-        """To be called after a round.
+    def measure(self, step: PackStep) -> float | None:
+        """Count a round that has ended; return seconds a round once enough are measured.
 
-        Args:
-            last: No further round follows, so that what there is has to do.
-
-        Returns:
-            Seconds of a round when enough were measured, else None.
+        A round that some of the trials waited for is not counted.
         """
+        if not (step.together or step.last):
+            return None
         self._rounds += 1
         measured = self._rounds - self._settling
-        if self._rounds == self._enough or last:
-            return (self._now() - self._began) / (measured if measured > 0 else self._rounds)
+        if self._rounds == self._enough or step.last:
+            return (self._now() - self._start) / (measured if measured > 0 else self._rounds)
         if measured == 0:
-            self._began = self._now()
+            self._start = self._now()
         return None
 
     def _now(self) -> float:
@@ -65,11 +61,47 @@ class Pace:
         return time.perf_counter()
 
 
-def next_size(paces: Mapping[int, float], most: int) -> int:
-    """The size that a pack on a GPU is to grow to, or, if not above its own, the best it had.
+class SizeSearch:
+    """Finds how many trials a pack should have, from the first ones.
 
-    What a GPU does for several trials at the same time cannot be told from one; it is tried, with
-    twice as many each time.
+    Args:
+        trials: Trials that the pack can have.
+        neighbors: Packs on one machine or GPU that may grow together.
+
+    Attributes:
+        settled: Whether the last answer is final; on a GPU larger sizes have to be tried.
+    """
+
+    def __init__(self, trials: int, neighbors: int) -> None:
+        self.settled = False
+        self._most = min(LARGEST_PACK, trials)
+        self._neighbors = neighbors
+        self._paces: dict[int, float] = {}
+
+    def next(self, seconds: float, shared: float, trainers: Sequence[Trainer]) -> int:
+        """Return the size to grow to.
+
+        Args:
+            seconds: Of a round of steps of all trials so far.
+            shared: Seconds of it that a pack spends once for all its trials.
+            trainers: Of the trials so far that are not finished.
+        """
+        if not trainers:
+            self.settled = not self._paces
+            return self._most
+        if not self._paces:
+            self._most = min(self._most, most_in_memory(trainers[0], self._neighbors))
+        self.settled = trainers[0].device.type != "cuda"
+        if self.settled:
+            return best_size(seconds, shared, self._most)
+        self._paces[len(trainers)] = seconds
+        return next_size(self._paces, self._most)
+
+
+def next_size(paces: Mapping[int, float], most: int) -> int:
+    """Double a pack on a GPU while that pays, else return the best size that it had.
+
+    One trial does not show how well a GPU runs several, so they are tried.
 
     Args:
         paces: Seconds of a round by the pack's size, of each size so far.
@@ -85,7 +117,7 @@ def next_size(paces: Mapping[int, float], most: int) -> int:
 
 
 def best_size(step: float, shared: float, most: int) -> int:
-    """The smallest pack that comes near what the largest would gain.
+    """Return the smallest pack whose gain is near that of the largest.
 
     K trials take K (step - shared) + shared seconds a step instead of K step.
 
@@ -95,7 +127,7 @@ def best_size(step: float, shared: float, most: int) -> int:
         most: Largest size, 1 or more.
 
     Returns:
-        1 where no size is worth it: fewer processes with packs balance worse than many without.
+        1 where no size pays: few processes with packs balance worse than many without.
     """
     gains = [step / (step - shared + shared / size) for size in range(1, most + 1)]
     if gains[-1] < _WORTH_IT:
@@ -104,14 +136,14 @@ def best_size(step: float, shared: float, most: int) -> int:
 
 
 def most_in_memory(trainer: Trainer, neighbors: int) -> int:
-    """How many trials like this one fit, with what they keep between steps.
+    """Estimate how many trials like this one fit into the memory that is free.
 
     On a CPU a step's activations are freed before the next member's step; on a GPU each member's
     graph keeps its own.
 
     Args:
         trainer: Of one trial, which is in the memory already.
-        neighbors: Packs on the same machine or GPU that may grow at the same time.
+        neighbors: Packs on one machine or GPU that may grow together.
     """
     each = _COPIES * _bytes([*trainer.network.parameters(), *trainer.objective.parameters()])
     if trainer.device.type == "cuda":

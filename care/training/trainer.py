@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from care.augmentation.cuda_graph import graphed
+from care.augmentation.cuda_graph import make_graphed
 from care.config import Precision, TrialConfig
 from care.data.dataset import Dataset
 from care.data.shared_batches import Batch, SharedBatches
@@ -23,8 +23,8 @@ from care.distributed.group import ALONE, Group
 from care.evaluation.monitor import Monitor
 from care.lr_schedule import learning_rate
 from care.models import build_network
-from care.models.batch_norm import local_statistics, spread_batch_norm
-from care.models.network import as_device_computes
+from care.models.batch_norm import distribute_batch_norm, local_statistics
+from care.models.network import move_network
 from care.objectives.inputs import make_inputs
 from care.objectives.objective import Objective, trainable
 from care.optimizer import build_optimizer, load_optimizer
@@ -78,7 +78,7 @@ class Trainer:
         self._shared = shared or SharedBatches()
         network = build_network(config.model, config.seed)
         groups = config.training.batch_norm_groups
-        self.network = as_device_computes(spread_batch_norm(network, groups, group), device)
+        self.network = move_network(distribute_batch_norm(network, groups, group), device)
         self.network.precision = precision or resolve_precision(
             "training.precision", config.training.precision, device
         )
@@ -102,7 +102,7 @@ class Trainer:
         if alone and compiles(self.config, self.device, samples, side):
             self._passes = CompiledStep(self._passes, (self.network, self.objective), self._warn)
         if recorded:
-            self._augmenter = graphed(self._augmenter, self._warn)
+            self._augmenter = make_graphed(self._augmenter, self._warn)
             self._passes = CudaGraphStep(self._passes, self.device, self._warn)
 
     def steps(self, stop: Callable[[], bool] = lambda: False) -> Iterator[None]:

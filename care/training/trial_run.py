@@ -35,6 +35,7 @@ from care.trials.condition import repair
 from care.trials.failure import describe
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.plugin_versions import plugin_versions
 from care.trials.provenance import provenance
 from care.trials.records import TimingRecord
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
@@ -50,7 +51,7 @@ class TrialRun:
         config: The trial.
         folder: Its folder, written through the trial's claim.
         warn: Called with what the user should know, e.g. of a damaged checkpoint.
-        shared: Shared with the other trials of a :class:`care.training.pack.Pack`.
+        shared: Shared with trials that train in :func:`care.training.pack.lockstep` with this one.
 
     Attributes:
         finished: Whether the trial is trained and evaluated.
@@ -90,10 +91,10 @@ class TrialRun:
     @property
     def epoch(self) -> int:
         """Whole epochs done."""
-        return self.place[0]
+        return self.position[0]
 
     @property
-    def place(self) -> tuple[int, int]:
+    def position(self) -> tuple[int, int]:
         """Whole epochs done, and steps of the one that runs."""
         if self.finished:
             return self.config.training.epochs, 0
@@ -159,8 +160,9 @@ class TrialRun:
         self._followers = Followers(config, path, device, each)
         self.folder.rewind(self._trainer.epoch)
         precision = self._trainer.network.precision
+        plugins = plugin_versions(config)
         self.folder.write_provenance(
-            provenance(device, self._threads, processes, precision, self._data)
+            provenance(device, self._threads, processes, precision, self._data, plugins)
         )
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status(State.RUNNING)
@@ -230,7 +232,7 @@ class TrialRun:
         self.folder.write_evaluation(outcome.measures)
         self._write_status(State.FINISHED)
         self.finished = True
-        progress.forget()
+        progress.remove()
         return outcome.measures
 
     def _check_transfer_data(self) -> None:
@@ -248,7 +250,7 @@ class TrialRun:
         try:
             self._check_transfer_data()
         except OtherDataError:
-            progress.forget()
+            progress.remove()
             raise
 
     def _save(self) -> None:

@@ -1,7 +1,7 @@
-"""Checkpoints that prove themselves: the file's name carries the hash of its content.
+"""Save and load checkpoints whose file names contain the hash of their content.
 
-Writing replaces nothing: a new file appears whole, and only then does the oldest go. So there is
-always a good checkpoint, and a file damaged on disk is recognised and passed over.
+A new file appears atomically, and only then the oldest is removed. So there is always a valid
+checkpoint, and a damaged file is detected and skipped.
 """
 
 from __future__ import annotations
@@ -23,33 +23,33 @@ _KEPT = 2
 _LARGEST = 2**36
 
 
-def _found(folder: Path) -> list[tuple[int, int, str, Path]]:
-    """(epoch, step, digest, path) of the checkpoints in ``folder``, newest first."""
-    found = []
+def _list_checkpoints(folder: Path) -> list[tuple[int, int, str, Path]]:
+    """List (epoch, step, digest, path) of the checkpoints in ``folder``, newest first."""
+    checkpoints = []
     for path in folder.glob("checkpoint-*.pt"):
         match = _NAME.fullmatch(path.name)
         if match:
-            found.append((int(match[1]), int(match[2]), match[3], path))
-    return sorted(found, reverse=True)
+            checkpoints.append((int(match[1]), int(match[2]), match[3], path))
+    return sorted(checkpoints, reverse=True)
 
 
 def save(
     folder: Path, epoch: int, step: int, state: dict[str, Any], writer: Writer | None = None
 ) -> Path:
-    """Write ``state`` after ``epoch`` whole epochs and ``step`` steps of the next one.
+    """Write a checkpoint and remove all but the newest two.
 
     Args:
         folder: The trial's folder, or one below it.
-        epoch: Whole epochs.
-        step: Steps of the epoch after them.
-        state: What ``torch.save`` can write.
-        writer: The trial's claim, where other processes may want to write, too.
+        epoch: Completed epochs.
+        step: Completed steps of the next epoch.
+        state: Content, for ``torch.save``.
+        writer: The trial's claim; None if no other process writes to the folder.
 
     Returns:
-        The file, which ``torch.load(path, weights_only=True)`` reads.
+        The file, for ``torch.load(path, weights_only=True)``.
 
     Raises:
-        care.system.files.DiskError: No space; the earlier checkpoints are as they were.
+        care.system.files.DiskError: The disk is full; earlier checkpoints are unchanged.
         care.system.claim.LostClaimError: The claim is lost; nothing was written.
     """
     writer = writer or Writer()
@@ -60,21 +60,21 @@ def save(
     path = folder / f"checkpoint-{epoch:06d}-{step:06d}-{digest}.pt"
     writer.replace(path, content)
     _prune(folder, writer)
-    for left in folder.glob(".checkpoint-*.tmp"):  # by a process that was killed while it wrote
-        writer.remove(left)
+    for temporary in folder.glob(".checkpoint-*.tmp"):  # of a process killed during a write
+        writer.remove(temporary)
     return path
 
 
 def _prune(folder: Path, writer: Writer) -> None:
-    for *_, old in _found(folder)[_KEPT:]:
+    for *_, old in _list_checkpoints(folder)[_KEPT:]:
         writer.remove(old)
 
 
-def _content(path: Path) -> bytes | None:
-    """Return what a checkpoint holds, or None when it is no file or gone.
+def _read(path: Path) -> bytes | None:
+    """Return a checkpoint's content, or None if it is missing or no regular file.
 
     Raises:
-        DamagedFileError: This user may not read it.
+        DamagedFileError: Permission to read the file is missing.
     """
     try:
         return read_whole(path, _LARGEST)
@@ -91,21 +91,21 @@ def load(
     writer: Writer | None = None,
     trial: str | None = None,
 ) -> dict[str, Any] | None:
-    """The newest checkpoint that is whole, or None when there is none.
+    """Load the newest valid checkpoint; return None without one.
 
     Args:
         folder: The trial's folder.
-        device: Where its tensors go.
-        warn: Called with one line for each damaged checkpoint that was passed over.
-        writer: The trial's claim, to rename those and remove the oldest; None where this process
-            may not write.
-        trial: Identity of the trial; a checkpoint that names another one counts as damaged.
+        device: Device of the loaded tensors.
+        warn: Called with one line for each damaged checkpoint, which is skipped.
+        writer: The trial's claim, to rename damaged checkpoints and remove old ones; None if this
+            process may not write.
+        trial: Identity of the trial; a checkpoint of another trial counts as damaged.
 
     Raises:
-        DamagedFileError: This user may not read a checkpoint.
+        DamagedFileError: Permission to read a checkpoint is missing.
     """
-    for epoch, step, digest, path in _found(folder):
-        content, problem = _content(path), "is damaged"
+    for epoch, step, digest, path in _list_checkpoints(folder):
+        content, problem = _read(path), "is damaged"
         if content and hashlib.sha256(content).hexdigest()[:16] == digest:
             state: dict[str, Any] = torch.load(
                 io.BytesIO(content), map_location=device, weights_only=True
@@ -113,12 +113,12 @@ def load(
             # Earlier versions wrote no identity.
             if trial is None or state.get("trial_id", trial) == trial:
                 if writer is not None:
-                    _prune(folder, writer)  # the last process may have been killed before it did
+                    _prune(folder, writer)  # the last process may have been killed before pruning
                 return state
             problem = f"is of another trial, {state['trial_id']}"
-        elif not os.path.lexists(path):  # removed since, because there are newer ones
+        elif not os.path.lexists(path):  # pruned meanwhile, so there are newer checkpoints
             return load(folder, device, warn, writer, trial)
-        warn(f"{path.name} {problem} (epoch {epoch}, step {step}); going back to the one before")
+        warn(f"{path.name} {problem} (epoch {epoch}, step {step}); the previous one is used")
         if writer is not None:
             writer.rename(path, path.with_suffix(".damaged"))
     return None

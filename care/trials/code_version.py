@@ -1,4 +1,4 @@
-"""A version of the code that changes only when the code computes something else."""
+"""Hash the code so that the version changes only if its computation can change."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 SCHEME = "ast1"
-"""How the version was computed. Versions without it are hashes of the files' bytes."""
+"""Prefix of a version; versions without a prefix are hashes of the files' bytes."""
 
 OUTSIDE = {
-    "system/allocator.py": "how memory is allocated, not what is computed in it",
+    "system/allocator.py": "how memory is allocated",
     "system/arrays.py": "how arrays are stored",
     "system/cgroup.py": "limits of the machine",
-    "trials/checkpoint.py": "how a state is stored; a resumed trial equals an undisturbed one",
+    "trials/checkpoint.py": "how a state is stored; a resumed trial equals an uninterrupted one",
     "system/claim.py": "which process may write",
     "system/claim_files.py": "which process may write",
     "trials/code_version.py": "SCHEME stands for it",
@@ -24,27 +24,29 @@ OUTSIDE = {
     "system/cores.py": "limits of the machine",
     "config/cost.py": "estimates",
     "data/download.py": "how data arrive; their fingerprints are compared",
+    "plugins.py": "finds code by its name; that code is compared by itself",
+    "trials/plugin_versions.py": "compares versions",
     "data/archive.py": "how data arrive; their fingerprints are compared",
-    "data/fingerprints/": "fingerprints, which are compared by themselves",
+    "data/fingerprints/": "fingerprints, which are compared separately",
     "errors.py": "messages for people",
-    "trials/failure.py": "how a failure is classed",
+    "trials/failure.py": "how a failure is classified",
     "system/files.py": "how files are written",
-    "system/git.py": "what is recorded beside the numbers",
-    "trials/identity.py": "the identity of a trial, which is compared by itself",
+    "system/git.py": "records beside the numbers",
+    "trials/identity.py": "the identity of a trial, which is compared separately",
     "system/heartbeat.py": "which process may write",
     "system/holder.py": "which process may write",
     "system/process.py": "which processes run",
     "config/loading.py": "reads configurations, which are compared as a trial's identity",
-    "trials/hardware.py": "what is recorded beside the numbers",
+    "trials/hardware.py": "records beside the numbers",
     "training/pack_size.py": "how many trials share a process; each equals its solo run",
-    "trials/provenance.py": "what is recorded beside the numbers",
+    "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
     "trials/staleness.py": "compares versions",
     "trials/state.py": "words for where a trial stands",
     "trials/folder.py": "how files are written",
     "config/yaml_reader.py": "reads configurations, which are compared as a trial's identity",
 }
-"""Modules of care/ that cannot change a number, with the reason. All others can."""
+"""Modules of care/ that cannot change a number, with the reason; all others are hashed."""
 
 _FOR_TYPES = ("__future__", "typing", "collections.abc")
 
@@ -53,10 +55,10 @@ _FOR_TYPES = ("__future__", "typing", "collections.abc")
 def code_version() -> str:
     """Hash the syntax trees of all modules that can change a number.
 
-    Docstrings, comments, type annotations, formatting and the texts of errors are left out.
+    Docstrings, comments, type annotations, formatting and error messages do not count.
 
     Returns:
-        :data:`SCHEME`, a hyphen and 16 hexadecimal digits, equal on every version of Python.
+        :data:`SCHEME`, a hyphen and 16 hexadecimal digits, equal in all versions of Python.
     """
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
@@ -68,21 +70,21 @@ def code_version() -> str:
 
 
 def is_outside(name: str) -> bool:
-    """Whether :data:`OUTSIDE` names a module, or a folder above it, by its path below care/."""
+    """Check whether :data:`OUTSIDE` has a module, given by its path below care/, or its folder."""
     return any(name == part or (part[-1] == "/" and name.startswith(part)) for part in OUTSIDE)
 
 
 def syntax_hash(source: bytes) -> str:
-    """Hash what a module computes, whatever its words.
+    """Hash the syntax tree of a module's source.
 
     Raises:
-        SyntaxError: It is not Python.
+        SyntaxError: The source is not valid Python.
     """
     return tree_hash(ast.parse(source))
 
 
 def tree_hash(tree: ast.AST) -> str:
-    """Hash a syntax tree, without what :func:`code_version` leaves out."""
+    """Hash a syntax tree without the parts that :func:`code_version` leaves out."""
     digest = hashlib.sha256()
     for word in _words(tree):
         digest.update(f"{word}\0".encode())
@@ -90,7 +92,7 @@ def tree_hash(tree: ast.AST) -> str:
 
 
 def _words(node: ast.AST) -> Iterator[str]:
-    """Write a tree as words, in the order of its fields; each node ends with a bracket."""
+    """Serialize a tree as words, in the order of its fields; each node ends with a bracket."""
     if isinstance(node, ast.Raise):
         node = _NoText().visit(copy.deepcopy(node))
     yield type(node).__name__
@@ -108,7 +110,7 @@ def _words(node: ast.AST) -> Iterator[str]:
 
 
 class _NoText(ast.NodeTransformer):
-    """Empties the texts of an error: none of them becomes a number."""
+    """Empties the strings of a raise statement, which cannot change a number."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.Constant:
         return ast.Constant("") if isinstance(node.value, str) else node
@@ -121,7 +123,7 @@ def _is_left_out(node: ast.AST, field: str, item: object) -> bool:
     if field in ("annotation", "returns"):
         # A call in an annotation may hold a value: Field(default=…).
         return not isinstance(item, ast.AST) or not _has_call(item)
-    if item is None:  # an empty field, perhaps one that only a later version of Python has
+    if item is None:  # an empty field, which other versions of Python may not have
         return not isinstance(node, ast.Constant | ast.Dict | ast.arguments)
     return field in ("ctx", "type_comment", "kind", "simple") or _is_silent(item)
 
@@ -131,7 +133,7 @@ def _has_call(node: ast.AST) -> bool:
 
 
 def _is_silent(statement: object) -> bool:
-    """Whether a statement is a docstring, or an import that serves types only."""
+    """Check whether a statement is a docstring or an import for types only."""
     match statement:
         case ast.Expr(value=ast.Constant(value=str())):
             return True

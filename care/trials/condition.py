@@ -1,4 +1,4 @@
-"""Judge the files of a trial: usable, rebuilt at the next start, or damaged."""
+"""Examine the files of a trial: usable, rebuilt at the next start, or damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
 _RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", *_COMPUTED}
 
 
-_ADVICE = "To archive it and run it anew: care sweep run FILE --rerun-damaged"
+_ADVICE = "To archive and rerun it: care sweep run FILE --rerun-damaged"
 _STAMPED = ("trial.json", "status.json", *SEALED)
 _Stamp = tuple[tuple[int, int, int, int] | None, ...]
 _Read = TypeVar("_Read", bound=BaseModel)
@@ -34,13 +34,13 @@ _Value = TypeVar("_Value")
 
 @dataclass(frozen=True)
 class Condition:
-    """The judgement on the files of a trial; one with neither damage nor status was never started.
+    """The condition of a trial's files; without damage and status the trial was never started.
 
     Attributes:
-        status: As recorded, or as the other files show where ``status.json`` cannot be read.
-        provenance: As recorded.
-        damage: Why nothing of the trial can be used; empty when it can.
-        repairs: What is wrong with each file that the next start rebuilds.
+        status: The recorded status, or one derived from other files if ``status.json`` is damaged.
+        provenance: The recorded provenance.
+        damage: Reason why the trial cannot be used; empty if it can.
+        repairs: Damage of each file that the next start rebuilds, by name.
         checkpoint: Epoch of the newest checkpoint, by its name; None without one.
     """
 
@@ -52,41 +52,41 @@ class Condition:
 
     @property
     def computed(self) -> bool:
-        """Whether there are results of a training."""
+        """True if the trial has results of training."""
         status = self.status
-        at_work = status is not None and (status.finished or status.epoch > 0)
-        return at_work or self.checkpoint is not None
+        trained = status is not None and (status.finished or status.epoch > 0)
+        return trained or self.checkpoint is not None
 
 
-_whole: dict[Path, tuple[_Stamp, Condition]] = {}
+_finished: dict[Path, tuple[_Stamp, Condition]] = {}
 
 
 def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
-    """Judge whether the numbers of a trial can be used, from its files; writes nothing.
+    """Examine from a trial's files whether its numbers can be used; writes nothing.
 
-    A finished trial whose files are whole is read once in a process, as long as none is written.
+    A finished, undamaged trial is read once per process, until one of its files changes.
 
     Args:
         folder: The trial's folder.
-        config: The trial, of which the folder should be.
+        config: The trial's configuration, which the folder must have.
     """
     stamp = _stamp(folder.path)
-    known = _whole.get(folder.path)
+    known = _finished.get(folder.path)
     if known and known[0] == stamp:
         return known[1]
     condition = _examine(folder, config)
     status = condition.status
     if status and status.finished and not condition.damage and not condition.repairs:
-        _whole[folder.path] = stamp, condition
+        _finished[folder.path] = stamp, condition
     return condition
 
 
 def _stamp(path: Path) -> _Stamp:
-    """Return a value that changes when a file of a finished trial is written."""
+    """Return a value that changes whenever a file of a finished trial changes."""
     stamps: list[tuple[int, int, int, int] | None] = []
     for name in _STAMPED:
         try:
-            status = os.stat(f"{path}/{name}")  # noqa: PTH116 - for thousands of files
+            status = os.stat(f"{path}/{name}")  # noqa: PTH116 - fast for thousands of files
         except OSError:
             stamps.append(None)
         else:
@@ -96,7 +96,7 @@ def _stamp(path: Path) -> _Stamp:
 
 def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     try:
-        names = _names(folder.path)
+        names = _list_names(folder.path)
         epochs = [int(match[1]) for match in map(_CHECKPOINT.fullmatch, names) if match]
         newest = max(epochs, default=None)
         files = _Files(folder.path)
@@ -130,27 +130,27 @@ class _Files:
         return DamagedFileError(self.path / name, problem)
 
     def sealed(self, name: str, status: StatusRecord) -> bool:
-        """Whether a file has the checksum that it was finished with.
+        """Check a file against the checksum in the status; return False without a checksum.
 
         Raises:
-            DamagedFileError: It has another one.
+            DamagedFileError: The checksum differs.
         """
-        content, wanted = self.content(name), status.checksums.get(name)
-        if content is None or wanted is None:  # trials of earlier versions have none
+        content, expected = self.content(name), status.checksums.get(name)
+        if content is None or expected is None:  # trials of earlier versions have no checksums
             return False
-        if checksum(content) != wanted:
+        if checksum(content) != expected:
             raise self.damaged(
                 name, "was changed after the trial was finished (its checksum differs)"
             )
         return True
 
 
-def _names(path: Path) -> set[str]:
+def _list_names(path: Path) -> set[str]:
     try:
         return set(os.listdir(path))  # noqa: PTH208 - no Path for each of thousands of files
     except FileNotFoundError:
         if path.is_symlink():
-            raise DamagedFileError(path, "is a link to nothing") from None
+            raise DamagedFileError(path, "is a dangling link") from None
         return set()
     except NotADirectoryError as error:
         raise DamagedFileError(path, "is a file where a folder belongs") from error
@@ -174,17 +174,17 @@ def _check_identity(folder: TrialFolder, trial: TrialRecord | None, config: Tria
         if identity != trial_id(config):
             raise DamagedFileError(path, f"holds the configuration of another trial, {identity}")
     if trial.trial_id != folder.trial_id and trial.trial_id != trial_id(config):
-        raise DamagedFileError(path, f"is that of another trial, {trial.trial_id}")
+        raise DamagedFileError(path, f"is of another trial, {trial.trial_id}")
 
 
 class _Examination:
-    """Examines the files of a trial that was started and has the identity of its folder.
+    """Examines the files of a started trial with the identity of its folder.
 
     Args:
-        folder: The trial's.
-        files: Its files.
-        epochs: That the trial wants.
-        checkpoint: Epoch of its newest checkpoint.
+        folder: The trial's folder.
+        files: The folder's files.
+        epochs: Configured number of epochs.
+        checkpoint: Epoch of the newest checkpoint.
     """
 
     def __init__(
@@ -195,25 +195,25 @@ class _Examination:
         self._repairs: dict[str, str] = {}
 
     def condition(self) -> Condition:
-        """Judge the files together.
+        """Examine all files together.
 
         Raises:
-            DamagedFileError: Something is lost that cannot be rebuilt.
+            DamagedFileError: A file is lost that cannot be rebuilt.
         """
         status = self._try("status.json", self._read_status)
         if status is None:
-            status = self._rebuilt_status()
+            status = self._derive_status()
         condition = Condition(status, None, "", self._repairs, self._checkpoint)
         if not condition.computed:
-            self._try("provenance.json", self._provenance)
+            self._try("provenance.json", self._read_provenance)
             self._try("metrics.jsonl", self._folder.read_metrics)
             return condition
-        provenance = self._provenance()
+        provenance = self._read_provenance()
         if provenance is None:
             raise self._files.damaged("provenance.json", "is missing")
         if status and status.finished:
             self._check_finished(status)
-        elif self._checkpoint is None:  # the training starts from its beginning
+        elif self._checkpoint is None:  # the training starts at epoch 0
             self._try("metrics.jsonl", self._folder.read_metrics)
         else:
             self._check_epochs(self._checkpoint)
@@ -230,15 +230,15 @@ class _Examination:
                 raise self._files.damaged("status.json", problem)
         return status
 
-    def _rebuilt_status(self) -> StatusRecord | None:
-        """Return the status that the other files imply; None when nothing was computed."""
+    def _derive_status(self) -> StatusRecord | None:
+        """Derive the status from the other files; None if nothing was computed."""
         metrics = self._try("metrics.jsonl", self._folder.read_metrics) or []
-        measured = self._try("evaluation.json", self._folder.read_evaluation)
+        measures = self._try("evaluation.json", self._folder.read_evaluation)
         lost = bool(self._repairs.keys() - {"status.json"})
-        if not metrics and measured is None and self._checkpoint is None and not lost:
+        if not metrics and measures is None and self._checkpoint is None and not lost:
             return None
         self._repairs.setdefault("status.json", "is missing")
-        finished = measured is not None and len(metrics) == self._epochs
+        finished = measures is not None and len(metrics) == self._epochs
         return StatusRecord(
             state=State.FINISHED if finished else State.PAUSED,
             epoch=self._epochs if finished else self._checkpoint or 0,
@@ -246,20 +246,20 @@ class _Examination:
             updated=now(),
         )
 
-    def _provenance(self) -> ProvenanceRecord | None:
+    def _read_provenance(self) -> ProvenanceRecord | None:
         return self._files.record("provenance.json", ProvenanceRecord)
 
-    def _check_epochs(self, wanted: int) -> None:
+    def _check_epochs(self, expected: int) -> None:
         metrics = self._folder.read_metrics()
-        if len(metrics) < wanted:
-            problem = f"has {len(metrics)} of {wanted} epochs"
+        if len(metrics) < expected:
+            problem = f"has {len(metrics)} of {expected} epochs"
             raise self._files.damaged("metrics.jsonl", problem)
 
     def _check_finished(self, status: StatusRecord) -> None:
-        """Find what of the evaluation is lost: with the last checkpoint, it is measured again.
+        """Check a finished trial; a lost evaluation is repeated from the last checkpoint.
 
         Raises:
-            DamagedFileError: It cannot be measured again, or something else is lost.
+            DamagedFileError: The evaluation cannot be repeated, or another file is lost.
         """
         self._files.sealed("provenance.json", status)
         if not self._files.sealed("metrics.jsonl", status):
@@ -269,7 +269,7 @@ class _Examination:
         self._try("details.npz", lambda: self._check_details(status))
         for name in self._repairs.keys() - before:
             if self._checkpoint != self._epochs:
-                problem = f"{self._repairs[name]}; no checkpoint to measure it again"
+                problem = f"{self._repairs[name]}; there is no checkpoint to repeat the evaluation"
                 raise self._files.damaged(name, problem)
 
     def _check_measures(self, status: StatusRecord) -> None:
@@ -286,7 +286,7 @@ class _Examination:
             check_end(self._folder.path / "details.npz")
 
     def _try(self, name: str, read: Callable[[], _Value]) -> _Value | None:
-        """Call ``read``; note what is wrong with a file, unless only a permission is missing."""
+        """Call ``read`` and record damage to the file, unless only a permission is missing."""
         try:
             return read()
         except DamagedFileError as error:
@@ -297,18 +297,18 @@ class _Examination:
 
 
 def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> None:
-    """Set aside what cannot be read and is rebuilt by this start. The process holds the claim.
+    """Set aside damaged files that this start rebuilds; requires the trial's claim.
 
-    A lost status is written anew; a trial whose evaluation is lost is paused, so that it is
-    measured again from its last checkpoint.
+    A lost status is rewritten. A trial with a lost evaluation is paused, so that the evaluation is
+    repeated from its last checkpoint.
 
     Args:
         folder: The trial's folder.
-        config: The trial.
+        config: The trial's configuration.
         warn: Called with a line for each file.
 
     Raises:
-        DamagedFileError: What was lost cannot be rebuilt; nothing was changed.
+        DamagedFileError: A lost file cannot be rebuilt; nothing was changed.
     """
     condition = examine(folder, config)
     if condition.damage:

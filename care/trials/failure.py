@@ -1,4 +1,4 @@
-"""Why a trial failed, in classes: only what may pass by itself is worth another try."""
+"""Classify why a trial failed; only classes of transient failures are retried."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ class DivergedError(CareError):
 
 
 class LostError(RuntimeError):
-    """Another process of the trial has ended; it may go well next time."""
+    """Another process of the trial has ended; a retry may succeed."""
 
 
 def classify(error: BaseException) -> str:
-    """The class of an error.
+    """Return the class of an error.
 
     Returns:
-        ``superseded`` (another process has taken the trial over), ``diverged``, ``disk``,
+        ``superseded`` (another process took over the trial), ``diverged``, ``disk``,
         ``user_error``, ``lost``, ``out_of_memory`` or ``error``.
     """
     if isinstance(error, LostClaimError):

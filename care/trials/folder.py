@@ -1,13 +1,13 @@
-"""A trial on disk: a folder of plain files, the truth about it (docs/architecture.md, invariant 1).
+"""Read and write the files of a trial, the only truth about it (docs/architecture.md, invariant 1).
 
 ==================  =============================================================================
 ``trial.json``      format, identity and full configuration; written once
 ``provenance.json`` code version, library versions, device, threads, host; written at each start
-``starts.jsonl``    one line a start: when, where, from which epoch and step
+``starts.jsonl``    one line per start: time, host, epoch and step
 ``status.json``     state, epoch, error; replaced
-``metrics.jsonl``   one line an epoch: what the configuration determines, equal in every rerun
-``timings.jsonl``   one line an epoch: what the machine did, different in every run
-``details.npz``     arrays that figures are drawn from (:mod:`care.evaluation.evaluate`), and notes
+``metrics.jsonl``   one line per epoch: metrics, which are equal in every rerun
+``timings.jsonl``   one line per epoch: wall time and throughput, which differ in every run
+``details.npz``     arrays for figures (:mod:`care.evaluation.evaluate`), and notes
 ``evaluation.json`` the final measures
 ``checkpoint-*``    the last two checkpoints (:mod:`care.trials.checkpoint`)
 ==================  =============================================================================
@@ -52,22 +52,22 @@ from care.trials.state import RecordedState, State
 
 FORMAT = 1
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
-"""Files of a finished trial whose checksums its status has."""
+"""Files of a finished trial with checksums in its status."""
 
 
 def now() -> str:
-    """The time in UTC, to the microsecond, as ISO 8601."""
+    """Return the time in UTC, to the microsecond, as ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="microseconds")
 
 
 @dataclass(frozen=True)
 class TrialFolder:
-    """The files of one trial. Reading needs no claim; only the claim's holder may write.
+    """The files of one trial. All processes may read; only the claim's holder may write.
 
     Attributes:
         path: The folder.
-        writer: The trial's claim, where other processes may want to write, too. A write then
-            raises :class:`care.system.claim.LostClaimError` once another process has taken over.
+        writer: The trial's claim, if it has several potential writers. A write then raises
+            :class:`care.system.claim.LostClaimError` once another process has taken over.
     """
 
     path: Path
@@ -75,14 +75,14 @@ class TrialFolder:
 
     @property
     def trial_id(self) -> str:
-        """The folder's name is the trial's identity."""
+        """The trial's identity, which is the folder's name."""
         return self.path.name
 
     def create(self, config: TrialConfig) -> None:
-        """Make the folder with ``trial.json``; a folder that has it is left as it is.
+        """Create the folder and ``trial.json``, unless it exists.
 
         Raises:
-            CareError: The folder was written by a newer version of this project.
+            CareError: A newer version of this project wrote the folder.
         """
         existing = self.read_trial()
         if existing:
@@ -99,7 +99,7 @@ class TrialFolder:
         self._write_record("trial.json", trial)
 
     def read_trial(self) -> TrialRecord | None:
-        """Return identity and configuration, or None when the trial was never started."""
+        """Return identity and configuration, or None before the first start."""
         return read_record(self.path / "trial.json", TrialRecord)
 
     def read_status(self) -> StatusRecord | None:
@@ -109,7 +109,14 @@ class TrialFolder:
     def write_status(
         self, state: RecordedState, epoch: int, epochs: int, error: ErrorRecord | None = None
     ) -> None:
-        """Replace the state; a finished trial's has the checksums of the files with its numbers."""
+        """Replace the status; that of a finished trial gets the checksums of :data:`SEALED`.
+
+        Args:
+            state: The trial's state.
+            epoch: Completed epochs.
+            epochs: Configured number of epochs.
+            error: Reason of a failure.
+        """
         status = StatusRecord(state=state, epoch=epoch, epochs=epochs, updated=now(), error=error)
         if state == State.FINISHED:
             status = status.model_copy(update={"checksums": self._checksums()})
@@ -120,52 +127,50 @@ class TrialFolder:
         return {name: checksum(content) for name, content in contents.items() if content}
 
     def read_provenance(self) -> ProvenanceRecord | None:
-        """Return what the trial last ran on and with, or None before the first start."""
+        """Return code, libraries, hardware and data of the last start, or None before the first."""
         return read_record(self.path / "provenance.json", ProvenanceRecord)
 
     def write_provenance(self, provenance: ProvenanceRecord) -> None:
-        """Record what the trial runs on and with."""
+        """Record code, libraries, hardware and data of a start."""
         self._write_record("provenance.json", provenance)
 
     def has_checkpoint(self) -> bool:
-        """Whether a training can resume here, perhaps within its first epoch."""
+        """Check whether the trial has a checkpoint to resume from, even of its first epoch."""
         return any(self.path.glob("checkpoint-*.pt"))
 
     def append_start(self, epoch: int, step: int) -> None:
-        """Log that this process goes on after ``epoch`` whole epochs and ``step`` steps."""
+        """Log that this process starts after ``epoch`` epochs and ``step`` steps of the next."""
         start = StartRecord(
             at=now(), host=socket.gethostname(), pid=os.getpid(), epoch=epoch, step=step
         )
         self.writer.append(self.path / "starts.jsonl", start.model_dump())
 
     def read_starts(self) -> list[StartRecord]:
-        """Return one record a start."""
+        """Return one record per start."""
         return read_records(self.path / "starts.jsonl", StartRecord)
 
-    def tries_at_this_place(self) -> int:
-        """How often in a row the trial was started at the place where it was started last."""
-        places = [(start.epoch, start.step) for start in self.read_starts()]
-        same = itertools.takewhile(lambda place: place == places[-1], reversed(places))
-        return len(list(same))
+    def count_starts_without_progress(self) -> int:
+        """Count the last consecutive starts from one epoch and step."""
+        steps = [(start.epoch, start.step) for start in self.read_starts()]
+        return len(list(itertools.takewhile(lambda step: step == steps[-1], reversed(steps))))
 
     def read_metrics(self) -> list[Values]:
-        """Return one dict an epoch, in order, without a gap."""
+        """Return one dict per epoch, in order, without a gap."""
         return read_epochs(self.path / "metrics.jsonl")
 
     def read_timings(self) -> list[TimingRecord]:
-        """Return one record an epoch, in order."""
+        """Return one record per epoch, in order."""
         return read_timings(self.path / "timings.jsonl")
 
     def append_epoch(self, metrics: dict[str, Any], timing: TimingRecord) -> None:
-        """Log one epoch. Timing first: an epoch stands once its metrics line does."""
+        """Log one epoch; it counts as logged once its metrics are written, so they come last."""
         self.writer.append(self.path / "timings.jsonl", timing.model_dump())
         self.writer.append(self.path / "metrics.jsonl", metrics)
 
     def rewind(self, epoch: int) -> None:
-        """Forget what was logged after ``epoch``, which will be run again.
+        """Remove the log lines after ``epoch``, from which the training resumes.
 
-        The logs are new files afterwards: what an earlier holder of the claim still appends to the
-        old ones is lost.
+        The logs become new files: an earlier holder of the claim can append only to the old ones.
         """
         metrics = [line for line in self.read_metrics() if line["epoch"] <= epoch]
         path = self.path / "timings.jsonl"
@@ -184,15 +189,15 @@ class TrialFolder:
         self._write_json("evaluation.json", evaluation)
 
     def read_details(self) -> dict[str, NDArray[Any]]:
-        """The arrays that figures are drawn from, by name; none before the end.
+        """Return the arrays for figures by name; empty before the end.
 
         Raises:
-            DamagedFileError: The file is damaged, which no crash of ours can cause.
+            DamagedFileError: The file is damaged; an interrupted write cannot cause that.
         """
         return read_arrays(self.path / "details.npz") or {}
 
     def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
-        """Record the arrays that figures are drawn from."""
+        """Record the arrays for figures."""
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
         self.writer.replace(self.path / "details.npz", buffer.getvalue())
@@ -205,14 +210,14 @@ class TrialFolder:
         self.writer.replace(path, pack_json(path, value))
 
 
-def check_format(found: int, path: Path) -> None:
-    """Refuse what a newer version wrote.
+def check_format(version: int, path: Path) -> None:
+    """Check that this code can read a version of the file format.
 
     Raises:
-        CareError: ``found`` is newer than this code's :data:`FORMAT`.
+        CareError: The version is newer than this code's :data:`FORMAT`.
     """
-    if found > FORMAT:
+    if version > FORMAT:
         raise CareError(
-            f"{path}: format {found} was written by a newer version of care; this one reads up to "
-            f"format {FORMAT}. Update care, or choose another store with --store."
+            f"{path}: format {version} was written by a newer version of care; this one reads up "
+            f"to format {FORMAT}. Update care, or choose another store with --store."
         )

@@ -1,4 +1,4 @@
-"""What trials ran on that can change their last digits, and where trials of one sweep differ."""
+"""Compare the precision, device and threads of trials, which can change their last digits."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from care.trials.records import ProvenanceRecord
 
 
 class Machine(NamedTuple):
-    """What a trial computed in and on.
+    """Precision and hardware of a trial; empty strings if not recorded.
 
     Attributes:
         precision: ``fp32`` or ``bf16``.
         device: Device type, e.g. ``cpu``.
-        threads: CPU threads.
+        threads: Number of CPU threads.
     """
 
     precision: str
@@ -25,7 +25,7 @@ class Machine(NamedTuple):
 
     @classmethod
     def of(cls, provenance: ProvenanceRecord | None) -> Machine:
-        """Take it from what a trial recorded; what it did not record is empty."""
+        """Extract the machine from a trial's provenance."""
         if provenance is None:
             return cls("", "", "")
         return cls(provenance.precision or "", provenance.device, str(provenance.threads))
@@ -33,7 +33,7 @@ class Machine(NamedTuple):
 
 @dataclass(frozen=True)
 class Mixture:
-    """A fact in which trials differ that are compared with each other.
+    """A fact with several values among trials that are compared.
 
     Attributes:
         fact: ``precision``, ``device`` or ``threads``.
@@ -49,20 +49,22 @@ class Mixture:
         return f"trials differ in {self.fact}: {listed}"
 
 
-def mixtures(machines: Sequence[Machine], chosen: Sequence[bool] | None = None) -> list[Mixture]:
-    """Name the facts in which trials differ.
+def compare_machines(
+    machines: Sequence[Machine], chosen: Sequence[bool] | None = None
+) -> list[Mixture]:
+    """Find the facts in which trials differ.
 
     Args:
-        machines: Of each trial.
-        chosen: Whether a trial's configuration fixes its precision, so that it is meant to differ.
+        machines: Machine of each trial.
+        chosen: True for each trial whose configuration fixes its precision: that may differ.
     """
-    fixed = chosen or [False] * len(machines)
+    flags = chosen or [False] * len(machines)
     differing = []
     for fact in Machine._fields:
         values = [
             getattr(machine, fact)
-            for machine, meant in zip(machines, fixed, strict=True)
-            if not (meant and fact == "precision")
+            for machine, is_chosen in zip(machines, flags, strict=True)
+            if not (is_chosen and fact == "precision")
         ]
         counts = Counter(value for value in values if value)
         if len(counts) > 1:

@@ -1,4 +1,4 @@
-"""Identity: a trial is its configuration (docs/architecture.md, invariant 2)."""
+"""Compute a trial's identity from its configuration (docs/architecture.md, invariant 2)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ _DIGITS = 16
 
 
 def canonical(config: TrialConfig) -> dict[str, Any]:
-    """The configuration without what cannot change a number.
+    """Return the configuration without fields that cannot change a number.
 
-    ``runtime`` says how a trial is run. With λ = 0 no second pair of views is ever drawn, so the
-    other settings of L_equi are dead: every λ = 0 trial of equal base objective is one trial. So
-    it is with EquiMod's, and with those of a probe that is not trained. A side, a part or a group
-    that is the whole says nothing, and point clouds have no augmentation of images. -0.0 is 0.0.
+    - ``runtime``: where and how a trial is run.
+    - Other settings of L_equi at λ = 0, where no second pair of views is drawn. So all trials with
+      λ = 0 and one base objective are one trial. Also EquiMod's other settings at weight 0.
+    - Settings of a trained probe without protocols.
+    - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
+    - Image augmentations of point clouds. Also -0.0 becomes 0.0.
     """
     tree = config.model_dump(mode="json", exclude={"runtime"})
     tree["data"] = _canonical_data(config.data)
@@ -40,7 +42,7 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
 
 
 def unsigned_zero(tree: Any) -> Any:
-    """Return a tree of plain values with 0.0 for each -0.0, which JSON would write as another."""
+    """Replace each -0.0 in a tree of plain values by 0.0, which JSON writes differently."""
     if isinstance(tree, dict):
         return {name: unsigned_zero(value) for name, value in tree.items()}
     if isinstance(tree, list):
@@ -59,19 +61,19 @@ def _canonical_data(data: DataConfig) -> dict[str, Any]:
 
 
 def trial_id(config: TrialConfig) -> str:
-    """16 hexadecimal digits: the hash of the canonical configuration."""
+    """Hash the canonical configuration to 16 hexadecimal digits."""
     return _digest(canonical(config))
 
 
 def group_id(config: TrialConfig) -> str:
-    """The hash without the seed: trials of one group are repetitions of each other."""
+    """Hash the canonical configuration without the seed: a group's trials differ in it alone."""
     tree = canonical(config)
     del tree["seed"]
     return _digest(tree)
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of a nested tree by dotted field."""
+    """Yield the values of a nested tree by dotted field."""
     for name, value in tree.items():
         if isinstance(value, dict):
             yield from flatten(value, f"{prefix}{name}.")

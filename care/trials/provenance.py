@@ -1,4 +1,4 @@
-"""What a trial ran on and with, recorded beside its numbers."""
+"""Collect code, libraries, hardware and data of a trial, recorded beside its numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _versions() -> dict[str, str]:
 
 
 @functools.cache
-def _of_this_process() -> dict[str, Any]:
+def _describe_process() -> dict[str, Any]:
     return {
         "code_version": code_version(),
         **git_state(),
@@ -46,23 +46,26 @@ def provenance(
     processes: int,
     precision: Precision,
     data: Mapping[str, str],
+    plugins: Mapping[str, str],
 ) -> ProvenanceRecord:
-    """What a trial that starts now runs on, with which code, libraries and data, and how.
+    """Describe code, libraries, hardware and data of a trial that starts in this process.
 
     Args:
-        device: Where it trains.
-        threads: CPU threads.
-        processes: Processes that train it together.
-        precision: What its network computes in.
-        data: Fingerprints of its data, as :func:`care.trials.staleness.by_field` has them.
+        device: Device of the training.
+        threads: Number of CPU threads.
+        processes: Number of processes that train together.
+        precision: Precision of the network.
+        data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+        plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(
-        **_of_this_process(),
+        **_describe_process(),
         device=device.type,
         device_name=name,
         threads=threads,
         processes=processes,
         precision=precision,
         data=dict(data),
+        plugins=dict(plugins),
     )

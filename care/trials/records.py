@@ -1,4 +1,4 @@
-"""The files of a store as typed records: each is read whole and right, or refused by name."""
+"""Parse the files of a store as typed records; an invalid file is refused by name and field."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ Moment = Annotated[str, AfterValidator(_moment)]
 
 
 class Record(BaseModel):
-    """A file, or a line of a log. What a newer version wrote beside the fields is kept."""
+    """A file, or a line of a log; additional fields of a newer version are kept."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="allow")
 
 
 class TrialRecord(Record):
-    """``trial.json``: what a trial is.
+    """``trial.json``: identity and configuration of a trial.
 
     Attributes:
         format: Version of the store's layout.
         trial_id: Hash of the configuration.
         group_id: Hash of the configuration without its seed.
-        config: The configuration, as JSON has it.
-        created: When the trial was first started.
+        config: The configuration as JSON.
+        created: Time of the first start.
     """
 
     format: int
@@ -61,34 +61,36 @@ class TrialRecord(Record):
 
 
 class StoreRecord(Record):
-    """``store.json``: what a store is.
+    """``store.json``: identity of a store.
 
     Attributes:
-        format: Version of its layout.
-        uuid: Tells it from other stores; see :mod:`sweeps.store_identity`.
-        place: Where it was last written, a file URI.
+        format: Version of the store's layout.
+        uuid: Unique identity; see :mod:`sweeps.store_identity`.
+        place: File URI of the store when it was last written.
+        copied_from: Identity of the store of which it is a copy.
     """
 
     format: int
     uuid: str | None = None
     place: str | None = None
+    copied_from: str | None = None
 
 
 class SweepRecord(Record):
-    """``sweep.json``: a sweep as it was last started.
+    """``sweep.json``: a sweep at its last start.
 
     Attributes:
         spec: Its declaration.
         base: The configuration that its trials share.
-        paper: The paper's configuration, where it reproduces something.
-        file: Where it was declared.
+        paper: The paper's configuration, if the sweep reproduces one.
+        file: File of the declaration.
         overrides: ``field=value`` of the command line.
-        profile: The profile that was chosen.
-        code_version: Hash of the code that started it.
-        user: The user who started it.
+        profile: The chosen profile.
+        code_version: Hash of the code at the start.
+        user: User who started the sweep.
         command: The command as typed, without passwords.
-        git_commit: Of the code, where git had one.
-        created: When it was first started.
+        git_commit: Commit of the code; None outside of git.
+        created: Time of the first start.
     """
 
     spec: dict[str, Any]
@@ -113,15 +115,15 @@ class ErrorRecord(Record):
 
 
 class StatusRecord(Record):
-    """``status.json``: where a trial stands.
+    """``status.json``: state and progress of a trial.
 
     Attributes:
-        state: What the last process to write left it as.
+        state: The trial's state.
         epoch: Completed epochs.
-        epochs: Epochs that it wants.
-        updated: When this was written.
-        error: Why it failed; None otherwise.
-        checksums: Of the files of a finished trial, by name; see
+        epochs: Configured number of epochs.
+        updated: Time of the last change.
+        error: Reason of a failure; None otherwise.
+        checksums: Checksums of a finished trial's files by name; see
             :func:`care.system.files.checksum`.
     """
 
@@ -134,27 +136,27 @@ class StatusRecord(Record):
 
     @property
     def finished(self) -> bool:
-        """Whether the trial is trained and measured."""
+        """True if the trial is trained and evaluated."""
         return self.state == State.FINISHED
 
 
 class ProvenanceRecord(Record):
-    """``provenance.json``: what a trial last ran on and with; see :mod:`care.trials.provenance`.
+    """``provenance.json``: code, libraries, hardware and data of a trial's last start.
 
     Attributes:
-        code_version: Hash of the code.
-        git_commit: Of the code, where git had one.
-        git_dirty: Whether the code was edited since.
-        versions: Of the libraries.
+        code_version: Hash of the code; see :mod:`care.trials.code_version`.
+        git_commit: Commit of the code; None outside of git.
+        git_dirty: The code had uncommitted changes.
+        versions: Versions of the libraries by name.
         hostname: Name of the machine.
-        cpu: Its processor.
-        device: ``cpu`` or ``cuda``.
-        device_name: As the maker calls it.
-        threads: CPU threads that numbers were summed with.
-        processes: That trained it together.
-        precision: That ``auto`` became.
-        data: Fingerprints of the data by dotted field, as :func:`care.trials.staleness.by_field`
-            has them.
+        cpu: Processor of the machine.
+        device: Device type, ``cpu`` or ``cuda``.
+        device_name: Name of the device's model.
+        threads: Number of CPU threads.
+        processes: Number of processes that trained together.
+        precision: Resolved precision of the network.
+        plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
+        data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
     """
 
     code_version: str
@@ -168,11 +170,12 @@ class ProvenanceRecord(Record):
     threads: PositiveInt
     processes: PositiveInt = 1
     precision: Precision | None = None
+    plugins: dict[str, str] = {}
     data: dict[str, str] = {}
 
 
 class StartRecord(Record):
-    """A line of ``starts.jsonl``: where a process resumed the trial."""
+    """A line of ``starts.jsonl``: epoch and step at which a process started the trial."""
 
     at: str = ""
     host: str = ""
@@ -182,13 +185,13 @@ class StartRecord(Record):
 
 
 class TimingRecord(Record):
-    """A line of ``timings.jsonl``: what the machine did in an epoch.
+    """A line of ``timings.jsonl``: wall time and throughput of an epoch.
 
     Attributes:
-        epoch: Its number, from 1.
+        epoch: Number of the epoch, from 1.
         seconds: Wall time.
         images_per_second: Throughput.
-        finished_at: Its end in seconds since 1970.
+        finished_at: End of the epoch in seconds since 1970.
     """
 
     epoch: PositiveInt
@@ -204,29 +207,29 @@ _VALUES = TypeAdapter(Values, config=ConfigDict(strict=True))
 
 
 def read_record(path: Path, kind: type[_Read]) -> _Read | None:
-    """Return the record in ``path``, or None when nothing is there.
+    """Return the record in ``path``, or None without a file.
 
     Raises:
-        DamagedFileError: Something else is there, a field is missing or has another type.
+        DamagedFileError: The file is damaged, or a field is missing or has another type.
     """
     content = read_whole(path)
     return None if content is None else parse_record(path, content, kind)
 
 
 def parse_record(path: Path, content: bytes, kind: type[_Read]) -> _Read:
-    """Return the record that ``content`` of ``path`` holds; see :func:`read_record`."""
+    """Parse the content of ``path`` as a record; see :func:`read_record`."""
     try:
         return kind.model_validate_json(content)
     except ValidationError as error:
-        parse_json(path, content)  # names what is no JSON object at all
+        parse_json(path, content)  # raises a clearer error if the content is no JSON object
         raise DamagedFileError(path, _first_problem(error)) from error
 
 
 def read_values(path: Path) -> Values | None:
-    """Return the numbers in ``path`` by name, or None when nothing is there.
+    """Return the numbers in ``path`` by name, or None without a file.
 
     Raises:
-        DamagedFileError: Something else is there.
+        DamagedFileError: The file is damaged, or a value is no number.
     """
     content = read_whole(path)
     if content is None:
@@ -242,45 +245,45 @@ def read_records(path: Path, kind: type[_Read]) -> list[_Read]:
     """Return the records of a log, without a last line that a crash left unfinished.
 
     Raises:
-        DamagedFileError: A line before the last one is something else.
+        DamagedFileError: An earlier line is no such record.
     """
-    return list(_each(path, kind.model_validate))
+    return list(_validated_lines(path, kind.model_validate))
 
 
 def read_epochs(path: Path) -> list[Values]:
-    """Return the numbers of a log that has a line an epoch: 1, 2, 3 and so on.
+    """Return the numbers of a log with one line per epoch: 1, 2, 3 and so on.
 
-    An epoch that stands twice with equal numbers counts once: earlier versions let a process that
-    had lost its trial write beside the one that took over.
+    A repeated epoch with equal numbers counts once: in earlier versions a superseded process could
+    write beside the next holder of the trial.
 
     Raises:
-        DamagedFileError: A line is something else, an epoch is missing or out of order, or stands
-            twice with different numbers.
+        DamagedFileError: A line is damaged, or an epoch is missing, out of order, or repeated with
+            other numbers.
     """
     epochs: list[Values] = []
-    for number, line in enumerate(_each(path, _VALUES.validate_python), start=1):
-        epoch, wanted = line.get("epoch"), len(epochs) + 1
-        if epoch == wanted:
+    for number, line in enumerate(_validated_lines(path, _VALUES.validate_python), start=1):
+        epoch, expected = line.get("epoch"), len(epochs) + 1
+        if epoch == expected:
             epochs.append(line)
-        elif epoch not in range(1, wanted):
+        elif epoch not in range(1, expected):
             got = "no epoch" if epoch is None else f"epoch {epoch}"
-            raise DamagedFileError(path, f"line {number} has {got} where epoch {wanted} belongs")
-        elif repr(line) != repr(epochs[int(epoch) - 1]):  # unlike values, NaN equals NaN as text
+            raise DamagedFileError(path, f"line {number} has {got} where epoch {expected} belongs")
+        elif repr(line) != repr(epochs[int(epoch) - 1]):  # as text, because NaN is unequal to NaN
             raise DamagedFileError(path, f"line {number} has other numbers for epoch {epoch}")
     return epochs
 
 
 def read_timings(path: Path) -> list[TimingRecord]:
-    """Return the records of a log that has a line an epoch, in order.
+    """Return the records of a log with one line per epoch, in order; a later line counts.
 
     Raises:
-        DamagedFileError: A line is something else.
+        DamagedFileError: A line is no such record.
     """
     records = {record.epoch: record for record in read_records(path, TimingRecord)}
     return [records[epoch] for epoch in sorted(records)]
 
 
-def _each(path: Path, validate: Any) -> Iterator[Any]:
+def _validated_lines(path: Path, validate: Any) -> Iterator[Any]:
     for number, line in enumerate(read_lines(path), start=1):
         try:
             yield validate(line)

@@ -1,4 +1,4 @@
-"""Whether a trial's numbers still rest on what a training would rest on now: code and data."""
+"""Detect trials that were trained with other code or data than the present ones."""
 
 from __future__ import annotations
 
@@ -9,54 +9,61 @@ from care.config import DataConfig, TrialConfig
 from care.data.fingerprints.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
 from care.trials.code_version import code_version
+from care.trials.plugin_versions import plugin_difference, plugin_versions
 from care.trials.records import ProvenanceRecord
 
 _SHOWN_DIGITS = 8
 
 
 class OtherDataError(CareError):
-    """A trial would resume or be measured on other data than it was trained on."""
+    """A trial would resume or be evaluated on other data than it was trained on."""
 
 
 class Versions:
-    """The code and the data that trials would be trained with now.
+    """The present versions of code and data, with which trained trials are compared.
 
-    Data are looked at when the first trial that used them is judged, and once.
+    Each data set is fingerprinted once, when the first trial that uses it is compared.
 
     Args:
-        code: Version of the code whose results count; this code's when None.
-        say: Called with a line before much is read.
+        code: Code version to compare with. None for the running code and its plugins; with another
+            version plugins are not compared.
+        log: Called with a line before more than a gigabyte is read.
 
     Attributes:
-        absent: Data sets that are not on this machine, so that no trial was compared with them.
+        absent: Data sets that are not on this machine; trials are not compared with them.
     """
 
-    def __init__(self, code: str | None = None, say: Callable[[str], None] = lambda _: None):
+    def __init__(self, code: str | None = None, log: Callable[[str], None] = lambda _: None):
         self.code = code or code_version()
+        self._is_this_code = code is None
         self.absent: set[str] = set()
-        self._say = say
+        self._log = log
         self._known: dict[tuple[DataConfig, str], dict[str, str]] = {}
 
     def why_stale(self, provenance: ProvenanceRecord | None, config: TrialConfig) -> str:
-        """Name what a trained trial rests on and what differs now; empty when nothing does.
+        """Explain how code or data of a trained trial differ from the present; empty if equal.
 
         Args:
-            provenance: What the trial recorded at its last start; None when it did not.
-            config: The trial's configuration as it is planned now, with its data root.
+            provenance: Record of the trial's last start; None without one.
+            config: The trial's planned configuration, with its data root.
         """
         if provenance is None or provenance.code_version != self.code:
             return _why_other_code(provenance.code_version if provenance else "", self.code)
+        if self._is_this_code:
+            difference = plugin_difference(provenance.plugins, plugin_versions(config))
+            if difference:
+                return difference
         return data_difference(provenance.data, self.data(config), config)
 
     def data(self, config: TrialConfig) -> dict[str, str]:
-        """Fingerprint a trial's data, by dotted field; data that are not here are left out."""
+        """Fingerprint a trial's data by dotted field, without data that are not on this machine."""
         return by_field(config, self._fingerprints)
 
     def _fingerprints(self, data: DataConfig, root: Path) -> dict[str, str]:
         key = (data, str(root))
         if key not in self._known:
             try:
-                self._known[key] = fingerprints(data, root, self._say)
+                self._known[key] = fingerprints(data, root, self._log)
             except (CareError, OSError):
                 self._known[key] = {}
                 self.absent.add(f"{data.name} in {root}")
@@ -69,7 +76,7 @@ def _why_other_code(recorded: str, now: str) -> str:
         return "trained with other code"
     return (
         "trained with an earlier version of care, which compared the bytes of its source files; "
-        "from now on only code that computes something else makes a trial stale"
+        "from now on only a change of the computation makes a trial stale"
     )
 
 
@@ -80,10 +87,10 @@ def by_field(
 
     Args:
         config: The trial.
-        of: Gives those of one data set below a data root.
+        of: Fingerprints one data set below a data root.
 
     Returns:
-        By dotted field, e.g. ``data``, ``data.class_list``, ``evaluation.transfer.0``.
+        Fingerprints by dotted field, e.g. ``data``, ``data.class_list``, ``evaluation.transfer.0``.
     """
     root = Path(config.runtime.data_root)
     return {
@@ -94,46 +101,46 @@ def by_field(
 
 
 def is_own(field: str) -> bool:
-    """Whether a fingerprint is of the data that a trial trains on, not of a transfer set."""
+    """Check whether a fingerprint is of a trial's training data, not of a transfer data set."""
     return field.partition(".")[0] == "data"
 
 
 def data_difference(
     recorded: Mapping[str, str], now: Mapping[str, str], config: TrialConfig
 ) -> str:
-    """Name the first data of a trial that are other than recorded; empty when there are none.
+    """Describe the first data set of a trial that has changed; empty if none has.
 
     Args:
-        recorded: Fingerprints by dotted field, from the trial's last start.
-        now: Fingerprints by dotted field; what is not here is not compared.
+        recorded: Fingerprints by dotted field at the trial's last start.
+        now: Present fingerprints by dotted field; absent data sets are not compared.
         config: The trial.
     """
     for field, data in _data_fields(config):
-        # The list first: with it the data differ, too.
+        # The class list first: the data set's fingerprint differs with it.
         for part in (f"{field}.{CLASS_LIST}", field):
             before, after = recorded.get(part), now.get(part)
             if before and after and before != after:
                 used = "trained on" if field == "data" else "started with"
                 kind = "data" if field == "data" else "transfer data"
-                what = f"class list {data.class_list or ''}".strip() if part != field else data.name
+                name = f"class list {data.class_list or ''}".strip() if part != field else data.name
                 shown = f"{before[:_SHOWN_DIGITS]}… recorded, {after[:_SHOWN_DIGITS]}… now"
-                return f"{used} other {kind}: {what}, fingerprint {shown}"
+                return f"{used} other {kind}: {name}, fingerprint {shown}"
     return ""
 
 
 def check_same_data(
     folder: Path, recorded: Mapping[str, str], now: Mapping[str, str], config: TrialConfig
 ) -> None:
-    """Refuse to resume a trial on other data than it was trained on.
+    """Check that a trial resumes on the data on which it was trained.
 
     Raises:
-        OtherDataError: Names both fingerprints and the ways to resolve it.
+        OtherDataError: The data differ; states both fingerprints and how to resolve it.
     """
     difference = data_difference(recorded, now, config)
     if difference:
         raise OtherDataError(
             f"{folder}: {difference}. Restore the data that it was {difference.split(' other')[0]}"
-            ", or archive it and train it anew with 'care sweep run --rerun-stale'."
+            ", or archive and retrain the trial with 'care sweep run --rerun-stale'."
         )
 
 

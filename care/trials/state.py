@@ -1,4 +1,4 @@
-"""The states of a trial: one word for each, everywhere."""
+"""Name the states of a trial, with one word each everywhere."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class State(enum.StrEnum):
         STOPPED: A sweep's scheduler ended it early.
         ELSEWHERE: A process of another sweep, or of ``care train``, trains it.
         FAILED: An error ended it.
-        STALE: Computed with other code or other data than today's.
-        DAMAGED: A file of it cannot be read or rebuilt.
+        STALE: Computed with other code or data than the present ones.
+        DAMAGED: One of its files cannot be read or rebuilt.
     """
 
     FINISHED = "finished"
@@ -33,4 +33,4 @@ class State(enum.StrEnum):
 
 
 RecordedState = Literal[State.RUNNING, State.PAUSED, State.FINISHED, State.FAILED]
-"""The states that a trial's folder records. A dead process may have left ``running`` behind."""
+"""The states in a trial's ``status.json``; a killed process leaves ``running`` behind."""

@@ -82,27 +82,21 @@ def submit_command(
     folder = PoolFolder(store, name)
     check_question(plan, arguments.command("submit"), options)
     if _is_running(folder):
-        if options.restart_search:
-            raise CareError(
-                f"{name} is submitted already; its search cannot be restarted meanwhile. "
-                f"End it with: care sweep cancel {name}"
-            )
-        _attach(folder, workers, plan, store, console)
+        _attach(folder, workers, plan, options, console)
         return 0
     plan = prepare(arguments, plan, store, options, console)
     if not plan.missing() and not plan.unsuggested and not plan.counts()[State.RUNNING]:
         counts = in_words(plan.counts())
         console.print(f"{name}: nothing is missing, so nothing was submitted ({counts})")
         return 0
+    typed = ("--cluster", str(cluster_file), "--workers", str(workers))
     request = Request(
         cluster=cluster,
         workers=workers,
         tracking_uri=options.tracking_uri,
         folder=str(Path.cwd()),
         code=str(take_snapshot(folder.path / "code")),
-        command=arguments.command(
-            "submit", "--cluster", str(cluster_file), "--workers", str(workers)
-        ),
+        command=arguments.command("submit", *typed),
         only=arguments.only,
         seeds=arguments.chosen_seeds,
     )
@@ -198,9 +192,18 @@ def _is_running(folder: PoolFolder) -> bool:
 
 
 def _attach(
-    folder: PoolFolder, workers: Workers, plan: Plan, store: Store, console: Console
+    folder: PoolFolder, workers: Workers, plan: Plan, options: RunOptions, console: Console
 ) -> None:
-    """Show the status of the running sweep, and change its range of workers if it differs."""
+    """Show the status of the running sweep, and change its range of workers if it differs.
+
+    Raises:
+        CareError: The search of a running sweep is to be restarted.
+    """
+    if options.restart_search:
+        raise CareError(
+            f"{folder.name} is submitted already; its search cannot be restarted meanwhile. "
+            f"End it with: care sweep cancel {folder.name}"
+        )
     request = folder.request()
     console.print(f"{folder.name} is submitted already; nothing was submitted twice.")
     if request.cancel:
@@ -209,15 +212,15 @@ def _attach(
         folder.write_request(request.model_copy(update={"workers": workers}))
         console.print(f"workers: {workers} from now on (were {request.workers})")
     console.print(status_view(read_status(folder)))
-    if plan.unique().keys() != _submitted_trials(folder, store):
+    if plan.unique().keys() != _submitted_trials(folder):
         console.print("It runs other trials than these; submit again once it has ended.")
 
 
-def _submitted_trials(folder: PoolFolder, store: Store) -> set[str]:
+def _submitted_trials(folder: PoolFolder) -> set[str]:
     """Return the identities of the trials that the running head was submitted for."""
-    request, declaration = folder.request(), store.sweep(folder.name).declaration()
+    request, declaration = folder.request(), folder.store.sweep(folder.name).declaration()
     running = restore_sweep(declaration).select(request.only, request.seeds)
-    return set(make_plan(running, store).unique())
+    return set(make_plan(running, folder.store).unique())
 
 
 def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> int:

@@ -49,16 +49,16 @@ class ConsoleReporter:
     def __exit__(self, *_: object) -> None:
         self._bars.stop()
 
-    def say(self, line: str) -> None:
-        """Print a line."""
+    def log(self, line: str) -> None:
+        """Print a line above the bars."""
         self._console.print(line)
 
-    def progress(self, what: str, done: int, total: int) -> None:
-        """Update the bar of ``what``."""
-        if what not in self._tasks:
-            self.say(f"decoding {what}: {total - done} of {total} images to do")
-            self._tasks[what] = self._bars.add_task(what, total=total)
-        self._bars.update(self._tasks[what], completed=done)
+    def progress(self, task: str, done: int, total: int) -> None:
+        """Advance the bar of a task."""
+        if task not in self._tasks:
+            self.log(f"decoding {task}: {total - done} of {total} images to do")
+            self._tasks[task] = self._bars.add_task(task, total=total)
+        self._bars.update(self._tasks[task], completed=done)
 
 
 def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
@@ -162,5 +162,5 @@ def _prepare(config: DataConfig, root: Path, console: Console) -> None:
         except CareError as error:
             raise CareError(f"data.name {config.name!r}: {error}") from error
         except SignalError:
-            reporter.say("stopped; the same command resumes from here")
+            reporter.log("stopped; repeat the command to resume")
             raise

@@ -26,14 +26,14 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
     folder = find_trial(name, Store(root))
     config = evaluation_config(folder, overrides)
     # Imported after the checks: torch takes seconds.
-    from care.evaluation.reevaluate import evaluate_again
+    from care.evaluation.reevaluate import reevaluate
     from care.system.device import resolve_device
     from care.system.precision import resolve_precision
 
     device = resolve_device(config.runtime.device)
     resolve_precision("evaluation.precision", config.evaluation.precision, device)
     prepare_data([config], console)
-    outcome = evaluate_again(folder, config, console.print)
+    outcome = reevaluate(folder, config, console.print)
     for note in outcome.notes:
         console.print(note)
     if as_json:

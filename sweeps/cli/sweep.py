@@ -30,7 +30,7 @@ from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
 from sweeps.resources import split_this_machine
-from sweeps.run import Outcome, RunOptions, SweepRun
+from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
@@ -45,7 +45,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     """Print each trial of a sweep and its state."""
     sweep = arguments.load()
     store = Store(root)
-    versions = Versions(say=make_console(stderr=True).print)
+    versions = Versions(log=make_console(stderr=True).print)
     plan = make_plan(sweep, store, versions)
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
@@ -208,7 +208,7 @@ def _pause(interrupt: Interrupt, console: Console, line: str) -> None:
     interrupt.request(hurried=False)
 
 
-def conclude(console: Console, command: str, outcome: Outcome, signalled: int | None) -> int:
+def conclude(console: Console, command: str, outcome: SweepResult, signalled: int | None) -> int:
     """Print the outcome of a run and the next command.
 
     Args:
@@ -227,13 +227,11 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
     if signalled is not None:
-        console.print(
-            f"Stopped; nothing is lost. Run the same command to resume: {command}", soft_wrap=True
-        )
+        console.print(f"Stopped; nothing is lost. To resume: {command}", soft_wrap=True)
         return signalled
     if counts[State.PAUSED]:
         console.print(
-            f"{counts[State.PAUSED]} paused. Run the same command to resume: {command}",
+            f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
     if counts[State.FAILED]:
@@ -252,7 +250,7 @@ def conclude(console: Console, command: str, outcome: Outcome, signalled: int | 
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
 
-def _print_incomparable(outcome: Outcome, console: Console) -> None:
+def _print_incomparable(outcome: SweepResult, console: Console) -> None:
     if outcome.without_value:
         plan = outcome.plan
         finished = plan.counts()[State.FINISHED]

@@ -52,7 +52,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
         while not run.finished:
             metrics = run.advance(lambda: interrupt.requested)
             if metrics is None:
-                console.print("Paused. The same command resumes from here.")
+                console.print("Paused. Repeat the command to resume.")
                 raise SystemExit(interrupt.status)
             console.print(
                 f"epoch {metrics['epoch']}/{config.training.epochs}  "

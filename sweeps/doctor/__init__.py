@@ -1,1 +1,1 @@
-"""``care doctor``: whether a machine, or a cluster, can run sweeps, and how to mend what cannot."""
+"""``care doctor``: checks that a machine, or a cluster, can run sweeps, and how to fix problems."""

@@ -14,6 +14,7 @@ from typing import Any
 from care.errors import CareError
 from sweeps.process.imports import large_imports
 from sweeps.process.lock import refuse_foreign, set_aside
+from sweeps.store_identity import StoreIdentity
 from sweeps.tracking.tracking_uri import Destination, sqlite_uri
 
 EXPERIMENT = "care"
@@ -60,7 +61,7 @@ def experiment_name(destination: Destination) -> str:
 
 
 def connect(
-    destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
+    destination: Destination, identity: StoreIdentity, say: Callable[[str], None]
 ) -> tuple[Any, str]:
     """Connect to MLflow and find the experiment, which is created if it is missing.
 
@@ -68,7 +69,7 @@ def connect(
 
     Args:
         destination: The server or file.
-        identity: The store's identity: ``uuid`` and perhaps ``copied_from``.
+        identity: The store's.
         say: Called with a line for the user when a damaged file is set aside.
 
     Returns:
@@ -102,7 +103,7 @@ def connect(
     # Without this tag the page opens on traces of language models instead of runs.
     tags = {"mlflow.experimentKind": "custom_model_development"}
     if destination.own:
-        tags[STORE_TAG] = str(identity["uuid"])
+        tags[STORE_TAG] = identity.uuid
     new = client.create_experiment(name, artifact_location=destination.artifacts, tags=tags)
     return client, str(new)
 
@@ -181,7 +182,7 @@ def replace_if_damaged(destination: Destination, say: Callable[[str], None]) -> 
 
 
 def _prepare_own(
-    destination: Destination, identity: dict[str, Any], say: Callable[[str], None]
+    destination: Destination, identity: StoreIdentity, say: Callable[[str], None]
 ) -> None:
     """Create or repair the store's database, and update the store's path and uuid in it."""
     file = destination.database
@@ -226,7 +227,7 @@ def create_database(file: Path) -> None:
     part.replace(file)
 
 
-def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
+def _adopt(file: Path, identity: StoreIdentity, artifacts: str) -> bool:
     """Update the paths and the store's uuid in the database of a moved or copied store.
 
     Uses SQL, because MLflow can change neither. A new database would lose the users' notes.
@@ -247,12 +248,12 @@ def _adopt(file: Path, identity: dict[str, Any], artifacts: str) -> bool:
             (number, STORE_TAG),
         ).fetchone()
         known = owner and owner[0]
-        if known not in (None, identity["uuid"], identity.get("copied_from")):
+        if known not in (None, identity.uuid, identity.copied_from):
             return False
         if location != artifacts:
             _move_files(database, location, artifacts)
-        if known != identity["uuid"]:
-            _change_owner(database, number, known, identity["uuid"])
+        if known != identity.uuid:
+            _change_owner(database, number, known, identity.uuid)
     return True
 
 

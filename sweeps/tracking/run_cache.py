@@ -98,7 +98,7 @@ class RunCache:
             Store(self._root).prepare(self._say)
             identity = settle_identity(self._root, self._say)
             client, self._experiment = connect(self._destination, identity, self._say)
-            self._store_uuid = str(identity["uuid"])
+            self._store_uuid = identity.uuid
             self._file = file_id(self._destination.database)
             self._client = client
 

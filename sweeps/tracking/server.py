@@ -10,7 +10,7 @@ import sys
 from urllib.parse import quote, urlencode
 
 from care.errors import CareError, ConfigError, Problem
-from care.system.files import read_json
+from care.trials.records import StoreRecord, read_record
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
@@ -59,7 +59,7 @@ def serve(store: Store, host: str, port: int, uri: str | None) -> int:
     identity = settle_identity(store.root, print)
     with locked(destination.lock, print):
         _, experiment = connect(destination, identity, print)
-    uuid = "" if destination.own else identity["uuid"]
+    uuid = "" if destination.own else identity.uuid
     print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")
     _print_links(f"http://{host}:{port}", experiment, uuid)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
@@ -95,7 +95,8 @@ def _print_server(store: Store, destination: Destination) -> None:
     if experiment is None:
         print("It has no runs of care yet; 'care track sync' writes those of the store.")
         return
-    uuid = (read_json(store.root / "store.json") or {}).get("uuid", "")
+    record = read_record(store.root / "store.json", StoreRecord)
+    uuid = (record and record.uuid) or ""
     _print_links(str(destination).rstrip("/").replace("***@", ""), experiment, uuid)
 
 

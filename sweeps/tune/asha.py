@@ -1,13 +1,14 @@
 """Early stopping whose state is rebuilt from the store.
 
-Ray Tune does not save a scheduler's state: after a crash ASHA's rungs are empty and every trial
-competes with nobody. Here each rung entry is logged, with the decision, before it takes effect, and
-a new launch replays those entries whose trial still lies in the store. Finished trials that were
-never judged, because another sweep trained them, enter the rungs from the store.
+Ray Tune does not save a scheduler's state: after a crash ASHA's rungs are empty, and the next trial
+competes with no other. Here each rung entry is logged, with the decision, before it takes effect. A
+new launch replays the entries whose trial still lies in the store. Finished trials that were never
+judged, because another sweep trained them, enter the rungs from the store.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,22 +18,22 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 from sweeps.event_log import RungEntry
 from sweeps.spec.schema import MetricConfig, SchedulerConfig
 from sweeps.store import finite
-from sweeps.tune.messages import identities, results_of
+from sweeps.tune.messages import PackResult, PackTask, TrialResult
 
 
 @dataclass(frozen=True)
 class _Key:
-    """Stands for a trial under its identity in the store; Tune's own ids change every launch."""
+    """A trial under its identity in the store; Tune's own ids change every launch."""
 
     trial_id: str
 
 
 class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
-    """Ray Tune's ASHA on epochs, with trials known by identity and decisions logged.
+    """ASHA of Ray Tune on epochs, with trials known by identity and decisions logged.
 
     Args:
-        log: Called with each new rung entry before Tune learns of the decision.
-        **settings: As for Ray Tune's ``ASHAScheduler``.
+        log: Called with each new rung entry before its decision takes effect.
+        **settings: Of Ray Tune's ``ASHAScheduler``.
     """
 
     def __init__(self, log: Callable[[RungEntry], None], **settings: Any) -> None:
@@ -42,73 +43,71 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         self._stopped_at: dict[str, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles a scheduler for its own restore, which is never used."""
+        """Pickle nothing: Tune saves a scheduler for its own restore, which is never used."""
         return {}
 
     def rungs(self) -> list[tuple[float, dict[str, float]]]:
-        """(epochs, value by trial identity) of each rung, the last rung first; more is better."""
+        """List (epochs, value by trial identity) of each rung, last first; more is better."""
         return [(milestone, dict(values)) for milestone, values in self._brackets[0]._rungs]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
-        """Enter a trial, or those of a pack; one that was paused before resumes."""
-        for key in _keys(trial):
-            self._ended.discard(key.trial_id)
-            super().on_trial_add(tune_controller, key)
+        """Enter the trials of a task; a trial that was paused before resumes."""
+        for trial_id in _trial_ids(trial):
+            self._ended.discard(trial_id)
+            super().on_trial_add(tune_controller, _Key(trial_id))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Judge an epoch; a new rung entry is logged first.
+        """Judge an epoch of each trial, and log each new rung entry first.
 
-        A pack goes on while one of its members does: the log tells it which do not.
+        A pack continues while one of its members does; it reads from the log which are stopped.
         """
-        for identity, told in results_of(trial.config, result):
-            ended = bool(told.get("done"))
-            if ended:
-                self._complete(_Key(identity), told)
-            elif self._judge(_Key(identity), told) == TrialScheduler.STOP:
-                ended = True
-            if ended:
-                self._ended.add(identity)
-        over = self._ended.issuperset(identities(trial.config))
+        for progress in PackResult.from_result(result).trials:
+            if progress.done:
+                self._complete(progress)
+            if progress.done or self._judge(progress) == TrialScheduler.STOP:
+                self._ended.add(progress.trial_id)
+        over = self._ended.issuperset(_trial_ids(trial))
         return str(TrialScheduler.STOP if over else TrialScheduler.CONTINUE)
 
-    def _judge(self, key: _Key, result: dict[str, Any]) -> str:
-        value = finite(result.get(self._metric))
+    def _judge(self, progress: TrialResult) -> str:
+        trial_id, metrics = progress.trial_id, progress.metrics
+        value = finite(metrics.get(self._metric))
         if value is None:
             return str(TrialScheduler.CONTINUE)
+        epoch = metrics[self._time_attr]
         # A decision that a crash kept from its trial takes effect now.
-        stopped_at = self._stopped_at.get(key.trial_id)
-        if stopped_at is not None and result[self._time_attr] >= stopped_at:
+        if epoch >= self._stopped_at.get(trial_id, math.inf):
             return str(TrialScheduler.STOP)
         before = self._entries()
-        action: str = super().on_trial_result(None, key, result)
+        action: str = super().on_trial_result(None, _Key(trial_id), dict(metrics))
         if self._entries() > before:
-            self._note(key, result, stopped=action == TrialScheduler.STOP)
+            stopped = action == TrialScheduler.STOP
+            self._record(RungEntry(trial_id, epoch, value, stopped, progress.created))
         return action
 
-    def _note(self, key: _Key, result: dict[str, Any], *, stopped: bool) -> None:
-        epoch, value = result[self._time_attr], result[self._metric]
-        self._log(RungEntry(key.trial_id, epoch, value, stopped, result.get("created", "")))
-        if stopped:
-            self._stopped_at[key.trial_id] = epoch
+    def _record(self, entry: RungEntry) -> None:
+        self._log(entry)
+        if entry.stopped:
+            self._stopped_at[entry.trial_id] = entry.epoch
 
     def on_trial_complete(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> None:
         """Take the last values of trials that finished."""
-        for identity, told in results_of(trial.config, result):
-            self._complete(_Key(identity), told)
+        for progress in PackResult.from_result(result).trials:
+            self._complete(progress)
 
-    def _complete(self, key: _Key, result: dict[str, Any]) -> None:
-        if finite(result.get(self._metric)) is not None:
-            super().on_trial_complete(None, key, result)
+    def _complete(self, progress: TrialResult) -> None:
+        if finite(progress.metrics.get(self._metric)) is not None:
+            super().on_trial_complete(None, _Key(progress.trial_id), dict(progress.metrics))
 
     def on_trial_remove(self, tune_controller: Any, trial: Any) -> None:
-        """Forget a trial that ended without a result; its rung entries stay."""
-        for key in _keys(trial):
-            self._trial_info.pop(key.trial_id, None)
+        """Forget trials that ended without a result; their rung entries stay."""
+        for trial_id in _trial_ids(trial):
+            self._trial_info.pop(trial_id, None)
 
     def replay(self, entries: Iterable[RungEntry]) -> None:
         """Rebuild the rungs from the log of earlier launches."""
         for entry in entries:
-            self._enter(_Key(entry.trial_id), entry.epoch, entry.value)
+            self._enter(entry.trial_id, entry.epoch, entry.value)
             if entry.stopped:
                 self._stopped_at[entry.trial_id] = entry.epoch
 
@@ -117,29 +116,29 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
 
         Args:
             trial_id: The trial.
-            created: When its folder was made.
+            created: When its folder was created.
             epochs: Its lines of ``metrics.jsonl``.
         """
-        key = _Key(trial_id)
         for line in epochs:
-            value = finite(line.get(self._metric))
-            if value is not None and self._enter(key, line[self._time_attr], value):
-                self._note(key, {**line, "created": created}, stopped=False)
+            value, epoch = finite(line.get(self._metric)), line[self._time_attr]
+            if value is not None and self._enter(trial_id, epoch, value):
+                self._record(RungEntry(trial_id, epoch, value, False, created))
 
-    def _enter(self, key: _Key, epoch: int, value: float) -> bool:
+    def _enter(self, trial_id: str, epoch: int, value: float) -> bool:
         """Enter a value without a decision; return whether its rung did not have it."""
-        before = self._entries()
-        self.on_trial_add(None, key)
+        before, key = self._entries(), _Key(trial_id)
+        super().on_trial_add(None, key)
         super().on_trial_result(None, key, {self._time_attr: epoch, self._metric: value})
-        self.on_trial_remove(None, key)
+        super().on_trial_remove(None, key)
         return self._entries() > before
 
     def _entries(self) -> int:
         return sum(len(values) for _, values in self._brackets[0]._rungs)
 
 
-def _keys(trial: Any) -> list[_Key]:
-    return [trial] if isinstance(trial, _Key) else [*map(_Key, identities(trial.config))]
+def _trial_ids(trial: Any) -> list[str]:
+    """List the trials in one of Tune's."""
+    return PackTask.from_config(trial.config).trial_ids
 
 
 def build_scheduler(
@@ -148,11 +147,11 @@ def build_scheduler(
     epochs: int,
     log: Callable[[RungEntry], None],
 ) -> ReplayableASHA | None:
-    """The sweep's scheduler with empty rungs, or None.
+    """Build the sweep's scheduler with empty rungs, or None if it has none.
 
     Args:
-        config: Which one.
-        metric: What it compares.
+        config: Its name and settings.
+        metric: The metric that it compares.
         epochs: Of a whole trial.
         log: Called with each new rung entry before it takes effect.
     """

@@ -1,4 +1,4 @@
-"""Where a sweep's trials run, as the driver sees it."""
+"""The machines that a sweep's trials run on, as the driver sees them."""
 
 from __future__ import annotations
 
@@ -11,44 +11,44 @@ from sweeps.resources import Resources
 
 
 class Pool(Protocol):
-    """A Ray and the machines in it: this machine, or nodes of a SLURM cluster.
+    """A Ray cluster: this machine, or nodes of a SLURM cluster.
 
     Attributes:
-        resources: A machine's part in it, and a trial's part of a machine.
+        resources: Of one machine, and a trial's part of them.
     """
 
     resources: Resources
 
     @property
     def concurrency(self) -> int | None:
-        """Trials side by side; None for as many as the machines of the moment can take."""
+        """Most trials side by side; None for as many as the present machines can take."""
 
     @property
     def slots(self) -> int:
-        """Trials side by side at most, once all its machines are there."""
+        """Most trials side by side once all machines have joined."""
 
     def start(self, log: Path) -> AbstractContextManager[Path]:
-        """Have a Ray that this process is connected to, and end it afterwards.
+        """Start Ray and connect this process to it; stop Ray on leaving.
 
         Args:
-            log: File for what Ray and Tune have to say.
+            log: File for the messages of Ray and Tune.
 
         Returns:
             Yields a scratch folder of this machine that lives as long as the Ray.
         """
 
     def hold(self, claim: Claim) -> None:
-        """Take the driver's claim on the sweep, for files that only its driver writes."""
+        """Keep the driver's claim on the sweep, for files that only its driver writes."""
 
     def end(self, *, interrupted: bool) -> None:
-        """Take note that the driver is over; the claim is still held.
+        """Record that the driver has ended; the claim is still held.
 
         Args:
-            interrupted: Whether trials may be left.
+            interrupted: Whether an interrupt ended it, so that trials may be missing.
         """
 
     def pause_trials(self) -> None:
         """Ask every running trial to checkpoint and pause; safe in a signal handler."""
 
     def wants(self, trials: int) -> None:
-        """Told how many trials are still to run or running, whenever that changes."""
+        """Adapt to the number of trials that are left; called whenever it changes."""

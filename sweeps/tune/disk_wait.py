@@ -14,13 +14,13 @@ _TRIES = 180
 
 
 class PatientFolder(SweepFolder):
-    """Its log is tried again while the disk is full or away, for a quarter of an hour.
+    """Writes its log again while the disk is full or away, for a quarter of an hour.
 
-    Nothing else of the driver's needs the disk more urgently: trials wait for it as well.
+    The driver has nothing more urgent to do: the trials wait for the disk as well.
 
     Args:
         folder: The sweep's.
-        stopping: Whether there is no time to wait.
+        stopping: Returns whether there is no time to wait.
         say: Called with a line for the user.
     """
 
@@ -31,7 +31,7 @@ class PatientFolder(SweepFolder):
         self._stopping, self._say = stopping, say
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles a scheduler for its own restore, which is never used."""
+        """Pickle nothing: Tune saves a scheduler for its own restore, which is never used."""
         return {}
 
     def log(self, event: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
-"""The driver: runs what a plan misses, until nothing is missing.
+"""The driver: launches the missing trials of a plan, until none is missing.
 
 A launch is a fresh Ray Tune experiment over the trials that are missing now. Nothing of Tune's is
-kept: when a launch ends, or dies, the next one plans anew from the store. One driver at a time runs
-a sweep (a claim on its folder says which); another one waits, and takes over if the first one dies.
-A driver that was away so long that another one took over writes nothing more.
+kept: when a launch ends, or dies, the next one plans from the store. One driver at a time runs
+a sweep, the one that holds the claim on its folder; another one waits, and takes over if the first
+one dies. A driver that was taken over while it was suspended writes nothing more.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
 from sweeps.tune.backend import Pool
 from sweeps.tune.disk_wait import PatientFolder
+from sweeps.tune.messages import TrialTask
 
 _POLL_SECONDS = 0.5
 
@@ -63,12 +64,12 @@ class Driver:
     """Runs one sweep on one Ray.
 
     Args:
-        sweep: What is wanted.
-        store: Where trials are.
+        sweep: The sweep.
+        store: Holds its trials.
         claim: On the sweep's folder.
-        pool: Where its trials run.
-        board: Told what happens.
-        changed: Called with the identity of each trial that has news.
+        pool: Machines that its trials run on.
+        board: Takes each trial's progress.
+        changed: Called with the identity of each trial that changed.
         say: Called with lines for the user.
     """
 
@@ -83,7 +84,7 @@ class Driver:
         say: Callable[[str], None],
     ) -> None:
         self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
-        self._tell, self._say = changed, say
+        self._on_change, self._say = changed, say
         self._claim = claim
         self._folder = SweepFolder(store.sweep(sweep.spec.name).path, claim)
         self._oom_kills = oom_kills()
@@ -121,10 +122,10 @@ class Driver:
 
     def _changed(self, identity: str) -> None:
         self.pool.wants(self.board.left())
-        self._tell(identity)
+        self._on_change(identity)
 
     def _missing(self, plan: Plan) -> list[PlannedTrial]:
-        """Trials to launch: those that are to be trained, then those of others.
+        """List the trials to launch: those to train, then those that other processes have.
 
         A trial that another process runs, or ran when its node was lost, is tried until it is free
         or finished.
@@ -136,12 +137,12 @@ class Driver:
         self, plan: Plan, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt
     ) -> None:
         from sweeps.tune.experiment import Launch
-        from sweeps.tune.search_and_scheduler import Deciders
+        from sweeps.tune.replay import Replay
 
         folder = PatientFolder(self._folder, lambda: interrupt.requested, self._say)
         launch = Launch(
             self.sweep,
-            Deciders(plan, self.store, folder, self.board, self._task),
+            Replay(plan, self.store, folder, self.board, self._task),
             self.pool,
             self.board,
             scratch,
@@ -152,25 +153,27 @@ class Driver:
         try:
             launch.run([self._task(trial.config, trial.point) for trial in missing])
         except Exception:
-            self._claim.check()  # it may be what ended the launch
+            self._claim.check()  # a lost claim may have ended the launch
             raise
         for identity, reason in launch.lost.items():
             with contextlib.suppress(DamagedFileError):  # the plan names it as damaged
                 self._mark_lost(identity, reason)
 
-    def _task(self, config: TrialConfig, point: dict[str, Any]) -> dict[str, Any]:
-        """What the trainable takes."""
+    def _task(self, config: TrialConfig, point: dict[str, Any]) -> TrialTask:
+        """Make a trial's task, and enter the trial on the board."""
         resolved = self._resolved(config)
         identity = trial_id(config)
         scheduled = self.sweep.spec.scheduler.name != "none"
+        packed = self.sweep.spec.pack != 1
         self.board.enter(identity, config, point)
-        return {
-            "trial_id": identity,
-            "tree": resolved.model_dump(),
-            "folder": str(self.store.trial(identity).path.resolve()),
-            "replay": scheduled,
-            **self._packing(resolved, scheduled),
-        }
+        return TrialTask(
+            identity,
+            resolved,
+            self.store.trial(identity).path.resolve(),
+            replay=scheduled,
+            batch_key=stream_of(resolved) if packed else None,
+            sweep=self._folder.path.resolve() if packed and scheduled else None,
+        )
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:
         """Return a configuration as a process of the pool runs it."""
@@ -183,13 +186,6 @@ class Driver:
         )
         return config.model_copy(update={"runtime": runtime})
 
-    def _packing(self, config: TrialConfig, scheduled: bool) -> dict[str, Any]:
-        """With whom a trial may train side by side, and where a scheduler says who stops."""
-        if self.sweep.spec.pack == 1:
-            return {}
-        events = str(self._folder.path.resolve()) if scheduled else None
-        return {"stream": stream_of(config), "events": events}
-
     def _lost(self, reason: str) -> ErrorRecord:
         last = reason.strip().splitlines()[-1]
         tries = 1 + self.sweep.spec.resources.retries
@@ -199,7 +195,7 @@ class Driver:
         return ErrorRecord(kind="lost", message=message, traceback=reason)
 
     def _mark_lost(self, identity: str, reason: str) -> None:
-        """A trial whose process died more often than is retried has failed, and says why."""
+        """Write a trial failed whose process died more often than is retried."""
         folder = self.store.trial(identity)
         claim = Claim.take(folder.path)
         if claim is None:
@@ -215,5 +211,5 @@ class Driver:
             # A process that died before it opened the trial left no trial.json.
             folder.create(self._resolved(self.board.configs[identity]))
             folder.write_status(State.FAILED, status.epoch if status else 0, epochs, error)
-        self.board.report(identity, {"outcome": "failed", "error": error.message})
+        self.board.report(identity, State.FAILED, error=error.message)
         self._changed(identity)

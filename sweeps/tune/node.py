@@ -1,7 +1,7 @@
-"""What a machine's trials and the process that keeps its Ray tell each other, in a local folder.
+"""Signals between a machine's trials and the process that keeps its Ray, in a local folder.
 
-The keeper asks the trials to checkpoint and pause; each trial notes that it runs here. A local
-folder, because a shared one may show news a minute late.
+The keeper asks the trials to checkpoint and pause; each trial records that it runs here. The folder
+is local, because a shared one may show a new file a minute late.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ class Node:
 
     @classmethod
     def of_this_process(cls) -> Node:
-        """The node that Ray started this process on.
+        """Open the node that Ray started this process on.
 
         Raises:
             CareError: Another user owns its folder, or can write there.
         """
         folder = Path(os.environ[_VARIABLE])
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        status = folder.lstat()
+        private = status.st_uid == os.geteuid() and not status.st_mode & 0o022
+        if not (stat.S_ISDIR(status.st_mode) and private):
             raise CareError(f"{folder}: not a folder that only this user can write")
         return cls(folder)
 
     @property
     def environment(self) -> dict[str, str]:
-        """What Ray's processes need in order to find this node."""
+        """Environment by which Ray's processes find this node."""
         return {_VARIABLE: str(self.folder)}
 
     def pause_trials(self) -> None:
@@ -46,7 +47,7 @@ class Node:
         self._stop.touch()
 
     def resume(self) -> None:
-        """Take that back, for trials of another Ray."""
+        """Withdraw the request to pause, for trials of another Ray."""
         self._stop.unlink(missing_ok=True)
 
     @property
@@ -55,7 +56,7 @@ class Node:
         return self._stop.exists()
 
     def enter(self, trial: Path) -> None:
-        """The trial in the folder ``trial`` runs here from now on."""
+        """Record that the trial in the folder ``trial`` runs here."""
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
         try:
             self._trials.mkdir(exist_ok=True)
@@ -65,11 +66,11 @@ class Node:
             raise DiskError(self._trials / trial.name, error) from error
 
     def leave(self, trial: Path) -> None:
-        """It does so no more."""
+        """Remove the record of a trial that ran here."""
         (self._trials / trial.name).unlink(missing_ok=True)
 
     def trials(self) -> list[Path]:
-        """Folders of the trials that run here, or did when their process was killed."""
+        """List the folders of trials that run here, or did when their process was killed."""
         return [Path(entry.read_text()) for entry in sorted(self._trials.glob("*"))]
 
     @property

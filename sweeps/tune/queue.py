@@ -1,4 +1,4 @@
-"""The tasks of a launch: those that wait, and those that run and may come back."""
+"""The tasks of a launch: those that wait, and those that run and may return."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Literal
 
 from care.data.shared_batches import LARGEST_PACK
-from sweeps.tune.messages import Task, members_of, results_of
+from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.retry import Again
 
-Retry = Callable[[Task, str | None], Again | None]
-# Trials that share a stream lie near each other: seeds are the innermost axis of a plan.
-_LOOKED_AT = 256
+Retry = Callable[[TrialTask, Outcome], Again | None]
+# Trials that share batches lie near each other: seeds are the innermost axis of a plan.
+_NEAREST = 256
 
 
 class TaskQueue:
-    """Hands out tasks in order; one whose try ended before it was over comes back.
+    """Hands out tasks in order; a trial whose try ended before it was over returns.
 
     Args:
         retry: Decides about another try of a trial.
-        stopping: Whether nothing more is to be handed out.
-        pack: Most trials of one stream that are handed out together; ``auto``: as many as it pays
-            to, which the trainable finds out.
-        slots: Tasks that run side by side, if that is known: none of them is to stand idle because
-            others have packs.
+        stopping: Returns whether to hand out nothing more.
+        pack: Most trials of one task; ``auto``: the process measures how many pay.
+        slots: Tasks that run side by side, if that is known. No slot stays idle because others
+            have packs.
 
     Attributes:
         given_up: Identities of the trials that were not over and get no other try.
@@ -43,34 +43,35 @@ class TaskQueue:
         self._retry, self._is_stopping = retry, stopping
         self._slots, self._auto = slots, pack == "auto"
         self._pack = LARGEST_PACK if pack == "auto" else pack
-        self._ready: deque[Task] = deque()
-        self._later: list[tuple[float, int, Task]] = []  # a heap, by time and then order
+        self._ready: deque[TrialTask] = deque()
+        self._later: list[tuple[float, int, TrialTask]] = []  # a heap, by time and then order
         self._order = itertools.count()
-        self._running: dict[str, Task] = {}
-        self._outcomes: dict[str, dict[str, str]] = {}
+        self._running: dict[str, PackTask] = {}
+        self._outcomes: dict[str, dict[str, Outcome]] = {}
         self.given_up: set[str] = set()
 
     def __len__(self) -> int:
-        """Tasks that wait."""
+        """Count the trials that wait."""
         return len(self._ready) + len(self._later)
 
-    def put(self, task: Task) -> None:
-        """Enter a task that was not tried yet."""
-        self._ready.append({"share": 1, "tries": 1, **task})
+    def put(self, task: TrialTask) -> None:
+        """Append a trial."""
+        self._ready.append(task)
 
-    def take(self, key: str) -> Task | None:
-        """The next task that is due, known as ``key`` while it runs; None when none is."""
+    def take(self, key: str) -> PackTask | None:
+        """Return the next task that is due, known as ``key`` while it runs; None when none is."""
         if self.stopping:
             return None
         while self._later and self._later[0][0] <= time.monotonic():
-            self._ready.appendleft(heapq.heappop(self._later)[2])  # what was begun ends first
+            # Trials that have started end before others start.
+            self._ready.appendleft(heapq.heappop(self._later)[2])
         if not self._ready:
             return None
-        self._running[key] = self._with_others(self._ready.popleft())
+        self._running[key] = self._pack_with_others(self._ready.popleft())
         return self._running[key]
 
-    def running(self, key: str) -> Task:
-        """The task that runs as ``key``."""
+    def running(self, key: str) -> PackTask:
+        """Return the task that runs as ``key``."""
         return self._running[key]
 
     @property
@@ -80,83 +81,70 @@ class TaskQueue:
 
     @property
     def over(self) -> bool:
-        """Whether no task waits and none that runs can come back."""
+        """Whether no task waits and none that runs can return."""
         return self.stopping or not (self._ready or self._later or self._running)
 
-    def note(self, key: str, result: dict[str, Any]) -> None:
-        """The trainable has said something of the task that runs as ``key``."""
-        task = self._running[key]
-        if "members" in task:
-            self._note_size(result)
-            said = {identity: told["outcome"] for identity, told in results_of(task, result)}
-            self._outcomes.setdefault(key, {}).update(said)
+    def report(self, key: str, result: PackResult) -> None:
+        """Note the outcomes of the task that runs as ``key``."""
+        if self._auto and result.size:
+            self._pack, self._auto = result.size, False
+        outcomes = {trial.trial_id: trial.outcome for trial in result.trials}
+        self._outcomes.setdefault(key, {}).update(outcomes)
 
-    def _note_size(self, result: dict[str, Any]) -> None:
-        """Packs are no larger from now on than one was found to pay."""
-        if self._auto and result.get("pack"):
-            self._pack, self._auto = result["pack"], False
-
-    def end(self, key: str, outcome: str | None) -> bool:
-        """The try known as ``key`` has ended.
+    def end(self, key: str, *, lost: bool = False) -> bool:
+        """End the try known as ``key``.
 
         Args:
             key: As given to :meth:`take`.
-            outcome: What the trainable said last; None when its process was lost.
+            lost: Whether its process was lost.
 
         Returns:
             Whether the task is over; otherwise it, or some of its trials, are handed out again.
         """
-        task, said = self._running.pop(key), self._outcomes.pop(key, {})
-        if "members" not in task:
-            return self._end_one(task, outcome)
+        task, outcomes = self._running.pop(key), self._outcomes.pop(key, {})
         over = True
-        for member in members_of(task):
-            last = said.get(member["trial_id"])
-            # What trained when the process was lost may have been what killed it.
-            lost = outcome is None and last in (None, "running")
-            again = {**member, "alone": True} if lost or last == "crowded" else member
-            over &= self._end_one(again, None if lost else last)
+        for trial in task.trials:
+            outcome = outcomes.get(trial.trial_id, Outcome.LOST)
+            if lost and outcome == Outcome.RUNNING:
+                outcome = Outcome.LOST
+            # A trial that trained when its process was lost may have killed it.
+            if len(task.trials) > 1 and outcome in (Outcome.LOST, Outcome.OUT_OF_MEMORY):
+                trial = replace(trial, alone=True)
+            over &= self._end_trial(trial, outcome)
         return over
 
-    def _end_one(self, task: Task, outcome: str | None) -> bool:
+    def _end_trial(self, task: TrialTask, outcome: Outcome) -> bool:
         again = self._retry(task, outcome)
         if again is None:
-            if outcome in (None, "disk"):
-                self.given_up.add(task["trial_id"])
+            if outcome in (Outcome.LOST, Outcome.DISK_ERROR):
+                self.given_up.add(task.trial_id)
             return True
-        task = {
-            **task,
-            "share": again.share,
-            "tries": task["tries"] + 1,
-            "unopened": again.unopened,
-        }
+        task = replace(task, share=again.share, tries=task.tries + 1, unopened=again.unopened)
         heapq.heappush(self._later, (time.monotonic() + again.after, next(self._order), task))
         return False
 
-    def _with_others(self, first: Task) -> Task:
-        """``first``, in a pack with others of its stream if there are any."""
+    def _pack_with_others(self, first: TrialTask) -> PackTask:
+        """Take trials that can share batches with ``first`` out of the queue, and join them."""
         wanted = self._pack
         if self._slots:
             # Tasks are handed out before their slots are free, so they are counted off in rounds.
             free = self._slots - len(self._running) % self._slots
             wanted = min(wanted, -(-(len(self) + 1) // free))
-        if wanted == 1 or not _may_be_packed(first):
-            return first
-        near = itertools.islice(self._ready, _LOOKED_AT)
-        places = [
-            place
-            for place, task in enumerate(near)
-            if _may_be_packed(task) and task["stream"] == first["stream"]
+        packed = wanted > 1 and _may_share(first)
+        near = itertools.islice(self._ready, _NEAREST) if packed else ()
+        indices = [
+            index
+            for index, task in enumerate(near)
+            if _may_share(task) and task.batch_key == first.batch_key
         ][: wanted - 1]
-        if not places:
-            return first
-        others = [self._ready[place] for place in places]
-        for place in reversed(places):
-            del self._ready[place]
-        pack = {"members": [first, *others], "share": 1}
-        return {**pack, "neighbors": self._slots or 1} if self._auto else pack
+        if not indices:
+            return PackTask((first,))
+        others = [self._ready[index] for index in indices]
+        for index in reversed(indices):
+            del self._ready[index]
+        return PackTask((first, *others), (self._slots or 1) if self._auto else None)
 
 
-def _may_be_packed(task: Task) -> bool:
-    """One that lost its process, or wants more than its part of a machine, is tried alone."""
-    return "stream" in task and task["share"] == 1 and not task.get("alone")
+def _may_share(task: TrialTask) -> bool:
+    """Return whether a trial may be packed with others."""
+    return task.batch_key is not None and task.share == 1 and not task.alone

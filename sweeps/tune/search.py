@@ -1,10 +1,10 @@
-"""Optuna through Ray Tune's OptunaSearch, with state that is rebuilt from the store.
+"""The searches that Ray Tune takes its trials from: a queue, or Optuna's study.
 
-A point is suggested once and trained with every seed; Optuna gets the mean. Each suggestion is an
-event in the sweep's log, written before it takes effect. Values are not logged: at a start they
-come from the store, so that a trial that was deleted, archived or made stale has no value until it
-is trained again. The sampler's randomness is a function of (seed, number of the suggestion), so the
-next suggestion is the one that an undisturbed launch would have made.
+A study suggests a point once; all seeds of the point are trained, and Optuna gets the mean. Each
+suggestion is an event in the sweep's log, written before it takes effect. Values are not logged but
+read from the store at a start: a trial that was deleted, archived or made stale has none until it
+is trained again. The sampler's randomness is a function of (seed, number of the suggestion), so an
+interrupted search makes the suggestions of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from sweeps.spec.axes import AxisRange
 from sweeps.spec.schema import SweepSpec
 from sweeps.states import MEANING
 from sweeps.store import finite
-from sweeps.tune.messages import Task
+from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 
 
@@ -34,7 +34,7 @@ class SearchedPoint:
     """A point that Optuna suggested.
 
     Attributes:
-        suggestion: Its place in the study.
+        suggestion: Its number in the study, and its values.
         trials: One a seed.
     """
 
@@ -44,17 +44,21 @@ class SearchedPoint:
 
 @dataclass(frozen=True)
 class SearchedTrials:
-    """What a search needs to know of the trials of its points.
+    """Access of a search to the trials of its points.
 
     Attributes:
-        enter: Log a suggestion, then plan its trials.
-        value: The metric of a planned trial that is over, None if it failed.
-        task: The task that trains a planned trial.
+        enter: Logs a suggestion, then plans its trials.
+        value: Returns the metric of a planned trial that is over, None if it failed.
+        task: Makes the task that trains a planned trial.
     """
 
     enter: Callable[[Suggestion], SearchedPoint]
     value: Callable[[PlannedTrial], float | None]
-    task: Callable[[PlannedTrial], Task]
+    task: Callable[[PlannedTrial], TrialTask]
+
+
+# The scheduler stops a trial after it has reported an epoch as running.
+_WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
 
 
 def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -70,10 +74,11 @@ def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistri
 
 
 def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """A sampler for one suggestion; arguments pinned, because Optuna's defaults change."""
+    """Build the sampler of one suggestion."""
     derived = torch_seed(seed, "suggestion", number) % 2**32
     if name == "random":
         return optuna.samplers.RandomSampler(seed=derived)
+    # Optuna's defaults change between versions.
     return optuna.samplers.TPESampler(
         seed=derived,
         n_startup_trials=10,
@@ -92,40 +97,40 @@ class ListSearch(Searcher):  # type: ignore[misc]
         self._queue = queue
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next task; None when one may come back later; or FINISHED."""
-        task = self._queue.take(trial_id)
-        return str(Searcher.FINISHED) if task is None and self._queue.over else task
+        """Return the next task; None while one may return later; FINISHED when none will."""
+        return _suggestion(self._queue.take(trial_id), self._queue)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Note what a pack says of its members."""
-        self._queue.note(trial_id, result)
+        """Note the outcomes of a task's trials."""
+        self._queue.report(trial_id, PackResult.from_result(result))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Put back what is not over; nothing depends on other results."""
-        if result and not error:
-            self._queue.note(trial_id, result)
-        self._queue.end(trial_id, ended_with(result, error))
+        """Put back the trials that are not over; nothing depends on other results."""
+        self._queue.report(trial_id, PackResult.from_result(result))
+        self._queue.end(trial_id, lost=error)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store is the state."""
+        """No-op: the store is the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store is the state."""
+        """No-op: the store is the state."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles a search for its own restore, which is never used."""
+        """Pickle nothing: Tune saves a search for its own restore, which is never used."""
         return {}
 
 
-def ended_with(result: dict[str, Any] | None, error: bool) -> str | None:
-    """What a trial's process said last; None when it was lost, even if it said something before."""
-    return None if error else (result or {}).get("outcome")
+def _suggestion(task: PackTask | None, queue: TaskQueue) -> dict[str, Any] | str | None:
+    """Answer Tune: the task's configuration, None, or FINISHED."""
+    if task is not None:
+        return task.to_config()
+    return str(Searcher.FINISHED) if queue.over else None
 
 
 class StudySearch(Searcher):  # type: ignore[misc]
-    """Suggests points and hands out their trials; see the module's text.
+    """Suggests points by Optuna and hands out their trials, one a task.
 
     Args:
         spec: The sweep, whose axes are the space.
@@ -169,38 +174,39 @@ class StudySearch(Searcher):  # type: ignore[misc]
         return study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next task; None when one may come back later; or FINISHED."""
+        """Return the next task; None while one may return later; FINISHED when none will."""
         task = self._queue.take(trial_id)
         while task is None and not self._queue.stopping and self._count < self._spec.search.trials:
             self._suggest_new()
             task = self._queue.take(trial_id)
-        return str(Searcher.FINISHED) if task is None and self._queue.over else task
+        return _suggestion(task, self._queue)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """Nothing: Optuna gets final values only."""
+        """No-op: Optuna gets final values only."""
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Note a trial's value; once a point has all of them, Optuna gets the mean."""
-        identity = self._queue.running(trial_id)["trial_id"]
-        outcome = ended_with(result, error)
-        if not self._queue.end(trial_id, outcome):
+        (task,), last = self._queue.running(trial_id).trials, PackResult.from_result(result)
+        self._queue.report(trial_id, last)
+        if not self._queue.end(trial_id, lost=error):
             return
-        value = (result or {}).get(self._spec.metric.name)
-        failed = error or outcome in (None, "failed", "disk")
-        self._values[identity] = None if failed else finite(value)
+        value = None
+        if last.trials and not error and last.trials[0].outcome in _WITH_VALUE:
+            value = finite(last.trials[0].metrics.get(self._spec.metric.name))
+        self._values[task.trial_id] = value
         for point in list(self._open.values()):
             self._close(point)
 
     def save(self, checkpoint_path: str) -> None:
-        """Nothing: the store and the sweep's log are the state."""
+        """No-op: the store and the sweep's log are the state."""
 
     def restore(self, checkpoint_path: str) -> None:
-        """Nothing: the store and the sweep's log are the state."""
+        """No-op: the store and the sweep's log are the state."""
 
     def __getstate__(self) -> dict[str, Any]:
-        """Nothing: Tune pickles a search for its own restore, which is never used."""
+        """Pickle nothing: Tune saves a search for its own restore, which is never used."""
         return {}
 
     def _suggest_new(self) -> None:
@@ -215,7 +221,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
             self._queue.put(self._trials.task(trial))
 
     def _enter(self, point: SearchedPoint) -> None:
-        """Take the values of trials that are over: none of them is trained again."""
+        """Take the values of trials that are over and are never trained again."""
         self._count = point.suggestion.number + 1
         self._open[point.suggestion.number] = point
         for trial in point.trials:
@@ -225,7 +231,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._close(point)
 
     def _to_run(self, point: SearchedPoint) -> list[PlannedTrial]:
-        """Its trials that were not handed out yet; points may share trials."""
+        """List its trials that were not handed out yet; points may share trials."""
         return [
             trial
             for trial in point.trials
@@ -247,12 +253,12 @@ class StudySearch(Searcher):  # type: ignore[misc]
 
 
 def _mean(values: list[float | None]) -> float | None:
-    """The mean, or None when a seed has no value: a point is judged by all seeds or not at all."""
+    """Return the mean, or None when a seed has no value: the others would compare unlike points."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
 
 
 def _flat(suggested: dict[str, Any] | None) -> dict[str, Any]:
-    """OptunaSearch unflattens names at '/', which dotted fields do not have."""
+    """Copy a suggestion; Ray Tune nests names at '/', which dotted fields do not have."""
     assert suggested is not None
     return dict(suggested)

@@ -1,273 +1,244 @@
-"""What a process that trains does: trials of the store, epoch by epoch, one task after another.
+"""The work of a process that trains: trials of the store, epoch by epoch, one task after another.
 
-Whatever process gets a trial opens its folder, finds what is there and goes on from it; so it does
-not matter which process, launch or machine ran it before.
+The process opens a trial's folder and resumes from its checkpoint, so any process, launch or
+machine may have trained it before.
 """
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
 from typing import Any
 
-from care.data.shared_batches import LARGEST_PACK, SharedBatches
-from care.training.pack import Pack
-from care.training.pack_size import best_size, most_in_memory, next_size
+from care.data.shared_batches import SharedBatches
+from care.training.pack import EpochResult, lockstep
+from care.training.pack_size import Pace, SizeSearch
 from care.training.trial_run import TrialRun
 from care.trials.failure import classify
 from sweeps.event_log import read_decisions
 from sweeps.process.wall_time import Stopwatch
 from sweeps.store import SweepFolder
-from sweeps.tune.claimed_trial import Member
-from sweeps.tune.messages import members_of
+from sweeps.tune.claimed_trial import ClaimedTrial
+from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult
 from sweeps.tune.node import Node
 
 _STOP_POLL_SECONDS = 0.25
 _PAUSING_SECONDS = 0.5
-_OF_THE_PROCESS = ("out_of_memory", "lost")
+_ENDS_THE_PROCESS = ("out_of_memory", "lost")
 
 
 class StopFlag:
-    """Whether the trials of a node are to checkpoint and pause, looked at now and then."""
+    """Reports whether the trials of a node should checkpoint and pause, checked now and then."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._looked = 0.0
-        self._seen = False
+        self._checked_at = 0.0
+        self._pausing = False
 
     def __call__(self) -> bool:
-        """Whether they are."""
-        if not self._seen and time.monotonic() - self._looked > _STOP_POLL_SECONDS:
-            self._seen = self._node.pausing
-            self._looked = time.monotonic()
-        return self._seen
+        """Return whether they should."""
+        if not self._pausing and time.monotonic() - self._checked_at > _STOP_POLL_SECONDS:
+            self._pausing = self._node.pausing
+            self._checked_at = time.monotonic()
+        return self._pausing
 
 
-class TrialProcess:
-    """One task at a time: a trial, or a pack of trials.
+class TrialActor:
+    """Trains the trials of one task at a time.
 
     Args:
-        config: The first task (:mod:`sweeps.tune.messages`), of
-            :class:`sweeps.tune.claimed_trial.Member`; in a pack each has ``events``, the folder of
-            the sweep whose scheduler may stop members, or None.
+        task: The first task.
     """
 
-    _members: list[Member]
-    _told: list[dict[str, Any]]
-    _evaluated: float
-    _most: int
+    _trials: list[ClaimedTrial]
 
-    def __init__(self, config: dict[str, Any]) -> None:
-        self._take(config)
+    def __init__(self, task: PackTask) -> None:
+        self._take(task)
 
-    def next_task(self, config: dict[str, Any]) -> None:
-        """Let go of the task that ended and take the next one."""
+    def next_task(self, task: PackTask) -> None:
+        """Release the task that ended and take the next one."""
         self.close()
-        self._take(config)
+        self._take(task)
 
     def close(self) -> None:
-        """Let go of the task."""
-        for member in self._members:
-            member.close()
+        """Release all trials of the task."""
+        for trial in self._trials:
+            trial.close()
 
-    def step(self) -> dict[str, Any]:
-        """One epoch of each trial, or a line about one that is done.
-
-        Returns:
-            A result as :class:`sweeps.tune.trainable.CareTrainable` describes it.
-        """
-        watch = Stopwatch()
-        told = self._open() if self._pack is None else []
-        watch.lap("start of trials")
-        told += self._stopped_by_the_scheduler()
-        told += self._replayed() or self._advanced()
-        watch.lap("training")
-        watch.move("evaluation", self._evaluation_seconds(), out_of="training")
-        return {**self._result(told), "spent": watch.seconds}
-
-    def _evaluation_seconds(self) -> float:
-        """Of the trials that this step evaluated."""
-        before, self._evaluated = self._evaluated, 0.0
-        return before
-
-    def _result(self, told: list[dict[str, Any]]) -> dict[str, Any]:
-        if not self._packed:
-            return told[0]
-        if not self._going:
-            told += self._give_back()
-        told = [*self._told, *told]
-        self._told = []
-        done = not self._going
-        result = {"members": told, "done": done, "outcome": "ended" if done else "running"}
-        return {**result, "pack": self._size} if self._size else result
-
-    def _take(self, config: dict[str, Any]) -> None:
-        tasks = members_of(config)
+    def _take(self, task: PackTask) -> None:
+        self._task = task
         self._node = Node.of_this_process()
         self._stop = StopFlag(self._node)
-        self._packed = "members" in config
-        self._events = tasks[0].get("events")
-        self._members = [Member(task, self._node) for task in tasks]
-        self._neighbors = config.get("neighbors")  # with whom a pack of any size shares the machine
-        self._waiting: list[Member] = []
-        self._going: list[Member] = []
-        self._told = []
-        self._evaluated = 0.0
+        self._trials = [ClaimedTrial(trial, self._node) for trial in task.trials]
+        self._shared: SharedBatches | None = None
+        self._waiting = list(self._trials)
+        self._training: dict[TrialRun, ClaimedTrial] = {}
+        self._evaluation_seconds = 0.0
+        # A pack whose size is not known has a search for it, and a pace while it may grow.
+        self._search: SizeSearch | None = None
+        self._pace: Pace | None = None
         self._size: int | None = None
-        self._paces: dict[int, float] = {}
-        self._pack: Pack | None = None
 
-    def _open(self) -> list[dict[str, Any]]:
-        """Open the members, or the first of a pack whose size is not known yet.
+    def step(self) -> PackResult:
+        """Train for one epoch, and report each trial that changed.
 
-        Returns:
-            Results about those that are not to be trained.
+        Raises:
+            Exception: The memory is full, or another process of the trial was lost; this process
+                has to end.
         """
+        watch = Stopwatch()
+        results = self._open() if self._shared is None else []
+        watch.lap("start of trials")
+        results += self._drop_stopped()
+        results += self._replay() or self._train()
+        watch.lap("training")
+        watch.move("evaluation", self._evaluation_seconds, out_of="training")
+        self._evaluation_seconds = 0.0
+        done = not self._training
+        if done:
+            results += self._return_waiting()
+        return PackResult(tuple(results), done, watch.seconds, self._size)
+
+    def _open(self) -> list[TrialResult]:
+        """Open all trials, or the first of a pack whose size is not known yet."""
         self._shared = SharedBatches()
-        self._waiting = list(self._members)
-        size_is_known = self._neighbors is None
-        told = self._open_next(len(self._waiting) if size_is_known else 1)
-        self._pack = Pack(
-            [member.run for member in self._going], None if size_is_known else self._grow
-        )
-        if not self._going and self._stop():
-            # Until its Ray has ended, a node that pauses is offered one trial after another.
+        if self._task.neighbors is None:
+            results = self._open_next(len(self._waiting))
+        else:
+            results = self._open_next(1)
+            self._search = SizeSearch(len(self._trials), self._task.neighbors)
+            self._pace = self._new_pace()
+        if not self._training and self._stop():
+            # A node that pauses gets one trial after another until its Ray has ended.
             time.sleep(_PAUSING_SECONDS)
-        return told
+        return results
 
-    def _open_next(self, count: int) -> list[dict[str, Any]]:
-        """Open waiting members until ``count`` are to be trained; results about the others."""
-        told = []
-        while self._waiting and len(self._going) < count:
-            member = self._waiting.pop(0)
+    def _open_next(self, count: int) -> list[TrialResult]:
+        """Open waiting trials until ``count`` train; return results about those that do not."""
+        results = []
+        while self._waiting and len(self._training) < count:
+            trial = self._waiting.pop(0)
             try:
-                problem = self._open_one(member, self._shared)
-            except Exception as error:  # noqa: BLE001 - told, as any error of a trial
-                told.append(self._ended(member, error))
+                run = None if self._stop() else trial.open(self._shared)
+            except Exception as error:  # noqa: BLE001 - the trial's own, which it reports
+                results.append(self._fail(trial, error))
                 continue
-            if problem:
-                told.append(member.tell(problem))
+            if run:
+                self._training[run] = trial
             else:
-                self._going.append(member)
-        return told
+                outcome = Outcome.PAUSED if self._stop() else Outcome.BUSY
+                results.append(trial.result(outcome))
+        return results
 
-    def _grow(self, seconds: float) -> list[TrialRun]:
-        """The members that join those that train, whose last steps took ``seconds``.
-
-        When there are enough, the rest is given back, with the size that was found.
-        """
-        if self._size is not None:
+    def _drop_stopped(self) -> list[TrialResult]:
+        """Release the members of a pack that the scheduler has stopped."""
+        sweep = self._task.trials[0].sweep
+        if sweep is None or not self._packed:
             return []
-        before = list(self._going)
-        wanted = self._wanted(seconds)
-        if wanted > len(before):
-            self._told += self._open_next(wanted)
-        joined = [member.run for member in self._going if member not in before]
-        if not (joined and self._paces):
-            self._size = wanted
-            self._told += self._give_back()
-        return joined
+        stopped = read_decisions(SweepFolder(sweep)).stopped()
+        trials = [trial for trial in self._training.values() if trial.is_stopped(stopped)]
+        return [self._release(trial, Outcome.STOPPED) for trial in trials]
 
-    def _wanted(self, seconds: float) -> int:
-        """How many trials the pack is to have, as far as that is known by now."""
-        if not self._paces:
-            self._most = min(LARGEST_PACK, len(self._members))
-        training = [member.run for member in self._going if not member.run.finished]
-        if not training:
-            return self._most
-        trainer = training[0].trainer
-        if not self._paces:
-            self._most = min(self._most, most_in_memory(trainer, self._neighbors or 1))
-        if trainer.device.type == "cuda":
-            self._paces[len(training)] = seconds
-            return next_size(self._paces, self._most)
-        return best_size(seconds, self._shared.seconds, self._most)
-
-    def _give_back(self) -> list[dict[str, Any]]:
-        """Results about members that were not opened."""
-        waiting, self._waiting = self._waiting, []
-        return [member.tell("unpacked") for member in waiting]
-
-    def _open_one(self, member: Member, shared: SharedBatches) -> str | None:
-        if self._stop():
-            return "paused"
-        if member.open(shared):
-            return None
-        return "paused" if self._stop() else "busy"
-
-    def _stopped_by_the_scheduler(self) -> list[dict[str, Any]]:
-        if not self._packed or not self._events:
-            return []
-        stopped = read_decisions(SweepFolder(Path(self._events))).stopped()
-        told = []
-        for member in [member for member in self._going if member.is_stopped(stopped)]:
-            self._drop(member)
-            told.append(member.tell("stopped"))
-        return told
-
-    def _replayed(self) -> list[dict[str, Any]]:
-        """What the scheduler has to hear again, an epoch of each member."""
+    def _replay(self) -> list[TrialResult]:
+        """Report an earlier epoch of each trial again, for the scheduler."""
         return [
-            member.tell("running", member.replayed.pop(0))
-            for member in self._going
-            if member.replayed
+            trial.result(Outcome.RUNNING, trial.replayed.pop(0))
+            for trial in self._training.values()
+            if trial.replayed
         ]
 
-    def _advanced(self) -> list[dict[str, Any]]:
-        """An epoch of those that are least far, and a line about each that was finished before."""
-        if self._pack is None:
-            return []
-        before = [member for member in self._going if member.run.finished]
-        told = [self._finished(member) for member in before]
-        outcomes = self._pack.advance(self._stop)
-        by_place = {self._pack.members.index(member.run): member for member in self._going}
-        for place, outcome in outcomes.items():
-            member = by_place[place]
-            if isinstance(outcome, Exception):
-                told.append(self._ended(member, outcome))
-            elif outcome is None:
-                self._drop(member)
-                told.append(member.tell("paused"))
-            elif member.run.finished:
-                self._drop(member)
-                told.append(member.tell("finished", outcome))
-            else:
-                told.append(member.tell("running", outcome))
-        return told
+    def _train(self) -> list[TrialResult]:
+        """Train the trials with the lowest epoch for one epoch; release those that finished."""
+        results = [
+            self._release_finished(trial)
+            for run, trial in list(self._training.items())
+            if run.finished
+        ]
+        for step in lockstep(self._training, self._stop):
+            results += [self._report(run, epoch) for run, epoch in step.ended.items()]
+            if self._pace and (seconds := self._pace.measure(step)):
+                results += self._grow(seconds)
+        return results
 
-    def _finished(self, member: Member) -> dict[str, Any]:
-        """A line about a trial that was finished before."""
+    def _report(self, run: TrialRun, epoch: EpochResult) -> TrialResult:
+        trial = self._training[run]
+        if isinstance(epoch, Exception):
+            return self._fail(trial, epoch)
+        if epoch is None:
+            return self._release(trial, Outcome.PAUSED)
+        if run.finished:
+            return self._release(trial, Outcome.FINISHED, epoch)
+        return trial.result(Outcome.RUNNING, epoch)
+
+    def _grow(self, seconds: float) -> list[TrialResult]:
+        """Open trials up to the size that pays, and return the others once it is known.
+
+        Args:
+            seconds: Of a step of all trials so far.
+        """
+        assert self._search
+        assert self._shared
+        before = len(self._training)
+        trainers = [run.trainer for run in self._training if not run.finished]
+        wanted = self._search.next(seconds, self._shared.seconds, trainers)
+        results = self._open_next(wanted)
+        if len(self._training) > before and not self._search.settled:
+            self._pace = self._new_pace()
+        else:
+            self._size, self._pace = wanted, None
+            results += self._return_waiting()
+        return results
+
+    def _new_pace(self) -> Pace | None:
+        device = next((run.trainer.device for run in self._training if not run.finished), None)
+        return Pace(device) if device else None
+
+    def _return_waiting(self) -> list[TrialResult]:
+        waiting, self._waiting = self._waiting, []
+        return [trial.result(Outcome.NOT_STARTED) for trial in waiting]
+
+    def _release_finished(self, trial: ClaimedTrial) -> TrialResult:
+        """Report a trial that was finished before."""
         try:
-            line = member.finished_line()
-        except Exception as error:  # noqa: BLE001 - told, as any error of a trial
-            return self._ended(member, error)
-        self._drop(member)
-        return member.tell("finished", line)
+            metrics = trial.final_metrics()
+        except Exception as error:  # noqa: BLE001 - the trial's own, which it reports
+            return self._fail(trial, error)
+        return self._release(trial, Outcome.FINISHED, metrics)
 
-    def _ended(self, member: Member, error: Exception) -> dict[str, Any]:
-        """A result about a member that an error ended; raises it where the process has to end."""
-        # What a process reads while another one writes may look damaged.
-        kind = "superseded" if member.superseded else classify(error)
+    def _fail(self, trial: ClaimedTrial, error: Exception) -> TrialResult:
+        """Release a trial that an error ended; raise the error if the process has to end."""
+        # A file that another process writes at the moment may look damaged.
+        kind = "superseded" if trial.superseded else classify(error)
         if kind == "out_of_memory" and self._packed:
-            self._forget(member)
-            member.put_back()
-            return member.tell("crowded")
-        self._drop(member)
+            self._forget(trial)
+            trial.put_back()
+            return trial.result(Outcome.OUT_OF_MEMORY)
         if kind == "superseded":
-            return member.tell("busy")
-        if kind in _OF_THE_PROCESS:
+            return self._release(trial, Outcome.BUSY)
+        if kind in _ENDS_THE_PROCESS:
+            self._drop(trial)
             raise error
-        outcome = "disk" if kind == "disk" else "failed"
-        return member.tell(outcome, {"error": f"{kind}: {error}"})
+        outcome = Outcome.DISK_ERROR if kind == "disk" else Outcome.FAILED
+        return self._release(trial, outcome, error=f"{kind}: {error}")
 
-    def _drop(self, member: Member) -> None:
-        self._forget(member)
-        member.close()
+    def _release(
+        self,
+        trial: ClaimedTrial,
+        outcome: Outcome,
+        metrics: dict[str, Any] | None = None,
+        error: str | None = None,
+    ) -> TrialResult:
+        self._drop(trial)
+        return trial.result(outcome, metrics, error)
 
-    def _forget(self, member: Member) -> None:
-        """Train it no more."""
-        if member in self._going:
-            self._evaluated += member.run.evaluation_seconds
-            self._going.remove(member)
-            if self._pack is not None:
-                self._pack.drop(self._pack.members.index(member.run))
+    def _drop(self, trial: ClaimedTrial) -> None:
+        self._forget(trial)
+        trial.close()
+
+    def _forget(self, trial: ClaimedTrial) -> None:
+        """Remove a trial from those that train, and count its evaluation."""
+        if trial.run and self._training.pop(trial.run, None):
+            self._evaluation_seconds += trial.run.evaluation_seconds
+
+    @property
+    def _packed(self) -> bool:
+        return len(self._trials) > 1

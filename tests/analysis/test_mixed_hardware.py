@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis.summary import SweepSummary
 from care.system.files import write_json
-from care.trials.hardware import Machine, mixtures
+from care.trials.hardware import Machine, compare_machines
 from tests.helpers.example_store import MadeStore
 
 CPU, QUICK = Machine("fp32", "cpu", "1"), Machine("bf16", "cpu", "1")
@@ -19,7 +19,7 @@ def on(store: MadeStore, machines: list[Machine]) -> SweepSummary:
         provenance = {"code_version": "c0de", "precision": machine.precision, "threads": 1}
         path = store.root / "trials" / member.trial_id / "provenance.json"
         write_json(path, {**provenance, "device": machine.device})
-    return replace(store.summary("table"), mixed=tuple(mixtures(machines)))
+    return replace(store.summary("table"), mixed=tuple(compare_machines(machines)))
 
 
 def test_seeds_whose_pairs_mix_precisions_are_named(store: MadeStore) -> None:

@@ -10,7 +10,7 @@ from scipy.spatial.transform import Rotation
 from care.augmentation import AugmentationTable, ImageAugmenter, RotationAugmenter, identity
 from care.augmentation.apply import augment
 from care.augmentation.rotation import RotationTable, from_quaternions
-from care.augmentation.single import named_augmentations, turned_hue
+from care.augmentation.single import named_augmentations, shift_hue
 from care.config import AugmentationConfig
 from care.system.rng import generator
 from care.system.torchvision import functional as tv
@@ -51,7 +51,7 @@ def test_they_fit_images_of_any_size(size: tuple[int, int]) -> None:
 
 
 def test_a_turn_beyond_half_goes_the_other_way() -> None:
-    shifts = [float(turned_hue(SIZE, turn).jitter[0, 3]) for turn in (0.25, 0.75, 1.0, -0.25)]
+    shifts = [float(shift_hue(SIZE, turn).jitter[0, 3]) for turn in (0.25, 0.75, 1.0, -0.25)]
     assert shifts == pytest.approx([0.25, -0.25, 0, -0.25])
 
 
@@ -99,7 +99,7 @@ def test_descriptions_say_what_a_row_changes() -> None:
         "grayscale": "grayscale",
         "blur, σ = 1 px": "blur 1.00 px",
     }
-    assert turned_hue(SIZE, -0.2).describe() == ["hue − 0.20"]
+    assert shift_hue(SIZE, -0.2).describe() == ["hue − 0.20"]
     table: AugmentationTable = AUGMENTER.sample(5, generator(0, "rows"))
     assert table.describe()[2] == table.rows(slice(2, 3)).describe()[0]
 

@@ -36,7 +36,7 @@ def slow(path, side):
     return decode(path, side)
 module.decode = slow
 class Reporter:
-    def say(self, line): print("say", line, flush=True)
+    def log(self, line): print("log", line, flush=True)
     def progress(self, what, done, total): print("step", done, total, flush=True)
 prepare(tree(), Path(sys.argv[1]), Reporter())
 """
@@ -129,7 +129,7 @@ def test_two_builders_at_once_do_the_work_once(tmp_path: Path) -> None:
     outputs = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [0, 0]
     assert sum("step 600 600" in output for output in outputs) == 1
-    assert sum("is being made by process" in output for output in outputs) <= 1
+    assert sum("is being built by process" in output for output in outputs) <= 1
     assert len(load_dataset(tree(), tmp_path).train) == 600
 
 

@@ -59,5 +59,5 @@ def test_a_damaged_file_is_not_read(shared_data: Path, tmp_path: Path) -> None:
     damaged[5000] ^= 1
     (folder / "test_batch").unlink()
     (folder / "test_batch").write_bytes(damaged)
-    with pytest.raises(CareError, match="'cifar10' is not there, or damaged; 'care data get"):
+    with pytest.raises(CareError, match="'cifar10' is missing or damaged; 'care data get"):
         load_dataset(DataConfig(name="cifar10"), tmp_path)

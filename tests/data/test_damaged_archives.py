@@ -80,9 +80,12 @@ class Trap:
         ({"labels": [1] * 6}, "no list or array 'data'"),
         ({"labels": [1] * 5, "data": PIXELS}, r"5 labels for images \[6, 3072\]"),
         ({"labels": [1] * 6, "data": PIXELS[:, :9]}, r"6 labels for images \[6, 9\]"),
-        ({"labels": [1] * 6, "data": PIXELS.astype(float)}, "no images of bytes"),
-        ({"labels": [10] * 6, "data": PIXELS}, "labels that are no numbers from 0 to 9"),
-        ({"labels": [None] * 6, "data": PIXELS}, "labels that are no numbers from 0 to 9"),
+        (
+            {"labels": [1] * 6, "data": PIXELS.astype(float)},
+            "its images are not a 2-d array of bytes",
+        ),
+        ({"labels": [10] * 6, "data": PIXELS}, "its labels are not integers from 0 to 9"),
+        ({"labels": [None] * 6, "data": PIXELS}, "its labels are not integers from 0 to 9"),
     ],
 )
 def test_batches_that_are_none(
@@ -183,5 +186,5 @@ def test_missing_flowers_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_dataset(config, tmp_path)
     shutil.rmtree(folder / "jpg")
     (folder / "jpg").write_text("no folder")
-    with pytest.raises(CareError, match="flowers-102/jpg: not there, or damaged"):
+    with pytest.raises(CareError, match="flowers-102/jpg: missing or damaged"):
         load_dataset(config, tmp_path)

@@ -226,7 +226,7 @@ def test_a_damaged_archive_is_replaced_by_a_whole_one_only(
     with serving(remote) as address:
         point_to(address, monkeypatch)
         prepare(STL10, root, listener)
-    assert any("again, as what is there is damaged" in line for line in listener.lines)
+    assert any(", as the present file is damaged" in line for line in listener.lines)
     assert len(load_dataset(STL10, root).train) == 16
 
 
@@ -354,7 +354,7 @@ def test_a_disk_that_is_full_while_files_are_unpacked(remote: Path, no_space: No
 def test_a_network_that_answers_nothing_is_not_waited_for(
     remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("care.data.download._PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("care.data.download._TIMEOUT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         point_to(f"http://127.0.0.1:{mute.getsockname()[1]}", monkeypatch)
         with pytest.raises(CareError, match="timed out"):

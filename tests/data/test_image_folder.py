@@ -82,7 +82,7 @@ def test_images_of_another_mode_are_counted(tmp_path: Path) -> None:
         Image.new(mode, (9, 9)).save(folder / "train" / "cat" / f"odd{number}.png")
     dataset, listener = get(tmp_path)
     assert len(dataset.train) == 9
-    assert listener.lines == ["tree-train-8: made RGB of 3 images: 1 L, 2 RGBA"]
+    assert listener.lines == ["tree-train-8: converted 3 images to RGB: 1 L, 2 RGBA"]
 
 
 def test_corrupt_files_are_named_and_counted(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_loop_of_links_is_refused_and_a_link_elsewhere_followed(tmp_path: Path
 
 def test_a_class_that_is_a_link_to_nothing_is_refused(tmp_path: Path) -> None:
     (write_tree(tmp_path) / "train" / "frog").symlink_to("a disk that is not mounted")
-    with pytest.raises(ConfigError, match="train/frog: got 'a link to nothing'"):
+    with pytest.raises(ConfigError, match="train/frog: got 'a dangling link'"):
         get(tmp_path)
 
 
@@ -277,7 +277,7 @@ def test_what_is_passed_over_is_counted(tmp_path: Path) -> None:
     (folder / "test" / ".DS_Store").touch()
     listener = get(tmp_path)[1]
     assert listener.lines == [
-        "tree: passed over: 2 hidden, 1 in train/ itself, not in a class folder, "
+        "tree: skipped: 2 hidden, 1 in train/ itself, not in a class folder, "
         "1 no image by their suffix"
     ]
 

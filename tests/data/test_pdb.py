@@ -129,10 +129,10 @@ def test_two_amino_acids_in_one_site() -> None:
 
 def test_a_second_c_alpha_without_a_location_is_refused() -> None:
     text = chain(helix(4)) + atom("CA", (9.0, 9.0, 9.0), number=4)
-    with pytest.raises(CareError, match="line 11: the C-alpha of ALA A 4 comes again at line 13"):
+    with pytest.raises(CareError, match="line 11: the C-alpha of ALA A 4 is repeated at line 13"):
         read(text)
     models = chain(helix(4)) + chain(helix(4) + 0.1)  # models without their records
-    with pytest.raises(CareError, match="line 2 and line 14: two C-alpha of ALA 1 in one place"):
+    with pytest.raises(CareError, match="line 2 and line 14: two C-alpha of ALA 1 at one position"):
         read(models)
 
 

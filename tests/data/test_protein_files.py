@@ -120,7 +120,7 @@ def test_corrupt_files_can_be_left_out(tmp_path: Path, refused: Refused) -> None
     text = "\n".join(listener.lines)
     assert "left out 2 that cannot be read" in text
     assert "4abc: got '4abc.cif'; allowed: a PDB or mmCIF file (an empty file)" in text
-    assert "passed over 4 other files" in text
+    assert "skipped 4 other files" in text
     for name in ("1abc", "5abc"):
         (tmp_path / "proteins" / f"{name}.pdb").unlink()
     with pytest.raises(ConfigError, match="6abc"):
@@ -133,7 +133,7 @@ def test_ligands_are_counted(tmp_path: Path) -> None:
         (tmp_path / f"{name}.pdb").write_text(chain(places(5)) + "TER\n" + ligand)
     listener = Listener()
     prepare(DataConfig(name="proteins", path="."), tmp_path, listener)
-    assert listener.lines == ["proteins: residues with an atom CA that are no protein's: 2 LIG"]
+    assert listener.lines == ["proteins: skipped residues with an atom CA outside proteins: 2 LIG"]
 
 
 def test_many_bad_files_are_counted(tmp_path: Path) -> None:

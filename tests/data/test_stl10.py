@@ -74,7 +74,7 @@ def test_it_is_read_in_parts_across_its_files(folder: Path) -> None:
 def test_a_missing_file_is_named(folder: Path, name: str) -> None:
     prepare(LARGE, folder.parent, Listener())
     (folder / name).unlink()
-    with pytest.raises(CareError, match=f"{name}: not there; 'care data get stl10'"):
+    with pytest.raises(CareError, match=f"{name}: missing; 'care data get stl10'"):
         load_dataset(LARGE, folder.parent)
 
 

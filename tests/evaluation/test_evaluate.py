@@ -177,7 +177,7 @@ def test_what_does_not_vary_has_no_r2_and_the_reason_is_noted() -> None:
     for space, name in itertools.product(("encoder", "head"), ("hue", "color")):
         assert f"{space}/{name}_r2" not in outcome.measures
     for what in ("hue", "mean color"):
-        reason = f"R² of the {what} is not measured: the {what} is the same in all test samples"
+        reason = f"R² of the {what} is not measured: the {what} is constant over the test samples"
         assert [note for note in outcome.notes if reason in note] == [
             f"encoder: {reason}",
             f"head: {reason}",

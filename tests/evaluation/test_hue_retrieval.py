@@ -12,16 +12,16 @@ from torch import Tensor, nn
 
 from care.augmentation import ImageAugmenter
 from care.augmentation.apply import augment
-from care.augmentation.single import turned_hue
+from care.augmentation.single import shift_hue
 from care.config import AugmentationConfig
 from care.evaluation.hue_retrieval import (
     SHOWN_TURN,
     TURNS,
+    choose_shown_queries,
     color_following,
-    color_outcome,
     colorfulness,
+    compare_neighbors,
     nearest_neighbors,
-    shown_queries,
 )
 from care.evaluation.results import Outcome
 from care.models import Network
@@ -57,7 +57,7 @@ def test_colorfulness_is_the_loop_over_pixels() -> None:
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_turn_of_the_hue_turns_the_color(turn: float) -> None:
     images = random_images(4)
-    turned = augment(turned_hue((SIDE, SIDE), turn), images)
+    turned = augment(shift_hue((SIDE, SIDE), turn), images)
     found = colorfulness((turned * 255).round().to(torch.uint8))
     expected = colorfulness(images) * cmath.rect(1, 2 * math.pi * turn)
     assert float((found - expected).abs().max()) < 5e-3
@@ -103,7 +103,7 @@ class Blind(nn.Module):
 
 def outcome(encoder: nn.Module) -> Outcome:
     network = Network(encoder, nn.Linear(int(encoder.feature_dim), 2))  # type: ignore[arg-type]
-    return color_outcome(network, plain_images([i / 60 for i in range(60)]), AUGMENTER)
+    return compare_neighbors(network, plain_images([i / 60 for i in range(60)]), AUGMENTER)
 
 
 def test_a_network_that_sees_color_follows_and_a_blind_one_has_no_neighbors() -> None:
@@ -116,14 +116,14 @@ def test_a_network_that_sees_color_follows_and_a_blind_one_has_no_neighbors() ->
 def test_pictures_show_queries_and_neighbors() -> None:
     images = colored_images(48, seed=0).images
     network = Network(ColorEncoder(), nn.Linear(3, 2))
-    found = color_outcome(network, images, AUGMENTER)
+    found = compare_neighbors(network, images, AUGMENTER)
     grid = found.details["encoder/retrieval"]
-    queries = shown_queries(colorfulness(images))
+    queries = choose_shown_queries(colorfulness(images))
     assert grid.shape == (len(queries), 2, 6, 3, SIDE, SIDE)
     assert grid.dtype == np.uint8
     assert found.details["retrieval/shift"].tolist() == [SHOWN_TURN] * len(queries)
     shown = {image.tobytes() for image in images.numpy()}
-    turned = augment(turned_hue((SIDE, SIDE), SHOWN_TURN), images[queries])
+    turned = augment(shift_hue((SIDE, SIDE), SHOWN_TURN), images[queries])
     for place, query in enumerate(queries.tolist()):
         assert np.array_equal(grid[place, 0, 0], images[query].numpy())
         assert np.abs(grid[place, 1, 0] / 255 - turned[place].numpy()).max() < 0.003
@@ -135,25 +135,25 @@ def test_pictures_show_queries_and_neighbors() -> None:
 
 
 def test_neighbors_without_color_have_nothing_to_follow() -> None:
-    """One image has a color, and is no neighbor of its own."""
+    """One image has a color, and is not its own neighbor."""
     images = torch.arange(9, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, SIDE, SIDE)
     images = torch.cat([plain_images([0.0]), 5 * images])
-    found = color_outcome(Network(Blind(), nn.Linear(2, 2)), images, AUGMENTER)
+    found = compare_neighbors(Network(Blind(), nn.Linear(2, 2)), images, AUGMENTER)
     assert "encoder/color_following" not in found.measures
-    assert any("the neighbors in encoder have none" in note for note in found.notes)
+    assert any("the neighbors in encoder have no color" in note for note in found.notes)
 
 
 def test_large_images_are_shown_small() -> None:
     images = plain_images([i / 10 for i in range(10)])[:, :, :1, :1].expand(-1, 3, 128, 96)
     augmenter = ImageAugmenter(AugmentationConfig(), (128, 96), (0.5,) * 3, (0.25,) * 3)
-    found = color_outcome(Network(ColorEncoder(), nn.Linear(3, 2)), images, augmenter)
+    found = compare_neighbors(Network(ColorEncoder(), nn.Linear(3, 2)), images, augmenter)
     assert found.details["head/retrieval"].shape[-2:] == (64, 48)
 
 
 def test_what_cannot_be_measured_is_said() -> None:
     network = Network(ColorEncoder(), nn.Linear(3, 2))
     gray = torch.full((9, 3, SIDE, SIDE), 5, dtype=torch.uint8)
-    for images, said in ((gray, "have none"), (random_images(5), "no five neighbors")):
-        found = color_outcome(network, images, AUGMENTER)
+    for images, said in ((gray, "have no color"), (random_images(5), "no five neighbors")):
+        found = compare_neighbors(network, images, AUGMENTER)
         assert found.measures == {}
         assert said in found.notes[0]

@@ -12,9 +12,9 @@ from care.augmentation.rotation import RotationAugmenter
 from care.evaluation.pose import (
     axis_errors,
     circularity,
-    plane,
-    pose_outcome,
+    predict_pose,
     principal_axes,
+    project_to_plane,
     trajectories,
 )
 from care.models import Network
@@ -91,7 +91,7 @@ def test_noise_and_points_are_no_circles() -> None:
 
 
 def test_where_no_rotation_moves_an_embedding_there_is_no_circularity() -> None:
-    found = pose_outcome(clouds(8, 0), clouds(4, 1), network(Sizes()), 1e-4)
+    found = predict_pose(clouds(8, 0), clouds(4, 1), network(Sizes()), 1e-4)
     assert "head/circularity" not in found.measures
     assert found.notes == [
         "head: circularity is not measured: no rotation moves an embedding (0/0)"
@@ -109,7 +109,7 @@ def test_second_moments_run_through_circles() -> None:
 
 def test_the_plane_is_that_of_pca_and_has_its_first_point_on_the_positive_side() -> None:
     paths = torch.from_numpy(generator(0, "paths").standard_normal((2, 50, 5)))
-    flat = plane(paths)
+    flat = project_to_plane(paths)
     for path, ours in zip(paths, flat, strict=True):
         theirs = PCA(2).fit_transform(path.numpy())
         np.testing.assert_allclose(ours.abs().numpy(), np.abs(theirs), atol=1e-9)
@@ -119,7 +119,7 @@ def test_the_plane_is_that_of_pca_and_has_its_first_point_on_the_positive_side()
 def test_measures_are_complete_repeatable_and_change_nothing() -> None:
     made = network(Moments())
     train, test = clouds(12, 1), clouds(4, 2)
-    found, again = (pose_outcome(train, test, made, 1e-4) for _ in range(2))
+    found, again = (predict_pose(train, test, made, 1e-4) for _ in range(2))
     assert set(found.measures) == {"encoder/axis_error", "head/axis_error", "head/circularity"}
     paths = found.details["head/trajectories"]
     assert paths.shape == (3, 3, 100, 2)

@@ -11,7 +11,7 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.evaluation import geometry as final_geometry
 from care.evaluation import sgd_probe as trained_probe
-from care.evaluation.geometry import geometry
+from care.evaluation.geometry import compare_views
 from care.system.claim import Claim
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
@@ -85,13 +85,13 @@ def test_stopped_again_and_again_nothing_is_measured_twice(
 
     def noted_geometry(*arguments: object) -> object:
         measured.append("geometry")
-        return geometry(*arguments)  # type: ignore[arg-type]
+        return compare_views(*arguments)  # type: ignore[arg-type]
 
     def noted_rate(probe: object, epoch: int) -> float:
         epochs.append(epoch)
         return rate(probe, epoch)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(final_geometry, "geometry", noted_geometry)
+    monkeypatch.setattr(final_geometry, "compare_views", noted_geometry)
     monkeypatch.setattr(trained_probe, "learning_rate", noted_rate)
     run(config, tmp_path, [Stop(5)])
     states: list[str] = []

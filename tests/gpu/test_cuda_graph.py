@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from care.augmentation.cuda_graph import graphed
+from care.augmentation.cuda_graph import make_graphed
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
 from care.system.rng import generator
@@ -135,7 +135,7 @@ def test_views_are_augmented_by_a_graph_as_without() -> None:
     made = trainer(of("care", graph=False))
     plain = made._augmenter
     images = made.dataset.train.images[:64].to(CUDA)
-    recorded = graphed(plain, pytest.fail)
+    recorded = make_graphed(plain, pytest.fail)
     for rows in (64, 4, 1, 64):
         for purpose in ("first", "second"):
             table = plain.sample(rows, generator(0, purpose, rows))

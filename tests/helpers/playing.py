@@ -10,6 +10,7 @@ import hashlib
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,13 +35,15 @@ from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.resources import Resources
-from sweeps.run import Outcome, RunOptions
+from sweeps.run import RunOptions, SweepResult
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.driver import Driver
+from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, TrialTask
 from sweeps.tune.queue import TaskQueue
+from sweeps.tune.replay import Replay
 from sweeps.tune.retry import RetryPolicy
-from sweeps.tune.search_and_scheduler import Deciders
+from tests.helpers import messages
 
 METRICS = ("heldout/gamma", "train/loss")
 
@@ -90,35 +93,35 @@ class World:
         self.trained: list[str] = []
         self.broken: Callable[[TrialConfig], bool] = lambda _: False
 
-    def train(self, task: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Results of a trial's process, from wherever its folder stands to the end."""
-        folder, config = TrialFolder(Path(task["folder"])), TrialConfig.model_validate(task["tree"])
+    def train(self, task: TrialTask) -> Iterator[TrialResult]:
+        """Resume a trial as its process does, and yield its results to the end."""
+        folder, config = TrialFolder(task.folder), task.config
         claim = Claim.take(folder.path)
         assert claim, "nobody else is here"
-        self.taken.append(task["trial_id"])
+        self.taken.append(task.trial_id)
         with claim:
             folder.create(config)
-            about = {"created": created(folder), "trial_id": task["trial_id"]}
-            running = {**about, "outcome": "running", "done": False}
+            about = TrialResult(task.trial_id, Outcome.RUNNING, created(folder))
             before = folder.read_metrics()
             status = folder.read_status()
             assert status is None or not status.finished, "trained again"
-            if task["replay"]:
-                yield from ({**line, **running} for line in before)
+            if task.replay:
+                yield from (replace(about, metrics=line) for line in before)
             folder.write_provenance(ProvenanceRecord(code_version=Versions().code, threads=1))
             for epoch in range(len(before) + 1, config.training.epochs + 1):
                 if epoch == 2 and self.broken(config):
                     folder.write_status(State.FAILED, 1, config.training.epochs, ERROR)
-                    yield {**about, "outcome": "failed", "done": True, "error": "broke"}
+                    yield replace(about, outcome=Outcome.FAILED, error="broke")
                     return
                 self._train_one(folder, config, epoch)
                 line = folder.read_metrics()[-1]
                 if epoch < config.training.epochs:
-                    yield {**line, **running}
+                    yield replace(about, metrics=line)
             folder.write_details({"notes": np.array([], np.str_)})
             folder.write_evaluation({"encoder/probe_accuracy": 0.5})
             folder.write_status(State.FINISHED, config.training.epochs, config.training.epochs)
-            yield {**folder.read_metrics()[-1], **about, "outcome": "finished", "done": True}
+            line = folder.read_metrics()[-1]
+            yield replace(about, outcome=Outcome.FINISHED, metrics=line)
 
     def _train_one(self, folder: TrialFolder, config: TrialConfig, epoch: int) -> None:
         if trial_id(config) not in self.trained:
@@ -140,46 +143,49 @@ class PlayedLaunch:
     world: World
 
     def __init__(
-        self, sweep: Sweep, deciders: Deciders, pool: Pool, board: Board, scratch: Path, **_: Any
+        self, sweep: Sweep, replay: Replay, pool: Pool, board: Board, scratch: Path, **_: Any
     ) -> None:
         self._queue = TaskQueue(RetryPolicy(0, 1))
-        self._deciders, self._board, self._metric = deciders, board, sweep.spec.metric.name
+        self._replay, self._board, self._metric = replay, board, sweep.spec.metric.name
         self.lost: dict[str, str] = {}
 
-    def run(self, tasks: list[dict[str, Any]]) -> None:
+    def run(self, tasks: list[TrialTask]) -> None:
         """Return when the search has no more."""
         for task in tasks:
             self._queue.put(task)
-        self._search, self._scheduler = self._deciders.search(self._queue), self._deciders.scheduler
+        self._search, self._scheduler = self._replay.search(self._queue), self._replay.scheduler
         names = map(str, itertools.count())
-        flying: list[tuple[Any, Iterator[dict[str, Any]]]] = []
+        flying: list[tuple[Any, Iterator[TrialResult]]] = []
         while True:
             while len(flying) < Pool.slots and isinstance(
-                task := self._search.suggest(name := next(names)), dict
+                config := self._search.suggest(name := next(names)), dict
             ):
-                trial = SimpleNamespace(config=task, trial_id=name)
+                trial = SimpleNamespace(config=config, trial_id=name)
                 if self._scheduler:
                     self._scheduler.on_trial_add(None, trial)
+                (task,) = PackTask.from_config(config).trials
                 flying.append((trial, self.world.train(task)))
             if not flying:
                 assert self._search.suggest(next(names)) == Searcher.FINISHED
                 return
             flying = [entry for entry in flying if self._step(*entry)]
 
-    def _step(self, trial: Any, process: Iterator[dict[str, Any]]) -> bool:
-        """One result, as Tune's controller passes it on; whether the trial goes on."""
-        result = next(process)
+    def _step(self, trial: Any, process: Iterator[TrialResult]) -> bool:
+        """Pass one result on as Tune's controller does; return whether the trial continues."""
+        progress = next(process)
+        result = PackResult((progress,), progress.done).to_result()
         decision = "CONTINUE"
-        if self._scheduler and not result["done"]:
+        if self._scheduler and not progress.done:
             decision = self._scheduler.on_trial_result(None, trial, result)
-        self._board.report(trial.config["trial_id"], result)
-        if not result["done"] and decision != TrialScheduler.STOP:
+        identity, outcome = progress.trial_id, progress.outcome
+        self._board.report(identity, outcome.state, progress.metrics, progress.error)
+        if not progress.done and decision != TrialScheduler.STOP:
             return True
         process.close()  # type: ignore[attr-defined]
         if self._scheduler:
             self._scheduler.on_trial_complete(None, trial, result)
         self._search.on_trial_complete(trial.trial_id, result)
-        self._board.complete(trial.config["trial_id"])
+        self._board.complete(identity)
         return False
 
 
@@ -189,7 +195,7 @@ def play(
     store: Store,
     patch: pytest.MonkeyPatch,
     options: RunOptions | None = None,
-) -> Outcome:
+) -> SweepResult:
     """Run ``sweep`` as ``care sweep run`` does, and check what that says against the store.
 
     Args:
@@ -224,7 +230,7 @@ def play(
     new = planned | (set(final.unique()) - set(plan.unique()))
     assert planned <= set(world.taken) <= new, "the plan said something else"
     assert len(set(world.taken)) == len(world.taken), "a trial was handed out twice"
-    return Outcome(final, None, {}, board.without_value())
+    return SweepResult(final, None, {}, board.without_value())
 
 
 def decided(sweep: Sweep, store: Store) -> tuple[list[Any], list[Any]]:
@@ -232,10 +238,10 @@ def decided(sweep: Sweep, store: Store) -> tuple[list[Any], list[Any]]:
     plan = make_plan(sweep, store)
     board = Board(sweep.spec.metric, plan.wanted)
     folder = store.sweep(sweep.spec.name)
-    deciders = Deciders(plan, store, folder, board, lambda *_: {})
-    search = deciders.search(TaskQueue(RetryPolicy(0, 1)))
+    replay = Replay(plan, store, folder, board, lambda config, _: messages.task(trial_id(config)))
+    search = replay.search(TaskQueue(RetryPolicy(0, 1)))
     study = [
         (trial.params, trial.state.name, trial.value)
         for trial in (search.study.trials if sweep.spec.search.name == "optuna" else ())
     ]
-    return study, deciders.scheduler.rungs() if deciders.scheduler else []
+    return study, replay.scheduler.rungs() if replay.scheduler else []

@@ -11,7 +11,7 @@ from torch import nn
 from care.config import ModelConfig
 from care.distributed.group import ALONE, Group
 from care.models import build_network
-from care.models.batch_norm import GroupedBatchNorm, SynchronizedBatchNorm, spread_batch_norm
+from care.models.batch_norm import GroupedBatchNorm, SynchronizedBatchNorm, distribute_batch_norm
 
 CONFIG = ModelConfig(encoder="small")
 GROUPS = 4
@@ -62,7 +62,7 @@ def test_checkpoints_fit_and_measures_are_equal(groups: int, processes: Group) -
     """A trial may be resumed in another number of processes, and is measured in one."""
     plain = build_network(CONFIG, seed=0)
     plain(torch.randn(16, 3, 16, 16))  # moves the running statistics
-    spread = spread_batch_norm(build_network(CONFIG, seed=1), groups, processes)
+    spread = distribute_batch_norm(build_network(CONFIG, seed=1), groups, processes)
     assert not any(type(module) is nn.BatchNorm2d for module in spread.modules())
     spread.load_state_dict(plain.state_dict())
     images = torch.randn(8, 3, 16, 16)
@@ -72,4 +72,4 @@ def test_checkpoints_fit_and_measures_are_equal(groups: int, processes: Group) -
 def test_alone_and_ungrouped_torchs_own_is_kept() -> None:
     network = build_network(CONFIG, seed=0)
     before = list(network.modules())
-    assert list(spread_batch_norm(network, 1, ALONE).modules()) == before
+    assert list(distribute_batch_norm(network, 1, ALONE).modules()) == before

@@ -46,12 +46,12 @@ def identity(board: Board, point: str, seed: int) -> str:
 def test_counts(board: Board) -> None:
     assert board.counts() == {"finished": 1, "paused": 1, "new": 2}
     running = identity(board, "λ=0.1", 0)
-    board.report(running, {"outcome": "running", "epoch": 1, "images_per_second": 1e4})
+    board.report(running, State.RUNNING, {"epoch": 1, "images_per_second": 1e4})
     assert board.counts() == {"finished": 1, "running": 1, "paused": 1, "new": 1}
     board.complete(running)
     assert board.counts() == {"finished": 1, "stopped": 1, "paused": 1, "new": 1}
-    board.report(identity(board, "λ=0.1", 1), {"outcome": "failed", "error": "broke"})
-    board.report(identity(board, "λ=0", 1), {"outcome": "busy"})
+    board.report(identity(board, "λ=0.1", 1), State.FAILED, error="broke")
+    board.report(identity(board, "λ=0", 1), State.ELSEWHERE)
     assert board.counts() == {"finished": 1, "stopped": 1, "failed": 1, "elsewhere": 1}
 
 
@@ -61,7 +61,7 @@ def test_what_optuna_has_still_to_suggest_is_new() -> None:
 
 def test_time_left(board: Board) -> None:
     assert board.seconds_left() is None
-    board.report(identity(board, "λ=0.1", 0), {"outcome": "running", "epoch": 2})
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, {"epoch": 2})
     left = 2 + 1 + 3  # epochs of λ=0 seed 1, of this trial, and of the one that is new
     rate = board.epochs_per_second()
     assert rate > 0
@@ -71,24 +71,24 @@ def test_time_left(board: Board) -> None:
 
 def test_nothing_left_takes_no_time(board: Board) -> None:
     for name in board.trials:
-        board.report(name, {"outcome": "finished"})
+        board.report(name, State.FINISHED)
     assert board.seconds_left() == 0
 
 
 def test_epochs_that_were_done_before_are_not_this_launchs_speed(board: Board) -> None:
-    board.report(identity(board, "λ=0", 1), {"outcome": "running", "epoch": 1})
+    board.report(identity(board, "λ=0", 1), State.RUNNING, {"epoch": 1})
     assert board.seconds_left() is None
 
 
 def test_the_best_is_a_mean_over_finished_seeds(board: Board) -> None:
     assert board.best() == ("λ=0", 0.5, 1)
-    better = {"outcome": "finished", "epoch": 3, "head/gamma": 0.1}
-    board.report(identity(board, "λ=0", 1), better)
+    better = {"epoch": 3, "head/gamma": 0.1}
+    board.report(identity(board, "λ=0", 1), State.FINISHED, better)
     assert board.best() == ("λ=0", 0.3, 2)
-    running = {"outcome": "running", "epoch": 2, "head/gamma": 0.0}
-    board.report(identity(board, "λ=0.1", 0), running)
+    running = {"epoch": 2, "head/gamma": 0.0}
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, running)
     assert board.best() == ("λ=0", 0.3, 2)
-    board.report(identity(board, "λ=0.1", 0), {"outcome": "finished", "head/gamma": 0.0})
+    board.report(identity(board, "λ=0.1", 0), State.FINISHED, {"head/gamma": 0.0})
     assert board.best() == ("λ=0.1", 0.0, 1)
 
 
@@ -102,8 +102,7 @@ def shown(board: Board, terminal: bool) -> str:
 
 def test_a_terminal_gets_a_table_of_what_runs(board: Board) -> None:
     running = identity(board, "λ=0.1", 0)
-    report = {"outcome": "running", "epoch": 2, "images_per_second": 12345.6}
-    board.report(running, report)
+    board.report(running, State.RUNNING, {"epoch": 2, "images_per_second": 12345.6})
     text = shown(board, terminal=True)
     (row,) = (line for line in text.splitlines() if "2/3" in line)
     assert row.split()[:3] == ["λ=0.1", "0", "2/3"]
@@ -135,8 +134,8 @@ def test_durations(seconds: float | None, text: str) -> None:
 
 def test_a_final_metric_has_a_stand_in_while_a_trial_trains(board: Board) -> None:
     """head/gamma comes at the end; heldout/gamma is there after every epoch."""
-    line = {"outcome": "running", "epoch": 2, "heldout/gamma": 0.4321, "train/loss": 3.0}
-    board.report(identity(board, "λ=0.1", 0), line)
+    line = {"epoch": 2, "heldout/gamma": 0.4321, "train/loss": 3.0}
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, line)
     text = shown(board, terminal=True)
     (header,) = (line for line in text.splitlines() if "images/s" in line)
     (row,) = (line for line in text.splitlines() if "2/3" in line)
@@ -158,10 +157,10 @@ def test_the_silent_start_is_named(board: Board) -> None:
     with LiveView(board, "tiny", Console(file=lines, width=80)):
         wait_for(lambda: "tiny (starting Ray): 1 finished" in lines.getvalue())
     board.activity = "starting trials"
-    board.report(identity(board, "λ=0.1", 0), {"outcome": "running", "epoch": 1})
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, {"epoch": 1})
     assert not str(board.activity)
     board.activity = "pausing trials"
-    board.report(identity(board, "λ=0.1", 0), {"outcome": "running", "epoch": 2})
+    board.report(identity(board, "λ=0.1", 0), State.RUNNING, {"epoch": 2})
     assert str(board.activity) == "pausing trials"
 
 
@@ -193,8 +192,8 @@ def test_rows_fit_the_terminal(width: int) -> None:
 
 def test_collapse_is_left_out_of_the_best_and_marked(board: Board) -> None:
     for seed, uniformity in ((0, 0.2), (1, 0.965)):
-        result = {"outcome": "finished", "head/gamma": 0.01, "heldout/uniformity": uniformity}
-        board.report(identity(board, "λ=0.1", seed), result)
+        measures = {"head/gamma": 0.01, "heldout/uniformity": uniformity}
+        board.report(identity(board, "λ=0.1", seed), State.FINISHED, measures)
     text = shown(board, terminal=False)
     assert "best so far λ=0: head/gamma 0.5 (mean, n = 1; left out: ⚠ 1 next to collapse)" in text
 
@@ -218,7 +217,7 @@ def test_points_with_other_seeds_are_not_compared(tmp_path: Path) -> None:
     values = {"λ=0": (0.5, 0.5, 0.5), "λ=0.1": (0.4, 0.4, 0.4), "λ=1": (0.1,)}
     for point, found in values.items():
         for seed, value in enumerate(found):
-            made.report(identity(made, point, seed), {"outcome": "finished", "head/gamma": value})
+            made.report(identity(made, point, seed), State.FINISHED, {"head/gamma": value})
     best = made.best()
     assert best
     assert (best[0], best[2]) == ("λ=0.1", 3)
@@ -232,5 +231,5 @@ def test_points_whose_labels_read_alike_are_two(tmp_path: Path) -> None:
     made = Board(METRIC, 2)
     made.plan(make_plan(sweep, Store(tmp_path / "runs")), lambda _: None)
     for trial, value in zip(made.trials, (0.1, 0.9), strict=True):
-        made.report(trial, {"outcome": "finished", "head/gamma": value})
+        made.report(trial, State.FINISHED, {"head/gamma": value})
     assert made.best() == ("λ=0.1235", 0.1, 1)

@@ -101,7 +101,7 @@ def test_ended_and_run_again_gives_the_undisturbed_numbers(
     output = run.communicate(timeout=60)[0]
     assert run.returncode == (-number if number == signal.SIGKILL else 128 + number)
     if number != signal.SIGKILL:
-        assert "Run the same command to resume" in output
+        assert "To resume: care sweep run" in output
         assert plan(tmp_path)["running"] == 0
         statuses = mlflow_statuses(tmp_path)
         assert statuses["tiny"] == "KILLED"
@@ -163,7 +163,7 @@ def test_a_trial_that_no_memory_is_large_enough_for_fails_alone(tmp_path: Path) 
     declare(tmp_path, axes={"model.head.hidden": [32, 10**10]}, seeds=1)
     done = care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path, check=False)
     assert done.returncode == 1
-    assert "1 failed, 1 finished" in done.stdout, done.stdout
+    assert "1 finished, 1 failed" in done.stdout, done.stdout
     states = [
         json.loads(path.read_text()) for path in (tmp_path / "runs/trials").glob("*/status.json")
     ]

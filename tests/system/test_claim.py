@@ -92,16 +92,16 @@ def test_never_two_at_once(folder: Path) -> None:
 
 def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one looks at the claims and links its own, another one takes, works and releases."""
-    place = claim_files.place
+    link = claim_files.link_claim
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(claim_module, "place", place)
+        monkeypatch.setattr(claim_module, "link_claim", link)
         meanwhile = Claim.take(folder)
         assert meanwhile
         meanwhile.release()
-        return place(*arguments)
+        return link(*arguments)
 
-    monkeypatch.setattr(claim_module, "place", late)
+    monkeypatch.setattr(claim_module, "link_claim", late)
     claim = Claim.take(folder)
     assert claim
     assert holder(folder)
@@ -112,20 +112,20 @@ def test_a_late_taker_does_not_take_over(folder: Path, monkeypatch: pytest.Monke
 
 def test_a_stale_taker_does_not_take_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one looks and links, two others have the claim, and the second one keeps it."""
-    place = claim_files.place
+    link = claim_files.link_claim
     kept: list[Claim] = []
 
     def late(*arguments: Any) -> bool:
-        monkeypatch.setattr(claim_module, "place", place)
+        monkeypatch.setattr(claim_module, "link_claim", link)
         first = Claim.take(folder)
         assert first
         first.release()
         second = Claim.take(folder)
         assert second
         kept.append(second)
-        return place(*arguments)
+        return link(*arguments)
 
-    monkeypatch.setattr(claim_module, "place", late)
+    monkeypatch.setattr(claim_module, "link_claim", late)
     assert Claim.take(folder) is None
     assert holder(folder)
     kept[0].release()
@@ -212,7 +212,7 @@ def test_clocks_are_never_compared(folder: Path, clock: Mock, hours: int) -> Non
     """A beat whose time lies in the past, or in the future, counts as one look ago."""
     assert Claim.take(folder)
     rewrite(claim_file(folder), boot="elsewhere", machine="")
-    liveness.move_beat(beat_file(folder), 1)
+    liveness.write_beat(beat_file(folder), 1)
     os.utime(beat_file(folder), (time.time() + 3600 * hours,) * 2)
     for wait in (0, liveness.LEASE_SECONDS - 1):
         clock.return_value += wait
@@ -225,7 +225,7 @@ def test_a_beat_that_moves_is_life_whatever_its_time(folder: Path, clock: Mock) 
     assert Claim.take(folder)
     rewrite(claim_file(folder), boot="elsewhere", machine="")
     for number in range(5):
-        liveness.move_beat(beat_file(folder), number + 1)
+        liveness.write_beat(beat_file(folder), number + 1)
         os.utime(beat_file(folder), (0, 0))
         assert Claim.take(folder) is None
         clock.return_value += liveness.LEASE_SECONDS + 1
@@ -419,7 +419,7 @@ def test_a_lost_claim_writes_nothing(folder: Path, write: Callable[[Claim, Path]
     lost, held = taken_over(folder)
     held.append(folder / "log.jsonl", {"held": 1})
     held.replace(folder / "status.json", b"held")
-    with pytest.raises(LostClaimError, match=r"trial: another process has taken it over"):
+    with pytest.raises(LostClaimError, match=r"trial: another process took over"):
         write(lost, folder)
     assert lost.lost
     assert (folder / "log.jsonl").read_text() == '{"held": 0}\n{"held": 1}\n'

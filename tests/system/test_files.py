@@ -152,7 +152,7 @@ def test_what_is_no_file_is_named_at_once(tmp_path: Path) -> None:
         listener.bind(str(tmp_path / "socket"))
     problems = {
         "folder": "is a folder, not a file",
-        "link": "is a link to nothing",
+        "link": "is a dangling link",
         "loop": r"cannot be read \(Too many levels of symbolic links\)",
         "pipe": "is a named pipe, not a file",
         "huge": r"is too large \(1,099,511,627,776 bytes\)",

@@ -15,7 +15,7 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.data.shared_batches import SHARED, SharedBatches, check_members, stream_of
 from care.errors import ConfigError
-from care.training.pack import Pack
+from care.training.pack import EpochResult, lockstep
 from care.training.trial_run import TrialRun
 from care.trials.failure import DivergedError
 from care.trials.folder import TrialFolder
@@ -41,20 +41,35 @@ def alone(config: TrialConfig, folder: Path) -> None:
         run.advance()
 
 
-def opened(configs: dict[str, TrialConfig], folder: Path) -> Pack:
-    shared = SharedBatches()
-    return Pack(
-        [
-            TrialRun(config, TrialFolder(folder / name), shared=shared)
-            for name, config in configs.items()
-        ]
-    )
+Runs = dict[TrialRun, str]
+
+
+def opened(
+    configs: dict[str, TrialConfig], folder: Path, shared: SharedBatches | None = None
+) -> Runs:
+    """Open trials that share batches; their names by run."""
+    shared = shared or SharedBatches()
+    return {
+        TrialRun(config, TrialFolder(folder / name), shared=shared): name
+        for name, config in configs.items()
+    }
+
+
+def train_epoch(runs: Runs, stop: Callable[[], bool] = lambda: False) -> dict[str, EpochResult]:
+    """Train for one epoch and remove the trials that are over; results by name."""
+    results: dict[str, EpochResult] = {}
+    for step in lockstep(runs, stop):
+        for run, result in step.ended.items():
+            results[runs[run]] = result
+            if run.finished or not isinstance(result, dict):
+                del runs[run]
+    return results
 
 
 def together(configs: dict[str, TrialConfig], folder: Path) -> None:
-    pack = opened(configs, folder)
-    while pack.going():
-        pack.advance()
+    runs = opened(configs, folder)
+    while runs:
+        train_epoch(runs)
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +112,10 @@ def of_lambdas() -> dict[str, TrialConfig]:
 
 
 def test_views_are_made_once(augmented: list[int], tmp_path: Path) -> None:
-    pack = opened(of_lambdas(), tmp_path)
-    trainer = pack.members[0]._trainer
+    runs = opened(of_lambdas(), tmp_path)
+    steps = next(iter(runs)).trainer.steps_per_epoch
     augmented.clear()
-    steps = trainer.steps_per_epoch
-    pack.advance()
+    train_epoch(runs)
     assert augmented.count(256) == 4 * steps, "two views and two of chunks, whatever the members"
 
 
@@ -127,10 +141,11 @@ def stops_after(steps: int) -> Callable[[], bool]:
 def test_paused_anywhere_and_packed_again(lambdas_alone: Path, tmp_path: Path, asked: int) -> None:
     """``stop`` is asked by each member before each step, so they pause up to a step apart."""
     configs = of_lambdas()
-    pack, stop = opened(configs, tmp_path), stops_after(asked)
-    while pack.going():
-        pack.advance(stop)
-    assert not any(member.finished for member in pack.members)
+    runs, stop = opened(configs, tmp_path), stops_after(asked)
+    members = list(runs)
+    while runs:
+        train_epoch(runs, stop)
+    assert not any(member.finished for member in members)
     together(configs, tmp_path)
     assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
 
@@ -139,37 +154,52 @@ def test_one_that_is_ahead_is_met(
     lambdas_alone: Path, tmp_path: Path, augmented: list[int]
 ) -> None:
     configs = of_lambdas()
-    ahead = TrialRun(next(iter(configs.values())), TrialFolder(tmp_path / next(iter(configs))))
-    ahead.advance()
-    pack = opened(configs, tmp_path)
-    assert set(pack.advance()) == {1, 2}, "those behind go first"
+    first, *others = configs
+    TrialRun(configs[first], TrialFolder(tmp_path / first)).advance()
+    runs = opened(configs, tmp_path)
+    assert set(train_epoch(runs)) == set(others), "those behind go first"
     augmented.clear()
-    assert set(pack.advance()) == {0, 1, 2}
+    assert set(train_epoch(runs)) == set(configs)
     assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
 
 
 def test_one_that_diverges_leaves_the_others(lambdas_alone: Path, tmp_path: Path) -> None:
     configs = of_lambdas()
     broken = tiny(optimizer={"name": "sgd", "learning_rate": 1e30})
-    pack = opened({"broken": broken, **configs}, tmp_path)
-    outcomes = pack.advance()
-    assert isinstance(outcomes[0], DivergedError)
-    while pack.going():
-        assert 0 not in pack.advance()
+    runs = opened({"broken": broken, **configs}, tmp_path)
+    assert isinstance(train_epoch(runs)["broken"], DivergedError)
+    while runs:
+        train_epoch(runs)
     assert json.loads((tmp_path / "broken" / "status.json").read_text())["state"] == "failed"
     assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
 
 
 def test_one_that_is_dropped_leaves_the_others(lambdas_alone: Path, tmp_path: Path) -> None:
     configs = of_lambdas()
-    pack = opened(configs, tmp_path)
-    pack.advance()
-    pack.drop(1)
-    while pack.going():
-        pack.advance()
+    runs = opened(configs, tmp_path)
+    train_epoch(runs)
     first, dropped, last = configs
+    del runs[list(runs)[1]]
+    while runs:
+        train_epoch(runs)
     assert len((tmp_path / dropped / "metrics.jsonl").read_text().splitlines()) == 1
     assert_all_as_alone(tmp_path, lambdas_alone, [first, last])
+
+
+def test_one_that_joins_in_the_middle_of_an_epoch(lambdas_alone: Path, tmp_path: Path) -> None:
+    configs, shared = of_lambdas(), SharedBatches()
+    first, *others = configs
+    runs = opened({first: configs[first]}, tmp_path, shared)
+    steps = lockstep(runs)
+    for _ in range(3):
+        next(steps)
+    runs |= opened({name: configs[name] for name in others}, tmp_path, shared)
+    behind = [next(steps) for _ in range(3)]
+    assert not any(step.together for step in behind), "the first one waits"
+    assert {runs[run] for step in steps for run in step.ended} == set(configs)
+    while runs:
+        train_epoch(runs)
+    assert_all_as_alone(tmp_path, lambdas_alone, list(configs))
 
 
 @pytest.mark.parametrize(

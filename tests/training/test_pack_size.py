@@ -7,7 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from care.training.pack import PackStep
 from care.training.pack_size import Pace, best_size, next_size
+
+STEP = PackStep({}, together=True, last=False)
+LAST = PackStep({}, together=True, last=True)
+BEHIND = PackStep({}, together=False, last=False)
 
 
 def seconds_a_trial(step: float, shared: float, size: int) -> float:
@@ -56,11 +61,19 @@ def test_a_pace_is_that_of_the_steps_after_the_first(monkeypatch: pytest.MonkeyP
     clock = iter([0.0, 30.0, 31.0])
     monkeypatch.setattr("care.training.pack_size.time.perf_counter", lambda: next(clock))
     pace = Pace(torch.device("cpu"))
-    assert [pace.measure(last=False) for _ in range(4)] == [None, None, None, 1.0]
+    assert [pace.measure(STEP) for _ in range(4)] == [None, None, None, 1.0]
 
 
 def test_a_pace_of_fewer_steps_is_that_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 30.0])
     monkeypatch.setattr("care.training.pack_size.time.perf_counter", lambda: next(clock))
     pace = Pace(torch.device("cpu"))
-    assert [pace.measure(last=False), pace.measure(last=True)] == [None, 15.0]
+    assert [pace.measure(STEP), pace.measure(LAST)] == [None, 15.0]
+
+
+def test_a_step_that_others_wait_for_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 30.0])
+    monkeypatch.setattr("care.training.pack_size.time.perf_counter", lambda: next(clock))
+    pace = Pace(torch.device("cpu"))
+    assert [pace.measure(BEHIND) for _ in range(9)] == [None] * 9
+    assert pace.measure(LAST) == 30.0

@@ -84,7 +84,7 @@ def test_a_damaged_one_is_passed_over_and_said(
     newest.write_bytes(damage(newest.read_bytes()))
     epoch, said = load(tmp_path)
     assert epoch == 1
-    assert said == [f"{newest.name} is damaged (epoch 2, step 0); going back to the one before"]
+    assert said == [f"{newest.name} is damaged (epoch 2, step 0); the previous one is used"]
     assert load(tmp_path) == (1, []), "it is said once"
     assert len(list(tmp_path.glob("*.damaged"))) == 1, "and kept, for who wants to look"
 

@@ -13,12 +13,12 @@ from care.config import TrialConfig
 from care.config.loading import validate
 from care.data.prepare import prepare
 from care.distributed.group import Group
-from care.evaluation.reevaluate import evaluate_again
+from care.evaluation.reevaluate import reevaluate
 from care.evaluation.results import Outcome
 from care.training.resume import open_trainer
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
-from care.trials.hardware import Machine, mixtures
+from care.trials.hardware import Machine, compare_machines
 from care.trials.identity import trial_id
 from care.trials.staleness import OtherDataError, Versions
 from sweeps.store import Store, TrialStatus, trial_status
@@ -253,20 +253,24 @@ def test_a_network_is_not_measured_on_other_data(tmp_path: Path, store: Store) -
     folder = prepared(root)
     config = config_for(root)
     trial = run(config, store, 2)
-    assert evaluate_again(trial, config, print).measures == trial.read_evaluation()
+    assert reevaluate(trial, config, print).measures == trial.read_evaluation()
     pixel(folder / "test/cat/0000.png")
     prepare(config.data, root, Listener())
     with pytest.raises(OtherDataError, match="trained on other data: images"):
-        evaluate_again(trial, config, print)
+        reevaluate(trial, config, print)
 
 
 def test_machines_that_differ_are_counted() -> None:
     cpu = Machine("fp32", "cpu", "1")
     quick = Machine("bf16", "cpu", "1")
-    assert mixtures([cpu] * 3) == []
-    lines = [str(mixture) for mixture in mixtures([cpu] * 4 + [quick] * 2)]
+    assert compare_machines([cpu] * 3) == []
+    lines = [str(mixture) for mixture in compare_machines([cpu] * 4 + [quick] * 2)]
     assert lines == ["trials differ in precision: 4 fp32, 2 bf16"]
-    assert mixtures([cpu, quick], [False, True]) == [], "a precision that was asked for is no mix"
+    assert compare_machines([cpu, quick], [False, True]) == [], (
+        "a precision that was asked for is no mix"
+    )
     gpu = Machine("fp32", "cuda", "4")
-    assert [mixture.fact for mixture in mixtures([cpu, gpu])] == ["device", "threads"]
-    assert mixtures([cpu, Machine.of(None)]) == [], "what was not recorded is not another value"
+    assert [mixture.fact for mixture in compare_machines([cpu, gpu])] == ["device", "threads"]
+    assert compare_machines([cpu, Machine.of(None)]) == [], (
+        "what was not recorded is not another value"
+    )

@@ -103,7 +103,7 @@ def test_a_checkpoint_that_is_none_is_passed_over(
 ) -> None:
     TrialFolder(folder).write_status(State.PAUSED, 2, 2)
     DAMAGES[kind](max(folder.glob("checkpoint-*")))
-    assert "going back to the one before" in resume(config, folder)[0]
+    assert "the previous one is used" in resume(config, folder)[0]
     assert_equal_to_the_bit(folder, finished, kind)
 
 

@@ -1,1 +1,1 @@
-"""The files that data sets are made of, and fingerprints of what they hold; loads no torch."""
+"""The files of data sets, and fingerprints of their content; loads no torch."""

@@ -1,8 +1,8 @@
-"""Fingerprints of what data sets hold: of their files' content, not of names, times or places.
+"""Fingerprint the content of data sets, regardless of file names, times and locations.
 
-A fingerprint depends on every byte of the files that a data set is made of, on the order of its
-samples, and on the labels and classes that folders or a class list give. It does not depend on the
-side or on a part that a configuration asks for, which are in a trial's identity.
+A fingerprint covers every byte of a data set's files, the order of the samples, and labels and
+classes from folder names or a class list. It does not cover the image size or the number of samples
+that a configuration asks for, as a trial's identity has these.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from care.config import DataConfig
-from care.data.fingerprints.hashes import HashedFiles, combined
+from care.data.fingerprints.hashes import HashedFiles, combine
 from care.data.fingerprints.sources import DataFiles, NotHereError
 from care.errors import CareError
 from care.plugins import load
@@ -22,81 +22,81 @@ CLASS_LIST = "class_list"
 _FOLDER = ".care-hashes"
 
 
-def _quiet(_: str) -> None:
-    """Show nothing."""
+def _discard(_: str) -> None:
+    """Log nothing."""
 
 
 def hashed_files(
     root: Path,
     folder: str,
     class_list: str | None = None,
-    say: Callable[[str], None] = _quiet,
+    log: Callable[[str], None] = _discard,
 ) -> HashedFiles:
-    """The hashes of a data set's files, remembered in ``.care-hashes/`` below the data root.
+    """Return the hashes of a data set's files, stored in ``.care-hashes/`` below the data root.
 
     Args:
         root: The data root.
-        folder: Where the files lie, relative to it.
-        class_list: Data sets with other classes of one tree remember other files.
-        say: Called with a line before more than a gigabyte is read.
+        folder: Folder of the files, relative to the root.
+        class_list: Name of the class list: each selects its own files of one folder.
+        log: Called with a line before more than a gigabyte is read.
     """
     label = re.sub(r"[^\w.-]+", "_", folder).strip("._") or "files"
-    name = f"{label}-{combined([folder, class_list or ''])[:8]}.json"
-    return HashedFiles(root / folder, root / _FOLDER / name, say)
+    name = f"{label}-{combine([folder, class_list or ''])[:8]}.json"
+    return HashedFiles(root / folder, root / _FOLDER / name, log)
 
 
 def fingerprints(
-    config: DataConfig, root: Path, say: Callable[[str], None] = _quiet
+    config: DataConfig, root: Path, log: Callable[[str], None] = _discard
 ) -> dict[str, str]:
-    """Fingerprint what a data set holds now; writes nothing.
+    """Fingerprint the present content of a data set; writes nothing.
 
     Args:
         config: The data set.
         root: The data root.
-        say: Called with a line before more than a gigabyte is read.
+        log: Called with a line before more than a gigabyte is read.
 
     Returns:
-        32 hexadecimal digits for ``""``, the data set, and for ``class_list`` where there is one.
+        32 hexadecimal digits for the data set, with key ``""``, and for ``class_list`` with one.
 
     Raises:
-        NotHereError: Its files are not on this machine.
-        CareError: Its files do not make a data set.
+        NotHereError: The files are not on this machine.
+        CareError: The files are no valid data set.
     """
     if config.source.files is None:
-        return {"": _of_arrays(config, root)}
-    files = _list(config, root)
-    hashes = hashed_files(root, files.folder, config.class_list, say).hashes(files.names)
-    prints = {"": combined([*files.facts, *hashes])}
+        return {"": _fingerprint_samples(config, root)}
+    files = _list_files(config, root)
+    hashes = hashed_files(root, files.folder, config.class_list, log).hashes(files.names)
+    prints = {"": combine([*files.facts, *hashes])}
     if files.class_list:
-        prints[CLASS_LIST] = combined(files.class_list)
+        prints[CLASS_LIST] = combine(files.class_list)
     return prints
 
 
-def remember_hashes(config: DataConfig, root: Path, say: Callable[[str], None] = _quiet) -> bool:
-    """Hash a data set's files and write the hashes beside it, so that others need not read them.
+def remember_hashes(config: DataConfig, root: Path, log: Callable[[str], None] = _discard) -> bool:
+    """Hash a data set's files and store the hashes, so that other processes skip unchanged files.
 
     Returns:
-        False when its files are not there, or do not make a data set.
+        False if the files are missing or no valid data set.
     """
     if config.source.files is None:
         return True
     try:
-        files = _list(config, root)
+        files = _list_files(config, root)
     except (CareError, OSError):
         return False
-    hashed_files(root, files.folder, config.class_list, say).remember(files.names)
+    hashed_files(root, files.folder, config.class_list, log).remember(files.names)
     return True
 
 
-def _list(config: DataConfig, root: Path) -> DataFiles:
+def _list_files(config: DataConfig, root: Path) -> DataFiles:
     assert config.source.files is not None
     files: DataFiles = load(config.source.files)(config, root)
     return files
 
 
 @lru_cache(maxsize=8)
-def _of_arrays(config: DataConfig, root: Path) -> str:
-    """The fingerprint of a data set that does not name its files, from the samples themselves."""
+def _fingerprint_samples(config: DataConfig, root: Path) -> str:
+    """Fingerprint the samples of a data set that does not list its files."""
     from care.data.dataset import content_hash, load_dataset
 
     whole = config.model_copy(update={"side": None, "train_images": None, "test_images": None})

@@ -1,9 +1,8 @@
-"""Hashes of files' content, remembered beside the data so that they are computed once.
+"""Hash the content of files once and store the hashes beside the data.
 
-A remembered hash counts as long as the file has the size, the modification time and the change time
-that it had when it was read. No program can set a change time, so a file that was exchanged for
-another of equal size and modification time is noticed. A file that was copied or touched is read
-again, and keeps its hash.
+A stored hash is valid while the file keeps its size, modification time and change time. No program
+can set a change time, so a replaced file of equal size and modification time is detected. A copied
+or touched file is read a second time, with an equal hash.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from care.system.cores import available_cores
 from care.system.files import DiskError, write_atomic
 
 UNREADABLE = "unreadable"
-"""Stands for the hash of a file that cannot be read, e.g. of a link to nothing."""
+"""Hash of a file that cannot be read, e.g. of a dangling link."""
 
 _BYTES = 16
 _FORMAT = 1
@@ -33,7 +32,7 @@ _TICK_SECONDS = 0.02
 
 
 class Stamp(NamedTuple):
-    """What changes whenever a file does: its size in bytes and its times in ns."""
+    """Size in bytes and times in ns of a file, which differ after every change."""
 
     size: int
     modified: int
@@ -45,30 +44,30 @@ _memory: dict[Path, _Known] = {}
 
 
 class HashedFiles:
-    """Files below one folder, whose hashes are remembered in one file.
+    """Files below one folder, with hashes stored in one file.
 
     Args:
-        folder: Where the files lie.
-        record: The file that remembers their hashes.
-        say: Called with a line before more than a gigabyte is read.
+        folder: Folder of the files.
+        record: The file that stores the hashes.
+        log: Called with a line before more than a gigabyte is read.
     """
 
     def __init__(
-        self, folder: Path, record: Path, say: Callable[[str], None] = lambda _: None
+        self, folder: Path, record: Path, log: Callable[[str], None] = lambda _: None
     ) -> None:
-        self.folder, self._record, self._say = folder, record, say
+        self.folder, self._record, self._log = folder, record, log
         self._prefix = f"{folder}/"
 
     def hashes(self, names: Sequence[str]) -> list[str]:
-        """Hash the content of each file; reads only what changed since, and writes nothing.
+        """Hash the content of each file; reads only changed files, and writes nothing.
 
         Args:
-            names: Relative to the folder.
+            names: Paths relative to the folder.
 
         Returns:
             32 hexadecimal digits for each name, or :data:`UNREADABLE`.
         """
-        # Stamps are taken before the files are read: a later change shows as another stamp.
+        # Before the files are read: a change during the read gives the file another stamp.
         stamps = {name: self.stamp(name) for name in names}
         known = self._known()
         changed = {
@@ -83,25 +82,25 @@ class HashedFiles:
         return [known[name][1] if stamps[name] and name in known else UNREADABLE for name in names]
 
     def remember(self, names: Sequence[str]) -> None:
-        """Write the hashes of these files beside the data, where that is possible."""
+        """Store the hashes of these files beside the data, if that folder is writable."""
         self.hashes(names)
         known = self._known()
         files = {name: (*known[name][0], known[name][1]) for name in names if name in known}
         content = json.dumps({"format": _FORMAT, "files": files}).encode()
-        # Data that may only be read are hashed in each process.
+        # Read-only data are hashed in each process.
         with contextlib.suppress(OSError, DiskError):
             if not self._record.exists() or self._record.read_bytes() != content:
                 self._record.parent.mkdir(exist_ok=True)
                 write_atomic(self._record, content)
 
     def stamp(self, name: str) -> Stamp | None:
-        """Size and times of a regular file, or None where there is none."""
+        """Return size and times of a regular file, else None."""
         try:
-            status = os.stat(f"{self._prefix}{name}")  # noqa: PTH116 - of 100,000 files
+            status = os.stat(f"{self._prefix}{name}")  # noqa: PTH116 - fast for 100,000 files
         except OSError:
             return None
         if not stat.S_ISREG(status.st_mode):
-            return None  # reading a pipe would wait for ever
+            return None  # a read from a pipe could block for ever
         return Stamp(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def _known(self) -> _Known:
@@ -113,10 +112,10 @@ class HashedFiles:
         total = sum(stamp.size for stamp in changed.values())
         if total > _LARGE:
             size = f"{len(changed)} files, {total / 1e9:.1f} GB"
-            self._say(f"reading {self.folder}: {size}, new or changed since they were read last")
+            self._log(f"reading {self.folder}: {size}, new or changed since the last read")
         newest = max(max(stamp.modified, stamp.changed) for stamp in changed.values())
         if time.time_ns() - newest < _TICK_SECONDS * 1e9:
-            # A change within the same tick would leave the stamp as it is.
+            # A change within this tick would not change the stamp.
             time.sleep(_TICK_SECONDS)
         with ThreadPoolExecutor(available_cores()) as pool:
             hashes = pool.map(self._hash, changed)
@@ -134,8 +133,8 @@ class HashedFiles:
             return None
 
 
-def combined(lines: Sequence[str]) -> str:
-    """32 hexadecimal digits that stand for ``lines``, in their order."""
+def combine(lines: Sequence[str]) -> str:
+    """Hash lines, in their order, to 32 hexadecimal digits."""
     text = "".join([f"{len(line)}\n{line}" for line in lines])
     return _new_hash(text.encode(errors="surrogateescape")).hexdigest()
 
@@ -145,9 +144,9 @@ def _new_hash(content: bytes = b"") -> hashlib.blake2b:
 
 
 def _load(record: Path) -> _Known:
-    """What the file remembers; nothing where it is missing, damaged or of another format."""
+    """Read the stored hashes; empty if the file is missing, damaged or of another format."""
     try:
-        tree = json.loads(record.read_bytes())  # names that are no UTF-8 are keys here
+        tree = json.loads(record.read_bytes())  # keys may be file names that are no UTF-8
         if tree.get("format") != _FORMAT:
             return {}
         return {name: (Stamp(*entry[:3]), str(entry[3])) for name, entry in tree["files"].items()}

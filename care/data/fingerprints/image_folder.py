@@ -1,4 +1,4 @@
-"""The files of trees of class folders: ``train/`` and ``test/`` or ``val/``, each with classes."""
+"""List the files of image folders: ``train/`` and ``test/`` or ``val/``, one folder per class."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ class Files(NamedTuple):
     """Image files of one split, sorted within each class.
 
     Attributes:
-        folder: Where they lie.
-        names: Relative to it.
-        labels: Class of each.
+        folder: Folder of the split.
+        names: Paths relative to the folder.
+        labels: Class index of each file.
     """
 
     folder: Path
     names: list[str]
     labels: list[int]
 
-    def mixed(self) -> Files:
-        """The same in a fixed random order: what looks at the first samples sees all classes."""
+    def shuffled(self) -> Files:
+        """Return the files in a fixed random order, so that the first samples show all classes."""
         order = generator(0, "held-out-order").permutation(len(self.names)).tolist()
-        names, labels = ([values[place] for place in order] for values in (self.names, self.labels))
+        names, labels = ([values[index] for index in order] for values in (self.names, self.labels))
         return Files(self.folder, names, labels)
 
 
 class ImageFolder(NamedTuple):
-    """A tree of class folders.
+    """The files of an image folder.
 
     Attributes:
-        path: Relative to the data root.
-        classes: Names by label.
+        path: Path relative to the data root.
+        classes: Class names by label.
         train: Training files.
         held_out: Test files, sorted within each class.
-        left_out: Why files and folders are passed over, with their number.
+        left_out: Number of skipped files and folders by reason.
     """
 
     path: str
@@ -56,11 +56,11 @@ class ImageFolder(NamedTuple):
 
 
 def list_image_folder(config: DataConfig, root: Path) -> ImageFolder:
-    """List the files of the tree at ``data.path``.
+    """List the files of the image folder at ``data.path``.
 
     Raises:
-        ConfigError: There is no such tree, or its folders do not fit each other or the class list,
-            or a link leads back to a folder above it.
+        ConfigError: The folder is missing, its splits or the class list disagree about the
+            classes, or a link leads to a folder above it.
         CareError: A folder cannot be listed.
     """
     path, left_out = config.path or "", Counter[str]()
@@ -68,23 +68,25 @@ def list_image_folder(config: DataConfig, root: Path) -> ImageFolder:
     train = folder / "train"
     if not train.is_dir():
         raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
-    there = _class_folders(train, left_out)
-    listed = _listed(root / config.class_list, there) if config.class_list else None
-    classes = listed or there
-    held_out = _held_out(folder, classes, left_out)
-    inside = _class_folders(held_out, left_out)
-    parts = [
-        _files(split, folders, classes, listed is not None, left_out)
-        for split, folders in ((train, there), (held_out, inside))
+    train_folders = _class_folders(train, left_out)
+    listed = (
+        _read_class_list(root / config.class_list, train_folders) if config.class_list else None
+    )
+    classes = listed or train_folders
+    held_out = _choose_held_out(folder, classes, left_out)
+    held_out_folders = _class_folders(held_out, left_out)
+    splits = [
+        _list_split(split, folders, classes, listed is not None, left_out)
+        for split, folders in ((train, train_folders), (held_out, held_out_folders))
     ]
-    return ImageFolder(path, tuple(classes), parts[0], parts[1], left_out)
+    return ImageFolder(path, tuple(classes), splits[0], splits[1], left_out)
 
 
 def imagenet_config(config: DataConfig, root: Path) -> DataConfig:
-    """Fill in where ImageNet and the list of its 100 classes lie.
+    """Fill in the default paths of ImageNet and the list of its 100 classes.
 
     Raises:
-        CareError: One of them is not there; says where to get it.
+        CareError: One of them is missing; states how to get it.
     """
     given = config.class_list or _IMAGENET_CLASSES
     path = config.path or "imagenet"
@@ -97,27 +99,27 @@ def imagenet_config(config: DataConfig, root: Path) -> DataConfig:
     return config.model_copy(update={"path": path, "class_list": given})
 
 
-def _held_out(folder: Path, classes: Collection[str], left_out: Counter[str]) -> Path:
-    """Choose test/, or val/ where test/ has none of the classes: ImageNet's test/ has no labels."""
-    there = [folder / name for name in _HELD_OUT if (folder / name).is_dir()]
-    if not there:
+def _choose_held_out(folder: Path, classes: Collection[str], left_out: Counter[str]) -> Path:
+    """Choose test/, or val/ if test/ has none of the classes: ImageNet's test/ has no labels."""
+    splits = [folder / name for name in _HELD_OUT if (folder / name).is_dir()]
+    if not splits:
         raise _refuse("data.path", str(folder), "a folder with train/ and test/ or val/")
-    labelled = [split for split in there if any((split / name).is_dir() for name in classes)]
-    chosen = (labelled or there)[0]
-    for other in there[: there.index(chosen)]:
+    labelled = [split for split in splits if any((split / name).is_dir() for name in classes)]
+    chosen = (labelled or splits)[0]
+    for other in splits[: splits.index(chosen)]:
         left_out[f"folder {other.name}/, as it has none of the classes"] += 1
     return chosen
 
 
-def _listed(path: Path, there: list[str]) -> list[str]:
-    """Class folders named in a file, each by a line or by the first word of it."""
+def _read_class_list(path: Path, folders: list[str]) -> list[str]:
+    """Read the names of class folders, one per line: the line or its first word."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         allowed = f"a readable text file with a class folder a line ({error})"
         raise _refuse("data.class_list", str(path), allowed) from error
     lines = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
-    names = [line if line in there else line.split()[0] for line in lines]
+    names = [line if line in folders else line.split()[0] for line in lines]
     twice = sorted(name for name, count in Counter(names).items() if count > 1)
     if twice or not names:
         given = f"{', '.join(twice)} twice" if twice else "an empty file"
@@ -133,7 +135,7 @@ def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
         elif _is_folder(entry):
             names.append(entry.name)
         elif entry.is_symlink() and not Path(entry.path).is_file():
-            raise _refuse(f"{split.name}/{entry.name}", "a link to nothing", "a class folder")
+            raise _refuse(f"{split.name}/{entry.name}", "a dangling link", "a class folder")
         else:
             left_out[f"in {split.name}/ itself, not in a class folder"] += 1
     if not names:
@@ -141,23 +143,31 @@ def _class_folders(split: Path, left_out: Counter[str]) -> list[str]:
     return sorted(names)
 
 
-def _files(
-    split: Path, there: list[str], classes: list[str], listed: bool, left_out: Counter[str]
+def _list_split(
+    split: Path, folders: list[str], classes: list[str], listed: bool, left_out: Counter[str]
 ) -> Files:
-    """The image files of ``classes``; all folders of the split must be among them, or listed."""
+    """List the image files of the classes in a split.
+
+    Args:
+        split: Folder of the split.
+        folders: Names of its class folders; without a class list each must be a class.
+        classes: Class names by label.
+        listed: The classes come from a class list; each must have a folder.
+        left_out: Counts skipped files by reason.
+    """
     problems = [
-        unknown_name("data.class_list", name, there)
+        unknown_name("data.class_list", name, folders)
         for name in classes
-        if listed and name not in there
+        if listed and name not in folders
     ]
     if not listed:
-        strange = sorted(set(there) - set(classes))
+        unknown = sorted(set(folders) - set(classes))
         allowed = "allowed: only classes that train/ has too"
-        problems = [Problem(f"{split.name}/", name, allowed) for name in strange]
+        problems = [Problem(f"{split.name}/", name, allowed) for name in unknown]
     names, labels = [], []
     for label, name in enumerate(classes):
-        files = _images_in(split, name, left_out) if name in there else []
-        if name in there and not files:
+        files = _list_images(split, name, left_out) if name in folders else []
+        if name in folders and not files:
             allowed = f"allowed: one image or more ({', '.join(SUFFIXES)})"
             problems.append(Problem(f"{split.name}/{name}", "an empty class folder", allowed))
         names += [f"{name}/{file}" for file in files]
@@ -167,22 +177,22 @@ def _files(
     return Files(split, names, labels)
 
 
-def _images_in(split: Path, name: str, left_out: Counter[str]) -> list[str]:
-    """Image files of a class and the folders below it, in torchvision's order."""
+def _list_images(split: Path, name: str, left_out: Counter[str]) -> list[str]:
+    """List the image files of a class, with those in subfolders, in torchvision's order."""
     names = []
-    todo: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
-    while todo:
-        below, above = todo.pop()
+    pending: list[tuple[str, frozenset[tuple[int, int]]]] = [("", frozenset())]
+    while pending:
+        below, ancestors = pending.pop()
         folder = split / name / below
-        here = _identity(folder)
-        if here in above:
+        identity = _identity(folder)
+        if identity in ancestors:
             link = f"{split.name}/{name}/{below}"
             raise _refuse(link, "a link to a folder above it", "links to folders elsewhere")
         for entry in _entries(folder):
             if entry.name.startswith("."):
                 left_out["hidden"] += 1
             elif _is_folder(entry):
-                todo.append((f"{below}{entry.name}/", above | {here}))
+                pending.append((f"{below}{entry.name}/", ancestors | {identity}))
             elif entry.name.lower().endswith(SUFFIXES):
                 names.append(f"{below}{entry.name}")
             else:
@@ -206,7 +216,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """The folder itself, by whatever path it is reached."""
+    """Return device and inode: equal for all paths to one folder."""
     status = folder.stat()
     return status.st_dev, status.st_ino
 

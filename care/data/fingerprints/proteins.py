@@ -1,4 +1,4 @@
-"""The files of proteins' structures."""
+"""List the files of protein structures."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ SUFFIXES = (".pdb", ".ent", ".cif", ".mmcif", ".pdb.gz", ".ent.gz", ".cif.gz", "
 
 
 def proteins_path(config: DataConfig, root: Path) -> Path:
-    """Find the folder or the .npz file: ``data.path``, or ``proteins``, or ``proteins.npz``.
+    """Find the folder or the .npz file: ``data.path``, ``proteins`` or ``proteins.npz``.
 
     Returns:
-        Its path below the data root, whether it exists or not.
+        Path below the data root, which may not exist.
 
     Raises:
-        ConfigError: There are a folder and a file, and ``data.path`` does not say which.
+        ConfigError: Both a folder and a file exist, and ``data.path`` does not choose one.
     """
-    places = [config.path] if config.path else list(config.source.places)
-    there = [place for place in places if (root / place).exists()]
-    if len(there) > 1:
-        allowed = f"allowed: one of {' and '.join(there)}, as {root} has both"
+    candidates = [config.path] if config.path else list(config.source.places)
+    present = [path for path in candidates if (root / path).exists()]
+    if len(present) > 1:
+        allowed = f"allowed: one of {' and '.join(present)}, as {root} has both"
         raise ConfigError("data", [Problem("data.path", None, allowed)])
-    return Path(there[0] if there else places[0])
+    return Path(present[0] if present else candidates[0])
 
 
 def structure_files(folder: Path) -> list[str]:
-    """List the names of the PDB and mmCIF files in a folder, sorted; hidden ones are none."""
+    """List the names of the PDB and mmCIF files in a folder, sorted, without hidden files."""
     names = sorted(path.name for path in folder.iterdir() if not path.is_dir())
     return [name for name in names if name.lower().endswith(SUFFIXES) and name[0] != "."]

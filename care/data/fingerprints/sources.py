@@ -1,4 +1,4 @@
-"""Which files each data set is made of, and what of them but their content decides a sample."""
+"""List the files of each data set, and facts that decide its samples beside their content."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class DataFiles(NamedTuple):
     """The files that decide the samples of a data set.
 
     Attributes:
-        folder: Below the data root; the files lie in it.
-        names: Relative to the folder, in the order of the samples.
-        facts: What decides samples besides the files' content, e.g. labels that folders give.
-        class_list: The classes that a list chose; empty without a list.
+        folder: Folder of the files, relative to the data root.
+        names: Paths relative to the folder, in the order of the samples.
+        facts: Facts that decide samples beside the files' content, e.g. labels from folder names.
+        class_list: The classes of a class list; empty without one.
     """
 
     folder: str
@@ -39,43 +39,43 @@ class DataFiles(NamedTuple):
 
 
 def digits_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001 - not below the root
-    """The file of scikit-learn, which has its place in its package."""
+    """List nothing below the root, but hash the digits in the installed scikit-learn."""
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise NotHereError("scikit-learn is not installed")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if not file.is_file():
-        raise NotHereError(f"{file}: not there")
-    # Packed again, the same numbers are other bytes.
+        raise NotHereError(f"{file}: missing")
+    # Unpacked: a newly compressed file has other bytes for equal numbers.
     return DataFiles("", (), (hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest(),))
 
 
 def cifar10_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
-    """The unpacked batches of CIFAR-10."""
-    return _listed(root, "cifar-10-batches-py", (*_CIFAR10, "test_batch", "batches.meta"))
+    """List the unpacked batches of CIFAR-10."""
+    return _require(root, "cifar-10-batches-py", (*_CIFAR10, "test_batch", "batches.meta"))
 
 
 def cifar100_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
-    """The unpacked batches of CIFAR-100."""
-    return _listed(root, "cifar-100-python", ("train", "test", "meta"))
+    """List the unpacked batches of CIFAR-100."""
+    return _require(root, "cifar-100-python", ("train", "test", "meta"))
 
 
 def stl10_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
-    """The unpacked images and labels of STL-10."""
-    return _listed(root, "stl10_binary", (*_STL10, "class_names.txt"))
+    """List the unpacked images and labels of STL-10."""
+    return _require(root, "stl10_binary", (*_STL10, "class_names.txt"))
 
 
 def flowers102_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
-    """The photographs of Flowers-102, their labels and splits."""
+    """List the photographs of Flowers-102, their labels and splits."""
     folder = root / "flowers-102"
     photographs = sorted(f"jpg/{path.name}" for path in folder.glob("jpg/image_*.jpg"))
-    return _listed(root, folder.name, ("imagelabels.mat", "setid.mat", *photographs), photographs)
+    return _require(root, folder.name, ("imagelabels.mat", "setid.mat", *photographs), photographs)
 
 
 def tree_files(config: DataConfig, root: Path) -> DataFiles:
-    """The image files of a tree of class folders, with the labels that the folders give them."""
+    """List the image files of an image folder; its classes and labels are facts."""
     if not (root / (config.path or "")).is_dir():
-        raise NotHereError(f"{root / (config.path or '')}: not there")
+        raise NotHereError(f"{root / (config.path or '')}: missing")
     tree = list_image_folder(config, root)
     parts = (tree.train, tree.held_out)
     return DataFiles(
@@ -87,7 +87,7 @@ def tree_files(config: DataConfig, root: Path) -> DataFiles:
 
 
 def imagenet100_files(config: DataConfig, root: Path) -> DataFiles:
-    """The image files of the classes of ImageNet-100."""
+    """List the image files of the classes of ImageNet-100."""
     try:
         config = imagenet_config(config, root)
     except CareError as error:
@@ -96,16 +96,16 @@ def imagenet100_files(config: DataConfig, root: Path) -> DataFiles:
 
 
 def proteins_files(config: DataConfig, root: Path) -> DataFiles:
-    """The files of the structures, whose names order the proteins."""
+    """List the files of the structures; their names are facts, as they order the proteins."""
     path = proteins_path(config, root)
     if (root / path).is_dir():
         names = structure_files(root / path)
         return DataFiles(str(path), names, names)
-    return _listed(root, str(path.parent), [path.name])
+    return _require(root, str(path.parent), [path.name])
 
 
-def _listed(root: Path, folder: str, names: Sequence[str], facts: Sequence[str] = ()) -> DataFiles:
+def _require(root: Path, folder: str, names: Sequence[str], facts: Sequence[str] = ()) -> DataFiles:
     missing = [name for name in names if not (root / folder / name).is_file()]
     if missing:
-        raise NotHereError(f"{root / folder / missing[0]}: not there")
+        raise NotHereError(f"{root / folder / missing[0]}: missing")
     return DataFiles(folder, names, facts)

@@ -1,1 +1,1 @@
-"""Data-parallel training: rank 0 and the processes that it leads."""
+"""Data-parallel training of one trial: rank 0, the leader, and its followers."""

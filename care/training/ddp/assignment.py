@@ -1,4 +1,4 @@
-"""What a follower is told before anything else; knows nothing heavy to import."""
+"""The first message to a follower; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class Assignment:
     """A follower's part in the training of a trial.
 
     Attributes:
-        config: The trial, as JSON.
-        folder: The trial's folder, whose newest whole checkpoint is where to go on.
+        config: The trial's configuration as JSON.
+        folder: The trial's folder; its newest valid checkpoint is where the training resumes.
         rendezvous: File in which the processes meet.
-        rank: Of the follower.
+        rank: Rank of the follower.
         size: Number of processes.
-        threads: CPU threads of each.
+        threads: CPU threads of each process.
     """
 
     config: str
@@ -27,10 +27,10 @@ class Assignment:
     threads: int
 
     def to_line(self) -> str:
-        """As one line of JSON."""
+        """Serialize as one line of JSON."""
         return json.dumps(asdict(self)) + "\n"
 
     @classmethod
     def from_line(cls, line: str) -> Assignment:
-        """The inverse of :meth:`to_line`."""
+        """Parse a line of :meth:`to_line`."""
         return cls(**json.loads(line))

@@ -1,4 +1,4 @@
-"""All the other processes of a trial, which rank 0 leads."""
+"""Start, lead and end the other processes of a trial from rank 0."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from care.training.ddp.process import EPOCH, FollowerProcess
 from care.trials.failure import classify
 
 T = TypeVar("T")
-# From an operation that failed because a follower was lost until that is known.
-_SECONDS_TO_HEAR = 5.0
+# A lost follower makes an operation fail first; its loss is known within this time.
+_LOSS_SECONDS = 5.0
 
 
 class Followers:
-    """The processes beside this one; there are none before the first :meth:`lead`.
+    """The other processes of a trial, started by the first :meth:`lead`.
 
     Args:
-        config: The trial; ``runtime.processes`` says how many train it.
-        folder: Its folder.
-        device: Where this process trains.
+        config: The trial; ``runtime.processes`` is the number of processes.
+        folder: The trial's folder.
+        device: Device of this process.
         threads: CPU threads of each process.
     """
 
@@ -44,15 +44,15 @@ class Followers:
         self._ready = 0
 
     def lead(self, train: Callable[[], T]) -> T:
-        """Train an epoch, or what is left of it, together.
+        """Train an epoch, or the rest of one, together with the followers.
 
         Args:
-            train: This process's part. The first one begins at the folder's newest checkpoint,
-                each one after it where the one before ended.
+            train: This process's part. The first call starts at the folder's newest checkpoint,
+                each later one at the end of the last.
 
         Raises:
-            LostFollowerError: A follower has ended; what ``train`` did is worth nothing.
-            MemoryError: One had no memory left; likewise.
+            LostFollowerError: A follower has ended; the result of ``train`` is invalid.
+            MemoryError: A follower ran out of memory; the result of ``train`` is invalid.
         """
         if self._size == 1:
             return train()
@@ -61,51 +61,57 @@ class Followers:
                 self._start()
             for process in self._processes:
                 process.order(EPOCH)
-            done = train()
+            result = train()
         except Exception as error:
-            self._blame(error)
+            self._raise_cause(error)
             raise
         self.check()
-        return done
+        return result
 
     def check(self) -> None:
-        """Raise what :meth:`lead` would if a follower has ended; before something is saved."""
+        """Check, before anything is saved, that no follower has ended.
+
+        Raises:
+            LostFollowerError: A follower has ended.
+            MemoryError: A follower ran out of memory.
+        """
         if self._loss:
             raise self._loss
 
     def close(self) -> None:
-        """End the followers, if there are any, between epochs; :meth:`lead` starts new ones."""
+        """End all followers between epochs; :meth:`lead` starts new ones."""
         if not self._processes:
             return
         for process in self._processes:
             process.release()
-        # NCCL is left by all at once.
+        # NCCL requires that all processes leave together.
         leave()
         for process in self._processes:
             process.end(at_once=False)
-        self._forget()
+        self._clear()
 
     def kill(self) -> None:
-        """End the followers, if there are any, whatever they do."""
+        """Kill all followers, even within a step."""
         if not self._processes:
             return
         for process in self._processes:
             process.end(at_once=True)
         leave(broken=True)
-        self._forget()
+        self._clear()
 
-    def _forget(self) -> None:
+    def _clear(self) -> None:
         self._processes = []
-        self._folder_to_meet.cleanup()
+        self._rendezvous_folder.cleanup()
 
     def _start(self) -> None:
         self._ready = 0
-        # Processes read there when this one has joined already, and NCCL when it first sends.
-        self._folder_to_meet = tempfile.TemporaryDirectory(prefix="care-")
-        meeting = Path(self._folder_to_meet.name) / "meeting"
+        # Kept until the end: followers read it after this process has joined, and NCCL at its
+        # first message.
+        self._rendezvous_folder = tempfile.TemporaryDirectory(prefix="care-")
+        meeting = Path(self._rendezvous_folder.name) / "meeting"
         for rank in range(1, self._size):
-            told = self._assignment(rank, meeting)
-            self._processes.append(FollowerProcess(told, self._on_ready, self._on_loss))
+            assignment = self._assignment(rank, meeting)
+            self._processes.append(FollowerProcess(assignment, self._on_ready, self._on_loss))
         with self._changed:
             self._changed.wait_for(lambda: self._loss or self._ready == self._size - 1)
         self.check()
@@ -128,16 +134,16 @@ class Followers:
 
     def _on_loss(self, loss: Exception) -> None:
         with self._changed:
-            if self._loss:  # the others fall with the first
+            if self._loss:  # later losses follow from the first
                 return
             self._loss = loss
             self._changed.notify_all()
         abort()
 
-    def _blame(self, error: Exception) -> None:
-        """Raise a follower's loss in place of the error that it caused."""
+    def _raise_cause(self, error: Exception) -> None:
+        """Raise a follower's loss instead of the error that it caused here."""
         if classify(error) == "error":
             with self._changed:
-                self._changed.wait_for(lambda: self._loss, _SECONDS_TO_HEAR)
+                self._changed.wait_for(lambda: self._loss, _LOSS_SECONDS)
         if self._loss and error is not self._loss:
             raise self._loss from error

@@ -1,8 +1,8 @@
-"""One follower, as rank 0 starts, orders, watches and ends it.
+"""Start, command, watch and end one follower process from rank 0.
 
-A follower reads orders from its standard input and reports on its standard output, a line each. A
-pipe ends with the process at its other end, however that ends: a follower whose leader is gone ends
-itself, and a leader whose follower is gone hears of it at once.
+A follower reads orders from its standard input and writes reports to its standard output, one line
+each. A pipe closes with the process at its other end. So a follower ends itself when its leader has
+ended, and a leader detects the end of a follower at once.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ from care.trials.failure import LostError
 READY = "ready"
 EPOCH = "epoch\n"
 _ROOT = Path(__file__).parents[3]
-_SECONDS_TO_LEAVE = 10.0
+_EXIT_SECONDS = 10.0
 
 
 class LostFollowerError(LostError):
-    """A process that trained a trial together with others has ended."""
+    """A follower process of the trial has ended."""
 
 
 class FollowerProcess:
     """A running follower.
 
     Args:
-        told: Its assignment.
-        on_ready: Called from another thread when it is where it is to go on from.
-        on_loss: Called from another thread when it has ended without being told to, with what to
-            raise for it.
+        assignment: The follower's first message.
+        on_ready: Called from another thread once the follower has loaded the trial.
+        on_loss: Called from another thread if the follower ends unexpectedly, with the error to
+            raise.
     """
 
     def __init__(
         self,
-        told: Assignment,
+        assignment: Assignment,
         on_ready: Callable[[], None],
         on_loss: Callable[[Exception], None],
     ) -> None:
-        self._rank = told.rank
+        self._rank = assignment.rank
         self._on_ready, self._on_loss = on_ready, on_loss
         self._ending = False
         self._process = subprocess.Popen(
@@ -56,29 +56,33 @@ class FollowerProcess:
             text=True,
             env={**os.environ, "PYTHONPATH": _python_path()},
         )
-        self.order(told.to_line())
+        self.order(assignment.to_line())
         threading.Thread(target=self._watch, name=f"rank-{self._rank}", daemon=True).start()
 
     def order(self, line: str) -> None:
-        """Tell it something; one that has ended does not hear, and is reported as lost."""
+        """Send a line; if the follower has ended, its loss is reported instead."""
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.write(line)
             self._process.stdin.flush()
 
     def release(self) -> None:
-        """Tell it that there are no more orders."""
+        """Close the orders, so that the follower ends after the current one."""
         self._ending = True
         assert self._process.stdin
         with contextlib.suppress(BrokenPipeError):
             self._process.stdin.close()
 
     def end(self, *, at_once: bool) -> None:
-        """Wait until it has ended after :meth:`release`; kill it when it does not, or at once."""
+        """Wait for the follower's end after :meth:`release`, and kill it if it does not end.
+
+        Args:
+            at_once: Kill the follower without waiting.
+        """
         self._ending = True
         if not at_once:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_SECONDS_TO_LEAVE)
+                self._process.wait(_EXIT_SECONDS)
         self._process.kill()
         self._process.wait()
 
@@ -97,13 +101,13 @@ class FollowerProcess:
             self._on_loss(self._loss(failure, status))
 
     def _loss(self, failure: dict[str, Any], status: int) -> Exception:
-        who = f"process {self._rank} of the trial"
+        process = f"process {self._rank} of the trial"
         if not failure:
-            return LostFollowerError(f"{who} ended with exit status {status}")
+            return LostFollowerError(f"{process} ended with exit status {status}")
         error = MemoryError if failure["kind"] == "out_of_memory" else LostFollowerError
-        return error(f"{who}: {failure['message']}")
+        return error(f"{process}: {failure['message']}")
 
 
 def _python_path() -> str:
-    """Where the follower finds this code before any other."""
+    """Return a path with which a follower imports this code before any other."""
     return os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))

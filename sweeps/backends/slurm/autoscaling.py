@@ -1,4 +1,4 @@
-"""How many workers there should be, and which may go."""
+"""The number of workers: how many to submit, which to cancel or release."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
 @dataclass(frozen=True)
 class Change:
-    """What to do.
+    """Workers to submit, cancel and release.
 
     Attributes:
         submit: Workers to submit.
-        cancel: Jobs that wait and are not needed.
+        cancel: Jobs that wait in the queue and are not needed.
         release: Workers without a trial that may leave.
     """
 
@@ -26,7 +26,7 @@ class Change:
 
 
 def wanted(left: int, per_worker: int, workers: Workers) -> int:
-    """Workers for ``left`` trials, of which a worker takes ``per_worker`` side by side."""
+    """Return the number of workers for ``left`` trials, ``per_worker`` at once on each."""
     if left == 0:
         return 0
     return min(workers.most, max(workers.least, math.ceil(left / per_worker)))
@@ -38,17 +38,16 @@ def change(
     statuses: Mapping[str, WorkerStatus],
     idle_seconds: float,
 ) -> Change:
-    """From the workers that there are to ``target`` of them.
+    """Choose the changes that lead to ``target`` workers.
 
-    A worker with a trial is never sent away, and an idle one only after a while: what waits in the
-    queue again costs more than what idles a minute. A suspended worker counts: it comes back, and
-    there would be too many.
+    A worker with a trial is never released, and an idle one only after a while: a new wait in the
+    queue costs more than an idle minute. A suspended worker counts, since it may resume.
 
     Args:
-        target: Workers that there should be.
+        target: The wanted number of workers.
         jobs: The workers in SLURM's queue.
-        statuses: What they wrote last, by job.
-        idle_seconds: How long a worker has to have been idle.
+        statuses: Their last states, by job.
+        idle_seconds: Shortest idle time of a worker that is released.
     """
     pending = [job.job_id for job in jobs if job.pending]
     running = [job.job_id for job in jobs if job.running]

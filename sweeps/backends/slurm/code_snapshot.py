@@ -1,6 +1,6 @@
-"""The code as it was when the sweep was submitted, which is what its jobs run.
+"""A copy of the code as it was when the sweep was submitted, plugins included, for its jobs.
 
-A job may wait for days while somebody goes on editing.
+A job may wait for days while its user edits the code.
 """
 
 from __future__ import annotations
@@ -8,29 +8,35 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from care.system.files import write_json
 from care.system.git import SNAPSHOT, git_state
+from care.trials.plugin_versions import plugin_files
 
 _PACKAGES = ("care", "sweeps", "analysis")
 _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def take_snapshot(folder: Path) -> Path:
-    """Copy this code below ``folder``, once for each state of it.
+    """Copy this code and that of its plugins below ``folder``, once for each state of it.
 
     Returns:
         The folder that PYTHONPATH has to name.
     """
     root = Path(__file__).parents[3]
-    target = folder / _digest(root)
+    sources = {package: root / package for package in _PACKAGES} | plugin_files()
+    target = folder / _digest(sources)
     if target.exists():
         return target
     folder.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
-    for package in _PACKAGES:
-        shutil.copytree(root / package, part / package, ignore=_LEFT_OUT)
+    for name, source in sources.items():
+        if source.is_dir():
+            shutil.copytree(source, part / name, ignore=_LEFT_OUT)
+        else:
+            shutil.copy(source, part)
     write_json(part / SNAPSHOT, git_state())
     part.chmod(0o755)
     try:
@@ -40,11 +46,11 @@ def take_snapshot(folder: Path) -> Path:
     return target
 
 
-def _digest(root: Path) -> str:
+def _digest(sources: Mapping[str, Path]) -> str:
     digest = hashlib.sha256()
-    for package in _PACKAGES:
-        for path in sorted((root / package).rglob("*")):
+    for source in sources.values():
+        for path in sorted(source.rglob("*")) if source.is_dir() else [source]:
             if path.is_file() and path.suffix != ".pyc":
-                digest.update(f"{path.relative_to(root)}\0".encode())
+                digest.update(f"{path.relative_to(source.parent)}\0".encode())
                 digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:12]

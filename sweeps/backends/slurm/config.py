@@ -15,6 +15,7 @@ from care.config import Model, PositiveInt
 from care.config.base import Positive
 from care.config.loading import validate
 from care.config.yaml_reader import read_yaml
+from care.plugins import VARIABLE, plugin_modules
 from sweeps.backends.scratch import LONGEST_PARENT
 from sweeps.backends.slurm.durations import parse_duration
 
@@ -140,7 +141,9 @@ class ClusterConfig(JobConfig):
     def shell_setup(self, code: str) -> list[str]:
         """Return the shell lines before Python starts, which then imports from ``code``."""
         path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
-        return [path, *self.setup]
+        # A site may pass no environment on to its jobs.
+        plugins = f"export {VARIABLE}={shlex.quote(','.join(plugin_modules()))}"
+        return [path, plugins, *self.setup]
 
 
 def load_cluster(path: Path) -> ClusterConfig:

@@ -24,7 +24,7 @@ from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
 from sweeps.resources import Resources, split_machine
-from sweeps.run import Outcome, RunOptions, SweepRun, View
+from sweeps.run import RunOptions, SweepResult, SweepRun, View
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
@@ -98,7 +98,7 @@ class HeadRun:
         options = RunOptions(tracking_uri=request.tracking_uri)
         self._run = SweepRun(sweep, folder.store, self.pool, options, console.print)
 
-    def __call__(self, interrupt: Interrupt, view: View) -> Outcome:
+    def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
         """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""
         self._interrupt = interrupt
         return self._run(interrupt, view)

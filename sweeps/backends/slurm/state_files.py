@@ -1,4 +1,4 @@
-"""Typed files in a sweep's folder by which its head, its workers and people find each other.
+"""The files of a submitted sweep, through which its head, its workers and users communicate.
 
 ===================== ====================== ==================================================
 file                  type                   replaced by
@@ -7,7 +7,7 @@ file                  type                   replaced by
 ``head.json``         :class:`Head`          the head
 ``workers/JOB.json``  :class:`WorkerStatus`  the worker
 ``status.json``       :class:`PoolStatus`    the head, every few seconds
-``token``             Ray's authentication   nobody; only this user can read it
+``token``             Ray's authentication   never; only this user can read it
 ===================== ====================== ==================================================
 
 Every one of them exists from the submission on and is read by content: on a shared folder a new
@@ -22,9 +22,7 @@ import hashlib
 import os
 import secrets
 from pathlib import Path
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from care.config import Model
 from care.system.files import DamagedFileError, DiskError, Writer, pack_json
@@ -49,7 +47,7 @@ class HeadState(enum.StrEnum):
 
 
 class WorkerState(enum.StrEnum):
-    """The state of a worker: without a head, in its Ray, about to leave it, or over."""
+    """The state of a worker: waits for a head, has joined its Ray, leaves it, or has ended."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -69,18 +67,18 @@ class Workers(Model):
 
 
 class Request(Model):
-    """What people want of a sweep's pool.
+    """The last submission of a sweep, or its cancellation.
 
     Attributes:
         cluster: The cluster file, resolved.
-        workers: How many.
-        cancel: Whether it is to end.
+        workers: Range of the number of workers.
+        cancel: Whether the sweep is cancelled.
         tracking_uri: MLflow server; None for the store's own file.
         folder: Working folder of the submission, for relative paths.
         code: Folder of the code snapshot.
-        command: What to type to resume the sweep.
-        only: ``AXIS=VALUE[,VALUE]`` each, where only a part of its trials is wanted.
-        seeds: Seeds of that part; None for all.
+        command: The command that resumes the sweep.
+        only: ``--only`` of the submission: ``AXIS=VALUE[,VALUE]`` each.
+        seeds: ``--seeds`` of the submission; None for all.
     """
 
     cluster: ClusterConfig
@@ -90,12 +88,12 @@ class Request(Model):
     folder: str
     code: str
     command: str
-    only: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    only: tuple[str, ...] = ()
     seeds: str | None = None
 
 
 class Head(Record):
-    """What a sweep's head writes for its workers.
+    """The state of a sweep's head, for its workers.
 
     Attributes:
         state: Its state.
@@ -115,7 +113,7 @@ class Head(Record):
 
 
 class WorkerStatus(Record):
-    """What a worker writes for the head.
+    """The state of a worker, for the head.
 
     Attributes:
         at: When it was written, in seconds since 1970.
@@ -145,7 +143,7 @@ class Best(Record):
 
 
 class PoolStatus(Record):
-    """What the head writes for people: the sweep at one moment.
+    """The progress of a sweep at one moment, for ``care sweep status``.
 
     Attributes:
         at: When it was written, in seconds since 1970.
@@ -173,7 +171,7 @@ class PoolStatus(Record):
 
 
 class PoolFolder:
-    """The pool's part of a sweep's folder.
+    """The folder of a submitted sweep's files.
 
     Attributes:
         store: The sweep's store, by an absolute path.
@@ -186,7 +184,7 @@ class PoolFolder:
         self.path = (store.sweep(name).path / "pool").resolve()
 
     def prepare(self, request: Request) -> None:
-        """Make every file for a submission; those of a running head or worker stay."""
+        """Create the files of a submission; keep those of a running head or worker."""
         (self.path / "workers").mkdir(parents=True, exist_ok=True)
         self.jobs.mkdir(exist_ok=True)
         if not self.token.exists():
@@ -203,26 +201,26 @@ class PoolFolder:
 
     @property
     def token(self) -> Path:
-        """File of Ray's token."""
+        """The file of Ray's token."""
         return self.path / "token"
 
     @property
     def jobs(self) -> Path:
-        """Folder of submitit's files and the jobs' output."""
+        """The folder of submitit's files and the jobs' output."""
         return self.path / "jobs"
 
     @property
     def log(self) -> Path:
-        """What the driver would have shown on a terminal."""
+        """The log of the driver's lines for the user."""
         return self.path / "head.log"
 
     def job_name(self, role: Literal["head", "worker"]) -> str:
-        """Of the jobs in SLURM's queue; another store's sweep of the same name has another one."""
+        """Return the name of the jobs in SLURM's queue; it differs between stores."""
         digest = hashlib.sha256(str(self.path).encode()).hexdigest()[:6]
         return f"care-{self.name}-{digest}-{role}"
 
     def request(self) -> Request:
-        """Read what people want of the pool.
+        """Read the last submission.
 
         Raises:
             DamagedFileError: The file is missing, or is not a request of this version.
@@ -237,7 +235,7 @@ class PoolFolder:
         return request
 
     def write_request(self, request: Request) -> None:
-        """Write what people want of the pool."""
+        """Replace the submission."""
         _write(self.path / "request.json", request, Writer())
 
     @property
@@ -246,7 +244,7 @@ class PoolFolder:
         return (self.path / "request.json").exists()
 
     def head(self) -> Head:
-        """Read what the head wrote last.
+        """Read the head's last state; that of no head before the first one.
 
         Raises:
             DamagedFileError: The file is not what a head writes.
@@ -257,11 +255,11 @@ class PoolFolder:
             raise error if error.denied else error.with_advice(_HEAD_ADVICE) from error
 
     def write_head(self, head: Head) -> None:
-        """Replace what the head wrote."""
+        """Replace the head's state."""
         _write(self.path / "head.json", head, self.writer)
 
     def workers(self) -> dict[str, WorkerStatus]:
-        """Read what each worker wrote last, by job."""
+        """Read each worker's last state, by job."""
         workers = {}
         for path in sorted((self.path / "workers").glob("*.json")):
             with contextlib.suppress(DamagedFileError):  # the worker replaces it soon
@@ -270,7 +268,7 @@ class PoolFolder:
         return workers
 
     def write_worker(self, job_id: str, status: WorkerStatus) -> None:
-        """Replace what a worker wrote; while the shared folder is away, write nothing."""
+        """Replace a worker's state; write nothing while the shared folder is away."""
         with contextlib.suppress(DiskError):
             _write(self.path / "workers" / f"{job_id}.json", status, Writer())
 

@@ -1,4 +1,4 @@
-"""How a submitted sweep stands, read from its files and from SLURM's queue, for a person."""
+"""``care sweep status``: a submitted sweep's files and jobs, for people and programs."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class SweepStatus:
 
     Attributes:
         name: The sweep's.
-        request: What people want of it.
-        head: What its head says.
-        heads: The head's jobs in SLURM's queue; None where there is no SLURM or it is away.
-        workers: The workers' likewise.
+        request: Its last submission.
+        head: The state of its head.
+        heads: The head's jobs in SLURM's queue; None if SLURM does not answer here.
+        workers: The workers' jobs in SLURM's queue; None if SLURM does not answer here.
         counts: Trials by state.
         running: Trials that train.
-        last: What the head wrote last; None when there was no head yet.
-        age: Seconds since then.
+        last: The head's last status; None before the first one.
+        age: Seconds since the last status; None before the first one.
     """
 
     name: str
@@ -55,7 +55,7 @@ class SweepStatus:
 
     @property
     def active(self) -> bool:
-        """Whether a head runs, or will."""
+        """Whether a head runs, or waits in the queue."""
         if self.heads is not None and any(job.present for job in self.heads):
             return True
         return _writes(self.head, self.age)
@@ -66,7 +66,7 @@ class SweepStatus:
         return all(MEANING[state].complete for state in self.counts)
 
     def as_json(self) -> dict[str, Any]:
-        """For programs."""
+        """Convert to JSON for ``--json``."""
         return {
             "name": self.name,
             "active": self.active,
@@ -81,7 +81,7 @@ class SweepStatus:
 
 
 def read_status(folder: PoolFolder) -> SweepStatus:
-    """Read everything there is; writes nothing."""
+    """Read the files and SLURM's queue; write nothing."""
     last, head = folder.status(), folder.head()
     age = time.time() - last.at if last else None
     fresh = _writes(head, age)
@@ -99,7 +99,7 @@ def read_status(folder: PoolFolder) -> SweepStatus:
 
 
 def _writes(head: Head, age: float | None) -> bool:
-    """Whether a head runs and wrote its status lately, ``age`` seconds ago."""
+    """Check that a head runs, and that its last status is at most half a minute old."""
     return head.state == HeadState.RUNNING and age is not None and age < _SILENT_SECONDS
 
 
@@ -111,9 +111,9 @@ def _jobs(name: str) -> list[QueuedJob] | None:
 
 
 def _counts(folder: PoolFolder) -> dict[State, int]:
-    """From the store, where no head tells: exact, but it reads every trial.
+    """Count the trials of the store by state; this reads every trial.
 
-    What counts is the code that was submitted, not the one that it has become here since.
+    A trial is stale if its code differs from the submitted code, whatever the code here is now.
     """
     declaration = folder.store.sweep(folder.name).declaration()
     request = folder.request()
@@ -125,7 +125,7 @@ def _counts(folder: PoolFolder) -> dict[State, int]:
 
 
 def status_view(status: SweepStatus) -> RenderableType:
-    """For a terminal."""
+    """Format a status for a terminal."""
     lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
     grid = Table.grid(padding=(0, 2))
     grid.add_row("  trials", colored(status.counts))
@@ -140,7 +140,7 @@ def status_view(status: SweepStatus) -> RenderableType:
         if len(status.running) > _SHOWN:
             lines.append(Text(f"  … and {len(status.running) - _SHOWN} more"))
     if not status.active and not status.complete:
-        lines.append(Text(f"  to go on: {status.request.command}"))
+        lines.append(Text(f"  to resume: {status.request.command}"))
     return Group(*lines)
 
 

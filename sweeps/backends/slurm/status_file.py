@@ -1,4 +1,4 @@
-"""The sweep as people see it from any node: written by the head, shown by ``care sweep status``."""
+"""The thread that writes ``status.json`` in the head's process."""
 
 from __future__ import annotations
 

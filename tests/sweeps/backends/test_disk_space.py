@@ -17,7 +17,7 @@ from sweeps.backends.local import local_ray
 from sweeps.cli.sweep import conclude
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
-from sweeps.run import Outcome
+from sweeps.run import SweepResult
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, fabricate, load
 
@@ -93,7 +93,7 @@ def test_an_end_without_a_signal_has_the_status_of_a_sweep_that_is_not_complete(
         interrupt.request(hurried=False)
         assert interrupt.requested
     console = Console(file=io.StringIO(), width=200)
-    outcome = Outcome(make_plan(sweep, store), None, {})
+    outcome = SweepResult(make_plan(sweep, store), None, {})
     assert conclude(console, "care sweep run sweep.yaml", outcome, interrupt.status) == 1
     shown = console.file.getvalue()  # type: ignore[attr-defined]
-    assert "1 paused. Run the same command to resume: care sweep run sweep.yaml" in shown
+    assert "1 paused. To resume: care sweep run sweep.yaml" in shown

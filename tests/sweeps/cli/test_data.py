@@ -54,8 +54,8 @@ def test_the_list_names_what_is_there_but_damaged(tmp_path: Path) -> None:
     for name in ("cifar10", "stl10", "imagenet100", "proteins"):
         assert re.search(rf"^{name} .* see below ", done.stdout, re.MULTILINE), done.stdout
     assert "no .npz archive, or a cut one" in done.stdout
-    assert "cifar10: cifar-10-batches-py: 'cifar10' is not there, or damaged" in done.stdout
-    assert "stl10: stl10_binary/train_X.bin: not there" in done.stdout
+    assert "cifar10: cifar-10-batches-py: 'cifar10' is missing or damaged" in done.stdout
+    assert "stl10: stl10_binary/train_X.bin: missing" in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
     assert re.search("^flowers102 .* no ", done.stdout, re.MULTILINE)
 
@@ -139,7 +139,7 @@ def test_decoding_that_was_stopped_goes_on(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == 130, output
-    assert "stopped; the same command resumes from here" in output
+    assert "stopped; repeat the command to resume" in output
     assert "Traceback" not in output
     again = care(*GET_TREE, "stopped", cwd=tmp_path).stdout
     todo = re.search(r"decoding tree-train-8: (\d+) of 1206 images to do", again)

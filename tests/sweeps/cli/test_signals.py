@@ -89,7 +89,7 @@ def test_while_ray_starts(tmp_path: Path, scratch: Path) -> None:
     output = run.communicate(timeout=100)[0]
     assert run.returncode == 143, output
     assert "Traceback" not in output
-    assert "Run the same command to resume" in output
+    assert "To resume: care sweep run" in output
     wait_for(lambda: not alive(below))
     assert list(scratch.glob("care-*")) == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +15,8 @@ from sweeps.event_log import RungEntry
 from sweeps.spec.schema import MetricConfig, SchedulerConfig
 from sweeps.store import SweepFolder
 from sweeps.tune.asha import ReplayableASHA, build_scheduler
+from sweeps.tune.messages import Outcome
+from tests.helpers import messages
 
 METRIC = "heldout/gamma"
 EPOCHS = 9
@@ -35,8 +36,8 @@ def order(turn: int) -> list[str]:
 
 
 def tune_trial(name: str) -> Any:
-    """A trial as a launch of Tune knows it: under an id that the next launch does not know."""
-    return SimpleNamespace(config={"trial_id": name}, trial_id=f"tune-{next(_IDS)}")
+    """Make a trial under an id of Tune's, which the next launch does not know."""
+    return messages.tune_trial(name, key=f"tune-{next(_IDS)}")
 
 
 class Launches:
@@ -71,7 +72,7 @@ class Launches:
                 yield scheduler
 
     def _report(self, scheduler: ReplayableASHA, trial: Any, name: str, epoch: int) -> str:
-        result = {"epoch": epoch, METRIC: value(name, epoch)}
+        result = messages.epoch(name, {"epoch": epoch, METRIC: value(name, epoch)})
         if epoch == EPOCHS:
             scheduler.on_trial_complete(None, trial, result)
             return "CONTINUE"
@@ -154,7 +155,7 @@ def test_a_decision_is_logged_before_it_takes_effect() -> None:
     trial = tune_trial("a")
     scheduler.on_trial_add(None, trial)
     with pytest.raises(OSError, match="no space"):
-        scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5})
+        scheduler.on_trial_result(None, trial, messages.epoch("a", {"epoch": 1, METRIC: 0.5}))
     assert lines == [RungEntry("a", 1, 0.5, stopped=False)]
 
 
@@ -164,7 +165,7 @@ def test_a_trial_that_failed_keeps_its_rungs(tmp_path: Path) -> None:
     scheduler = scheduler_of(SweepFolder(tmp_path / "log"))
     trial = tune_trial("a")
     scheduler.on_trial_add(None, trial)
-    scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5})
+    scheduler.on_trial_result(None, trial, messages.epoch("a", {"epoch": 1, METRIC: 0.5}))
     scheduler.on_trial_remove(None, trial)
     assert dict(scheduler.rungs())[1] == {"a": -0.5}
 
@@ -175,7 +176,8 @@ def two_at_the_first_rung(folder: SweepFolder) -> ReplayableASHA:
     for name, gamma in (("a", 0.1), ("b", 0.9)):
         trial = tune_trial(name)
         scheduler.on_trial_add(None, trial)
-        scheduler.on_trial_result(None, trial, {"epoch": 1, "created": "now", METRIC: gamma})
+        result = messages.epoch(name, {"epoch": 1, METRIC: gamma}, created="now")
+        scheduler.on_trial_result(None, trial, result)
     return scheduler
 
 
@@ -188,7 +190,8 @@ def test_a_stop_that_a_crash_kept_from_its_trial_takes_effect(tmp_path: Path) ->
     for name, action in (("a", TrialScheduler.CONTINUE), ("b", TrialScheduler.STOP)):
         trial = tune_trial(name)
         again.on_trial_add(None, trial)
-        assert again.on_trial_result(None, trial, {"epoch": 1, METRIC: 0.5}) == action
+        result = messages.epoch(name, {"epoch": 1, METRIC: 0.5})
+        assert again.on_trial_result(None, trial, result) == action
     assert [event["created"] for event in folder.events()] == ["now", "now"]
 
 
@@ -196,13 +199,13 @@ def test_a_trial_that_was_paused_or_busy_goes_on(tmp_path: Path) -> None:
     """A try that ended early is no reason to stop the next one."""
     (tmp_path / "log").mkdir()
     scheduler = scheduler_of(SweepFolder(tmp_path / "log"))
-    for outcome in ("paused", "busy"):
+    for outcome in (Outcome.PAUSED, Outcome.BUSY):
         first = tune_trial("a")
         scheduler.on_trial_add(None, first)
-        scheduler.on_trial_result(None, first, {"outcome": outcome, "done": True})
+        scheduler.on_trial_result(None, first, messages.result({"a": outcome}))
         second = tune_trial("a")
         scheduler.on_trial_add(None, second)
-        result = {"epoch": 1, METRIC: 0.5}
+        result = messages.epoch("a", {"epoch": 1, METRIC: 0.5})
         assert scheduler.on_trial_result(None, second, result) == TrialScheduler.CONTINUE
 
 
@@ -214,8 +217,9 @@ def test_an_epoch_without_a_value_is_not_judged(tmp_path: Path, nothing: dict[st
     before = folder.events()
     trial = tune_trial("c")
     scheduler.on_trial_add(None, trial)
-    assert scheduler.on_trial_result(None, trial, {"epoch": 1, **nothing}) == "CONTINUE"
-    scheduler.on_trial_complete(None, trial, {"epoch": 9, **nothing})
+    first = messages.epoch("c", {"epoch": 1, **nothing})
+    assert scheduler.on_trial_result(None, trial, first) == "CONTINUE"
+    scheduler.on_trial_complete(None, trial, messages.epoch("c", {"epoch": 9, **nothing}))
     assert folder.events() == before
 
 
@@ -230,7 +234,8 @@ def test_a_finished_trial_of_another_sweep_competes(tmp_path: Path) -> None:
     assert [entry.record() for entry in expected] == folder.events()
     trial = tune_trial("a")
     scheduler.on_trial_add(None, trial)
-    assert scheduler.on_trial_result(None, trial, {"epoch": 1, METRIC: 1.5}) == TrialScheduler.STOP
+    result = messages.epoch("a", {"epoch": 1, METRIC: 1.5})
+    assert scheduler.on_trial_result(None, trial, result) == TrialScheduler.STOP
 
 
 def test_none_is_none() -> None:

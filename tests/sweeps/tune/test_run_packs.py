@@ -87,7 +87,7 @@ def test_one_that_fails_leaves_the_others(one_by_one: Path, tmp_path: Path) -> N
     declare(tmp_path, **{**PACKED, "axes": {WEIGHT: [0.01, 1e300, 1.0]}, "seeds": 1})
     done = care(*RUN, cwd=tmp_path, check=False)
     assert done.returncode == 1
-    assert "1 failed, 2 finished" in done.stdout, done.stdout
+    assert "2 finished, 1 failed" in done.stdout, done.stdout
     finished = [
         trial
         for trial in trials(tmp_path)
@@ -101,8 +101,8 @@ def test_one_that_does_not_fit_beside_the_others_is_tried_alone(tmp_path: Path) 
     axes = {"model.head.hidden": [10**10, 32, 48, 64]}
     declare(tmp_path, axes=axes, seeds=1, resources={"threads": 1, "pack": 2})
     done = care(*RUN, cwd=tmp_path, check=False)
-    assert "the memory is full; it goes on alone" in done.stdout
-    assert "1 failed, 3 finished" in done.stdout, done.stdout
+    assert "the memory is full; it is trained alone" in done.stdout
+    assert "3 finished, 1 failed" in done.stdout, done.stdout
     states = [json.loads((trial / "status.json").read_text()) for trial in trials(tmp_path)]
     (failed,) = [state for state in states if state["state"] == "failed"]
     assert failed["error"]["kind"] == "out_of_memory"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -20,10 +20,13 @@ from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
 from sweeps.tracking import BackgroundSync
-from sweeps.tune import experiment as tuning
+from sweeps.tune.callback import DriverCallback
+from sweeps.tune.messages import Outcome
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again
+from tests.helpers import messages
 from tests.helpers.declaring import WEIGHT, fabricate, load
+from tests.helpers.messages import task
 
 FEW, MANY = 40, 400
 
@@ -64,7 +67,7 @@ def test_a_result_on_the_board(board_of: Callable[[int], Board]) -> None:
     """Each result is reported, and the pool is told what is left."""
 
     def result(board: Board) -> None:
-        board.report(next(iter(board.trials)), {"outcome": "running", "epoch": 1})
+        board.report(next(iter(board.trials)), State.RUNNING, {"epoch": 1})
         board.left()
 
     few, many = board_of(FEW), board_of(MANY)
@@ -76,17 +79,19 @@ def queue_of(tasks: int) -> TaskQueue:
     """Tasks that were all begun and have all to wait before they are tried again."""
     queue = TaskQueue(lambda *_: Again(after=3600.0, share=1))
     for number in range(tasks):
-        queue.put({"trial_id": str(number)})
+        queue.put(task(str(number)))
         queue.take(str(number))
-        queue.end(str(number), "busy")
+        queue.end(str(number))
     return queue
 
 
 def test_a_task_while_others_wait() -> None:
+    waiting = task("next")
+
     def turn(queue: TaskQueue) -> None:
-        queue.put({"trial_id": "next"})
+        queue.put(waiting)
         assert queue.take("key")
-        queue.end("key", "busy")
+        queue.end("key")
 
     few, many = queue_of(FEW), queue_of(MANY)
     assert calls(lambda: turn(many)) <= calls(lambda: turn(few))
@@ -121,9 +126,10 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     """Of every number that it gets, Tune keeps statistics, which it writes when a launch ends."""
     board = board_of(1)
     (identity,) = board.trials
-    callback = tuning._Callback(board, queue_of(0), lambda _: None, print)
-    of_the_end = {"outcome": "finished", "done": True, "epoch": 3, board.metric.name: 0.5}
-    result = {**of_the_end, "warnings": [], **dict.fromkeys(epoch_metrics(), 0.25)}
-    callback.on_trial_result(0, [], SimpleNamespace(config={"trial_id": identity}), result)
-    assert result == of_the_end
+    callback = DriverCallback(board, queue_of(0), lambda _: None, print)
+    of_the_end = {"epoch": 3, board.metric.name: 0.5}
+    finished = {identity: Outcome.FINISHED}
+    result = messages.result(finished, {**dict.fromkeys(epoch_metrics(), 0.25), **of_the_end})
+    callback.on_trial_result(0, [], messages.tune_trial(identity), result)
+    assert result == messages.result(finished, of_the_end)
     assert board.best() == (board.trials[identity].point, 0.5, 1)

@@ -21,9 +21,11 @@ from sweeps.plan import PlannedTrial
 from sweeps.question import OtherQuestionError
 from sweeps.spec.sweep import Sweep
 from sweeps.store import SweepFolder, finite
+from sweeps.tune.messages import Outcome, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import Again
 from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch
+from tests.helpers import messages
 from tests.helpers.declaring import SPLITS, WEIGHT, load
 
 METRIC = "heldout/gamma"
@@ -61,9 +63,13 @@ def measure(point: dict[str, Any], seed: int) -> float | None:
 Results = dict[str, float | None]
 
 
+def identity_of(point: dict[str, Any], seed: int) -> str:
+    return f"{sorted(point.items())} {seed}"
+
+
 def planned(point: dict[str, Any], seed: int, results: Results, tiny: TrialConfig) -> PlannedTrial:
     """A trial as the store knows it, which holds the results of all launches."""
-    identity = f"{sorted(point.items())} {seed}"
+    identity = identity_of(point, seed)
     state = State.NEW
     if identity in results:
         state = State.FAILED if results[identity] is None else State.FINISHED
@@ -71,13 +77,18 @@ def planned(point: dict[str, Any], seed: int, results: Results, tiny: TrialConfi
     return PlannedTrial(identity, str(point), point, config, state)
 
 
-def task(trial: PlannedTrial) -> dict[str, Any]:
-    return {"trial_id": trial.trial_id, "p": trial.point, "s": trial.config.seed}
+def trial_in(suggested: Any) -> str:
+    """Return the identity of the one trial that a search suggested."""
+    (identity,) = PackTask.from_config(suggested).trial_ids
+    return identity
+
+
+NOT_OVER = (Outcome.PAUSED, Outcome.BUSY)
 
 
 def queue() -> TaskQueue:
     """Trials that were paused or busy are tried again at once, lost ones never."""
-    return TaskQueue(lambda _, outcome: Again(0, 1) if outcome in ("paused", "busy") else None)
+    return TaskQueue(lambda _, outcome: Again(0, 1) if outcome in NOT_OVER else None)
 
 
 class Driver:
@@ -90,18 +101,23 @@ class Driver:
         path.mkdir(parents=True, exist_ok=True)
         self.sweep, self.folder = sweep, SweepFolder(path)
         self.results: Results = {} if results is None else results
+        self.trained: dict[str, tuple[dict[str, Any], int]] = {}
         begin(self.folder, sweep)
         points = list(map(self._point, read_decisions(self.folder).suggestions))
         waiting = queue()
         new = [trial for point in points for trial in point.trials if trial.state == "new"]
         for trial in {trial.trial_id: trial for trial in new}.values():
-            waiting.put(task(trial))
+            waiting.put(self._task(trial))
         trials = SearchedTrials(
-            self._enter, lambda trial: finite(self.results[trial.trial_id]), task
+            self._enter, lambda trial: finite(self.results[trial.trial_id]), self._task
         )
         self.search = StudySearch(sweep.spec, points, trials, waiting)
-        self.flying: dict[str, tuple[dict[str, Any], int]] = {}
+        self.flying: dict[str, str] = {}
         self._names = map(str, itertools.count())
+
+    def _task(self, trial: PlannedTrial) -> TrialTask:
+        self.trained[trial.trial_id] = (trial.point, trial.config.seed)
+        return messages.task(trial.trial_id)
 
     def _enter(self, suggestion: Suggestion) -> SearchedPoint:
         self.folder.log(suggestion.record())
@@ -117,24 +133,25 @@ class Driver:
 
     def complete(self, name: str, value: float | None) -> None:
         """A trial ended with a value, or failed."""
-        self.results[self.search._queue.running(name)["trial_id"]] = value
-        outcome = {"outcome": "failed"} if value is None else {"outcome": "finished", METRIC: value}
-        self.search.on_trial_complete(name, outcome)
+        (identity,) = self.search._queue.running(name).trial_ids
+        self.results[identity] = value
+        outcome = Outcome.FAILED if value is None else Outcome.FINISHED
+        metrics = {} if value is None else {METRIC: value}
+        self.search.on_trial_complete(name, messages.result({identity: outcome}, metrics))
 
     def fill(self) -> None:
         while len(self.flying) < IN_FLIGHT:
             name = next(self._names)
-            task = self.search.suggest(name)
-            if task is None or task == Searcher.FINISHED:
+            suggested = self.search.suggest(name)
+            if suggested is None or suggested == Searcher.FINISHED:
                 return
-            assert isinstance(task, dict)
-            self.flying[name] = (task["p"], task["s"])
+            self.flying[name] = trial_in(suggested)
 
     def complete_one(self) -> None:
         """Which one depends on nothing but how many were completed before."""
         names = list(self.flying)
         name = names[int(generator(1, "completes", len(self.results)).integers(len(names)))]
-        self.complete(name, measure(*self.flying.pop(name)))
+        self.complete(name, measure(*self.trained[self.flying.pop(name)]))
 
     def run(self) -> Iterator[None]:
         """To the end; stops after everything that may have changed the log or the results."""
@@ -242,12 +259,20 @@ def test_optuna_is_told_the_mean_over_seeds(sweep: Sweep, tmp_path: Path) -> Non
 
 
 FAILURES: list[Callable[[StudySearch], None]] = [
-    lambda search: search.on_trial_complete("a", {"outcome": "failed", METRIC: 1.0}),
-    lambda search: search.on_trial_complete("a", {"outcome": "finished", METRIC: math.inf}),
-    lambda search: search.on_trial_complete("a", {"outcome": "finished"}),
-    lambda search: search.on_trial_complete("a", {METRIC: 1.0}, error=True),
+    lambda search: complete(search, Outcome.FAILED, {METRIC: 1.0}),
+    lambda search: complete(search, Outcome.DISK_ERROR, {METRIC: 1.0}),
+    lambda search: complete(search, Outcome.FINISHED, {METRIC: math.inf}),
+    lambda search: complete(search, Outcome.FINISHED, {}),
+    lambda search: complete(search, Outcome.RUNNING, {METRIC: 1.0}, error=True),
     lambda search: search.on_trial_complete("a", error=True),
 ]
+
+
+def complete(
+    search: StudySearch, outcome: Outcome, metrics: dict[str, Any], error: bool = False
+) -> None:
+    (identity,) = search._queue.running("a").trial_ids
+    search.on_trial_complete("a", messages.result({identity: outcome}, metrics), error=error)
 
 
 @pytest.mark.parametrize("fail", FAILURES)
@@ -259,24 +284,21 @@ def test_a_point_with_a_failed_seed_is_no_result(
     driver.search.suggest("a")
     driver.search.suggest("b")
     fail(driver.search)
-    driver.search.on_trial_complete("b", {"outcome": "finished", METRIC: 1.0})
+    driver.complete("b", 1.0)
     assert driver.search.study.trials[0].state == TrialState.FAIL
 
 
-@pytest.mark.parametrize("outcome", ["paused", "busy"])
+@pytest.mark.parametrize("outcome", NOT_OVER)
 def test_a_trial_that_is_not_over_is_handed_out_again(
-    sweep: Sweep, tmp_path: Path, outcome: str
+    sweep: Sweep, tmp_path: Path, outcome: Outcome
 ) -> None:
     first = Driver(sweep, tmp_path / "log").search
-    tasks = [first.suggest(name) for name in "ab"]
-    first.on_trial_complete("a", {"outcome": outcome})
+    handed_out = [trial_in(first.suggest(name)) for name in "ab"]
+    complete(first, outcome, {})
     assert len(suggested(SweepFolder(tmp_path / "log"))) == 1
-    again = first.suggest("c")
-    assert isinstance(again, dict)
-    assert isinstance(tasks[0], dict)
-    assert (again["p"], again["s"]) == (tasks[0]["p"], tasks[0]["s"])
+    assert trial_in(first.suggest("c")) == handed_out[0]
     second = Driver(sweep, tmp_path / "log").search
-    assert [second.suggest(name) for name in "ab"] == tasks
+    assert [trial_in(second.suggest(name)) for name in "ab"] == handed_out
 
 
 def test_more_seeds_are_run_for_the_points_there_are(sweep: Sweep, tmp_path: Path) -> None:
@@ -287,9 +309,7 @@ def test_more_seeds_are_run_for_the_points_there_are(sweep: Sweep, tmp_path: Pat
         driver.complete(name, 1.0)
     point = driver.search.study.trials[0].params
     grown = Driver(optuna_sweep(tmp_path, seeds=3), tmp_path / "log", driver.results)
-    task = grown.search.suggest("c")
-    assert isinstance(task, dict)
-    assert (task["p"], task["s"]) == (point, 2)
+    assert trial_in(grown.search.suggest("c")) == identity_of(point, 2)
     grown.complete("c", 4.0)
     assert grown.search.study.trials[0].value == 2.0
 
@@ -300,7 +320,7 @@ def test_a_point_that_repeats_trains_nothing_again(tmp_path: Path) -> None:
     driver = Driver(sweep, tmp_path / "log")
     handed_out: list[str] = []
     while isinstance(task := driver.search.suggest(str(len(handed_out))), dict):
-        handed_out.append(task["trial_id"])
+        handed_out.append(trial_in(task))
         if len(handed_out) % 3 == 0:  # several are in flight when a point repeats
             for name in range(len(handed_out) - 3, len(handed_out)):
                 driver.complete(str(name), 1.0 + name)

@@ -22,7 +22,7 @@ from sweeps.event_log import read_decisions
 from sweeps.plan import PlannedTrial, make_plan
 from sweeps.question import OtherQuestionError
 from sweeps.report import write_sweep_report
-from sweeps.run import Outcome, RunOptions
+from sweeps.run import RunOptions, SweepResult
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from tests.helpers.declaring import WEIGHT, load
@@ -76,7 +76,7 @@ class Scenario:
         retry_failed: bool = False,
         rerun_stale: bool = False,
         restart_search: bool = False,
-    ) -> Outcome:
+    ) -> SweepResult:
         """Run to the end, then check that the decisions rest on what the store holds now."""
         sweep = sweep or self.sweep
         options = RunOptions(retry_failed, rerun_stale, restart_search=restart_search)

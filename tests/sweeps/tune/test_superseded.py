@@ -23,7 +23,8 @@ from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.disk_wait import PatientFolder
-from sweeps.tune.trial_actor import TrialProcess
+from sweeps.tune.messages import Outcome, PackTask, TrialTask
+from sweeps.tune.trial_actor import TrialActor
 from tests.helpers.declaring import load
 
 
@@ -123,14 +124,13 @@ def test_a_trial_that_was_taken_over_is_elsewhere(
 ) -> None:
     monkeypatch.setenv("CARE_NODE_FOLDER", str(make_scratch(tmp_path)))
     folder = tmp_path / trial_id(tiny_config)
-    task = {"trial_id": folder.name, "tree": tiny_config.model_dump(), "replay": False}
-    process = TrialProcess({**task, "folder": str(folder)})
-    assert process.step()["outcome"] == "running"
+    actor = TrialActor(PackTask((TrialTask(folder.name, tiny_config, folder),)))
+    assert [trial.outcome for trial in actor.step().trials] == [Outcome.RUNNING]
     trial = TrialFolder(folder, take_over(folder))
     trial.write_status(State.RUNNING, 1, tiny_config.training.epochs)
     before = {path.name: path.read_bytes() for path in folder.glob("[!.]*")}
-    result = process.step()
-    assert (result["outcome"], result["done"]) == ("busy", True)
-    assert "error" not in result
-    process.close()
+    result = actor.step()
+    assert result.done
+    assert [(trial.outcome, trial.error) for trial in result.trials] == [(Outcome.BUSY, None)]
+    actor.close()
     assert {path.name: path.read_bytes() for path in folder.glob("[!.]*")} == before

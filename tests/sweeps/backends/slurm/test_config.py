@@ -176,3 +176,16 @@ def test_a_node_imports_from_a_folder_with_a_space(tmp_path: Path) -> None:
         ["bash", "-c", "\n".join([*lines, test])], capture_output=True, text=True, check=True
     )
     assert done.stdout == "loaded\n"
+
+
+def test_a_node_gets_the_plugins_of_the_submission(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the site passes no environment on."""
+    monkeypatch.setenv("CARE_PLUGINS", "lab, other.lab")
+    lines = ClusterConfig().shell_setup("code")
+    done = subprocess.run(
+        ["env", "-i", "bash", "-c", "\n".join([*lines, "echo $CARE_PLUGINS"])],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "lab,other.lab\n"

@@ -210,7 +210,7 @@ def test_a_running_sweep() -> None:
     assert "1 min 01 s" in text
     assert "λ=0.1" in text
     assert "5/20" in text
-    assert "to go on" not in text
+    assert "to resume" not in text
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_a_running_sweep() -> None:
         ({"heads": [QueuedJob("7", "PENDING", "", "Priority")]}, "waits in the queue (Priority)"),
         ({"age": 95.0}, "silent for 1 min 35 s"),
         ({"heads": [], "age": 95.0}, "no head is running"),
-        ({"heads": [], "age": 95.0}, "to go on: care sweep submit sweep.yaml"),
+        ({"heads": [], "age": 95.0}, "to resume: care sweep submit sweep.yaml"),
         ({"request": request(cancel=True)}, "being cancelled"),
         ({"request": request(cancel=True), "heads": [], "age": 95.0}, "tiny: cancelled"),
         ({"workers": None}, "unknown: SLURM does not answer here"),

@@ -1,4 +1,4 @@
-"""A peer's InfoNCE must be the one that everything else here is checked against."""
+"""A check that a peer's InfoNCE equals ours."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from benchmarks.workload import TEMPERATURE
 
 
 def check_infonce(criterion: Callable[[Tensor, Tensor], Tensor]) -> None:
-    """Compare it on random embeddings.
+    """Compare a peer's InfoNCE with ours on random embeddings.
 
     Raises:
-        AssertionError: It differs by more than rounding.
+        AssertionError: They differ by more than rounding.
     """
     generator = torch.Generator().manual_seed(0)
     z1, z2 = (fn.normalize(torch.randn(16, 8, generator=generator), dim=1) for _ in range(2))

@@ -1,4 +1,4 @@
-"""Search and scheduler of one launch, in the state that the store and the sweep's log give them."""
+"""Search and scheduler of a launch, rebuilt by replaying the store and the sweep's log."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder, final_value
 from sweeps.tune.asha import ReplayableASHA, build_scheduler
-from sweeps.tune.messages import Task
+from sweeps.tune.messages import TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
 
-MakeTask = Callable[[TrialConfig, dict[str, Any]], Task]
+MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
 
 
-class Deciders:
-    """Makes the search and the scheduler that a launch passes to Ray Tune.
+class Replay:
+    """Rebuilds the search and the scheduler that a launch passes to Ray Tune.
 
     Args:
-        plan: The sweep held against the store when the launch starts.
-        store: Where its trials are.
-        folder: The sweep's folder, where decisions are logged.
-        board: Shows trials of new points.
-        task: Turns a configuration and its point into a task.
+        plan: The sweep compared with the store when the launch starts.
+        store: Holds its trials.
+        folder: The sweep's folder, whose log takes new decisions.
+        board: Takes the trials of new points.
+        task: Makes a task of a configuration and its point.
 
     Attributes:
         scheduler: The sweep's scheduler, or None.
@@ -47,7 +47,7 @@ class Deciders:
         self.scheduler = self._build_scheduler()
 
     def search(self, queue: TaskQueue) -> Searcher:
-        """The sweep's search, which hands out the tasks of ``queue`` and those of new points."""
+        """Build the search, which hands out the tasks of ``queue`` and those of new points."""
         if self._spec.search.name == "grid":
             return ListSearch(queue)
         trials = SearchedTrials(
@@ -70,7 +70,7 @@ class Deciders:
         return scheduler
 
     def _standing(self) -> Iterator[RungEntry]:
-        """Rung entries of the sweep's trials as they lie in the store, by code of today."""
+        """Yield the rung entries of trials that still lie in the store and are not stale."""
         sweep = self._plan.sweep
         # A part of a sweep that is run competes with the whole.
         plan = make_plan(sweep.whole(), self._store) if sweep.selection else self._plan
@@ -84,11 +84,9 @@ class Deciders:
 
     def _points(self) -> Iterator[SearchedPoint]:
         seeds = len(self._spec.seeds)
-        for place in range(0, len(self._plan.trials), seeds):
-            yield SearchedPoint(
-                self._decisions.suggestions[place // seeds],
-                self._plan.trials[place : place + seeds],
-            )
+        for number in range(len(self._plan.trials) // seeds):
+            trials = self._plan.trials[number * seeds : (number + 1) * seeds]
+            yield SearchedPoint(self._decisions.suggestions[number], trials)
 
     def _enter(self, suggestion: Suggestion) -> SearchedPoint:
         """Log a new point, then plan its trials."""
@@ -106,7 +104,7 @@ class Deciders:
         return SearchedPoint(suggestion, trials)
 
     def _value(self, trial: PlannedTrial) -> float | None:
-        """The metric of a trial that is over."""
+        """Return the metric of a trial that is over."""
         if trial.state == State.FINISHED:
             return self._final_value(trial.trial_id)
         if trial.state == State.STOPPED:
@@ -118,7 +116,7 @@ class Deciders:
 
 
 def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None:
-    """Let a finished trial compete, even if another sweep trained it."""
+    """Enter a finished trial into the rungs, even if another sweep trained it."""
     if trial.state == State.FINISHED:
         folder = store.trial(trial.trial_id)
         # The last epoch is no decision: a trial that reached it has finished.

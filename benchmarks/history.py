@@ -1,6 +1,7 @@
-"""Which lines got slower since the last run on the same machine.
+"""The history of figures on each machine, and the lines that became slower.
 
-Ratios of two noisy times are noisy: slower is only what lies outside the earlier range as a whole.
+Ratios of two noisy times are noisy: a line is slower only if its whole range is outside the earlier
+range.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ _History = dict[str, dict[str, dict[str, Any]]]
 
 
 def machine() -> str:
-    """What figures must have in common to be compared: processor, cores, GPU, torch."""
+    """Identify the machine of comparable figures: processor, cores, GPU, torch."""
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{_processor()}, {available_cores()} cores{gpu}, torch {torch.__version__}"
 
 
 def slower_than_before(history: Path, lines: Sequence[Line]) -> list[str]:
-    """Say in words what got slower, and keep these figures for the next time."""
+    """Describe the lines that became slower, and store these figures for the next run."""
     known = _read(history)
     here = known.setdefault(machine(), {})
     slower = [
@@ -61,7 +62,7 @@ def _is_slower(line: Line, before: dict[str, Any]) -> bool:
 
 
 def _key(line: Line) -> str:
-    # Without figures, which a floor's description has.
+    # Without figures, which differ in every description of a floor.
     return f"{line.name} / {line.versus.split(':')[0]}"
 
 

@@ -1,4 +1,4 @@
-"""Sides of a comparison that live in processes of their own, as seen from this one."""
+"""The sides of a comparison, each in its own process (:mod:`benchmarks.side`)."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _STOP_SECONDS = 30
 
 
 class SideError(CareError):
-    """A side's process ended; its last words say why."""
+    """A side's process failed; the message has the end of its output."""
 
 
 class Side:
-    """A process that does a step when it is called, see :mod:`benchmarks.side`.
+    """A process that does one step for each call.
 
     Args:
-        module: Of ``benchmarks``, with a ``build``.
-        workload: What is to be done.
-        python: Of the environment that it needs; None for this one.
-        cores: Its threads; None for all.
+        module: Module of ``benchmarks`` with a ``build`` function.
+        workload: The step's size and network.
+        python: Python of the environment that it needs; None for this one.
+        cores: Number of threads; None for all cores.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Side:
         )
 
     def __enter__(self) -> Self:
-        """Wait until it has warmed up."""
+        """Wait for the end of its warm-up."""
         try:
             self._answer("ready")
         except BaseException:
@@ -73,10 +73,10 @@ class Side:
         self._words.close()
 
     def __call__(self) -> None:
-        """Have it do one step.
+        """Do one step and wait for its end.
 
         Raises:
-            SideError: It ended.
+            SideError: The process ended.
         """
         try:
             _pipe(self._process.stdin).write("\n")
@@ -95,10 +95,10 @@ class Side:
 
 
 def environment() -> dict[str, str]:
-    """A side's: it finds this code, and after that what this process was told to find elsewhere.
+    """Make a side's environment variables: PYTHONPATH with this code first, and sleeping threads.
 
-    Waiting threads sleep: beside other work, those that spin take the time of those that are waited
-    for, and either side becomes several times slower.
+    OpenMP threads that spin while they wait take time from the threads that they wait for. Beside
+    other work, either side becomes several times slower.
     """
     path = os.pathsep.join(filter(None, [str(_ROOT), os.environ.get("PYTHONPATH")]))
     return {**os.environ, "PYTHONPATH": path, "OMP_WAIT_POLICY": "PASSIVE"}

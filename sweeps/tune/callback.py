@@ -1,0 +1,143 @@
+"""Tune's callback, which reports to the driver, and its stopper, which ends it on an interrupt."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from sweeps.process.signals import Interrupt
+from sweeps.progress import Board
+from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, trim_result
+from sweeps.tune.queue import TaskQueue
+
+_GRACE_SECONDS = 60.0
+
+
+class _NotSaved:
+    """Pickled as nothing: Tune saves its parts for its own restore, which is never used."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
+class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
+    """Passes Tune's results on to the board, the driver and the user.
+
+    Args:
+        board: Takes each trial's progress.
+        queue: The tasks of the launch.
+        changed: Called with the identity of each trial that changed.
+        say: Called with lines for the user.
+
+    Attributes:
+        active: Trials that a process has now.
+        lost: Trials that get no other try though they are not over, by identity, with the reason.
+    """
+
+    def __init__(
+        self,
+        board: Board,
+        queue: TaskQueue,
+        changed: Callable[[str], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self._board, self._queue = board, queue
+        self._changed = changed
+        self._say = say
+        self._disk_errors: set[str] = set()
+        self.lost: dict[str, str] = {}
+        self.active: set[str] = set()
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Note that trials got their process."""
+        self.active.update(PackTask.from_config(trial.config).trial_ids)
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Report the progress of each trial, and leave little of it with Tune.
+
+        Tune keeps each trial's last result, and writes them all when the experiment ends, though
+        the driver may have little time then.
+        """
+        progress = PackResult.from_result(result)
+        self._board.spend(progress.seconds)
+        for of_trial in progress.trials:
+            self._report(of_trial)
+        trim_result(result, ("epoch", self._board.metric.name))
+
+    def _report(self, progress: TrialResult) -> None:
+        identity = progress.trial_id
+        if progress.done:
+            self.active.discard(identity)
+        self._board.report(identity, progress.outcome.state, progress.metrics, progress.error)
+        label = self._board.trials[identity].label
+        for text in progress.warnings:
+            self._say(f"{label}: {text}")
+        if progress.outcome == Outcome.DISK_ERROR:
+            self._say_once(str(progress.error))
+        if progress.outcome == Outcome.OUT_OF_MEMORY:
+            self._say(f"{label}: the memory is full; it is trained alone.")
+        self._changed(identity)
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Close trials; one whose last report was an epoch was stopped by the scheduler."""
+        for identity in PackTask.from_config(trial.config).trial_ids:
+            self.active.discard(identity)
+            self._board.complete(identity)
+            if identity in self._queue.given_up:
+                self.lost[identity] = str(self._board.trials[identity].error)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Report a lost process; the queue has decided about another try of its trials."""
+        for identity in PackTask.from_config(trial.config).trial_ids:
+            self.active.discard(identity)
+            self._board.lose(identity)
+            if identity in self._queue.given_up:
+                self.lost[identity] = _reason(trial)
+            else:
+                label = self._board.trials[identity].label
+                self._say(f"{label}: its process was lost; it resumes from its last checkpoint.")
+            self._changed(identity)
+
+    def _say_once(self, text: str) -> None:
+        if text not in self._disk_errors:
+            self._disk_errors.add(text)
+            self._say(f"{text} It is tried again every few seconds.")
+
+
+def _reason(trial: Any) -> str:
+    """Return Tune's record of a trial's last error.
+
+    ``trial.get_error()`` reads a copy that Tune makes later.
+    """
+    try:
+        text = Path(trial.error_file).read_text(errors="replace").strip()
+    except (OSError, TypeError):  # Tune has no file, or could not write it
+        text = ""
+    return text or "Ray gives no reason"
+
+
+class InterruptStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
+    """Ends the experiment after an interrupt, once the running trials have paused."""
+
+    def __init__(self, interrupt: Interrupt, callback: DriverCallback) -> None:
+        self._interrupt = interrupt
+        self._callback = callback
+        self._asked_at: float | None = None
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        """Stop no single trial."""
+        return False
+
+    def stop_all(self) -> bool:
+        """Return whether the experiment is over."""
+        if not self._interrupt.requested:
+            return False
+        if self._asked_at is None:
+            self._asked_at = time.monotonic()
+        return not self._callback.active or time.monotonic() - self._asked_at > _GRACE_SECONDS

@@ -1,0 +1,100 @@
+"""A process that trains a pack: each trial's results, and the numbers that it has alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from care.config import TrialConfig
+from care.system.claim import Claim
+from care.training.trial_run import TrialRun
+from care.trials.folder import TrialFolder
+from sweeps.backends.scratch import make_scratch
+from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
+from sweeps.tune.trial_actor import TrialActor
+from tests.helpers.comparing import assert_equal_to_the_bit
+
+NAMES = ("a", "b", "c")
+
+
+@pytest.fixture
+def config(tiny_config: TrialConfig) -> TrialConfig:
+    training = tiny_config.training.model_copy(update={"epochs": 2})
+    return tiny_config.model_copy(update={"training": training})
+
+
+@pytest.fixture(autouse=True)
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARE_NODE_FOLDER", str(make_scratch(tmp_path)))
+
+
+def alone(config: TrialConfig, folder: Path) -> None:
+    run = TrialRun(config, TrialFolder(folder))
+    while not run.finished:
+        run.advance()
+
+
+def pack_of(config: TrialConfig, folder: Path, neighbors: int | None = None) -> PackTask:
+    trials = (TrialTask(name, config, folder / name) for name in NAMES)
+    return PackTask(tuple(trials), neighbors)
+
+
+def outcomes(result: PackResult) -> list[tuple[str, Outcome]]:
+    return [(trial.trial_id, trial.outcome) for trial in result.trials]
+
+
+def test_a_pack_whose_size_is_measured(
+    config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("care.training.pack_size.best_size", lambda *_: 2)
+    actor = TrialActor(pack_of(config, tmp_path, neighbors=1))
+    first, second = actor.step(), actor.step()
+    assert sorted(outcomes(first)) == [
+        ("a", Outcome.RUNNING),
+        ("b", Outcome.RUNNING),
+        ("c", Outcome.NOT_STARTED),
+    ]
+    assert (first.size, first.done) == (2, False)
+    assert outcomes(second) == [("a", Outcome.FINISHED), ("b", Outcome.FINISHED)]
+    assert second.done
+    assert set(second.seconds) == {"start of trials", "training", "evaluation"}
+    alone(config, tmp_path / "alone")
+    for name in "ab":
+        assert_equal_to_the_bit(tmp_path / name, tmp_path / "alone")
+    assert not (tmp_path / "c").exists()
+
+
+def test_members_that_need_no_training(config: TrialConfig, tmp_path: Path) -> None:
+    alone(config, tmp_path / "a")
+    actor = TrialActor(pack_of(config, tmp_path))
+    with Claim.take(tmp_path / "b") or pytest.fail("it is free"):
+        result = actor.step()
+    assert outcomes(result) == [
+        ("b", Outcome.BUSY),
+        ("a", Outcome.FINISHED),
+        ("c", Outcome.RUNNING),
+    ]
+    finished = result.trials[1]
+    assert finished.metrics["epoch"] == 2
+    assert "head/gamma" in finished.metrics, "with its final measures"
+    actor.close()
+    status = TrialFolder(tmp_path / "c").read_status()
+    assert status
+    assert (status.state, status.epoch) == ("paused", 1)
+
+
+def test_a_member_that_cannot_be_opened_leaves_the_others(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "trial.json").write_text("no JSON")
+    actor = TrialActor(pack_of(config, tmp_path))
+    result = actor.step()
+    assert sorted(outcomes(result)) == [
+        ("a", Outcome.FAILED),
+        ("b", Outcome.RUNNING),
+        ("c", Outcome.RUNNING),
+    ]
+    assert result.trials[0].error
+    actor.close()
