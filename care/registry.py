@@ -1,4 +1,4 @@
-"""Names that a configuration may use, and where the code behind each one lives.
+"""Register the names that a configuration may use, with the import paths of their code.
 
 A new data set, encoder, objective or measure is one new file and one entry here, or in a plugin's
 module outside this repository (:mod:`care.plugins`, docs/extending.md).
@@ -23,24 +23,23 @@ class DataEntry(Entry):
     """A data set.
 
     Attributes:
-        loader: ``module:function`` that reads it from a :class:`care.config.DataConfig` and the
-            data's root folder, as a :class:`care.data.dataset.Dataset`.
-        about: A few words for ``care data list``.
-        preparer: ``module:function`` that downloads it or builds its cache; None where there is
-            nothing to do.
-        train_size: Number of training samples, so that a batch can be checked before loading; None
-            where only the files show it.
+        loader: ``module:function`` from a :class:`care.config.DataConfig` and the data root to a
+            :class:`care.data.dataset.Dataset`.
+        about: Description for ``care data list``.
+        preparer: ``module:function`` that downloads the set or builds its cache; None without
+            either.
+        train_size: Number of training samples, to check a batch before loading; None if only the
+            files show it.
         test_size: Number of held-out samples, or None.
-        side: Height and width of its images in pixels, unless the configuration gives another side;
-            None for point clouds.
-        resizable: Whether the configuration may give another side.
+        side: Default height and width of the images in pixels; None for point clouds.
+        resizable: The configuration may give another side.
         kind: ``images`` or ``points``.
-        located: Whether the configuration may give the path of its files.
-        tree: Whether it is a tree of class folders.
-        places: Files or folders below the data root; if one of them exists, the set is there.
-        files: ``module:function`` that lists the files that it is made of, as
-            :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for samples that
-            no file holds: the samples are loaded and hashed instead.
+        located: The configuration may give the path of the files.
+        tree: The set is an image folder, with one folder per class.
+        places: Files or folders below the data root; if one exists, the set is present.
+        files: ``module:function`` that lists the set's files as
+            :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for a set without
+            files: its samples are loaded and hashed instead.
     """
 
     loader: str
@@ -62,7 +61,7 @@ class DataEntry(Entry):
 
     @property
     def needs_path(self) -> bool:
-        """Whether the configuration has to give the path of its files."""
+        """True if the configuration must give the path of the files."""
         return self.located and not self.places
 
 
@@ -73,10 +72,10 @@ class EncoderEntry(Entry):
     Attributes:
         factory: ``module:function`` that takes no argument and returns the encoder's module; see
             :mod:`care.models`.
-        size: Side in pixels of the images, or number of points, that ``flops`` is for.
-        flops: Floating-point operations of one forward pass of one such sample; a multiply-add
-            counts as two.
-        kind: What it encodes.
+        size: Side of the images in pixels, or number of points, to which ``flops`` applies.
+        flops: Floating-point operations of one forward pass of one sample; a multiply-add counts as
+            two.
+        kind: Kind of the samples, ``images`` or ``points``.
     """
 
     factory: str
@@ -85,7 +84,7 @@ class EncoderEntry(Entry):
     kind: Kind = "images"
 
     def flops_at(self, size: int) -> float:
-        """Floating-point operations for a sample of another size, linear in pixels or points."""
+        """Scale ``flops`` to a sample of another size, linearly in pixels or points."""
         ratio = size / self.size
         return self.flops * (ratio if self.kind == "points" else ratio**2)
 
@@ -97,8 +96,8 @@ class ObjectiveEntry(Entry):
     Attributes:
         loss: ``module:class``, a :class:`care.objectives.base.BaseObjective`.
         config: ``module:class`` of its settings, a
-            :class:`care.config.objective.BaseObjectiveConfig`, which also knows its passes through
-            the encoder, its terms and its checks.
+            :class:`care.config.objective.BaseObjectiveConfig`, with its passes through the encoder,
+            its terms and its checks.
     """
 
     loss: str
@@ -127,9 +126,9 @@ class MeasureEntry(Entry):
     Attributes:
         function: ``module:function`` from :class:`care.evaluation.measure.Trained` to
             :class:`care.evaluation.results.Outcome`.
-        names: What it may report, each ``encoder/…`` for the head's input or ``head/…`` for the
-            head's output on the sphere.
-        when: Tells from the configuration whether a trial is measured.
+        names: Names that it may report: ``encoder/…`` for the encoder's output or ``head/…`` for
+            the head's output on the sphere.
+        when: Decides from the configuration whether a trial is measured.
     """
 
     function: str
@@ -139,11 +138,11 @@ class MeasureEntry(Entry):
     def __post_init__(self) -> None:
         for name in self.names:
             if name.partition("/")[0] not in SPACES:
-                raise ValueError(f"{name}: the name of a measure begins with encoder/ or head/")
+                raise ValueError(f"{name}: allowed: names that start with encoder/ or head/")
 
 
 SPACES = ("encoder", "head")
-"""The spaces that are measured: the head's input, and its output on the sphere."""
+"""The measured spaces: the encoder's output, and the head's output on the sphere."""
 
 
 def _both(*measures: str) -> tuple[str, ...]:
@@ -325,4 +324,4 @@ MEASURES: Registry[MeasureEntry] = Registry(
         ),
     },
 )
-"""The measures of the end of a training, in the order in which they are computed."""
+"""The final measures, in the order of computation."""

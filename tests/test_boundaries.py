@@ -177,7 +177,7 @@ def test_a_library_has_one_home(library: str) -> None:
         for path in sources("care", "sweeps", "analysis")
         if library in imports(path)
     ]
-    assert users, "nobody uses it any more"
+    assert users, "no module uses it any more"
     assert not [user for user in users if not user.startswith(tuple(OWNERS[library]))]
 
 

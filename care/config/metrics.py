@@ -1,4 +1,4 @@
-"""The names of everything that a trial reports, so that a sweep cannot ask for a misspelt one."""
+"""List the names of all metrics and measures, so that a sweep cannot name a misspelt one."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _EPOCH_METRICS = (
 
 
 def epoch_metrics() -> tuple[str, ...]:
-    """Name the metrics that a trial may report after every epoch."""
+    """List the metrics that a trial may report after every epoch."""
     terms = (term for name in OBJECTIVES for term in settings_of(name).terms)
     return ("train/loss", *dict.fromkeys(f"train/{term}" for term in terms), *_EPOCH_METRICS)
 
 
 def final_measures() -> tuple[str, ...]:
-    """Name the measures of the end, computed once from the frozen network.
+    """List the final measures, computed once from the frozen network.
 
-    Which of them a trial has depends on its data and on ``evaluation``. Transfers to data sets
-    without a fixed path are left out: see :func:`is_final_measure`.
+    A trial has those that its data and ``evaluation`` admit. Transfers to data sets without a fixed
+    path are left out; see :func:`is_final_measure`.
     """
     measures = (name for entry in MEASURES.values() for name in entry.names)
     transfers = (
@@ -41,7 +41,7 @@ def final_measures() -> tuple[str, ...]:
 
 
 def is_final_measure(name: str) -> bool:
-    """Check whether ``name`` is a measure of the end.
+    """Check whether ``name`` is a final measure.
 
     The transfer to a data set without a fixed path has the path in its name:
     ``encoder/transfer_images_photos``.
@@ -53,17 +53,17 @@ def is_final_measure(name: str) -> bool:
 
 
 COLLAPSE_METRIC = "heldout/uniformity"
-"""What collapse is judged by, after the last epoch."""
+"""Metric of the last epoch that detects collapse."""
 COLLAPSE = 0.9
-"""Uniformity from which on embeddings count as next to collapse.
+"""Uniformity from which on embeddings count as nearly collapsed.
 
-log E exp(f(x)·f(x')) is 1 for one point and 1/(2d) for embeddings spread evenly. At 0.9 the mean
-squared distance of two embeddings is between 0.2 and 0.44 (chord and Jensen bounds of exp), of 2
-when spread evenly. Untrained networks lie above it, and every objective that avoids collapse falls
-below it within two epochs on digits (docs/method.md has the numbers).
+log E exp(f(x)·f(x')) is 1 for one point and 1/(2d) for evenly spread embeddings. At 0.9 the mean
+squared distance of two embeddings is between 0.2 and 0.44 (chord and Jensen bounds of exp), against
+2 for evenly spread ones. Untrained networks lie above 0.9. Every objective that avoids collapse
+falls below it within two epochs on digits (docs/method.md has the numbers).
 """
 
 
 def is_collapsed(uniformity: float | None) -> bool:
-    """Whether embeddings of that uniformity are next to collapse; not where it is not known."""
+    """Check whether embeddings of this uniformity are nearly collapsed; False if unknown."""
     return uniformity is not None and uniformity >= COLLAPSE

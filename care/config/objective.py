@@ -1,7 +1,7 @@
-"""Objectives: a base objective, plus λ L_equi, plus EquiMod, each base with its own settings.
+"""Configure the objective: a base objective with its own settings, plus λ L_equi, plus EquiMod.
 
-A method is a composition. SimCLR is ``simclr``; CARE (SimCLR) is ``simclr`` with λ > 0; EquiMod
-(BYOL) is ``byol`` with ``equimod.weight`` > 0; L_equi alone is ``none`` with λ > 0.
+SimCLR is ``simclr``; CARE (SimCLR) is ``simclr`` with λ > 0; EquiMod (BYOL) is ``byol`` with
+``equimod.weight`` > 0; L_equi alone is ``none`` with λ > 0.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ class EquivarianceConfig(Model):
     """L_equi (docs/paper.md §1 and §3).
 
     Attributes:
-        weight: λ, 0.01 on CIFAR-10 [P]; 0 trains the base objective alone and takes no further
-            forward pass.
-        splits: Chunks that a batch is cut into.
+        weight: λ, 0.01 on CIFAR-10 [P]; 0 trains the base objective alone, without further forward
+            passes.
+        splits: Number of chunks per batch.
         augmentation: A fresh pair of augmentations per chunk [P] or one pair per batch [C].
         scale: Mean over the pairs of a chunk, or the authors' 2(m - 1) times that [C].
-        space: Where rotations are asked for: the head's output [P] or its input, the encoder's
-            output, normalized to the sphere, so that invariance comes after the head.
-        shared_views: Use the chunks' views for the base objective, too: two forward passes a step
-            instead of four, but the base sees one pair of augmentations a chunk.
+        space: Space in which augmentations shall act as rotations: the head's output [P], or the
+            encoder's output, normalized to the sphere. With the latter the head can be invariant.
+        shared_views: Use the chunks' views for the base objective, too. A step then takes two
+            forward passes instead of four, but the base gets one pair of augmentations per chunk.
     """
 
     weight: NonNegative = 0.0
@@ -46,11 +46,11 @@ class EquivarianceConfig(Model):
 class EquimodConfig(Model):
     """EquiMod (arXiv 2211.01244): predict an augmented view's embedding from its parameters.
 
-    Widths and temperature are those of its authors' CIFAR-10 runs. Of four views it predicts two.
+    Widths and temperature are those of its authors' CIFAR-10 runs. With four views it predicts two.
 
     Attributes:
-        weight: Of its loss, 1 in those runs; 0 trains the base alone.
-        temperature: τ of its InfoNCE between embedding and prediction.
+        weight: Weight of the loss, 1 in those runs; 0 trains the base objective alone.
+        temperature: τ of InfoNCE between embedding and prediction.
         hidden: Width of the two hidden layers of its projection head.
         output: Width of its embedding and of the projected augmentation parameters.
     """
@@ -65,8 +65,8 @@ class Passes(NamedTuple):
     """Passes of a batch through the encoder in one step.
 
     Attributes:
-        trained: Forward and backward.
-        forward: Forward only, e.g. through a momentum encoder.
+        trained: Number of forward and backward passes.
+        forward: Number of forward passes without backward, e.g. through a momentum encoder.
     """
 
     trained: int
@@ -90,30 +90,30 @@ class BaseObjectiveConfig(Model):
 
     @property
     def base_passes(self) -> Passes:
-        """Passes that the base objective takes by itself: by default one for each of two views."""
+        """Passes of the base objective alone: by default one per view of two."""
         return Passes(2, 0)
 
     @property
     def passes(self) -> Passes:
-        """Passes of a whole step: CARE 4, SimCLR 2."""
+        """Passes of a step: 4 with CARE, 2 with SimCLR."""
         trained, forward = self.base_passes
         if self.equivariance.weight > 0:
             trained = 2 if self.equivariance.shared_views else trained + 2
         if self.equimod_weight > 0:
-            trained += 1  # of the samples as they are
+            trained += 1  # of the samples without augmentation
         return Passes(trained, forward)
 
     @property
     def equimod_weight(self) -> float:
-        """Weight of EquiMod's loss; 0 for a base that has none."""
+        """Weight of EquiMod's loss; 0 for a base objective without EquiMod."""
         equimod: EquimodConfig | None = getattr(self, "equimod", None)
         return equimod.weight if equimod else 0.0
 
     def check_batch(self, batch: int) -> None:
-        """Refuse settings that do not fit a batch or each other.
+        """Check the settings against the batch size and each other.
 
         Args:
-            batch: Samples of a step.
+            batch: Samples per step.
 
         Raises:
             PydanticCustomError: Names the field; see :func:`care.config.base.refuse`.
@@ -122,7 +122,7 @@ class BaseObjectiveConfig(Model):
             _check_splits(self.equivariance.splits, batch)
 
     def groups(self) -> dict[str, int]:
-        """Numbers that the processes of a trial must divide, by field below ``objective``."""
+        """Return numbers that the number of processes must divide, by field of ``objective``."""
         return {}
 
 
@@ -142,9 +142,9 @@ class SimclrConfig(BaseObjectiveConfig):
 
     Attributes:
         temperature: τ; 0.5 on CIFAR and STL-10, 0.2 on ImageNet-100 [P].
-        views: 4 is compute-matched to CARE's four forward passes: the mean of InfoNCE over the six
-            pairs of views.
-        equimod: Adds EquiMod.
+        views: Number of views. 4 matches the compute of CARE's four forward passes; the loss is the
+            mean of InfoNCE over the six pairs of views.
+        equimod: Settings of EquiMod, which is added to the base.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("infonce",)
@@ -156,11 +156,11 @@ class SimclrConfig(BaseObjectiveConfig):
 
     @property
     def base_passes(self) -> Passes:
-        """One for each view."""
+        """One pass per view."""
         return Passes(self.views, 0)
 
     def check_batch(self, batch: int) -> None:
-        """Refuse four views where they are to be the chunks' two views."""
+        """Refuse four views with ``shared_views``: chunks have two."""
         super().check_batch(batch)
         shared = self.equivariance.weight > 0 and self.equivariance.shared_views
         if shared and self.views != 2:
@@ -172,11 +172,11 @@ class MocoConfig(BaseObjectiveConfig):
 
     Attributes:
         temperature: τ; 0.1 on CIFAR and STL-10, 0.2 on ImageNet-100 [P].
-        momentum: Of the key encoder; .99 on ImageNet-100 [C].
-        queue: Keys kept, a multiple of the batch; 65,536 on ImageNet-100 [C], else not known [A].
-        shuffle_groups: 1: no shuffling, the keys' BatchNorm sees the whole batch. g > 1: shuffled
-            BatchNorm as on g GPUs, keys in g random groups, each with its own statistics; the
-            queries' BatchNorm sees the whole batch always.
+        momentum: Momentum of the key encoder; .99 on ImageNet-100 [C].
+        queue: Number of keys, a multiple of the batch; 65,536 on ImageNet-100 [C], else ours [A].
+        shuffle_groups: 1: the keys' BatchNorm uses the full batch. g > 1: shuffled BatchNorm like
+            on g GPUs, with keys in g random groups, each with its own statistics. The queries'
+            BatchNorm always uses the full batch.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("infonce",)
@@ -189,11 +189,11 @@ class MocoConfig(BaseObjectiveConfig):
 
     @property
     def base_passes(self) -> Passes:
-        """The queries, and the keys by the momentum encoder."""
+        """One pass for the queries, and one of the momentum encoder for the keys."""
         return Passes(1, 1)
 
     def check_batch(self, batch: int) -> None:
-        """Refuse a queue that is not whole batches, and groups that are too small."""
+        """Check that the queue is a multiple of the batch, and that groups have two images."""
         super().check_batch(batch)
         if self.queue % batch:
             refuse("objective.queue", self.queue, f"a multiple of the batch of {batch}")
@@ -203,12 +203,12 @@ class MocoConfig(BaseObjectiveConfig):
             refuse("objective.shuffle_groups", groups, allowed)
 
     def groups(self) -> dict[str, int]:
-        """The shuffled groups, each of which one process encodes."""
+        """Return the number of shuffled groups, each of which one process encodes."""
         return {"shuffle_groups": self.shuffle_groups} if self.shuffle_groups > 1 else {}
 
 
 class BarlowTwinsConfig(BaseObjectiveConfig):
-    """Barlow Twins (arXiv 2103.03230) on the head's output before it is normalized.
+    """Barlow Twins (arXiv 2103.03230) on the head's output before normalization.
 
     Attributes:
         off_diagonal: Weight of the redundancy-reduction term, 0.0051 in its paper.
@@ -224,9 +224,9 @@ class ByolConfig(BaseObjectiveConfig):
     """BYOL (arXiv 2006.07733).
 
     Attributes:
-        momentum: Of the target network at the start; rises to 1 along a cosine.
+        momentum: Momentum of the target network at the start; it rises to 1 along a cosine.
         hidden: Width of the predictor's hidden layer, 4,096 in its paper.
-        equimod: Adds EquiMod.
+        equimod: Settings of EquiMod, which is added to the base.
     """
 
     terms: ClassVar[tuple[str, ...]] = ("byol",)
@@ -238,7 +238,7 @@ class ByolConfig(BaseObjectiveConfig):
 
     @property
     def base_passes(self) -> Passes:
-        """Two views, each also by the target network."""
+        """One pass per view of two, each also of the target network."""
         return Passes(2, 2)
 
 
@@ -281,11 +281,11 @@ class NoBaseConfig(BaseObjectiveConfig):
 
     @property
     def base_passes(self) -> Passes:
-        """None: only the chunks of L_equi are encoded."""
+        """No passes: only the chunks of L_equi are encoded."""
         return Passes(0, 0)
 
     def check_batch(self, batch: int) -> None:
-        """Refuse λ = 0, which would leave nothing to minimize."""
+        """Refuse λ = 0, without which there is no loss."""
         if self.equivariance.weight == 0:
             allowed = "greater than 0 with the base 'none', which has no other loss"
             refuse("objective.equivariance.weight", self.equivariance.weight, allowed)

@@ -1,4 +1,4 @@
-"""The configuration of a trial, and the checks that span several of its parts."""
+"""The configuration of a trial, with checks across its parts."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _KINDS = {"images": "images", "points": "point clouds"}
 
 
 class TrialConfig(Model):
-    """Everything that decides a trial's numbers, and how to run it."""
+    """All settings that decide a trial's numbers, and ``runtime``: how the trial is run."""
 
     seed: Annotated[int, Field(ge=0)] = 0
     data: DataConfig = DataConfig()
@@ -33,7 +33,7 @@ class TrialConfig(Model):
 
     @property
     def transfer_data(self) -> tuple[DataConfig, ...]:
-        """``evaluation.transfer``, each with images of the trial's side."""
+        """Data sets of ``evaluation.transfer``, with images of the trial's size."""
         side = {"side": self.data.pixels}
         return tuple(data.model_copy(update=side) for data in self.evaluation.transfer)
 
@@ -56,9 +56,9 @@ def _check_against_data(config: TrialConfig) -> None:
     if side is None:
         return
     _check_blur("augmentation", config.augmentation, side)
-    of_probe = config.evaluation.trained_probe.augmentation
-    if of_probe is not None:
-        _check_blur("evaluation.trained_probe.augmentation", of_probe, side)
+    probe = config.evaluation.trained_probe.augmentation
+    if probe is not None:
+        _check_blur("evaluation.trained_probe.augmentation", probe, side)
 
 
 def _check_blur(field: str, augmentation: AugmentationConfig, side: int) -> None:
@@ -112,7 +112,7 @@ def _check_groups(config: TrialConfig) -> None:
 
 def _check_momentum(field: str, optimizer: OptimizerConfig) -> None:
     if optimizer.name == "adam" and optimizer.momentum:
-        refuse(f"{field}.momentum", optimizer.momentum, "0 with adam, whose momentum is its own")
+        refuse(f"{field}.momentum", optimizer.momentum, "0 with adam, which has fixed betas")
 
 
 def _check_probe(config: TrialConfig) -> None:
@@ -135,11 +135,11 @@ def _check_transfer(config: TrialConfig) -> None:
         names = [data.name for data in transfer]
         refuse("evaluation.transfer", names, f"none, as {config.data.name!r} are point clouds")
     seen = {config.data.transfer_name}
-    for place, data in enumerate(transfer):
-        field = f"evaluation.transfer.{place}"
+    for index, data in enumerate(transfer):
+        field = f"evaluation.transfer.{index}"
         if data.transfer_name in seen:
-            given = data.name if data.path is None else data.path
-            refuse(f"{field}.name", given, "each data set once, and not the trial's own")
+            value = data.name if data.path is None else data.path
+            refuse(f"{field}.name", value, "each data set once, and not the trial's own")
         seen.add(data.transfer_name)
         if data.source.kind != "images":
             refuse(f"{field}.name", data.name, "a data set of images")

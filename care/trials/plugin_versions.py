@@ -29,10 +29,10 @@ def plugin_versions(config: TrialConfig) -> dict[str, str]:
     """Hash the code of each plugin entry that a trial uses.
 
     Returns:
-        By kind and name, e.g. ``objective vicreg``; nothing for a trial that uses no plugin.
+        Hashes by kind and name, e.g. ``objective vicreg``; empty for a trial without plugins.
 
     Raises:
-        ConfigError: A module that an entry names is missing.
+        ConfigError: A module named in an entry is missing.
     """
     data = (config.data, *config.evaluation.transfer)
     measures = [name for name, entry in MEASURES.items() if entry.when(config)]
@@ -50,13 +50,13 @@ def plugin_versions(config: TrialConfig) -> dict[str, str]:
 
 
 def plugin_difference(recorded: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Name the first entry whose code is other than recorded; empty when there is none.
+    """Describe the first entry with changed code; empty without one.
 
-    A measure that the trial does not have is no difference: its other numbers stand.
+    A measure that the trial lacks is no difference, as its other numbers stay valid.
 
     Args:
-        recorded: From the trial's last start, as :func:`plugin_versions` returned it.
-        now: For the same configuration.
+        recorded: Result of :func:`plugin_versions` at the trial's last start.
+        now: Present result of :func:`plugin_versions` for the trial's configuration.
     """
     for name, version in now.items():
         before = recorded.get(name)
@@ -74,14 +74,14 @@ def plugin_files() -> dict[str, Path]:
     registries: list[Registry[Any]] = [OBJECTIVES, ENCODERS, DATA, MEASURES]
     entries: list[Entry] = [entry for registry in registries for entry in registry.values()]
     modules = [path.partition(":")[0] for entry in entries for path in entry.paths]
-    found: dict[str, Path] = {}
+    roots: dict[str, Path] = {}
     for name in _sources([*plugin_modules(), *modules]):
         top = name.partition(".")[0]
         root = _root(top)
         if root is not None and not _is_library(root):
             folder = root / top
-            found[top] = folder if folder.is_dir() else root / f"{top}.py"
-    return found
+            roots[top] = folder if folder.is_dir() else root / f"{top}.py"
+    return roots
 
 
 @functools.cache

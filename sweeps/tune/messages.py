@@ -121,6 +121,10 @@ class PackTask:
     trials: tuple[TrialTask, ...]
     neighbors: int | None = None
 
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return the task itself: it is frozen, and Tune copies a configuration several times."""
+        return self
+
     @property
     def trial_ids(self) -> list[str]:
         """Identities of its trials."""

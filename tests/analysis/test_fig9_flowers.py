@@ -39,8 +39,8 @@ def test_labels(store: MadeStore) -> None:
     texts = [text.get_text() for text in picture.figure.texts]
     for method in ("SimCLR", "CARE"):
         place = texts.index(f"{method}, seed 0")
-        told = texts[place + 1 : place + 5]
-        assert told == [f"hue turned by {360 * turn:.0f}°" for turn in turns[method][0][:4]]
+        labels = texts[place + 1 : place + 5]
+        assert labels == [f"hue turned by {360 * turn:.0f}°" for turn in turns[method][0][:4]]
 
 
 def test_the_query_is_framed_and_set_apart(store: MadeStore) -> None:

@@ -1,4 +1,4 @@
-"""Each operation alone, against torchvision with the same parameters on the same images."""
+"""Compare each operation with torchvision's for equal parameters and images."""
 
 from __future__ import annotations
 

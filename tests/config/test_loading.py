@@ -220,7 +220,7 @@ def test_what_looks_like_it_is_a_word(text: str) -> None:
     assert parse_yaml(text, "test") == text
 
 
-# value, part of what is allowed: values that YAML 1.1 reads as something else, or nobody can use
+# value, part of what is allowed: values that YAML 1.1 reads as something else, or that are of no use
 TRAPS = [
     ("010", "10 without leading zeros"), ("-0_7", "7 without leading zeros"), ("00", "0 without"),
     ("yes", "true, or 'yes' in quotes"), ("Off", "false, or 'Off' in quotes"),

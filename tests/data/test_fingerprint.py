@@ -121,7 +121,7 @@ def test_a_change_of_a_decoded_tree_is_noticed(tmp_path: Path, change: str) -> N
     before = now(tmp_path)
     CHANGES[change](folder)
     assert now(tmp_path) != before
-    if change != "the classes":  # the same pixels, by other names
+    if change != "the classes":  # equal pixels, other names
         with pytest.raises(CareError, match="not decoded yet, or have changed"):
             load_dataset(tree(), tmp_path)
 

@@ -1,4 +1,4 @@
-"""Reading the mmCIF format: syntax by gemmi, what counts by the same rules as for PDB."""
+"""Read the mmCIF format: gemmi parses the syntax, and the rules for atoms are those for PDB."""
 
 from __future__ import annotations
 

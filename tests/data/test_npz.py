@@ -46,7 +46,7 @@ def test_any_float_in_any_order(tmp_path: Path, kind: str, order: str) -> None:
 
 
 class Trap:
-    """Whoever unpickles it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

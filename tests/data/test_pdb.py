@@ -88,7 +88,7 @@ def test_what_is_written_is_read(
 
 @pytest.mark.parametrize("number", ["****", "    ", "A000"])
 def test_numbers_beyond_their_columns(number: str) -> None:
-    """Asterisks of Fortran and blanks say nothing; hybrid-36 is told apart as text."""
+    """Asterisks of Fortran and blanks are no numbers; hybrid-36 is compared as text."""
     hybrid: list[int | str] = [9_999, "A000", "A001", "A002"]
     numbers = hybrid if number == "A000" else [number] * 4
     places = helix(4)

@@ -1,4 +1,4 @@
-"""A final evaluation that is stopped, or killed, goes on where it was, to the same numbers."""
+"""A stopped or killed final evaluation resumes, to equal numbers."""
 
 from __future__ import annotations
 

@@ -161,7 +161,7 @@ def test_a_turn_of_the_whole_space_changes_nothing(count: int, dim: int, seed: i
 
 
 def test_numerator_is_four_times_the_equivariance_summand() -> None:
-    """With every point moved by the same distance, γ is 4 L_equi over a constant."""
+    """With all points moved by an equal distance, γ is 4 L_equi over a constant."""
     f = sphere(6, 5, 0)
     tangents = sphere(6, 5, 1)
     tangents = fn.normalize(tangents - (tangents * f).sum(1, keepdim=True) * f, dim=1)

@@ -18,7 +18,7 @@ FLOWERS = 9
 
 
 def write_stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Random images, with the classes 1, 2, 3 ...; torchvision is told their checksums."""
+    """Write random images with classes 1, 2, 3 …; torchvision gets their checksums."""
     folder = root / "stl10_binary"
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
@@ -35,7 +35,7 @@ def write_stl10(root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def pack_stl10(folder: Path, archive: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its archive, whose checksum torchvision is told."""
+    """Write the archive; torchvision gets its checksum."""
     with tarfile.open(archive, "w:gz") as tar:
         tar.add(folder, folder.name)
     monkeypatch.setattr(datasets.STL10, "tgz_md5", md5_of(archive))

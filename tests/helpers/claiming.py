@@ -43,7 +43,7 @@ def race_for_folders(barrier: Barrier, name: int, root: Path, rounds: int) -> No
 
 
 def take_turns(barrier: Barrier, name: int, folder: Path, turns: int) -> None:
-    """Take and release one claim again and again; say so if somebody else is inside."""
+    """Take and release one claim repeatedly; report if another process holds it."""
     inside = folder / "inside"
     barrier.wait()
     while turns:

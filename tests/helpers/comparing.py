@@ -1,4 +1,4 @@
-"""Whether two trials have the same outcome."""
+"""Compare the results of two trials."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Run sweeps with the real driver, search, scheduler and store, without Ray and without training.
 
-What Ray Tune does between them is played, in an order of its own that is the same every time: two
+What Ray Tune does between them is played, in a fixed order of its own: two
 trials at a time, an epoch each in turn. A trial's numbers are a function of its configuration.
 """
 
@@ -97,7 +97,7 @@ class World:
         """Resume a trial as its process does, and yield its results to the end."""
         folder, config = TrialFolder(task.folder), task.config
         claim = Claim.take(folder.path)
-        assert claim, "nobody else is here"
+        assert claim, "no other process claims it"
         self.taken.append(task.trial_id)
         with claim:
             folder.create(config)

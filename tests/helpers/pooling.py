@@ -127,7 +127,7 @@ class Pool:
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
     def wait_for_training(self, epoch: int = 3) -> Path:
-        """A trial that has trained for so long and goes on."""
+        """A running trial that has trained for so long."""
 
         def training() -> Path | None:
             for trial in self.trials():

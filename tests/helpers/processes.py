@@ -69,7 +69,7 @@ def descendants(pid: int) -> set[int]:
 
 
 def alive(pids: set[int]) -> set[int]:
-    """Those that still run; a zombie that nobody has reaped yet counts."""
+    """List those that still run, including zombies."""
     return {pid for pid in pids if Path(f"/proc/{pid}").exists()}
 
 

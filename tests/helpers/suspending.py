@@ -1,4 +1,4 @@
-"""Threads that stand still before each of their steps on the disk until they are told to go on."""
+"""Threads that pause before each disk operation until they are resumed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every file of a store × every damage: recovered, or named with what to do; others go on."""
+"""Every file of a store × every damage: recovered, or named with a fix; other trials continue."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Holders of one trial that are suspended, superseded and continued between any two steps.
 
 Each believes that every other one lives on another machine and is dead after two looks. So they
-take over from each other all the time, and whoever lost its trial comes back at any moment.
+take over from each other all the time, and a process that lost its trial may resume at any moment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A claim whose file was damaged is nobody's: its folder can be taken, and nothing waits."""
+"""A damaged claim has no holder: its folder can be claimed without waiting."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def test_the_version_of_a_package(tmp_path: Path) -> None:
     (package / "system" / "claim.py").open("a").write("A_NUMBER = 3\n")
     assert version_of(package) == code_version()
 
-    (package / "objectives" / "more.py").write_text("# nobody named it as outside\n")
+    (package / "objectives" / "more.py").write_text("# not named as outside\n")
     more = version_of(package)
     (package / "objectives" / "more.py").rename(package / "objectives" / "renamed.py")
     assert len({code_version(), more, version_of(package)}) == 3

@@ -1,4 +1,4 @@
-"""A trial whose files were damaged resumes to the same numbers, or is left as it lies."""
+"""A trial with damaged files resumes to equal numbers, or is left unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``care evaluate``: the measures of a trained network anew, without training."""
+"""``care evaluate``: measure a trained network with other settings, without training."""
 
 from __future__ import annotations
 

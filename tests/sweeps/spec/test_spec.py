@@ -114,8 +114,8 @@ def check(problem: Problem, field: str, value: Any, allowed: str, nearest: str |
     else:
         assert problem.value == value
     assert allowed in problem.allowed
-    told = f"did you mean {nearest!r}?"
-    assert (told in str(problem)) if nearest else ("did you mean" not in str(problem))
+    hint = f"did you mean {nearest!r}?"
+    assert (hint in str(problem)) if nearest else ("did you mean" not in str(problem))
     assert str(problem).count("allowed:") <= 1
 
 

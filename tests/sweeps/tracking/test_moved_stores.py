@@ -286,7 +286,7 @@ def test_a_database_elsewhere_by_a_link(
 def test_a_database_that_goes_while_it_is_written(
     folder: TrialFolder, tmp_path: Path, empty_database: Path
 ) -> None:
-    """Another process of the store set it aside, or somebody deleted it."""
+    """Another process of the store set it aside, or a user deleted it."""
     store = tmp_path / "runs"
     projection = MlflowSync(store)
     projection.sync_sweep("s", "what it is")

@@ -1,4 +1,4 @@
-"""A real MLflow server that people share: nobody's runs are changed by another's store."""
+"""A real MLflow server that users share: no store changes the runs of another one."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_two_users_with_one_configuration_and_one_name(
     sync(b, theirs, uri=server.uri)
     page.write_text("of B")
     MlflowSync(b, server.uri).attach("s", [page])
-    shutil.rmtree(theirs.path)  # and run anew, which replaces B's run, not A's
+    shutil.rmtree(theirs.path)  # a rerun replaces B's run, not A's
     sync(b, begin(b, tiny_config), uri=server.uri)
 
     assert dump(a, server.uri) == before
@@ -98,7 +98,7 @@ def test_two_users_with_one_configuration_and_one_name(
 def test_runs_without_a_store_are_left_alone(
     folder: TrialFolder, tmp_path: Path, server: Server
 ) -> None:
-    """As an older version wrote them, or somebody by hand."""
+    """As an older version wrote them, or a user by hand."""
     store = tmp_path / "a"
     client, experiment = open_mlflow(store, server.uri)
     tags = {"trial_id": folder.trial_id, "care.kind": "trial", "care.created": "long ago"}
@@ -142,7 +142,7 @@ def test_synced_twice_nothing_is_written(declared: tuple[Store, TrialFolder], pr
     assert proxy.writes() == []
     folder.write_status(State.FINISHED, 3, 3)
     sync_store(store, proxy.uri)
-    assert proxy.writes(), "there was news"
+    assert proxy.writes(), "the trial had changed"
     assert [run["name"] for run in dump(store.root, proxy.uri)] == ["tiny", LABEL]
 
 
@@ -181,7 +181,7 @@ def test_a_reviewers_note_is_kept(folder: TrialFolder, tmp_path: Path, server: S
     projection = MlflowSync(store, server.uri)
     projection.sync_sweep("s", "first")
     projection.sync_sweep("s", "second")
-    assert note() == "second", "nobody but us wrote it"
+    assert note() == "second", "no user had edited it"
     client.set_tag(run_ids(store, server.uri)["s"], NOTE, "second, but seed 3 looks odd")
     projection.sync_sweep("s", "third")
     MlflowSync(store, server.uri).sync_sweep("s", "fourth", State.FINISHED)

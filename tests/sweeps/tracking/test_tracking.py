@@ -63,7 +63,9 @@ def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: T
     assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 0)]
 
 
-def test_again_changes_nothing_and_news_are_added(tmp_path: Path, folder: TrialFolder) -> None:
+def test_a_second_sync_changes_nothing_and_adds_new_epochs(
+    tmp_path: Path, folder: TrialFolder
+) -> None:
     sync(tmp_path, folder)
     before = dump(tmp_path)
     assert before[1]["status"] == "KILLED"
@@ -155,7 +157,9 @@ def test_what_was_confirmed_is_up_to_date_for_the_next_process(
     assert asked == []
 
 
-def test_news_undo_a_confirmation(tmp_path: Path, folder: TrialFolder, asked: list[str]) -> None:
+def test_a_change_undoes_a_confirmation(
+    tmp_path: Path, folder: TrialFolder, asked: list[str]
+) -> None:
     projection = MlflowSync(tmp_path)
     projection.sync_trial(seen(folder), "s")
     projection.confirm("s", [seen(folder)])
@@ -195,7 +199,7 @@ def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
     folder.write_status(State.RUNNING, 2, 3)
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "RUNNING"
-    claim.release()  # as SIGKILL leaves it: the status still says running, and nobody runs it
+    claim.release()  # as after SIGKILL: the status still says running, without a process
     sync(tmp_path, folder)
     assert dump(tmp_path)[1]["status"] == "KILLED"
     failure = ErrorRecord(kind="diverged", message="the loss was not finite")
@@ -269,7 +273,7 @@ def test_a_disk_that_fills_up_while_tables_are_made(tmp_path: Path, largest: int
 
 
 class Unreliable:
-    """Stands for MLflow's side of a sync: down while told so."""
+    """Replaces MLflow's side of a sync: fails while it is down."""
 
     def __init__(self) -> None:
         self.down = False
@@ -319,12 +323,12 @@ def test_what_needs_no_mlflow_does_not_tell_that_it_is_back() -> None:
     said: list[str] = []
 
     def sync(name: str) -> bool:
-        if name == "news":
+        if name == "trial":
             raise ConnectionError("no route to host")
         return False
 
     tracker = BackgroundSync(sync, said.append)
-    tracker.touch("news")
+    tracker.touch("trial")
     tracker.touch("nothing new")
     tracker.start()
     while not said:
@@ -353,7 +357,7 @@ def test_a_reason_is_short(text: str, reason: str) -> None:
 
 @pytest.mark.parametrize("hurry", [False, True])
 def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
-    """Thousands of trials may be behind when a sweep ends, and nobody may be there to sync them."""
+    """Thousands of trials may be behind when a sweep ends; no later command syncs them."""
     synced: list[str] = []
 
     def sync(name: str) -> None:

@@ -77,7 +77,7 @@ def test_what_ends_a_follower_is_told(
     config: dict[str, Any], loss: type[Exception], message: str, tmp_path: Path
 ) -> None:
     whole = {**TrialConfig.model_validate(TINY).model_dump(mode="json"), **config}
-    told = Assignment(
+    assignment = Assignment(
         config=TrialConfig.model_construct(**whole).model_dump_json(warnings=False),
         folder=str(tmp_path),
         rendezvous=str(tmp_path / "meeting" / "file"),
@@ -86,7 +86,7 @@ def test_what_ends_a_follower_is_told(
         threads=1,
     )
     losses: queue.SimpleQueue[Exception] = queue.SimpleQueue()
-    follower = FollowerProcess(told, lambda: None, losses.put)
+    follower = FollowerProcess(assignment, lambda: None, losses.put)
     with pytest.raises(loss, match=message):
         raise losses.get(timeout=90)
     follower.end(at_once=True)
