@@ -23,7 +23,7 @@ from benchmarks.workload import (
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.data.dataset import Dataset, ImageSet
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.system.allocator import keep_freed_memory
 from care.system.precision import exact_float32
 from care.training.trainer import Trainer
@@ -53,7 +53,7 @@ class OneStep:
 
     def __init__(self, trainer: Trainer) -> None:
         self._trainer = trainer
-        self._steps = trainer.steps(lambda: False)
+        self._steps = trainer.steps()
 
     def __call__(self) -> None:
         if self._trainer.step + 1 == self._trainer.steps_per_epoch:
@@ -61,13 +61,13 @@ class OneStep:
         next(self._steps)
 
 
-def build_trainer(workload: Workload, stream: Stream | None = None) -> Trainer:
+def build_trainer(workload: Workload, shared: SharedBatches | None = None) -> Trainer:
     """Build the timed trainer in a process that is set up like a trial's."""
     keep_freed_memory()
     exact_float32()
     torch.backends.cudnn.benchmark = True
     device = torch.device(workload.device)
-    return Trainer(step_config(workload), _dataset(), device, stream=stream)
+    return Trainer(step_config(workload), _dataset(), device, shared=shared)
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others

@@ -12,7 +12,7 @@ from benchmarks.measure import MILLISECONDS, Result, compare, ratios, seconds, s
 from benchmarks.peers import best_blur
 from benchmarks.sides import Side
 from benchmarks.workload import Workload
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.errors import CareError
 
 # Lets the authors' loader refill its queue, which would take the cores of our side.
@@ -69,8 +69,8 @@ def _against_authors(name: str, workload: Workload, pairs: int = 3) -> list[Resu
 
 def _pack(name: str, workload: Workload, trials: int) -> list[Result]:
     _check_gpu()
-    stream = Stream()
-    together = [OneStep(build_trainer(workload, stream)) for _ in range(trials)]
+    shared = SharedBatches()
+    together = [OneStep(build_trainer(workload, shared)) for _ in range(trials)]
     apart = [OneStep(build_trainer(workload)) for _ in range(trials)]
 
     def side_by_side() -> None:

@@ -9,7 +9,7 @@ import torch
 from benchmarks.measure import Result, compare
 from care.config.loading import load_trial
 from care.data.dataset import load_dataset
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.system.allocator import keep_freed_memory
 from care.training.trainer import Trainer
 
@@ -22,21 +22,19 @@ def pack() -> list[Result]:
     keep_freed_memory()
     config = load_trial(_EXPERIMENT)
     data = load_dataset(config.data, Path(config.runtime.data_root))
-    stream = Stream()
+    shared = SharedBatches()
 
-    def trainer(shared: Stream | None) -> Trainer:
-        return Trainer(config, data, torch.device("cpu"), stream=shared)
+    def trainer(shared: SharedBatches | None) -> Trainer:
+        return Trainer(config, data, torch.device("cpu"), shared=shared)
 
-    together = [trainer(stream) for _ in range(_TRIALS)]
+    together = [trainer(shared) for _ in range(_TRIALS)]
     apart = [trainer(None) for _ in range(_TRIALS)]
 
     def side_by_side() -> None:
-        epochs = [member.steps(lambda: False) for member in together]
-        for _ in range(together[0].steps_per_epoch):
-            for epoch in epochs:
-                next(epoch)
-        for epoch in epochs:
-            next(epoch, None)
+        for _ in zip(*(member.steps() for member in together), strict=True):
+            pass
+        for member in together:
+            member.end_epoch()
 
     def one_by_one() -> None:
         for member in apart:

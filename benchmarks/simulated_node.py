@@ -15,7 +15,7 @@ from ray import cloudpickle
 import sweeps.tune.claimed_trial
 from care.config import TrialConfig
 from care.config.metrics import epoch_metrics, final_measures
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.system.files import write_atomic
 from care.training.steps import Steps
 from care.trials.folder import TrialFolder
@@ -39,7 +39,7 @@ class UntrainedRun:
         config: TrialConfig,
         folder: TrialFolder,
         warn: Callable[[str], None],  # noqa: ARG002 - as TrialRun
-        stream: Stream | None = None,  # noqa: ARG002
+        shared: SharedBatches | None = None,  # noqa: ARG002
     ) -> None:
         import torch
 

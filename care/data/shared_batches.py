@@ -1,22 +1,22 @@
-"""One stream of batches and augmented views for all trials that train in a process.
+"""The batches that the trials of a pack share, and which trials can share them.
 
-Batches and augmentations are functions of (seed, purpose, epoch, step), so trials of one seed, one
-data set and one distribution of augmentations would each make the same ones. Whoever of them comes
-first to a step makes them; the others, which follow before anybody goes on to the next step, find
-them there.
+Batches and augmentations are functions of (seed, purpose, epoch, step). Trials with equal seed,
+data and augmentation would each make equal ones, so a pack makes them once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 
-T = TypeVar("T")
+if TYPE_CHECKING:  # a sweep's driver imports this module, and not torch
+    from torch import Tensor
 
 LARGEST_PACK = 8
 """Trials per pack with ``auto``: more gain little, and wait for each other at an epoch's end."""
@@ -63,31 +63,58 @@ def _value(config: TrialConfig, field: str) -> Any:
     return value
 
 
-class Stream:
-    """Keeps what was made for one step until something is asked for of another step.
+@dataclasses.dataclass
+class Batch:
+    """The samples of one training step, and the tensors that are made from them.
 
     Attributes:
-        seconds: Time that it took to make what was asked for of the last step.
+        samples: This process's share of the batch as the data set holds it, e.g. uint8 images
+            [n,3,H,W].
+        seed: The trial's seed.
+        epoch: Epochs completed.
+        step: Steps completed in the current epoch.
+        inputs: Inputs of the step that were made so far, by their specification.
+        tables: Augmentations that were drawn so far, by their view.
+        seconds: Time that loading the samples and making the inputs took.
+    """
+
+    samples: Tensor
+    seed: int
+    epoch: int
+    step: int
+    inputs: dict[Hashable, Tensor] = dataclasses.field(default_factory=dict)
+    tables: dict[Hashable, Any] = dataclasses.field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class SharedBatches:
+    """The current batch of the trials that train in this process.
+
+    The first trial to reach a step loads the batch and makes its inputs; the others reuse them.
     """
 
     def __init__(self) -> None:
-        self.seconds = 0.0
-        self._place: Hashable = None
-        self._made: dict[Hashable, Any] = {}
+        self._batch: Batch | None = None
 
-    def get(self, place: Hashable, name: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` gives, or gave at this place. Nobody may change it.
+    @property
+    def seconds(self) -> float:
+        """Time that the batch and its inputs took, which a pack spends once a step."""
+        return self._batch.seconds if self._batch else 0.0
+
+    def get(self, seed: int, epoch: int, step: int, load: Callable[[], Tensor]) -> Batch:
+        """Return the batch of a step, and forget that of any other.
 
         Args:
-            place: Everything that it is a function of, but for its name.
-            name: What is asked for.
-            make: Makes it.
+            seed: The trial's seed.
+            epoch: Epochs completed.
+            step: Steps completed in the current epoch.
+            load: Loads the samples, if no trial of the pack has done so.
         """
-        if place != self._place:
-            self._place, self._made, self.seconds = place, {}, 0.0
-        if name not in self._made:
-            began = time.perf_counter()
-            self._made[name] = make()
-            self.seconds += time.perf_counter() - began
-        found: T = self._made[name]
-        return found
+        batch = self._batch
+        if batch is None or (batch.seed, batch.epoch, batch.step) != (seed, epoch, step):
+            self._batch = batch = None  # frees its memory before the next one needs it
+            started = time.perf_counter()
+            batch = Batch(load(), seed, epoch, step)
+            batch.seconds = time.perf_counter() - started
+            self._batch = batch
+        return batch

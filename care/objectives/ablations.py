@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 
 from care.config import AlignmentConfig, NoBaseConfig, UniformityConfig
 from care.objectives.alignment import alignment, negatives_energy, positive_cosine, uniformity
 from care.objectives.base import BaseLoss, BaseObjective
-from care.objectives.inputs import View
+from care.objectives.view import View
 
 
 class AlignmentOnly(BaseObjective[AlignmentConfig]):
     """L_inv alone: nothing keeps the embeddings apart."""
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
-        z1, z2 = (view.embedding.sphere for view in views)
+    def forward(self, first: View, second: View) -> BaseLoss:
+        """Compute L_inv, or the mean cosine that the authors' code calls so."""
+        z1, z2 = first.embedding.sphere, second.embedding.sphere
         if self.config.form == "printed":
             loss = alignment(z1, z2)
         else:
@@ -31,9 +29,9 @@ class UniformityOnly(BaseObjective[UniformityConfig]):
     The printed form is a mean over the two views; it never compares one with the other.
     """
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
-        z1, z2 = (view.embedding.sphere for view in views)
+    def forward(self, first: View, second: View) -> BaseLoss:
+        """Compute L_unif, or the part of InfoNCE that the authors' code calls so."""
+        z1, z2 = first.embedding.sphere, second.embedding.sphere
         if self.config.form == "printed":
             loss = (uniformity(z1) + uniformity(z2)) / 2
         else:
@@ -42,10 +40,10 @@ class UniformityOnly(BaseObjective[UniformityConfig]):
 
 
 class NoBase(BaseObjective[NoBaseConfig]):
-    """No loss and no views: what is added to it is alone."""
+    """No loss and no views, for L_equi alone."""
 
     views = 0
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
+    def forward(self, *_: View) -> BaseLoss:
+        """Return a loss of 0."""
         return BaseLoss(torch.zeros(()), {}, None)

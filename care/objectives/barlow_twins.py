@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 from care.config import BarlowTwinsConfig
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.full_precision import full_precision
-from care.objectives.inputs import View
+from care.objectives.view import View
 
 _EPSILON = 1e-5  # BatchNorm's, which its authors standardize with
 
@@ -62,11 +60,11 @@ def barlow_twins_loss(p1: Tensor, p2: Tensor, off_diagonal: float) -> Tensor:
 class BarlowTwins(BaseObjective[BarlowTwinsConfig]):
     """The Barlow Twins loss of two views."""
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
-        first, second = (view.embedding for view in views)
-        loss = barlow_twins_loss(first.projection, second.projection, self.config.off_diagonal)
-        return BaseLoss(loss, {"barlow_twins": loss}, (first.sphere, second.sphere))
+    def forward(self, first: View, second: View) -> BaseLoss:
+        """Compare the views' projections, before they are normalized to the sphere."""
+        one, two = first.embedding, second.embedding
+        loss = barlow_twins_loss(one.projection, two.projection, self.config.off_diagonal)
+        return BaseLoss(loss, {"barlow_twins": loss}, (one.sphere, two.sphere))
 
 
 def _standardize(values: Tensor) -> Tensor:

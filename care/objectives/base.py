@@ -1,16 +1,15 @@
-"""What every base objective is: a module, because some keep more than the trained network."""
+"""The interface of base objectives: modules, because some keep more than the trained network."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor, nn
 
 from care.config.objective import BaseObjectiveConfig
 from care.models import Network
-from care.objectives.inputs import View
+from care.objectives.inputs import InputSpec
 
 
 class BaseLoss(NamedTuple):
@@ -18,7 +17,7 @@ class BaseLoss(NamedTuple):
 
     Attributes:
         loss: Scalar to be minimized.
-        terms: What it consists of, by the name it is reported under.
+        terms: Its terms by the names under which they are reported.
         positives: Two embeddings [N,d] on the unit sphere whose rows belong together, for the mean
             cosine of positive pairs; None where there are no views.
     """
@@ -34,7 +33,7 @@ ConfigT = TypeVar("ConfigT", bound=BaseObjectiveConfig)
 class BaseObjective(nn.Module, ABC, Generic[ConfigT]):
     """A loss on independently augmented views of a batch.
 
-    Its parameters that require a gradient are trained beside the network's; its other parameters
+    Its parameters that require a gradient are trained beside the network's. Its other parameters
     and buffers, e.g. a momentum encoder and a queue, are part of the checkpoint.
 
     Args:
@@ -44,7 +43,7 @@ class BaseObjective(nn.Module, ABC, Generic[ConfigT]):
 
     Attributes:
         config: As given.
-        views: Number of views it wants.
+        views: Number of views it takes, 2 unless a subclass sets another.
     """
 
     views: int = 2
@@ -53,18 +52,23 @@ class BaseObjective(nn.Module, ABC, Generic[ConfigT]):
         super().__init__()
         self.config = config
 
+    def input_specs(self) -> tuple[InputSpec, ...]:
+        """Declare the inputs that it takes beside its views."""
+        return ()
+
     @abstractmethod
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """The loss of one step.
+    def forward(self, *views: Any, **inputs: Any) -> BaseLoss:
+        """Compute the loss of one step.
 
         Args:
-            views: As many as :attr:`views`, of the same N images.
+            *views: :attr:`views` times :class:`care.objectives.view.View`, of the same N samples.
+            **inputs: A tensor for each of :meth:`input_specs`, by its name.
         """
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Called when the optimizer has stepped.
+        """Update what is not trained, e.g. a momentum encoder, after the optimizer's step.
 
         Args:
             network: The trained network.
-            progress: Steps done over steps of the whole training, in (0, 1].
+            progress: Steps completed over steps of the whole training, in (0, 1].
         """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +13,8 @@ from care.models import Network
 from care.models.init import seeded
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.full_precision import full_precision
-from care.objectives.inputs import View
 from care.objectives.momentum_encoder import MomentumNetwork
+from care.objectives.view import View
 
 
 @full_precision
@@ -59,17 +58,19 @@ class BYOL(BaseObjective[ByolConfig]):
                 nn.Linear(config.hidden, dimension),
             )
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
-        first, second = views
+    def forward(self, first: View, second: View) -> BaseLoss:
+        """Predict each view's target projection from the other view."""
         with torch.no_grad():
-            targets = [view.embed_by(self.target.network).projection for view in views]
-        predictions = [self.predictor(view.embedding.projection) for view in views]
-        loss = byol_loss(predictions[0], targets[1]) + byol_loss(predictions[1], targets[0])
+            target1, target2 = (
+                view.embed_by(self.target.network).projection for view in (first, second)
+            )
+        predicted2 = self.predictor(first.embedding.projection)
+        predicted1 = self.predictor(second.embedding.projection)
+        loss = byol_loss(predicted2, target2) + byol_loss(predicted1, target1)
         positives = (first.embedding.sphere, second.embedding.sphere)
         return BaseLoss(loss, {"byol": loss}, positives)
 
     def after_step(self, network: Network, progress: float) -> None:
-        """Let the target follow with momentum 1 - (1 - m) (cos(π · progress) + 1) / 2."""
+        """Update the target with momentum 1 - (1 - m) (cos(π · progress) + 1) / 2."""
         rising = 1 - (1 - self.config.momentum) * (math.cos(math.pi * progress) + 1) / 2
         self.target.follow(network, rising)

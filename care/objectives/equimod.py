@@ -12,17 +12,18 @@ from care.augmentation.parameters import PARAMETERS
 from care.config import EquimodConfig
 from care.models.init import seeded
 from care.objectives.infonce import infonce
-from care.objectives.inputs import View
 
 
 class EquiMod(nn.Module):
     """A second projection head and a predictor beside any base objective.
 
-    The predictor sees the embedding of the image as it is and the parameters of an augmentation; it
-    is to predict the embedding of the augmented image. The loss is InfoNCE between embeddings and
-    predictions of two views. Layers are those of its authors' CIFAR-10 runs. Where these bring the
-    parameters to one scale with constants of their augmentations, here the batch's statistics do,
-    so that a shift of the hue, of some hundredths, counts as much as a crop, of many pixels.
+    The predictor sees the embedding of the plain image and the parameters of an augmentation. It
+    predicts the embedding of the augmented image. The loss is InfoNCE between embeddings and
+    predictions of two views.
+
+    Layers are those of its authors' CIFAR-10 runs. The authors scale the parameters with constants
+    of their augmentations. Here the batch's statistics do that, so that a shift of the hue, of some
+    hundredths, counts as much as a crop, of many pixels.
 
     Attributes:
         head: From the encoder's features to the equivariant embedding, three layers, whose
@@ -46,18 +47,22 @@ class EquiMod(nn.Module):
             )
             self.predictor = nn.Sequential(*_output(2 * output, output))
 
-    def forward(self, original: View, views: Sequence[View]) -> Tensor:
-        """The loss of one step.
+    def forward(
+        self, original: Tensor, views: Sequence[Tensor], parameters: Sequence[Tensor]
+    ) -> Tensor:
+        """Compute the loss of one step.
 
         Args:
-            original: The images as they are.
-            views: Two or more of the same N images; the first two are predicted.
+            original: Features of the N samples as they are, [N,D].
+            views: Features of two views of them, [N,D] each.
+            parameters: The views' augmentation parameters, float32 [N,16] each.
+
+        Returns:
+            A scalar >= 0.
         """
-        views = views[:2]
-        features = torch.cat([view.embedding.features for view in (original, *views)])
-        before, *both = self.head(features).chunk(3)
+        before, *both = self.head(torch.cat([original, *views])).chunk(3)
         after = torch.cat(both)
-        described = self.parameters_head(torch.cat([view.parameters for view in views]))
+        described = self.parameters_head(torch.cat(list(parameters)))
         predicted = self.predictor(torch.cat([torch.cat([before, before]), described], dim=1))
         return infonce(
             fn.normalize(after, dim=1), fn.normalize(predicted, dim=1), self._temperature

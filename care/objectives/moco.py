@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from torch.nn import functional as fn
@@ -13,8 +11,9 @@ from care.models import Network
 from care.models.batch_norm import group_batch_norm
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.full_precision import full_precision
-from care.objectives.inputs import View
+from care.objectives.inputs import InputSpec, Permutation
 from care.objectives.momentum_encoder import MomentumNetwork
+from care.objectives.view import View
 from care.system.rng import generator
 
 
@@ -51,8 +50,8 @@ class MoCo(BaseObjective[MocoConfig]):
     the queue, in place of the oldest, when the optimizer has stepped.
 
     Attributes:
-        encoder: The momentum encoder. Its running statistics are read by nobody; with shuffled
-            groups they follow those of one process.
+        encoder: The momentum encoder. Nothing reads its running statistics; with shuffled groups
+            they follow those of one process.
         queue: Keys [K,d] on the unit sphere; random ones at the start.
         place: Index of the oldest key, int64.
     """
@@ -71,17 +70,26 @@ class MoCo(BaseObjective[MocoConfig]):
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
         self._keys: Tensor | None = None
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
-        query_view, key_view = views
-        queries = query_view.embedding.sphere
-        self._keys = keys = self._embed_keys(key_view)
+    def input_specs(self) -> tuple[InputSpec, ...]:
+        """Declare the order in which the keys' samples are shuffled, if they are."""
+        return (Permutation("shuffle"),) if self.config.shuffle_groups > 1 else ()
+
+    def forward(self, query: View, key: View, shuffle: Tensor | None = None) -> BaseLoss:
+        """Compare queries with their keys and with the queue.
+
+        Args:
+            query: The first view.
+            key: The second view of the same N samples.
+            shuffle: A permutation of 0 … N - 1, int64 [N]; None embeds the keys in one pass.
+        """
+        queries = query.embedding.sphere
+        self._keys = keys = self._embed_keys(key, shuffle)
         loss = queue_infonce(queries, keys, self.queue, self.config.temperature)
         return BaseLoss(loss, {"infonce": loss}, (queries, keys))
 
     @torch.no_grad()
     def after_step(self, network: Network, progress: float) -> None:
-        """Let the momentum encoder follow and put the step's keys into the queue."""
+        """Update the momentum encoder and put the step's keys into the queue."""
         self.encoder.follow(network, self.config.momentum)
         assert self._keys is not None
         rows = self.place + torch.arange(len(self._keys), device=self.place.device)
@@ -89,13 +97,12 @@ class MoCo(BaseObjective[MocoConfig]):
         self.place.add_(len(self._keys)).remainder_(len(self.queue))
 
     @torch.no_grad()
-    def _embed_keys(self, view: View) -> Tensor:
-        groups = self.config.shuffle_groups
-        if groups == 1:
+    def _embed_keys(self, view: View, shuffle: Tensor | None) -> Tensor:
+        if shuffle is None:
             return view.embed_by(self.encoder.network).sphere
         inputs = view.group.gather(view.inputs)  # a random group has rows of every process
-        order = view.permutation("shuffle", len(inputs))
-        mine = inputs[order].chunk(groups)[view.group.share(groups)]
+        groups = self.config.shuffle_groups
+        mine = inputs[shuffle].chunk(groups)[view.group.share(groups)]
         keys = torch.cat([self.encoder.network.embed(part).sphere for part in mine])
         keys = view.group.gather(keys)
-        return torch.empty_like(keys).index_copy_(0, order, keys)
+        return torch.empty_like(keys).index_copy_(0, shuffle, keys)

@@ -1,4 +1,4 @@
-"""The whole loss: a base objective, plus λ L_equi, plus EquiMod's where it is asked for."""
+"""The whole loss: a base objective, plus λ L_equi, plus EquiMod's loss."""
 
 from __future__ import annotations
 
@@ -8,85 +8,114 @@ from torch import Tensor, nn
 from torch.nn import functional as fn
 
 from care.config import EquimodConfig, EquivarianceConfig, ObjectiveConfig
-from care.models import Network
+from care.distributed.group import ALONE, Group
+from care.models import Embedding, Network
 from care.objectives.alignment import positive_cosine
 from care.objectives.base import BaseObjective
 from care.objectives.equimod import EquiMod
 from care.objectives.equivariance import equivariance_loss
-from care.objectives.inputs import View, Views
+from care.objectives.inputs import Inputs, InputSpec, Parameters, ViewSpec
+from care.objectives.view import View
 from care.plugins import load
 from care.registry import OBJECTIVES
 
+ORIGINAL = ViewSpec("original", augmented=False)
+"""The samples as they are, for EquiMod."""
+
 
 class Objective(nn.Module):
-    """What a trial minimizes, with everything that it trains or keeps beside the network.
+    """The loss that a trial minimizes, with all that is trained or kept beside the network.
 
     Args:
-        config: Base objective and what is added to it.
-        network: Has its initial weights; momentum encoders begin as its copies.
+        config: Base objective and the losses that are added to it.
+        network: The trained network with its initial weights; momentum encoders start as copies.
         seed: The trial's seed.
+        group: The processes that the batch is spread over.
 
     Attributes:
         base: The base objective.
         equimod: EquiMod, or None.
     """
 
-    def __init__(self, config: ObjectiveConfig, network: Network, seed: int) -> None:
+    def __init__(
+        self, config: ObjectiveConfig, network: Network, seed: int, group: Group = ALONE
+    ) -> None:
         super().__init__()
+        self._group = group
         self._equivariance = config.equivariance
         self.base: BaseObjective[Any] = load(OBJECTIVES[config.name].loss)(config, network, seed)
         equimod: EquimodConfig = getattr(config, "equimod", EquimodConfig())
         self._equimod_weight = equimod.weight
         self.equimod = EquiMod(equimod, network.feature_dim, seed) if equimod.weight else None
+        self._chunks = _chunk_views(config.equivariance)
+        self._views = tuple(ViewSpec(f"view-{i + 1}") for i in range(self.base.views))
+        if config.equivariance.shared_views and self._chunks:
+            self._views = self._chunks
 
-    def forward(self, views: Views) -> dict[str, Tensor]:
-        """The terms of one step's loss, scalars, by the names they are reported under.
+    def input_specs(self) -> tuple[InputSpec, ...]:
+        """Declare the inputs of a step.
+
+        The base's views are augmented sample by sample, those of L_equi chunk by chunk
+        (docs/paper.md §3, Algorithm 1).
+        """
+        specs: list[InputSpec] = [*self._views, *self._chunks, *self.base.input_specs()]
+        if self.equimod is not None:
+            specs += [ORIGINAL, *map(Parameters, self._views[:2])]
+        return tuple(dict.fromkeys(specs))
+
+    def forward(self, network: Network, inputs: Inputs) -> dict[str, Tensor]:
+        """Compute the terms of one step's loss, by the names under which they are reported.
 
         Args:
-            views: Draws the step's views. The base's are augmented image by image, those of L_equi
-                chunk by chunk (docs/paper.md §3, Algorithm 1).
+            network: The trained network.
+            inputs: A tensor for each of :meth:`input_specs`.
 
         Returns:
-            ``train/loss``, to be minimized, each of its terms unweighted, and
+            Scalars: ``train/loss``, to be minimized, each of its terms unweighted, and
             ``train/positive_cosine``.
         """
-        equivariance = self._equivariance
-        chunks = self._chunk_views(views) if equivariance.weight > 0 else ()
-        base_views = chunks if equivariance.shared_views and chunks else self._base_views(views)
-        loss, terms, positives = self.base(base_views)
+        # Keyed by specification: a view of both losses is one View, which is embedded once.
+        views = {
+            spec: View(inputs[spec.name], network, self._group)
+            for spec in (*self._views, *self._chunks)
+        }
+        others = {spec.name: inputs[spec.name] for spec in self.base.input_specs()}
+        loss, terms, positives = self.base(*(views[spec] for spec in self._views), **others)
         if self.equimod is not None:
-            terms["equimod"] = self.equimod(views.original(), base_views)
+            original = View(inputs[ORIGINAL.name], network, self._group).embedding.features
+            features = [views[spec].embedding.features for spec in self._views[:2]]
+            parameters = [inputs[Parameters(spec).name] for spec in self._views[:2]]
+            terms["equimod"] = self.equimod(original, features, parameters)
             loss = loss + self._equimod_weight * terms["equimod"]
-        if chunks:
-            terms["equivariance"] = self._equivariance_loss(*chunks)
-            loss = loss + equivariance.weight * terms["equivariance"]
-            positives = positives or (chunks[0].embedding.sphere, chunks[1].embedding.sphere)
+        if self._chunks:
+            first, second = (views[spec].embedding for spec in self._chunks)
+            terms["equivariance"] = self._equivariance_loss(first, second)
+            loss = loss + self._equivariance.weight * terms["equivariance"]
+            positives = positives or (first.sphere, second.sphere)
         terms = {"loss": loss, **terms, "positive_cosine": positive_cosine(*positives)}
         return {f"train/{name}": value for name, value in terms.items()}
 
     def after_step(self, network: Network, progress: float) -> None:
-        """To be called when the optimizer has stepped; see :class:`BaseObjective`."""
+        """Update what is not trained; see :meth:`BaseObjective.after_step`."""
         self.base.after_step(network, progress)
 
-    def _base_views(self, views: Views) -> tuple[View, ...]:
-        return tuple(views.augmented(f"view-{i + 1}") for i in range(self.base.views))
-
-    def _chunk_views(self, views: Views) -> tuple[View, ...]:
-        rows = self._equivariance.splits if self._equivariance.augmentation == "per_chunk" else 1
-        return tuple(views.augmented(f"chunk-{i + 1}", rows) for i in range(2))
-
-    def _equivariance_loss(self, first: View, second: View) -> Tensor:
-        config: EquivarianceConfig = self._equivariance
-        z1, z2 = (self._space(view) for view in (first, second))
+    def _equivariance_loss(self, first: Embedding, second: Embedding) -> Tensor:
+        config = self._equivariance
+        if config.space == "head":
+            z1, z2 = first.sphere, second.sphere
+        else:  # the encoder's output, on a sphere of its own
+            z1, z2 = (fn.normalize(embedding.features, dim=1) for embedding in (first, second))
         return equivariance_loss(z1, z2, config.splits, config.scale)
 
-    def _space(self, view: View) -> Tensor:
-        """Where augmentations shall act as rotations, [N,·] on a unit sphere."""
-        if self._equivariance.space == "head":
-            return view.embedding.sphere
-        return fn.normalize(view.embedding.features, dim=1)
+
+def _chunk_views(config: EquivarianceConfig) -> tuple[ViewSpec, ...]:
+    """The pair of views of L_equi, or none without L_equi."""
+    if config.weight == 0:
+        return ()
+    rows = config.splits if config.augmentation == "per_chunk" else 1
+    return ViewSpec("chunk-1", rows), ViewSpec("chunk-2", rows)
 
 
 def trainable(*modules: nn.Module) -> list[nn.Parameter]:
-    """The parameters that an optimizer steps, in a fixed order."""
+    """Return the parameters that an optimizer steps, in a fixed order."""
     return [p for module in modules for p in module.parameters() if p.requires_grad]

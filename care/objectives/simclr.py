@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import combinations
 
 import torch
@@ -11,7 +10,7 @@ from care.config import SimclrConfig
 from care.models import Network
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.infonce import infonce
-from care.objectives.inputs import View
+from care.objectives.view import View
 
 
 class SimCLR(BaseObjective[SimclrConfig]):
@@ -24,10 +23,9 @@ class SimCLR(BaseObjective[SimclrConfig]):
         super().__init__(config, network, seed)
         self.views = config.views
 
-    def forward(self, views: Sequence[View]) -> BaseLoss:
-        """See :class:`BaseObjective`."""
-        embeddings = [view.embedding.sphere for view in views]
-        pairs = list(combinations(embeddings, 2))
+    def forward(self, *views: View) -> BaseLoss:
+        """Average InfoNCE over the pairs of views."""
+        pairs = list(combinations([view.embedding.sphere for view in views], 2))
         losses = [infonce(z1, z2, self.config.temperature) for z1, z2 in pairs]
         loss = losses[0] if len(losses) == 1 else torch.stack(losses).mean()
         return BaseLoss(loss, {"infonce": loss}, pairs[0])

@@ -1,4 +1,4 @@
-"""The encoder compiled: BatchNorm, ReLU and additions fused into few passes over memory.
+"""A training step whose encoder is compiled: BatchNorm, ReLU and additions are fused.
 
 On a GPU these take as long as the convolutions. Numbers differ by rounding only: between fused
 operations nothing is rounded to bfloat16.
@@ -17,7 +17,8 @@ from care.config import TrialConfig
 from care.config.cost import training_flops
 from care.models import Network
 from care.models.network import Encode, encode
-from care.training.step import Passes, Terms
+from care.objectives.inputs import Inputs
+from care.training.step import Step, Terms
 
 # On an H100 compiling took 18 s for ResNet-18 and 28 s for ResNet-50, and gained 4 and 22 ms in
 # steps of 3.4 and 8.0 TFLOP: it has paid for itself after 1.5e16 and 1.0e16 FLOP.
@@ -26,12 +27,12 @@ _WORTH_IT_FLOPS = 2e16
 
 @functools.cache
 def _compiled_encode() -> Encode:
-    """Made when it is needed: torch's compiler takes a second to import."""
+    """Compile when first needed: torch's compiler takes a second to import."""
     return torch.compile(encode)
 
 
 def compiles(config: TrialConfig, device: torch.device, samples: int, side: int) -> bool:
-    """Whether the trial's encoder is compiled: a function of trial and device, so a resume agrees.
+    """Decide whether the trial's encoder is compiled, by trial and device, so a resume agrees.
 
     Args:
         config: The trial.
@@ -45,35 +46,35 @@ def compiles(config: TrialConfig, device: torch.device, samples: int, side: int)
     return training_flops(config, samples, side) > _WORTH_IT_FLOPS
 
 
-class CompiledPasses(Passes):
-    """Passes through compiled encoders, or, where they cannot be compiled, as they are.
+class CompiledStep(Step):
+    """Runs the passes through compiled encoders, or eagerly where compiling fails.
 
     Args:
-        passes: Run by the objective.
-        modules: Hold the networks and whatever a pass changes.
+        step: Runs the passes.
+        modules: Hold the networks and all buffers that a pass changes.
         warn: Called if compiling fails.
     """
 
     def __init__(
-        self, passes: Passes, modules: Iterable[nn.Module], warn: Callable[[str], None]
+        self, step: Step, modules: Iterable[nn.Module], warn: Callable[[str], None]
     ) -> None:
-        self._passes, self._warn = passes, warn
+        self._step, self._warn = step, warn
         self._modules = nn.ModuleList(modules)
         self._works: bool | None = None
 
-    def __call__(self) -> Terms:
-        """See :class:`Passes`."""
+    def __call__(self, inputs: Inputs) -> Terms:
+        """Run both passes; see :class:`Step`."""
         if self._works is None:
-            return self._try()
+            return self._try(inputs)
         with _compiled(self._modules) if self._works else contextlib.nullcontext():
-            return self._passes()
+            return self._step(inputs)
 
-    def _try(self) -> Terms:
-        """The first pass; what one that fails did to running statistics is undone."""
+    def _try(self, inputs: Inputs) -> Terms:
+        """Run the first step; undo what a failed one did to running statistics."""
         before = [buffer.clone() for buffer in self._modules.buffers()]
         try:
             with _compiled(self._modules):
-                terms = self._passes()
+                terms = self._step(inputs)
         except torch.OutOfMemoryError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a compiler raises; the pass is run again
@@ -82,14 +83,14 @@ class CompiledPasses(Passes):
             self._works = False
             reason = str(error).strip().partition("\n")[0]
             self._warn(f"the encoder could not be compiled and runs slower: {reason}")
-            return self._passes()
+            return self._step(inputs)
         self._works = True
         return terms
 
 
 @contextlib.contextmanager
 def _compiled(modules: nn.Module) -> Iterator[None]:
-    """While entered, networks run their encoders compiled."""
+    """Run the networks' encoders compiled while entered."""
     networks = [module for module in modules.modules() if isinstance(module, Network)]
     for network in networks:
         network.encode = _compiled_encode()

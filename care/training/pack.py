@@ -43,7 +43,7 @@ def lockstep(
     ends its own trial only.
 
     Args:
-        runs: Trials that share one stream of batches. The caller may add trials between rounds;
+        runs: Trials that share their batches. The caller may add trials between rounds;
             it must remove those that paused or failed before the next epoch.
         stop: Called between steps; True saves a trial's step and pauses it.
 

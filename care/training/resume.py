@@ -12,7 +12,7 @@ from care.config import DataConfig, TrialConfig
 from care.data.dataset import Dataset, check_dataset, load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
 from care.data.fingerprints.sources import NotHereError
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.distributed.group import Group
 from care.errors import CareError
 from care.system.allocator import keep_freed_memory
@@ -61,7 +61,7 @@ def open_trainer(
     group: Group,
     threads: int,
     warn: Callable[[str], None],
-    stream: Stream | None = None,
+    shared: SharedBatches | None = None,
     writer: Writer | None = None,
 ) -> tuple[Trainer, dict[str, str]]:
     """Make a trainer with the state of the trial's newest whole checkpoint, or of its beginning.
@@ -72,7 +72,7 @@ def open_trainer(
         group: The processes that train it.
         threads: CPU threads of this process, set here.
         warn: Called with a line for each damaged checkpoint.
-        stream: Shared by the trials that train in this process step by step.
+        shared: Shared by the trials that train in this process step by step.
         writer: The trial's claim, to set damaged checkpoints aside; None in a process without it.
 
     Returns:
@@ -96,7 +96,7 @@ def open_trainer(
         check_same_data(folder, recorded.data, data, config)
     # With another precision than it began with, a trial would go on to other numbers.
     precision = recorded.precision if recorded else None
-    trainer = Trainer(config, dataset, device, group, precision, stream, warn)
+    trainer = Trainer(config, dataset, device, group, precision, shared, warn)
     state = checkpoint.load(folder, device, warn, writer, trial_id(config))
     if state:
         trainer.load_state(state)

@@ -1,4 +1,4 @@
-"""Forward and backward pass of a step."""
+"""The forward and backward pass of a training step, one operation after the other."""
 
 from __future__ import annotations
 
@@ -8,47 +8,56 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-from care.objectives.inputs import Views
+from care.models import Network
+from care.objectives.inputs import Inputs
 from care.objectives.objective import Objective
 
 Terms = dict[str, Tensor]
+"""The terms of a step's loss, see :meth:`Objective.forward`."""
 
 
-class Passes(ABC):
-    """Takes the views of the step that runs through networks and loss, and back."""
+class Step(ABC):
+    """A way to run the passes: eagerly, compiled, or as a CUDA graph."""
 
     @abstractmethod
-    def __call__(self) -> Terms:
-        """The objective's terms; the parameters' gradients are those of this step's loss."""
+    def __call__(self, inputs: Inputs) -> Terms:
+        """Run both passes and leave the gradients at the parameters.
 
-    def queued(self) -> AbstractContextManager[object]:
-        """While entered, once for each step, work is done in order with the passes."""
+        Args:
+            inputs: A tensor for each of the objective's ``input_specs()``.
+
+        Returns:
+            The objective's terms, valid until the next call.
+        """
+
+    def stream(self) -> AbstractContextManager[object]:
+        """Queue work behind the passes while entered."""
         return nullcontext()
 
-    def wait(self) -> None:  # noqa: B027 - nothing to wait for, unless work is queued
-        """What comes after this is done after what was queued."""
+    def wait(self) -> None:  # noqa: B027 - by default nothing is queued
+        """Make later work wait for all that was queued."""
 
-    def release(self) -> None:  # noqa: B027 - nothing is kept, unless it is recorded
-        """Give memory back that only further steps need."""
+    def release(self) -> None:  # noqa: B027 - by default nothing is kept
+        """Free the memory that only further steps need."""
 
 
-class PlainPasses(Passes):
+class EagerStep(Step):
     """One operation after the other.
 
     Args:
-        objective: Gives the loss.
-        views: Of the step that runs, each time.
-        optimizer: Steps the parameters whose gradients are made.
+        network: The trained network.
+        objective: Computes the loss.
+        optimizer: Holds the trained parameters.
     """
 
     def __init__(
-        self, objective: Objective, views: Views, optimizer: torch.optim.Optimizer
+        self, network: Network, objective: Objective, optimizer: torch.optim.Optimizer
     ) -> None:
-        self._objective, self._views, self._optimizer = objective, views, optimizer
+        self._network, self._objective, self._optimizer = network, objective, optimizer
 
-    def __call__(self) -> Terms:
-        """See :class:`Passes`."""
+    def __call__(self, inputs: Inputs) -> Terms:
+        """Run both passes; see :class:`Step`."""
         self._optimizer.zero_grad(set_to_none=True)
-        terms: Terms = self._objective(self._views)
+        terms: Terms = self._objective(self._network, inputs)
         terms["train/loss"].backward()  # type: ignore[no-untyped-call]
         return terms

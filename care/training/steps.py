@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -11,24 +11,11 @@ Steps = Generator[None, None, T]
 """Yields after each step; its return value is the outcome."""
 
 
-def after_each(steps: Steps[T], action: Callable[[], None]) -> Steps[T]:
-    """The same ``steps``, each followed by ``action``."""
+def exhaust(steps: Steps[T]) -> T:
+    """Run all steps and return their outcome."""
     while True:
         try:
             next(steps)
-        except StopIteration as done:
-            outcome: T = done.value
-            return outcome
-        action()
-        yield
-
-
-def exhaust(steps: Steps[T], action: Callable[[], None] = lambda: None) -> T:
-    """The outcome of all ``steps``, each followed by ``action``."""
-    rest = after_each(steps, action)
-    while True:
-        try:
-            next(rest)
         except StopIteration as done:
             outcome: T = done.value
             return outcome

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from care.config import TrialConfig
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.distributed.group import Group
 from care.evaluation.evaluate import evaluate, transfer_sets
 from care.evaluation.resume import Paused, SavedProgress
@@ -28,8 +28,8 @@ from care.system.claim import LostClaimError
 from care.system.cores import available_cores
 from care.training.ddp.leader import Followers
 from care.training.resume import open_trainer
-from care.training.steps import Steps, after_each, exhaust
-from care.training.trainer import Stopwatch, Trainer
+from care.training.steps import Steps, exhaust
+from care.training.trainer import Trainer
 from care.trials import checkpoint
 from care.trials.condition import repair
 from care.trials.failure import describe
@@ -37,6 +37,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.plugin_versions import plugin_versions
 from care.trials.provenance import provenance
+from care.trials.records import TimingRecord
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.trials.state import RecordedState, State
 
@@ -50,7 +51,7 @@ class TrialRun:
         config: The trial.
         folder: Its folder, written through the trial's claim.
         warn: Called with what the user should know, e.g. of a damaged checkpoint.
-        stream: Shared with trials that train in :func:`care.training.pack.lockstep` with this one.
+        shared: Shared with trials that train in :func:`care.training.pack.lockstep` with this one.
 
     Attributes:
         finished: Whether the trial is trained and evaluated.
@@ -62,10 +63,10 @@ class TrialRun:
         config: TrialConfig,
         folder: TrialFolder,
         warn: Callable[[str], None] = _log.warning,
-        stream: Stream | None = None,
+        shared: SharedBatches | None = None,
     ) -> None:
         self.config = config
-        self._stream = stream
+        self._shared = shared
         self.evaluation_seconds = 0.0
         self.folder = folder
         self._warn = warn
@@ -121,8 +122,15 @@ class TrialRun:
             LostClaimError: Another process has taken the trial over.
             Exception: Whatever else ended the trial; it is written to ``status.json`` as well.
         """
+        epochs = self.config.training.epochs
         try:
-            return (yield from self._advance(stop))
+            if self._trainer.epoch < epochs:
+                line = yield from self._run_epoch(stop)
+            else:
+                line = self.folder.read_metrics()[-1]
+            if line is None or self._trainer.epoch < epochs:
+                return line
+            return self._finish(line, stop)
         except BaseException as error:
             self._followers.kill()
             if isinstance(error, Exception) and not isinstance(error, LostClaimError):
@@ -146,7 +154,7 @@ class TrialRun:
         self._threads = self._resolve_threads()
         each = max(1, self._threads // processes)
         self._trainer, self._data = open_trainer(
-            config, path, Group(0, processes), each, self._warn, self._stream, self.folder.writer
+            config, path, Group(0, processes), each, self._warn, self._shared, self.folder.writer
         )
         device = self._trainer.device
         self._followers = Followers(config, path, device, each)
@@ -167,27 +175,16 @@ class TrialRun:
             return before.threads
         return self.config.runtime.threads or available_cores()
 
-    def _advance(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
-        epochs = self.config.training.epochs
-        if self._trainer.epoch < epochs:
-            line = yield from self._run_epoch(stop)
-            if line is None:
-                return None
-        else:
-            line = self.folder.read_metrics()[-1]
-        if self._trainer.epoch == epochs:
-            self._followers.close()
-            torch.set_num_threads(self._threads)
-            began = time.monotonic()
-            measures = self._finish(stop)
-            self.evaluation_seconds += time.monotonic() - began
-            return None if measures is None else {**line, **measures}
-        return line
-
     def _run_epoch(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
         watch = Stopwatch()
         first_step = self._trainer.step
-        metrics = yield from self._train(stop)
+        if self.config.runtime.processes > 1:
+            metrics = self._run_epoch_with_followers(stop)
+        else:
+            for _ in self._trainer.steps(stop):
+                self._save_now_and_then()
+                yield
+            metrics = self._trainer.end_epoch()
         if metrics is None:
             self._save()
             self.pause()
@@ -202,13 +199,20 @@ class TrialRun:
         self._write_status(State.RUNNING)
         return {**line, "images_per_second": timing.images_per_second}
 
-    def _train(self, stop: Callable[[], bool]) -> Steps[dict[str, float] | None]:
+    def _run_epoch_with_followers(self, stop: Callable[[], bool]) -> dict[str, float] | None:
         trainer, save = self._trainer, self._save_now_and_then
-        if self.config.runtime.processes > 1:
-            return self._followers.lead(lambda: trainer.run_epoch(stop, save))
-        return (yield from after_each(trainer.steps(stop), save))
+        return self._followers.lead(lambda: trainer.run_epoch(stop, save))
 
-    def _finish(self, stop: Callable[[], bool]) -> dict[str, float] | None:
+    def _finish(self, line: dict[str, Any], stop: Callable[[], bool]) -> dict[str, Any] | None:
+        """Evaluate the trained network; add the measures to the last epoch's line."""
+        self._followers.close()
+        torch.set_num_threads(self._threads)
+        began = time.monotonic()
+        measures = self._evaluate(stop)
+        self.evaluation_seconds += time.monotonic() - began
+        return None if measures is None else {**line, **measures}
+
+    def _evaluate(self, stop: Callable[[], bool]) -> dict[str, float] | None:
         trainer, config = self._trainer, self.config
         seconds = config.runtime.checkpoint_seconds
         progress = SavedProgress(self.folder.path, stop, seconds, self._warn, self.folder.writer)
@@ -266,3 +270,20 @@ class TrialRun:
 
     def _write_status(self, state: RecordedState) -> None:
         self.folder.write_status(state, self.epoch, self.config.training.epochs)
+
+
+class Stopwatch:
+    """Wall time of an epoch, whose parts may lie in several processes."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+
+    def timing(self, epoch: int, images: int) -> TimingRecord:
+        """Measure the seconds since the start, and the throughput of ``images``."""
+        seconds = time.perf_counter() - self._start
+        return TimingRecord(
+            epoch=epoch,
+            seconds=round(seconds, 4),
+            images_per_second=round(images / seconds, 1),
+            finished_at=round(time.time(), 3),
+        )

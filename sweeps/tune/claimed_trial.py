@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
@@ -38,11 +38,11 @@ class ClaimedTrial:
         self._claim: Claim | None = None
         self._created = ""
 
-    def open(self, stream: Stream | None = None) -> TrialRun | None:
+    def open(self, shared: SharedBatches | None = None) -> TrialRun | None:
         """Claim and open the trial.
 
         Args:
-            stream: Shared with the other members of a pack.
+            shared: Shared with the other members of a pack.
 
         Returns:
             Its training, or None when another process holds the claim.
@@ -52,7 +52,7 @@ class ClaimedTrial:
             return None
         self._node.enter(self._folder.path)
         self._folder = TrialFolder(self._folder.path, self._claim)
-        run = TrialRun(self._task.config, self._folder, self._warnings.append, stream)
+        run = TrialRun(self._task.config, self._folder, self._warnings.append, shared)
         if self._task.replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()

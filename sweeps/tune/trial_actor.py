@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.training.pack import EpochResult, lockstep
 from care.training.pack_size import Pace, SizeSearch
 from care.training.trial_run import TrialRun
@@ -69,7 +69,7 @@ class TrialActor:
         self._node = Node.of_this_process()
         self._stop = StopFlag(self._node)
         self._trials = [ClaimedTrial(trial, self._node) for trial in task.trials]
-        self._stream: Stream | None = None
+        self._shared: SharedBatches | None = None
         self._waiting = list(self._trials)
         self._training: dict[TrialRun, ClaimedTrial] = {}
         self._evaluation_seconds = 0.0
@@ -86,7 +86,7 @@ class TrialActor:
                 has to end.
         """
         watch = Stopwatch()
-        results = self._open() if self._stream is None else []
+        results = self._open() if self._shared is None else []
         watch.lap("start of trials")
         results += self._drop_stopped()
         results += self._replay() or self._train()
@@ -100,7 +100,7 @@ class TrialActor:
 
     def _open(self) -> list[TrialResult]:
         """Open all trials, or the first of a pack whose size is not known yet."""
-        self._stream = Stream()
+        self._shared = SharedBatches()
         if self._task.neighbors is None:
             results = self._open_next(len(self._waiting))
         else:
@@ -118,7 +118,7 @@ class TrialActor:
         while self._waiting and len(self._training) < count:
             trial = self._waiting.pop(0)
             try:
-                run = None if self._stop() else trial.open(self._stream)
+                run = None if self._stop() else trial.open(self._shared)
             except Exception as error:  # noqa: BLE001 - the trial's own, which it reports
                 results.append(self._fail(trial, error))
                 continue
@@ -176,10 +176,10 @@ class TrialActor:
             seconds: Of a step of all trials so far.
         """
         assert self._search
-        assert self._stream
+        assert self._shared
         before = len(self._training)
         trainers = [run.trainer for run in self._training if not run.finished]
-        wanted = self._search.next(seconds, self._stream.seconds, trainers)
+        wanted = self._search.next(seconds, self._shared.seconds, trainers)
         results = self._open_next(wanted)
         if len(self._training) > before and not self._search.settled:
             self._pace = self._new_pace()

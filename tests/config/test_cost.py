@@ -10,7 +10,7 @@ from care.config.loading import validate
 from care.models import Network
 from care.plugins import load
 from care.registry import ENCODERS
-from tests.helpers.stepping import SMALL, Passes, config, trainer, views
+from tests.helpers.stepping import SMALL, Passes, config, terms_of, trainer
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -30,7 +30,7 @@ def test_passes_without_gradient(name: str) -> None:
     counted = [
         Passes(module.encoder) for module in made.objective.modules() if isinstance(module, Network)
     ]
-    made.objective(views(made))
+    terms_of(made)
     images = sum(sum(passed.batches) for passed in counted)
     assert images == 32 * config(name).objective.passes.forward
 

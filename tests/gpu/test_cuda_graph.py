@@ -13,7 +13,7 @@ from care.augmentation.cuda_graph import make_graphed
 from care.objectives.infonce import infonce
 from care.objectives.simclr import SimCLR
 from care.system.rng import generator
-from care.training.cuda_graph import WARM_UP, GraphedPasses
+from care.training.cuda_graph import WARM_UP, CudaGraphStep
 from care.trials.failure import DivergedError
 from tests.helpers.comparing import assert_equal
 from tests.helpers.gpu_training import CUDA, STEPS, of, side_by_side, train, trainer
@@ -24,7 +24,7 @@ from tests.helpers.stepping import SMALL
 def test_replayed_steps_equal_single_operations(name: str) -> None:
     replayed = trainer(of(name))
     state = train(replayed)
-    assert isinstance(replayed._passes, GraphedPasses)
+    assert isinstance(replayed._passes, CudaGraphStep)
     assert replayed._passes.replays
     assert_equal(state, train(trainer(of(name, graph=False))))
 
@@ -65,7 +65,7 @@ def test_trials_of_a_pack_equal_solo_runs() -> None:
 
 def test_the_host_waits_for_nothing_inside_an_epoch() -> None:
     made = trainer(of("care"))
-    steps = made.steps(lambda: False)
+    steps = made.steps()
     for _ in range(WARM_UP + 1):
         next(steps)
     torch.cuda.synchronize()
@@ -81,8 +81,8 @@ def test_what_cannot_be_recorded_runs_as_it_is(monkeypatch: pytest.MonkeyPatch) 
     expected = train(trainer(of("simclr", graph=False)))
     original: Callable[..., Any] = SimCLR.forward
 
-    def asks_the_device(self: SimCLR, views: Any) -> Any:
-        found = original(self, views)
+    def asks_the_device(self: SimCLR, *views: Any) -> Any:
+        found = original(self, *views)
         found.loss.item()
         return found
 
@@ -106,7 +106,7 @@ def test_a_loss_that_is_not_finite_is_found_and_placed() -> None:
 def test_epochs_end_with_measures_and_the_last_one_frees_the_graph() -> None:
     made = trainer(of("care", training={"batch_size": 256}))
     passes = made._passes
-    assert isinstance(passes, GraphedPasses)
+    assert isinstance(passes, CudaGraphStep)
     first = made.run_epoch()
     assert passes.replays
     second = made.run_epoch()
@@ -125,7 +125,7 @@ def test_compiled_encoders_are_recorded() -> None:
     plain = trainer(of("care-moco", **parts))
     train(compiled, STEPS)
     train(plain, STEPS)
-    assert isinstance(compiled._passes, GraphedPasses)
+    assert isinstance(compiled._passes, CudaGraphStep)
     assert compiled._passes.replays
     for name, expected in plain._sums.items():
         torch.testing.assert_close(compiled._sums[name], expected, rtol=1e-3, atol=1e-3)

@@ -9,7 +9,7 @@ import torch
 
 from care.config import DataConfig, TrialConfig
 from care.data.dataset import Dataset, load_dataset
-from care.data.shared_batches import Stream
+from care.data.shared_batches import SharedBatches
 from care.training.cuda_graph import WARM_UP
 from care.training.trainer import Trainer
 from tests.helpers.stepping import config
@@ -49,10 +49,10 @@ def train(made: Trainer, steps: int = STEPS) -> dict[str, Any]:
 
 
 def side_by_side(settings: list[TrialConfig], steps: int = STEPS) -> list[dict[str, Any]]:
-    """The states of trials that share a stream, a step of each in turn."""
-    stream = Stream()
-    members = [trainer(each, stream=stream) for each in settings]
-    epochs = [member.steps(lambda: False) for member in members]
+    """The states of trials that share their batches, a step of each in turn."""
+    shared = SharedBatches()
+    members = [trainer(each, shared=shared) for each in settings]
+    epochs = [member.steps() for member in members]
     for _ in range(steps):
         for epoch in epochs:
             next(epoch)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
-from care.objectives.inputs import Views
+from care.data.shared_batches import Batch
+from care.objectives.inputs import Inputs, make_inputs
 from care.training.trainer import Trainer
 from tests.conftest import TINY
 
@@ -62,10 +63,16 @@ def trainer(name: str, **parts: Any) -> Trainer:
     return Trainer(config(name, **parts), load_dataset(DataConfig(), Path()), CPU)
 
 
-def views(made: Trainer, step: int = 0) -> Views:
-    """The views of a step of the first epoch, of the first images."""
-    images = made.dataset.train.images[:BATCH]
-    return Views(made.network, made._augmenter, 0).at(images, 0, step)
+def inputs_of(made: Trainer, step: int = 0) -> Inputs:
+    """Make the inputs of a step of the first epoch, on the first images."""
+    batch = Batch(made.dataset.train.images[:BATCH], made.config.seed, 0, step)
+    return make_inputs(made.objective.input_specs(), batch, made._augmenter)
+
+
+def terms_of(made: Trainer, step: int = 0) -> dict[str, Tensor]:
+    """Compute the terms of that step."""
+    terms: dict[str, Tensor] = made.objective(made.network, inputs_of(made, step))
+    return terms
 
 
 class Passes:
@@ -83,4 +90,4 @@ class Passes:
         self.batches.append(len(inputs[0]))
 
 
-__all__ = ["BATCH", "QUEUE", "SMALL", "Passes", "config", "trainer", "views"]
+__all__ = ["BATCH", "QUEUE", "SMALL", "Passes", "config", "inputs_of", "terms_of", "trainer"]

@@ -18,8 +18,9 @@ from care.augmentation.rotation import RotationAugmenter
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
+from care.data.shared_batches import Batch
 from care.models import Network
-from care.objectives.inputs import Views
+from care.objectives.inputs import Inputs, make_inputs
 from care.objectives.moco import MoCo
 from care.objectives.objective import Objective
 from care.system.rng import generator
@@ -72,9 +73,12 @@ class Step:
         if isinstance(self.objective.base, MoCo):  # later in a training, the copy is another
             self.network.head.weight.data += points(4, 6, 2)  # type: ignore[operator]
 
+    def inputs(self, epoch: int = EPOCH, step: int = STEP) -> Inputs:
+        batch = Batch(self.images, SEED, epoch, step)
+        return make_inputs(self.objective.input_specs(), batch, self.augmenter)
+
     def loss(self) -> Tensor:
-        drawn = Views(self.network, self.augmenter, SEED).at(self.images, EPOCH, STEP)
-        terms: dict[str, Tensor] = self.objective(drawn)
+        terms: dict[str, Tensor] = self.objective(self.network, self.inputs())
         return terms["train/loss"]
 
     def by_hand(self) -> float:
@@ -217,13 +221,7 @@ def test_its_gradient_is_the_slope_of_the_loops(name: str) -> None:
 def test_every_step_draws_its_pairs_anew() -> None:
     step = Step(CASES["care-simclr"])
     drawn = [
-        tuple(
-            Views(step.network, step.augmenter, SEED)
-            .at(step.images, *place)
-            .augmented(f"chunk-{i}", SPLITS)
-            .parameters.flatten()
-            .tolist()
-        )
+        tuple(step.inputs(*place)[f"chunk-{i}"].flatten().tolist())
         for place in ((0, 0), (0, 1), (1, 0))
         for i in (1, 2)
     ]
@@ -246,6 +244,8 @@ def test_augmentations_that_are_exact_rotations_cost_nothing(augmentation: str, 
     step = Step({"name": "none", "equivariance": settings})
     turning = Network(Center(), nn.Identity())
     clouds = points(BATCH * 5, 4, 0).reshape(BATCH, 5, 4).float()
-    terms = step.objective(Views(turning, RotationAugmenter(), SEED).at(clouds, EPOCH, STEP))
+    batch = Batch(clouds, SEED, EPOCH, STEP)
+    inputs = make_inputs(step.objective.input_specs(), batch, RotationAugmenter())
+    terms = step.objective(turning, inputs)
     assert terms["train/equivariance"] < 1e-12
     assert terms["train/positive_cosine"] < 0.9, "the rotations did something"

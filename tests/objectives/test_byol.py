@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from care.objectives.byol import BYOL, byol_loss
 from tests.helpers.points import points, shuffled
-from tests.helpers.stepping import trainer, views
+from tests.helpers.stepping import inputs_of, terms_of, trainer
 
 
 @settings(deadline=None)
@@ -30,16 +30,16 @@ def test_both_directions_count_and_the_target_is_not_trained() -> None:
     made = trainer("byol")
     byol = made.objective.base
     assert isinstance(byol, BYOL)
-    drawn = views(made)
-    first, second = drawn.augmented("view-1").inputs, drawn.augmented("view-2").inputs
+    inputs = inputs_of(made)
+    first, second = inputs["view-1"], inputs["view-2"]
     target = [byol.target.network.embed(images).projection.detach() for images in (first, second)]
     predicted = [
         byol.predictor(made.network.embed(images).projection) for images in (first, second)
     ]
     expected = byol_loss(predicted[0], target[1]) + byol_loss(predicted[1], target[0])
-    loss = made.objective(views(made))["train/loss"]
+    loss = terms_of(made)["train/loss"]
     torch.testing.assert_close(loss, expected)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     assert all(
         p.grad is not None for p in (*made.network.parameters(), *byol.predictor.parameters())
     )

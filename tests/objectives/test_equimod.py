@@ -8,10 +8,11 @@ from torch import nn
 
 from care.augmentation.parameters import PARAMETERS, identity, sample
 from care.config import AugmentationConfig
+from care.models import Network
 from care.objectives.equimod import EquiMod
-from care.objectives.inputs import View
+from care.objectives.inputs import Inputs
 from care.system.rng import generator
-from tests.helpers.stepping import BATCH, trainer, views
+from tests.helpers.stepping import BATCH, SMALL, inputs_of, terms_of, trainer
 
 
 def test_every_parameter_of_an_augmentation_is_seen() -> None:
@@ -45,16 +46,17 @@ def weights(module: nn.Module) -> list[NDArray[np.float64]]:
     return [layer.weight.detach().double().numpy() for layer in layers]
 
 
-def by_hand(module: EquiMod, original: View, seen: list[View]) -> float:
+def by_hand(network: Network, module: EquiMod, inputs: Inputs) -> float:
     """arXiv 2211.01244, layer by layer in float64, with loops for the loss."""
-    features = torch.cat([view.embedding.features for view in (original, *seen)])
+    names = ("original", "view-1", "view-2")
+    features = torch.cat([network.features(inputs[name]) for name in names])
     x = features.detach().double().numpy()
     first, second, third = weights(module.head)
     for weight in (first, second):
         x = np.maximum(standardized(x @ weight.T), 0)
     x = standardized(x @ third.T)
     before, after = np.concatenate([x[:BATCH], x[:BATCH]]), x[BATCH:]
-    described = torch.cat([view.parameters for view in seen]).double().numpy()
+    described = torch.cat([inputs[f"{name}/parameters"] for name in names[1:]]).double().numpy()
     described = standardized(standardized(described) @ weights(module.parameters_head)[0].T)
     both = np.concatenate([before, described], axis=1)
     predicted = standardized(both @ weights(module.predictor)[0].T)
@@ -73,10 +75,8 @@ def test_the_loss_is_the_formula_layer_by_layer(name: str) -> None:
     made = trainer(name)
     module = made.objective.equimod
     assert module is not None
-    drawn = views(made)
-    seen = [drawn.augmented("view-1"), drawn.augmented("view-2")]
-    terms = made.objective(views(made))
-    expected = by_hand(module, drawn.original(), seen)
+    terms = terms_of(made)
+    expected = by_hand(made.network, module, inputs_of(made))
     assert terms["train/equimod"].item() == pytest.approx(expected, rel=1e-5)
     base = terms["train/byol" if name == "equimod-byol" else "train/infonce"]
     torch.testing.assert_close(terms["train/loss"], base + terms["train/equimod"])
@@ -95,7 +95,7 @@ def test_the_unit_of_a_parameter_does_not_matter() -> None:
 
 def test_everything_of_it_is_trained() -> None:
     made = trainer("equimod-byol")
-    made.objective(views(made))["train/loss"].backward()
+    terms_of(made)["train/loss"].backward()  # type: ignore[no-untyped-call]
     stepped = {id(p) for group in made.optimizer.param_groups for p in group["params"]}
     assert isinstance(made.objective.equimod, EquiMod)
     for name, parameter in made.objective.equimod.named_parameters():
@@ -104,16 +104,15 @@ def test_everything_of_it_is_trained() -> None:
 
 
 def test_images_that_share_an_augmentation_share_its_parameters() -> None:
-    made = trainer("equimod-simclr")
+    shared = {"splits": 4, "weight": 0.1, "shared_views": True}
+    made = trainer("equimod-simclr", objective={**SMALL["equimod-simclr"], "equivariance": shared})
     module = made.objective.equimod
     assert module is not None
-    drawn = views(made)
-    chunks = [drawn.augmented(f"chunk-{i}", rows=4) for i in (1, 2)]
     tables = [
         made._augmenter.sample(4, generator(0, f"chunk-{i}", 0, 0)).parameters() for i in (1, 2)
     ]
     seen: list[torch.Tensor] = []
     module.parameters_head.register_forward_hook(lambda m, inputs, output: seen.append(inputs[0]))
-    module(drawn.original(), chunks)
+    terms_of(made)
     expected = torch.cat([table.repeat_interleave(BATCH // 4, 0) for table in tables])
     assert torch.equal(seen[0], expected)

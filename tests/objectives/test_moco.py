@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from care.config import MocoConfig
 from care.models import Network
-from care.objectives.inputs import View
 from care.objectives.moco import MoCo, queue_infonce
+from care.objectives.view import View
 from care.system.rng import generator
 from care.training.trainer import Trainer
 from tests.helpers.points import points, shuffled, sphere
-from tests.helpers.stepping import BATCH, QUEUE, trainer, views
+from tests.helpers.stepping import BATCH, QUEUE, inputs_of, terms_of, trainer
 
 COUNTS = {"count": st.integers(1, 5), "kept": st.integers(1, 6), "seed": st.integers(0, 1000)}
 
@@ -62,9 +62,8 @@ def test_a_steps_keys_replace_the_oldest() -> None:
     base = moco(made)
     expected = base.queue.clone()
     for step in range(QUEUE // BATCH + 1):  # the last one begins anew
-        drawn = views(made, step)
-        keys = base.encoder.network(drawn.augmented("view-2").inputs)
-        made.objective(drawn)
+        keys = base.encoder.network(inputs_of(made, step)["view-2"])
+        terms_of(made, step)
         made.objective.after_step(made.network, 0.1)
         start = step * BATCH % len(expected)
         expected[start : start + BATCH] = keys
@@ -86,7 +85,7 @@ def test_the_encoder_is_the_moving_average() -> None:
         with torch.no_grad():
             for parameter in made.network.parameters():
                 parameter.add_(torch.ones_like(parameter) * (step + 1))
-        made.objective(views(made, step))
+        terms_of(made, step)
         made.objective.after_step(made.network, 0.1)
         for name, p in made.network.named_parameters():
             average[name] = 0.99 * average[name] + 0.01 * p.detach().double()
@@ -110,8 +109,7 @@ def test_shuffled_groups_have_statistics_of_their_own() -> None:
     made = MoCo(MocoConfig(queue=8, shuffle_groups=2), network, seed=0)
     images = points(8, 3 * 4, 0).reshape(8, 3, 2, 2).float()
     order = generator(0, "shuffle").permutation(8)
-    view = View(network, images, lambda: images, lambda *_: torch.from_numpy(order))
-    keys = made._embed_keys(view)
+    keys = made._embed_keys(View(images, network), torch.from_numpy(order))
     for group in (order[:4], order[4:]):
         torch.testing.assert_close(keys[group], network(images[group]))
     assert not torch.allclose(keys, network(images))

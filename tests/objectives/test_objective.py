@@ -15,7 +15,7 @@ from care.objectives.infonce import infonce
 from care.registry import OBJECTIVES
 from care.training.trainer import Trainer
 from care.trials import checkpoint
-from tests.helpers.stepping import BATCH, SMALL, Passes, trainer, views
+from tests.helpers.stepping import BATCH, SMALL, Passes, inputs_of, terms_of, trainer
 
 FORWARDS = {
     "simclr": 2,
@@ -54,14 +54,14 @@ def test_an_objective_reports_the_terms_that_its_settings_name(name: str) -> Non
     }
     terms = {*made.config.objective.terms, *(term for term, weight in added.items() if weight)}
     expected = {"train/loss", "train/positive_cosine", *(f"train/{term}" for term in terms)}
-    assert set(made.objective(views(made))) == expected
+    assert set(terms_of(made)) == expected
 
 
 @pytest.mark.parametrize("name", SMALL)
 def test_forward_passes_of_the_trained_encoder(name: str) -> None:
     made = trainer(name)
     passes = Passes(made.network.encoder)
-    terms = made.objective(views(made))
+    terms = terms_of(made)
     assert passes.batches == [BATCH] * FORWARDS[name]
     assert made.config.objective.passes.trained == FORWARDS[name]
     assert all(value.isfinite() and value.shape == () for value in terms.values())
@@ -103,18 +103,19 @@ def test_what_is_kept_beside_the_network_is_a_function_of_the_seed(name: str) ->
 
 def test_four_views_are_compared_in_pairs() -> None:
     made = trainer("simclr-4")
-    drawn = views(made)
-    seen = [drawn.augmented(f"view-{i}").embedding.sphere for i in (1, 2, 3, 4)]
+    inputs = inputs_of(made)
+    seen = [made.network(inputs[f"view-{i}"]) for i in (1, 2, 3, 4)]
     pairs = [infonce(z1, z2, 0.5) for z1, z2 in combinations(seen, 2)]
     assert len(pairs) == 6
-    torch.testing.assert_close(made.objective(views(made))["train/loss"], sum(pairs) / 6)
+    torch.testing.assert_close(terms_of(made)["train/loss"], sum(pairs) / 6)
 
 
 def test_shared_views_serve_both_losses() -> None:
     made = trainer("care-shared")
-    drawn = views(made)
-    z1, z2 = (drawn.augmented(f"chunk-{i}", rows=4).embedding.sphere for i in (1, 2))
-    terms = made.objective(views(made))
+    inputs = inputs_of(made)
+    assert set(inputs) == {"chunk-1", "chunk-2"}
+    z1, z2 = (made.network(inputs[f"chunk-{i}"]) for i in (1, 2))
+    terms = terms_of(made)
     torch.testing.assert_close(terms["train/infonce"], infonce(z1, z2, 0.5))
     expected = equivariance_loss(z1, z2, 4, "authors")
     torch.testing.assert_close(terms["train/equivariance"], expected)
@@ -122,14 +123,11 @@ def test_shared_views_serve_both_losses() -> None:
 
 def test_equivariance_before_the_head() -> None:
     made = trainer("care-encoder")
-    drawn = views(made)
-    h1, h2 = (
-        fn.normalize(drawn.augmented(f"chunk-{i}", rows=4).embedding.features, dim=1)
-        for i in (1, 2)
-    )
-    terms = made.objective(views(made))
+    inputs = inputs_of(made)
+    h1, h2 = (fn.normalize(made.network.features(inputs[f"chunk-{i}"]), dim=1) for i in (1, 2))
+    terms = terms_of(made)
     torch.testing.assert_close(terms["train/equivariance"], equivariance_loss(h1, h2, 4, "authors"))
-    terms["train/equivariance"].backward()
+    terms["train/equivariance"].backward()  # type: ignore[no-untyped-call]
     assert all(p.grad is None for p in made.network.head.parameters())
 
 
@@ -145,7 +143,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(name: str) -> None:
 
 def test_the_chunks_of_the_first_step_do_not_depend_on_the_base() -> None:
     found = {
-        name: trainer(name).objective(views(trainer(name)))["train/equivariance"].item()
+        name: terms_of(trainer(name))["train/equivariance"].item()
         for name in ("care", "equivariance")
     }
     assert found["care"] == found["equivariance"]

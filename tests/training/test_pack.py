@@ -1,4 +1,4 @@
-"""Trials that share a process and a stream end with the numbers that each has alone."""
+"""Trials that share a process and its batches end with the numbers that each has alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from care.augmentation.augmenter import ImageAugmenter
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.data.shared_batches import SHARED, Stream, check_members, stream_of
+from care.data.shared_batches import SHARED, SharedBatches, check_members, stream_of
 from care.errors import ConfigError
 from care.training.pack import EpochResult, lockstep
 from care.training.trial_run import TrialRun
@@ -44,11 +44,13 @@ def alone(config: TrialConfig, folder: Path) -> None:
 Runs = dict[TrialRun, str]
 
 
-def opened(configs: dict[str, TrialConfig], folder: Path, stream: Stream | None = None) -> Runs:
+def opened(
+    configs: dict[str, TrialConfig], folder: Path, shared: SharedBatches | None = None
+) -> Runs:
     """Open trials that share batches; their names by run."""
-    stream = stream or Stream()
+    shared = shared or SharedBatches()
     return {
-        TrialRun(config, TrialFolder(folder / name), stream=stream): name
+        TrialRun(config, TrialFolder(folder / name), shared=shared): name
         for name, config in configs.items()
     }
 
@@ -185,13 +187,13 @@ def test_one_that_is_dropped_leaves_the_others(lambdas_alone: Path, tmp_path: Pa
 
 
 def test_one_that_joins_in_the_middle_of_an_epoch(lambdas_alone: Path, tmp_path: Path) -> None:
-    configs, stream = of_lambdas(), Stream()
+    configs, shared = of_lambdas(), SharedBatches()
     first, *others = configs
-    runs = opened({first: configs[first]}, tmp_path, stream)
+    runs = opened({first: configs[first]}, tmp_path, shared)
     steps = lockstep(runs)
     for _ in range(3):
         next(steps)
-    runs |= opened({name: configs[name] for name in others}, tmp_path, stream)
+    runs |= opened({name: configs[name] for name in others}, tmp_path, shared)
     behind = [next(steps) for _ in range(3)]
     assert not any(step.together for step in behind), "the first one waits"
     assert {runs[run] for step in steps for run in step.ended} == set(configs)

@@ -13,7 +13,8 @@ import torch
 from care.config import DataConfig, TrialConfig
 from care.config.loading import validate
 from care.data.dataset import load_dataset
-from care.objectives.inputs import Views
+from care.data.shared_batches import Batch
+from care.objectives.inputs import make_inputs
 from care.training.trainer import Trainer
 from care.training.trial_run import TrialRun
 from care.trials.failure import DivergedError
@@ -59,7 +60,9 @@ def test_the_first_step_sees_the_same_views_whatever_the_weight() -> None:
     losses = set()
     for weight in (0, 0.1, 1):
         made = trainer(objective=objective(weight))
-        terms = made.objective(Views(made.network, made._augmenter, 0).at(images, 0, 0))
+        specs = made.objective.input_specs()
+        inputs = make_inputs(specs, Batch(images, 0, 0, 0), made._augmenter)
+        terms = made.objective(made.network, inputs)
         losses.add(terms["train/infonce"].item())
     assert len(losses) == 1
 

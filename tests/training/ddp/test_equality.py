@@ -40,7 +40,7 @@ def train(group: Group, name: str, parts: dict[str, Any]) -> dict[str, Any]:
     made.network.double()
     made.network.precision = "fp32"  # nor autocast to bfloat16, where that is fast
     made.objective.double()
-    made._views._augmenter = InDouble(made._augmenter)
+    made._augmenter = InDouble(made._augmenter)
     if made.objective.equimod is not None:
         made.objective.equimod.parameters_head.register_forward_pre_hook(
             lambda _, inputs: (inputs[0].double(),)
