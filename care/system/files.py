@@ -23,7 +23,6 @@ from care.errors import CareError
 LARGEST_FILE = 2**28
 """Bytes of the largest file that is read into memory, far above every record or log of a store."""
 
-
 _SURROGATES = re.compile("[\ud800-\udfff]+")
 
 
@@ -248,9 +247,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
 
 
 def append_line(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON object as a line and flush it to the disk.
-
-    A partial write is truncated, so that a log never has a torn line in its middle.
+    """Append one JSON object as a line, flushed to the disk; a partial write is truncated.
 
     Raises:
         DiskError: The disk is full or the folder cannot be written; the log is unchanged.
