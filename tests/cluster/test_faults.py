@@ -258,6 +258,7 @@ def serve(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], str]]:
         place = ["--host", address, "--port", str(port), "--workers", "1"]
         command = [sys.executable, "-m", "mlflow", "server", *place]
         command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+        command += ["--artifacts-destination", str(tmp_path / "artifacts")]
         with (tmp_path / "server.log").open("ab") as log:
             started = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
         servers.append(started)
