@@ -150,11 +150,13 @@ class Board:
         if trial.state == State.RUNNING:  # it reported no end of its own: the scheduler stopped it
             self._move(trial, State.STOPPED, trial.epoch)
 
-    def lose(self, trial_id: str) -> None:
-        """Record that a trial's process was lost; it is paused, unless it had ended."""
+    def lose(self, trial_id: str) -> bool:
+        """Mark a trial paused whose process was lost; return False if the trial had ended."""
         trial = self.trials[trial_id]
-        if not MEANING[trial.state].over:
-            self._move(trial, State.PAUSED, trial.epoch)
+        if MEANING[trial.state].over:
+            return False
+        self._move(trial, State.PAUSED, trial.epoch)
+        return True
 
     def report(
         self,

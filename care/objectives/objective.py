@@ -9,6 +9,7 @@ from torch.nn import functional as fn
 
 from care.config import EquimodConfig, EquivarianceConfig, ObjectiveConfig
 from care.distributed.group import ALONE, Group
+from care.errors import ConfigError, Problem
 from care.models import Embedding, Network
 from care.objectives.alignment import positive_cosine
 from care.objectives.base import BaseObjective
@@ -32,6 +33,9 @@ class Objective(nn.Module):
         seed: The trial's seed.
         group: The processes that the batch is spread over.
 
+    Raises:
+        ConfigError: ``shared_views`` with a base objective that does not take two views.
+
     Attributes:
         base: The base objective.
         equimod: EquiMod, or None.
@@ -50,6 +54,10 @@ class Objective(nn.Module):
         self._chunks = _chunk_views(config.equivariance)
         self._views = tuple(ViewSpec(f"view-{i + 1}") for i in range(self.base.views))
         if config.equivariance.shared_views and self._chunks:
+            if self.base.views not in (0, 2):
+                allowed = f"allowed: false, as {config.name} takes {self.base.views} views"
+                field = "objective.equivariance.shared_views"
+                raise ConfigError("trial", [Problem(field, True, allowed)])
             self._views = self._chunks
 
     def input_specs(self) -> tuple[InputSpec, ...]:

@@ -112,7 +112,8 @@ class Trainer:
             stop: Asked before each step; True in rank 0 ends the epoch early, in all processes.
 
         Yields:
-            After each step. :meth:`end_epoch` follows in rank 0, :meth:`follow_epoch` in others.
+            After each step. Rank 0 then calls :meth:`end_epoch`; the other ranks call
+            :meth:`follow_epoch` instead of both.
         """
         self.network.train()
         self.objective.train()

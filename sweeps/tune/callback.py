@@ -85,7 +85,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         self._changed(identity)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Close trials; one whose last report was an epoch was stopped by the scheduler."""
+        """Close a pack's trials; one that still counts as running was stopped by the scheduler."""
         for identity in PackTask.from_config(trial.config).trial_ids:
             self.active.discard(identity)
             self._board.complete(identity)
@@ -96,10 +96,10 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         """Report a lost process; the queue has decided about another try of its trials."""
         for identity in PackTask.from_config(trial.config).trial_ids:
             self.active.discard(identity)
-            self._board.lose(identity)
+            lost = self._board.lose(identity)
             if identity in self._queue.given_up:
                 self.lost[identity] = _reason(trial)
-            else:
+            elif lost:
                 label = self._board.trials[identity].label
                 _log.warning(
                     "%s: its process was lost; it resumes from its last checkpoint.", label

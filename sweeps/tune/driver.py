@@ -20,7 +20,7 @@ from care.config import TrialConfig
 from care.data.shared_batches import stream_of
 from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
-from care.system.files import DamagedFileError
+from care.system.files import DamagedFileError, DiskError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.records import ErrorRecord
@@ -155,7 +155,8 @@ class Driver:
             self._claim.check()  # a lost claim may have ended the launch
             raise
         for identity, reason in launch.lost.items():
-            with contextlib.suppress(DamagedFileError):  # the plan names it as damaged
+            # The plan names a damaged trial; one whose disk is still full stays paused.
+            with contextlib.suppress(DamagedFileError, DiskError):
                 self._mark_lost(identity, reason)
 
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> TrialTask:

@@ -54,7 +54,13 @@ class Launch:
         self._replay = replay
         policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
         pack = sweep.spec.pack
-        self._queue = TaskQueue(policy, lambda: interrupt.requested, pack, pool.slots)
+        self._queue = TaskQueue(
+            policy,
+            lambda: interrupt.requested,
+            pack,
+            pool.slots,
+            pool.resources.largest_share,
+        )
         self._callback = DriverCallback(board, self._queue, changed)
         self._stopper = InterruptStopper(interrupt, self._callback)
 

@@ -91,7 +91,7 @@ class TrialTask:
             for itself.
         sweep: Folder of the sweep whose scheduler may stop it as a member of a pack, or None.
         share: Factor on a trial's part of a machine, 1 or more.
-        tries: Tries with this one, from 1.
+        disk_errors: Tries in a row that ended because the folder could not be written.
         alone: Never packed again, because it lost its process or memory in a pack.
         unopened: Losses so far, for the next decision about another try.
     """
@@ -103,19 +103,19 @@ class TrialTask:
     batch_key: str | None = field(default=None, repr=False)
     sweep: Path | None = None
     share: int = 1
-    tries: int = 1
+    disk_errors: int = 0
     alone: bool = False
     unopened: UnopenedLosses | None = None
 
 
 @dataclass(frozen=True)
 class PackTask:
-    """Trials for one process, which Tune sees as one of its trials.
+    """Trials for one process. One of Tune's trials is one pack, also of a single trial.
 
     Attributes:
         trials: One, or several that share batches.
-        neighbors: Packs that share the machine with this one, whose size the process chooses; None
-            for a pack that trains all its trials.
+        neighbors: Number of packs, this one included, that share a GPU, or the memory of a machine
+            without one; the process chooses how many of the trials it trains. None: all of them.
     """
 
     trials: tuple[TrialTask, ...]

@@ -26,8 +26,9 @@ class TaskQueue:
         retry: Decides about another try of a trial.
         stopping: Returns whether to hand out nothing more.
         pack: Most trials of one task; ``auto``: the process measures how many pay.
-        slots: Tasks that run side by side, if that is known. No slot stays idle because others
-            have packs.
+        slots: Tasks that run side by side, if that is known. Packs are as small as it takes to
+            give every slot a task.
+        neighbors: Tasks that share a GPU, or the memory of a machine without one.
 
     Attributes:
         given_up: Identities of the trials that were not over and get no other try.
@@ -39,9 +40,11 @@ class TaskQueue:
         stopping: Callable[[], bool] = lambda: False,
         pack: int | Literal["auto"] = 1,
         slots: int | None = None,
+        neighbors: int = 1,
     ) -> None:
         self._retry, self._is_stopping = retry, stopping
-        self._slots, self._auto = slots, pack == "auto"
+        self._slots, self._neighbors = slots, neighbors
+        self._auto = pack == "auto"
         self._pack = LARGEST_PACK if pack == "auto" else pack
         self._ready: deque[TrialTask] = deque()
         self._later: list[tuple[float, int, TrialTask]] = []  # a heap, by time and then order
@@ -62,9 +65,11 @@ class TaskQueue:
         """Return the next task that is due, known as ``key`` while it runs; None when none is."""
         if self.stopping:
             return None
+        due = []
         while self._later and self._later[0][0] <= time.monotonic():
-            # Trials that have started end before others start.
-            self._ready.appendleft(heapq.heappop(self._later)[2])
+            due.append(heapq.heappop(self._later)[2])
+        # Trials that were tried before end before others start.
+        self._ready.extendleft(reversed(due))
         if not self._ready:
             return None
         self._running[key] = self._pack_with_others(self._ready.popleft())
@@ -114,12 +119,14 @@ class TaskQueue:
         return over
 
     def _end_trial(self, task: TrialTask, outcome: Outcome) -> bool:
+        errors = task.disk_errors + 1 if outcome == Outcome.DISK_ERROR else 0
+        task = replace(task, disk_errors=errors)
         again = self._retry(task, outcome)
         if again is None:
             if outcome in (Outcome.LOST, Outcome.DISK_ERROR):
                 self.given_up.add(task.trial_id)
             return True
-        task = replace(task, share=again.share, tries=task.tries + 1, unopened=again.unopened)
+        task = replace(task, share=again.share, unopened=again.unopened)
         heapq.heappush(self._later, (time.monotonic() + again.after, next(self._order), task))
         return False
 
@@ -142,7 +149,7 @@ class TaskQueue:
         others = [self._ready[index] for index in indices]
         for index in reversed(indices):
             del self._ready[index]
-        return PackTask((first, *others), (self._slots or 1) if self._auto else None)
+        return PackTask((first, *others), self._neighbors if self._auto else None)
 
 
 def _may_share(task: TrialTask) -> bool:

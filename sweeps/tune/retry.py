@@ -1,7 +1,8 @@
 """Another try for a trial that is not over: whether, when, and with how much of a machine.
 
-Only tries without progress count, by the trial's own log of starts. A node may be pre-empted any
-number of times, but a trial that kills its process at one step again and again is given up.
+Only tries without progress count, by the trial's own log of starts, and disk errors in a row. A
+node may be pre-empted any number of times, but a trial that kills its process at one step again and
+again is given up.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class RetryPolicy:
         if outcome == Outcome.BUSY:
             return Again(_BUSY_SECONDS, share)
         if outcome == Outcome.DISK_ERROR:
-            return Again(_DISK_SECONDS, share) if task.tries < _DISK_TRIES else None
+            return Again(_DISK_SECONDS, share) if task.disk_errors < _DISK_TRIES else None
         return self._after_loss(task) if outcome == Outcome.LOST else None
 
     def _after_loss(self, task: TrialTask) -> Again | None:

@@ -10,8 +10,10 @@ import torch
 from torch.nn import functional as fn
 
 from care.config.objective import settings_of
+from care.errors import ConfigError
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
+from care.objectives.objective import Objective
 from care.registry import OBJECTIVES
 from care.training.trainer import Trainer
 from care.trials import checkpoint
@@ -108,6 +110,14 @@ def test_four_views_are_compared_in_pairs() -> None:
     pairs = [infonce(z1, z2, 0.5) for z1, z2 in combinations(seen, 2)]
     assert len(pairs) == 6
     torch.testing.assert_close(terms_of(made)["train/loss"], sum(pairs) / 6)
+
+
+def test_shared_views_need_a_base_objective_of_two_views() -> None:
+    """The settings of the repository's objectives say so earlier; those of a plugin may not."""
+    made = trainer("care-shared")
+    config = made.config.objective.model_copy(update={"views": 4})
+    with pytest.raises(ConfigError, match=r"shared_views.*as simclr takes 4 views"):
+        Objective(config, made.network, 0)
 
 
 def test_shared_views_serve_both_losses() -> None:

@@ -64,12 +64,12 @@ class SlurmPool:
 
     @property
     def concurrency(self) -> int | None:
-        """As many trials as the workers of the moment can take."""
+        """Unlimited: Ray runs as many trials as the workers that have joined can take."""
         return None
 
     @property
     def slots(self) -> int:
-        """As many as all workers together could take."""
+        """Trials that run side by side when all workers have joined."""
         return self.folder.request().workers.most * self.resources.concurrency
 
     @contextlib.contextmanager
@@ -99,7 +99,7 @@ class SlurmPool:
         threading.Thread(target=self._update_head, kwargs={"state": HeadState.STOPPING}).start()
 
     def wants(self, trials: int) -> None:
-        """Trials that are still to run or running."""
+        """Set the number of trials that are left, running ones among them."""
         self._left = trials
 
     def hold(self, claim: Claim) -> None:

@@ -108,7 +108,9 @@ class ClusterConfig(JobConfig):
         python: Command that starts Python on a node; this very Python when None.
         interface: Network interface that Ray uses, e.g. ``ib0``; the node's address when None.
         scratch: A folder of the node's own for Ray's sockets and logs.
-        grace_seconds: Before its time is over a worker has this long to checkpoint and leave.
+        grace_seconds: Time before the end of the wall time in which a worker's trials checkpoint
+            and it leaves, and in which the driver's job ends. Long epochs need no more: a
+            checkpoint is saved between two steps.
         idle_seconds: A worker without a trial leaves after this.
         wait_seconds: A worker without a head leaves after this.
     """

@@ -15,6 +15,7 @@ from care.errors import CareError
 from care.system.claim import release_dead
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.allocation import Allocation
+from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.backends.slurm.network import address_of, answers
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.ray_node import RayNode
@@ -23,7 +24,8 @@ from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0
 _REPORT_SECONDS = 5.0
-_SAVE_SECONDS = 60.0
+# Part of the grace period in which trials save; Ray ends, and the job with it, in the rest.
+_SAVING = 0.75
 _LONGEST_PAUSE_SECONDS = 60.0
 _HEAD_MISSED = 3
 _STABLE_SECONDS = 30.0  # a Ray that lives so long was not refused
@@ -38,7 +40,7 @@ def run_worker(store: str, name: str) -> None:
     job_id = this_job()
     ray_log = folder.jobs / f"ray-worker-{job_id}.log"
     with RayNode(cluster.scratch, address_of(cluster.interface), folder.token, ray_log) as ray:
-        worker = Worker(folder, job_id, ray, deadline, cluster.wait_seconds)
+        worker = Worker(folder, job_id, ray, deadline, cluster)
         worker.run()
     if deadline.passed == "time" and folder.head().left and not folder.request().cancel:
         # Where that is not allowed, the head submits another worker.
@@ -54,14 +56,20 @@ class Worker:
         job_id: This job.
         ray: This node's Ray.
         deadline: When to end.
-        wait_seconds: Longest time without a Ray that works.
+        cluster: Its ``grace_seconds``, and ``wait_seconds``, the longest time without a Ray.
     """
 
     def __init__(
-        self, folder: PoolFolder, job_id: str, ray: RayNode, deadline: Deadline, wait_seconds: float
+        self,
+        folder: PoolFolder,
+        job_id: str,
+        ray: RayNode,
+        deadline: Deadline,
+        cluster: ClusterConfig,
     ) -> None:
         self._folder, self._job_id, self._ray = folder, job_id, ray
-        self._deadline, self._wait_seconds = deadline, wait_seconds
+        self._deadline, self._wait_seconds = deadline, cluster.wait_seconds
+        self._save_seconds = _SAVING * cluster.grace_seconds
         self._head: Head | None = None  # the one whose Ray this node is in
         self._given = Allocation.of_this_job()
         self._busy_at = self._useful_at = self._joined_at = time.monotonic()
@@ -114,12 +122,12 @@ class Worker:
         return self._missed >= _HEAD_MISSED
 
     def _leave_head(self) -> None:
-        """Have the trials save their place, then end this node's Ray."""
+        """Have the trials checkpoint, then end this node's Ray."""
         if self._head is None:
             return
         self._report(WorkerState.PAUSING)
         self._ray.node.pause_trials()
-        end = time.monotonic() + _SAVE_SECONDS
+        end = time.monotonic() + self._save_seconds
         while self._ray.running and self._running_trials() and time.monotonic() < end:
             time.sleep(0.2)
         self._ray.stop()

@@ -38,7 +38,7 @@ trial_tasks = st.builds(
     batch_key=st.none() | names,
     sweep=st.none() | paths,
     share=counts,
-    tries=counts,
+    disk_errors=counts,
     alone=st.booleans(),
     unopened=st.none() | st.builds(UnopenedLosses, counts, counts),
 )

@@ -120,7 +120,7 @@ def test_what_is_over_is_not_tried_again(folder: TrialFolder, outcome: Outcome) 
 
 @pytest.mark.parametrize("outcome", [Outcome.PAUSED, Outcome.BUSY])
 def test_pre_emption_is_never_counted(folder: TrialFolder, outcome: Outcome) -> None:
-    again = POLICY(task(folder, share=2, tries=10_000), outcome)
+    again = POLICY(task(folder, share=2, disk_errors=10_000), outcome)
     assert again
     assert again.share == 2
     assert again.after > 0
@@ -173,14 +173,39 @@ def test_full_memory_means_less_packing(folder: TrialFolder) -> None:
 
 
 def test_a_disk_that_stays_full_ends_the_trial_at_last(folder: TrialFolder) -> None:
-    again = POLICY(task(folder), Outcome.DISK_ERROR)
-    assert again
     patience = 0.0
-    tries = 1
-    while again := POLICY(task(folder, tries=tries), Outcome.DISK_ERROR):
+    errors = 1
+    while again := POLICY(task(folder, disk_errors=errors), Outcome.DISK_ERROR):
         patience += again.after
-        tries += 1
+        errors += 1
     assert 300 < patience < 3600
+
+
+def test_only_disk_errors_in_a_row_count() -> None:
+    seen = []
+
+    def retry(trial: TrialTask, outcome: Outcome) -> Again:
+        seen.append(trial.disk_errors)
+        return Again(0, 1)
+
+    tasks = TaskQueue(retry)
+    tasks.put(messages.task("a"))
+    for outcome in (Outcome.BUSY, Outcome.DISK_ERROR, Outcome.DISK_ERROR, Outcome.PAUSED):
+        taken(tasks, "1")
+        tasks.report("1", PackResult((TrialResult("a", outcome),)))
+        tasks.end("1")
+    assert seen == [0, 1, 2, 0]
+
+
+def test_tasks_that_come_back_keep_their_order() -> None:
+    tasks = TaskQueue(lambda *_: Again(0, 1))
+    for name in ("a", "b", "new"):
+        tasks.put(messages.task(name))
+    for key in ("a", "b"):
+        taken(tasks, key)
+    for key in ("a", "b"):
+        tasks.end(key)
+    assert [taken(tasks, key).trial_ids for key in "123"] == [["a"], ["b"], ["new"]]
 
 
 def streams(pack: Any, slots: int | None = None, count: int = 12) -> TaskQueue:
