@@ -109,7 +109,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(
     before = contents(copy)
     done = care("evaluate", trial_in(copy).name, cwd=copy, check=False)
     assert done.returncode == 2
-    assert "has no checkpoint" in done.stderr
+    assert "has no valid checkpoint" in done.stderr
     assert "is damaged" in done.stderr
     assert contents(copy) == before
 
