@@ -17,9 +17,9 @@ from care.augmentation import RotationAugmenter
 from care.config import AugmentationConfig, DataConfig
 from care.data.dataset import Dataset, ImageSet
 from care.data.fingerprints.proteins import proteins_path
-from care.data.protein_files import Structures, survey_structures
 from care.data.reporter import Reporter
 from care.data.residues import Points
+from care.data.structures import Structures, survey_structures
 from care.errors import ConfigError, Problem
 from care.system.rng import generator
 
@@ -45,7 +45,7 @@ def load_proteins(config: DataConfig, root: Path) -> PointDataset:
 
     Raises:
         ConfigError: Fewer than two proteins, or both a folder and a file without ``path``. Also
-            see :func:`care.data.protein_files.survey_structures`.
+            see :func:`care.data.structures.survey_structures`.
     """
     return _build_dataset(_read(config, root))
 

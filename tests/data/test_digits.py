@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import colorsys
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,3 +131,11 @@ def test_an_unknown_name_is_refused(refused: Callable[..., Problem]) -> None:
     problem = refused(validate, DataConfig, {"name": "digit"}, "test")
     assert (problem.field, problem.value) == ("name", "digit")
     assert "did you mean 'digits'?" in problem.allowed
+
+
+def test_data_sets_are_imported_by_name_without_loading_torch_before() -> None:
+    code = "import sys, care.data; print('torch' in sys.modules); print(care.data.load_dataset)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded, function = done.stdout.splitlines()
+    assert loaded == "False"
+    assert "load_dataset" in function

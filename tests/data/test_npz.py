@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 
 from care.data.npz import read_point_arrays
-from care.data.protein_files import read_structures
+from care.data.structures import read_structures
 from care.errors import CareError, ConfigError
 from tests.helpers.damage import damaged
 

@@ -17,8 +17,8 @@ from care.data.archive import read_unpacked
 from care.data.dataset import check_dataset, load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
 from care.data.prepare import prepare
-from care.data.protein_files import read_structures, survey_structures
 from care.data.proteins import load_proteins
+from care.data.structures import read_structures, survey_structures
 from care.errors import CareError, ConfigError, Problem
 from tests.helpers.listener import Listener
 from tests.helpers.pdb_text import atom, chain, residue
