@@ -34,7 +34,7 @@ SHARED = (
 """Fields that must be equal in all trials of a pack."""
 
 
-def stream_of(config: TrialConfig) -> str:
+def batch_key(config: TrialConfig) -> str:
     """Return a key that is equal for trials that can share their batches."""
     return repr([_value(config, field) for field in SHARED])
 

@@ -118,18 +118,10 @@ def make_console(file: IO[str] | None = None, *, stderr: bool = False) -> Consol
         file: The file to print to; the standard stream when None.
         stderr: Whether the standard stream is stderr.
     """
-    plain = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
-    if plain.is_terminal:
-        return plain
-    return Console(
-        file=file,
-        stderr=stderr,
-        markup=False,
-        emoji=False,
-        highlight=False,
-        soft_wrap=True,
-        width=_UNLIMITED_WIDTH,
-    )
+    console = Console(file=file, stderr=stderr, markup=False, emoji=False, highlight=False)
+    if not console.is_terminal:
+        console.soft_wrap, console.width = True, _UNLIMITED_WIDTH
+    return console
 
 
 def is_live(console: Console) -> bool:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
-from care.data.shared_batches import stream_of
+from care.data.shared_batches import batch_key
 from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
@@ -171,7 +171,7 @@ class Driver:
             resolved,
             self.store.trial(identity).path.resolve(),
             replay=scheduled,
-            batch_key=stream_of(resolved) if packed else None,
+            batch_key=batch_key(resolved) if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
         )
 

@@ -13,7 +13,7 @@ import torch
 from care.augmentation.augmenter import ImageAugmenter
 from care.config import TrialConfig
 from care.config.loading import validate
-from care.data.shared_batches import SHARED, SharedBatches, check_members, stream_of
+from care.data.shared_batches import SHARED, SharedBatches, batch_key, check_members
 from care.errors import ConfigError
 from care.training.pack import EpochResult, lockstep
 from care.training.trial_run import TrialRun
@@ -216,4 +216,4 @@ def test_what_cannot_share_a_stream_is_refused(field: str, parts: dict[str, Any]
     other = tiny(**parts)
     with pytest.raises(ConfigError, match=f"{field}.*of the pack's first trial"):
         check_members([tiny(), other])
-    assert stream_of(tiny()) != stream_of(other)
+    assert batch_key(tiny()) != batch_key(other)
