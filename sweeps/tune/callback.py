@@ -74,7 +74,8 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         identity = progress.trial_id
         if progress.done:
             self.active.discard(identity)
-        self._board.report(identity, progress.outcome.state, progress.metrics, progress.error)
+        if state := progress.outcome.state:
+            self._board.report(identity, state, progress.metrics, progress.error)
         label = self._board.trials[identity].label
         for text in progress.warnings:
             _log.warning("%s: %s", label, text)

@@ -46,12 +46,12 @@ class Outcome(StrEnum):
     LOST = "lost"
 
     @property
-    def state(self) -> State:
-        """The state that the sweep's table shows."""
+    def state(self) -> State | None:
+        """The state that the sweep's table shows; None where the trial's state is unchanged."""
         return _STATES[self]
 
 
-_STATES = {
+_STATES: dict[Outcome, State | None] = {
     Outcome.RUNNING: State.RUNNING,
     Outcome.FINISHED: State.FINISHED,
     Outcome.FAILED: State.FAILED,
@@ -60,7 +60,7 @@ _STATES = {
     Outcome.BUSY: State.ELSEWHERE,
     Outcome.DISK_ERROR: State.PAUSED,
     Outcome.OUT_OF_MEMORY: State.PAUSED,
-    Outcome.NOT_STARTED: State.PAUSED,
+    Outcome.NOT_STARTED: None,
     Outcome.LOST: State.PAUSED,
 }
 

@@ -177,15 +177,15 @@ class PlayedLaunch:
         decision = "CONTINUE"
         if self._scheduler and not progress.done:
             decision = self._scheduler.on_trial_result(None, trial, result)
-        identity, outcome = progress.trial_id, progress.outcome
-        self._board.report(identity, outcome.state, progress.metrics, progress.error)
+        if state := progress.outcome.state:
+            self._board.report(progress.trial_id, state, progress.metrics, progress.error)
         if not progress.done and decision != TrialScheduler.STOP:
             return True
         process.close()  # type: ignore[attr-defined]
         if self._scheduler:
             self._scheduler.on_trial_complete(None, trial, result)
         self._search.on_trial_complete(trial.trial_id, result)
-        self._board.complete(identity)
+        self._board.complete(progress.trial_id)
         return False
 
 

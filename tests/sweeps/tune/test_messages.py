@@ -101,7 +101,8 @@ def test_a_trimmed_result_has_every_outcome(result: PackResult) -> None:
 
 
 def test_every_outcome_is_a_state_of_a_trial_that_was_handed_out() -> None:
-    states = {outcome: outcome.state for outcome in Outcome}
+    states = {outcome: state for outcome in Outcome if (state := outcome.state)}
+    assert set(Outcome) - set(states) == {Outcome.NOT_STARTED}
     assert not {State.NEW, State.STALE, State.DAMAGED} & set(states.values())
     assert {name for name, state in states.items() if MEANING[state].over} == {
         Outcome.FINISHED,

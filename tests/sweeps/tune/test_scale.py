@@ -122,6 +122,18 @@ def test_a_trial_of_the_plan(tmp_path: Path) -> None:
     assert four_times - twice == pytest.approx(2 * (twice - once), rel=0.02)
 
 
+def test_a_trial_that_its_pack_returned_unopened_is_still_new(
+    board_of: Callable[[int], Board],
+) -> None:
+    board = board_of(2)
+    first, second = board.trials
+    callback = DriverCallback(board, queue_of(0), lambda _: None)
+    outcomes = {first: Outcome.RUNNING, second: Outcome.NOT_STARTED}
+    result = messages.result(outcomes, {"epoch": 1})
+    callback.on_trial_result(0, [], messages.tune_trial(first, second), result)
+    assert board.counts() == {State.RUNNING: 1, State.NEW: 1}
+
+
 def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> None:
     """Of every number that it gets, Tune keeps statistics, which it writes when a launch ends."""
     board = board_of(1)
