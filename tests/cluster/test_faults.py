@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.backends.slurm.network import answers, free_ports
 from tests.cluster.conftest import Cluster
 from tests.helpers.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, declare, wait_until
+from tests.helpers.serving import Server
 
 MakePool = Callable[..., Pool]
 WHOLE_NODE = {"gpus": 2, "cpus": 2}
@@ -246,48 +245,22 @@ def test_a_wrong_token_is_refused(cluster: Cluster, pool: MakePool, tmp_path: Pa
 
 
 @pytest.fixture
-def serve(cluster: Cluster, tmp_path: Path) -> Iterator[Callable[[], str]]:
-    """Starts an MLflow server that the nodes reach, in place of the one before; gives its URI."""
-    servers: list[subprocess.Popen[bytes]] = []
-    address = cluster.login_address
-    (port,) = free_ports(1)
-    uri = f"http://{address}:{port}"
-
-    def start() -> str:
-        stop()
-        place = ["--host", address, "--port", str(port), "--workers", "1"]
-        command = [sys.executable, "-m", "mlflow", "server", *place]
-        command += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
-        command += ["--artifacts-destination", str(tmp_path / "artifacts")]
-        with (tmp_path / "server.log").open("ab") as log:
-            started = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        servers.append(started)
-        wait_until(lambda: answers(f"{address}:{port}"), 90, "the MLflow server answers")
-        return uri
-
-    def stop() -> None:
-        for server in servers:
-            if server.poll() is None:
-                os.killpg(server.pid, signal.SIGKILL)
-                server.wait()
-
-    start.stop = stop  # type: ignore[attr-defined]
-    yield start
-    stop()
+def server(cluster: Cluster, tmp_path: Path) -> Iterator[Server]:
+    """An MLflow server that the nodes reach."""
+    made = Server(tmp_path, cluster.login_address)
+    made.start()
+    yield made
+    made.stop()
 
 
 def test_the_mlflow_server_is_away_for_a_while(
-    cluster: Cluster,
-    pool: MakePool,
-    undisturbed: Path,
-    serve: Callable[[], str],
-    tmp_path: Path,
+    pool: MakePool, undisturbed: Path, server: Server, tmp_path: Path
 ) -> None:
     sweep = pool()
-    sweep.submit("1:2", "--tracking-uri", serve())
+    sweep.submit("1:2", "--tracking-uri", server.uri)
     sweep.wait_for_training(1)
-    serve.stop()  # type: ignore[attr-defined]
+    server.stop()
     sweep.wait_for_training(2)
-    serve()
+    server.start()
     sweep.wait_for_end()
-    sweep.assert_as_undisturbed(undisturbed, f"sqlite:///{tmp_path}/mlflow.db")
+    sweep.assert_as_undisturbed(undisturbed, f"sqlite:///{tmp_path}/server.db")

@@ -93,6 +93,11 @@ def declare(folder: Path) -> None:
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(tree))
 
 
+def _trained(trials: Path, epochs: int) -> int:
+    """Trials with at least so many epochs."""
+    return sum(lines_in(log) >= epochs for log in trials.glob("*/metrics.jsonl"))
+
+
 def test_a_trial_that_the_kernel_ends_resumes_to_the_undisturbed_numbers(
     tmp_path: Path, group: Group
 ) -> None:
@@ -110,7 +115,7 @@ def test_a_trial_that_the_kernel_ends_resumes_to_the_undisturbed_numbers(
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
     logs = folder / "runs" / "trials"
-    wait_until(lambda: sum(map(lines_in, logs.glob("*/metrics.jsonl"))) >= 2, what="training")
+    wait_until(lambda: _trained(logs, epochs=2) == 2, what="both trials have a checkpoint")
     group.limit(group.used + 100 * _MIB)
     hog.stdin.write("300\n")
     hog.stdin.flush()

@@ -18,20 +18,25 @@ from typing import Any
 from tests.helpers.processes import wait_for
 
 
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
 class Server:
     """An MLflow server of its own database that can be stopped and started."""
 
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.uri = f"http://127.0.0.1:{self.port}"
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self._place = ["--host", address, "--port", str(port := free_port())]
+        self.uri = f"http://{address}:{port}"
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        command = [sys.executable, "-m", "mlflow", "server", "--port", str(self.port)]
+        command = [sys.executable, "-m", "mlflow", "server", *self._place]
         command += ["--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"]
         command += ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
         with (self._folder / "server.log").open("ab") as log:

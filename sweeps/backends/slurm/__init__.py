@@ -11,7 +11,7 @@
 ``status_file.py``    ``status.json``, which the head's job replaces while the sweep runs
 ``status.py``         a submitted sweep, read from its files and from SLURM's queue
 ``allocation.py``     what SLURM gave this job, never the node's own figures
-``network.py``        the address of this node, free ports
+``network.py``        the address of this node
 ``ray_node.py``       Ray's processes of one node, in a session of their own
 ``preemption.py``     when a job has to end: before its wall time is over, or by a signal
 ``driver_job.py``     the head's job: Ray's head and the sweep's driver

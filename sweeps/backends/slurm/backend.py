@@ -17,7 +17,7 @@ from care.system.files import DiskError
 from sweeps.backends.ray_session import connected
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.autoscaling import change, wanted
-from sweeps.backends.slurm.network import address_of, answers
+from sweeps.backends.slurm.network import address_of
 from sweeps.backends.slurm.ray_node import RayNode
 from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, Request, WorkerState
 from sweeps.backends.slurm.submission import submit_workers
@@ -26,7 +26,6 @@ from sweeps.resources import Resources
 
 _log = logging.getLogger(__name__)
 
-_START_SECONDS = 120.0
 _LOOK_SECONDS = 2.0
 _QUEUE_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 600.0
@@ -81,7 +80,7 @@ class SlurmPool:
         ray_log = self.folder.jobs / f"ray-head-{name}.log"
         ray = RayNode(request.cluster.scratch, address, self.folder.token, ray_log)
         with ray:
-            head = _start_head(ray, ray_log)
+            head = ray.start_head()
             thread = threading.Thread(target=self._keep_workers, name="elastic", daemon=True)
             with connected(head, log):
                 generation = uuid.uuid4().hex
@@ -179,18 +178,3 @@ class SlurmPool:
         if text != self._complaint:
             self._complaint = text
             _log.warning("%s It is tried again.", text)
-
-
-def _start_head(ray: RayNode, log: Path) -> str:
-    """Start Ray's head and wait for it.
-
-    Raises:
-        CareError: It did not come up; says where its log is.
-    """
-    head = ray.start_head()
-    end = time.monotonic() + _START_SECONDS
-    while not answers(head):
-        if not ray.running or time.monotonic() > end:
-            raise CareError(f"Ray's head did not start; what it said: {log}")
-        time.sleep(0.2)
-    return head

@@ -1,4 +1,4 @@
-"""Addresses and ports of this node."""
+"""The address of this node, and whether another one answers."""
 
 from __future__ import annotations
 
@@ -45,18 +45,6 @@ def _of_interface(name: str) -> str | None:
         except OSError:
             return None
     return socket.inet_ntoa(answer[20:24])
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody listens on now, each another one."""
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("", 0))
-        return [probe.getsockname()[1] for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def answers(address: str, seconds: float = 3.0) -> bool:

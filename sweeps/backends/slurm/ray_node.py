@@ -1,4 +1,4 @@
-"""Ray's processes of one node: a session of their own, a folder of their own, free ports, a token.
+"""Ray's processes of one node: a session of their own, a folder of their own, ports, a token.
 
 Ray's own command that stops it is never called: it ends every Ray on the node, other people's, too.
 """
@@ -14,11 +14,11 @@ import time
 from pathlib import Path
 from typing import Self
 
+from care.errors import CareError
 from care.system.process import all_processes
 from sweeps.backends.ray_environment import set_ray_environment
 from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
 from sweeps.backends.slurm.allocation import Allocation
-from sweeps.backends.slurm.network import free_ports
 from sweeps.tune.node import Node
 
 _START_SECONDS = 120.0
@@ -26,15 +26,19 @@ _STOP_SECONDS = 3.0  # the trials have saved their place: nothing is left to wai
 _OBJECT_STORE_BYTES = 128 * 1024**2
 _LEFT_FOR_RAY = 0.9  # of the allocation's memory: what Ray hands out to trials
 
-# Ports that must differ between two Rays of one node, and whose defaults are fixed.
-_WORKER_PORTS = (
+# Two Rays of one node must not share a port, and a port that is free now may be another process's
+# a moment later: each server of Ray takes one itself, and tells the others.
+_ANY_PORT = (
     "node-manager-port",
     "object-manager-port",
     "runtime-env-agent-port",
     "dashboard-agent-grpc-port",
     "dashboard-agent-listen-port",
     "metrics-export-port",
+    "min-worker-port",
+    "max-worker-port",
 )
+_ADDRESS_FILE = "ray_current_cluster"  # of a head, in its folder, once it is up
 
 
 class RayNode:
@@ -66,17 +70,24 @@ class RayNode:
         remove_scratch(self._folder)
 
     def start_head(self) -> str:
-        """Start the head, which runs no trials.
+        """Start the head, which runs no trials, and wait for it.
 
         Returns:
             Its address, ``host:port``.
+
+        Raises:
+            CareError: It did not come up; says where its log is.
         """
-        (port,) = free_ports(1)
-        arguments = ["--head", f"--port={port}"]
-        arguments += ["--num-cpus=0", "--num-gpus=0", "--include-dashboard=false"]
-        arguments.append(f"--temp-dir={folder_for_ray(self._folder)}")
-        self._start(arguments, {})
-        return f"{self._address}:{port}"
+        folder = folder_for_ray(self._folder)
+        arguments = ["--head", "--port=0", "--num-cpus=0", "--num-gpus=0"]
+        self._start([*arguments, "--include-dashboard=false", f"--temp-dir={folder}"], {})
+        end = time.monotonic() + _START_SECONDS
+        while self.running and time.monotonic() < end:
+            with contextlib.suppress(FileNotFoundError):
+                if address := (folder / _ADDRESS_FILE).read_text().strip():
+                    return address
+            time.sleep(0.1)
+        raise CareError(f"Ray's head did not start; what it said: {self._log}")
 
     def start_worker(self, head: str, given: Allocation) -> None:
         """Join ``head`` with what SLURM gave this job."""
@@ -108,14 +119,12 @@ class RayNode:
         self._process = None
 
     def _start(self, arguments: list[str], devices: dict[str, str]) -> None:
-        ports = zip(_WORKER_PORTS, free_ports(len(_WORKER_PORTS)), strict=True)
         command = [
             *(sys.executable, "-m", "ray.scripts.scripts", "start", "--block"),
             *arguments,
             f"--node-ip-address={self._address}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
-            *("--min-worker-port=0", "--max-worker-port=0"),
-            *(f"--{name}={port}" for name, port in ports),
+            *(f"--{name}=0" for name in _ANY_PORT),
         ]
         environment = {**os.environ, **devices}
         if "HIP_VISIBLE_DEVICES" in devices:

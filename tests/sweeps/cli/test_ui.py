@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.helpers.processes import alive, descendants, start_care, wait_for
+from tests.helpers.serving import free_port
 from tests.helpers.tracked import copy_database
 
 
@@ -29,9 +29,7 @@ def test_serves_until_it_is_told_to_end(
 ) -> None:
     copy_database(empty_database, tmp_path / name)
     (tmp_path / name / "store.json").write_text('{"format": 1}')
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     page = start_care("ui", "--port", str(port), "--store", name, cwd=tmp_path)
     wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"))
     started = descendants(page.pid)
