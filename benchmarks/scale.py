@@ -31,7 +31,7 @@ from care.system.claim import Claim
 from care.trials.code_version import code_version
 from care.trials.records import SweepRecord
 from sweeps.backends.local import local_ray
-from sweeps.backends.slurm.backend import SlurmPool
+from sweeps.backends.slurm.backend import SlurmBackend
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.backends.slurm.status_file import StatusFile
@@ -173,7 +173,7 @@ class Recorder:
     def __init__(self, pool: SimulatedPool, store: Store, board: Board) -> None:
         self.samples: list[Sample] = []
         self._pool, self._database = pool, store.root / "mlflow.db"
-        self._status = StatusFile(board, cast(SlurmPool, pool))
+        self._status = StatusFile(board, cast(SlurmBackend, pool))
         self._cpu = time.pthread_getcpuclockid(threading.get_ident())
         self._began, self._cpu_began = time.perf_counter(), time.clock_gettime(self._cpu)
         self._over = threading.Event()

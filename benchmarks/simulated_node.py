@@ -17,7 +17,7 @@ from care.config import TrialConfig
 from care.config.metrics import epoch_metrics, final_measures
 from care.data.shared_batches import SharedBatches
 from care.system.files import write_atomic
-from care.training.steps import Steps
+from care.training.stepwise import Stepwise
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
 from care.trials.records import ProvenanceRecord, TimingRecord
@@ -66,7 +66,7 @@ class UntrainedRun:
         """The logged epochs and the steps after them, of which there are none."""
         return self._epoch, 0
 
-    def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, Any]]:  # noqa: ARG002
+    def steps(self, stop: Callable[[], bool]) -> Stepwise[dict[str, Any]]:  # noqa: ARG002
         """Log an epoch; after the last one write the measures."""
         yield
         self._epoch += 1

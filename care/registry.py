@@ -125,7 +125,7 @@ class MeasureEntry(Entry):
 
     Attributes:
         function: ``module:function`` from :class:`care.evaluation.measure.Trained` to
-            :class:`care.evaluation.results.Outcome`.
+            :class:`care.evaluation.results.Results`.
         names: Names that it may report: ``encoder/…`` for the encoder's output or ``head/…`` for
             the head's output on the sphere.
         when: Decides from the configuration whether a trial is measured.

@@ -19,7 +19,7 @@ from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING
 from sweeps.store import Store, final_value
 from sweeps.tracking.sweep_sync import SweepSync
-from sweeps.tune.backend import Pool
+from sweeps.tune.backend import Backend
 from sweeps.tune.driver import Driver, take_sweep
 
 View = Callable[[Board], AbstractContextManager[object]]
@@ -82,7 +82,7 @@ class SweepRun:
     Args:
         sweep: The sweep.
         store: The store of its trials.
-        pool: The backend that runs them.
+        backend: The backend that runs them.
         options: Options of the run.
     """
 
@@ -90,10 +90,10 @@ class SweepRun:
         self,
         sweep: Sweep,
         store: Store,
-        pool: Pool,
+        backend: Backend,
         options: RunOptions,
     ) -> None:
-        self.sweep, self.store, self.pool = sweep, store, pool
+        self.sweep, self.store, self.backend = sweep, store, backend
         self.options = options
 
     def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
@@ -111,20 +111,20 @@ class SweepRun:
             return SweepResult(make_plan(self.sweep, self.store), None, {})
         with claim:
             claim.when_lost(interrupt.request)
-            self.pool.hold(claim)
+            self.backend.hold(claim)
             outcome = self._drive(claim, interrupt, view)
             claim.check()
-            self.pool.end(interrupted=interrupt.requested)
+            self.backend.end(interrupted=interrupt.requested)
         return outcome
 
     def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> SweepResult:
         plan = make_plan(self.sweep, self.store)
-        time = WallTime(self.pool.slots)
+        time = WallTime(self.backend.slots)
         board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
         tracking = SweepSync(self.sweep, self.store, board, uri, claim)
-        driver = Driver(self.sweep, self.store, claim, self.pool, board, tracking.touch)
+        driver = Driver(self.sweep, self.store, claim, self.backend, board, tracking.touch)
         tracking.start(self._plan_all(plan))
         page = None
         try:

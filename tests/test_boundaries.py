@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -125,6 +126,14 @@ def own_imports() -> dict[str, set[str]]:
                 wanted |= below & known.keys() or {node.module}
         graph[name] = (wanted & known.keys()) - {name}
     return graph
+
+
+@pytest.mark.parametrize("package", ORDER)
+def test_the_documented_layout_is_that_list(package: str) -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    table = text.split(f"| `{package}/` | contents |")[1].split("\n\n")[0]
+    names = [row.split("|")[1] for row in table.splitlines()[2:]]
+    assert re.findall(r"`(\w+)", "".join(names)) == ORDER[package]
 
 
 def test_imports_run_down_one_list() -> None:

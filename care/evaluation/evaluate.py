@@ -14,7 +14,7 @@ from care.data.dataset import Dataset, load_dataset, note_constant_channels
 from care.errors import CareError
 from care.evaluation.features import PlainFeatures, computing_in
 from care.evaluation.measure import Trained
-from care.evaluation.results import Outcome, UndefinedError
+from care.evaluation.results import Results, UndefinedError
 from care.evaluation.resume import Progress
 from care.models import Network
 from care.plugins import load
@@ -33,7 +33,7 @@ def evaluate(
     config: TrialConfig,
     transfer: Iterable[Dataset] = (),
     progress: Progress | None = None,
-) -> Outcome:
+) -> Results:
     """Measure frozen features in two spaces, ``encoder`` and ``head`` on the unit sphere.
 
     Args:
@@ -62,24 +62,24 @@ def evaluate(
     with computing_in(network, "evaluation.precision", config.evaluation.precision):
         plain = PlainFeatures(network, dataset.augmenter(config.augmentation))
         trained = Trained(network, dataset, config, plain, transfer, progress)
-        outcome = Outcome(notes=note_constant_channels(dataset))
+        results = Results(notes=note_constant_channels(dataset))
         for name, entry in MEASURES.items():
             if entry.when(config):
-                outcome.add(progress.part(name, partial(_measure, name, entry, trained)))
-        return outcome
+                results.add(progress.part(name, partial(_measure, name, entry, trained)))
+        return results
 
 
-def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Outcome:
+def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Results:
     try:
-        outcome = load(entry.function)(trained)
+        results = load(entry.function)(trained)
     except UndefinedError as reason:
-        return Outcome(notes=[f"{name}: {reason}"])
-    if not isinstance(outcome, Outcome):
-        raise CareError(f"{entry.function} returned {outcome!r}; it must return an Outcome")
-    unknown = sorted(measure for measure in outcome.measures if not is_final_measure(measure))
+        return Results(notes=[f"{name}: {reason}"])
+    if not isinstance(results, Results):
+        raise CareError(f"{entry.function} returned {results!r}; it must return an Results")
+    unknown = sorted(measure for measure in results.measures if not is_final_measure(measure))
     if unknown:
         raise CareError(
             f"{entry.function} returned {', '.join(unknown)}; add it to the entry of {name!r} in "
             "the registry"
         )
-    return outcome
+    return results

@@ -21,7 +21,7 @@ from care.evaluation.features import (
     is_one_point,
 )
 from care.evaluation.measure import Trained
-from care.evaluation.results import Outcome, UndefinedError
+from care.evaluation.results import Results, UndefinedError
 from care.evaluation.rotation import RotationMeasures, best_rotations
 from care.models import Network
 from care.system.rng import generator
@@ -64,17 +64,17 @@ class _Space:
         self.compositions.append(composition_error(self.clean, *pair, composed))
         self.rotations = []
 
-    def outcome(self) -> Outcome:
+    def results(self) -> Results:
         """Return all defined measures with their details, and notes on the undefined ones."""
         if self.without_direction:
-            return Outcome(notes=[f"{self.name}: {NO_DIRECTION}"])
-        outcome = Outcome(details={f"{self.name}/cosine_shared": self.cosines})
+            return Results(notes=[f"{self.name}: {NO_DIRECTION}"])
+        results = Results(details={f"{self.name}/cosine_shared": self.cosines})
         if is_one_point(self.clean):
-            outcome.notes.append(f"{self.name}: {_ONE_POINT.format(len(self.clean))}")
-            return outcome
-        outcome.measures |= {f"{self.name}/{name}": v for name, v in self.shared.wahba().items()}
-        outcome.measure(self.name, self.shared.gamma)
-        outcome.measure(self.name, self._composition)
+            results.notes.append(f"{self.name}: {_ONE_POINT.format(len(self.clean))}")
+            return results
+        results.measures |= {f"{self.name}/{name}": v for name, v in self.shared.wahba().items()}
+        results.measure(self.name, self.shared.gamma)
+        results.measure(self.name, self._composition)
         details = {
             "wahba": np.array(self.shared.residuals),
             "wahba_o": np.array(self.shared.residuals_o),
@@ -82,8 +82,8 @@ class _Space:
             "named_wahba_o": np.array(self.named.residuals_o),
             "named_gamma": np.array(self.named.gammas()),
         }
-        outcome.details |= {f"{self.name}/{name}": values for name, values in details.items()}
-        return outcome
+        results.details |= {f"{self.name}/{name}": values for name, values in details.items()}
+        return results
 
     def _composition(self) -> dict[str, float]:
         if not spans(self.clean):
@@ -94,7 +94,7 @@ class _Space:
         }
 
 
-def measure_geometry(trained: Trained) -> Outcome:
+def measure_geometry(trained: Trained) -> Results:
     """Measure how the trial's augmentations move its test samples; see :func:`compare_views`."""
     return compare_views(
         trained.network,
@@ -111,7 +111,7 @@ def compare_views(
     augmenter: Augmenter[Any],
     augmentations: int,
     plain: PlainFeatures | None = None,
-) -> Outcome:
+) -> Results:
     """Measure Wahba residuals over SO(d) and O(d), γ_f, composition, and cosines of positives.
 
     Augmentations depend on their distribution alone, not on trial or seed. Features of the encoder
@@ -147,37 +147,37 @@ def compare_views(
     return _combine(spaces, tables, list(named), _measure_positives(network, samples, augmenter))
 
 
-def _measure_positives(network: Network, samples: Tensor, augmenter: Augmenter[Any]) -> Outcome:
+def _measure_positives(network: Network, samples: Tensor, augmenter: Augmenter[Any]) -> Results:
     """Measure cosines between two independently augmented views of each sample (Figs 11 to 16)."""
     views = []
     for index in (1, 2):
         table = augmenter.sample(len(samples), generator(0, f"positive-{index}"))
         views.append(extract_augmented(network, augmenter, table, samples))
-    outcome = Outcome()
+    results = Results()
     for name, one, other in zip(Features._fields, *views, strict=True):
         if not (has_directions(one) and has_directions(other)):
-            outcome.notes.append(f"{name}: {NO_DIRECTION}")
+            results.notes.append(f"{name}: {NO_DIRECTION}")
             continue
-        outcome.details[f"{name}/cosine_positive"] = cosine_histogram(one, other)
-        outcome.measures[f"{name}/positive_cosine"] = mean_cosine(one, other)
-    return outcome
+        results.details[f"{name}/cosine_positive"] = cosine_histogram(one, other)
+        results.measures[f"{name}/positive_cosine"] = mean_cosine(one, other)
+    return results
 
 
 def _combine(
-    spaces: list[_Space], tables: list[Table], named: list[str], positives: Outcome
-) -> Outcome:
+    spaces: list[_Space], tables: list[Table], named: list[str], positives: Results
+) -> Results:
     described = [text for table in tables for text in table.describe()]
-    outcome = Outcome(
+    results = Results(
         details={
             "rotation/names": np.array(described),
             "named/names": np.array(named),
             "cosine/edges": EDGES,
         }
     )
-    for part in (*(space.outcome() for space in spaces), positives):
-        outcome.add(part)
-    outcome.notes = list(dict.fromkeys(outcome.notes))
-    return outcome
+    for part in (*(space.results() for space in spaces), positives):
+        results.add(part)
+    results.notes = list(dict.fromkeys(results.notes))
+    return results
 
 
 def _mean(values: list[float]) -> float:

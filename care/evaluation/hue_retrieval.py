@@ -26,7 +26,7 @@ from care.evaluation.features import (
     is_one_point,
 )
 from care.evaluation.measure import Trained
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.models import Network
 from care.system.torchvision import functional
 
@@ -148,7 +148,7 @@ def retrieval_grid(
     return grid
 
 
-def measure_color_following(trained: Trained) -> Outcome:
+def measure_color_following(trained: Trained) -> Results:
     """Measure color following of the trial's test images; see :func:`compare_neighbors`."""
     augmenter = trained.dataset.augmenter(trained.config.augmentation)
     assert isinstance(augmenter, ImageAugmenter)
@@ -157,7 +157,7 @@ def measure_color_following(trained: Trained) -> Outcome:
 
 def compare_neighbors(
     network: Network, images: Tensor, augmenter: ImageAugmenter, plain: PlainFeatures | None = None
-) -> Outcome:
+) -> Results:
     """Measure ``color_following`` in both spaces, with pictures as details.
 
     Args:
@@ -167,10 +167,10 @@ def compare_neighbors(
         plain: Cached features of the network.
     """
     if len(images) <= NEIGHBORS:
-        return Outcome(notes=[f"color: {len(images)} images have no five neighbors each"])
+        return Results(notes=[f"color: {len(images)} images have no five neighbors each"])
     colors = colorfulness(images)
     if not bool(colors.abs().max() > 0):
-        return Outcome(notes=["color: the images have no color"])
+        return Results(notes=["color: the images have no color"])
     queries = images[:_QUERIES]
     gallery = _unit((plain or PlainFeatures(network, augmenter))(images))
     turned = {
@@ -178,7 +178,7 @@ def compare_neighbors(
         for turn in TURNS
     }
     shown = choose_shown_queries(colors[: len(queries)])
-    outcome = Outcome(details={"retrieval/shift": np.full(len(shown), SHOWN_TURN)})
+    results = Results(details={"retrieval/shift": np.full(len(shown), SHOWN_TURN)})
     pixels = augment(shift_hue(augmenter.size, SHOWN_TURN), images[shown])
     for space, name in enumerate(Features._fields):
         before = nearest_neighbors(gallery[space][: len(queries)], gallery[space])
@@ -188,17 +188,17 @@ def compare_neighbors(
         }
         followed = color_following(colors.to(before.device), before, after)
         if is_one_point(gallery[space]) or not has_directions(gallery[space]):
-            outcome.notes.append(
+            results.notes.append(
                 f"{name}: color following is not measured: no image has nearest neighbors, as "
                 "the features are one point or have no direction"
             )
         elif math.isnan(followed):
-            outcome.notes.append(f"color: the neighbors in {name} have no color")
+            results.notes.append(f"color: the neighbors in {name} have no color")
         else:
-            outcome.measures[f"{name}/color_following"] = followed
+            results.measures[f"{name}/color_following"] = followed
         neighbors = before[shown], after[SHOWN_TURN][shown]
-        outcome.details[f"{name}/retrieval"] = retrieval_grid(images, pixels, shown, *neighbors)
-    return outcome
+        results.details[f"{name}/retrieval"] = retrieval_grid(images, pixels, shown, *neighbors)
+    return results
 
 
 def _unit(features: Features) -> Features:

@@ -11,7 +11,7 @@ from care.augmentation import Augmenter
 from care.config import EvaluationConfig
 from care.data.dataset import Dataset
 from care.evaluation.features import computing_in, extract, is_one_point
-from care.evaluation.results import Outcome, UndefinedError
+from care.evaluation.results import Results, UndefinedError
 from care.evaluation.rotation import gamma
 from care.models import Network
 from care.objectives.alignment import alignment, positive_cosine, uniformity
@@ -52,7 +52,7 @@ class Monitor:
         self._count = len(images)
         self._inputs = torch.cat([clean, *shared, *positives])
 
-    def __call__(self, network: Network) -> Outcome:
+    def __call__(self, network: Network) -> Results:
         """Measure the embeddings on the sphere with eval-mode BatchNorm; the network is unchanged.
 
         Returns:
@@ -69,17 +69,17 @@ class Monitor:
         with computing_in(network, "evaluation.precision", self._precision):
             embeddings = extract(network, self._inputs).head
         clean, *shared, view1, view2 = torch.split(embeddings, self._count)
-        outcome = Outcome()
+        results = Results()
         augmented = torch.stack(shared[: self._augmentations])
-        outcome.measure("heldout", lambda: _gamma(clean, augmented))
+        results.measure("heldout", lambda: _gamma(clean, augmented))
         measures = {
             "alignment": float(alignment(view1, view2)),
             "uniformity": float(uniformity(view1)),
             "positive_cosine": float(positive_cosine(view1, view2)),
             "equivariance": float(equivariance_loss(shared[0], shared[1], 1, "mean")),
         }
-        outcome.measure("heldout", lambda: measures)
-        return outcome
+        results.measure("heldout", lambda: measures)
+        return results
 
 
 def _gamma(clean: Tensor, augmented: Tensor) -> dict[str, float]:

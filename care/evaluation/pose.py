@@ -14,7 +14,7 @@ from care.augmentation.rotation import RotationAugmenter, about_axis
 from care.evaluation.features import Features, double, extract
 from care.evaluation.linear_probe import fit_regression
 from care.evaluation.measure import Trained
-from care.evaluation.results import Outcome, UndefinedError
+from care.evaluation.results import Results, UndefinedError
 from care.models import Network
 from care.system.rng import generator
 
@@ -123,13 +123,13 @@ def project_to_plane(paths: Tensor) -> Tensor:
     return flat * signs
 
 
-def measure_pose(trained: Trained) -> Outcome:
+def measure_pose(trained: Trained) -> Results:
     """Measure how embeddings encode the pose of the trial's proteins; see :func:`predict_pose`."""
     clouds = trained.dataset.train.images, trained.dataset.test.images
     return predict_pose(*clouds, trained.network, trained.config.evaluation.probe_l2)
 
 
-def predict_pose(train: Tensor, test: Tensor, network: Network, l2: float) -> Outcome:
+def predict_pose(train: Tensor, test: Tensor, network: Network, l2: float) -> Results:
     """Predict principal axes from frozen features, and follow embeddings of rotated proteins.
 
     Args:
@@ -150,9 +150,9 @@ def predict_pose(train: Tensor, test: Tensor, network: Network, l2: float) -> Ou
         "head/axis_error": float(errors.head.mean()),
     }
     shown = project_to_plane(paths[:_SHOWN]).cpu().numpy()
-    outcome = Outcome(measures, {"head/trajectories": shown})
-    outcome.measure("head", lambda: _mean_circularity(paths))
-    return outcome
+    results = Results(measures, {"head/trajectories": shown})
+    results.measure("head", lambda: _mean_circularity(paths))
+    return results
 
 
 def _mean_circularity(paths: Tensor) -> dict[str, float]:

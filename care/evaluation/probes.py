@@ -21,22 +21,22 @@ from care.evaluation.linear_probe import (
     r2,
 )
 from care.evaluation.measure import Trained
-from care.evaluation.results import Outcome, UndefinedError
+from care.evaluation.results import Results, UndefinedError
 from care.evaluation.sgd_probe import ProbeScores, top_k_accuracy, train_probes
 
 _TOP = 5
 
 
-def measure_readout(trained: Trained) -> Outcome:
+def measure_readout(trained: Trained) -> Results:
     """Fit classes, mean color and hue on training features, and score them on test features.
 
     Returns:
-        An empty outcome for a data set without classes.
+        Empty results for a data set without classes.
     """
     dataset, evaluation = trained.dataset, trained.config.evaluation
-    outcome = Outcome()
+    results = Results()
     if not dataset.classes:
-        return outcome
+        return results
     train, test, l2 = dataset.train.labelled(), dataset.test, evaluation.probe_l2
     features = [trained.plain(split.images) for split in (train, test)]
     colors = [_mean_colors(split.images) for split in (train, test)]
@@ -49,11 +49,11 @@ def measure_readout(trained: Trained) -> Outcome:
             partial(_score_color, inputs, unseen, colors, l2),
             partial(_score_hue, inputs, train, unseen, test, l2),
         ):
-            outcome.measure(name, compute)
-    return outcome
+            results.measure(name, compute)
+    return results
 
 
-def measure_transfer(trained: Trained) -> Outcome:
+def measure_transfer(trained: Trained) -> Results:
     """Fit the classes of other data sets on frozen features, normalized like the trial's own.
 
     Raises:
@@ -61,30 +61,30 @@ def measure_transfer(trained: Trained) -> Outcome:
     """
     config = trained.config
     augmenter = trained.dataset.augmenter(config.augmentation)
-    outcome = Outcome()
+    results = Results()
     for data, other in zip(config.transfer_data, trained.transfer, strict=True):
         trained.progress.check()
         plain = PlainFeatures(trained.network, augmenter)
         accuracy = _score_transfer(plain, other, config.evaluation.probe_l2)
-        outcome.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
-    return outcome
+        results.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
+    return results
 
 
-def measure_paper_probe(trained: Trained) -> Outcome:
+def measure_paper_probe(trained: Trained) -> Results:
     """Train linear probes in the protocol of the paper."""
     return _measure_trained_probe(trained, "paper")
 
 
-def measure_authors_probe(trained: Trained) -> Outcome:
+def measure_authors_probe(trained: Trained) -> Results:
     """Train linear probes in the protocol of the authors' code."""
     return _measure_trained_probe(trained, "authors")
 
 
-def _measure_trained_probe(trained: Trained, protocol: Protocol) -> Outcome:
+def _measure_trained_probe(trained: Trained, protocol: Protocol) -> Results:
     dataset, config = trained.dataset, trained.config
-    outcome = Outcome()
+    results = Results()
     if not dataset.classes:
-        return outcome
+        return results
     scores = train_probes(
         trained.network,
         dataset,
@@ -94,8 +94,8 @@ def _measure_trained_probe(trained: Trained, protocol: Protocol) -> Outcome:
         trained.progress,
         trained.plain,
     )
-    outcome.measure("encoder", lambda: _summarize_scores(protocol, scores, len(dataset.classes)))
-    return outcome
+    results.measure("encoder", lambda: _summarize_scores(protocol, scores, len(dataset.classes)))
+    return results
 
 
 def _score_knn(

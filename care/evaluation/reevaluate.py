@@ -12,7 +12,7 @@ from care.data.dataset import check_dataset, load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
 from care.errors import CareError
 from care.evaluation.evaluate import evaluate, transfer_sets
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.models import build_network
 from care.system.cores import available_cores
 from care.system.device import resolve_device
@@ -21,7 +21,7 @@ from care.trials.folder import TrialFolder
 from care.trials.staleness import by_field, check_same_data, data_difference, is_own
 
 
-def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> Outcome:
+def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> Results:
     """Evaluate the network of the trial's newest checkpoint; writes nothing.
 
     Args:

@@ -17,7 +17,7 @@ class UndefinedError(ValueError):
 
 
 @dataclass
-class Outcome:
+class Results:
     """Results of measures of a frozen network.
 
     Attributes:
@@ -31,8 +31,8 @@ class Outcome:
     details: dict[str, Array] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def add(self, other: Outcome) -> None:
-        """Add the results of another outcome."""
+    def add(self, other: Results) -> None:
+        """Add the results of other measures."""
         self.measures.update(other.measures)
         self.details.update(other.details)
         self.notes.extend(other.notes)
@@ -51,11 +51,11 @@ class Outcome:
         else:
             self.measures.update({f"{space}/{name}": value for name, value in measures.items()})
 
-    def finite(self) -> Outcome:
+    def finite(self) -> Results:
         """Return a copy without NaN and infinite measures, with a note for each."""
         wrong = {name: value for name, value in self.measures.items() if not math.isfinite(value)}
         notes = [
             f"{name} is {value}, not a number, so it is left out" for name, value in wrong.items()
         ]
         kept = {name: value for name, value in self.measures.items() if name not in wrong}
-        return Outcome(kept, dict(self.details), [*self.notes, *notes])
+        return Results(kept, dict(self.details), [*self.notes, *notes])

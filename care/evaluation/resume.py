@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.system.arrays import read_arrays
 from care.system.files import DamagedFileError, Writer, set_aside
 from care.trials import checkpoint
@@ -43,12 +43,12 @@ class Paused(Exception):  # noqa: N818 - no error: the evaluation was asked to s
 class Progress:
     """Progress that is neither stored nor stopped, for an evaluation in one go."""
 
-    def part(self, name: str, measure: Callable[[], Outcome]) -> Outcome:
-        """Return the outcome of a part: a stored one, or else that of ``measure``.
+    def part(self, name: str, measure: Callable[[], Results]) -> Results:
+        """Return the results of a part: stored ones, or else those of ``measure``.
 
         Args:
             name: Name of the part.
-            measure: Computes the outcome.
+            measure: Computes the results.
 
         Raises:
             Paused: The evaluation has to stop.
@@ -105,17 +105,17 @@ class SavedProgress(Progress):
         self._stop, self._seconds, self._warn = stop, seconds, warn
         self._saved_at = time.monotonic()
 
-    def part(self, name: str, measure: Callable[[], Outcome]) -> Outcome:
-        """Return the outcome of a part: a stored one, or else that of ``measure``."""
+    def part(self, name: str, measure: Callable[[], Results]) -> Results:
+        """Return the results of a part: stored ones, or else those of ``measure``."""
         path = self._folder / f"{name}.npz"
-        outcome = self._read(path)
-        if outcome is None:
+        results = self._read(path)
+        if results is None:
             self.check()
-            outcome = measure().finite()
+            results = measure().finite()
             self._folder.mkdir(exist_ok=True)
-            self._writer.replace(path, _pack(outcome))
+            self._writer.replace(path, _pack(results))
             self._writer.remove(self._folder / name)
-        return outcome
+        return results
 
     def check(self) -> None:
         """Stop the evaluation here if necessary.
@@ -147,7 +147,7 @@ class SavedProgress(Progress):
         """Remove the stored progress, once the results are recorded."""
         self._writer.remove(self._folder)
 
-    def _read(self, path: Path) -> Outcome | None:
+    def _read(self, path: Path) -> Results | None:
         try:
             arrays = read_arrays(path)
             if arrays is None:
@@ -159,12 +159,12 @@ class SavedProgress(Progress):
             self._warn(f"{path.name} is damaged ({error}); it is measured a second time")
             set_aside(path, self._writer)
             return None
-        return Outcome(facts.measures, arrays, facts.notes)
+        return Results(facts.measures, arrays, facts.notes)
 
 
-def _pack(outcome: Outcome) -> bytes:
-    """Pack an outcome as an npz archive, which has checksums."""
-    facts = json.dumps({"measures": outcome.measures, "notes": outcome.notes}, allow_nan=False)
+def _pack(results: Results) -> bytes:
+    """Pack results as an npz archive, which has checksums."""
+    facts = json.dumps({"measures": results.measures, "notes": results.notes}, allow_nan=False)
     buffer = io.BytesIO()
-    np.savez(buffer, **{_FACTS: np.array(facts)}, **outcome.details)  # type: ignore[arg-type]
+    np.savez(buffer, **{_FACTS: np.array(facts)}, **results.details)  # type: ignore[arg-type]
     return buffer.getvalue()

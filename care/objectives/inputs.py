@@ -79,7 +79,7 @@ class ViewSpec:
 
 
 @dataclass(frozen=True)
-class Parameters:
+class ParametersSpec:
     """The parameters of a view's augmentations.
 
     Attributes:
@@ -101,7 +101,7 @@ class Parameters:
 
 
 @dataclass(frozen=True)
-class Permutation:
+class PermutationSpec:
     """A random order of the whole batch.
 
     Attributes:

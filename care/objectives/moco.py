@@ -11,7 +11,7 @@ from care.models import Network
 from care.models.batch_norm import group_batch_norm
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.full_precision import full_precision
-from care.objectives.inputs import InputSpec, Permutation
+from care.objectives.inputs import InputSpec, PermutationSpec
 from care.objectives.momentum_encoder import MomentumNetwork
 from care.objectives.view import View
 from care.system.rng import generator
@@ -72,7 +72,7 @@ class MoCo(BaseObjective[MocoConfig]):
 
     def input_specs(self) -> tuple[InputSpec, ...]:
         """Declare the order in which the keys' samples are shuffled, if they are."""
-        return (Permutation("shuffle"),) if self.config.shuffle_groups > 1 else ()
+        return (PermutationSpec("shuffle"),) if self.config.shuffle_groups > 1 else ()
 
     def forward(self, query: View, key: View, shuffle: Tensor | None = None) -> BaseLoss:
         """Compare queries with their keys and with the queue.

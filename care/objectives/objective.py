@@ -15,7 +15,7 @@ from care.objectives.alignment import positive_cosine
 from care.objectives.base import BaseObjective
 from care.objectives.equimod import EquiMod
 from care.objectives.equivariance import equivariance_loss
-from care.objectives.inputs import Inputs, InputSpec, Parameters, ViewSpec
+from care.objectives.inputs import Inputs, InputSpec, ParametersSpec, ViewSpec
 from care.objectives.view import View
 from care.plugins import load
 from care.registry import OBJECTIVES
@@ -68,7 +68,7 @@ class Objective(nn.Module):
         """
         specs: list[InputSpec] = [*self._views, *self._chunks, *self.base.input_specs()]
         if self.equimod is not None:
-            specs += [ORIGINAL, *map(Parameters, self._views[:2])]
+            specs += [ORIGINAL, *map(ParametersSpec, self._views[:2])]
         return tuple(dict.fromkeys(specs))
 
     def forward(self, network: Network, inputs: Inputs) -> dict[str, Tensor]:
@@ -92,7 +92,7 @@ class Objective(nn.Module):
         if self.equimod is not None:
             original = View(inputs[ORIGINAL.name], network, self._group).embedding.features
             features = [views[spec].embedding.features for spec in self._views[:2]]
-            parameters = [inputs[Parameters(spec).name] for spec in self._views[:2]]
+            parameters = [inputs[ParametersSpec(spec).name] for spec in self._views[:2]]
             terms["equimod"] = self.equimod(original, features, parameters)
             loss = loss + self._equimod_weight * terms["equimod"]
         if self._chunks:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from care.data.shared_batches import check_members
-from care.training.steps import Steps
+from care.training.stepwise import Stepwise
 from care.training.trial_run import TrialRun
 
 EpochResult = dict[str, Any] | None | Exception
@@ -52,7 +52,7 @@ def lockstep(
     """
     epoch = min((run.epoch for run in runs if not run.finished), default=0)
     started: set[TrialRun] = set()
-    training: dict[TrialRun, Steps[dict[str, Any] | None]] = {}
+    training: dict[TrialRun, Stepwise[dict[str, Any] | None]] = {}
     while True:
         unfinished = [run for run in runs if run.epoch == epoch and not run.finished]
         if joining := [run for run in unfinished if run not in started]:
@@ -73,7 +73,7 @@ def lockstep(
         yield PackStep(ended, together, last=not training)
 
 
-def _advance(steps: Steps[dict[str, Any] | None]) -> tuple[bool, EpochResult]:
+def _advance(steps: Stepwise[dict[str, Any] | None]) -> tuple[bool, EpochResult]:
     """Take a step; return whether the steps have ended, and how."""
     try:
         next(steps)

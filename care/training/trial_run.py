@@ -28,7 +28,7 @@ from care.system.claim import LostClaimError
 from care.system.cores import available_cores
 from care.training.ddp.leader import Followers
 from care.training.resume import open_trainer
-from care.training.steps import Steps, exhaust
+from care.training.stepwise import Stepwise, exhaust
 from care.training.trainer import Trainer
 from care.trials import checkpoint
 from care.trials.condition import repair
@@ -104,7 +104,7 @@ class TrialRun:
         """:meth:`steps` to the end."""
         return exhaust(self.steps(stop))
 
-    def steps(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
+    def steps(self, stop: Callable[[], bool]) -> Stepwise[dict[str, Any] | None]:
         """Train one epoch; after the last one evaluate and finish.
 
         Args:
@@ -175,7 +175,7 @@ class TrialRun:
             return before.threads
         return self.config.runtime.threads or available_cores()
 
-    def _run_epoch(self, stop: Callable[[], bool]) -> Steps[dict[str, Any] | None]:
+    def _run_epoch(self, stop: Callable[[], bool]) -> Stepwise[dict[str, Any] | None]:
         watch = Stopwatch()
         first_step = self._trainer.step
         if self.config.runtime.processes > 1:
@@ -219,21 +219,21 @@ class TrialRun:
         transfer = transfer_sets(config, trainer.device)
         self._check_transfer_data()
         try:
-            outcome = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
+            results = evaluate(trainer.network, trainer.dataset, config, transfer, progress)
         except Paused:
             self._check_measured_data(progress)
             self.pause()
             return None
         self._check_measured_data(progress)
-        for note in outcome.notes:
+        for note in results.notes:
             self._warn(note)
         # The measures last: a trial that has them has everything.
-        self.folder.write_details({**outcome.details, "notes": np.array(outcome.notes, np.str_)})
-        self.folder.write_evaluation(outcome.measures)
+        self.folder.write_details({**results.details, "notes": np.array(results.notes, np.str_)})
+        self.folder.write_evaluation(results.measures)
         self._write_status(State.FINISHED)
         self.finished = True
         progress.remove()
-        return outcome.measures
+        return results.measures
 
     def _check_transfer_data(self) -> None:
         """Refuse transfer data that changed while the trial was trained.

@@ -21,7 +21,7 @@ from sweeps.tune.node import Node
 _OBJECT_STORE_BYTES = 128 * 1024**2
 
 
-class LocalPool:
+class LocalBackend:
     """This machine.
 
     Attributes:

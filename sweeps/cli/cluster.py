@@ -102,7 +102,9 @@ def submit_command(
         seeds=arguments.chosen_seeds,
     )
     folder.prepare(request)
-    return _run_head_here(folder, request, console) if head == "here" else _submit(folder, console)
+    return (
+        _run_driver_here(folder, request, console) if head == "here" else _submit(folder, console)
+    )
 
 
 def _check_names(root: Path, tracking_uri: str | None) -> None:
@@ -127,11 +129,11 @@ def _check_names(root: Path, tracking_uri: str | None) -> None:
 
 def _submit(folder: PoolFolder, console: Console) -> int:
     """Submit the head's job, which submits the workers."""
-    from sweeps.backends.slurm.driver_job import run_head
+    from sweeps.backends.slurm.driver_job import run_driver
     from sweeps.backends.slurm.submission import submit_driver
 
     name, request = folder.name, folder.request()
-    job_id = submit_driver(folder, request, run_head)
+    job_id = submit_driver(folder, request, run_driver)
     console.print(f"submitted {name}: head job {job_id}, {request.workers} workers")
     console.print(f"care sweep status {name}    its status, from any node (--watch: live)")
     console.print(f"care sweep cancel {name}    end it; the trials are kept")
@@ -224,12 +226,12 @@ def _submitted_trials(folder: PoolFolder) -> set[str]:
     return set(make_plan(running, folder.store).unique())
 
 
-def _run_head_here(folder: PoolFolder, request: Request, console: Console) -> int:
-    from sweeps.backends.slurm.driver_job import HeadRun
+def _run_driver_here(folder: PoolFolder, request: Request, console: Console) -> int:
+    from sweeps.backends.slurm.driver_job import DriverRun
     from sweeps.cli.sweep import conclude
 
     show_log(console)
-    run = HeadRun(folder, request, "")
+    run = DriverRun(folder, request, "")
     with Interrupt() as interrupt:
         outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
     cancelled = folder.request().cancel

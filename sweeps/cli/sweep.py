@@ -18,7 +18,7 @@ from care.trials.folder import TrialFolder
 from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.backends.local import LocalPool
+from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
@@ -130,12 +130,12 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     plan = make_plan(sweep, store)
     check_question(plan, arguments.command("run"), options)
     _check_machine(plan)
-    pool = LocalPool(split_this_machine(sweep.spec.resources, plan.wanted))
+    backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
     show_log(console)
-    run = SweepRun(sweep, store, pool, options)
+    run = SweepRun(sweep, store, backend, options)
     with Interrupt() as interrupt:
-        pool.on_full = functools.partial(interrupt.request, hurried=False)
+        backend.on_full = functools.partial(interrupt.request, hurried=False)
         outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(format_wall_time(outcome.seconds)))

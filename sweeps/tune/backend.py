@@ -10,7 +10,7 @@ from care.system.claim import Claim
 from sweeps.resources import Resources
 
 
-class Pool(Protocol):
+class Backend(Protocol):
     """A Ray cluster: this machine, or nodes of a SLURM cluster.
 
     Attributes:

@@ -31,7 +31,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
-from sweeps.tune.backend import Pool
+from sweeps.tune.backend import Backend
 from sweeps.tune.disk_wait import PatientFolder
 from sweeps.tune.messages import TrialTask
 
@@ -69,7 +69,7 @@ class Driver:
         sweep: The sweep.
         store: Holds its trials.
         claim: On the sweep's folder.
-        pool: Machines that its trials run on.
+        backend: Machines that its trials run on.
         board: Takes each trial's progress.
         changed: Called with the identity of each trial that changed.
     """
@@ -79,11 +79,11 @@ class Driver:
         sweep: Sweep,
         store: Store,
         claim: Claim,
-        pool: Pool,
+        backend: Backend,
         board: Board,
         changed: Callable[[str], None],
     ) -> None:
-        self.sweep, self.store, self.pool, self.board = sweep, store, pool, board
+        self.sweep, self.store, self.backend, self.board = sweep, store, backend, board
         self._on_change = changed
         self._claim = claim
         self._folder = SweepFolder(store.sweep(sweep.spec.name).path, claim)
@@ -101,13 +101,13 @@ class Driver:
             scratch = None
             while not interrupt.requested:
                 plan = make_plan(self.sweep, self.store)
-                self.pool.wants(self.board.left())
+                self.backend.wants(self.board.left())
                 missing = self._missing(plan)
                 if missing or plan.unsuggested:
                     if scratch is None:
                         self.board.activity = "starting Ray"
                         log = self._folder.path / "ray.log"
-                        scratch = stack.enter_context(self.pool.start(log))
+                        scratch = stack.enter_context(self.backend.start(log))
                         interrupt.arm()
                         interrupt.on_request(self._pause)
                         if not interrupt.requested:
@@ -118,10 +118,10 @@ class Driver:
 
     def _pause(self) -> None:
         self.board.activity = "pausing trials"
-        self.pool.pause_trials()
+        self.backend.pause_trials()
 
     def _changed(self, identity: str) -> None:
-        self.pool.wants(self.board.left())
+        self.backend.wants(self.board.left())
         self._on_change(identity)
 
     def _missing(self, plan: Plan) -> list[PlannedTrial]:
@@ -143,7 +143,7 @@ class Driver:
         launch = Launch(
             self.sweep,
             Replay(plan, self.store, folder, self.board, self._task),
-            self.pool,
+            self.backend,
             self.board,
             scratch,
             changed=self._changed,
@@ -176,11 +176,11 @@ class Driver:
         )
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:
-        """Return a configuration as a process of the pool runs it."""
+        """Return a configuration as a process of the backend runs it."""
         # Tune's actors have a working folder of their own.
         runtime = config.runtime.model_copy(
             update={
-                "threads": self.pool.resources.threads,
+                "threads": self.backend.resources.threads,
                 "data_root": str(Path(config.runtime.data_root).resolve()),
             }
         )

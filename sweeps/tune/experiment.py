@@ -12,7 +12,7 @@ from ray import tune
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
-from sweeps.tune.backend import Pool
+from sweeps.tune.backend import Backend
 from sweeps.tune.callback import DriverCallback, InterruptStopper
 from sweeps.tune.messages import PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
@@ -32,7 +32,7 @@ class Launch:
     Args:
         sweep: The sweep.
         replay: Its search and scheduler.
-        pool: Machines that its trials run on.
+        backend: Machines that its trials run on.
         board: Takes each trial's progress.
         scratch: A local folder for Tune's files.
         changed: Called with the identity of each trial that changed.
@@ -43,23 +43,23 @@ class Launch:
         self,
         sweep: Sweep,
         replay: Replay,
-        pool: Pool,
+        backend: Backend,
         board: Board,
         scratch: Path,
         *,
         changed: Callable[[str], None],
         interrupt: Interrupt,
     ) -> None:
-        self.sweep, self.pool, self.scratch = sweep, pool, scratch
+        self.sweep, self.backend, self.scratch = sweep, backend, scratch
         self._replay = replay
-        policy = RetryPolicy(sweep.spec.resources.retries, pool.resources.largest_share)
+        policy = RetryPolicy(sweep.spec.resources.retries, backend.resources.largest_share)
         pack = sweep.spec.pack
         self._queue = TaskQueue(
             policy,
             lambda: interrupt.requested,
             pack,
-            pool.slots,
-            pool.resources.largest_share,
+            backend.slots,
+            backend.resources.largest_share,
         )
         self._callback = DriverCallback(board, self._queue, changed)
         self._stopper = InterruptStopper(interrupt, self._callback)
@@ -75,7 +75,7 @@ class Launch:
             self._queue.put(task)
         # Tune reads it when the experiment starts.
         os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self._staged)
-        request = self.pool.resources.request
+        request = self.backend.resources.request
         tuner = tune.Tuner(
             tune.with_resources(
                 CareTrainable, lambda config: request(PackTask.from_config(config).share)
@@ -85,7 +85,7 @@ class Launch:
                 scheduler=self._replay.scheduler,
                 num_samples=-1,
                 reuse_actors=True,
-                max_concurrent_trials=self.pool.concurrency,
+                max_concurrent_trials=self.backend.concurrency,
                 trial_dirname_creator=lambda trial: str(trial.trial_id),
             ),
             run_config=tune.RunConfig(

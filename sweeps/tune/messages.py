@@ -84,7 +84,7 @@ class TrialTask:
 
     Attributes:
         trial_id: Its identity.
-        config: Its configuration, with the threads of this pool and an absolute ``data_root``.
+        config: Its configuration, with the threads of this backend and an absolute ``data_root``.
         folder: Its folder in the store.
         replay: Report epochs that are done again, because a scheduler needs them.
         batch_key: Equal for trials that can share batches; None for a trial that has its process

@@ -19,7 +19,7 @@ from care.data.proteins import PointDataset
 from care.evaluation.composition import composition_error
 from care.evaluation.cosine import EDGES
 from care.evaluation.evaluate import evaluate
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.evaluation.rotation import best_rotations, gamma, wahba
 from care.models import Network, build_network
 from care.system.rng import generator
@@ -106,16 +106,16 @@ def test_plain_test_images_pass_a_network_once(protocols: list[str], passes: int
 
 def test_rotation_measures_are_those_of_normalized_features() -> None:
     dataset = colored_dataset()
-    outcome = evaluate(color_network(), dataset, trial())
+    results = evaluate(color_network(), dataset, trial())
     clean, *moved = embedded(dataset, None, 0, 1, 2, 3)
     root = math.sqrt(len(clean))
     residuals = [wahba(clean, augmented) for augmented in moved]
-    measures = outcome.measures
+    measures = results.measures
     assert measures["encoder/wahba"] == pytest.approx(sum(residuals) / 4, rel=1e-4)
     assert measures["encoder/wahba_per_sqrt_n"] == pytest.approx(
         sum(residuals) / 4 / root, rel=1e-4
     )
-    assert outcome.details["encoder/wahba"] == pytest.approx(np.array(residuals) / root, rel=1e-4)
+    assert results.details["encoder/wahba"] == pytest.approx(np.array(residuals) / root, rel=1e-4)
     relative = gamma(clean, torch.stack(moved))
     assert measures["encoder/gamma"] == pytest.approx(relative.mean, rel=1e-3)
     assert measures["encoder/gamma_median"] == pytest.approx(relative.median, rel=1e-3)
@@ -158,27 +158,27 @@ def test_augmentations_that_move_nothing_leave_no_residual_and_no_gamma() -> Non
 
 def test_one_point_has_cosines_and_probes_and_nothing_that_would_be_0_by_0() -> None:
     """All of the stand-in's head is one point of the circle."""
-    outcome = evaluate(color_network(), colored_dataset(), trial())
-    assert {name for name in outcome.measures if name.startswith("head/")} == {
+    results = evaluate(color_network(), colored_dataset(), trial())
+    assert {name for name in results.measures if name.startswith("head/")} == {
         "head/positive_cosine",
         "head/probe_accuracy",
         "head/hue_r2",
         "head/color_r2",
     }
     for reason in ("all 24 held-out embeddings are one point", "kNN", "color following"):
-        assert sum(note.startswith("head: ") and reason in note for note in outcome.notes) == 1
+        assert sum(note.startswith("head: ") and reason in note for note in results.notes) == 1
 
 
 def test_what_does_not_vary_has_no_r2_and_the_reason_is_noted() -> None:
     dataset = colored_dataset()
     one_hue = dataclasses.replace(dataset.test, factors={"hue": torch.full((24,), 0.25)})
     grey = dataclasses.replace(one_hue, images=one_hue.images[:, :1].expand(-1, 3, -1, -1).clone())
-    outcome = evaluate(small_network(), dataclasses.replace(dataset, test=grey), trial())
+    results = evaluate(small_network(), dataclasses.replace(dataset, test=grey), trial())
     for space, name in itertools.product(("encoder", "head"), ("hue", "color")):
-        assert f"{space}/{name}_r2" not in outcome.measures
+        assert f"{space}/{name}_r2" not in results.measures
     for what in ("hue", "mean color"):
         reason = f"R² of the {what} is not measured: the {what} is constant over the test samples"
-        assert [note for note in outcome.notes if reason in note] == [
+        assert [note for note in results.notes if reason in note] == [
             f"encoder: {reason}",
             f"head: {reason}",
         ]
@@ -186,8 +186,8 @@ def test_what_does_not_vary_has_no_r2_and_the_reason_is_noted() -> None:
 
 def test_channels_that_never_change_are_noted_and_only_shifted() -> None:
     dataset = dataclasses.replace(colored_dataset(), mean=(0.5, 0.25, 0.0), std=(0.0, 0.25, 0.0))
-    outcome = evaluate(small_network(), dataset, trial())
-    assert outcome.notes[0] == (
+    results = evaluate(small_network(), dataset, trial())
+    assert results.notes[0] == (
         "data: the channels red, blue of the training images never change, "
         "so a standard deviation of 1 is used"
     )
@@ -202,13 +202,13 @@ def test_features_of_length_0_leave_out_what_needs_a_direction() -> None:
     """Red images have the feature 0, which no sphere holds; the head's bias keeps it finite."""
     network = color_network()
     network.encoder.register_forward_hook(lambda _, __, out: out * (out[:, :1] < 0))
-    outcome = evaluate(network, colored_dataset(), trial())
-    assert {name for name in outcome.measures if name.startswith("encoder/")} == {
+    results = evaluate(network, colored_dataset(), trial())
+    assert {name for name in results.measures if name.startswith("encoder/")} == {
         "encoder/probe_accuracy",
         "encoder/hue_r2",
         "encoder/color_r2",
     }
-    assert sum("encoder: features of length 0" in note for note in outcome.notes) == 1
+    assert sum("encoder: features of length 0" in note for note in results.notes) == 1
 
 
 def test_a_probe_that_diverged_has_no_accuracy() -> None:
@@ -217,9 +217,9 @@ def test_a_probe_that_diverged_has_no_accuracy() -> None:
         "epochs": 2,
         "optimizer": {"name": "sgd", "learning_rate": 1e38},
     }
-    outcome = evaluate(small_network(), colored_dataset(), trial(trained_probe=probe))
-    assert not [name for name in outcome.measures if "paper_probe" in name]
-    assert "3 of 3 initializations diverged" in outcome.notes[-2] + outcome.notes[-1]
+    results = evaluate(small_network(), colored_dataset(), trial(trained_probe=probe))
+    assert not [name for name in results.measures if "paper_probe" in name]
+    assert "3 of 3 initializations diverged" in results.notes[-2] + results.notes[-1]
 
 
 def test_embeddings_that_are_not_finite_end_the_evaluation() -> None:
@@ -320,19 +320,19 @@ def proteins_trial() -> TrialConfig:
 def test_point_clouds_have_pose_instead_of_classes_and_colors() -> None:
     config = proteins_trial()
     network = build_network(config.model, 0)
-    outcome = evaluate(network, points(), config)
+    results = evaluate(network, points(), config)
     gone = {"knn_accuracy", "probe_accuracy", "color_r2", "color_following"}
     rest = {f"{space}/{name}" for space in ("encoder", "head") for name in EVERY_SPACE - gone}
     pose = {"encoder/axis_error", "head/axis_error", "head/circularity"}
     composed = {"head/composition", "head/composition_on_data"}
-    assert set(outcome.measures) == rest | pose | composed
-    assert set(outcome.measures) <= set(final_measures())
-    assert outcome.details["head/trajectories"].shape == (3, 3, 100, 2)
-    assert outcome.details["named/names"][0] == "90° about x"
+    assert set(results.measures) == rest | pose | composed
+    assert set(results.measures) <= set(final_measures())
+    assert results.details["head/trajectories"].shape == (3, 3, 100, 2)
+    assert results.details["named/names"][0] == "90° about x"
 
 
-def check_details(outcome: Outcome, samples: int) -> None:
-    details = outcome.details
+def check_details(results: Results, samples: int) -> None:
+    details = results.details
     named = len(details["named/names"])
     for space in ("encoder", "head"):
         assert details[f"{space}/cosine_positive"].sum() == samples
@@ -344,14 +344,14 @@ def check_details(outcome: Outcome, samples: int) -> None:
         centers = (EDGES[1:] + EDGES[:-1]) / 2
         counts = details[f"{space}/cosine_positive"]
         mean = float((counts * centers).sum() / samples)
-        assert outcome.measures[f"{space}/positive_cosine"] == pytest.approx(mean, abs=0.013)
+        assert results.measures[f"{space}/positive_cosine"] == pytest.approx(mean, abs=0.013)
 
 
 def test_details_are_what_figures_need() -> None:
     dataset = colored_dataset()
-    outcome = evaluate(small_network(), dataset, trial())
-    assert len(outcome.details["rotation/names"]) == 4
-    check_details(outcome, len(dataset.test))
+    results = evaluate(small_network(), dataset, trial())
+    assert len(results.details["rotation/names"]) == 4
+    check_details(results, len(dataset.test))
     config = proteins_trial()
     check_details(evaluate(build_network(config.model, 0), points(), config), 24)
 

@@ -23,7 +23,7 @@ from care.evaluation.hue_retrieval import (
     compare_neighbors,
     nearest_neighbors,
 )
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.models import Network
 from tests.helpers.colored_images import SIDE, ColorEncoder, colored_images
 
@@ -101,14 +101,14 @@ class Blind(nn.Module):
         return torch.stack([value, torch.ones_like(value)], dim=1)
 
 
-def outcome(encoder: nn.Module) -> Outcome:
+def results(encoder: nn.Module) -> Results:
     network = Network(encoder, nn.Linear(int(encoder.feature_dim), 2))  # type: ignore[arg-type]
     return compare_neighbors(network, plain_images([i / 60 for i in range(60)]), AUGMENTER)
 
 
 def test_a_network_that_sees_color_follows_and_a_blind_one_has_no_neighbors() -> None:
-    assert outcome(ColorEncoder()).measures["encoder/color_following"] > 0.95
-    blind = outcome(Blind())
+    assert results(ColorEncoder()).measures["encoder/color_following"] > 0.95
+    blind = results(Blind())
     assert not blind.measures
     assert "encoder: color following is not measured: no image has nearest" in blind.notes[0]
 

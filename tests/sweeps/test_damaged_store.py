@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from analysis.collect import collect
 from care.data.dataset import load_dataset
 from care.errors import CareError, ConfigError
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.models import build_network
 from care.system.files import DamagedFileError, DiskError
 from care.system.holder import Holder
@@ -185,8 +185,8 @@ def test_a_claim_that_cannot_be_read_leaves_the_other_trials_alone(
 def test_another_measure_of_a_damaged_trial_is_made_or_refused(
     damaged: Damaged, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def measured(*_: Any) -> Outcome:
-        return Outcome({"head/gamma": 0.5})
+    def measured(*_: Any) -> Results:
+        return Results({"head/gamma": 0.5})
 
     monkeypatch.setattr("care.evaluation.reevaluate.evaluate", measured)
     monkeypatch.setattr("sweeps.cli.evaluate.prepare_data", lambda *_: None)

@@ -14,7 +14,7 @@ from care.config.loading import validate
 from care.data.prepare import prepare
 from care.distributed.group import Group
 from care.evaluation.reevaluate import reevaluate
-from care.evaluation.results import Outcome
+from care.evaluation.results import Results
 from care.training.resume import open_trainer
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
@@ -203,10 +203,10 @@ def test_transfer_data_exchanged_while_they_are_measured_leave_no_measure(
     prepare(config.transfer_data[0], root, Listener())
     measure = care.evaluation.evaluate.evaluate
 
-    def exchange(*arguments: Any) -> Outcome:
-        outcome = measure(*arguments)
+    def exchange(*arguments: Any) -> Results:
+        results = measure(*arguments)
         pixel(root / "imagenet/test/cat/0000.png")
-        return outcome
+        return results
 
     monkeypatch.setattr("care.training.trial_run.evaluate", exchange)
     trial = TrialRun(config, store.trial(trial_id(config)))

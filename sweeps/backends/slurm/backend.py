@@ -31,7 +31,7 @@ _QUEUE_SECONDS = 10.0
 _LONGEST_BACKOFF_SECONDS = 600.0
 
 
-class SlurmPool:
+class SlurmBackend:
     """Workers of a SLURM cluster.
 
     Args:

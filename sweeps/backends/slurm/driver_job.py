@@ -14,7 +14,7 @@ from pathlib import Path
 
 from care.system.claim import LostClaimError
 from sweeps.backends.slurm import commands
-from sweeps.backends.slurm.backend import SlurmPool
+from sweeps.backends.slurm.backend import SlurmBackend
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 from sweeps.backends.slurm.status_file import StatusFile
@@ -33,7 +33,7 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1.0
 
 
-def run_head(store: str, name: str) -> str:
+def run_driver(store: str, name: str) -> str:
     """The job.
 
     Returns:
@@ -49,9 +49,9 @@ def run_head(store: str, name: str) -> str:
         show_log(make_console(log))
         _log.info("head on %s, job %s", socket.gethostname(), job_id)
         with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):
-            head = HeadRun(folder, request, job_id)
+            head = DriverRun(folder, request, job_id)
             try:
-                outcome = head(interrupt, lambda board: StatusFile(board, head.pool))
+                outcome = head(interrupt, lambda board: StatusFile(board, head.backend))
             except LostClaimError as error:
                 _log.error("%s", error)
                 return "superseded"
@@ -76,7 +76,7 @@ class _JobInterrupt(Interrupt):
         self._deadline.watch_signals()
 
 
-class HeadRun:
+class DriverRun:
     """The sweep of a pool's folder, run from here.
 
     Args:
@@ -85,7 +85,7 @@ class HeadRun:
         job_id: The head's job; empty when it is none.
 
     Attributes:
-        pool: Its workers.
+        backend: Its workers.
     """
 
     def __init__(self, folder: PoolFolder, request: Request, job_id: str) -> None:
@@ -93,9 +93,9 @@ class HeadRun:
         sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
         sweep = sweep.select(request.only, request.seeds)
         self._interrupt: Interrupt | None = None
-        self.pool = SlurmPool(folder, worker_resources(sweep, request), job_id, self._cancel)
+        self.backend = SlurmBackend(folder, worker_resources(sweep, request), job_id, self._cancel)
         options = RunOptions(tracking_uri=request.tracking_uri)
-        self._run = SweepRun(sweep, folder.store, self.pool, options)
+        self._run = SweepRun(sweep, folder.store, self.backend, options)
 
     def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
         """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""

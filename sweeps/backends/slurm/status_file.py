@@ -10,7 +10,7 @@ from typing import Self
 
 from care.system.claim import LostClaimError
 from care.system.files import DiskError
-from sweeps.backends.slurm.backend import SlurmPool
+from sweeps.backends.slurm.backend import SlurmBackend
 from sweeps.backends.slurm.state_files import Best, PoolStatus
 from sweeps.live import describe_left_out
 from sweeps.progress import Board
@@ -23,11 +23,11 @@ class StatusFile:
 
     Args:
         board: The sweep's trials.
-        pool: Its workers.
+        backend: Its workers.
     """
 
-    def __init__(self, board: Board, pool: SlurmPool) -> None:
-        self._board, self._pool = board, pool
+    def __init__(self, board: Board, backend: SlurmBackend) -> None:
+        self._board, self._backend = board, backend
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="status", daemon=True)
 
@@ -48,7 +48,7 @@ class StatusFile:
     def _write(self) -> None:
         # Where the folder is away, the next look writes it.
         with contextlib.suppress(DiskError, LostClaimError):
-            self._pool.folder.write_status(self._status())
+            self._backend.folder.write_status(self._status())
 
     def _status(self) -> PoolStatus:
         board = self._board
@@ -63,5 +63,5 @@ class StatusFile:
             best=None if best is None else Best(point=best[0], mean=best[1], n=best[2]),
             left_out=describe_left_out(board),
             seconds_left=board.seconds_left(),
-            workers=tuple(self._pool.jobs),
+            workers=tuple(self._backend.jobs),
         )

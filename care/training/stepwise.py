@@ -7,11 +7,11 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
-Steps = Generator[None, None, T]
+Stepwise = Generator[None, None, T]
 """Yields after each step; its return value is the outcome."""
 
 
-def exhaust(steps: Steps[T]) -> T:
+def exhaust(steps: Stepwise[T]) -> T:
     """Run all steps and return their outcome."""
     while True:
         try:
