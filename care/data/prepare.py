@@ -21,8 +21,8 @@ def prepare(config: DataConfig, root: Path, reporter: Reporter) -> None:
     Raises:
         CareError: Files are missing or damaged; states how to get them.
     """
-    remembered = remember_hashes(config, root, reporter.log)
+    remembered = remember_hashes(config, root)
     if config.source.preparer:
         load(config.source.preparer)(config, root, reporter)
     if not remembered:  # the files were missing until now
-        remember_hashes(config, root, reporter.log)
+        remember_hashes(config, root)

@@ -27,17 +27,15 @@ class Versions:
     Args:
         code: Code version to compare with. None for the running code and its plugins; with another
             version plugins are not compared.
-        log: Called with a line before more than a gigabyte is read.
 
     Attributes:
         absent: Data sets that are not on this machine; trials are not compared with them.
     """
 
-    def __init__(self, code: str | None = None, log: Callable[[str], None] = lambda _: None):
+    def __init__(self, code: str | None = None) -> None:
         self.code = code or code_version()
         self._is_this_code = code is None
         self.absent: set[str] = set()
-        self._log = log
         self._known: dict[tuple[DataConfig, str], dict[str, str]] = {}
 
     def why_stale(self, provenance: ProvenanceRecord | None, config: TrialConfig) -> str:
@@ -63,7 +61,7 @@ class Versions:
         key = (data, str(root))
         if key not in self._known:
             try:
-                self._known[key] = fingerprints(data, root, self._log)
+                self._known[key] = fingerprints(data, root)
             except (CareError, OSError):
                 self._known[key] = {}
                 self.absent.add(f"{data.name} in {root}")

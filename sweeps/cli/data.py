@@ -23,6 +23,7 @@ from care.config import DataConfig, TrialConfig
 from care.config.loading import parse_override, validate
 from care.errors import CareError, ConfigError
 from care.registry import DATA
+from sweeps.process.logging import show_log
 from sweeps.process.signals import SignalError
 from sweeps.process.terminal import is_live, make_console
 
@@ -154,6 +155,7 @@ def _check_presence(name: str, root: Path) -> tuple[str, str]:
 def _prepare(config: DataConfig, root: Path, console: Console) -> None:
     from care.data.prepare import prepare
 
+    show_log(console)  # lines above the bars
     with ConsoleReporter(console) as reporter:
         try:
             prepare(config, root, reporter)

@@ -46,8 +46,8 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     """Print each trial of a sweep and its state."""
     sweep = arguments.load()
     store = Store(root)
-    versions = Versions(log=make_console(stderr=True).print)
-    plan = make_plan(sweep, store, versions)
+    show_log(make_console(stderr=True))  # only the plan goes to standard output
+    plan = make_plan(sweep, store, versions := Versions())
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
@@ -124,7 +124,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
         0 if every trial is finished, 1 if some failed or are stale, 130 after Ctrl-C, 143 after
         SIGTERM.
     """
-    console = make_console()
+    show_log(console := make_console())
     sweep = arguments.load()
     store = Store(root)
     plan = make_plan(sweep, store)
@@ -132,7 +132,6 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     _check_machine(plan)
     backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
-    show_log(console)
     run = SweepRun(sweep, store, backend, options)
     with Interrupt() as interrupt:
         backend.on_full = functools.partial(interrupt.request, hurried=False)

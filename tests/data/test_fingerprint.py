@@ -164,6 +164,18 @@ def test_what_was_hashed_is_not_read_again(tmp_path: Path, monkeypatch: pytest.M
     assert read == ["train/dog/0002.png"]
 
 
+def test_a_user_knows_why_it_takes_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, log_lines: list[str]
+) -> None:
+    folder = write_tree(tmp_path)
+    monkeypatch.setattr(hashes, "_LARGE", 100)
+    before = now(tmp_path)
+    (line,) = log_lines
+    assert line.startswith(f"reading {folder}: ")
+    assert now(tmp_path) == before
+    assert len(log_lines) == 1, "nothing was read again"
+
+
 @pytest.mark.parametrize(
     "damage", [b"", b"[]", b'{"format": 1}', b'{"format": 1, "files": {"a": 1}}']
 )

@@ -8,7 +8,6 @@ that a configuration asks for, as a trial's identity has these.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -22,38 +21,25 @@ CLASS_LIST = "class_list"
 _FOLDER = ".care-hashes"
 
 
-def _discard(_: str) -> None:
-    """Log nothing."""
-
-
-def hashed_files(
-    root: Path,
-    folder: str,
-    class_list: str | None = None,
-    log: Callable[[str], None] = _discard,
-) -> HashedFiles:
+def hashed_files(root: Path, folder: str, class_list: str | None = None) -> HashedFiles:
     """Return the hashes of a data set's files, stored in ``.care-hashes/`` below the data root.
 
     Args:
         root: The data root.
         folder: Folder of the files, relative to the root.
         class_list: Name of the class list: each selects its own files of one folder.
-        log: Called with a line before more than a gigabyte is read.
     """
     label = re.sub(r"[^\w.-]+", "_", folder).strip("._") or "files"
     name = f"{label}-{combine([folder, class_list or ''])[:8]}.json"
-    return HashedFiles(root / folder, root / _FOLDER / name, log)
+    return HashedFiles(root / folder, root / _FOLDER / name)
 
 
-def fingerprints(
-    config: DataConfig, root: Path, log: Callable[[str], None] = _discard
-) -> dict[str, str]:
+def fingerprints(config: DataConfig, root: Path) -> dict[str, str]:
     """Fingerprint the present content of a data set; writes nothing.
 
     Args:
         config: The data set.
         root: The data root.
-        log: Called with a line before more than a gigabyte is read.
 
     Returns:
         32 hexadecimal digits for the data set, with key ``""``, and for ``class_list`` with one.
@@ -65,14 +51,14 @@ def fingerprints(
     if config.source.files is None:
         return {"": _fingerprint_samples(config, root)}
     files = _list_files(config, root)
-    hashes = hashed_files(root, files.folder, config.class_list, log).hashes(files.names)
+    hashes = hashed_files(root, files.folder, config.class_list).hashes(files.names)
     prints = {"": combine([*files.facts, *hashes])}
     if files.class_list:
         prints[CLASS_LIST] = combine(files.class_list)
     return prints
 
 
-def remember_hashes(config: DataConfig, root: Path, log: Callable[[str], None] = _discard) -> bool:
+def remember_hashes(config: DataConfig, root: Path) -> bool:
     """Hash a data set's files and store the hashes, so that other processes skip unchanged files.
 
     Returns:
@@ -84,7 +70,7 @@ def remember_hashes(config: DataConfig, root: Path, log: Callable[[str], None] =
         files = _list_files(config, root)
     except (CareError, OSError):
         return False
-    hashed_files(root, files.folder, config.class_list, log).remember(files.names)
+    hashed_files(root, files.folder, config.class_list).remember(files.names)
     return True
 
 

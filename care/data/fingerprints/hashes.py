@@ -10,10 +10,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,8 @@ from care.system.files import DiskError, write_atomic
 
 UNREADABLE = "unreadable"
 """Hash of a file that cannot be read, e.g. of a dangling link."""
+
+_log = logging.getLogger(__name__)
 
 _BYTES = 16
 _FORMAT = 1
@@ -49,13 +52,10 @@ class HashedFiles:
     Args:
         folder: Folder of the files.
         record: The file that stores the hashes.
-        log: Called with a line before more than a gigabyte is read.
     """
 
-    def __init__(
-        self, folder: Path, record: Path, log: Callable[[str], None] = lambda _: None
-    ) -> None:
-        self.folder, self._record, self._log = folder, record, log
+    def __init__(self, folder: Path, record: Path) -> None:
+        self.folder, self._record = folder, record
         self._prefix = f"{folder}/"
 
     def hashes(self, names: Sequence[str]) -> list[str]:
@@ -112,7 +112,7 @@ class HashedFiles:
         total = sum(stamp.size for stamp in changed.values())
         if total > _LARGE:
             size = f"{len(changed)} files, {total / 1e9:.1f} GB"
-            self._log(f"reading {self.folder}: {size}, new or changed since the last read")
+            _log.info("reading %s: %s, new or changed since the last read", self.folder, size)
         newest = max(max(stamp.modified, stamp.changed) for stamp in changed.values())
         if time.time_ns() - newest < _TICK_SECONDS * 1e9:
             # A change within this tick would not change the stamp.
