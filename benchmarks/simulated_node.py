@@ -20,7 +20,7 @@ from care.system.files import write_atomic
 from care.training.stepwise import Stepwise
 from care.trials.folder import TrialFolder
 from care.trials.provenance import provenance
-from care.trials.records import ProvenanceRecord, TimingRecord
+from care.trials.records import ProvenanceRecord, TimingRecord, Values
 from care.trials.state import State
 from sweeps.tune.node import Node
 from sweeps.tune.trainable import CareTrainable
@@ -66,7 +66,7 @@ class UntrainedRun:
         """The logged epochs and the steps after them, of which there are none."""
         return self._epoch, 0
 
-    def steps(self, stop: Callable[[], bool]) -> Stepwise[dict[str, Any]]:  # noqa: ARG002
+    def steps(self, stop: Callable[[], bool]) -> Stepwise[Values]:  # noqa: ARG002
         """Log an epoch; after the last one write the measures."""
         yield
         self._epoch += 1

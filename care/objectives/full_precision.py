@@ -1,4 +1,4 @@
-"""Losses are computed in float32 or better, whatever the network ran in."""
+"""Compute losses in float32 or better, also after a network in bfloat16."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class MomentumNetwork(nn.Module):
 
     @torch.no_grad()
     def follow(self, network: Network, momentum: float) -> None:
-        """θ' ← momentum · θ' + (1 - momentum) · θ.
+        """Update the copy: θ' ← momentum · θ' + (1 - momentum) · θ.
 
         Args:
             network: The followed network, with parameters θ.

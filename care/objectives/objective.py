@@ -117,7 +117,7 @@ class Objective(nn.Module):
 
 
 def _chunk_views(config: EquivarianceConfig) -> tuple[ViewSpec, ...]:
-    """The pair of views of L_equi, or none without L_equi."""
+    """Return the pair of views of L_equi, or none without L_equi."""
     if config.weight == 0:
         return ()
     rows = config.splits if config.augmentation == "per_chunk" else 1

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from care.data.shared_batches import check_members
 from care.training.stepwise import Stepwise
 from care.training.trial_run import TrialRun
+from care.trials.records import Values
 
-EpochResult = dict[str, Any] | None | Exception
+EpochResult = Values | None | Exception
 """Result of :meth:`TrialRun.steps`: an epoch's metrics, None when paused, or its error."""
 
 
@@ -52,7 +52,7 @@ def lockstep(
     """
     epoch = min((run.epoch for run in runs if not run.finished), default=0)
     started: set[TrialRun] = set()
-    training: dict[TrialRun, Stepwise[dict[str, Any] | None]] = {}
+    training: dict[TrialRun, Stepwise[Values | None]] = {}
     while True:
         unfinished = [run for run in runs if run.epoch == epoch and not run.finished]
         if joining := [run for run in unfinished if run not in started]:
@@ -73,12 +73,12 @@ def lockstep(
         yield PackStep(ended, together, last=not training)
 
 
-def _advance(steps: Stepwise[dict[str, Any] | None]) -> tuple[bool, EpochResult]:
+def _advance(steps: Stepwise[Values | None]) -> tuple[bool, EpochResult]:
     """Take a step; return whether the steps have ended, and how."""
     try:
         next(steps)
     except StopIteration as done:
-        metrics: dict[str, Any] | None = done.value
+        metrics: Values | None = done.value
         return True, metrics
     except Exception as error:  # noqa: BLE001 - the trial's own; the caller reports it
         return True, error

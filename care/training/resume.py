@@ -1,4 +1,4 @@
-"""Opens a trainer where its trial resumes, equally in each of the trial's processes."""
+"""Open a trainer at the newest checkpoint of its trial, in each of the trial's processes."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from care.trials.staleness import by_field, check_same_data
 
 @functools.lru_cache(maxsize=1)
 def _dataset(data: DataConfig, root: Path, device: torch.device, fingerprint: str) -> Dataset:
-    """A process trains many trials of one data set, one after another or side by side."""
+    """Load a data set; cached, since one process trains many trials on it."""
     dataset = load_dataset(data, root).to(device)
     if fingerprints(data, root)[""] != fingerprint:
-        raise CareError(f"{root}: {data.name!r} changed while it was read; run the same again")
+        raise CareError(f"{root}: {data.name!r} changed while it was read; repeat the command")
     return dataset
 
 
@@ -43,14 +43,14 @@ def open_data(config: TrialConfig, device: torch.device) -> tuple[Dataset, dict[
         them.
 
     Raises:
-        CareError: Data are not there, damaged, or change right now.
+        CareError: Data are missing or damaged, or changed while they were read.
     """
     root = Path(config.runtime.data_root)
     try:
         current = by_field(config, fingerprints)
     except NotHereError:
         for data in (config.data, *config.transfer_data):
-            load_dataset(data, root)  # says how to get what is missing
+            load_dataset(data, root)  # its error explains how to get the missing files
         raise
     return _dataset(config.data, root, device, current["data"]), current
 
@@ -64,7 +64,7 @@ def open_trainer(
     shared: SharedBatches | None = None,
     writer: Writer | None = None,
 ) -> tuple[Trainer, dict[str, str]]:
-    """Make a trainer with the state of the trial's newest whole checkpoint, or of its beginning.
+    """Make a trainer with the state of the trial's newest sound checkpoint, or a new one.
 
     Args:
         config: The trial.
@@ -84,7 +84,7 @@ def open_trainer(
     """
     keep_freed_memory()
     exact_float32()
-    # The shapes of a training are few, so it pays to try every kernel once for each.
+    # A training has few shapes, so a trial of every kernel for each shape pays off.
     torch.backends.cudnn.benchmark = True
     device = resolve_device(config.runtime.device, group)
     torch.set_num_threads(threads)
@@ -94,7 +94,7 @@ def open_trainer(
     # Rank 0 records its data before the others open theirs, with or without a checkpoint.
     if recorded and (group.rank > 0 or TrialFolder(folder).has_checkpoint()):
         check_same_data(folder, recorded.data, data, config)
-    # With another precision than it began with, a trial would go on to other numbers.
+    # A resumed trial keeps its precision: another one would change its numbers.
     precision = recorded.precision if recorded else None
     trainer = Trainer(config, dataset, device, group, precision, shared, warn)
     state = checkpoint.load(folder, device, warn, writer, trial_id(config))

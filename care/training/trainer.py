@@ -146,13 +146,13 @@ class Trainer:
         return self._shared.get(seed, epoch, step, lambda: load(chosen, self.device))
 
     def _local_tensors(self) -> list[Tensor]:
-        """Gradients and statistics, which a step computes from this process's rows."""
+        """Return the gradients and statistics, which depend on this process's rows only."""
         weights = trainable(self.network, self.objective)
         gradients = [weight.grad for weight in weights if weight.grad is not None]
         return [*gradients, *local_statistics(self.network), *local_statistics(self.objective)]
 
     def _progress(self) -> float:
-        """Steps completed, with the current one, over steps of the whole training."""
+        """Return the completed steps, with the current one, over all steps of the training."""
         done = self.epoch * self.steps_per_epoch + self.step + 1
         return done / (self.config.training.epochs * self.steps_per_epoch)
 

@@ -1,12 +1,10 @@
-"""The life of one trial: from wherever its folder stands to finished.
+"""Run one trial from the state of its folder until it is finished.
 
-It is lived in one process, which alone writes; others may train beside it
-(:mod:`care.distributed`).
+One process writes the folder; others may train with it (:mod:`care.training.ddp`).
 
-What happens when, so that a SIGKILL at any moment costs time only: an epoch's timing line, its
-metrics line, its checkpoint, its status. A start rewinds the logs to the checkpoint it finds and
-runs what came after again, to the same numbers. A process whose claim is lost writes nothing more,
-not even that it failed.
+A SIGKILL at any moment costs only time. An epoch writes its line of timings, its line of metrics,
+its checkpoint and its status, in this order. A start rewinds the logs to the newest checkpoint and
+repeats what followed, with equal numbers. A process that has lost the claim writes nothing more.
 """
 
 from __future__ import annotations
@@ -14,7 +12,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import torch
@@ -37,7 +34,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.plugin_versions import plugin_versions
 from care.trials.provenance import provenance
-from care.trials.records import TimingRecord
+from care.trials.records import TimingRecord, Values
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.trials.state import RecordedState, State
 
@@ -50,7 +47,7 @@ class TrialRun:
     Args:
         config: The trial.
         folder: Its folder, written through the trial's claim.
-        warn: Called with what the user should know, e.g. of a damaged checkpoint.
+        warn: Called with each warning about this trial, e.g. of a damaged checkpoint.
         shared: Shared with trials that train in :func:`care.training.pack.lockstep` with this one.
 
     Attributes:
@@ -85,31 +82,31 @@ class TrialRun:
 
     @property
     def trainer(self) -> Trainer:
-        """What trains it, unless it is finished."""
+        """The trainer of an unfinished trial."""
         return self._trainer
 
     @property
     def epoch(self) -> int:
-        """Whole epochs done."""
+        """Completed epochs."""
         return self.position[0]
 
     @property
     def position(self) -> tuple[int, int]:
-        """Whole epochs done, and steps of the one that runs."""
+        """Completed epochs, and completed steps of the current one."""
         if self.finished:
             return self.config.training.epochs, 0
         return self._trainer.epoch, self._trainer.step
 
-    def advance(self, stop: Callable[[], bool] = lambda: False) -> dict[str, Any] | None:
-        """:meth:`steps` to the end."""
+    def advance(self, stop: Callable[[], bool] = lambda: False) -> Values | None:
+        """Train one epoch; see :meth:`steps`."""
         return exhaust(self.steps(stop))
 
-    def steps(self, stop: Callable[[], bool]) -> Stepwise[dict[str, Any] | None]:
+    def steps(self, stop: Callable[[], bool]) -> Stepwise[Values | None]:
         """Train one epoch; after the last one evaluate and finish.
 
         Args:
-            stop: Asked between steps, and between parts of the evaluation and epochs of its
-                probes; True saves the place and pauses.
+            stop: Called between steps, between parts of the evaluation and between epochs of its
+                probes. True saves a checkpoint and pauses.
 
         Yields:
             After each step of the training, unless other processes train with this one.
@@ -120,7 +117,7 @@ class TrialRun:
 
         Raises:
             LostClaimError: Another process has taken the trial over.
-            Exception: Whatever else ended the trial; it is written to ``status.json`` as well.
+            Exception: The error that ended the trial; it is written to ``status.json`` as well.
         """
         epochs = self.config.training.epochs
         try:
@@ -138,7 +135,7 @@ class TrialRun:
             raise
 
     def pause(self) -> None:
-        """Say that the trial waits to be continued; its last checkpoint is where it goes on."""
+        """Mark the trial paused; it resumes from its last checkpoint."""
         if not self.finished:
             self._followers.close()
             self._write_status(State.PAUSED)
@@ -169,13 +166,13 @@ class TrialRun:
         self._saved_at = time.monotonic()
 
     def _resolve_threads(self) -> int:
-        """The thread count that the trial began with: with another one, sums round differently."""
+        """Return the threads of the trial's first start; others would change rounding."""
         before = self.folder.read_provenance()
         if before:
             return before.threads
         return self.config.runtime.threads or available_cores()
 
-    def _run_epoch(self, stop: Callable[[], bool]) -> Stepwise[dict[str, Any] | None]:
+    def _run_epoch(self, stop: Callable[[], bool]) -> Stepwise[Values | None]:
         watch = Stopwatch()
         first_step = self._trainer.step
         if self.config.runtime.processes > 1:
@@ -203,7 +200,7 @@ class TrialRun:
         trainer, save = self._trainer, self._save_now_and_then
         return self._followers.lead(lambda: trainer.run_epoch(stop, save))
 
-    def _finish(self, line: dict[str, Any], stop: Callable[[], bool]) -> dict[str, Any] | None:
+    def _finish(self, line: Values, stop: Callable[[], bool]) -> Values | None:
         """Evaluate the trained network; add the measures to the last epoch's line."""
         self._followers.close()
         torch.set_num_threads(self._threads)
@@ -227,7 +224,7 @@ class TrialRun:
         self._check_measured_data(progress)
         for note in results.notes:
             self._warn(note)
-        # The measures last: a trial that has them has everything.
+        # Measures come last: a trial with measures is complete.
         self.folder.write_details({**results.details, "notes": np.array(results.notes, np.str_)})
         self.folder.write_evaluation(results.measures)
         self._write_status(State.FINISHED)

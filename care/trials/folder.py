@@ -162,7 +162,7 @@ class TrialFolder:
         """Return one record per epoch, in order."""
         return read_timings(self.path / "timings.jsonl")
 
-    def append_epoch(self, metrics: dict[str, Any], timing: TimingRecord) -> None:
+    def append_epoch(self, metrics: Values, timing: TimingRecord) -> None:
         """Log one epoch; it counts as logged once its metrics are written, so they come last."""
         self.writer.append(self.path / "timings.jsonl", timing.model_dump())
         self.writer.append(self.path / "metrics.jsonl", metrics)

@@ -34,7 +34,7 @@ def check_room(folder: Path, object_store: int) -> None:
     """Refuse to start Ray where its session has no room.
 
     Args:
-        folder: Where the session's folder is to be made.
+        folder: Parent of the session's folder.
         object_store: Bytes of Ray's object store, which lies there if shared memory is too small.
 
     Raises:
@@ -91,7 +91,7 @@ def watched(folder: Path, on_full: Callable[[], None]) -> Iterator[None]:
 
 
 def _free(folder: Path) -> int:
-    """Bytes that this user may still write there; none where there is no such folder."""
+    """Return the bytes that this user can still write there; 0 if the folder does not exist."""
     try:
         found = os.statvfs(folder)
     except OSError:

@@ -1,4 +1,4 @@
-"""A Ray of this process's own on this machine: nobody else's is joined, and none is left behind."""
+"""Run a sweep on this machine, with a Ray of its own that ends with the process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LocalBackend:
     """This machine.
 
     Attributes:
-        resources: What of it the sweep gets.
+        resources: The sweep's share of it.
         on_full: Called when the disk of Ray's session is full.
     """
 
@@ -41,12 +41,12 @@ class LocalBackend:
 
     @property
     def slots(self) -> int:
-        """The same."""
+        """Trials side by side."""
         return self.resources.concurrency
 
     @contextlib.contextmanager
     def start(self, log: Path) -> Iterator[Path]:
-        """Have a Ray of this process's own; see :func:`local_ray`."""
+        """Start Ray; see :func:`local_ray`."""
         with local_ray(self.resources.cores, self.resources.machine_gpus, log) as scratch:
             self._node = Node(scratch)
             with watched(scratch, self.on_full):
@@ -64,7 +64,7 @@ class LocalBackend:
         """No-op: no machine waits for another driver."""
 
     def wants(self, trials: int) -> None:
-        """A machine is as large as it is."""
+        """No-op: a single machine cannot scale."""
 
 
 @contextlib.contextmanager
@@ -73,16 +73,16 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
 
     Args:
         cores: Cores that Ray may hand out.
-        gpus: GPUs likewise.
-        log: File for what Ray and Tune have to say; the terminal is for the sweep's own table.
+        gpus: GPUs that Ray may hand out.
+        log: File for the messages of Ray and Tune.
 
     Yields:
-        A scratch folder that lives as long as this Ray.
+        A scratch folder, which is removed when Ray ends.
 
     Raises:
         CareError: There is no room for Ray's session, or its folder cannot be made.
     """
-    # A token of this Ray's own: none is left in the home folder, and no other Ray accepts it.
+    # A token for this Ray only: it is not stored in the home folder, and no other Ray accepts it.
     set_ray_environment(secrets.token_hex(32))
     parent = _short_folder()
     check_room(parent, _OBJECT_STORE_BYTES)
@@ -113,7 +113,7 @@ def _scratch(parent: Path) -> Path:
 
 
 def try_ray(log: Path) -> None:
-    """Raise whatever Ray raises if it cannot start here and run a task."""
+    """Start Ray and run a task; raise Ray's error if that fails."""
     with local_ray(1, 0, log):
         import ray
 
@@ -121,10 +121,10 @@ def try_ray(log: Path) -> None:
 
 
 def _nothing() -> None:
-    """A task."""
+    """Do nothing, as a task."""
 
 
 def _short_folder() -> Path:
-    """The temporary folder, or /tmp where its path would be too long for Ray's sockets."""
+    """Return the temporary folder, or /tmp if its path is too long for Ray's sockets."""
     folder = tempfile.gettempdir()
     return Path(folder if len(folder) <= LONGEST_PARENT else "/tmp")

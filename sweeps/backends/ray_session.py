@@ -1,4 +1,4 @@
-"""This process's connection to a Ray, whose messages and Tune's go to a file."""
+"""Connect this process to Ray, and send the messages of Ray and Tune to a file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from sweeps.process.logging import logged_to
 
 @contextlib.contextmanager
 def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
-    """Be connected to a Ray.
+    """Connect to a Ray while entered.
 
-    :func:`sweeps.backends.ray_environment.set_ray_environment` is called before.
+    Call :func:`sweeps.backends.ray_environment.set_ray_environment` first.
 
     Args:
         address: ``local`` to start one, or that of a head.
-        log: File for the messages of Ray and Tune, and for our own lines between them.
-        settings: More of ``ray.init``.
+        log: File for the messages of Ray and Tune, and for our own log lines.
+        settings: Further arguments of ``ray.init``.
     """
     with large_imports():
         import ray
@@ -48,7 +48,7 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
 
 
 def _raylet_messages_to_log() -> None:
-    """Log what a raylet reports of lost processes; Ray prints it whatever ``log_to_driver`` is."""
+    """Log a raylet's reports of lost processes; Ray prints them despite ``log_to_driver=False``."""
     import ray._private.worker
 
     def log(data: dict[str, Any], **_: object) -> None:
@@ -58,21 +58,21 @@ def _raylet_messages_to_log() -> None:
 
 
 def _keep_signal_handlers() -> None:
-    """Leave this process's handler of SIGTERM in place; Ray's would exit with status 15."""
+    """Keep this process's handler of SIGTERM; Ray's would exit with status 15."""
     import ray._private.utils
 
     ray._private.utils.set_sigterm_handler = lambda handler: None  # noqa: ARG005
 
 
 class _LogFile(logging.FileHandler):
-    """A log that is not worth a traceback when its disk is full."""
+    """A log file that stays silent when its disk is full."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        """Ignore it: what matters is written elsewhere, and a failure there is reported."""
+        """Ignore the failure: results are written elsewhere, and failures there are reported."""
 
 
 def _send_ray_messages_to(handler: logging.Handler) -> None:
-    """Send Ray's own messages to one handler, and nowhere else."""
+    """Send the messages of Ray to one handler only."""
     names = [name for name in logging.root.manager.loggerDict if name.split(".")[0] == "ray"]
     for logger in map(logging.getLogger, {"ray", *names}):
         logger.handlers = [handler] if logger.name == "ray" else []

@@ -1,4 +1,4 @@
-"""Short-lived folders of this machine's own for a Ray: its sockets, its logs."""
+"""Make and remove local scratch folders for Ray's sockets and logs."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from care.system.process import process_alive
 
 _NAMESPACE = Path("/proc/self/ns/pid")
 LONGEST_PARENT = 18
-"""A Unix socket's path ends at 107 characters, of which Ray and this module need the rest."""
+"""Characters. A Unix socket's path has at most 107, of which Ray and this module need the rest."""
 _RAY = "r"
 
 
 def make_scratch(parent: Path) -> Path:
-    """A new folder below ``parent``; those that killed processes left there are removed.
+    """Make a folder below ``parent``, and remove those that killed processes left there.
 
     Raises:
         OSError: ``parent`` cannot be written.
@@ -32,7 +32,7 @@ def make_scratch(parent: Path) -> Path:
 
 
 def remove_scratch(folder: Path) -> None:
-    """Remove ``folder``, and again those of killed processes: their Rays may have written on."""
+    """Remove ``folder``, and those of killed processes again: their Rays may have kept writing."""
     shutil.rmtree(folder, ignore_errors=True)
     _remove_leftovers(folder.parent)
 
@@ -40,8 +40,7 @@ def remove_scratch(folder: Path) -> None:
 def folder_for_ray(scratch: Path) -> Path:
     """Make the folder of a Ray below ``scratch``.
 
-    Ray lets every user of the machine write in its own folder, so it must not be ``scratch``, which
-    others cannot enter.
+    Ray makes its folder writable for every user of the machine. ``scratch`` stays private.
     """
     folder = scratch / _RAY
     folder.mkdir(exist_ok=True)
@@ -49,7 +48,7 @@ def folder_for_ray(scratch: Path) -> Path:
 
 
 def _prefix() -> str:
-    """A process's number means one process only within its namespace: a container has its own."""
+    """Return the prefix of this pid namespace; another container has other processes."""
     namespace = _NAMESPACE.stat().st_ino if _NAMESPACE.exists() else 0
     return f"care-{namespace & 0xFFFF:04x}-"
 
@@ -59,7 +58,7 @@ def _remove_leftovers(parent: Path) -> None:
     for path in parent.glob(f"{prefix}*"):
         pid = path.name.removeprefix(prefix).partition("-")[0]
         with contextlib.suppress(OSError):
-            found = path.lstat()  # a link that another user planted is left alone
+            found = path.lstat()  # not stat: another user could have planted a link
             own = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
             if own and pid.isdigit() and not process_alive(int(pid)):
                 shutil.rmtree(path, ignore_errors=True)

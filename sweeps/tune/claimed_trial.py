@@ -11,6 +11,7 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
+from care.trials.records import Values
 from care.trials.state import State
 from sweeps.event_log import RungEntry, created
 from sweeps.tune.messages import Outcome, TrialResult, TrialTask
@@ -31,7 +32,7 @@ class ClaimedTrial:
 
     def __init__(self, task: TrialTask, node: Node) -> None:
         self.run: TrialRun | None = None
-        self.replayed: list[dict[str, Any]] = []
+        self.replayed: list[Values] = []
         self._task, self._node = task, node
         self._folder = TrialFolder(task.folder)
         self._warnings: list[str] = []
@@ -70,7 +71,7 @@ class ClaimedTrial:
             return True
         return False
 
-    def final_metrics(self) -> dict[str, Any]:
+    def final_metrics(self) -> Values:
         """Read the last epoch of a finished trial, with its measures."""
         return {**self._folder.read_metrics()[-1], **(self._folder.read_evaluation() or {})}
 

@@ -7,13 +7,13 @@ machine may have trained it before.
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from care.data.shared_batches import SharedBatches
 from care.training.pack import EpochResult, lockstep
 from care.training.pack_size import Pace, SizeSearch
 from care.training.trial_run import TrialRun
 from care.trials.failure import classify
+from care.trials.records import Values
 from sweeps.event_log import read_decisions
 from sweeps.process.wall_time import Stopwatch
 from sweeps.store import SweepFolder
@@ -224,7 +224,7 @@ class TrialActor:
         self,
         trial: ClaimedTrial,
         outcome: Outcome,
-        metrics: dict[str, Any] | None = None,
+        metrics: Values | None = None,
         error: str | None = None,
     ) -> TrialResult:
         self._drop(trial)

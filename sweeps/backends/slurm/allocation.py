@@ -1,4 +1,4 @@
-"""What SLURM gave this job: its part of the node, never the node's own figures."""
+"""Determine the resources of this job: its share of the node, not the whole node."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _NO_DEVICES = ("", "NoDevFiles", "-1")
 
 @dataclass(frozen=True)
 class Allocation:
-    """A worker's part of its node.
+    """A worker's share of its node.
 
     Attributes:
         cpus: Cores.
         gpus: GPUs.
-        memory_bytes: Memory; None where nothing limits it.
-        devices: Environment variables that make Ray and torch see these GPUs and no others.
+        memory_bytes: Memory; None without a limit.
+        devices: Environment variables that limit Ray and torch to these GPUs.
     """
 
     cpus: int
@@ -30,16 +30,16 @@ class Allocation:
 
     @classmethod
     def of_this_job(cls, environment: Mapping[str, str] = os.environ) -> Allocation:
-        """Read from the affinity, the cgroup and what SLURM set."""
+        """Read the affinity, the control group and the variables of SLURM."""
         cpus = _cpus(environment)
         gpus, devices = _gpus(environment)
         return cls(cpus, gpus, _memory(environment, cpus, gpus), devices)
 
 
 def _cpus(environment: Mapping[str, str]) -> int:
-    """The affinity, or fewer where SLURM does not bind its tasks to their cores."""
-    told = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
-    return min(available_cores(), int(told)) if told else available_cores()
+    """Count the cores of the affinity, or fewer if SLURM does not bind tasks to their cores."""
+    granted = environment.get("SLURM_CPUS_PER_TASK") or environment.get("SLURM_CPUS_ON_NODE")
+    return min(available_cores(), int(granted)) if granted else available_cores()
 
 
 def _gpus(environment: Mapping[str, str]) -> tuple[int, dict[str, str]]:
@@ -55,7 +55,7 @@ def _gpus(environment: Mapping[str, str]) -> tuple[int, dict[str, str]]:
         if environment.get(name):
             return len(environment[name].split(",")), {}
     count = int(environment.get("SLURM_GPUS_ON_NODE") or 0)
-    # Of a node's GPUs that SLURM gave to others none may be touched.
+    # Without GPUs of its own, a job must not use those of other jobs on its node.
     return count, {} if count else {"CUDA_VISIBLE_DEVICES": ""}
 
 
@@ -65,7 +65,7 @@ def _memory(environment: Mapping[str, str], cpus: int, gpus: int) -> int | None:
         ("SLURM_MEM_PER_CPU", cpus),
         ("SLURM_MEM_PER_GPU", gpus),
     ):
-        megabytes = int(environment.get(name) or 0) * times  # 0 means: all that the node has
+        megabytes = int(environment.get(name) or 0) * times  # 0 stands for all memory of the node
         if megabytes:
             return megabytes * 1024**2
     return memory_limit()

@@ -1,4 +1,4 @@
-"""The driver's side of a cluster: Ray's head, and as many workers as there is work for."""
+"""Run a sweep on SLURM: start Ray's head, and keep as many workers as there is work for."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ class SlurmBackend:
     """Workers of a SLURM cluster.
 
     Args:
-        folder: The pool's files.
-        resources: A worker's part, and a trial's part of it.
-        job_id: The head's job; empty when it is none.
-        cancelled: Called once when people want the sweep to end.
+        folder: The sweep's files.
+        resources: A worker's resources, and a trial's share of them.
+        job_id: The driver job; empty outside of a job.
+        cancelled: Called once when the sweep is cancelled.
 
     Attributes:
         jobs: The workers in SLURM's queue, as last seen.
@@ -73,7 +73,7 @@ class SlurmBackend:
 
     @contextlib.contextmanager
     def start(self, log: Path) -> Iterator[Path]:
-        """Have a Ray head, be connected to it, and keep the workers that are wanted."""
+        """Start Ray's head, connect to it, and keep the wanted number of workers."""
         request = self.folder.request()
         address = address_of(request.cluster.interface)
         name = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
@@ -93,8 +93,8 @@ class SlurmBackend:
                     thread.join()
 
     def pause_trials(self) -> None:
-        """The workers see it in the head's file and have their trials checkpoint and pause."""
-        # Called in a signal handler: the lock may be held by what it interrupted.
+        """Ask every running trial to checkpoint and pause, through the head's file."""
+        # Called in a signal handler: the interrupted code may hold the lock.
         threading.Thread(target=self._update_head, kwargs={"state": HeadState.STOPPING}).start()
 
     def wants(self, trials: int) -> None:
@@ -102,13 +102,13 @@ class SlurmBackend:
         self._left = trials
 
     def hold(self, claim: Claim) -> None:
-        """Write the head's files through the driver's claim: one that was superseded must not."""
+        """Write the head's files through the driver's claim, which a superseded driver has lost."""
         self.folder.writer = claim
 
     def end(self, *, interrupted: bool) -> None:
-        """Write that this head is over.
+        """Record that this head has ended.
 
-        An interrupted job is followed by another one, for which the workers wait.
+        After an interrupted job the workers wait for the next one.
         """
         again = interrupted and bool(self._head.job_id) and not self.folder.request().cancel
         state = HeadState.STOPPING if again else HeadState.ENDED
@@ -119,13 +119,13 @@ class SlurmBackend:
                 commands.cancel([job.job_id for job in waiting if job.pending])
 
     def _update_head(self, **changes: object) -> None:
-        """Change fields of ``head.json``; a head that stops does not run again."""
+        """Change fields of ``head.json``; a stopping head stays stopping."""
         with self._writing:
             stopping = self._head.state == HeadState.STOPPING
             if stopping and changes.get("state") == HeadState.RUNNING:
                 return
             self._head = self._head.model_copy(update=changes)
-            with contextlib.suppress(DiskError, LostClaimError):  # written again with the next look
+            with contextlib.suppress(DiskError, LostClaimError):  # the next update writes it again
                 self.folder.write_head(self._head)
 
     def _keep_workers(self) -> None:
@@ -142,7 +142,7 @@ class SlurmBackend:
                 if self._head.left != self._left:
                     self._update_head(left=self._left)
             except (CareError, OSError) as error:
-                self._warn_once(f"The pool cannot be looked after for now ({error}).")
+                self._warn_once(f"The workers cannot be adjusted for now ({error}).")
 
     def _adjust(self, request: Request) -> None:
         """Submit, cancel and release workers."""
@@ -163,7 +163,7 @@ class SlurmBackend:
             self._submit(request, todo.submit)
 
     def _submit(self, request: Request, count: int) -> None:
-        """Submit workers; the next ones not before a pause that grows while none of them joins."""
+        """Submit workers, and delay the next submission longer while none of them joins."""
         self._retry_at = time.monotonic() + self._backoff
         self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
         try:

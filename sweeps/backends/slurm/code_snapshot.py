@@ -1,4 +1,4 @@
-"""A copy of the code as it was when the sweep was submitted, plugins included, for its jobs.
+"""Copy the code and its plugins at submission, for the jobs.
 
 A job may wait for days while its user edits the code.
 """
@@ -20,10 +20,10 @@ _LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def take_snapshot(folder: Path) -> Path:
-    """Copy this code and that of its plugins below ``folder``, once for each state of it.
+    """Copy this code and its plugins below ``folder``, once for each version.
 
     Returns:
-        The folder that PYTHONPATH has to name.
+        The folder for PYTHONPATH.
     """
     root = Path(__file__).parents[3]
     sources = {package: root / package for package in _PACKAGES} | plugin_files()
@@ -41,7 +41,7 @@ def take_snapshot(folder: Path) -> Path:
     part.chmod(0o755)
     try:
         part.rename(target)
-    except OSError:  # another submission was faster
+    except OSError:  # another submission has made it
         shutil.rmtree(part)
     return target
 

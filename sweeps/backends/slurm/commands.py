@@ -1,4 +1,4 @@
-"""SLURM's commands, each with a time limit: a controller that is away must not hang anybody.
+"""Call SLURM's commands, each with a time limit for a controller that does not answer.
 
 Neither ``sacct`` nor a database is needed.
 """
@@ -16,10 +16,10 @@ from sweeps.backends.slurm.durations import parse_duration
 
 _SECONDS = 30.0
 _PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
-# Its processes stand still, or soon will; they may come back at any time.
+# Stopped processes, which may continue at any time.
 _SUSPENDED = ("SUSPENDED", "STOPPED")
 _RUNNING = ("RUNNING", "RESIZING", "SIGNALING")
-# What squeue still shows for a while of a job that will not run again by itself.
+# Ended jobs, which squeue still lists for a while.
 _OVER = (
     *("BOOT_FAIL", "CANCELLED", "COMPLETED", "COMPLETING", "DEADLINE", "FAILED", "LAUNCH_FAILED"),
     *("NODE_FAIL", "OUT_OF_MEMORY", "RECONFIG_FAIL", "REVOKED", "STAGE_OUT", "TIMEOUT"),
@@ -27,18 +27,18 @@ _OVER = (
 
 
 class SlurmError(CareError):
-    """A command of SLURM failed, or there is none."""
+    """A command of SLURM failed or does not exist."""
 
 
 @dataclass(frozen=True)
 class QueuedJob:
-    """A job, or one task of an array, that is in the queue.
+    """A job, or one task of an array, in the queue.
 
     Attributes:
         job_id: ``123`` or ``123_4``.
-        state: SLURM's word: ``PENDING``, ``RUNNING``, ``COMPLETING``, …
-        node: Where it runs, or an empty string.
-        reason: Why it waits.
+        state: SLURM's state: ``PENDING``, ``RUNNING``, ``COMPLETING``, …
+        node: Its node, or an empty string.
+        reason: SLURM's reason why it waits.
     """
 
     job_id: str
@@ -53,21 +53,21 @@ class QueuedJob:
 
     @property
     def suspended(self) -> bool:
-        """Whether it has its node, or part of it, and its processes stand still."""
+        """Whether it keeps its share of the node while its processes are stopped."""
         return self.state in _SUSPENDED
 
     @property
     def present(self) -> bool:
-        """Whether it runs, or may run again by itself.
+        """Whether it runs, or may run again without a new submission.
 
-        A pre-empted job does, within its grace time or after it was queued again; so does one in a
-        state of a newer SLURM, as far as this version knows.
+        True for a pre-empted job, in its grace time and after its requeue, and for states of a
+        newer SLURM that are unknown here.
         """
         return self.state not in _OVER
 
     @property
     def held_back(self) -> bool:
-        """Whether it waits for no more than a time of day."""
+        """Whether it waits only for its begin time, as after a requeue."""
         return self.pending and self.reason == "BeginTime"
 
     @property
@@ -78,18 +78,18 @@ class QueuedJob:
 
 @dataclass(frozen=True)
 class Partition:
-    """What sinfo says of one kind of node in a partition.
+    """One kind of node in a partition, as in sinfo.
 
     Attributes:
         name: The partition.
-        default: Whether jobs go there that name none.
+        default: Whether it gets the jobs that name no partition.
         up: Whether it takes jobs.
         minutes: Longest wall time; None for no limit.
         cpus: Cores of a node.
         memory_mb: Memory of a node.
         gpus: GPUs of a node.
-        features: What ``constraint`` may name.
-        nodes: How many there are.
+        features: Allowed values of ``constraint``.
+        nodes: Number of nodes of this kind.
     """
 
     name: str
@@ -104,32 +104,30 @@ class Partition:
 
 
 def available() -> bool:
-    """Whether this machine has SLURM's commands."""
+    """Check whether this machine has SLURM's commands."""
     return shutil.which("sbatch") is not None and shutil.which("squeue") is not None
 
 
 def run(*command: str) -> str:
-    """Output of a command.
+    """Run a command and return its output.
 
     Raises:
-        SlurmError: It failed, took too long or is not there; says what it said.
+        SlurmError: It failed, took too long or does not exist; quotes its message.
     """
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     except FileNotFoundError as error:
-        raise SlurmError(
-            f"{command[0]}: there is no such command; is this a SLURM node?"
-        ) from error
+        raise SlurmError(f"{command[0]}: no such command; is this a SLURM node?") from error
     except subprocess.TimeoutExpired as error:
         raise SlurmError(f"{command[0]}: no answer within {_SECONDS:.0f} s") from error
     if done.returncode:
-        said = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
-        raise SlurmError(f"{command[0]}: {said}")
+        message = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
+        raise SlurmError(f"{command[0]}: {message}")
     return done.stdout
 
 
 def jobs_named(name: str) -> list[QueuedJob]:
-    """This user's jobs of that name, each task of an array by itself."""
+    """List this user's jobs of that name, each task of an array separately."""
     form = "%i|%T|%N|%r"
     lines = run(
         "squeue", "--noheader", "--array", f"--user={os.getuid()}", f"--name={name}",
@@ -139,7 +137,7 @@ def jobs_named(name: str) -> list[QueuedJob]:
 
 
 def cancel(job_ids: list[str]) -> None:
-    """End jobs; those that have ended are passed over."""
+    """Cancel jobs; ignore those that have ended."""
     if job_ids:
         run("scancel", "--quiet", *job_ids)
 
@@ -150,15 +148,12 @@ def requeue(job_id: str) -> None:
 
 
 def start_now(job_id: str) -> None:
-    """Let a job that was put back into the queue start as soon as there is room.
-
-    SLURM holds it back for two minutes otherwise.
-    """
+    """Clear the begin time of a requeued job, which SLURM sets two minutes ahead."""
     run("scontrol", "update", f"JobId={job_id}", "StartTime=now")
 
 
 def partitions() -> list[Partition]:
-    """What the cluster has, a line for each kind of node of each partition."""
+    """List the partitions of the cluster, once for each kind of node."""
     form = "%R|%P|%a|%l|%c|%m|%G|%f|%D"
     lines = run("sinfo", "--noheader", f"--format={form}").splitlines()
     return [_partition(line) for line in lines if line]
@@ -181,12 +176,12 @@ def _partition(line: str) -> Partition:
 
 
 def _number(text: str) -> int:
-    """Of ``8`` and ``8+``."""
+    """Parse ``8`` and ``8+``."""
     return int(text.strip().rstrip("+") or 0)
 
 
 def count_gpus(gres: str) -> int:
-    """Of ``gpu:a100:4(S:0-1)``, ``gpu:2,lustre:1``, ``(null)``."""
+    """Count the GPUs of ``gpu:a100:4(S:0-1)``, ``gpu:2,lustre:1`` or ``(null)``."""
     count = 0
     for entry in gres.split(","):
         parts = entry.partition("(")[0].split(":")
@@ -197,9 +192,9 @@ def count_gpus(gres: str) -> int:
 
 @functools.cache
 def max_array_size() -> int:
-    """Tasks that one array may have; 1 where the controller does not say."""
+    """Return the number of tasks that one array may have; 1 if it is unknown."""
     for line in run("scontrol", "show", "config").splitlines():
         field, _, value = line.partition("=")
         if field.strip() == "MaxArraySize":
-            return max(1, int(value) - 1)  # it bounds the highest index
+            return max(1, int(value) - 1)  # the limit of the highest index
     return 1

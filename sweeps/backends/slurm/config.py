@@ -1,4 +1,4 @@
-"""A cluster file: what a worker and the head's job ask SLURM for."""
+"""Read a cluster file: the resources of a worker and of the driver job."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ def _scratch(value: Any) -> Any:
 
 
 class JobConfig(Model):
-    """What every job asks for.
+    """Resources and options of a job.
 
     Attributes:
-        partition: SLURM's; its default partition when None.
-        account: To be charged.
+        partition: SLURM's default partition if None.
+        account: Account to charge.
         qos: Quality of service.
-        constraint: Features that the node must have.
-        time: Wall time in minutes, or as SLURM writes it.
+        constraint: Required features of the node.
+        time: Wall time in minutes, or in SLURM's notation.
         cpus: Cores.
-        memory_gb: Memory; what the partition gives when None.
+        memory_gb: Memory; the partition's default if None.
         options: Other options of sbatch, by name, ``{exclude: n7, reservation: mine}``.
     """
 
@@ -72,7 +72,7 @@ class JobConfig(Model):
     options: dict[str, str | int | bool] = Field(default_factory=dict)
 
     def sbatch_options(self) -> dict[str, str | int]:
-        """Return what sbatch and srun are asked for, by the option's name with underscores.
+        """Return the options of sbatch and srun, by name with underscores.
 
         Left out are ``time``, which a test of a node has of its own, and ``options``.
         """
@@ -88,7 +88,7 @@ class JobConfig(Model):
 
 
 class HeadConfig(JobConfig):
-    """The job of Ray's head and the sweep's driver: no GPU, little work, best a long time.
+    """The driver job: Ray's head and the sweep's driver. It needs no GPU and a long wall time.
 
     What is left out of ``partition``, ``account``, ``qos`` is that of the workers.
     """
@@ -99,20 +99,20 @@ class HeadConfig(JobConfig):
 
 
 class ClusterConfig(JobConfig):
-    """A cluster file; its own fields describe a worker, which is a part of one node.
+    """A cluster file; its top-level fields describe a worker, which has a share of one node.
 
     Attributes:
         gpus: GPUs of a worker.
-        head: The head's job.
+        head: The driver job.
         setup: Shell lines before Python starts, e.g. ``module load cuda``.
-        python: Command that starts Python on a node; this very Python when None.
-        interface: Network interface that Ray uses, e.g. ``ib0``; the node's address when None.
-        scratch: A folder of the node's own for Ray's sockets and logs.
+        python: Command that starts Python on a node; the Python of the submission if None.
+        interface: Network interface for Ray, e.g. ``ib0``; that of the node's host name if None.
+        scratch: Local folder of a node for Ray's sockets and logs.
         grace_seconds: Time before the end of the wall time in which a worker's trials checkpoint
             and it leaves, and in which the driver's job ends. Long epochs need no more: a
             checkpoint is saved between two steps.
-        idle_seconds: A worker without a trial leaves after this.
-        wait_seconds: A worker without a head leaves after this.
+        idle_seconds: Time after which a worker without a trial leaves.
+        wait_seconds: Time after which a worker without a head leaves.
     """
 
     gpus: Annotated[int, Field(ge=0)] = 0
@@ -131,25 +131,25 @@ class ClusterConfig(JobConfig):
         return {**super().sbatch_options(), **gpus}
 
     def head_job(self) -> JobConfig:
-        """Return what the head's job asks for, with what ``head`` leaves to the workers' fields."""
+        """Return the driver job's resources; unset fields of ``head`` have the workers' values."""
         shared = self.model_dump(include={"partition", "account", "qos"})
         return JobConfig.model_validate({**shared, **self.head.model_dump(exclude_none=True)})
 
     @property
     def python_command(self) -> str:
-        """How a shell on a node starts Python."""
+        """The command by which a shell on a node starts Python."""
         return self.python or shlex.quote(sys.executable)
 
     def shell_setup(self, code: str) -> list[str]:
-        """Return the shell lines before Python starts, which then imports from ``code``."""
+        """Return the shell lines before Python starts, which make it import from ``code``."""
         path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
-        # A site may pass no environment on to its jobs.
+        # Some sites pass no environment on to jobs.
         plugins = f"export {VARIABLE}={shlex.quote(','.join(plugin_modules()))}"
         return [path, plugins, *self.setup]
 
 
 def load_cluster(path: Path) -> ClusterConfig:
-    """The cluster in a YAML file.
+    """Load a cluster file.
 
     Raises:
         ConfigError: The file or a field is wrong.

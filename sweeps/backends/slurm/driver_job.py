@@ -1,6 +1,6 @@
-"""The head's job: Ray's head and the sweep's driver, until every trial is finished.
+"""Run the driver job: Ray's head and the sweep's driver, until every trial is finished.
 
-It may be put back into the queue or killed at any time: whoever runs next replays the store.
+It may be requeued or killed at any time: the next driver job resumes from the store.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _LOOK_SECONDS = 1.0
 
 
 def run_driver(store: str, name: str) -> str:
-    """The job.
+    """Run the driver job.
 
     Returns:
-        How the sweep stands: ``finished``, ``unfinished``, ``interrupted`` or, when another head
-        runs it, ``superseded``.
+        ``finished``, ``unfinished``, ``interrupted``, or ``superseded`` if another head runs the
+        sweep.
     """
     folder = PoolFolder(Store(Path(store)), name)
     request = folder.request()
@@ -65,7 +65,7 @@ def run_driver(store: str, name: str) -> str:
 
 
 class _JobInterrupt(Interrupt):
-    """SLURM's signals go to the job's deadline, again after Ray has put in handlers of its own."""
+    """Sends SLURM's signals to the job's deadline, also after Ray has installed its handlers."""
 
     def __init__(self, deadline: Deadline) -> None:
         super().__init__(signals=())
@@ -77,12 +77,12 @@ class _JobInterrupt(Interrupt):
 
 
 class DriverRun:
-    """The sweep of a pool's folder, run from here.
+    """A submitted sweep, run in this process.
 
     Args:
-        folder: The pool's files.
-        request: What people want.
-        job_id: The head's job; empty when it is none.
+        folder: Its files.
+        request: Its last submission.
+        job_id: SLURM's job; empty outside of a job.
 
     Attributes:
         backend: Its workers.
@@ -98,7 +98,7 @@ class DriverRun:
         self._run = SweepRun(sweep, folder.store, self.backend, options)
 
     def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
-        """Return when nothing is missing, or soon after an interrupt or ``care sweep cancel``."""
+        """Run until every trial is finished, or until an interrupt or ``care sweep cancel``."""
         self._interrupt = interrupt
         return self._run(interrupt, view)
 
@@ -108,7 +108,7 @@ class DriverRun:
 
 
 def worker_resources(sweep: Sweep, request: Request) -> Resources:
-    """A worker's part of the cluster, and a trial's part of a worker."""
+    """Return a worker's share of the cluster, and a trial's share of a worker."""
     return split_machine(
         sweep.spec.resources, request.cluster.cpus, request.cluster.gpus, "a worker"
     )
@@ -116,7 +116,7 @@ def worker_resources(sweep: Sweep, request: Request) -> Resources:
 
 @contextlib.contextmanager
 def _watching(deadline: Deadline, interrupt: Interrupt) -> Iterator[None]:
-    """Interrupt the driver when its job has to end."""
+    """Interrupt the driver when its job must end."""
 
     def look() -> bool:
         if deadline.passed:

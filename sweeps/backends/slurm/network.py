@@ -1,4 +1,4 @@
-"""The address of this node, and whether another one answers."""
+"""Find the address of this node, and check whether another address answers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SIOCGIFADDR = 0x8915
 
 
 def address_of(interface: str | None) -> str:
-    """This node's IPv4 address on an interface, or the one that its host name stands for.
+    """Return this node's IPv4 address on an interface, or that of its host name.
 
     Raises:
-        CareError: There is no such interface, or it has no address; names those that there are.
+        CareError: The interface does not exist or has no address; lists the existing ones.
     """
     if interface:
         found = _of_interface(interface)
@@ -48,7 +48,7 @@ def _of_interface(name: str) -> str | None:
 
 
 def answers(address: str, seconds: float = 3.0) -> bool:
-    """Whether somebody listens at ``host:port``."""
+    """Check whether a server listens at ``host:port``."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=seconds).close()

@@ -1,10 +1,10 @@
-"""When a job has to end: shortly before its wall time is over, or when SLURM says so.
+"""Decide when a job must end: shortly before its wall time is over, or at a signal from SLURM.
 
-A signal is only noted here; the job's own loop looks at it. What each one means:
+The handlers only record a signal; the job's loop acts on it. SLURM sends:
 
 =========  =====================================================================================
-``USR2``   the wall time is almost over (submitit asks SLURM for it): put the job back in the queue
-``TERM``   pre-emption, which puts the job back by itself, or ``scancel``, which must not
+``USR2``   shortly before the end of the wall time, as submitit asks: the job requeues itself
+``TERM``   at pre-emption, after which SLURM requeues the job, and at ``scancel``
 =========  =====================================================================================
 """
 
@@ -20,15 +20,15 @@ from typing import Literal
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.durations import parse_duration
 
-End = Literal["time", "told"]
+End = Literal["time", "signal"]
 
 
 class Deadline:
-    """Notes the signals of SLURM from its making on.
+    """The end of this job, by time or by signal.
 
     Args:
-        ends_at: Seconds since 1970 at which SLURM ends the job; None when it does not.
-        grace: Seconds that the job needs before that.
+        ends_at: When SLURM ends the job, in seconds since 1970; None without a limit.
+        grace: Seconds that the job needs to end by itself.
     """
 
     def __init__(self, ends_at: float | None, grace: float) -> None:
@@ -43,26 +43,26 @@ class Deadline:
 
     @property
     def passed(self) -> End | None:
-        """Why the job has to end now; None when it has not to."""
+        """Why the job must end now; None while it may run."""
         if self._end is None and self._ends_at is not None and time.time() >= self._ends_at:
             self._end = "time"
         return self._end
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        self._end = "time" if number == signal.SIGUSR2 else "told"
+        self._end = "time" if number == signal.SIGUSR2 else "signal"
 
 
 def this_job(environment: Mapping[str, str] = os.environ) -> str:
-    """This job as squeue calls it: ``123``, or ``123_4`` of an array."""
+    """Return this job's identity as in squeue: ``123``, or ``123_4`` of an array."""
     array = environment.get("SLURM_ARRAY_JOB_ID")
     return f"{array}_{environment['SLURM_ARRAY_TASK_ID']}" if array else environment["SLURM_JOB_ID"]
 
 
 def end_of_this_job(environment: Mapping[str, str] = os.environ) -> float | None:
-    """When SLURM ends this job, in seconds since 1970; None when it has no limit."""
-    told = environment.get("SLURM_JOB_END_TIME")  # by SLURM 23.02 and later
-    if told:
-        return float(told)
+    """Return when SLURM ends this job, in seconds since 1970; None without a limit."""
+    end = environment.get("SLURM_JOB_END_TIME")  # set by SLURM 23.02 and later
+    if end:
+        return float(end)
     job = this_job(environment)
     try:
         left = commands.run("squeue", "--noheader", f"--jobs={job}", "--format=%L").strip()

@@ -1,6 +1,6 @@
-"""Ray's processes of one node: a session of their own, a folder of their own, ports, a token.
+"""Start and stop Ray on one node, in its own session and folder, with free ports and a token.
 
-Ray's own command that stops it is never called: it ends every Ray on the node, other people's, too.
+``ray stop`` is never called: it would end every Ray on the node, also those of other users.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from sweeps.backends.slurm.allocation import Allocation
 from sweeps.tune.node import Node
 
 _START_SECONDS = 120.0
-_STOP_SECONDS = 3.0  # the trials have saved their place: nothing is left to wait for
+_STOP_SECONDS = 3.0  # the trials have checkpointed before
 _OBJECT_STORE_BYTES = 128 * 1024**2
-_LEFT_FOR_RAY = 0.9  # of the allocation's memory: what Ray hands out to trials
+_LEFT_FOR_RAY = 0.9  # share of the job's memory that Ray may hand out to trials
 
-# Two Rays of one node must not share a port, and a port that is free now may be another process's
-# a moment later: each server of Ray takes one itself, and tells the others.
+# Two Rays of one node must not share a port, and a free port may be taken before Ray binds it.
+# With port 0 each server of Ray binds a free port itself and publishes it.
 _ANY_PORT = (
     "node-manager-port",
     "object-manager-port",
@@ -45,13 +45,13 @@ class RayNode:
     """Ray on this node, while entered.
 
     Args:
-        scratch: Folder of the node's own.
-        address: This node's.
-        token: File of the token.
-        log: Where Ray's processes write what they say.
+        scratch: Local folder of the node.
+        address: Address of this node.
+        token: File of Ray's token.
+        log: File for the output of Ray's processes.
 
     Attributes:
-        node: What the trials on this node look at.
+        node: Files through which trials of this node are paused.
     """
 
     def __init__(self, scratch: str, address: str, token: Path, log: Path) -> None:
@@ -70,13 +70,13 @@ class RayNode:
         remove_scratch(self._folder)
 
     def start_head(self) -> str:
-        """Start the head, which runs no trials, and wait for it.
+        """Start a head, which runs no trials, and wait until it is up.
 
         Returns:
             Its address, ``host:port``.
 
         Raises:
-            CareError: It did not come up; says where its log is.
+            CareError: The head did not start; names its log.
         """
         folder = folder_for_ray(self._folder)
         arguments = ["--head", "--port=0", "--num-cpus=0", "--num-gpus=0"]
@@ -87,10 +87,10 @@ class RayNode:
                 if address := (folder / _ADDRESS_FILE).read_text().strip():
                     return address
             time.sleep(0.1)
-        raise CareError(f"Ray's head did not start; what it said: {self._log}")
+        raise CareError(f"Ray's head did not start; its log: {self._log}")
 
     def start_worker(self, head: str, given: Allocation) -> None:
-        """Join ``head`` with what SLURM gave this job."""
+        """Join a head with the resources of this job."""
         arguments = [f"--address={head}", f"--num-cpus={given.cpus}", f"--num-gpus={given.gpus}"]
         if given.memory_bytes:
             arguments.append(f"--memory={int(given.memory_bytes * _LEFT_FOR_RAY)}")
@@ -99,11 +99,11 @@ class RayNode:
 
     @property
     def running(self) -> bool:
-        """Whether Ray is up and well."""
+        """Whether Ray runs."""
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """End Ray and every process below it; does nothing when there is none."""
+        """End Ray and all its processes, if it runs."""
         if self._process is None:
             return
         with contextlib.suppress(ProcessLookupError):
@@ -131,12 +131,12 @@ class RayNode:
             environment.pop("ROCR_VISIBLE_DEVICES", None)
         environment.update(self.node.environment)
         with self._log.open("ab") as log:
-            # A session of its own: what must be ended later is what belongs to it, no more.
+            # Its own session marks the processes that must be ended later.
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, start_new_session=True
             )
 
 
 def _of_session(session: int) -> list[int]:
-    """Return the living processes of a session; one of a raylet may have left its group."""
+    """List the living processes of a session; a raylet's children may have other groups."""
     return [each.pid for each in all_processes() if each.session == session and not each.dead]

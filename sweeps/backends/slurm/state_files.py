@@ -34,7 +34,7 @@ from sweeps.progress import TrialProgress
 from sweeps.store import Store
 
 _SUBMIT_ADVICE = "Submit the sweep again."
-_HEAD_ADVICE = "Delete it: a head that runs writes it again."
+_HEAD_ADVICE = "Delete it: a running head writes it again."
 
 
 class HeadState(enum.StrEnum):
@@ -268,7 +268,7 @@ class PoolFolder:
         return workers
 
     def write_worker(self, job_id: str, status: WorkerStatus) -> None:
-        """Replace a worker's state; write nothing while the shared folder is away."""
+        """Replace a worker's state; write nothing while the shared folder is unavailable."""
         with contextlib.suppress(DiskError):
             _write(self.path / "workers" / f"{job_id}.json", status, Writer())
 
@@ -276,7 +276,7 @@ class PoolFolder:
         """Read the sweep's last status; None before the first one."""
         try:
             return read_record(self.path / "status.json", PoolStatus)
-        except DamagedFileError:  # a head that runs replaces it soon
+        except DamagedFileError:  # a running head replaces it soon
             return None
 
     def write_status(self, status: PoolStatus) -> None:

@@ -1,4 +1,4 @@
-"""The thread that writes ``status.json`` in the head's process."""
+"""Write ``status.json`` regularly, in a thread of the driver."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class StatusFile:
             self._write()
 
     def _write(self) -> None:
-        # Where the folder is away, the next look writes it.
+        # If the shared folder is unavailable, the next update writes it.
         with contextlib.suppress(DiskError, LostClaimError):
             self._backend.folder.write_status(self._status())
 

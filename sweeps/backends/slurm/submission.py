@@ -1,4 +1,4 @@
-"""Submission through submitit."""
+"""Submit jobs through submitit."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def submit_driver(folder: PoolFolder, request: Request, job: Job) -> str:
 
     Args:
         folder: The sweep's files.
-        request: What to ask SLURM for.
-        job: Called there.
+        request: The submission.
+        job: Function that the job calls.
 
     Returns:
         Its identity in SLURM.
 
     Raises:
-        SlurmError: SLURM refused; says what it said.
+        SlurmError: SLURM refused; quotes its message.
     """
     executor = _executor(folder, request, request.cluster.head_job(), "head")
     return _submit(lambda: [executor.submit(job, *_place(folder))])[0]
@@ -51,15 +51,15 @@ def submit_workers(folder: PoolFolder, request: Request, count: int, job: Job) -
 
     Args:
         folder: The sweep's files.
-        request: What to ask SLURM for.
+        request: The submission.
         count: Number of workers.
-        job: Called in each.
+        job: Function that each job calls.
 
     Returns:
         Their identities in SLURM.
 
     Raises:
-        SlurmError: SLURM refused; says what it said.
+        SlurmError: SLURM refused; quotes its message.
     """
     executor = _executor(folder, request, request.cluster, "worker")
     longest = commands.max_array_size()
@@ -72,7 +72,7 @@ def submit_workers(folder: PoolFolder, request: Request, count: int, job: Job) -
 
 
 def leave_job_environment() -> None:
-    """Forget the variables of the job that this process runs in: sbatch and srun obey them."""
+    """Remove the variables of this process's job, which sbatch and srun would obey."""
     for name in list(os.environ):
         if name.startswith(_INHERITED) and name not in _KEPT:
             del os.environ[name]
@@ -88,8 +88,8 @@ def _submit(action: Any) -> list[str]:
         return [str(job.job_id) for job in action()]
     except FailedJobError as error:
         lines = str(error).strip().splitlines()
-        said = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])
-        raise commands.SlurmError(said.strip()) from error
+        message = next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])
+        raise commands.SlurmError(message.strip()) from error
 
 
 def _executor(folder: PoolFolder, request: Request, job: JobConfig, role: Any) -> SlurmExecutor:
@@ -102,7 +102,7 @@ def _executor(folder: PoolFolder, request: Request, job: JobConfig, role: Any) -
         nodes=1,
         ntasks_per_node=1,
         setup=cluster.shell_setup(request.code),
-        # Since SLURM 22.05 srun does not take this over from sbatch.
+        # Since SLURM 22.05 srun does not inherit this option from sbatch.
         srun_args=[f"--cpus-per-task={job.cpus}"],
         signal_delay_s=cluster.grace_seconds,
         stderr_to_stdout=True,

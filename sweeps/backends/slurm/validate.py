@@ -1,4 +1,4 @@
-"""The cluster file held against what SLURM says of itself, before anything is submitted."""
+"""Compare a cluster file with the partitions of the cluster, before anything is submitted."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from sweeps.backends.slurm.config import ClusterConfig, JobConfig
 
 
 def check_cluster(cluster: ClusterConfig, partitions: Sequence[Partition], source: str) -> None:
-    """Refuse what no node can give.
+    """Refuse jobs that no node can hold.
 
     Args:
         cluster: The cluster file.
-        partitions: What sinfo says.
+        partitions: The partitions of sinfo.
         source: Name of the file, for the message.
 
     Raises:
@@ -58,7 +58,7 @@ def _unknown_partition(name: str | None, partitions: Sequence[Partition], prefix
 
 
 def _limits(job: JobConfig, gpus: int, kinds: Sequence[Partition], prefix: str) -> list[Problem]:
-    """What a partition's largest node, and its time limit, cannot give."""
+    """List the fields that exceed a partition's largest node or its time limit."""
     where = f"a node of partition {kinds[0].name}"
     problems = []
     most_gpus = max(kind.gpus for kind in kinds)

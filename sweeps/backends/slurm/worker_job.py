@@ -1,7 +1,7 @@
-"""A worker's job: its part of a node in the sweep's Ray, for as long as SLURM and the sweep want.
+"""Run a worker job: join the sweep's Ray with a share of a node until no work is left.
 
-It outlives heads: when one is gone its trials checkpoint and pause, and the next one finds it
-waiting. What it never does is end a trial that could have saved its place.
+A worker outlives heads: its trials checkpoint and pause when a head is lost, and it joins the next
+one. It never ends a trial that could still checkpoint.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from sweeps.store import Store
 
 _LOOK_SECONDS = 1.0
 _REPORT_SECONDS = 5.0
-# Part of the grace period in which trials save; Ray ends, and the job with it, in the rest.
+# Share of the grace period for the checkpoints of trials; Ray and the job end in the rest.
 _SAVING = 0.75
 _LONGEST_PAUSE_SECONDS = 60.0
 _HEAD_MISSED = 3
-_STABLE_SECONDS = 30.0  # a Ray that lives so long was not refused
+_STABLE_SECONDS = 30.0  # a Ray that runs this long was not refused
 
 
 def run_worker(store: str, name: str) -> None:
-    """The job: work until nothing is left, then leave; go back to the queue when time is up."""
+    """Run the job: leave when no work is left, requeue when the wall time is almost over."""
     folder = PoolFolder(Store(Path(store)), name)
     cluster = folder.request().cluster
     deadline = Deadline(end_of_this_job(), cluster.grace_seconds)
@@ -43,20 +43,20 @@ def run_worker(store: str, name: str) -> None:
         worker = Worker(folder, job_id, ray, deadline, cluster)
         worker.run()
     if deadline.passed == "time" and folder.head().left and not folder.request().cancel:
-        # Where that is not allowed, the head submits another worker.
+        # If requeueing is not allowed, the head submits another worker.
         with contextlib.suppress(commands.SlurmError):
             commands.requeue(job_id)
 
 
 class Worker:
-    """Keeps this node's Ray with whichever head there is.
+    """Connects this node's Ray to the current head.
 
     Args:
-        folder: The pool's files.
+        folder: The sweep's files.
         job_id: This job.
         ray: This node's Ray.
-        deadline: When to end.
-        cluster: Its ``grace_seconds``, and ``wait_seconds``, the longest time without a Ray.
+        deadline: When the job must end.
+        cluster: The cluster file.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class Worker:
         self._folder, self._job_id, self._ray = folder, job_id, ray
         self._deadline, self._wait_seconds = deadline, cluster.wait_seconds
         self._save_seconds = _SAVING * cluster.grace_seconds
-        self._head: Head | None = None  # the one whose Ray this node is in
+        self._head: Head | None = None  # whose Ray this node has joined
         self._given = Allocation.of_this_job()
         self._busy_at = self._useful_at = self._joined_at = time.monotonic()
         self._join_at, self._pause = 0.0, 1.0
@@ -78,7 +78,7 @@ class Worker:
         self._reported_at = 0.0
 
     def run(self) -> None:
-        """Return when this worker has to leave, with its trials paused and its Ray ended."""
+        """Run until this worker must leave, then pause its trials and end its Ray."""
         self._report(WorkerState.WAITING)
         while not self._has_to_leave(head := self._folder.head()):
             if self._head is None:
@@ -86,7 +86,7 @@ class Worker:
             elif self._lost(head):
                 self._leave_head()
             else:
-                self._look_after_trials()
+                self._check_trials()
             time.sleep(_LOOK_SECONDS)
         self._leave_head()
         self._report(WorkerState.LEFT)
@@ -109,12 +109,12 @@ class Worker:
         self._report(WorkerState.RUNNING)
 
     def _lost(self, head: Head) -> bool:
-        """Whether the Ray that this node is in has ended, or is about to."""
+        """Check whether the Ray that this node has joined has ended, or is ending."""
         assert self._head is not None
         if head.generation != self._head.generation or head.state != HeadState.RUNNING:
             return True
         if not self._ray.running:
-            # It may be refused at once, again and again.
+            # The head may refuse it every time.
             self._join_at = time.monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE_SECONDS)
             return True
@@ -122,7 +122,7 @@ class Worker:
         return self._missed >= _HEAD_MISSED
 
     def _leave_head(self) -> None:
-        """Have the trials checkpoint, then end this node's Ray."""
+        """Pause the trials at a checkpoint, then end this node's Ray."""
         if self._head is None:
             return
         self._report(WorkerState.PAUSING)
@@ -135,7 +135,7 @@ class Worker:
         self._head = None
         self._report(WorkerState.WAITING)
 
-    def _look_after_trials(self) -> None:
+    def _check_trials(self) -> None:
         if self._running_trials():
             self._busy_at = time.monotonic()
         if time.monotonic() - self._joined_at > _STABLE_SECONDS:
@@ -144,9 +144,9 @@ class Worker:
             self._report(WorkerState.RUNNING)
 
     def _running_trials(self) -> list[Path]:
-        """Trials of this node; the claims of those whose process is dead are freed.
+        """List the trials of this node, and release the claims of those whose process is dead.
 
-        Another node could only wait until such a claim has been silent for two minutes.
+        Other nodes would have to wait until the heartbeat of such a claim has expired.
         """
         living = []
         for trial in self._ray.node.trials():

@@ -28,7 +28,7 @@ def test_a_job_ends_before_its_time_is_over() -> None:
     assert Deadline(None, grace=110).passed is None
 
 
-@pytest.mark.parametrize(("number", "why"), [(signal.SIGUSR2, "time"), (signal.SIGTERM, "told")])
+@pytest.mark.parametrize(("number", "why"), [(signal.SIGUSR2, "time"), (signal.SIGTERM, "signal")])
 def test_signals_are_noted(handlers: None, number: int, why: str) -> None:
     deadline = Deadline(None, grace=0)
     deadline.watch_signals()
@@ -43,7 +43,7 @@ def test_pre_emption_is_not_taken_for_the_wall_time(handlers: None) -> None:
     deadline.watch_signals()
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(0.4)
-    assert deadline.passed == "told"
+    assert deadline.passed == "signal"
 
 
 def test_slurm_tells_the_end_and_the_job() -> None:

@@ -46,6 +46,6 @@ def test_two_heads_of_one_node_have_addresses_of_their_own(node: MakeNode) -> No
 def test_a_head_that_does_not_start_names_its_log(node: MakeNode, tmp_path: Path) -> None:
     ray = node("only")
     (tmp_path / "only.token").unlink()
-    with pytest.raises(CareError, match=r"Ray's head did not start; what it said: .*only\.log"):
+    with pytest.raises(CareError, match=r"Ray's head did not start; its log: .*only\.log"):
         ray.start_head()
     assert "token" in (tmp_path / "only.log").read_text()
