@@ -1,6 +1,6 @@
 """Start and stop Ray on one node, in its own session and folder, with free ports and a token.
 
-``ray stop`` is never called: it would end every Ray on the node, also those of other users.
+Ray's own stop command is never called: it would end every Ray on the node, also of other users.
 """
 
 from __future__ import annotations
