@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError, Writer, read_lines, set_aside, write_json
 from care.trials.condition import Condition, examine
+from care.trials.find import list_names, list_trials
 from care.trials.folder import TrialFolder, check_format, now
 from care.trials.hardware import Machine
 from care.trials.records import StoreRecord, SweepRecord, read_record
@@ -27,7 +27,6 @@ from sweeps.store_identity import settle_identity
 
 _log = logging.getLogger(__name__)
 
-_TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _SWEEP_ADVICE = "The sweep's next run writes it again: care sweep run FILE"
 EVENTS_ADVICE = "Move the file away to restart the search; finished trials are kept"
 """Instructions for a damaged log of decisions."""
@@ -85,10 +84,8 @@ class Store:
         return TrialFolder(self.trials / trial_id)
 
     def all_trials(self) -> Iterator[TrialFolder]:
-        """Yield every trial that was ever started, by identity, including damaged ones."""
-        for name in _names(self.trials):
-            if _TRIAL_ID.fullmatch(name):
-                yield self.trial(name)
+        """Yield every trial that was ever started; see :func:`care.trials.find.list_trials`."""
+        return list_trials(self.trials)
 
     def sweep(self, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether it exists or not."""
@@ -96,7 +93,7 @@ class Store:
 
     def all_sweeps(self) -> Iterator[SweepFolder]:
         """Yield every sweep that was ever started, by name, including damaged ones."""
-        for name in _names(self.root / "sweeps"):
+        for name in list_names(self.root / "sweeps"):
             if os.path.lexists(self.root / "sweeps" / name / "sweep.json"):
                 yield self.sweep(name)
 
@@ -127,20 +124,6 @@ class Store:
         except OSError as error:
             raise DiskError(folder, error) from error
         return target
-
-
-def _names(folder: Path) -> list[str]:
-    """List the names in ``folder``, sorted; empty if there is no folder.
-
-    Raises:
-        CareError: The path is no folder, or the folder cannot be read.
-    """
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - no Path for each of thousands
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise CareError(f"{folder}: cannot be read ({error.strerror})") from error
 
 
 def _check_root(root: Path) -> None:

@@ -37,11 +37,12 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
         OtherDataError: The network was trained on other data.
     """
     device = resolve_device(config.runtime.device)
-    state = checkpoint.load(folder.path, device, warn, trial=folder.trial_id)
-    if state is None:
+    loaded = checkpoint.load_network(folder.path, device, warn, folder.trial_id)
+    if loaded is None:
         problem = "has no valid checkpoint, so there is no network to evaluate"
         raise CareError(f"{folder.path}: {problem}")
-    _check_epoch(folder, state["epoch"], config.training.epochs, warn)
+    epoch, weights = loaded
+    _check_epoch(folder, epoch, config.training.epochs, warn)
     # Sums round differently with another number of threads.
     recorded = folder.read_provenance()
     threads = recorded.threads if recorded else config.runtime.threads
@@ -50,7 +51,7 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
     dataset = load_dataset(config.data, Path(config.runtime.data_root))
     check_dataset(config, dataset)
     network = build_network(config.model, config.seed).to(device)
-    network.load_state_dict(state["network"])
+    network.load_state_dict(weights)
     transfer = transfer_sets(config, device)
     return evaluate(network, dataset.to(device), config, transfer)
 

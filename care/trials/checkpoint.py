@@ -122,3 +122,24 @@ def load(
         if writer is not None:
             writer.rename(path, path.with_suffix(".damaged"))
     return None
+
+
+def load_network(
+    folder: Path, device: torch.device, warn: Callable[[str], None], trial: str | None = None
+) -> tuple[int, dict[str, Any]] | None:
+    """Load the weights of the newest valid checkpoint; write nothing.
+
+    Args:
+        folder: The trial's folder.
+        device: Device of the loaded tensors.
+        warn: Called with one line for each damaged checkpoint, which is skipped.
+        trial: Identity of the trial; a checkpoint of another trial counts as damaged.
+
+    Returns:
+        Completed epochs, and the network's state dict; None without a valid checkpoint.
+
+    Raises:
+        DamagedFileError: Permission to read a checkpoint is missing.
+    """
+    state = load(folder, device, warn, trial=trial)
+    return None if state is None else (state["epoch"], state["network"])

@@ -43,6 +43,7 @@ OUTSIDE = {
     "trials/records.py": "how files are read",
     "trials/staleness.py": "compares versions",
     "trials/state.py": "words for where a trial stands",
+    "trials/find.py": "finds a trial by its identity",
     "trials/folder.py": "how files are written",
     "config/yaml_reader.py": "reads configurations, which are compared as a trial's identity",
 }

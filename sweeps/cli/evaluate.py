@@ -8,22 +8,22 @@ from pathlib import Path
 
 from care.config import TrialConfig
 from care.config.loading import parse_override, set_field, validate
-from care.errors import CareError, ConfigError, Problem, nearest
+from care.errors import CareError, ConfigError, Problem
 from care.system.files import DamagedFileError
+from care.trials.find import find_trial
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from sweeps.cli.data import prepare_data
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
 
-_SHOWN = 5
 _MAY_DIFFER = ("evaluation", "runtime")
 
 
 def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool) -> None:
     """Evaluate a trial's network with other settings and print the measures; write nothing."""
     console = make_console(stderr=True)
-    folder = find_trial(name, Store(root))
+    folder = find_trial(name, Store(root).trials)
     config = evaluation_config(folder, overrides)
     # Imported after the checks: torch takes seconds.
     from care.evaluation.reevaluate import reevaluate
@@ -71,22 +71,3 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
             raise ConfigError("command line", [Problem(field, value, allowed)])
         set_field(tree, field, value)
     return validate(TrialConfig, tree, str(folder.path))
-
-
-def find_trial(name: str, store: Store) -> TrialFolder:
-    """Find a trial by its identity or the first digits of it.
-
-    Raises:
-        ConfigError: No trial or several trials begin with these digits.
-    """
-    known = [folder.trial_id for folder in store.all_trials()]
-    matching = [trial for trial in known if trial.startswith(name)]
-    if not matching:
-        some = ", ".join(known[:_SHOWN]) + (", …" if len(known) > _SHOWN else "")
-        allowed = f"allowed: one of the store's {len(known)} trials ({some or 'none yet'})"
-        problem = Problem("trial", name, allowed, nearest(name, known))
-        raise ConfigError(str(store.root), [problem])
-    if len(matching) > 1:
-        allowed = f"allowed: more digits, to tell apart {', '.join(matching)}"
-        raise ConfigError(str(store.root), [Problem("trial", name, allowed)])
-    return store.trial(matching[0])
