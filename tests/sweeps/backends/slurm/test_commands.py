@@ -26,7 +26,9 @@ def test_gpus_of_a_node(text: str, gpus: int) -> None:
 
 
 def test_a_command_that_is_not_there_is_named() -> None:
-    with pytest.raises(SlurmError, match=r"no-such-slurm-command: no such command; is this a SLURM node"):
+    with pytest.raises(
+        SlurmError, match=r"no-such-slurm-command: no such command; is this a SLURM node"
+    ):
         commands.run("no-such-slurm-command")
 
 
