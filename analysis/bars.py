@@ -14,7 +14,7 @@ from analysis.style import INK, STYLE, method_color
 
 _TITLE_WIDTH = 48  # characters that fit the narrowest picture
 _CAPTION = "A bar is the mean over seeds, a dot a seed, a line the 95 % t-interval."
-_HOLLOW = " A hollow dot is a trial next to collapse."
+_HOLLOW = " A hollow dot is a nearly collapsed trial."
 
 
 def draw_bars(data: FigureData, name: str) -> Drawn:

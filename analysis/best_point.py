@@ -23,7 +23,7 @@ class BestPoint(Generic[PointKey]):
         seeds: The seeds that every compared point has.
         compared: The compared points, best first.
         other_seeds: Points with values that lack one of ``seeds``.
-        collapsed: Points left out as next to collapse.
+        collapsed: Points left out as nearly collapsed.
     """
 
     point: PointKey | None
@@ -47,7 +47,7 @@ def find_best_point(
     Args:
         values: The metric of each finished trial, by point and seed.
         mode: Whether a larger or a smaller value is better.
-        collapsed: Points next to collapse, which are left out.
+        collapsed: Nearly collapsed points, which are left out.
     """
     known = {point: dict(by_seed) for point, by_seed in values.items() if by_seed}
     left_out = tuple(point for point in known if point in collapsed)

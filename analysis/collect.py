@@ -1,4 +1,4 @@
-"""The store's plain files as two pandas tables: a row a trial, and a row an epoch."""
+"""The store's plain files as two pandas tables: a row per trial, and a row per epoch."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
         summary: The sweep.
 
     Returns:
-        A row a trial (axes, seed, state, epochs, time, last epoch's metrics, final measures), and a
-        row an epoch (trial_id, axes, seed, state, epoch, metrics).
+        A row per trial (axes, seed, state, epochs, time, last epoch's metrics, final measures),
+        and a row per epoch (trial_id, axes, seed, state, epoch, metrics).
     """
     trials: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []

@@ -99,26 +99,26 @@ class Comparison:
         return self.finished_trials(point) > 0
 
     def collapsed_seeds(self, point: Point) -> list[int]:
-        """Return the seeds of a point whose trials ended next to collapse."""
+        """Return the seeds of a point whose trials nearly collapsed."""
         values = self.values(point, COLLAPSE_METRIC)
         return [seed for seed, value in _by_seed(values).items() if is_collapsed(value)]
 
     def split_by_collapse(self, point: Point, values: pd.Series) -> tuple[list[float], list[float]]:
-        """Split a point's values, indexed by seed, into those not next to collapse and those next.
+        """Split a point's values, indexed by seed, by whether the trial nearly collapsed.
 
         Returns:
-            (values not next to collapse, values next to collapse).
+            (values of trials that are not nearly collapsed, values of those that are).
         """
         collapsed = values.index.isin(self.collapsed_seeds(point))
         return values[~collapsed].tolist(), values[collapsed].tolist()
 
     @cached_property
     def collapsed_points(self) -> list[Point]:
-        """The points with a trial that ended next to collapse."""
+        """The points with a trial that nearly collapsed."""
         return [point for point in self.points() if self.collapsed_seeds(point)]
 
     def best_point(self) -> BestPoint[Point]:
-        """Find the best point by the sweep's metric, without the points next to collapse."""
+        """Find the best point by the sweep's metric, without nearly collapsed points."""
         unique = {frozenset(self.trial_ids(point)): point for point in reversed(self.points())}
         values = {
             point: _by_seed(self.values(point, self.metric))
@@ -188,7 +188,7 @@ def compare(
     """Compare trials along the first numeric axis of two levels or more, else the first such axis.
 
     Args:
-        trials: A row a trial, its axes as levels.
+        trials: A row per trial, its axes as levels.
         axes: Every axis.
         metric: The sweep's metric.
         mode: Whether a larger or a smaller value of it is better.

@@ -40,7 +40,7 @@ class Effect:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a comparison, without the points next to collapse.
+    """An axis of a comparison, without nearly collapsed points.
 
     Attributes:
         comparison: The trials.
@@ -52,7 +52,7 @@ class Axis:
 
     @cached_property
     def levels(self) -> list[Any]:
-        """The levels with a finished trial at a point that is not next to collapse, in order."""
+        """The levels with a finished trial at a point that is not nearly collapsed, in order."""
         present = {point[self._index] for point in self._usable_points}
         return [value for value in self.comparison.levels(self.name) if value in present]
 

@@ -28,7 +28,7 @@ _CAPTION = (
 
 
 def draw(data: FigureData) -> Drawn:
-    """Draw a picture for each protein: a row a method, a column an axis, colored by angle."""
+    """Draw a picture for each protein: a row per method, a column per axis, colored by angle."""
     known = data.arrays("head/trajectories")
     left_out = describe_missing(data, "The paths of embeddings", known)
     if not known:

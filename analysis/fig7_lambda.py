@@ -17,7 +17,7 @@ from analysis.labels import SPACES, axis_label, metric_label, point_name
 from analysis.style import STYLE, method_color
 
 _CAPTION = "A dot is a seed, the line the mean, a bar the 95 % t-interval over seeds."
-_HOLLOW = " A hollow dot is a trial next to collapse."
+_HOLLOW = " A hollow dot is a nearly collapsed trial."
 
 
 def draw(data: FigureData) -> Drawn:

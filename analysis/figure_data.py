@@ -20,7 +20,7 @@ class FigureData:
 
     Attributes:
         comparison: The sweep's trials by point.
-        curves: Metrics of the training, a row an epoch.
+        curves: Metrics of the training, a row per epoch.
         details: The finished trials' arrays.
         reproduction: What of the paper the sweep reproduces.
     """

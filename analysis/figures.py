@@ -241,13 +241,13 @@ def _draw_line(
     means: dict[Point, Estimate],
     style: tuple[str, str, str],
 ) -> None:
-    """Draw one line of a panel: dots, hollow next to collapse, then means and intervals.
+    """Draw one line of a panel: dots, hollow nearly collapsed, then means and intervals.
 
     Args:
         axes: The panel.
         positions: Coordinates on x.
         shift: Added to every coordinate.
-        values: By point, the values not next to collapse and those next to it.
+        values: By point, the values of trials that are not nearly collapsed, and of those that are.
         means: By point.
         style: Color, marker and dashes.
     """
@@ -277,7 +277,7 @@ def _make_handles(comparison: Comparison) -> list[Line2D]:
         for space, color in _SPACE_COLORS.items()
     ]
     if comparison.collapsed_points:
-        hollow = Line2D([], [], color=_ONE_COLOR, marker="o", ms=4.2, label="next to collapse")
+        hollow = Line2D([], [], color=_ONE_COLOR, marker="o", ms=4.2, label="nearly collapsed")
         hollow.set_markerfacecolor("white")
         hollow.set_linestyle("none")
         handles.append(hollow)
@@ -320,7 +320,7 @@ def draw_over_epochs(
 
     Args:
         comparison: The points.
-        curves: A row an epoch.
+        curves: A row per epoch.
         metrics: At least one; a metric that was not measured leaves its panel empty.
     """
     points = comparison.points()

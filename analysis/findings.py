@@ -75,7 +75,7 @@ class Answer:
 
     Attributes:
         best: A sentence on the best point by the sweep's metric, or on why there is none.
-        collapsed: A sentence on the points left out as next to collapse; empty without any.
+        collapsed: A sentence on the points left out as nearly collapsed; empty without any.
         axes: The axes that can be compared.
         not_compared: A sentence for each axis of several levels that cannot be compared.
     """
@@ -93,7 +93,7 @@ def answer(comparison: Comparison) -> Answer | None:
     axes = {name: _axis_answer(comparison, name) for name in comparison.axes}
     missing = [
         f"{axis_label(name)} is not compared: no two of its levels have finished trials of one "
-        "seed at points that are not next to collapse and are different trials."
+        "seed at points that are not nearly collapsed and are different trials."
         for name, effect in axes.items()
         if effect is None and len(comparison.levels(name)) > 1
     ]
@@ -105,7 +105,7 @@ def _describe_best(comparison: Comparison) -> str:
     """Describe the best point, its distance to the next, and the points left out."""
     best, name = comparison.best_point(), metric_label(comparison.metric)
     if best.point is None or best.mean is None:
-        why = "all are next to collapse" if best.collapsed else f"none has measured {name}"
+        why = "all are nearly collapsed" if best.collapsed else f"none has measured {name}"
         return f"There is no best point: {why}."
     values = comparison.values(best.point, comparison.metric)
     mean = estimate([values[seed] for seed in best.seeds])
@@ -145,7 +145,7 @@ def _describe_collapsed(comparison: Comparison) -> str:
     if not points:
         return ""
     return (
-        f"Left out as next to collapse (uniformity of {COLLAPSE:g} or more after the last epoch): "
+        f"Left out as nearly collapsed (uniformity of {COLLAPSE:g} or more after the last epoch): "
         f"{_list_points(comparison, points, collapse=True)}. Where all embeddings are nearly one "
         "point, augmentations can hardly move them, and small residuals say little."
     )

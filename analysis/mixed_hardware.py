@@ -14,7 +14,7 @@ def warn_of_mixed_pairs(trials: pd.DataFrame, mixed: Sequence[Mixture]) -> list[
     """Return a sentence for each fact that differs within the pairs of a seed.
 
     Args:
-        trials: A row a trial, as :func:`analysis.collect.collect` makes them.
+        trials: A row per trial, as :func:`analysis.collect.collect` makes them.
         mixed: The facts in which the sweep's trials differ.
     """
     lines = []

@@ -62,7 +62,7 @@ def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
     """Estimate the mean of independent values with its 95 % t-interval.
 
     Args:
-        values: One a seed; NaN and infinities are left out.
+        values: One per seed; NaN and infinities are left out.
         digits: Decimals of the text.
     """
     known = np.array([value for value in values if math.isfinite(value)], dtype=float)

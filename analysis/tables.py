@@ -1,4 +1,4 @@
-"""The report's tables of measures: the main ones, with a row a point, and the others."""
+"""The report's tables of measures: the main ones, with a row per point, and the others."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def build_other_table(comparison: Comparison, extra: set[str]) -> OtherTable:
 
 
 def _marked(comparison: Comparison, point: Point, names: list[str]) -> list[str]:
-    """Mark the first of a point's names with ⚠ if the point is next to collapse."""
+    """Mark the first of a point's names with ⚠ if the point is nearly collapsed."""
     return [f"⚠\u00a0{names[0]}", *names[1:]] if comparison.collapsed_seeds(point) else names
 
 

@@ -136,7 +136,7 @@ def describe_left_out(board: Board) -> str:
     best = board.best_point()
     parts = []
     if best.collapsed:
-        parts.append(f"⚠ {len(best.collapsed)} next to collapse")
+        parts.append(f"⚠ {len(best.collapsed)} nearly collapsed")
     if best.other_seeds:
         parts.append(f"{len(best.other_seeds)} with other seeds")
     return f"left out: {', '.join(parts)}" if parts else ""

@@ -24,7 +24,7 @@ from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
 from sweeps.question import Difference, is_searched
 from sweeps.spec.sweep import Sweep
-from sweeps.states import TO_TRAIN
+from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import Store, trial_status
 
 _PAST_TRIALS_READ = 200
@@ -94,6 +94,13 @@ class Plan:
     def counts(self) -> Counter[State]:
         """Count the trials by state, each once."""
         return Counter(trial.state for trial in self.unique().values())
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is finished, or was stopped by the scheduler."""
+        counts = self.counts()
+        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
+        return done == self.wanted
 
     def missing(self) -> list[PlannedTrial]:
         """List the trials to train, those with most completed epochs first."""

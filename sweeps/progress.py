@@ -233,7 +233,7 @@ class Board:
     def best_point(self) -> BestPoint[tuple[str, str]]:
         """Find the best point, as (key, label), by the mean over common seeds.
 
-        Points with a trial that ended next to collapse are left out.
+        Points with a trial that nearly collapsed are left out.
         """
         values: dict[tuple[str, str], dict[int, float]] = {}
         collapsed: set[tuple[str, str]] = set()

@@ -16,7 +16,6 @@ from sweeps.process.signals import Interrupt
 from sweeps.process.wall_time import WallTime
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
-from sweeps.states import MEANING
 from sweeps.store import Store, final_value
 from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.backend import Backend
@@ -65,9 +64,7 @@ class SweepResult:
     @property
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
-        counts = self.plan.counts()
-        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
-        return done == self.plan.wanted
+        return self.plan.complete
 
     @property
     def compared(self) -> bool:

@@ -55,7 +55,9 @@ class GraphedImageAugmenter(ImageAugmenter):
             return _Record(self, packed, images)
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
-            self.warn(f"views could not be recorded as a CUDA graph and runs slower: {reason}")
+            self.warn(
+                f"the augmentation could not be recorded as a CUDA graph and runs slower: {reason}"
+            )
             return None
 
 

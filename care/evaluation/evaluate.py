@@ -75,7 +75,7 @@ def _measure(name: str, entry: MeasureEntry, trained: Trained) -> Results:
     except UndefinedError as reason:
         return Results(notes=[f"{name}: {reason}"])
     if not isinstance(results, Results):
-        raise CareError(f"{entry.function} returned {results!r}; it must return an Results")
+        raise CareError(f"{entry.function} returned {results!r}; it must return a Results")
     unknown = sorted(measure for measure in results.measures if not is_final_measure(measure))
     if unknown:
         raise CareError(

@@ -27,7 +27,7 @@ _LOOSEST, _TIGHTENING = 0.2, 0.3
 _ENOUGH = 0.5  # of the tolerance: a smaller residual would not pay off
 # A line search ends where the slope is at most this share of the initial one.
 _FLAT = 0.5
-_MAX_TRIALS = 30
+_MAX_LINE_SEARCH_STEPS = 30
 
 
 def minimize(inputs: Tensor, labels: Tensor, l2: float, covariance: Tensor, tol: float) -> Tensor:
@@ -68,8 +68,8 @@ def minimize(inputs: Tensor, labels: Tensor, l2: float, covariance: Tensor, tol:
         slope = float((gradient * step).sum())
         if not slope < 0:
             break
-        bend = float((exact.penalty(step) * step).sum())
-        length = _line_search(outputs, moved, probabilities, slope, bend)
+        curvature = float((exact.penalty(step) * step).sum())
+        length = _line_search(outputs, moved, probabilities, slope, curvature)
         weights += length * step
         outputs += length * moved
     return weights
@@ -154,10 +154,10 @@ def _newton_step(
     product = (residual * direction).sum()
     for _ in range(_MAX_PRODUCTS):
         curved = objective.curvature(direction, probabilities)
-        bend = (direction * curved).sum()
-        if not float(bend) > 0:  # no curvature left at this precision
+        curvature = (direction * curved).sum()
+        if not float(curvature) > 0:  # no curvature left at this precision
             break
-        length = product / bend
+        length = product / curvature
         step += length * direction
         residual -= length * curved
         solved = float(residual.abs().max()) <= goal
@@ -170,7 +170,7 @@ def _newton_step(
 
 
 def _line_search(
-    outputs: Tensor, moved: Tensor, probabilities: Tensor, slope: float, bend: float
+    outputs: Tensor, moved: Tensor, probabilities: Tensor, slope: float, curvature: float
 ) -> float:
     """Find the length of a step at which the slope of the convex function nearly vanishes.
 
@@ -182,19 +182,19 @@ def _line_search(
         moved: Change of the outputs over a step of length 1, [C,N].
         probabilities: Probabilities at the start of the step, [C,N].
         slope: Slope at the start of the step, < 0.
-        bend: Second derivative of the penalty.
+        curvature: Second derivative of the penalty.
     """
     count = outputs.shape[1]
     low, high, length = 0.0, math.inf, 1.0
-    for _ in range(_MAX_TRIALS):
+    for _ in range(_MAX_LINE_SEARCH_STEPS):
         current = (outputs + length * moved).softmax(0)
-        rest = slope + float(((current - probabilities) * moved).sum()) / count + length * bend
+        rest = slope + float(((current - probabilities) * moved).sum()) / count + length * curvature
         if abs(rest) <= _FLAT * abs(slope):
             break
         low, high = (length, high) if rest < 0 else (low, length)
         weighted = current * moved
         variance = float((weighted * moved).sum() - weighted.sum(0).square().sum()) / count
-        length -= rest / (variance + bend) if variance + bend > 0 else -length
+        length -= rest / (variance + curvature) if variance + curvature > 0 else -length
         if not low < length < high:
             length = (low + high) / 2 if high < math.inf else 2 * low
     return length

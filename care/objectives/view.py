@@ -14,12 +14,8 @@ class View:
     """One augmented view of a batch of N samples.
 
     Args:
-        inputs: As below.
-        network: The trained network.
-        group: As below.
-
-    Attributes:
         inputs: This process's share of the view, float images [n,3,H,W] or points [n,P,4].
+        network: The trained network.
         group: The processes that the batch is spread over.
     """
 

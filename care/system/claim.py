@@ -131,7 +131,7 @@ class Claim(Writer):
     def _take(cls, folder: Path) -> Self | None:
         while True:
             claims = claims_in(folder)
-            if claims and claims[-1].holder(note=True):
+            if claims and claims[-1].holder(record=True):
                 return None
             earlier = held_folders(folder, claims)
             holder = Holder.this_process()
@@ -141,8 +141,8 @@ class Claim(Writer):
             if not link_claim(claim.path, holder, held):
                 continue
             if claims_in(folder)[-1].path != claim.path:
-                # Another process was faster, which may show only after the link: a released number
-                # can be linked a second time, but only the highest number counts.
+                # Another process has a higher number, which may appear only after the link: a
+                # released number can be linked a second time, but only the highest counts.
                 clear(held)
                 continue
             try:

@@ -47,11 +47,11 @@ class ClaimFile:
     path: Path
     released: bool
 
-    def holder(self, note: bool = False) -> Holder | None:
+    def holder(self, record: bool = False) -> Holder | None:
         """Return the holder if it is alive, else None.
 
         Args:
-            note: Store this observation; see :func:`care.system.heartbeat.is_silent`.
+            record: Store this observation; see :func:`care.system.heartbeat.is_silent`.
         """
         holder = None if self.released else Holder.read(self.path)
         if holder is None or (holder.token and not self.held(holder).is_dir()):
@@ -59,7 +59,7 @@ class ClaimFile:
         if holder.here:
             return holder if holder.runs else None
         beat = self.held(holder) / BEAT if holder.token else self.path
-        return None if holder.restarted or is_silent(beat, note) else holder
+        return None if holder.restarted or is_silent(beat, record) else holder
 
     def held(self, holder: Holder) -> Path:
         """Return the path of the holder's subfolder."""

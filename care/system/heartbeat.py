@@ -23,19 +23,19 @@ LEASE_SECONDS = 120.0
 BEAT, _SEEN = "beat", "seen"
 
 
-def is_silent(beat: Path, note: bool) -> bool:
+def is_silent(beat: Path, record: bool) -> bool:
     """Check whether this machine has seen a heartbeat unchanged for a lease.
 
     Args:
         beat: File of the heartbeat.
-        note: Store this observation beside the file for the next one.
+        record: Store this observation beside the file for the next one.
     """
     now, value = time.monotonic(), _value(beat)
     path = beat.with_name(f".{_SEEN}-{_clock()}-{beat.name}")
     earlier = _read_observation(path)
     if earlier is not None and earlier[0] == value and now >= earlier[1]:
         return now - earlier[1] >= LEASE_SECONDS
-    if note:
+    if record:
         _write_observation(path, value, now)
     return False
 

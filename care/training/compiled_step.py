@@ -32,7 +32,9 @@ def _compiled_encode() -> Encode:
 
 
 def compiles(config: TrialConfig, device: torch.device, samples: int, side: int) -> bool:
-    """Decide whether the trial's encoder is compiled, by trial and device, so a resume agrees.
+    """Decide whether the trial's encoder is compiled.
+
+    The decision depends on trial and device only, so that a resumed trial decides alike.
 
     Args:
         config: The trial.

@@ -20,8 +20,8 @@ EpochResult = Values | None | Exception
 
 
 @dataclass(frozen=True)
-class PackStep:
-    """One step of the trials with the fewest steps.
+class Round:
+    """One step of the trials that are behind, or of all trials.
 
     Attributes:
         ended: The trials whose epoch ended with this step, or that paused or failed.
@@ -36,11 +36,10 @@ class PackStep:
 
 def lockstep(
     runs: Collection[TrialRun], stop: Callable[[], bool] = lambda: False
-) -> Iterator[PackStep]:
+) -> Iterator[Round]:
     """Train the trials with the lowest epoch for one epoch; the others wait.
 
-    Trials at different steps meet first: the trials that are behind take the next step. An error
-    ends its own trial only.
+    Trials that are behind catch up before the others continue. An error ends its own trial only.
 
     Args:
         runs: Trials that share their batches. The caller may add trials between rounds;
@@ -70,7 +69,7 @@ def lockstep(
             if over:
                 ended[run] = outcome
                 del training[run]
-        yield PackStep(ended, together, last=not training)
+        yield Round(ended, together, last=not training)
 
 
 def _advance(steps: Stepwise[Values | None]) -> tuple[bool, EpochResult]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from care.data.shared_batches import LARGEST_PACK
 from care.system.cgroup import free_memory
 from care.training.cuda_graph import WARM_UP
-from care.training.pack import PackStep
+from care.training.pack import Round
 from care.training.trainer import Trainer
 
 _WORTH_IT = 1.05
@@ -40,7 +40,7 @@ class Pace:
         self._rounds = 0
         self._start = self._now()
 
-    def measure(self, step: PackStep) -> float | None:
+    def measure(self, step: Round) -> float | None:
         """Count a round that has ended; return seconds a round once enough are measured.
 
         A round that some of the trials waited for is not counted.

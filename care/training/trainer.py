@@ -112,8 +112,8 @@ class Trainer:
             stop: Asked before each step; True in rank 0 ends the epoch early, in all processes.
 
         Yields:
-            After each step. Rank 0 then calls :meth:`end_epoch`; the other ranks call
-            :meth:`follow_epoch` instead of both.
+            After each step. Rank 0 then calls :meth:`end_epoch`. The other ranks call only
+            :meth:`follow_epoch`.
         """
         self.network.train()
         self.objective.train()

@@ -173,7 +173,7 @@ class TrialRun:
         return self.config.runtime.threads or available_cores()
 
     def _run_epoch(self, stop: Callable[[], bool]) -> Stepwise[Values | None]:
-        watch = Stopwatch()
+        watch = EpochTimer()
         first_step = self._trainer.step
         if self.config.runtime.processes > 1:
             metrics = self._run_epoch_with_followers(stop)
@@ -269,7 +269,7 @@ class TrialRun:
         self.folder.write_status(state, self.epoch, self.config.training.epochs)
 
 
-class Stopwatch:
+class EpochTimer:
     """Wall time of an epoch, whose parts may lie in several processes."""
 
     def __init__(self) -> None:

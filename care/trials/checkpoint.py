@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from typing import Any
 import torch
 
 from care.system.files import DamagedFileError, Writer, read_whole
+from care.trials.folder import CHECKPOINT_NAME, CHECKPOINTS
 
-_NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
 _KEPT = 2
 _LARGEST = 2**36
 
@@ -26,8 +25,8 @@ _LARGEST = 2**36
 def _list_checkpoints(folder: Path) -> list[tuple[int, int, str, Path]]:
     """List (epoch, step, digest, path) of the checkpoints in ``folder``, newest first."""
     checkpoints = []
-    for path in folder.glob("checkpoint-*.pt"):
-        match = _NAME.fullmatch(path.name)
+    for path in folder.glob(CHECKPOINTS):
+        match = CHECKPOINT_NAME.fullmatch(path.name)
         if match:
             checkpoints.append((int(match[1]), int(match[2]), match[3], path))
     return sorted(checkpoints, reverse=True)

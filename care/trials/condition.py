@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,12 +14,11 @@ from care.config import TrialConfig
 from care.config.metrics import is_final_measure
 from care.system.arrays import check_end
 from care.system.files import DamagedFileError, checksum, read_whole, set_aside
-from care.trials.folder import FORMAT, SEALED, TrialFolder, now
+from care.trials.folder import CHECKPOINT_NAME, FORMAT, SEALED, TrialFolder, now
 from care.trials.identity import trial_id
 from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
 from care.trials.state import State
 
-_CHECKPOINT = re.compile(r"checkpoint-(\d{6})-\d{6}-[0-9a-f]{16}\.pt")
 _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
 _RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", *_COMPUTED}
 
@@ -97,7 +95,7 @@ def _stamp(path: Path) -> _Stamp:
 def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     try:
         names = _list_names(folder.path)
-        epochs = [int(match[1]) for match in map(_CHECKPOINT.fullmatch, names) if match]
+        epochs = [int(match[1]) for match in map(CHECKPOINT_NAME.fullmatch, names) if match]
         newest = max(epochs, default=None)
         files = _Files(folder.path)
         trial = files.record("trial.json", TrialRecord)

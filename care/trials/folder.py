@@ -18,6 +18,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -51,6 +52,9 @@ from care.trials.records import (
 from care.trials.state import RecordedState, State
 
 FORMAT = 1
+CHECKPOINTS = "checkpoint-*.pt"
+CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
+"""Name of a checkpoint: completed epochs, completed steps of the next one, digest."""
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
 """Files of a finished trial with checksums in its status."""
 
@@ -136,7 +140,7 @@ class TrialFolder:
 
     def has_checkpoint(self) -> bool:
         """Check whether the trial has a checkpoint to resume from, even of its first epoch."""
-        return any(self.path.glob("checkpoint-*.pt"))
+        return any(self.path.glob(CHECKPOINTS))
 
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process starts after ``epoch`` epochs and ``step`` steps of the next."""

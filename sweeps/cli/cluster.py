@@ -20,7 +20,7 @@ from sweeps.backends.slurm.config import ClusterConfig, load_cluster
 from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
 from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
-from sweeps.cli.sweep import check_question, prepare
+from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
@@ -86,11 +86,12 @@ def submit_command(
         _attach(folder, workers, plan, options, console)
         return 0
     plan = prepare(arguments, plan, store, options, console)
-    if not plan.missing() and not plan.unsuggested and not plan.counts()[State.RUNNING]:
-        counts = in_words(plan.counts())
-        console.print(f"{name}: nothing is missing, so nothing was submitted ({counts})")
-        return 0
     typed = ("--cluster", str(cluster_file), "--workers", str(workers))
+    counts = plan.counts()
+    if not plan.missing() and not plan.unsuggested and not counts[State.RUNNING]:
+        console.print(f"{name}: no trial to run, so nothing was submitted ({in_words(counts)})")
+        print_untrained(counts, arguments.command("submit", *typed), console)
+        return 0 if plan.complete else 1
     request = Request(
         cluster=cluster,
         workers=workers,
@@ -228,7 +229,6 @@ def _submitted_trials(folder: PoolFolder) -> set[str]:
 
 def _run_driver_here(folder: PoolFolder, request: Request, console: Console) -> int:
     from sweeps.backends.slurm.driver_job import DriverRun
-    from sweeps.cli.sweep import conclude
 
     show_log(console)
     run = DriverRun(folder, request, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
 
@@ -230,6 +231,13 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
             f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
+    print_untrained(counts, command, console)
+    _print_incomparable(outcome, console)
+    return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
+
+
+def print_untrained(counts: Mapping[State, int], command: str, console: Console) -> None:
+    """Print the commands that train the failed, stale and damaged trials, which no run does."""
     if counts[State.FAILED]:
         console.print(
             f"{counts[State.FAILED]} failed; to try again: {command} --retry-failed",
@@ -242,8 +250,6 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
             soft_wrap=True,
         )
     _print_damaged(counts[State.DAMAGED], command, console)
-    _print_incomparable(outcome, console)
-    return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
 
 
 def _print_incomparable(outcome: SweepResult, console: Console) -> None:

@@ -87,7 +87,8 @@ class ResourcesConfig(Model):
             augmentation and batch size, so each batch is loaded and augmented once. Their numbers
             equal those of trials that train alone, bit for bit. ``auto`` measures the first steps
             and the memory to choose the number, and leaves no core or GPU idle. It is 1 with ASHA.
-        retries: Number of restarts from one epoch after a trial's process or node was lost.
+        retries: Number of consecutive restarts without progress, after a trial lost its process
+            or node.
     """
 
     threads: Annotated[Literal["auto"] | PositiveInt, BeforeValidator(_count)] = "auto"

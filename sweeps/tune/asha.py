@@ -47,7 +47,10 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
         return {}
 
     def rungs(self) -> list[tuple[float, dict[str, float]]]:
-        """List (epochs, value by trial identity) of each rung, last first; more is better."""
+        """List (epochs, value by trial identity) of each rung, last first.
+
+        Values are negated for mode ``min``, so that more is better.
+        """
         return [(milestone, dict(values)) for milestone, values in self._brackets[0]._rungs]
 
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
@@ -59,7 +62,8 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         """Judge an epoch of each trial, and log each new rung entry first.
 
-        A pack continues while one of its members does; it reads from the log which are stopped.
+        A pack continues while one of its members does. Its process reads from the log which
+        members stopped.
         """
         for progress in PackResult.from_result(result).trials:
             if progress.done:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ray import tune
 
+from care.trials.records import ErrorRecord
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, trim_result
@@ -37,7 +38,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
 
     Attributes:
         active: Trials that a process has now.
-        lost: Trials that get no other try though they are not over, by identity, with the reason.
+        lost: Why unfinished trials get no other try, by identity.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         self._board, self._queue = board, queue
         self._changed = changed
         self._disk_errors: set[str] = set()
-        self.lost: dict[str, str] = {}
+        self.lost: dict[str, ErrorRecord] = {}
         self.active: set[str] = set()
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -91,7 +92,8 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
             self.active.discard(identity)
             self._board.complete(identity)
             if identity in self._queue.given_up:
-                self.lost[identity] = str(self._board.trials[identity].error)
+                message = str(self._board.trials[identity].error)
+                self.lost[identity] = ErrorRecord(kind="disk", message=message)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a lost process; the queue has decided about another try of its trials."""
@@ -113,8 +115,8 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
             _log.warning("%s It is tried again every few seconds.", text)
 
 
-def _reason(trial: Any) -> str:
-    """Return Tune's record of a trial's last error.
+def _reason(trial: Any) -> ErrorRecord:
+    """Return Tune's record of a trial's lost process.
 
     ``trial.get_error()`` reads a copy that Tune makes later.
     """
@@ -122,7 +124,8 @@ def _reason(trial: Any) -> str:
         text = Path(trial.error_file).read_text(errors="replace").strip()
     except (OSError, TypeError):  # Tune has no file, or could not write it
         text = ""
-    return text or "Ray gives no reason"
+    text = text or "Ray gives no reason"
+    return ErrorRecord(kind="lost", message=text.splitlines()[-1], traceback=text)
 
 
 class InterruptStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]

@@ -154,10 +154,10 @@ class Driver:
         except Exception:
             self._claim.check()  # a lost claim may have ended the launch
             raise
-        for identity, reason in launch.lost.items():
+        for identity, error in launch.lost.items():
             # The plan names a damaged trial; one whose disk is still full stays paused.
             with contextlib.suppress(DamagedFileError, DiskError):
-                self._mark_lost(identity, reason)
+                self._mark_lost(identity, error)
 
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> TrialTask:
         """Make a trial's task, and enter the trial on the board."""
@@ -186,16 +186,18 @@ class Driver:
         )
         return config.model_copy(update={"runtime": runtime})
 
-    def _lost(self, reason: str) -> ErrorRecord:
-        last = reason.strip().splitlines()[-1]
+    def _explain(self, error: ErrorRecord) -> ErrorRecord:
+        """Add to the error of a lost process how often it was retried, and signs of full memory."""
+        if error.kind != "lost":
+            return error
         tries = 1 + self.sweep.spec.resources.retries
-        message = f"its process was lost {tries} times without progress: {last}"
+        message = f"its process was lost {tries} times without progress: {error.message}"
         if oom_kills() > self._oom_kills:
             message += " (the kernel ended processes here, as the memory was full)"
-        return ErrorRecord(kind="lost", message=message, traceback=reason)
+        return error.model_copy(update={"message": message})
 
-    def _mark_lost(self, identity: str, reason: str) -> None:
-        """Write a trial failed whose process died more often than is retried."""
+    def _mark_lost(self, identity: str, error: ErrorRecord) -> None:
+        """Mark a trial failed that is not retried any more."""
         folder = self.store.trial(identity)
         claim = Claim.take(folder.path)
         if claim is None:
@@ -205,8 +207,7 @@ class Driver:
             status = folder.read_status()
             if status and status.finished:
                 return
-            known = status.error if status else None
-            error = known or self._lost(reason)
+            error = (status.error if status else None) or self._explain(error)
             epochs = self.board.trials[identity].epochs
             # A process that died before it opened the trial left no trial.json.
             folder.create(self._resolved(self.board.configs[identity]))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ray import tune
 
+from care.trials.records import ErrorRecord
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
@@ -65,7 +66,7 @@ class Launch:
         self._stopper = InterruptStopper(interrupt, self._callback)
 
     @property
-    def lost(self) -> dict[str, str]:
+    def lost(self) -> dict[str, ErrorRecord]:
         """Trials that get no other try though they are not over, with the reason."""
         return self._callback.lost
 

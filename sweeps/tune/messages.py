@@ -66,7 +66,7 @@ _STATES: dict[Outcome, State | None] = {
 
 
 @dataclass(frozen=True)
-class UnopenedLosses:
+class UnopenedStarts:
     """Losses of a trial's process before it had opened the trial, in a row.
 
     Attributes:
@@ -105,7 +105,7 @@ class TrialTask:
     share: int = 1
     disk_errors: int = 0
     alone: bool = False
-    unopened: UnopenedLosses | None = None
+    unopened: UnopenedStarts | None = None
 
 
 @dataclass(frozen=True)

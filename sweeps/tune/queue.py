@@ -12,9 +12,9 @@ from typing import Literal
 
 from care.data.shared_batches import LARGEST_PACK
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
-from sweeps.tune.retry import Again
+from sweeps.tune.retry import NextTry
 
-Retry = Callable[[TrialTask, Outcome], Again | None]
+Retry = Callable[[TrialTask, Outcome], NextTry | None]
 # Trials that share batches lie near each other: seeds are the innermost axis of a plan.
 _NEAREST = 256
 

@@ -35,7 +35,7 @@ class SearchedPoint:
 
     Attributes:
         suggestion: Its number in the study, and its values.
-        trials: One a seed.
+        trials: One per seed.
     """
 
     suggestion: Suggestion

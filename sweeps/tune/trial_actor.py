@@ -26,7 +26,7 @@ _PAUSING_SECONDS = 0.5
 _ENDS_THE_PROCESS = ("out_of_memory", "lost")
 
 
-class StopFlag:
+class PauseFlag:
     """Reports whether the trials of a node should checkpoint and pause, checked now and then."""
 
     def __init__(self, node: Node) -> None:
@@ -67,7 +67,7 @@ class TrialActor:
     def _take(self, task: PackTask) -> None:
         self._task = task
         self._node = Node.of_this_process()
-        self._stop = StopFlag(self._node)
+        self._stop = PauseFlag(self._node)
         self._trials = [ClaimedTrial(trial, self._node) for trial in task.trials]
         self._shared: SharedBatches | None = None
         self._waiting = list(self._trials)

@@ -1,4 +1,4 @@
-"""The best point: only what is comparable is compared, and points next to collapse are left out."""
+"""The best point: only what is comparable is compared, and nearly collapsed points are left out."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def test_where_all_is_next_to_collapse_there_is_no_best_point(rng: np.random.Gen
     rows = whole(rng)
     found = answer(comparison(rows, **{"heldout/uniformity": [0.9] * len(rows)}))
     assert found
-    assert found.best == "There is no best point: all are next to collapse."
+    assert found.best == "There is no best point: all are nearly collapsed."
     assert not found.axes
     assert len(found.not_compared) == 2
 

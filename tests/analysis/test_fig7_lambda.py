@@ -32,4 +32,4 @@ def test_a_trial_next_to_collapse_is_a_hollow_dot(store: MadeStore) -> None:
     dots = [line for line in picture.figure.axes[0].lines if 50.0 in heights(line).round(6)]
     (hollow,) = (line for line in dots if line.get_markerfacecolor() == "white")
     assert heights(hollow).tolist() == pytest.approx([50.0])
-    assert "A hollow dot is a trial next to collapse." in picture.caption
+    assert "A hollow dot is a nearly collapsed trial." in picture.caption

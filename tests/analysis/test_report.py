@@ -266,7 +266,7 @@ def test_what_is_next_to_collapse_is_marked_and_never_the_best(
     page = report(tmp_path, lambda_sweep)
     assert "λ=0.1 has the smallest mean of γ_f" in page
     assert (
-        "Left out as next to collapse (uniformity of 0.9 or more after the last epoch): λ=1."
+        "Left out as nearly collapsed (uniformity of 0.9 or more after the last epoch): λ=1."
         in page
     )
     assert "From λ=0 to λ=0.1" in page

@@ -174,7 +174,7 @@ def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undistur
     sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
     assert all(len(sweep.starts(trial)) == 1 for trial in sweep.trials())
-    assert "nothing is missing, so nothing was submitted (4 finished)" in sweep.submit()
+    assert "no trial to run, so nothing was submitted (4 finished)" in sweep.submit()
     assert sweep.status()["active"] is False
 
 

@@ -147,7 +147,7 @@ class PlayedLaunch:
     ) -> None:
         self._queue = TaskQueue(RetryPolicy(0, 1))
         self._replay, self._board, self._metric = replay, board, sweep.spec.metric.name
-        self.lost: dict[str, str] = {}
+        self.lost: dict[str, ErrorRecord] = {}
 
     def run(self, tasks: list[TrialTask]) -> None:
         """Return when the search has no more."""

@@ -195,7 +195,7 @@ def test_collapse_is_left_out_of_the_best_and_marked(board: Board) -> None:
         measures = {"head/gamma": 0.01, "heldout/uniformity": uniformity}
         board.report(identity(board, "λ=0.1", seed), State.FINISHED, measures)
     text = shown(board, terminal=False)
-    assert "best so far λ=0: head/gamma 0.5 (mean, n = 1; left out: ⚠ 1 next to collapse)" in text
+    assert "best so far λ=0: head/gamma 0.5 (mean, n = 1; left out: ⚠ 1 nearly collapsed)" in text
 
 
 def test_where_all_is_next_to_collapse_there_is_no_best(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_where_all_is_next_to_collapse_there_is_no_best(tmp_path: Path) -> None:
     made = Board(METRIC, 2, uniformity=lambda _: 0.9)
     made.plan(make_plan(sweep, store), lambda _: 0.5)
     assert made.best() is None
-    assert "best so far – (left out: ⚠ 2 next to collapse)" in shown(made, terminal=False)
+    assert "best so far – (left out: ⚠ 2 nearly collapsed)" in shown(made, terminal=False)
 
 
 def test_points_with_other_seeds_are_not_compared(tmp_path: Path) -> None:

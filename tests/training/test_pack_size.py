@@ -7,12 +7,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.training.pack import PackStep
+from care.training.pack import Round
 from care.training.pack_size import Pace, best_size, next_size
 
-STEP = PackStep({}, together=True, last=False)
-LAST = PackStep({}, together=True, last=True)
-BEHIND = PackStep({}, together=False, last=False)
+STEP = Round({}, together=True, last=False)
+LAST = Round({}, together=True, last=True)
+BEHIND = Round({}, together=False, last=False)
 
 
 def seconds_a_trial(step: float, shared: float, size: int) -> float:

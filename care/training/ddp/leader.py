@@ -19,7 +19,7 @@ from care.trials.failure import classify
 
 T = TypeVar("T")
 # A lost follower makes an operation fail first; its loss is known within this time.
-_LOSS_SECONDS = 5.0
+_DEATH_SECONDS = 5.0
 
 
 class Followers:
@@ -111,7 +111,7 @@ class Followers:
         meeting = Path(self._rendezvous_folder.name) / "meeting"
         for rank in range(1, self._size):
             assignment = self._assignment(rank, meeting)
-            self._processes.append(FollowerProcess(assignment, self._on_ready, self._on_loss))
+            self._processes.append(FollowerProcess(assignment, self._on_ready, self._on_death))
         with self._changed:
             self._changed.wait_for(lambda: self._loss or self._ready == self._size - 1)
         self.check()
@@ -132,7 +132,7 @@ class Followers:
             self._ready += 1
             self._changed.notify_all()
 
-    def _on_loss(self, loss: Exception) -> None:
+    def _on_death(self, loss: Exception) -> None:
         with self._changed:
             if self._loss:  # later losses follow from the first
                 return
@@ -144,6 +144,6 @@ class Followers:
         """Raise a follower's loss instead of the error that it caused here."""
         if classify(error) == "error":
             with self._changed:
-                self._changed.wait_for(lambda: self._loss, _LOSS_SECONDS)
+                self._changed.wait_for(lambda: self._loss, _DEATH_SECONDS)
         if self._loss and error is not self._loss:
             raise self._loss from error

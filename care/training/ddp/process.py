@@ -36,7 +36,7 @@ class FollowerProcess:
     Args:
         assignment: The follower's first message.
         on_ready: Called from another thread once the follower has loaded the trial.
-        on_loss: Called from another thread if the follower ends unexpectedly, with the error to
+        on_death: Called from another thread if the follower ends unexpectedly, with the error to
             raise.
     """
 
@@ -44,10 +44,10 @@ class FollowerProcess:
         self,
         assignment: Assignment,
         on_ready: Callable[[], None],
-        on_loss: Callable[[Exception], None],
+        on_death: Callable[[Exception], None],
     ) -> None:
         self._rank = assignment.rank
-        self._on_ready, self._on_loss = on_ready, on_loss
+        self._on_ready, self._on_death = on_ready, on_death
         self._ending = False
         self._process = subprocess.Popen(
             [sys.executable, "-m", "care.training.ddp.follower"],
@@ -98,7 +98,7 @@ class FollowerProcess:
                     failure = report
         status = self._process.wait()
         if not self._ending:
-            self._on_loss(self._loss(failure, status))
+            self._on_death(self._loss(failure, status))
 
     def _loss(self, failure: dict[str, Any], status: int) -> Exception:
         process = f"process {self._rank} of the trial"

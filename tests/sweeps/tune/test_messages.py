@@ -21,7 +21,7 @@ from sweeps.tune.messages import (
     PackTask,
     TrialResult,
     TrialTask,
-    UnopenedLosses,
+    UnopenedStarts,
     trim_result,
 )
 
@@ -40,7 +40,7 @@ trial_tasks = st.builds(
     share=counts,
     disk_errors=counts,
     alone=st.booleans(),
-    unopened=st.none() | st.builds(UnopenedLosses, counts, counts),
+    unopened=st.none() | st.builds(UnopenedStarts, counts, counts),
 )
 tasks = st.builds(
     PackTask, st.lists(trial_tasks, min_size=1, max_size=3).map(tuple), st.none() | counts

@@ -15,7 +15,7 @@ from care.trials.records import ErrorRecord
 from care.trials.state import State
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, TrialTask
 from sweeps.tune.queue import TaskQueue
-from sweeps.tune.retry import Again, RetryPolicy
+from sweeps.tune.retry import NextTry, RetryPolicy
 from sweeps.tune.search import ListSearch
 from tests.helpers import messages
 
@@ -33,7 +33,7 @@ def queue(*names: str, stopping: list[bool] | None = None) -> TaskQueue:
     """Make a queue where paused trials return at once, lost ones never."""
     flag = stopping or [False]
     made = TaskQueue(
-        lambda _, outcome: Again(0, 1) if outcome == Outcome.PAUSED else None, lambda: flag[0]
+        lambda _, outcome: NextTry(0, 1) if outcome == Outcome.PAUSED else None, lambda: flag[0]
     )
     for name in names:
         made.put(messages.task(name))
@@ -98,7 +98,7 @@ def test_nothing_is_handed_out_while_stopping() -> None:
 
 
 def test_a_task_comes_back_when_its_time_has_come() -> None:
-    tasks = TaskQueue(lambda *_: Again(after=0.2, share=1))
+    tasks = TaskQueue(lambda *_: NextTry(after=0.2, share=1))
     tasks.put(messages.task("a"))
     tasks.take("1")
     ended = time.monotonic()
@@ -167,8 +167,8 @@ def test_a_process_lost_after_progress_is_tried_again(folder: TrialFolder) -> No
 def test_full_memory_means_less_packing(folder: TrialFolder) -> None:
     error = ErrorRecord(kind="out_of_memory", message="")
     folder.write_status(State.FAILED, 0, 3, error)
-    assert POLICY(task(folder, share=1), Outcome.LOST) == Again(0, 2)
-    assert POLICY(task(folder, share=2), Outcome.LOST) == Again(0, 4)
+    assert POLICY(task(folder, share=1), Outcome.LOST) == NextTry(0, 2)
+    assert POLICY(task(folder, share=2), Outcome.LOST) == NextTry(0, 4)
     assert POLICY(task(folder, share=4), Outcome.LOST) is None
 
 
@@ -184,9 +184,9 @@ def test_a_disk_that_stays_full_ends_the_trial_at_last(folder: TrialFolder) -> N
 def test_only_disk_errors_in_a_row_count() -> None:
     seen = []
 
-    def retry(trial: TrialTask, outcome: Outcome) -> Again:
+    def retry(trial: TrialTask, outcome: Outcome) -> NextTry:
         seen.append(trial.disk_errors)
-        return Again(0, 1)
+        return NextTry(0, 1)
 
     tasks = TaskQueue(retry)
     tasks.put(messages.task("a"))
@@ -198,7 +198,7 @@ def test_only_disk_errors_in_a_row_count() -> None:
 
 
 def test_tasks_that_come_back_keep_their_order() -> None:
-    tasks = TaskQueue(lambda *_: Again(0, 1))
+    tasks = TaskQueue(lambda *_: NextTry(0, 1))
     for name in ("a", "b", "new"):
         tasks.put(messages.task(name))
     for key in ("a", "b"):
@@ -212,7 +212,7 @@ def streams(pack: Any, slots: int | None = None, count: int = 12) -> TaskQueue:
     """Make a queue of trials of three batch keys in turn, as a plan has its seeds."""
     over = (Outcome.FINISHED, Outcome.RUNNING)
     made = TaskQueue(
-        lambda _, outcome: None if outcome in over else Again(0, 1), pack=pack, slots=slots
+        lambda _, outcome: None if outcome in over else NextTry(0, 1), pack=pack, slots=slots
     )
     for number in range(count):
         made.put(messages.task(str(number), batch_key=str(number % 3)))

@@ -23,7 +23,7 @@ from sweeps.tracking import BackgroundSync
 from sweeps.tune.callback import DriverCallback
 from sweeps.tune.messages import Outcome
 from sweeps.tune.queue import TaskQueue
-from sweeps.tune.retry import Again
+from sweeps.tune.retry import NextTry
 from tests.helpers import messages
 from tests.helpers.declaring import WEIGHT, fabricate, load
 from tests.helpers.messages import task
@@ -77,7 +77,7 @@ def test_a_result_on_the_board(board_of: Callable[[int], Board]) -> None:
 
 def queue_of(tasks: int) -> TaskQueue:
     """Tasks that were all begun and have all to wait before they are tried again."""
-    queue = TaskQueue(lambda *_: Again(after=3600.0, share=1))
+    queue = TaskQueue(lambda *_: NextTry(after=3600.0, share=1))
     for number in range(tasks):
         queue.put(task(str(number)))
         queue.take(str(number))

@@ -23,7 +23,7 @@ from sweeps.spec.sweep import Sweep
 from sweeps.store import SweepFolder, finite
 from sweeps.tune.messages import Outcome, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
-from sweeps.tune.retry import Again
+from sweeps.tune.retry import NextTry
 from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch
 from tests.helpers import messages
 from tests.helpers.declaring import SPLITS, WEIGHT, load
@@ -88,7 +88,7 @@ NOT_OVER = (Outcome.PAUSED, Outcome.BUSY)
 
 def queue() -> TaskQueue:
     """Trials that were paused or busy are tried again at once, lost ones never."""
-    return TaskQueue(lambda _, outcome: Again(0, 1) if outcome in NOT_OVER else None)
+    return TaskQueue(lambda _, outcome: NextTry(0, 1) if outcome in NOT_OVER else None)
 
 
 class Driver:
