@@ -157,6 +157,7 @@ class ProvenanceRecord(Record):
         precision: Resolved precision of the network.
         plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+        slurm_job: SLURM's number of the job; empty outside of SLURM.
     """
 
     code_version: str
@@ -172,6 +173,7 @@ class ProvenanceRecord(Record):
     precision: Precision | None = None
     plugins: dict[str, str] = {}
     data: dict[str, str] = {}
+    slurm_job: str = ""
 
 
 class StartRecord(Record):
