@@ -33,6 +33,7 @@ OWNERS = {
 ORDER = {
     "care": [
         "training",
+        "pretrained",
         "evaluation",
         "trials",
         "objectives",

@@ -112,6 +112,40 @@ def evaluate(
     evaluate_command(trial, overrides or [], store, as_json)
 
 
+@app.command()
+def export(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="First digits of a trial, or its folder.")
+    ],
+    target: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder of the encoder.")],
+    store: StoreOption = _STORE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export of this trial.")
+    ] = False,
+) -> None:
+    """Export a trained encoder. Weights, configuration and model card, in one folder."""
+    from sweeps.cli.encoder import export_command
+
+    export_command(trial, target, store, overwrite)
+
+
+@app.command()
+def reproduce(
+    source: Annotated[
+        Path, typer.Argument(metavar="CARD", help="An exported folder, or its README.md.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FIELD=VALUE", help="Of runtime, e.g. runtime.data_root=/big."),
+    ] = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Train an exported encoder again, and compare the weights bit for bit."""
+    from sweeps.cli.encoder import reproduce_command
+
+    raise typer.Exit(reproduce_command(source, overrides or [], store))
+
+
 def _sweep_arguments(
     file: Path,
     overrides: list[str] | None,
