@@ -50,6 +50,7 @@ ORDER = {
     ],
     "sweeps": [
         "cli",
+        "disk",
         "doctor",
         "backends",
         "run",
