@@ -51,6 +51,7 @@ ORDER = {
     ],
     "sweeps": [
         "cli",
+        "disk",
         "doctor",
         "backends",
         "run",
