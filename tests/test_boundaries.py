@@ -59,6 +59,7 @@ ORDER = {
         "tracking",
         "progress",
         "paper_experiments",
+        "inventory",
         "plan_remarks",
         "plan",
         "resources",

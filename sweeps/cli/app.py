@@ -112,6 +112,26 @@ def evaluate(
     evaluate_command(trial, overrides or [], store, as_json)
 
 
+@app.command()
+def logs(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL|SWEEP", help="First digits of a trial, or name of a sweep."),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the trial ends.")
+    ] = False,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=0, help="Only this many last lines.")
+    ] = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Print the log of a trial, or of a sweep's driver, from any node."""
+    from sweeps.cli.logs import logs_command
+
+    raise typer.Exit(logs_command(name, store, lines, follow))
+
+
 def _sweep_arguments(
     file: Path,
     overrides: list[str] | None,
