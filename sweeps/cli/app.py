@@ -132,6 +132,42 @@ def logs(
     raise typer.Exit(logs_command(name, store, lines, follow))
 
 
+@app.command("list")
+def list_(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(metavar="[SWEEP]", help="Name or YAML file of a sweep, to list its trials."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Only trials with e.g. λ>0.1 or state=failed."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Sort by it; -COLUMN: largest first.")
+    ] = None,
+    store: StoreOption = _STORE,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with all measures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all measures.")] = False,
+) -> None:
+    """List the sweeps of the store, newest first, or the trials of one."""
+    from sweeps.cli.listing import ListOptions, list_command
+
+    list_command(sweep, store, ListOptions(where or (), sort, as_csv, as_json))
+
+
+@app.command()
+def show(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
+    ],
+    store: StoreOption = _STORE,
+) -> None:
+    """Show a trial. Its point and settings, where it ran, how it ended, what to do next."""
+    from sweeps.cli.show import show_command
+
+    show_command(trial, store)
+
+
 def _sweep_arguments(
     file: Path,
     overrides: list[str] | None,
@@ -233,13 +269,15 @@ def sweep_submit(
 
 @sweep_app.command("status")
 def sweep_status(
-    sweep: SubmittedSweep,
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
+    ],
     store: StoreOption = _STORE,
     watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Show the status of a submitted sweep, from any node."""
-    from sweeps.cli.cluster import status_command
+    """Show the status of a sweep that runs here or on a cluster, from any terminal."""
+    from sweeps.cli.status import status_command
 
     raise typer.Exit(status_command(sweep, store, watch, as_json))
 
