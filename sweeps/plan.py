@@ -146,6 +146,27 @@ def _configs(sweep: Sweep, decisions: Decisions) -> list[tuple[dict[str, Any], T
     return _resolve(sweep, _suggested(sweep, decisions))
 
 
+def trial_configs(sweep: Sweep, store: Store) -> dict[str, TrialConfig]:
+    """List the configurations of a sweep's trials by identity, without their states.
+
+    Every point that Optuna has ever suggested counts.
+
+    Args:
+        sweep: The sweep.
+        store: The store with its decisions.
+
+    Raises:
+        ConfigError: A point is not a valid configuration.
+        DamagedFileError: The log of decisions cannot be read.
+    """
+    if sweep.spec.search.name == "grid":
+        points: Iterable[dict[str, Any]] = _grid(sweep)
+    else:
+        decisions = read_decisions(store.sweep(sweep.spec.name))
+        points = [suggestion.point for suggestion in decisions.suggestions]
+    return {trial_id(config): config for _, config in _resolve(sweep, points)}
+
+
 def plan_trial(
     store: Store,
     point: dict[str, Any],

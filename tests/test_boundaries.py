@@ -33,6 +33,7 @@ OWNERS = {
 ORDER = {
     "care": [
         "training",
+        "pretrained",
         "evaluation",
         "trials",
         "objectives",
@@ -50,6 +51,7 @@ ORDER = {
     ],
     "sweeps": [
         "cli",
+        "disk",
         "doctor",
         "backends",
         "run",

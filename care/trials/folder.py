@@ -11,6 +11,7 @@
 ``evaluation.json`` the final measures
 ``log.txt``         what its processes did, for people (:mod:`care.trials.log`)
 ``checkpoint-*``    the last two checkpoints (:mod:`care.trials.checkpoint`)
+``weights-*``       the trained network alone, in place of a finished trial's checkpoints
 ==================  =============================================================================
 """
 
@@ -73,6 +74,9 @@ FORMAT = 1
 CHECKPOINTS = "checkpoint-*.pt"
 CHECKPOINT_NAME = re.compile(r"checkpoint-(\d{6})-(\d{6})-([0-9a-f]{16})\.pt")
 """Name of a checkpoint: completed epochs, completed steps of the next one, digest."""
+WEIGHTS = "weights-*.pt"
+WEIGHTS_NAME = re.compile(r"weights-(\d{6})-([0-9a-f]{16})\.pt")
+"""Name of a file with the network alone: completed epochs, digest."""
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
 """Files of a finished trial with checksums in its status."""
 
@@ -168,8 +172,8 @@ class TrialFolder:
         self.log(describe_provenance(provenance))
 
     def has_checkpoint(self) -> bool:
-        """Check whether the trial has a checkpoint to resume from, even of its first epoch."""
-        return any(self.path.glob(CHECKPOINTS))
+        """Check for a checkpoint to resume from, even of the first epoch, or trained weights."""
+        return any(self.path.glob(CHECKPOINTS)) or any(self.path.glob(WEIGHTS))
 
     def append_start(self, epoch: int, step: int) -> None:
         """Log that this process starts after ``epoch`` epochs and ``step`` steps of the next."""

@@ -20,7 +20,9 @@ app = typer.Typer(
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
 data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
+store_app = typer.Typer(no_args_is_help=True, help="The disk of the store: usage, cleaning.")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
 
@@ -166,6 +168,40 @@ def show(
     from sweeps.cli.show import show_command
 
     show_command(trial, store)
+
+
+@app.command()
+def export(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="First digits of a trial, or its folder.")
+    ],
+    target: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder of the encoder.")],
+    store: StoreOption = _STORE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export of this trial.")
+    ] = False,
+) -> None:
+    """Export a trained encoder. Weights, configuration and model card, in one folder."""
+    from sweeps.cli.encoder import export_command
+
+    export_command(trial, target, store, overwrite)
+
+
+@app.command()
+def reproduce(
+    source: Annotated[
+        Path, typer.Argument(metavar="CARD", help="An exported folder, or its README.md.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FIELD=VALUE", help="Of runtime, e.g. runtime.data_root=/big."),
+    ] = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Train an exported encoder again, and compare the weights bit for bit."""
+    from sweeps.cli.encoder import reproduce_command
+
+    raise typer.Exit(reproduce_command(source, overrides or [], store))
 
 
 def _sweep_arguments(
@@ -372,3 +408,42 @@ def data_get(
     from sweeps.cli.data import get_command
 
     get_command(name, fields or [], root)
+
+
+@store_app.command("du")
+def store_du(
+    store: StoreOption = _STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Bytes as one JSON object.")] = False,
+) -> None:
+    """Show the disk usage of the store by kind and by sweep, and what can go."""
+    from sweeps.cli.store import usage_command
+
+    usage_command(store, as_json)
+
+
+@store_app.command("gc")
+def store_gc(
+    store: StoreOption = _STORE,
+    keep: Annotated[
+        Literal["encoder", "all", "none"],
+        typer.Option(
+            help="Of a finished trial: its encoder in place of the checkpoints, both, or none."
+        ),
+    ] = "encoder",
+    older: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="Only what is as old, e.g. 30d. By default checkpoints of any age; archived "
+            "trials and damaged files after 30 days.",
+        ),
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="SWEEP", help="Only the files of this sweep.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only shown.")] = False,
+) -> None:
+    """Free disk space without losing a number: show what can go, or remove it with --yes."""
+    from sweeps.cli.store import gc_command
+
+    raise typer.Exit(gc_command(store, keep, older, sweep, yes))

@@ -16,6 +16,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import canonical, flatten
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.disk.units import format_bytes
 from sweeps.inventory import find_started, memberships
 from sweeps.live import duration
 from sweeps.process.terminal import make_console
@@ -143,7 +144,7 @@ def _size(folder: Path) -> str:
     for path in folder.rglob("*"):
         with contextlib.suppress(OSError):
             total += path.lstat().st_size
-    return f"{total / 1e6:.1f} MB" if total >= 10**6 else f"{total / 1e3:.1f} kB"
+    return format_bytes(total)
 
 
 def _next(short: str, state: TrialStatus, members: Members) -> Iterator[str]:
