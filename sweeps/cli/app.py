@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sweeps.cli.examples import add_examples
+
 if TYPE_CHECKING:
     from sweeps.cli.sweep_arguments import SweepArguments
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # markup would remove [paper,authors] from help and errors
     pretty_exceptions_enable=False,
-    help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
@@ -81,6 +81,29 @@ _STORE = Path("runs")
 _DATA = Path("data")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from sweeps.cli.version import describe_version
+
+        print(describe_version())
+        raise typer.Exit
+
+
+@app.callback()
+def care(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the versions of care, Python and torch.",
+        ),
+    ] = False,
+) -> None:
+    """Contrastive learning whose augmentations act as rotations, and its ablation sweeps."""
+
+
 @app.command()
 def train(
     experiment: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the trial.")],
@@ -128,7 +151,7 @@ def logs(
     ] = None,
     store: StoreOption = _STORE,
 ) -> None:
-    """Print the log of a trial, or of a sweep's driver, from any node."""
+    """Print the log of a trial or of a sweep's driver."""
     from sweeps.cli.logs import logs_command
 
     raise typer.Exit(logs_command(name, store, lines, follow))
@@ -138,7 +161,7 @@ def logs(
 def list_(
     sweep: Annotated[
         str | None,
-        typer.Argument(metavar="[SWEEP]", help="Name or YAML file of a sweep, to list its trials."),
+        typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep, to list its trials."),
     ] = None,
     where: Annotated[
         list[str] | None,
@@ -151,7 +174,7 @@ def list_(
     as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with all measures.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all measures.")] = False,
 ) -> None:
-    """List the sweeps of the store, newest first, or the trials of one."""
+    """List the store's sweeps, or a sweep's trials."""
     from sweeps.cli.listing import ListOptions, list_command
 
     list_command(sweep, store, ListOptions(where or (), sort, as_csv, as_json))
@@ -164,7 +187,7 @@ def show(
     ],
     store: StoreOption = _STORE,
 ) -> None:
-    """Show a trial. Its point and settings, where it ran, how it ended, what to do next."""
+    """Show a trial: its settings, its end, what to do next."""
     from sweeps.cli.show import show_command
 
     show_command(trial, store)
@@ -447,3 +470,6 @@ def store_gc(
     from sweeps.cli.store import gc_command
 
     raise typer.Exit(gc_command(store, keep, older, sweep, yes))
+
+
+add_examples(app)
