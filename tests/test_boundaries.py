@@ -61,6 +61,7 @@ ORDER = {
         "tracking",
         "progress",
         "paper_experiments",
+        "inventory",
         "plan_remarks",
         "plan",
         "resources",

@@ -48,6 +48,9 @@ OUTSIDE = {
     "trials/state.py": "words for where a trial stands",
     "trials/find.py": "finds a trial by its identity",
     "trials/folder.py": "how files are written",
+    "trials/log.py": "lines for people",
+    "trials/log_lines.py": "lines for people",
+    "trials/process_log.py": "lines for people",
     "config/yaml_reader.py": "reads configurations, which are compared as a trial's identity",
 }
 """Modules of care/ that cannot change a number, with the reason; all others are hashed."""

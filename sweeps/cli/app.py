@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sweeps.cli.examples import add_examples
+
 if TYPE_CHECKING:
     from sweeps.cli.sweep_arguments import SweepArguments
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # markup would remove [paper,authors] from help and errors
     pretty_exceptions_enable=False,
-    help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
@@ -81,6 +81,29 @@ _STORE = Path("runs")
 _DATA = Path("data")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from sweeps.cli.version import describe_version
+
+        print(describe_version())
+        raise typer.Exit
+
+
+@app.callback()
+def care(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the versions of care, Python and torch.",
+        ),
+    ] = False,
+) -> None:
+    """Contrastive learning whose augmentations act as rotations, and its ablation sweeps."""
+
+
 @app.command()
 def train(
     experiment: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the trial.")],
@@ -131,6 +154,62 @@ def evaluate(
         raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
     else:
         evaluate_command(trial, overrides or [], store, as_json)
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL|SWEEP", help="First digits of a trial, or name of a sweep."),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the trial ends.")
+    ] = False,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=0, help="Only this many last lines.")
+    ] = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Print the log of a trial or of a sweep's driver."""
+    from sweeps.cli.logs import logs_command
+
+    raise typer.Exit(logs_command(name, store, lines, follow))
+
+
+@app.command("list")
+def list_(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep, to list its trials."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Only trials with e.g. λ>0.1 or state=failed."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Sort by it; -COLUMN: largest first.")
+    ] = None,
+    store: StoreOption = _STORE,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with all measures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all measures.")] = False,
+) -> None:
+    """List the store's sweeps, or a sweep's trials."""
+    from sweeps.cli.listing import ListOptions, list_command
+
+    list_command(sweep, store, ListOptions(where or (), sort, as_csv, as_json))
+
+
+@app.command()
+def show(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
+    ],
+    store: StoreOption = _STORE,
+) -> None:
+    """Show a trial: its settings, its end, what to do next."""
+    from sweeps.cli.show import show_command
+
+    show_command(trial, store)
 
 
 @app.command()
@@ -268,13 +347,15 @@ def sweep_submit(
 
 @sweep_app.command("status")
 def sweep_status(
-    sweep: SubmittedSweep,
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
+    ],
     store: StoreOption = _STORE,
     watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Show the status of a submitted sweep, from any node."""
-    from sweeps.cli.cluster import status_command
+    """Show the status of a sweep that runs here or on a cluster, from any terminal."""
+    from sweeps.cli.status import status_command
 
     raise typer.Exit(status_command(sweep, store, watch, as_json))
 
@@ -408,3 +489,6 @@ def store_gc(
     from sweeps.cli.store import gc_command
 
     raise typer.Exit(gc_command(store, keep, older, sweep, yes))
+
+
+add_examples(app)

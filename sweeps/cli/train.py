@@ -13,6 +13,7 @@ from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.process_log import logging_to
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.cli.data import prepare_data
@@ -57,8 +58,9 @@ def train_trial(config: TrialConfig, store: Store, console: Console) -> TrialFol
         raise CareError(f"{folder.path}: is being run by {holder(folder.path)}")
     from care.training.trial_run import TrialRun
 
-    with claim, Interrupt() as interrupt:
-        run = TrialRun(config, TrialFolder(folder.path, claim))
+    written = TrialFolder(folder.path, claim)
+    with claim, logging_to(written), Interrupt() as interrupt:
+        run = TrialRun(config, written)
         console.print(f"trial {folder.trial_id}, epoch {run.epoch}/{config.training.epochs}")
         while not run.finished:
             metrics = run.advance(lambda: interrupt.requested)
