@@ -33,6 +33,7 @@ OWNERS = {
 ORDER = {
     "care": [
         "training",
+        "pretrained",
         "evaluation",
         "trials",
         "objectives",
@@ -50,6 +51,7 @@ ORDER = {
     ],
     "sweeps": [
         "cli",
+        "disk",
         "doctor",
         "backends",
         "run",
@@ -59,6 +61,7 @@ ORDER = {
         "tracking",
         "progress",
         "paper_experiments",
+        "inventory",
         "plan_remarks",
         "plan",
         "resources",

@@ -20,9 +20,11 @@ from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from care.trials.staleness import by_field, check_same_data, data_difference, is_own
 
+RETRAIN = "care store delete {}, then the command that trained it"
+
 
 def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> Results:
-    """Evaluate the network of the trial's newest checkpoint; writes nothing.
+    """Evaluate the network of the trial's newest checkpoint or weights; writes nothing.
 
     Args:
         folder: Folder of the trial, finished or not.
@@ -32,17 +34,18 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
             finished.
 
     Raises:
-        CareError: There is no checkpoint, the last one of a finished trial is lost, or data are
-            missing.
+        CareError: There are no weights, those of a finished trial's last epoch are lost, or data
+            are missing.
         OtherDataError: The network was trained on other data.
     """
     device = resolve_device(config.runtime.device)
     loaded = checkpoint.load_network(folder.path, device, warn, folder.trial_id)
     if loaded is None:
-        problem = "has no valid checkpoint, so there is no network to evaluate"
-        raise CareError(f"{folder.path}: {problem}")
+        problem = "has no valid checkpoint or weights file, so there is no network to evaluate"
+        advice = f". To train it again: {RETRAIN.format(folder.trial_id)}"
+        raise CareError(f"{folder.path}: {problem}{advice if _is_finished(folder) else ''}")
     epoch, weights = loaded
-    _check_epoch(folder, epoch, config.training.epochs, warn)
+    check_epoch(folder, epoch, config.training.epochs, warn)
     # Sums round differently with another number of threads.
     recorded = folder.read_provenance()
     threads = recorded.threads if recorded else config.runtime.threads
@@ -56,7 +59,7 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
     return evaluate(network, dataset.to(device), config, transfer)
 
 
-def _check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
+def check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
     """Refuse an earlier network of a finished trial; warn of that of an unfinished one."""
     if epoch >= epochs:
         return

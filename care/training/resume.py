@@ -97,7 +97,10 @@ def open_trainer(
     # A resumed trial keeps its precision: another one would change its numbers.
     precision = recorded.precision if recorded else None
     trainer = Trainer(config, dataset, device, group, precision, shared, warn)
-    state = checkpoint.load(folder, device, warn, writer, trial_id(config))
-    if state:
+    identity, epochs = trial_id(config), config.training.epochs
+    trained = checkpoint.load_weights(folder, device, warn, writer, identity)
+    if trained is not None and trained[0] == epochs:  # only its evaluation is repeated
+        trainer.load_trained(*trained)
+    elif state := checkpoint.load(folder, device, warn, writer, identity):
         trainer.load_state(state)
     return trainer, data

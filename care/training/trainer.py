@@ -272,6 +272,11 @@ class Trainer:
         self.epoch, self.step = state["epoch"], state["step"]
         self._sums, self._first_bad_step = state["sums"], state["first_bad_step"]
 
+    def load_trained(self, epoch: int, network: dict[str, Any]) -> None:
+        """Restore a trained network for its evaluation; the optimizer stays as it is."""
+        self.network.load_state_dict(network)
+        self.epoch, self.step = epoch, 0
+
     def _begin_next_epoch(self) -> None:
         self.epoch += 1
         self.step = 0

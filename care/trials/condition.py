@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ from care.config import TrialConfig
 from care.config.metrics import is_final_measure
 from care.system.arrays import check_end
 from care.system.files import DamagedFileError, checksum, read_whole, set_aside
-from care.trials.folder import CHECKPOINT_NAME, FORMAT, SEALED, TrialFolder, now
+from care.trials.folder import CHECKPOINT_NAME, FORMAT, SEALED, WEIGHTS_NAME, TrialFolder, now
 from care.trials.identity import trial_id
 from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
 from care.trials.state import State
@@ -39,7 +39,7 @@ class Condition:
         provenance: The recorded provenance.
         damage: Reason why the trial cannot be used; empty if it can.
         repairs: Damage of each file that the next start rebuilds, by name.
-        checkpoint: Epoch of the newest checkpoint, by its name; None without one.
+        checkpoint: Epoch of the newest checkpoint or weights file, by its name; None without one.
     """
 
     status: StatusRecord | None = None
@@ -95,8 +95,7 @@ def _stamp(path: Path) -> _Stamp:
 def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     try:
         names = _list_names(folder.path)
-        epochs = [int(match[1]) for match in map(CHECKPOINT_NAME.fullmatch, names) if match]
-        newest = max(epochs, default=None)
+        newest = max(_saved_epochs(names), default=None)
         files = _Files(folder.path)
         trial = files.record("trial.json", TrialRecord)
         if trial is None and not names & _RECORDED and newest is None:
@@ -106,6 +105,13 @@ def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     except DamagedFileError as error:
         where = "its folder" if error.path == folder.path else error.path.name
         return Condition(damage=f"{where} {error.problem}")
+
+
+def _saved_epochs(names: Iterable[str]) -> Iterator[int]:
+    """Yield the epoch of each checkpoint and weights file."""
+    for name in names:
+        if match := CHECKPOINT_NAME.fullmatch(name) or WEIGHTS_NAME.fullmatch(name):
+            yield int(match[1])
 
 
 class _Files:
@@ -182,7 +188,7 @@ class _Examination:
         folder: The trial's folder.
         files: The folder's files.
         epochs: Configured number of epochs.
-        checkpoint: Epoch of the newest checkpoint.
+        checkpoint: Epoch of the newest checkpoint or weights file.
     """
 
     def __init__(
@@ -254,7 +260,7 @@ class _Examination:
             raise self._files.damaged("metrics.jsonl", problem)
 
     def _check_finished(self, status: StatusRecord) -> None:
-        """Check a finished trial; a lost evaluation is repeated from the last checkpoint.
+        """Check a finished trial; a lost evaluation is repeated with the trained network.
 
         Raises:
             DamagedFileError: The evaluation cannot be repeated, or another file is lost.
@@ -267,7 +273,7 @@ class _Examination:
         self._try("details.npz", lambda: self._check_details(status))
         for name in self._repairs.keys() - before:
             if self._checkpoint != self._epochs:
-                problem = f"{self._repairs[name]}; there is no checkpoint to repeat the evaluation"
+                problem = f"{self._repairs[name]}; there are no weights to repeat the evaluation"
                 raise self._files.damaged(name, problem)
 
     def _check_measures(self, status: StatusRecord) -> None:
@@ -298,7 +304,7 @@ def repair(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]
     """Set aside damaged files that this start rebuilds; requires the trial's claim.
 
     A lost status is rewritten. A trial with a lost evaluation is paused, so that the evaluation is
-    repeated from its last checkpoint.
+    repeated from its last checkpoint or its weights file.
 
     Args:
         folder: The trial's folder.

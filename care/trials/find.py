@@ -10,7 +10,7 @@ from pathlib import Path
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.trials.folder import TrialFolder
 
-_TRIAL_ID = re.compile(r"[0-9a-f]{16}")
+TRIAL_ID = re.compile(r"[0-9a-f]{16}")
 _SHOWN = 5
 
 
@@ -24,7 +24,7 @@ def list_trials(trials: Path) -> Iterator[TrialFolder]:
         CareError: The path is no folder, or the folder cannot be read.
     """
     for name in list_names(trials):
-        if _TRIAL_ID.fullmatch(name):
+        if TRIAL_ID.fullmatch(name):
             yield TrialFolder(trials / name)
 
 

@@ -15,7 +15,7 @@ import torch
 from care.config import Precision
 from care.system.git import git_state
 from care.trials.code_version import code_version
-from care.trials.records import ProvenanceRecord
+from care.trials.records import PreprocessingRecord, ProvenanceRecord
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 
@@ -55,6 +55,7 @@ def provenance(
     precision: Precision,
     data: Mapping[str, str],
     plugins: Mapping[str, str],
+    preprocessing: PreprocessingRecord | None = None,
 ) -> ProvenanceRecord:
     """Describe code, libraries, hardware and data of a trial that starts in this process.
 
@@ -65,6 +66,7 @@ def provenance(
         precision: Precision of the network.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
         plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
+        preprocessing: How samples become the network's input, if it is known without the data.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(
@@ -76,4 +78,5 @@ def provenance(
         precision=precision,
         data=dict(data),
         plugins=dict(plugins),
+        preprocessing=preprocessing,
     )

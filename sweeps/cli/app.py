@@ -7,20 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sweeps.cli.examples import add_examples
+
 if TYPE_CHECKING:
     from sweeps.cli.sweep_arguments import SweepArguments
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,  # markup would remove [paper,authors] from help and errors
     pretty_exceptions_enable=False,
-    help="Contrastive learning whose augmentations act as rotations, and its ablation sweeps.",
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
 data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
+store_app = typer.Typer(no_args_is_help=True, help="The disk of the store: usage, cleaning.")
 app.add_typer(sweep_app, name="sweep")
+app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
 
@@ -79,6 +81,29 @@ _STORE = Path("runs")
 _DATA = Path("data")
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from sweeps.cli.version import describe_version
+
+        print(describe_version())
+        raise typer.Exit
+
+
+@app.callback()
+def care(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_show_version,
+            is_eager=True,
+            help="Show the versions of care, Python and torch.",
+        ),
+    ] = False,
+) -> None:
+    """Contrastive learning whose augmentations act as rotations, and its ablation sweeps."""
+
+
 @app.command()
 def train(
     experiment: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the trial.")],
@@ -94,7 +119,11 @@ def train(
 @app.command()
 def evaluate(
     trial: Annotated[
-        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
+        str,
+        typer.Argument(
+            metavar="TRIAL",
+            help="Identity of a trial, or its first digits; with --encoder, an experiment's file.",
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
@@ -103,13 +132,118 @@ def evaluate(
             help="Of evaluation, e.g. evaluation.trained_probe.protocols=[paper].",
         ),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="torchvision:NAME[:WEIGHTS], timm:NAME, a trial, or an exported folder.",
+        ),
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(help="Pixels at which that encoder sees the images.", min=1)
+    ] = None,
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Evaluate a trained trial with other settings. Trains and writes nothing."""
-    from sweeps.cli.evaluate import evaluate_command
+    """Evaluate a trained trial with other settings, or any encoder. Trains and writes nothing."""
+    from sweeps.cli.evaluate import evaluate_command, measure_command
 
-    evaluate_command(trial, overrides or [], store, as_json)
+    if encoder is not None:
+        measure_command(encoder, Path(trial), overrides or [], store, side, as_json)
+    elif side is not None:
+        raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
+    else:
+        evaluate_command(trial, overrides or [], store, as_json)
+
+
+@app.command()
+def logs(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="TRIAL|SWEEP", help="First digits of a trial, or name of a sweep."),
+    ],
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Print new lines until the trial ends.")
+    ] = False,
+    lines: Annotated[
+        int | None, typer.Option("--lines", "-n", min=0, help="Only this many last lines.")
+    ] = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Print the log of a trial or of a sweep's driver."""
+    from sweeps.cli.logs import logs_command
+
+    raise typer.Exit(logs_command(name, store, lines, follow))
+
+
+@app.command("list")
+def list_(
+    sweep: Annotated[
+        str | None,
+        typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep, to list its trials."),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CONDITION", help="Only trials with e.g. λ>0.1 or state=failed."),
+    ] = None,
+    sort: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Sort by it; -COLUMN: largest first.")
+    ] = None,
+    store: StoreOption = _STORE,
+    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with all measures.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all measures.")] = False,
+) -> None:
+    """List the store's sweeps, or a sweep's trials."""
+    from sweeps.cli.listing import ListOptions, list_command
+
+    list_command(sweep, store, ListOptions(where or (), sort, as_csv, as_json))
+
+
+@app.command()
+def show(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
+    ],
+    store: StoreOption = _STORE,
+) -> None:
+    """Show a trial: its settings, its end, what to do next."""
+    from sweeps.cli.show import show_command
+
+    show_command(trial, store)
+
+
+@app.command()
+def export(
+    trial: Annotated[
+        str, typer.Argument(metavar="TRIAL", help="First digits of a trial, or its folder.")
+    ],
+    target: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder of the encoder.")],
+    store: StoreOption = _STORE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier export of this trial.")
+    ] = False,
+) -> None:
+    """Export a trained encoder. Weights, configuration and model card, in one folder."""
+    from sweeps.cli.encoder import export_command
+
+    export_command(trial, target, store, overwrite)
+
+
+@app.command()
+def reproduce(
+    source: Annotated[
+        Path, typer.Argument(metavar="CARD", help="An exported folder, or its README.md.")
+    ],
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FIELD=VALUE", help="Of runtime, e.g. runtime.data_root=/big."),
+    ] = None,
+    store: StoreOption = _STORE,
+) -> None:
+    """Train an exported encoder again, and compare the weights bit for bit."""
+    from sweeps.cli.encoder import reproduce_command
+
+    raise typer.Exit(reproduce_command(source, overrides or [], store))
 
 
 def _sweep_arguments(
@@ -213,13 +347,15 @@ def sweep_submit(
 
 @sweep_app.command("status")
 def sweep_status(
-    sweep: SubmittedSweep,
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
+    ],
     store: StoreOption = _STORE,
     watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
-    """Show the status of a submitted sweep, from any node."""
-    from sweeps.cli.cluster import status_command
+    """Show the status of a sweep that runs here or on a cluster, from any terminal."""
+    from sweeps.cli.status import status_command
 
     raise typer.Exit(status_command(sweep, store, watch, as_json))
 
@@ -318,3 +454,45 @@ def data_get(
     from sweeps.cli.data import get_command
 
     get_command(name, fields or [], root)
+
+
+@store_app.command("du")
+def store_du(
+    store: StoreOption = _STORE,
+    as_json: Annotated[bool, typer.Option("--json", help="Bytes as one JSON object.")] = False,
+) -> None:
+    """Show the disk usage of the store by kind and by sweep, and what can go."""
+    from sweeps.cli.store import usage_command
+
+    usage_command(store, as_json)
+
+
+@store_app.command("gc")
+def store_gc(
+    store: StoreOption = _STORE,
+    keep: Annotated[
+        Literal["encoder", "all", "none"],
+        typer.Option(
+            help="Of a finished trial: its encoder in place of the checkpoints, both, or none."
+        ),
+    ] = "encoder",
+    older: Annotated[
+        str | None,
+        typer.Option(
+            metavar="AGE",
+            help="Only what is as old, e.g. 30d. By default checkpoints of any age; archived "
+            "trials and damaged files after 30 days.",
+        ),
+    ] = None,
+    sweep: Annotated[
+        str | None, typer.Option(metavar="SWEEP", help="Only the files of this sweep.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only shown.")] = False,
+) -> None:
+    """Free disk space without losing a number: show what can go, or remove it with --yes."""
+    from sweeps.cli.store import gc_command
+
+    raise typer.Exit(gc_command(store, keep, older, sweep, yes))
+
+
+add_examples(app)

@@ -10,6 +10,7 @@ from care.data.shared_batches import SharedBatches
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
+from care.trials import process_log
 from care.trials.folder import TrialFolder
 from care.trials.records import Values
 from care.trials.state import State
@@ -53,7 +54,9 @@ class ClaimedTrial:
             return None
         self._node.enter(self._folder.path)
         self._folder = TrialFolder(self._folder.path, self._claim)
-        run = TrialRun(self._task.config, self._folder, self._warnings.append, shared)
+        process_log.start(self._folder)
+        with process_log.owned_by(self._folder):
+            run = TrialRun(self._task.config, self._folder, self._warn, shared)
         if self._task.replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()
@@ -61,6 +64,10 @@ class ClaimedTrial:
         self.run = run
         self._created = created(self._folder)
         return run
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        self._folder.log(f"warning: {text}")
 
     @property
     def superseded(self) -> bool:
@@ -87,6 +94,7 @@ class ClaimedTrial:
         try:
             self._pause()
         finally:
+            process_log.end(self._folder)
             self._claim.release()
             self._node.leave(self._folder.path)
             self.run = self._claim = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -13,6 +14,7 @@ from care.system.files import DiskError, Writer
 from care.trials import checkpoint
 
 CPU = torch.device("cpu")
+TRIAL = "0123456789abcdef"
 
 
 def state(value: int) -> dict[str, object]:
@@ -135,3 +137,76 @@ def test_a_checkpoint_of_another_trial_is_passed_over(tmp_path: Path) -> None:
     again = checkpoint.load(tmp_path, CPU, pytest.fail, trial="b" * 16)
     assert again is not None
     assert again["epoch"] == 1
+
+
+def test_weights_take_the_place_of_checkpoints(tmp_path: Path) -> None:
+    save(tmp_path, 1, 2)
+    before = checkpoint.load_network(tmp_path, CPU, pytest.fail)
+    assert checkpoint.keep_only_weights(tmp_path, 2, TRIAL, pytest.fail)
+    (path,) = tmp_path.iterdir()
+    assert re.fullmatch(r"weights-000002-[0-9a-f]{16}\.pt", path.name)
+    after = checkpoint.load_network(tmp_path, CPU, pytest.fail, TRIAL)
+    assert before
+    assert after
+    assert (before[0], after[0]) == (2, 2)
+    assert list(before[1]) == list(after[1])
+    for name, tensor in before[1].items():
+        assert torch.equal(tensor, after[1][name])
+    content = path.read_bytes()
+    assert checkpoint.keep_only_weights(tmp_path, 2, TRIAL, pytest.fail)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [content]
+
+
+def test_weights_hold_the_network_and_no_more(tmp_path: Path) -> None:
+    """Also where the network's tensors are parts of one large storage."""
+    storage = torch.arange(100_000.0)
+    network = {"weight": storage[5:9], "nan": torch.tensor([float("nan")])}
+    checkpoint.save(tmp_path, 1, 0, {"epoch": 1, "network": network, "optimizer": storage + 1})
+    assert checkpoint.keep_only_weights(tmp_path, 1, TRIAL, pytest.fail)
+    (path,) = tmp_path.iterdir()
+    stored = torch.load(path, weights_only=True)
+    assert set(stored) == {"trial_id", "epoch", "network"}
+    assert stored["network"]["weight"].tolist() == [5, 6, 7, 8]
+    assert path.stat().st_size < 5_000
+
+
+def test_an_earlier_network_does_not_become_the_weights(tmp_path: Path) -> None:
+    """The last checkpoint is damaged: what is left is not the trained network."""
+    paths = save(tmp_path, 1, 2)
+    paths[1].write_bytes(truncate(paths[1].read_bytes()))
+    lines: list[str] = []
+    assert not checkpoint.keep_only_weights(tmp_path, 2, TRIAL, lines.append)
+    assert set(tmp_path.iterdir()) == set(paths)
+    assert len(lines) == 1
+
+
+def test_no_space_for_weights_keeps_the_last_checkpoint(
+    tmp_path: Path, no_space: Callable[[int], AbstractContextManager[None]]
+) -> None:
+    _, last = save(tmp_path, 1, 2)
+    with no_space(500), pytest.raises(DiskError, match=r"weights-000002-\w+\.pt: cannot"):
+        checkpoint.keep_only_weights(tmp_path, 2, TRIAL, pytest.fail)
+    assert list(tmp_path.iterdir()) == [last]
+
+
+@pytest.mark.parametrize("damage", [truncate, empty, flip_a_bit])
+def test_damaged_weights_are_passed_over(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    save(tmp_path, 2)
+    assert checkpoint.keep_only_weights(tmp_path, 2, TRIAL, pytest.fail)
+    (weights,) = tmp_path.iterdir()
+    weights.write_bytes(damage(weights.read_bytes()))
+    lines: list[str] = []
+    assert checkpoint.load_network(tmp_path, CPU, lines.append) is None
+    assert len(lines) == 1
+    save(tmp_path, 1)
+    older = checkpoint.load_network(tmp_path, CPU, lines.append)
+    assert older
+    assert older[0] == 1
+
+
+def test_weights_of_another_trial_are_passed_over(tmp_path: Path) -> None:
+    save(tmp_path, 2)
+    assert checkpoint.keep_only_weights(tmp_path, 2, TRIAL, pytest.fail)
+    lines: list[str] = []
+    assert checkpoint.load_network(tmp_path, CPU, lines.append, "b" * 16) is None
+    assert f"is of another trial, {TRIAL}" in lines[0]

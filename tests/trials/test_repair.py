@@ -12,10 +12,13 @@ from care.config.loading import validate
 from care.errors import CareError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
+from care.trials import checkpoint
+from care.trials.condition import examine
 from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from care.trials.state import State
 from tests.conftest import TINY
-from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.comparing import assert_equal_numbers, assert_equal_to_the_bit
 from tests.helpers.damaging import DAMAGES, contents
 
 KINDS = ("missing", "empty", "zeroed", "null", "list", "other types", "folder", "dead link")
@@ -113,6 +116,33 @@ def test_a_file_in_place_of_the_evaluations_folder_makes_room(
     TrialFolder(folder).write_status(State.PAUSED, 2, 2)
     (folder / "evaluation").write_text("?")
     assert resume(config, folder)[0].startswith("evaluation is a file where a folder belongs")
+    assert_equal_to_the_bit(folder, finished)
+
+
+@pytest.mark.parametrize("name", ["evaluation.json", "details.npz", "status.json"])
+def test_weights_alone_repeat_the_evaluation(
+    config: TrialConfig, finished: Path, folder: Path, name: str
+) -> None:
+    """Without an epoch of training: nothing is appended to the logs."""
+    assert checkpoint.keep_only_weights(folder, 2, trial_id(config), pytest.fail)
+    assert examine(TrialFolder(folder), config).status == TrialFolder(folder).read_status()
+    timings = (folder / "timings.jsonl").read_bytes()
+    DAMAGES["cut"](folder / name)
+    assert not examine(TrialFolder(folder), config).damage
+    resume(config, folder)
+    assert_equal_numbers(folder, finished, name)
+    assert (folder / "timings.jsonl").read_bytes() == timings
+    assert [path.name[:7] for path in folder.glob("*.pt")] == ["weights"]
+
+
+def test_damaged_weights_are_trained_a_second_time(
+    config: TrialConfig, finished: Path, folder: Path
+) -> None:
+    assert checkpoint.keep_only_weights(folder, 2, trial_id(config), pytest.fail)
+    DAMAGES["flipped"](next(folder.glob("weights-*.pt")))
+    DAMAGES["cut"](folder / "evaluation.json")
+    lines = resume(config, folder)
+    assert any(line.startswith("weights-000002-") for line in lines)
     assert_equal_to_the_bit(folder, finished)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from care.trials import checkpoint
 from tests.helpers.declaring import declare
 from tests.helpers.processes import care
 
@@ -109,9 +110,23 @@ def test_a_damaged_checkpoint_is_passed_over_and_left_where_it_is(
     before = contents(copy)
     done = care("evaluate", trial_in(copy).name, cwd=copy, check=False)
     assert done.returncode == 2
-    assert "has no valid checkpoint" in done.stderr
+    assert "has no valid checkpoint or weights file" in done.stderr
     assert "is damaged" in done.stderr
     assert contents(copy) == before
+
+
+def test_weights_alone_give_equal_measures_and_nothing_names_what_brings_them_back(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    trial = trial_in(copy)
+    assert checkpoint.keep_only_weights(trial, 1, trial.name, pytest.fail)
+    assert evaluate(copy) == evaluate(folder)
+    next(trial.glob("weights-*.pt")).unlink()
+    done = care("evaluate", trial.name, cwd=copy, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert f"To train it again: care store delete {trial.name}, then" in done.stderr
 
 
 def test_the_network_of_an_earlier_epoch_is_not_measured_as_the_finished_trials(
@@ -128,3 +143,23 @@ def test_the_network_of_an_earlier_epoch_is_not_measured_as_the_finished_trials(
     done = care("evaluate", trial.name, "--store", "other", cwd=folder)
     assert "this is the network after 1 of 2 epochs" in done.stderr
     assert "head/gamma" in done.stdout
+
+
+def test_any_encoder_is_measured_on_an_experiments_data(folder: Path, tmp_path: Path) -> None:
+    care("export", trial_in(folder).name, "--to", tmp_path / "encoder", cwd=folder)
+    before = contents(folder)
+    arguments = ("evaluate", "--encoder", tmp_path / "encoder", "experiment.yaml")
+    found = json.loads(care(*arguments, "--json", cwd=folder).stdout)
+    recorded = json.loads((trial_in(folder) / "evaluation.json").read_text())
+    assert found["measures"] == recorded
+    assert found["encoder"] == str(tmp_path / "encoder")
+    assert found["data"]["name"] == "digits"
+    for wrong, part in [
+        ((*arguments, "training.epochs=3"), "nothing is trained"),
+        (("evaluate", trial_in(folder).name, "--side", "8"), "--encoder ENCODER"),
+        (("evaluate", "--encoder", tmp_path / "encoder", "experiment.yml"), "'experiment.yaml'"),
+    ]:
+        done = care(*wrong, cwd=folder, check=False)
+        assert (done.returncode, done.stdout) == (2, ""), wrong
+        assert part in done.stderr
+    assert contents(folder) == before

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from care.config import TrialConfig
 from care.system.claim import Claim
+from care.training.trainer import Trainer
 from care.training.trial_run import TrialRun
 from care.trials.folder import TrialFolder
 from sweeps.backends.scratch import make_scratch
@@ -98,3 +101,36 @@ def test_a_member_that_cannot_be_opened_leaves_the_others(
     ]
     assert result.trials[0].error
     actor.close()
+
+
+def test_each_trial_of_a_pack_has_its_own_log(
+    config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(trainer: Trainer, *arguments: object) -> object:
+        weight = trainer.config.objective.equivariance.weight
+        logging.getLogger("a.library").warning("weight %g", weight)
+        if weight == 0.2:
+            raise RuntimeError("broke")
+        return plain(trainer, *arguments)
+
+    plain: Callable[..., object] = Trainer._train_step
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    tasks = []
+    for name, weight in (("a", 0.1), ("b", 0.2)):
+        tree = config.model_dump(mode="json")
+        tree["objective"]["equivariance"]["weight"] = weight
+        tasks.append(TrialTask(name, TrialConfig.model_validate(tree), tmp_path / name))
+    TrialFolder(tmp_path / "a").create(tasks[0].config)
+    (tmp_path / "a" / "timings.jsonl").write_text("{broken\n")
+    actor = TrialActor(PackTask(tuple(tasks), None))
+    while not actor.step().done:
+        pass
+    logging.getLogger("a.library").warning("after all")
+    one, other = (TrialFolder(tmp_path / name).read_log() for name in ("a", "b"))
+    assert "warning: a.library: weight 0.1\n" in one
+    assert "weight 0.2" not in one
+    assert "warning: timings.jsonl" in one, "a repair is of one trial"
+    assert "finished after epoch 2 of 2" in one.splitlines()[-1]
+    assert other.count("weight") == 1
+    assert other.splitlines()[-1].endswith("RuntimeError: broke")
+    assert "after all" not in one + other
