@@ -222,11 +222,14 @@ def export(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export of this trial.")
     ] = False,
+    program: Annotated[
+        bool, typer.Option("--program", help="Add a program that runs with torch alone.")
+    ] = False,
 ) -> None:
     """Export a trained encoder. Weights, configuration and model card, in one folder."""
     from sweeps.cli.encoder import export_command
 
-    export_command(trial, target, store, overwrite)
+    export_command(trial, target, store, overwrite=overwrite, program=program)
 
 
 @app.command()

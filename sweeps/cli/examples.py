@@ -14,6 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
+        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
     ),
     "logs": (
         "care logs cbb9",
@@ -27,7 +28,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "show": ("care show cbb9",),
     "export": ("care export cbb9 --to encoder",),
-    "reproduce": ("care reproduce encoder",),
+    "reproduce": ("care reproduce encoder --store again",),
     "sweep plan": (
         "care sweep plan sweeps/digits-lambda.yaml",
         "care sweep plan experiments/paper/fig7-lambda.yaml --profile small --json",
