@@ -68,6 +68,7 @@ ORDER = {
         "store",
         "states",
         "store_identity",
+        "deletions",
         "spec",
         "process",
     ],

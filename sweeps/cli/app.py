@@ -355,3 +355,30 @@ def store_gc(
     from sweeps.cli.store import gc_command
 
     raise typer.Exit(gc_command(store, keep, older, sweep, yes))
+
+
+@store_app.command("delete")
+def store_delete(
+    name: Annotated[
+        str, typer.Argument(metavar="SWEEP|TRIAL", help="Name of a sweep, or digits of a trial.")
+    ],
+    store: StoreOption = _STORE,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete it without asking.")] = False,
+) -> None:
+    """Delete a sweep with the trials that no other sweep has, or one trial. Asks before."""
+    from sweeps.cli.store import delete_command
+
+    raise typer.Exit(delete_command(name, store, yes))
+
+
+@store_app.command("pull")
+def store_pull(
+    source: Annotated[
+        str, typer.Argument(metavar="FOLDER|HOST:PATH", help="Another store; HOST by rsync.")
+    ],
+    store: StoreOption = _STORE,
+) -> None:
+    """Copy the trials of another store that are missing here. Overwrites no finished trial."""
+    from sweeps.cli.store import pull_command
+
+    raise typer.Exit(pull_command(source, store))
