@@ -1,3 +1,28 @@
-"""CARE: contrastive learning whose augmentations act as rotations of the embedding sphere."""
+"""CARE: contrastive learning whose augmentations act as rotations of the embedding sphere.
+
+Importing this package loads no torch: its names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from care.pretrained.load import load
+    from care.pretrained.pretrained import Pretrained
 
 __version__ = "0.1.0"
+__all__ = ["Pretrained", "load"]
+
+_MODULES = {"Pretrained": "care.pretrained.pretrained", "load": "care.pretrained.load"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

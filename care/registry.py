@@ -36,6 +36,9 @@ class DataEntry(Entry):
         kind: ``images`` or ``points``.
         located: The configuration may give the path of the files.
         tree: The set is an image folder, with one folder per class.
+        decoded: The loader decodes image files at the configured side (:mod:`care.data.decoding`);
+            otherwise it gives arrays of the set's own side, which are resized as tensors.
+        licence: Licence of the data, as far as known; empty for the user's own data.
         places: Files or folders below the data root; if one exists, the set is present.
         files: ``module:function`` that lists the set's files as
             :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for a set without
@@ -52,6 +55,8 @@ class DataEntry(Entry):
     kind: Kind = "images"
     located: bool = False
     tree: bool = False
+    decoded: bool = False
+    licence: str = ""
     places: tuple[str, ...] = ()
     files: str | None = None
 
@@ -160,6 +165,7 @@ DATA: Registry[DataEntry] = Registry(
             test_size=360,
             side=16,
             resizable=False,
+            licence="CC BY 4.0 (UCI)",
         ),
         "cifar10": DataEntry(
             "care.data.cifar:load_cifar10",
@@ -170,6 +176,7 @@ DATA: Registry[DataEntry] = Registry(
             test_size=10_000,
             side=32,
             places=("cifar-10-batches-py",),
+            licence="none stated",
         ),
         "cifar100": DataEntry(
             "care.data.cifar:load_cifar100",
@@ -180,6 +187,7 @@ DATA: Registry[DataEntry] = Registry(
             test_size=10_000,
             side=32,
             places=("cifar-100-python",),
+            licence="none stated",
         ),
         "stl10": DataEntry(
             "care.data.stl10:load_stl10",
@@ -190,6 +198,7 @@ DATA: Registry[DataEntry] = Registry(
             test_size=8_000,
             side=32,
             places=("stl10_binary",),
+            licence="none stated; images of ImageNet",
         ),
         "flowers102": DataEntry(
             "care.data.flowers102:load_flowers102",
@@ -200,6 +209,8 @@ DATA: Registry[DataEntry] = Registry(
             test_size=6_149,
             side=64,
             places=("flowers-102",),
+            decoded=True,
+            licence="none stated; images from the web",
         ),
         "imagenet100": DataEntry(
             "care.data.image_folder:load_imagenet100",
@@ -210,6 +221,8 @@ DATA: Registry[DataEntry] = Registry(
             located=True,
             tree=True,
             places=("imagenet",),
+            decoded=True,
+            licence="ImageNet's terms: research, by request",
         ),
         "images": DataEntry(
             "care.data.image_folder:load_images",
@@ -219,6 +232,7 @@ DATA: Registry[DataEntry] = Registry(
             side=64,
             located=True,
             tree=True,
+            decoded=True,
         ),
         "proteins": DataEntry(
             "care.data.proteins:load_proteins",

@@ -122,15 +122,28 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
-    grid = sweep.spec.search.name == "grid"
-    configs = _resolve(sweep, _grid(sweep) if grid else _ends(sweep))
     decisions, differences = _decisions(sweep, store)
-    if not grid:
-        configs = _resolve(sweep, _suggested(sweep, decisions))
+    configs = _configs(sweep, decisions)
     versions = versions or Versions()
     stopped = decisions.stopped()
     trials = [plan_trial(store, point, config, versions, stopped) for point, config in configs]
     return Plan(sweep, tuple(trials), tuple(differences))
+
+
+def plan_configs(sweep: Sweep, store: Store) -> list[tuple[dict[str, Any], TrialConfig]]:
+    """List the point and the configuration of each trial of a sweep, without its state.
+
+    Raises:
+        ConfigError: A point is not a valid configuration; lists each wrong field once.
+    """
+    return _configs(sweep, _decisions(sweep, store)[0])
+
+
+def _configs(sweep: Sweep, decisions: Decisions) -> list[tuple[dict[str, Any], TrialConfig]]:
+    if sweep.spec.search.name == "grid":
+        return _resolve(sweep, _grid(sweep))
+    _resolve(sweep, _ends(sweep))
+    return _resolve(sweep, _suggested(sweep, decisions))
 
 
 def trial_configs(sweep: Sweep, store: Store) -> dict[str, TrialConfig]:

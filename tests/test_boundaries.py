@@ -33,6 +33,7 @@ OWNERS = {
 ORDER = {
     "care": [
         "training",
+        "pretrained",
         "evaluation",
         "trials",
         "objectives",
@@ -60,6 +61,7 @@ ORDER = {
         "tracking",
         "progress",
         "paper_experiments",
+        "inventory",
         "plan_remarks",
         "plan",
         "resources",

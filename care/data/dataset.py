@@ -16,7 +16,6 @@ from care.config import AugmentationConfig, DataConfig, TrialConfig
 from care.data.subset import select_balanced
 from care.errors import ConfigError, Problem
 from care.plugins import load
-from care.system.torchvision import functional
 
 _RESIZE_BATCH = 1000
 # The rest of an accelerator's memory is for the training.
@@ -214,10 +213,15 @@ def _part(split: ImageSet, count: int | None, name: str) -> ImageSet:
 
 
 def _resized(split: ImageSet, side: int) -> ImageSet:
-    """Resize images to ``side`` × ``side`` with torchvision's antialiased bilinear filter."""
-    parts = torch.split(split.images, _RESIZE_BATCH)
-    images = torch.cat([functional.resize(part, [side, side], antialias=True) for part in parts])
-    return replace(split, images=images)
+    return replace(split, images=resize_images(split.images, side))
+
+
+def resize_images(images: Tensor, side: int) -> Tensor:
+    """Resize images [N,3,H,W] to ``side`` × ``side``, antialiased bilinear."""
+    from care.system.torchvision import functional  # takes seconds
+
+    parts = torch.split(images, _RESIZE_BATCH)
+    return torch.cat([functional.resize(part, [side, side], antialias=True) for part in parts])
 
 
 def _fits(images: Tensor, device: torch.device | str) -> bool:

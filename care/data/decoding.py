@@ -10,8 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from care.system.torchvision import functional
-
 RULE = (
     "shorter side by antialiased bilinear, center crop, of strips first; transparent on white; "
     "EXIF ignored"
@@ -76,6 +74,8 @@ def center_square(image: Image.Image, side: int) -> Image.Image:
     A strip is cropped before it is resized: otherwise 1,000,000 × 1 pixels would become
     224,000,000 × 224.
     """
+    from care.system.torchvision import functional  # takes seconds
+
     longest = _STRIP * min(image.size)
     if max(image.size) > longest:
         # The parity of each side is kept, so that the crop has the image's center.

@@ -45,7 +45,7 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
         advice = f". To train it again: {_RETRAIN.format(folder.trial_id)}"
         raise CareError(f"{folder.path}: {problem}{advice if _is_finished(folder) else ''}")
     epoch, weights = loaded
-    _check_epoch(folder, epoch, config.training.epochs, warn)
+    check_epoch(folder, epoch, config.training.epochs, warn)
     # Sums round differently with another number of threads.
     recorded = folder.read_provenance()
     threads = recorded.threads if recorded else config.runtime.threads
@@ -59,7 +59,7 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
     return evaluate(network, dataset.to(device), config, transfer)
 
 
-def _check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
+def check_epoch(folder: TrialFolder, epoch: int, epochs: int, warn: Callable[[str], None]) -> None:
     """Refuse an earlier network of a finished trial; warn of that of an unfinished one."""
     if epoch >= epochs:
         return

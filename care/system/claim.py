@@ -34,6 +34,7 @@ from care.system.files import (
     DiskError,
     Writer,
     append_line,
+    append_whole,
     complete_lines,
     set_aside,
     sync_folder,
@@ -210,11 +211,25 @@ class Claim(Writer):
             LostClaimError: The claim is lost; nothing was written.
             DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
-        own = self._held / path.name
         with self._writing(path):
-            if not _is_link_of(own, path):
-                self.rewrite(path, complete_lines(path))
-            append_line(own, record)
+            append_line(self._own_link(path), record)
+
+    def append_text(self, path: Path, lines: bytes) -> None:
+        """Append complete lines to the log ``path``, without waiting for the disk.
+
+        Raises:
+            LostClaimError: The claim is lost; nothing was written.
+            DiskError: The disk is full or the folder cannot be written; the log is unchanged.
+        """
+        with self._writing(path):
+            append_whole(self._own_link(path), lines, flush=False)
+
+    def _own_link(self, path: Path) -> Path:
+        """Return this holder's link of the log ``path``, to which only this process appends."""
+        own = self._held / path.name
+        if not _is_link_of(own, path):
+            self.rewrite(path, complete_lines(path))
+        return own
 
     def rewrite(self, path: Path, content: bytes) -> None:
         """Replace the log ``path`` by a new file to which only this process can append.

@@ -253,7 +253,20 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
         DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         CareError: See :func:`write_json`.
     """
-    line = pack_json(path, record, indent=None)
+    append_whole(path, pack_json(path, record, indent=None))
+
+
+def append_whole(path: Path, lines: bytes, *, flush: bool = True) -> None:
+    """Append complete lines; a partial write is truncated.
+
+    Args:
+        path: The log.
+        lines: The lines, each with its newline.
+        flush: Whether to wait until the lines are on the disk.
+
+    Raises:
+        DiskError: The disk is full or the folder cannot be written; the log is unchanged.
+    """
     try:
         # Unbuffered: closing a buffered file would write the rest of a failed line.
         with path.open("ab", buffering=0) as file:
@@ -261,9 +274,10 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
             if file.tell() != start:
                 file.truncate(start)
             try:
-                while line:
-                    line = line[file.write(line) :]
-                os.fsync(file.fileno())
+                while lines:
+                    lines = lines[file.write(lines) :]
+                if flush:
+                    os.fsync(file.fileno())
             except OSError:
                 file.truncate(start)
                 raise
@@ -350,6 +364,14 @@ class Writer:
             DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
         append_line(path, record)
+
+    def append_text(self, path: Path, lines: bytes) -> None:
+        """Append complete lines to the log ``path``, without waiting for the disk.
+
+        Raises:
+            DiskError: The disk is full or the folder cannot be written; the log is unchanged.
+        """
+        append_whole(path, lines, flush=False)
 
     def rewrite(self, path: Path, content: bytes) -> None:
         """Replace the log ``path``.

@@ -6,7 +6,8 @@ has the range of float32, so losses are not scaled.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -65,6 +66,22 @@ def exact_float32() -> None:
 
     In some versions of torch the global setting does not reach cuDNN's operations, so each is set.
     """
-    backends: Any = torch.backends
-    for backend in (backends, backends.cudnn.conv, backends.cudnn.rnn):
+    for backend in _float32_backends():
         backend.fp32_precision = "ieee"
+
+
+@contextmanager
+def in_exact_float32() -> Iterator[None]:
+    """Disable TF32 inside the context; see :func:`exact_float32`."""
+    before = [(backend, backend.fp32_precision) for backend in _float32_backends()]
+    exact_float32()
+    try:
+        yield
+    finally:
+        for backend, precision in before:
+            backend.fp32_precision = precision
+
+
+def _float32_backends() -> tuple[Any, ...]:
+    backends: Any = torch.backends
+    return backends, backends.cudnn.conv, backends.cudnn.rnn

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from care.data.shared_batches import check_members
 from care.training.stepwise import Stepwise
 from care.training.trial_run import TrialRun
+from care.trials.process_log import owned_by
 from care.trials.records import Values
 
 EpochResult = Values | None | Exception
@@ -65,7 +66,8 @@ def lockstep(
         together = len(behind) == len(training)
         ended: dict[TrialRun, EpochResult] = {}
         for run in behind:
-            over, outcome = _advance(training[run])
+            with owned_by(run.folder):
+                over, outcome = _advance(training[run])
             if over:
                 ended[run] = outcome
                 del training[run]

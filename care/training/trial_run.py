@@ -33,6 +33,7 @@ from care.trials.failure import describe
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.plugin_versions import plugin_versions
+from care.trials.preprocessing import describe_preprocessing
 from care.trials.provenance import provenance
 from care.trials.records import TimingRecord, Values
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
@@ -158,8 +159,9 @@ class TrialRun:
         self.folder.rewind(self._trainer.epoch)
         precision = self._trainer.network.precision
         plugins = plugin_versions(config)
+        prepared = describe_preprocessing(self._trainer.dataset.augmenter(config.augmentation))
         self.folder.write_provenance(
-            provenance(device, self._threads, processes, precision, self._data, plugins)
+            provenance(device, self._threads, processes, precision, self._data, plugins, prepared)
         )
         self.folder.append_start(self._trainer.epoch, self._trainer.step)
         self._write_status(State.RUNNING)

@@ -13,6 +13,7 @@ SCHEME = "ast1"
 """Prefix of a version; versions without a prefix are hashes of the files' bytes."""
 
 OUTSIDE = {
+    "__init__.py": "names for users",
     "system/allocator.py": "how memory is allocated",
     "system/arrays.py": "how arrays are stored",
     "system/cgroup.py": "limits of the machine",
@@ -39,12 +40,17 @@ OUTSIDE = {
     "config/loading.py": "reads configurations, which are compared as a trial's identity",
     "trials/hardware.py": "records beside the numbers",
     "training/pack_size.py": "how many trials share a process; each equals its solo run",
+    "pretrained/": "uses trained networks; a trial's own evaluation does not",
+    "trials/preprocessing.py": "records beside the numbers",
     "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
     "trials/staleness.py": "compares versions",
     "trials/state.py": "words for where a trial stands",
     "trials/find.py": "finds a trial by its identity",
     "trials/folder.py": "how files are written",
+    "trials/log.py": "lines for people",
+    "trials/log_lines.py": "lines for people",
+    "trials/process_log.py": "lines for people",
     "config/yaml_reader.py": "reads configurations, which are compared as a trial's identity",
 }
 """Modules of care/ that cannot change a number, with the reason; all others are hashed."""

@@ -9,6 +9,7 @@
 ``timings.jsonl``   one line per epoch: wall time and throughput, which differ in every run
 ``details.npz``     arrays for figures (:mod:`care.evaluation.evaluate`), and notes
 ``evaluation.json`` the final measures
+``log.txt``         what its processes did, for people (:mod:`care.trials.log`)
 ``checkpoint-*``    the last two checkpoints (:mod:`care.trials.checkpoint`)
 ``weights-*``       the trained network alone, in place of a finished trial's checkpoints
 ==================  =============================================================================
@@ -16,6 +17,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import os
@@ -33,8 +35,24 @@ from numpy.typing import NDArray
 from care.config import TrialConfig
 from care.errors import CareError
 from care.system.arrays import read_arrays
-from care.system.files import Writer, checksum, pack_json, pack_lines, read_lines, read_whole
+from care.system.files import (
+    DamagedFileError,
+    Writer,
+    checksum,
+    pack_json,
+    pack_lines,
+    read_lines,
+    read_whole,
+)
 from care.trials.identity import group_id, trial_id
+from care.trials.log import log_text, read_log
+from care.trials.log_lines import (
+    describe_end,
+    describe_epoch,
+    describe_measures,
+    describe_provenance,
+    describe_start,
+)
 from care.trials.records import (
     ErrorRecord,
     ProvenanceRecord,
@@ -129,6 +147,16 @@ class TrialFolder:
         if state == State.FINISHED:
             status = status.model_copy(update={"checksums": self._checksums()})
         self._write_record("status.json", status)
+        self._log_status(status)
+
+    def _log_status(self, status: StatusRecord) -> None:
+        if status.state != State.RUNNING:
+            starts: list[StartRecord] = []
+            with contextlib.suppress(DamagedFileError):
+                starts = self.read_starts()
+            self.log(describe_end(status, starts))
+        elif status.epoch == status.epochs:
+            self.log("evaluation")
 
     def _checksums(self) -> dict[str, str]:
         contents = {name: read_whole(self.path / name) for name in SEALED}
@@ -141,6 +169,7 @@ class TrialFolder:
     def write_provenance(self, provenance: ProvenanceRecord) -> None:
         """Record code, libraries, hardware and data of a start."""
         self._write_record("provenance.json", provenance)
+        self.log(describe_provenance(provenance))
 
     def has_checkpoint(self) -> bool:
         """Check for a checkpoint to resume from, even of the first epoch, or trained weights."""
@@ -152,6 +181,7 @@ class TrialFolder:
             at=now(), host=socket.gethostname(), pid=os.getpid(), epoch=epoch, step=step
         )
         self.writer.append(self.path / "starts.jsonl", start.model_dump())
+        self.log(describe_start(start))
 
     def read_starts(self) -> list[StartRecord]:
         """Return one record per start."""
@@ -174,6 +204,7 @@ class TrialFolder:
         """Log one epoch; it counts as logged once its metrics are written, so they come last."""
         self.writer.append(self.path / "timings.jsonl", timing.model_dump())
         self.writer.append(self.path / "metrics.jsonl", metrics)
+        self.log(describe_epoch(metrics, timing))
 
     def rewind(self, epoch: int) -> None:
         """Remove the log lines after ``epoch``, from which the training resumes.
@@ -195,6 +226,7 @@ class TrialFolder:
     def write_evaluation(self, evaluation: dict[str, float]) -> None:
         """Record the final measures."""
         self._write_json("evaluation.json", evaluation)
+        self.log(describe_measures(evaluation))
 
     def read_details(self) -> dict[str, NDArray[Any]]:
         """Return the arrays for figures by name; empty before the end.
@@ -209,6 +241,18 @@ class TrialFolder:
         buffer = io.BytesIO()
         np.savez_compressed(buffer, **details)  # type: ignore[arg-type]
         self.writer.replace(self.path / "details.npz", buffer.getvalue())
+
+    def log(self, text: str) -> None:
+        """Append to the trial's log; see :func:`care.trials.log.log_text`. Never raises."""
+        log_text(self.path, self.writer, text)
+
+    def read_log(self) -> str:
+        """Return the trial's log; empty without one.
+
+        Raises:
+            DamagedFileError: The path is no regular file, or not readable.
+        """
+        return read_log(self.path)
 
     def _write_record(self, name: str, record: Record) -> None:
         self._write_json(name, record.model_dump(mode="json", exclude_unset=True))

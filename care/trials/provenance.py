@@ -14,7 +14,7 @@ import torch
 from care.config import Precision
 from care.system.git import git_state
 from care.trials.code_version import code_version
-from care.trials.records import ProvenanceRecord
+from care.trials.records import PreprocessingRecord, ProvenanceRecord
 
 _PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "ray", "optuna", "mlflow")
 
@@ -47,6 +47,7 @@ def provenance(
     precision: Precision,
     data: Mapping[str, str],
     plugins: Mapping[str, str],
+    preprocessing: PreprocessingRecord | None = None,
 ) -> ProvenanceRecord:
     """Describe code, libraries, hardware and data of a trial that starts in this process.
 
@@ -57,6 +58,7 @@ def provenance(
         precision: Precision of the network.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
         plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
+        preprocessing: How samples become the network's input, if it is known without the data.
     """
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return ProvenanceRecord(
@@ -68,4 +70,5 @@ def provenance(
         precision=precision,
         data=dict(data),
         plugins=dict(plugins),
+        preprocessing=preprocessing,
     )

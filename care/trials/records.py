@@ -19,6 +19,7 @@ from pydantic import (
 )
 
 from care.config import Precision
+from care.registry import Kind
 from care.system.files import DamagedFileError, parse_json, read_lines, read_whole
 from care.trials.state import RecordedState, State
 
@@ -140,6 +141,22 @@ class StatusRecord(Record):
         return self.state == State.FINISHED
 
 
+class PreprocessingRecord(Record):
+    """How samples become a network's input, known without the data.
+
+    Attributes:
+        kind: ``images`` or ``points``; point clouds need nothing else.
+        size: Height and width of the images in pixels.
+        mean: Mean of each channel, in [0, 1], which is subtracted.
+        std: Standard deviation of each channel, in [0, 1], by which images are divided.
+    """
+
+    kind: Kind
+    size: tuple[PositiveInt, PositiveInt] | None = None
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+
+
 class ProvenanceRecord(Record):
     """``provenance.json``: code, libraries, hardware and data of a trial's last start.
 
@@ -157,6 +174,7 @@ class ProvenanceRecord(Record):
         precision: Resolved precision of the network.
         plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+        preprocessing: How samples become the network's input; None if only the data set knows it.
     """
 
     code_version: str
@@ -172,6 +190,7 @@ class ProvenanceRecord(Record):
     precision: Precision | None = None
     plugins: dict[str, str] = {}
     data: dict[str, str] = {}
+    preprocessing: PreprocessingRecord | None = None
 
 
 class StartRecord(Record):

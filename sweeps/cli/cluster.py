@@ -1,15 +1,13 @@
-"""``care sweep submit``, ``care sweep status`` and ``care sweep cancel``."""
+"""``care sweep submit`` and ``care sweep cancel``."""
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
-from rich.live import Live
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
@@ -18,7 +16,7 @@ from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
 from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
-from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
+from sweeps.backends.slurm.status import read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
@@ -36,7 +34,6 @@ from sweeps.tracking.tracking_uri import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
-_WATCH_SECONDS = 2.0
 _CANCEL_SECONDS = 120.0
 _RANGE = re.compile(r"(\d+)(?::(\d+))?")
 
@@ -254,33 +251,6 @@ def find_pool(name: str, root: Path) -> PoolFolder:
         allowed = f"allowed: a sweep that was submitted ({', '.join(known) or 'none was'})"
         raise ConfigError(str(root), [Problem("sweep", name, allowed, nearest(name, known))])
     return folder
-
-
-def status_command(name: str, root: Path, watch: bool, as_json: bool) -> int:
-    """Show the status of a submitted sweep.
-
-    Returns:
-        0 if every trial is finished or the sweep is running, 1 otherwise.
-    """
-    folder = find_pool(name, root)
-    status = read_status(folder)
-    if as_json:
-        print(json.dumps(status.as_json()))
-    elif watch:
-        status = _watch(folder, status)
-    else:
-        make_console().print(status_view(status))
-    return 0 if status.active or status.complete else 1
-
-
-def _watch(folder: PoolFolder, status: SweepStatus) -> SweepStatus:
-    """Show the live status until the sweep ends; Ctrl-C ends only the display."""
-    with Live(status_view(status), auto_refresh=False, console=make_console()) as live:
-        while status.active:
-            time.sleep(_WATCH_SECONDS)
-            status = read_status(folder)
-            live.update(status_view(status), refresh=True)
-    return status
 
 
 def cancel_command(name: str, root: Path) -> int:

@@ -42,7 +42,7 @@ def _run() -> None:
     try:
         from sweeps.cli.app import app
 
-        app()
+        app(prog_name="care")
     except CareError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

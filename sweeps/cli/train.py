@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
+from care.config import TrialConfig
 from care.config.loading import load_trial
 from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.process_log import logging_to
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.cli.data import prepare_data
@@ -20,14 +24,22 @@ from sweeps.store import Store, trial_status
 
 
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
-    """Run one trial in this process, without Ray.
+    """Train one trial and print its measures."""
+    console = make_console()
+    folder = train_trial(load_trial(experiment, overrides), Store(root), console)
+    for name, value in sorted((folder.read_evaluation() or {}).items()):
+        console.print(f"{name:32s} {value:.4f}")
+    seconds = sum(timing.seconds for timing in folder.read_timings())
+    console.print(f"{duration(seconds)} of training; files in {folder.path}")
+
+
+def train_trial(config: TrialConfig, store: Store, console: Console) -> TrialFolder:
+    """Run one trial in this process, without Ray, unless it is finished.
 
     Raises:
         CareError: The trial is stale, or another process runs it.
+        SystemExit: A signal paused it.
     """
-    console = make_console()
-    config = load_trial(experiment, overrides)
-    store = Store(root)
     folder = store.trial(trial_id(config))
     status = trial_status(folder, Versions(), config)
     if status.state == State.STALE:
@@ -46,8 +58,9 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
         raise CareError(f"{folder.path}: is being run by {holder(folder.path)}")
     from care.training.trial_run import TrialRun
 
-    with claim, Interrupt() as interrupt:
-        run = TrialRun(config, TrialFolder(folder.path, claim))
+    written = TrialFolder(folder.path, claim)
+    with claim, logging_to(written), Interrupt() as interrupt:
+        run = TrialRun(config, written)
         console.print(f"trial {folder.trial_id}, epoch {run.epoch}/{config.training.epochs}")
         while not run.finished:
             metrics = run.advance(lambda: interrupt.requested)
@@ -59,10 +72,7 @@ def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
                 f"loss {metrics['train/loss']:.4f}  "
                 f"γ_f {_format(metrics.get('heldout/gamma'))}{_format_speed(metrics)}"
             )
-    for name, value in sorted((folder.read_evaluation() or {}).items()):
-        console.print(f"{name:32s} {value:.4f}")
-    seconds = sum(timing.seconds for timing in folder.read_timings())
-    console.print(f"{duration(seconds)} of training; files in {folder.path}")
+    return folder
 
 
 def _format_speed(metrics: dict[str, Any]) -> str:

@@ -13,7 +13,9 @@ from sweeps.spec.axes import comparable
 
 _SOURCE = "command line"
 _SEED = "seed"
-_SPELLED = {"lambda": "λ", "tau": "τ"}
+SPELLED = {"lambda": "λ", "tau": "τ"}
+"""Symbols of axes by their names in ASCII."""
+"""Symbols of axes by their names in ASCII."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def _find_axis(name: str, axes: Mapping[str, Any]) -> str:
     """Find an axis by its dotted field, the field's last parts, or its label."""
     if name in axes or name == _SEED:
         return name
-    name = _SPELLED.get(name, name)
+    name = SPELLED.get(name, name)
     labels = [axis_name(axis) for axis in axes]
     matching = [axis for axis in axes if name == axis_name(axis) or axis.endswith(f".{name}")]
     if len(matching) == 1:
@@ -92,7 +94,7 @@ def _find_axis(name: str, axes: Mapping[str, Any]) -> str:
     if matching:
         _refuse("--only", name, f"allowed: the full field; {' and '.join(matching)} match")
     last = (axis.rpartition(".")[2] for axis in axes)
-    spelled = (word for word, symbol in _SPELLED.items() if symbol in labels)
+    spelled = (word for word, symbol in SPELLED.items() if symbol in labels)
     names = [*axes, *last, *labels, _SEED, *spelled]
     allowed = f"allowed: an axis ({', '.join([*labels, _SEED])})"
     _refuse("--only", name, allowed, nearest(name, names))
@@ -100,12 +102,12 @@ def _find_axis(name: str, axes: Mapping[str, Any]) -> str:
 
 def _find_values(name: str, text: str, allowed: Sequence[Any]) -> list[Any]:
     """Find the allowed values that ``text`` names: a single one, or several between commas."""
-    single = [value for value in allowed if _names(text, value)]
+    single = [value for value in allowed if is_named(text, value)]
     if single:  # first: the value itself may contain a comma
         return single
     values = []
     for part in _split(text):
-        matching = [value for value in allowed if _names(part, value)]
+        matching = [value for value in allowed if is_named(part, value)]
         if not matching:
             labels = [value_label(value) for value in allowed]
             words = [label for value, label in zip(allowed, labels, strict=True) if value == label]
@@ -126,7 +128,7 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _names(text: str, value: Any) -> bool:
+def is_named(text: str, value: Any) -> bool:
     """Check that ``text`` is a value in YAML, or its label in the plan."""
     if text == value_label(value):
         return True

@@ -11,6 +11,7 @@ from care.errors import CareError
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
+from care.trials import process_log
 from care.trials.checkpoint import keep_only_weights
 from care.trials.folder import TrialFolder
 from care.trials.records import Values
@@ -55,7 +56,9 @@ class ClaimedTrial:
             return None
         self._node.enter(self._folder.path)
         self._folder = TrialFolder(self._folder.path, self._claim)
-        run = TrialRun(self._task.config, self._folder, self._warnings.append, shared)
+        process_log.start(self._folder)
+        with process_log.owned_by(self._folder):
+            run = TrialRun(self._task.config, self._folder, self._warn, shared)
         if self._task.replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()
@@ -63,6 +66,10 @@ class ClaimedTrial:
         self.run = run
         self._created = created(self._folder)
         return run
+
+    def _warn(self, text: str) -> None:
+        self._warnings.append(text)
+        self._folder.log(f"warning: {text}")
 
     @property
     def superseded(self) -> bool:
@@ -103,6 +110,7 @@ class ClaimedTrial:
         try:
             self._pause()
         finally:
+            process_log.end(self._folder)
             self._claim.release()
             self._node.leave(self._folder.path)
             self.run = self._claim = None

@@ -205,6 +205,9 @@ def test_what_is_outside_computes_nothing() -> None:
         if is_outside(path.relative_to(PACKAGE).as_posix()) and "import torch" in path.read_text()
     }
     assert users == {
+        "pretrained/inputs.py",
+        "pretrained/load.py",
+        "pretrained/pretrained.py",
         "training/pack_size.py",
         "trials/checkpoint.py",
         "trials/failure.py",

@@ -86,7 +86,11 @@ def _report(reports: IO[str], report: Any) -> None:
 def _describe_failure(error: Exception) -> dict[str, str]:
     from care.trials.failure import classify
 
-    return {"kind": classify(error), "message": str(error) or type(error).__name__}
+    return {
+        "kind": classify(error),
+        "message": str(error) or type(error).__name__,
+        "traceback": "".join(traceback.format_exception(error)),
+    }
 
 
 if __name__ == "__main__":

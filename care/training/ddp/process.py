@@ -104,8 +104,10 @@ class FollowerProcess:
         process = f"process {self._rank} of the trial"
         if not failure:
             return LostFollowerError(f"{process} ended with exit status {status}")
-        error = MemoryError if failure["kind"] == "out_of_memory" else LostFollowerError
-        return error(f"{process}: {failure['message']}")
+        kind = MemoryError if failure["kind"] == "out_of_memory" else LostFollowerError
+        error = kind(f"{process}: {failure['message']}")
+        error.add_note(f"In {process}:\n{failure['traceback']}")
+        return error
 
 
 def _python_path() -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ import torch
 from care.config import TrialConfig
 from care.system.claim import Claim
 from care.system.files import DiskError
+from care.training.trainer import Trainer
 from care.training.trial_run import TrialRun
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
@@ -141,3 +144,36 @@ def test_a_disk_that_is_too_full_for_the_weights_costs_no_trial(
     assert result.outcome == Outcome.FINISHED
     assert "its checkpoints stay" in result.warnings[-1]
     assert len(list((tmp_path / "a").glob("checkpoint-*.pt"))) == 2
+
+
+def test_each_trial_of_a_pack_has_its_own_log(
+    config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def step(trainer: Trainer, *arguments: object) -> object:
+        weight = trainer.config.objective.equivariance.weight
+        logging.getLogger("a.library").warning("weight %g", weight)
+        if weight == 0.2:
+            raise RuntimeError("broke")
+        return plain(trainer, *arguments)
+
+    plain: Callable[..., object] = Trainer._train_step
+    monkeypatch.setattr(Trainer, "_train_step", step)
+    tasks = []
+    for name, weight in (("a", 0.1), ("b", 0.2)):
+        tree = config.model_dump(mode="json")
+        tree["objective"]["equivariance"]["weight"] = weight
+        tasks.append(TrialTask(name, TrialConfig.model_validate(tree), tmp_path / name))
+    TrialFolder(tmp_path / "a").create(tasks[0].config)
+    (tmp_path / "a" / "timings.jsonl").write_text("{broken\n")
+    actor = TrialActor(PackTask(tuple(tasks), None))
+    while not actor.step().done:
+        pass
+    logging.getLogger("a.library").warning("after all")
+    one, other = (TrialFolder(tmp_path / name).read_log() for name in ("a", "b"))
+    assert "warning: a.library: weight 0.1\n" in one
+    assert "weight 0.2" not in one
+    assert "warning: timings.jsonl" in one, "a repair is of one trial"
+    assert "finished after epoch 2 of 2" in one.splitlines()[-1]
+    assert other.count("weight") == 1
+    assert other.splitlines()[-1].endswith("RuntimeError: broke")
+    assert "after all" not in one + other

@@ -19,7 +19,7 @@ from care.system.device import resolve_device
 from care.training.ddp.assignment import Assignment
 from care.training.ddp.process import FollowerProcess, LostFollowerError
 from care.training.trial_run import TrialRun
-from care.trials.failure import DivergedError
+from care.trials.failure import DivergedError, describe
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.processes import alive, command_of, descendants, start_care, wait_for
@@ -87,9 +87,12 @@ def test_what_ends_a_follower_is_told(
     )
     losses: queue.SimpleQueue[Exception] = queue.SimpleQueue()
     follower = FollowerProcess(assignment, lambda: None, losses.put)
-    with pytest.raises(loss, match=message):
+    with pytest.raises(loss, match=message) as caught:
         raise losses.get(timeout=90)
     follower.end(at_once=True)
+    traceback = describe(caught.value).traceback
+    assert "In process 1 of the trial:\nTraceback (most recent call last):" in traceback
+    assert "in _follow" in traceback, "the trial's log shows where the other process failed"
 
 
 @pytest.mark.parametrize(

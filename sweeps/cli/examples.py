@@ -1,0 +1,84 @@
+"""Examples at the end of each command's ``--help``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "train": (
+        "care train experiments/digits.yaml",
+        "care train experiments/digits.yaml objective.equivariance.weight=0.3 seed=7",
+    ),
+    "evaluate": (
+        "care evaluate cbb9",
+        "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
+    ),
+    "logs": (
+        "care logs cbb9",
+        "care logs cbb9 --lines 20 --follow",
+        "care logs digits-lambda",
+    ),
+    "list": (
+        "care list",
+        "care list digits-lambda --where 'λ>0.1' --where state=finished --sort -metric",
+        "care list digits-lambda --csv",
+    ),
+    "show": ("care show cbb9",),
+    "export": ("care export cbb9 --to encoder",),
+    "reproduce": ("care reproduce encoder",),
+    "sweep plan": (
+        "care sweep plan sweeps/digits-lambda.yaml",
+        "care sweep plan experiments/paper/fig7-lambda.yaml --profile small --json",
+    ),
+    "sweep run": (
+        "care sweep run sweeps/digits-lambda.yaml",
+        "care sweep run sweeps/digits-lambda.yaml --only λ=0.1,0.3 --seeds 1",
+        "care sweep run sweeps/digits-lambda.yaml training.epochs=5 --store /tmp/try",
+        "care sweep run sweeps/digits-lambda.yaml --retry-failed",
+    ),
+    "sweep submit": (
+        "care sweep submit sweeps/digits-lambda.yaml --cluster sweeps/clusters/mine.yaml "
+        "--workers 1:16",
+    ),
+    "sweep status": ("care sweep status digits-lambda", "care sweep status digits-lambda --watch"),
+    "sweep cancel": ("care sweep cancel digits-lambda",),
+    "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
+    "experiments": ("care experiments", "care experiments --json"),
+    "ui": ("care ui", "care ui --port 5001"),
+    "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
+    "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
+    "data list": ("care data list",),
+    "data get": ("care data get cifar10", "care data get stl10 side=96"),
+    "store du": ("care store du",),
+    "store gc": (
+        "care store gc",
+        "care store gc --sweep digits-lambda --yes",
+        "care store gc --keep all --older 7d --yes",
+    ),
+    "store delete": ("care store delete digits-lambda", "care store delete cbb9 --yes"),
+    "store pull": ("care store pull /mnt/other/runs", "care store pull me@cluster:care/runs"),
+}
+"""Commands that a user can type, by the name of their command."""
+
+
+def add_examples(app: typer.Typer) -> None:
+    """Add the examples to the end of the help of an application's commands."""
+    for name, info in commands(app).items():
+        if name in EXAMPLES:
+            # click keeps the lines of a paragraph that begins with \b.
+            info.epilog = "\n".join(["\b", "Examples:", *(f"  {one}" for one in EXAMPLES[name])])
+
+
+def commands(app: typer.Typer, prefix: str = "") -> dict[str, Any]:
+    """Return the registered commands of an application and of its groups, by name."""
+    named = {f"{prefix}{_name(info)}": info for info in app.registered_commands}
+    for group in app.registered_groups:
+        assert group.typer_instance
+        named |= commands(group.typer_instance, f"{prefix}{group.name} ")
+    return named
+
+
+def _name(info: Any) -> str:
+    return str(info.name or info.callback.__name__)

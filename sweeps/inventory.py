@@ -1,0 +1,316 @@
+"""Read the sweeps and trials of a store, as people ask for them. Writes nothing.
+
+States are those of ``care sweep plan``, with one exception: the checksums of a finished trial are
+not compared, so that ten thousand trials take seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from analysis.best_point import BestPoint, find_best_point
+from analysis.labels import point_name
+from care.config import TrialConfig
+from care.config.metrics import COLLAPSE_METRIC, is_collapsed
+from care.errors import CareError, ConfigError, unknown_name
+from care.system.claim import holder
+from care.system.files import DamagedFileError, parse_json, read_tail
+from care.system.holder import Holder
+from care.trials.find import find_trial
+from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
+from care.trials.records import StatusRecord, Values
+from care.trials.staleness import Versions
+from care.trials.state import State
+from sweeps.event_log import is_of, read_decisions
+from sweeps.plan import plan_configs
+from sweeps.question import is_searched
+from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
+from sweeps.states import MEANING, TO_TRAIN
+from sweeps.store import Store, SweepFolder, TrialStatus, finite, trial_status
+
+_DIGITS = re.compile(r"[0-9a-f]+")
+_LAST_LINE = 2**14
+
+
+@dataclass(frozen=True)
+class TrialRow:
+    """A trial of a sweep at one moment.
+
+    Attributes:
+        trial_id: Its identity.
+        point: Dotted axis to value.
+        seed: Its seed.
+        state: Its state.
+        epoch: Completed epochs.
+        epochs: Epochs to train.
+        reason: Cause of a failed, stale or damaged state; empty otherwise.
+        measures: Metrics of the last epoch, and the final measures.
+        images_per_second: Throughput of the last epoch; None before it.
+        epoch_seconds: Wall time of the last epoch; None before it.
+        host: Name of the machine of the last start; empty before it.
+        updated: Time of the last change in UTC, ISO 8601; empty before it.
+    """
+
+    trial_id: str
+    point: Mapping[str, Any]
+    seed: int
+    state: State
+    epoch: int
+    epochs: int
+    reason: str = ""
+    measures: Mapping[str, float] = field(default_factory=dict)
+    images_per_second: float | None = None
+    epoch_seconds: float | None = None
+    host: str = ""
+    updated: str = ""
+
+    @property
+    def point_label(self) -> str:
+        """Its point: ``λ=0.1``."""
+        return point_name(self.point, self.point.values())
+
+    @property
+    def label(self) -> str:
+        """Its label: ``λ=0.1 seed=2``."""
+        return f"{self.point_label} seed={self.seed}".strip()
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """A sweep with its trials at one moment.
+
+    Attributes:
+        sweep: The sweep.
+        rows: Its trials, each once, in the order of its plan.
+        unsuggested: Number of trials that Optuna has not suggested yet.
+        driver: The process that runs it; None if no process does.
+        created: Time of its first start in UTC, ISO 8601; empty for one of an earlier version.
+    """
+
+    sweep: Sweep
+    rows: tuple[TrialRow, ...]
+    unsuggested: int
+    driver: Holder | None
+    created: str = ""
+
+    @property
+    def name(self) -> str:
+        """The sweep's name."""
+        return self.sweep.spec.name
+
+    def counts(self) -> dict[State, int]:
+        """Return the number of trials by state; those that Optuna has yet to suggest are new."""
+        counts = Counter(row.state for row in self.rows)
+        counts[State.NEW] += self.unsuggested
+        return {state: number for state, number in counts.items() if number}
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial is finished, or was stopped by the scheduler."""
+        return all(MEANING[state].complete for state in self.counts())
+
+    def seconds_left(self) -> float | None:
+        """Estimate the seconds left from the last epochs of the trials that train; None without."""
+        training = [row for row in self.rows if row.state == State.RUNNING]
+        seconds = [row.epoch_seconds for row in training if row.epoch_seconds]
+        if not seconds:
+            return None
+        left = sum(row.epochs - row.epoch for row in self.rows if MEANING[row.state].left)
+        left += self.unsuggested * max(row.epochs for row in training)
+        return left * statistics.median(seconds) / len(training)
+
+    def updated(self) -> str:
+        """Return the time of the last change of a trial, or of the declaration, in UTC."""
+        return max([self.created, *(row.updated for row in self.rows)])
+
+    def best(self) -> BestPoint[str]:
+        """Find the best point by the sweep's metric; nearly collapsed ones are left out."""
+        metric = self.sweep.spec.metric
+        values: dict[str, dict[int, float]] = {}
+        collapsed: set[str] = set()
+        for row in self.rows:
+            value = finite(row.measures.get(metric.name))
+            if row.state == State.FINISHED and value is not None:
+                values.setdefault(row.point_label, {})[row.seed] = value
+                if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
+                    collapsed.add(row.point_label)
+        return find_best_point(values, metric.mode, collapsed)
+
+
+class SweepReader:
+    """Reads a sweep's trials, again and again with little work for those that are unchanged.
+
+    Args:
+        folder: The sweep's folder.
+        store: Its store.
+        versions: The present code and data; results of others are stale.
+
+    Raises:
+        DamagedFileError: The sweep's declaration cannot be read.
+    """
+
+    def __init__(self, folder: SweepFolder, store: Store, versions: Versions) -> None:
+        declaration = folder.declaration()
+        self.sweep, self._created = restore_sweep(declaration), declaration.created
+        self._folder, self._store, self._versions = folder, store, versions
+        self._identities: dict[str, tuple[dict[str, Any], TrialConfig]] = {}
+        self._finished: dict[str, tuple[StatusRecord, TrialRow]] = {}
+
+    def read(self) -> SweepView:
+        """Read the present state of every trial.
+
+        Raises:
+            CareError: A file of the sweep, or its claim, cannot be read.
+        """
+        spec = self.sweep.spec
+        if not self._identities or spec.search.name != "grid":
+            configs = plan_configs(self.sweep, self._store)
+            self._identities = {trial_id(config): (point, config) for point, config in configs}
+        rows = tuple(
+            self._row(identity, point, config)
+            for identity, (point, config) in self._identities.items()
+        )
+        wanted = spec.search.trials * len(spec.seeds) if spec.search.name != "grid" else 0
+        unsuggested = max(0, wanted - len(rows))
+        stopped = self._with_stopped(rows)
+        driver = holder(self._folder.path)
+        return SweepView(self.sweep, stopped, unsuggested, driver, self._created)
+
+    def _row(self, identity: str, point: dict[str, Any], config: TrialConfig) -> TrialRow:
+        folder = self._store.trial(identity)
+        known = self._finished.get(identity)
+        try:
+            status = folder.read_status()
+            if known and known[0] == status:
+                return known[1]
+            row = self._read_row(folder, status, point, config)
+        except DamagedFileError:
+            return _make_row(folder, trial_status(folder, self._versions, config), point, config)
+        if status and row.state == State.FINISHED:
+            self._finished[identity] = status, row
+        return row
+
+    def _read_row(
+        self,
+        folder: TrialFolder,
+        status: StatusRecord | None,
+        point: dict[str, Any],
+        config: TrialConfig,
+    ) -> TrialRow:
+        if status is None or not status.finished:
+            state = trial_status(folder, self._versions, config)
+            if status is None and state.state == State.NEW:
+                return _make_row(folder, state, point, config)
+        provenance = folder.read_provenance()
+        if status and status.finished:
+            reason = self._versions.why_stale(provenance, config)
+            state = TrialStatus(State.STALE if reason else State.FINISHED, status.epoch, reason)
+        timing = _last(folder, "timings.jsonl")
+        return replace(
+            _make_row(folder, state, point, config),
+            measures={**_last_epoch(folder), **(folder.read_evaluation() or {})},
+            images_per_second=timing.get("images_per_second"),
+            epoch_seconds=timing.get("seconds"),
+            host=provenance.hostname if provenance else "",
+            updated=status.updated if status else "",
+        )
+
+    def _with_stopped(self, rows: tuple[TrialRow, ...]) -> tuple[TrialRow, ...]:
+        """Mark the trials that the sweep's scheduler ended early."""
+        if not is_searched(self.sweep):
+            return rows
+        stopped = read_decisions(self._folder).stopped()
+        return tuple(
+            replace(row, state=State.STOPPED)
+            if row.state in TO_TRAIN
+            and row.trial_id in stopped
+            and is_of(stopped[row.trial_id], self._store.trial(row.trial_id))
+            else row
+            for row in rows
+        )
+
+
+def _make_row(
+    folder: TrialFolder, status: TrialStatus, point: dict[str, Any], config: TrialConfig
+) -> TrialRow:
+    epochs = config.training.epochs
+    identity, seed = folder.trial_id, config.seed
+    return TrialRow(identity, point, seed, status.state, status.epoch, epochs, status.reason)
+
+
+def _last_epoch(folder: TrialFolder) -> Values:
+    values = _last(folder, "metrics.jsonl")
+    return {name: value for name, value in values.items() if name not in ("epoch", "step")}
+
+
+def _last(folder: TrialFolder, name: str) -> Values:
+    """Read the last whole line of a log; empty without one, or if it is damaged."""
+    path = folder.path / name
+    with contextlib.suppress(DamagedFileError):
+        _, content = read_tail(path, _LAST_LINE) or (0, b"")
+        lines, _, _ = content.rpartition(b"\n")
+        if lines:
+            return parse_json(path, lines.rpartition(b"\n")[2])
+    return {}
+
+
+def find_sweep_folder(name: str, store: Store) -> SweepFolder:
+    """Find a started sweep by its name or its YAML file.
+
+    Raises:
+        ConfigError: No started sweep has this name, or the file is wrong.
+    """
+    if name.endswith((".yaml", ".yml")):
+        name = load_sweep(Path(name)).spec.name
+    known = [folder.name for folder in store.all_sweeps()]
+    if name not in known:
+        raise ConfigError(str(store.root), [unknown_name("sweep", name, known or ["none yet"])])
+    return store.sweep(name)
+
+
+def find_started(digits: str, store: Store) -> TrialFolder:
+    """Find a trial that was started, by the first digits of its identity.
+
+    Raises:
+        ConfigError: No trial or several trials begin with these digits.
+        CareError: A sweep has declared the trial, but no process has started it.
+    """
+    try:
+        return find_trial(digits, store.trials)
+    except ConfigError:
+        if _DIGITS.fullmatch(digits):
+            _refuse_planned(digits, store)
+        raise
+
+
+def _refuse_planned(digits: str, store: Store) -> None:
+    """Raise an error if a sweep of the store has declared the trial."""
+    for folder in store.all_sweeps():
+        with contextlib.suppress(ConfigError, DamagedFileError):  # it hides no other sweep
+            for identity in memberships(digits, folder, store):
+                raise CareError(
+                    f"{identity}: a trial of {folder.name} that was never started, so it has no "
+                    f"files. To run it: care sweep run {folder.declaration().file}"
+                )
+
+
+def memberships(
+    digits: str, folder: SweepFolder, store: Store
+) -> dict[str, tuple[dict[str, Any], TrialConfig]]:
+    """Return the trials of a sweep that begin with these digits, as point and configuration.
+
+    Raises:
+        ConfigError: The sweep's declaration is not valid.
+        DamagedFileError: The sweep's declaration cannot be read.
+    """
+    configs = plan_configs(restore_sweep(folder.declaration()), store)
+    planned = {trial_id(config): (point, config) for point, config in configs}
+    return {identity: one for identity, one in planned.items() if identity.startswith(digits)}
