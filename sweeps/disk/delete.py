@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import string
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.errors import CareError
+from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
 from care.trials.find import find_trial
@@ -58,6 +59,7 @@ def plan_deletion(name: str, store: Store) -> Deletion:
         bad, reason = next(iter(membership.unreadable.items()))
         raise CareError(f"the trials of sweep {bad} are not known, so nothing is deleted: {reason}")
     if name not in membership.trials:
+        _check_digits(name, store, list(membership.trials))
         trial = find_trial(name, store.trials)
         having = tuple(membership.sweeps_of().get(trial.trial_id, ()))
         deletion = Deletion("", (trial.trial_id,), {}, having, measure_below(trial.path))
@@ -65,6 +67,14 @@ def plan_deletion(name: str, store: Store) -> Deletion:
         deletion = _plan_sweep(name, store, membership.sweeps_of(), membership.trials[name])
     _check_free(deletion, store)
     return deletion
+
+
+def _check_digits(name: str, store: Store, sweeps: list[str]) -> None:
+    """Refuse a name that neither a sweep nor a trial can have."""
+    if set(name) - set(string.hexdigits):
+        allowed = f"allowed: a sweep ({', '.join(sweeps) or 'none yet'}), or digits of a trial"
+        problem = Problem("sweep or trial", name, allowed, nearest(name, sweeps))
+        raise ConfigError(str(store.root), [problem])
 
 
 def _plan_sweep(
