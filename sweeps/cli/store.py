@@ -17,7 +17,7 @@ from sweeps.disk.collect import Collector
 from sweeps.disk.delete import Deleter, Deletion, plan_deletion
 from sweeps.disk.garbage import Findings, Garbage, GarbageSearch, Keep, Policy, What
 from sweeps.disk.membership import Membership, read_membership
-from sweeps.disk.pull import Pulled, Puller, Verdict
+from sweeps.disk.pull import Pulled, Puller, Verdict, parts_of
 from sweeps.disk.remote import fetch, is_remote
 from sweeps.disk.units import format_bytes, parse_age
 from sweeps.disk.usage import Usage, measure_usage, scan_trials
@@ -261,19 +261,23 @@ def pull_command(source: str, root: Path) -> int:
         0 if this store now has all of the other one with equal numbers, 1 otherwise.
     """
     console, store = make_console(), Store(root)
-    if is_remote(source):
-        store.prepare()
-        other = fetch(source, store)
-    else:
+    if not is_remote(source):
         other = open_store(Path(source))
         if root.exists() and other.root.samefile(root):
             raise CareError(f"{source}: is this store; name another one")
+    with parts_of(store):
+        if is_remote(source):
+            other = fetch(source, store)
+        pulled = _pull(store, other, console)
+    _print_pulled(console, pulled, source)
+    return 0 if pulled.complete else 1
+
+
+def _pull(store: Store, other: Store, console: Console) -> Pulled:
     total = sum(1 for _ in other.all_trials())
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("pulling", total=total)
-        pulled = Puller(store, other, lambda: progress.advance(task)).pull()
-    _print_pulled(console, pulled, source)
-    return 0 if pulled.complete else 1
+        return Puller(store, other, lambda: progress.advance(task)).pull()
 
 
 def _print_pulled(console: Console, pulled: Pulled, source: str) -> None:

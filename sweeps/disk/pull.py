@@ -97,6 +97,23 @@ def wants(store: Store, there: TrialFolder) -> bool:
     return status.finished and not _is_finished(here)
 
 
+@contextlib.contextmanager
+def parts_of(store: Store) -> Iterator[Path]:
+    """Claim the folder for copies in progress; removed at the end, kept after an error.
+
+    Raises:
+        CareError: Another pull into this store runs.
+    """
+    store.prepare()
+    folder = store.root / PARTS
+    claim = Claim.take(folder)
+    if claim is None:
+        raise CareError(f"{store.root}: another pull into this store runs")
+    with claim:
+        yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 class Puller:
     """Copies trials and declarations of another store.
 
@@ -111,26 +128,25 @@ class Puller:
     ) -> None:
         self._store, self._other, self._advance = store, other, advance
         self._parts = store.root / PARTS
+        # Files that were fetched from another machine need no second copy.
+        fetched = other.root.is_relative_to(self._parts)
+        self._copy_file: Callable[[str, str], object] = os.link if fetched else shutil.copyfile
         self.pulled = Pulled()
 
     def pull(self) -> Pulled:
-        """Copy every trial and sweep that is missing here.
+        """Copy every trial and sweep that is missing here, within :func:`parts_of` this store.
 
         Raises:
-            CareError: Another pull into this store runs.
             DiskError: The disk is full or the store cannot be written; what was copied stays.
         """
-        self._store.prepare()
-        claim = Claim.take(self._parts)
-        if claim is None:
-            raise CareError(f"{self._store.root}: another pull into this store runs")
-        with claim:
-            for there in list_trials(self._other.trials):
+        for there in list_trials(self._other.trials):
+            try:
                 self._pull_trial(there)
-                self._advance()
-            for sweep in self._other.all_sweeps():
-                self._pull_sweep(sweep)
-        shutil.rmtree(self._parts, ignore_errors=True)
+            finally:
+                shutil.rmtree(self._parts / there.trial_id, ignore_errors=True)
+            self._advance()
+        for sweep in self._other.all_sweeps():
+            self._pull_sweep(sweep)
         return self.pulled
 
     def _note(self, verdict: Verdict, identity: str, reason: str = "") -> None:
@@ -162,7 +178,7 @@ class Puller:
             return
         part = TrialFolder(self._parts / identity)
         before = read_whole(there.path / "status.json")
-        dropped = _copy_files(there.path, part.path)
+        dropped = _copy_files(there.path, part.path, self._copy_file)
         _verify(part, config, finished)
         if read_whole(there.path / "status.json") != before or (
             not finished and holder(there.path)
@@ -240,7 +256,7 @@ def _config(there: TrialFolder) -> TrialConfig:
         ) from error
 
 
-def _copy_files(there: Path, part: Path) -> list[str]:
+def _copy_files(there: Path, part: Path, copy_file: Callable[[str, str], object]) -> list[str]:
     """Copy the files of a trial, and return the names of damaged networks, which are left out."""
     dropped: list[str] = []
     try:
@@ -249,10 +265,10 @@ def _copy_files(there: Path, part: Path) -> list[str]:
         for entry in _own_files(there):
             target = part / entry.name
             if entry.is_dir():
-                shutil.copytree(entry.path, target)
+                shutil.copytree(entry.path, target, copy_function=copy_file)
                 continue
             match = CHECKPOINT_NAME.fullmatch(entry.name) or WEIGHTS_NAME.fullmatch(entry.name)
-            shutil.copyfile(entry.path, target, follow_symlinks=False)
+            copy_file(entry.path, str(target))
             if (
                 match
                 and checksum(read_whole(target, _LARGEST) or b"") != match[match.lastindex or 0]

@@ -48,7 +48,7 @@ def fetch(source: str, store: Store) -> Store:
 
     Args:
         source: ``HOST:PATH`` or ``USER@HOST:PATH``.
-        store: The store that pulls; the copy lies below it until the pull ends.
+        store: The store that pulls, within :func:`sweeps.disk.pull.parts_of` it.
 
     Raises:
         CareError: rsync is missing here or there, or there is no such store.

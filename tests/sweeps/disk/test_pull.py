@@ -12,7 +12,7 @@ import pytest
 
 from care.errors import CareError
 from care.system.claim import Claim
-from sweeps.disk.pull import PARTS, Pulled, Puller, Verdict
+from sweeps.disk.pull import PARTS, Pulled, Puller, Verdict, parts_of
 from sweeps.disk.remote import fetch, is_remote
 from sweeps.store import Store
 from tests.helpers.comparing import assert_equal_to_the_bit
@@ -28,7 +28,8 @@ def empty(tmp_path: Path) -> Store:
 
 
 def pull(store: Store, other: Store) -> Pulled:
-    return Puller(store, other).pull()
+    with parts_of(store):
+        return Puller(store, other).pull()
 
 
 def pull_below(root: Path, other: Path) -> None:
@@ -188,6 +189,7 @@ def test_a_full_disk_leaves_no_part_of_a_trial(
     with no_space(20_000), pytest.raises(CareError, match="cannot write"):  # type: ignore[operator]
         pull(empty, original)
     assert list(empty.all_trials()) == []
+    assert not [path for path in (empty.root / PARTS).iterdir() if "claim" not in path.name]
     assert pull(empty, original).complete
 
 
@@ -217,8 +219,9 @@ def test_another_machines_store(
     shell.chmod(shell.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("RSYNC_RSH", str(shell))
     empty.prepare()
-    other = fetch(f"elsewhere:{store.root}", empty)
-    pulled = pull(empty, other)
+    with parts_of(empty):
+        pulled = Puller(empty, fetch(f"elsewhere:{store.root}", empty)).pull()
+    assert not (empty.root / PARTS).exists()
     assert counts(pulled) == {"copied": 3}
     assert numbers(empty) == numbers(original)
     with pytest.raises(CareError, match="rsync failed"):
