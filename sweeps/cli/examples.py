@@ -53,7 +53,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data list": ("care data list",),
     "data get": ("care data get cifar10", "care data get stl10 side=96"),
     "store du": ("care store du",),
-    "store gc": ("care store gc --keep encoder", "care store gc --older 30d --yes"),
+    "store gc": (
+        "care store gc",
+        "care store gc --sweep digits-lambda --yes",
+        "care store gc --keep all --older 7d --yes",
+    ),
+    "store delete": ("care store delete digits-lambda", "care store delete cbb9 --yes"),
+    "store pull": ("care store pull /mnt/other/runs", "care store pull me@cluster:care/runs"),
 }
 """Commands that a user can type, by the name of their command."""
 
