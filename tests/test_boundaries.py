@@ -70,6 +70,7 @@ ORDER = {
         "store",
         "states",
         "store_identity",
+        "deletions",
         "spec",
         "process",
     ],

@@ -14,6 +14,7 @@ from sweeps.process.lock import locked
 from sweeps.states import MEANING
 from sweeps.store import Store
 from sweeps.tracking.answer import SweepAnswer
+from sweeps.tracking.deleted_runs import follow_deletions, is_followed, sweep_created
 from sweeps.tracking.marks import (
     LAYOUT,
     NOTE,
@@ -52,6 +53,7 @@ class MlflowSync:
         self._trials = TrialRuns(self._runs)
         self._written: dict[tuple[str, str], str] = {}
         self._attached: dict[str, list[Path]] = {}
+        self._deletions_followed = False
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -63,7 +65,11 @@ class MlflowSync:
         with locked(self.destination.lock):
             if self._runs.renew():
                 self._written.clear()
+                self._deletions_followed = False
             try:
+                if not self._deletions_followed:
+                    follow_deletions(self._runs, Store(self.store))
+                    self._deletions_followed = True
                 yield
             except BaseException:
                 self._runs.suspect()
@@ -209,12 +215,12 @@ class MlflowSync:
     def _sweep_run(self, name: str) -> Run:
         identity = _identity(name)
         existing = self._runs.find(identity)
-        if existing and not (is_old(existing) and not existing.deleted):
+        if existing and not is_followed(existing) and (existing.deleted or not is_old(existing)):
             return existing
         declaration = self._declaration(name)
-        if existing:
+        if existing and not existing.deleted:
             return self._replace_sweep_run(existing, declaration)
-        tags = {**user_tag(declaration), **source_tags(declaration), **new_marks()}
+        tags = {**_origin(declaration), **new_marks()}
         return self._runs.create(name, identity, tags, _started(declaration))
 
     def _replace_sweep_run(self, old: Run, declaration: SweepRecord | None) -> Run:
@@ -250,6 +256,14 @@ class MlflowSync:
 
 def _identity(sweep: str) -> Identity:
     return (("sweep", sweep), ("care.kind", "sweep"))
+
+
+def _origin(declaration: SweepRecord | None) -> dict[str, str]:
+    return {
+        **user_tag(declaration),
+        **source_tags(declaration),
+        **sweep_created(declaration),
+    }
 
 
 def _started(declaration: SweepRecord | None) -> int | None:
