@@ -20,7 +20,7 @@ from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from care.trials.staleness import by_field, check_same_data, data_difference, is_own
 
-_RETRAIN = "care store delete {}, then the command that trained it"
+RETRAIN = "care store delete {}, then the command that trained it"
 
 
 def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], None]) -> Results:
@@ -42,7 +42,7 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
     loaded = checkpoint.load_network(folder.path, device, warn, folder.trial_id)
     if loaded is None:
         problem = "has no valid checkpoint or weights file, so there is no network to evaluate"
-        advice = f". To train it again: {_RETRAIN.format(folder.trial_id)}"
+        advice = f". To train it again: {RETRAIN.format(folder.trial_id)}"
         raise CareError(f"{folder.path}: {problem}{advice if _is_finished(folder) else ''}")
     epoch, weights = loaded
     check_epoch(folder, epoch, config.training.epochs, warn)

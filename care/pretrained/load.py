@@ -16,7 +16,7 @@ from care.config import TrialConfig
 from care.data.dataset import load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
 from care.errors import CareError
-from care.evaluation.reevaluate import check_epoch
+from care.evaluation.reevaluate import RETRAIN, check_epoch
 from care.models import build_network
 from care.models.network import move_network
 from care.pretrained.exported import is_exported, read_exported, read_weights
@@ -78,10 +78,9 @@ def _load_trial(folder: TrialFolder, device: torch.device, warn: Warn) -> Pretra
     identity = trial_id(config)
     loaded = checkpoint.load_network(folder.path, device, warn, identity)
     if loaded is None:
-        raise CareError(
-            f"{folder.path}: has no weights: no valid checkpoint. Copy one from where the trial "
-            "ran, or train it again: 'care train' with this configuration and another --store"
-        )
+        problem = "has no weights: no valid checkpoint or weights file"
+        advice = f"To train it again: {RETRAIN.format(identity)}"
+        raise CareError(f"{folder.path}: {problem}. {advice}")
     epoch, weights = loaded
     check_epoch(folder, epoch, config.training.epochs, warn)
     provenance = folder.read_provenance()

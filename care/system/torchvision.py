@@ -35,7 +35,7 @@ def _ensure_importable() -> None:
 
 _ensure_importable()
 
-from torchvision import datasets  # noqa: E402
+from torchvision import datasets, models  # noqa: E402
 from torchvision.models import resnet18, resnet50  # noqa: E402
 from torchvision.transforms import v2 as transforms  # noqa: E402
 from torchvision.transforms.v2 import functional  # noqa: E402
@@ -43,6 +43,7 @@ from torchvision.transforms.v2 import functional  # noqa: E402
 __all__ = [
     "datasets",
     "functional",
+    "models",
     "resnet18",
     "resnet50",
     "transforms",

@@ -119,7 +119,11 @@ def train(
 @app.command()
 def evaluate(
     trial: Annotated[
-        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
+        str,
+        typer.Argument(
+            metavar="TRIAL",
+            help="Identity of a trial, or its first digits; with --encoder, an experiment's file.",
+        ),
     ],
     overrides: Annotated[
         list[str] | None,
@@ -128,13 +132,28 @@ def evaluate(
             help="Of evaluation, e.g. evaluation.trained_probe.protocols=[paper].",
         ),
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ENCODER",
+            help="torchvision:NAME[:WEIGHTS], timm:NAME, a trial, or an exported folder.",
+        ),
+    ] = None,
+    side: Annotated[
+        int | None, typer.Option(help="Pixels at which that encoder sees the images.", min=1)
+    ] = None,
     store: StoreOption = _STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Evaluate a trained trial with other settings. Trains and writes nothing."""
-    from sweeps.cli.evaluate import evaluate_command
+    """Evaluate a trained trial with other settings, or any encoder. Trains and writes nothing."""
+    from sweeps.cli.evaluate import evaluate_command, measure_command
 
-    evaluate_command(trial, overrides or [], store, as_json)
+    if encoder is not None:
+        measure_command(encoder, Path(trial), overrides or [], store, side, as_json)
+    elif side is not None:
+        raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
+    else:
+        evaluate_command(trial, overrides or [], store, as_json)
 
 
 @app.command()

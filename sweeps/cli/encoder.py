@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-
-from rich.console import Console
 
 from care.errors import ConfigError, Problem
 from care.pretrained.exported import WEIGHTS, is_exported
@@ -15,6 +10,7 @@ from care.pretrained.source import find_source
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.state import State
+from sweeps.cli.python_warnings import shown_warnings
 from sweeps.cli.train import train_trial
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
@@ -31,7 +27,7 @@ def export_command(source: str, target: Path, root: Path, overwrite: bool) -> No
     from care.pretrained.export import export  # torch takes seconds
 
     console = make_console(stderr=True)
-    with _shown_warnings(console):
+    with shown_warnings(console):
         record = export(TrialFolder(path), target, overwrite=overwrite)
     size = (target / WEIGHTS).stat().st_size / 1e6
     console = make_console()
@@ -54,7 +50,7 @@ def reproduce_command(source: Path, overrides: list[str], root: Path) -> int:
             "To train it again, give an empty --store."
         )
     folder = train_trial(config, store, console)
-    with _shown_warnings(console):
+    with shown_warnings(console):
         outcome = compare(record, folder)
     if outcome.equal:
         console.print(f"equal, bit for bit: SHA-256 {outcome.sha256}")
@@ -67,15 +63,3 @@ def reproduce_command(source: Path, overrides: list[str], root: Path) -> int:
     for name, (before, now) in largest[:_MOST_MEASURES]:
         console.print(f"  {name}: {before:.4f} recorded, {now:.4f} here")
     return 1
-
-
-@contextmanager
-def _shown_warnings(console: Console) -> Iterator[None]:
-    """Print Python's warnings as lines for the user."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
-        try:
-            yield
-        finally:
-            for warning in caught:
-                console.print(f"warning: {warning.message}")

@@ -207,7 +207,9 @@ def test_what_is_outside_computes_nothing() -> None:
     assert users == {
         "pretrained/inputs.py",
         "pretrained/load.py",
+        "pretrained/measure.py",
         "pretrained/pretrained.py",
+        "pretrained/public_encoder.py",
         "training/pack_size.py",
         "trials/checkpoint.py",
         "trials/failure.py",

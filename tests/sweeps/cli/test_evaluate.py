@@ -143,3 +143,23 @@ def test_the_network_of_an_earlier_epoch_is_not_measured_as_the_finished_trials(
     done = care("evaluate", trial.name, "--store", "other", cwd=folder)
     assert "this is the network after 1 of 2 epochs" in done.stderr
     assert "head/gamma" in done.stdout
+
+
+def test_any_encoder_is_measured_on_an_experiments_data(folder: Path, tmp_path: Path) -> None:
+    care("export", trial_in(folder).name, "--to", tmp_path / "encoder", cwd=folder)
+    before = contents(folder)
+    arguments = ("evaluate", "--encoder", tmp_path / "encoder", "experiment.yaml")
+    found = json.loads(care(*arguments, "--json", cwd=folder).stdout)
+    recorded = json.loads((trial_in(folder) / "evaluation.json").read_text())
+    assert found["measures"] == recorded
+    assert found["encoder"] == str(tmp_path / "encoder")
+    assert found["data"]["name"] == "digits"
+    for wrong, part in [
+        ((*arguments, "training.epochs=3"), "nothing is trained"),
+        (("evaluate", trial_in(folder).name, "--side", "8"), "--encoder ENCODER"),
+        (("evaluate", "--encoder", tmp_path / "encoder", "experiment.yml"), "'experiment.yaml'"),
+    ]:
+        done = care(*wrong, cwd=folder, check=False)
+        assert (done.returncode, done.stdout) == (2, ""), wrong
+        assert part in done.stderr
+    assert contents(folder) == before
