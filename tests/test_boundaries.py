@@ -71,6 +71,7 @@ ORDER = {
         "store",
         "states",
         "store_identity",
+        "deletions",
         "spec",
         "process",
     ],

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sweeps.cli.examples import add_examples
+from sweeps.cli.options import DEFAULT_STORE, StoreOption
+from sweeps.cli.store_app import store_app
+from sweeps.cli.watch_app import watch_app
 
 if TYPE_CHECKING:
     from sweeps.cli.sweep_arguments import SweepArguments
@@ -20,15 +23,12 @@ app = typer.Typer(
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
 data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
-store_app = typer.Typer(no_args_is_help=True, help="The disk of the store: usage, cleaning.")
+app.add_typer(watch_app)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
 
-StoreOption = Annotated[
-    Path, typer.Option("--store", envvar="CARE_STORE", help="Folder of the run store.")
-]
 TrackingOption = Annotated[
     str | None,
     typer.Option(
@@ -77,7 +77,6 @@ SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
 DataRoot = Annotated[Path, typer.Option("--root", help="Folder of the data sets' files.")]
-_STORE = Path("runs")
 _DATA = Path("data")
 
 
@@ -108,7 +107,7 @@ def care(
 def train(
     experiment: Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of the trial.")],
     overrides: Overrides = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Train and evaluate one trial, or resume it. A finished trial is shown, not rerun."""
     from sweeps.cli.train import train_command
@@ -142,7 +141,7 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(help="Pixels at which that encoder sees the images.", min=1)
     ] = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
     """Evaluate a trained trial with other settings, or any encoder. Trains and writes nothing."""
@@ -157,76 +156,23 @@ def evaluate(
 
 
 @app.command()
-def logs(
-    name: Annotated[
-        str,
-        typer.Argument(metavar="TRIAL|SWEEP", help="First digits of a trial, or name of a sweep."),
-    ],
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print new lines until the trial ends.")
-    ] = False,
-    lines: Annotated[
-        int | None, typer.Option("--lines", "-n", min=0, help="Only this many last lines.")
-    ] = None,
-    store: StoreOption = _STORE,
-) -> None:
-    """Print the log of a trial or of a sweep's driver."""
-    from sweeps.cli.logs import logs_command
-
-    raise typer.Exit(logs_command(name, store, lines, follow))
-
-
-@app.command("list")
-def list_(
-    sweep: Annotated[
-        str | None,
-        typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep, to list its trials."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CONDITION", help="Only trials with e.g. λ>0.1 or state=failed."),
-    ] = None,
-    sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Sort by it; -COLUMN: largest first.")
-    ] = None,
-    store: StoreOption = _STORE,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with all measures.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all measures.")] = False,
-) -> None:
-    """List the store's sweeps, or a sweep's trials."""
-    from sweeps.cli.listing import ListOptions, list_command
-
-    list_command(sweep, store, ListOptions(where or (), sort, as_csv, as_json))
-
-
-@app.command()
-def show(
-    trial: Annotated[
-        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
-    ],
-    store: StoreOption = _STORE,
-) -> None:
-    """Show a trial: its settings, its end, what to do next."""
-    from sweeps.cli.show import show_command
-
-    show_command(trial, store)
-
-
-@app.command()
 def export(
     trial: Annotated[
         str, typer.Argument(metavar="TRIAL", help="First digits of a trial, or its folder.")
     ],
     target: Annotated[Path, typer.Option("--to", metavar="DIR", help="New folder of the encoder.")],
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier export of this trial.")
+    ] = False,
+    program: Annotated[
+        bool, typer.Option("--program", help="Add a program that runs with torch alone.")
     ] = False,
 ) -> None:
     """Export a trained encoder. Weights, configuration and model card, in one folder."""
     from sweeps.cli.encoder import export_command
 
-    export_command(trial, target, store, overwrite)
+    export_command(trial, target, store, overwrite=overwrite, program=program)
 
 
 @app.command()
@@ -238,7 +184,7 @@ def reproduce(
         list[str] | None,
         typer.Argument(metavar="FIELD=VALUE", help="Of runtime, e.g. runtime.data_root=/big."),
     ] = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Train an exported encoder again, and compare the weights bit for bit."""
     from sweeps.cli.encoder import reproduce_command
@@ -256,7 +202,7 @@ def _sweep_arguments(
 ) -> SweepArguments:
     from sweeps.cli.sweep_arguments import SweepArguments
 
-    folder = None if store == _STORE else store
+    folder = None if store == DEFAULT_STORE else store
     return SweepArguments(file, tuple(overrides or ()), profile, tuple(only or ()), seeds, folder)
 
 
@@ -267,7 +213,7 @@ def sweep_plan(
     profile: Profile = None,
     only: Only = None,
     seeds: Seeds = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
     """Show each trial of a sweep and its state. Runs and writes nothing."""
@@ -283,7 +229,7 @@ def sweep_run(
     profile: Profile = None,
     only: Only = None,
     seeds: Seeds = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
@@ -322,7 +268,7 @@ def sweep_submit(
     profile: Profile = None,
     only: Only = None,
     seeds: Seeds = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     tracking_uri: TrackingOption = None,
     retry_failed: RetryFailed = False,
     rerun_stale: RerunStale = False,
@@ -350,7 +296,7 @@ def sweep_status(
     sweep: Annotated[
         str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
     ],
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     watch: Annotated[bool, typer.Option("--watch", help="Show it live until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As one JSON object.")] = False,
 ) -> None:
@@ -361,7 +307,7 @@ def sweep_status(
 
 
 @sweep_app.command("cancel")
-def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = _STORE) -> None:
+def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = DEFAULT_STORE) -> None:
     """Cancel a submitted sweep. Its trials checkpoint, its jobs end; submit again to resume."""
     from sweeps.cli.cluster import cancel_command
 
@@ -372,7 +318,7 @@ def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = _STORE) -> None:
 def report(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep.")],
     profile: Profile = None,
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
     from sweeps.cli.report import report_command
@@ -385,7 +331,7 @@ def experiments(
     folder: Annotated[
         Path, typer.Option("--folder", help="Folder of the sweeps that reproduce the paper.")
     ] = Path("experiments/paper"),
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:
     """List the paper's tables and figures. Shows the sweep of each, its cost and status."""
@@ -396,7 +342,7 @@ def experiments(
 
 @app.command()
 def ui(
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
     tracking_uri: TrackingOption = None,
@@ -409,7 +355,7 @@ def ui(
 
 @app.command()
 def doctor(
-    store: StoreOption = _STORE,
+    store: StoreOption = DEFAULT_STORE,
     cluster: Annotated[
         Path | None, typer.Option("--cluster", metavar="FILE", help="YAML file of a cluster.")
     ] = None,
@@ -422,7 +368,7 @@ def doctor(
 
 
 @track_app.command("sync")
-def track_sync(store: StoreOption = _STORE, tracking_uri: TrackingOption = None) -> None:
+def track_sync(store: StoreOption = DEFAULT_STORE, tracking_uri: TrackingOption = None) -> None:
     """Bring MLflow up to date with the store. Twice changes nothing."""
     from sweeps.cli.track import sync_command
 
@@ -450,45 +396,6 @@ def data_get(
     from sweeps.cli.data import get_command
 
     get_command(name, fields or [], root)
-
-
-@store_app.command("du")
-def store_du(
-    store: StoreOption = _STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="Bytes as one JSON object.")] = False,
-) -> None:
-    """Show the disk usage of the store by kind and by sweep, and what can go."""
-    from sweeps.cli.store import usage_command
-
-    usage_command(store, as_json)
-
-
-@store_app.command("gc")
-def store_gc(
-    store: StoreOption = _STORE,
-    keep: Annotated[
-        Literal["encoder", "all", "none"],
-        typer.Option(
-            help="Of a finished trial: its encoder in place of the checkpoints, both, or none."
-        ),
-    ] = "encoder",
-    older: Annotated[
-        str | None,
-        typer.Option(
-            metavar="AGE",
-            help="Only what is as old, e.g. 30d. By default checkpoints of any age; archived "
-            "trials and damaged files after 30 days.",
-        ),
-    ] = None,
-    sweep: Annotated[
-        str | None, typer.Option(metavar="SWEEP", help="Only the files of this sweep.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove it; else it is only shown.")] = False,
-) -> None:
-    """Free disk space without losing a number: show what can go, or remove it with --yes."""
-    from sweeps.cli.store import gc_command
-
-    raise typer.Exit(gc_command(store, keep, older, sweep, yes))
 
 
 add_examples(app)

@@ -14,6 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
+        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
     ),
     "logs": (
         "care logs cbb9",
@@ -27,7 +28,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "show": ("care show cbb9",),
     "export": ("care export cbb9 --to encoder",),
-    "reproduce": ("care reproduce encoder",),
+    "reproduce": ("care reproduce encoder --store again",),
     "sweep plan": (
         "care sweep plan sweeps/digits-lambda.yaml",
         "care sweep plan experiments/paper/fig7-lambda.yaml --profile small --json",
@@ -52,7 +53,13 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "data list": ("care data list",),
     "data get": ("care data get cifar10", "care data get stl10 side=96"),
     "store du": ("care store du",),
-    "store gc": ("care store gc --keep encoder", "care store gc --older 30d --yes"),
+    "store gc": (
+        "care store gc",
+        "care store gc --sweep digits-lambda --yes",
+        "care store gc --keep all --older 7d --yes",
+    ),
+    "store delete": ("care store delete digits-lambda", "care store delete cbb9 --yes"),
+    "store pull": ("care store pull /mnt/other/runs", "care store pull me@cluster:care/runs"),
 }
 """Commands that a user can type, by the name of their command."""
 
@@ -70,7 +77,8 @@ def commands(app: typer.Typer, prefix: str = "") -> dict[str, Any]:
     named = {f"{prefix}{_name(info)}": info for info in app.registered_commands}
     for group in app.registered_groups:
         assert group.typer_instance
-        named |= commands(group.typer_instance, f"{prefix}{group.name} ")
+        own = f"{group.name} " if isinstance(group.name, str) else ""
+        named |= commands(group.typer_instance, f"{prefix}{own}")
     return named
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from pathlib import Path
 
 from rich.console import Console
@@ -13,14 +14,22 @@ from rich.progress import Progress
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from sweeps.disk.collect import Collector
+from sweeps.disk.delete import Deleter, Deletion, plan_deletion
 from sweeps.disk.garbage import Findings, Garbage, GarbageSearch, Keep, Policy, What
 from sweeps.disk.membership import Membership, read_membership
+from sweeps.disk.pull import Pulled, Puller, Verdict, parts_of
+from sweeps.disk.remote import fetch, is_remote
 from sweeps.disk.units import format_bytes, parse_age
 from sweeps.disk.usage import Usage, measure_usage, scan_trials
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
 
 _SHOWN = 5
+_LEFT = {
+    Verdict.DIFFERENT: "has other numbers there; the ones here stay",
+    Verdict.BUSY: "is not copied, because it is held",
+    Verdict.DAMAGED: "is not copied, because it is damaged there",
+}
 
 
 def open_store(root: Path) -> Store:
@@ -44,7 +53,7 @@ def usage_command(root: Path, as_json: bool) -> None:
     _print(console, f"{root}: {format_bytes(usage.bytes)}")
     if usage.frees.total():
         frees = format_bytes(usage.frees.total())
-        _print(console, f"{frees} of it can go without a number: care store gc")
+        _print(console, f"{frees} of it can go, and no number with it: care store gc")
     _print_table(
         console,
         "kind",
@@ -189,3 +198,106 @@ def _collect(store: Store, keep: Keep, found: Findings, console: Console) -> int
 
 def _print(console: Console, line: str) -> None:
     console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def delete_command(name: str, root: Path, go: bool) -> int:
+    """Show what the deletion of a sweep or trial removes, ask, and delete it.
+
+    Returns:
+        0 if it is deleted, 1 if it is not.
+    """
+    store, console = open_store(root), make_console()
+    deletion = plan_deletion(name, store)
+    _print_deletion(console, deletion)
+    if not go and not _confirm(console):
+        _print(console, "Nothing was deleted.")
+        return 1
+    left = Deleter(store).delete(deletion)
+    for trial in left:
+        _print(console, f"{trial} was started meanwhile; it stays, and with it its sweep")
+    _print(console, f"deleted {len(deletion.trials) - len(left)} {_trials(deletion.trials)}")
+    _print(console, "MLflow follows with the next run of a sweep, or now: care track sync")
+    return 1 if left else 0
+
+
+def _print_deletion(console: Console, deletion: Deletion) -> None:
+    size = format_bytes(deletion.bytes)
+    if not deletion.sweep:
+        _print(console, f"This deletes trial {deletion.trials[0]}, {size}, with its numbers.")
+        for sweep in deletion.sweeps:
+            _print(console, f"Sweep {sweep} has it, and will train it again at its next run.")
+        return
+    count = len(deletion.trials)
+    _print(
+        console,
+        f"This deletes sweep {deletion.sweep} with its report and {count} "
+        f"{_trials(deletion.trials)}, {size}, with their numbers.",
+    )
+    if deletion.shared:
+        others = sorted({other for names in deletion.shared.values() for other in names})
+        stay = f"{len(deletion.shared)} {_trials(deletion.shared)}"
+        _print(console, f"{stay} of it stay, because other sweeps have them: {', '.join(others)}")
+
+
+def _trials(trials: Sized) -> str:
+    return "trial" if len(trials) == 1 else "trials"
+
+
+def _confirm(console: Console) -> bool:
+    """Ask on a terminal; without one, name the option that answers.
+
+    Raises:
+        CareError: Nobody can answer.
+    """
+    if not sys.stdin.isatty():
+        raise CareError("nothing was deleted: there is no terminal to ask; to delete it, add --yes")
+    return console.input("Delete it? [y/N] ").strip().lower() in ("y", "yes")
+
+
+def pull_command(source: str, root: Path) -> int:
+    """Merge another store into this one, and print what was copied and where numbers differ.
+
+    Returns:
+        0 if this store now has all of the other one with equal numbers, 1 otherwise.
+    """
+    console, store = make_console(), Store(root)
+    if not is_remote(source):
+        other = open_store(Path(source))
+        if root.exists() and other.root.samefile(root):
+            raise CareError(f"{source}: is this store; name another one")
+    with parts_of(store):
+        if is_remote(source):
+            other = fetch(source, store)
+        pulled = _pull(store, other, console)
+    _print_pulled(console, pulled, source)
+    return 0 if pulled.complete else 1
+
+
+def _pull(store: Store, other: Store, console: Console) -> Pulled:
+    total = sum(1 for _ in other.all_trials())
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("pulling", total=total)
+        return Puller(store, other, lambda: progress.advance(task)).pull()
+
+
+def _print_pulled(console: Console, pulled: Pulled, source: str) -> None:
+    trials, reasons = pulled.trials, pulled.reasons
+    copied, replaced = trials[Verdict.COPIED], trials[Verdict.REPLACED]
+    here = trials[Verdict.HERE]
+    size = format_bytes(pulled.bytes)
+    count = len(copied) + len(replaced)
+    _print(console, f"{count} {_trials([*copied, *replaced])} copied from {source}, {size}")
+    if replaced:
+        _print(console, f"{len(replaced)} of them unfinished here; those are in archive/ now")
+    if here:
+        _print(console, f"{len(here)} {_trials(here)} here already")
+    if pulled.sweeps:
+        _print(console, f"sweeps added: {', '.join(pulled.sweeps)}")
+    for identity in [*copied, *replaced]:
+        if identity in reasons:
+            _print(console, f"{identity} is copied {reasons.pop(identity)}")
+    for verdict, text in _LEFT.items():
+        for identity in trials[verdict]:
+            _print(console, f"{identity} {text}: {reasons.pop(identity, '')}")
+    for name, reason in reasons.items():
+        _print(console, f"sweep {name} {reason}")

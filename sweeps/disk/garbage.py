@@ -233,7 +233,7 @@ class GarbageSearch:
             elif TEMPORARY.fullmatch(entry.name):
                 found = measure(entry)
                 gone = unclaimed and entry.name.startswith(".deleted-")
-                resumable = entry.name.startswith(".pull-")
+                resumable = entry.name == ".pull"
                 least = self._policy.kept_seconds if resumable else DAY_SECONDS
                 if gone or self._now - found.changed >= least:
                     yield _garbage(What.TEMPORARY, [found])

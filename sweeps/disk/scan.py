@@ -12,7 +12,7 @@ from pathlib import Path
 
 from care.trials.folder import CHECKPOINT_NAME, WEIGHTS_NAME
 
-TEMPORARY = re.compile(r"\..+\.tmp|\.(held|cut)-.+|\.(deleted|part|pull)-.+")
+TEMPORARY = re.compile(r"\..+\.tmp|\.(held|cut)-.+|\.(deleted|part)-.+|\.pull")
 """Names of files and folders that only a process in the middle of its work has."""
 SET_ASIDE = re.compile(r".+\.damaged(-.+)?")
 """Names of damaged files that were kept."""

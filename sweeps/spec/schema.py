@@ -98,6 +98,17 @@ class ResourcesConfig(Model):
     retries: Annotated[int, Field(ge=0)] = 3
 
 
+class CheckpointsConfig(Model):
+    """The checkpoints of a trial once it is finished.
+
+    Attributes:
+        keep: ``all`` keeps the last two, with the optimizer. ``encoder`` replaces them by a weights
+            file, which is enough for ``care evaluate``.
+    """
+
+    keep: Literal["encoder", "all"] = "all"
+
+
 class MetricConfig(Model):
     """The metric that compares the trials.
 
@@ -137,6 +148,7 @@ class SweepSpec(Model):
         resources: Resources of each trial.
         metric: The metric that compares the trials.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
+        checkpoints: The checkpoints that finished trials keep.
         profiles: Other sizes of the sweep; ``--profile`` chooses one.
         reproduces: The table or figure of the paper that it reproduces.
     """
@@ -153,6 +165,7 @@ class SweepSpec(Model):
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
     notify: NotifyConfig | None = None
+    checkpoints: CheckpointsConfig = CheckpointsConfig()
     profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
     reproduces: ReproducesConfig | None = None
 

@@ -14,6 +14,7 @@ from care.trials.state import RecordedState, State
 from sweeps.process.lock import locked
 from sweeps.states import MEANING
 from sweeps.store import Store
+from sweeps.tracking.deleted_runs import follow_deletions, is_followed, sweep_created
 from sweeps.tracking.run_cache import Identity, Row, Run, RunCache
 from sweeps.tracking.run_record import (
     LONGEST_MESSAGE,
@@ -50,6 +51,7 @@ class MlflowSync:
         self.destination = destination_of(store, uri)
         self._runs = RunCache(store, self.destination)
         self._written: dict[tuple[str, str], str] = {}
+        self._deletions_followed = False
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
@@ -61,7 +63,11 @@ class MlflowSync:
         with locked(self.destination.lock):
             if self._runs.renew():
                 self._written.clear()
+                self._deletions_followed = False
             try:
+                if not self._deletions_followed:
+                    follow_deletions(self._runs, Store(self.store))
+                    self._deletions_followed = True
                 yield
             except BaseException:
                 self._runs.suspect()
@@ -170,10 +176,10 @@ class MlflowSync:
     def _sweep_run(self, name: str) -> Run:
         identity = (("sweep", name), ("care.kind", "sweep"))
         existing = self._runs.find(identity)
-        if existing:
+        if existing and not is_followed(existing):
             return existing
         declaration = self._declaration(name)
-        tags = {**user_tag(declaration), **source_tags(declaration)}
+        tags = {**user_tag(declaration), **source_tags(declaration), **sweep_created(declaration)}
         return self._runs.create(name, identity, tags)
 
     def _on_sweep(self, name: str, change: Callable[[Run], None]) -> None:

@@ -24,6 +24,8 @@ _PAGE = 1000
 # MLflow takes 1000 entities a call, of which 100 parameters and 100 tags.
 _METRICS_A_CALL = 800
 _DELETED = "deleted"
+# Tag of the experiment, before the store's uuid.
+_DELETIONS = "care.deletions"
 
 Identity = tuple[tuple[str, str], ...]
 Row = tuple[str, float, int, int]
@@ -129,6 +131,22 @@ class RunCache:
             token = page.token
             if not token:
                 return [run for run in runs if run.tags.get(STORE_TAG) == self._store_uuid]
+
+    def search_all(self) -> list[Run]:
+        """Query all of the store's runs, including deleted ones."""
+        self._connect()
+        return self.search([(STORE_TAG, self._store_uuid)])
+
+    @property
+    def deletions_done(self) -> int:
+        """Number of lines of the store's log of deletions that MLflow has followed."""
+        tags = self.client.get_experiment(self._experiment).tags
+        return int(tags.get(f"{_DELETIONS}.{self._store_uuid}", 0))
+
+    @deletions_done.setter
+    def deletions_done(self, lines: int) -> None:
+        name = f"{_DELETIONS}.{self._store_uuid}"
+        self.client.set_experiment_tag(self._experiment, name, str(lines))
 
     def refresh(self, run: Run) -> None:
         """Update the cached tags of a run from MLflow."""

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from care.data.shared_batches import SharedBatches
+from care.errors import CareError
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DamagedFileError
 from care.training.trial_run import TrialRun
 from care.trials import process_log
+from care.trials.checkpoint import keep_only_weights
 from care.trials.folder import TrialFolder
 from care.trials.records import Values
 from care.trials.state import State
@@ -86,6 +88,20 @@ class ClaimedTrial:
         """Return whether the scheduler ended the trial that lies in the folder now."""
         entry = stopped.get(self._task.trial_id)
         return entry is not None and entry.created == self._created
+
+    def prune_checkpoints(self) -> None:
+        """Leave only the weights of a finished trial, if its sweep asks for that.
+
+        An error loses nothing: the checkpoints stay for ``care store gc``.
+        """
+        if not self._task.only_weights:
+            return
+        epochs = self._task.config.training.epochs
+        warn, writer = self._warnings.append, self._folder.writer
+        try:
+            keep_only_weights(self._folder.path, epochs, self._task.trial_id, warn, writer)
+        except CareError as error:
+            warn(f"its checkpoints stay: {error}")
 
     def close(self) -> None:
         """Release the trial, paused if it was running."""

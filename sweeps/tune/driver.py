@@ -173,6 +173,7 @@ class Driver:
             replay=scheduled,
             batch_key=batch_key(resolved) if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
+            only_weights=self.sweep.spec.checkpoints.keep == "encoder",
         )
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:

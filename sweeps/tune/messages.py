@@ -94,6 +94,7 @@ class TrialTask:
         disk_errors: Tries in a row that ended because the folder could not be written.
         alone: Never packed again, because it lost its process or memory in a pack.
         unopened: Losses so far, for the next decision about another try.
+        only_weights: Replace the checkpoints by a weights file once the trial is finished.
     """
 
     trial_id: str
@@ -106,6 +107,7 @@ class TrialTask:
     disk_errors: int = 0
     alone: bool = False
     unopened: UnopenedStarts | None = None
+    only_weights: bool = False
 
 
 @dataclass(frozen=True)

@@ -227,6 +227,8 @@ class TrialActor:
         metrics: Values | None = None,
         error: str | None = None,
     ) -> TrialResult:
+        if outcome == Outcome.FINISHED:
+            trial.prune_checkpoints()
         self._drop(trial)
         return trial.result(outcome, metrics, error)
 

@@ -286,3 +286,14 @@ def test_a_batch_that_its_gpus_cannot_share_is_refused(
 ) -> None:
     problem = refused(plan, tmp_path, {"resources": {"gpus": 3.0}})
     assert problem.field == "runtime.processes"
+
+
+def test_the_checkpoints_to_keep_change_no_identity(tmp_path: Path) -> None:
+    plain, slim = load(tmp_path), load(tmp_path, checkpoints={"keep": "encoder"})
+    assert (plain.spec.checkpoints.keep, slim.spec.checkpoints.keep) == ("all", "encoder")
+    assert slim.trial({WEIGHT: 0.2}, 1) == plain.trial({WEIGHT: 0.2}, 1)
+
+
+def test_no_sweep_throws_its_encoders_away(refused: Callable[..., Problem], tmp_path: Path) -> None:
+    problem = refused(plan, tmp_path, {"checkpoints": {"keep": "none"}})
+    assert (problem.field, problem.value) == ("checkpoints.keep", "none")

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from care.config import TrialConfig
 from care.system.claim import Claim
+from care.system.files import DiskError
 from care.training.trainer import Trainer
 from care.training.trial_run import TrialRun
+from care.trials import checkpoint
 from care.trials.folder import TrialFolder
+from care.trials.identity import trial_id
 from sweeps.backends.scratch import make_scratch
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.trial_actor import TrialActor
-from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.comparing import assert_equal, assert_equal_numbers, assert_equal_to_the_bit
 
 NAMES = ("a", "b", "c")
 
@@ -101,6 +106,44 @@ def test_a_member_that_cannot_be_opened_leaves_the_others(
     ]
     assert result.trials[0].error
     actor.close()
+
+
+def test_a_sweep_that_keeps_encoders_leaves_weights_alone(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    """The network and the numbers are those of a sweep that keeps everything."""
+    folders = {}
+    for only_weights in (False, True):
+        folder = folders[only_weights] = tmp_path / f"{only_weights}"
+        task = TrialTask(trial_id(config), config, folder, only_weights=only_weights)
+        actor = TrialActor(PackTask((task,)))
+        while not actor.step().done:
+            pass
+        actor.close()
+    kept, slim = folders[False], folders[True]
+    assert_equal_numbers(slim, kept)
+    assert [path.name[:7] for path in slim.glob("*.pt")] == ["weights"]
+    assert len(list(kept.glob("checkpoint-*.pt"))) == 2
+    networks = [
+        checkpoint.load_network(folder, torch.device("cpu"), pytest.fail) for folder in (kept, slim)
+    ]
+    assert_equal(networks[1], networks[0])
+
+
+def test_a_disk_that_is_too_full_for_the_weights_costs_no_trial(
+    config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> bool:
+        raise DiskError(tmp_path, OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr("sweeps.tune.claimed_trial.keep_only_weights", full)
+    task = TrialTask("a", config, tmp_path / "a", only_weights=True)
+    actor = TrialActor(PackTask((task,)))
+    actor.step()
+    (result,) = actor.step().trials
+    assert result.outcome == Outcome.FINISHED
+    assert "its checkpoints stay" in result.warnings[-1]
+    assert len(list((tmp_path / "a").glob("checkpoint-*.pt"))) == 2
 
 
 def test_each_trial_of_a_pack_has_its_own_log(

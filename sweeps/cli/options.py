@@ -1,0 +1,13 @@
+"""Options that several groups of commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StoreOption = Annotated[
+    Path, typer.Option("--store", envvar="CARE_STORE", help="Folder of the run store.")
+]
+DEFAULT_STORE = Path("runs")

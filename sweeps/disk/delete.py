@@ -1,0 +1,189 @@
+"""Delete sweeps and trials, and record that for MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+import string
+from dataclasses import dataclass
+from pathlib import Path
+
+from care.errors import CareError, ConfigError, Problem, nearest
+from care.system.claim import Claim, holder
+from care.system.files import DamagedFileError, DiskError
+from care.trials.find import find_trial
+from care.trials.folder import TrialFolder
+from sweeps.deletions import DeletionRecord, record_deletion
+from sweeps.disk.membership import read_membership
+from sweeps.disk.removal import hidden_name, remove_tree
+from sweeps.disk.scan import entries, measure, measure_below
+from sweeps.store import Store
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A sweep or trial to delete.
+
+    Attributes:
+        sweep: Name of the sweep; empty for a single trial.
+        trials: Identities of the trials that go.
+        shared: Names of the other sweeps by identity of each trial that stays.
+        sweeps: Names of the sweeps that have the single trial, and show it as new afterwards.
+        bytes: Bytes that it frees.
+    """
+
+    sweep: str
+    trials: tuple[str, ...]
+    shared: dict[str, list[str]]
+    sweeps: tuple[str, ...]
+    bytes: int
+
+
+class InUseError(CareError):
+    """A process trains what is to be deleted; nothing was deleted."""
+
+
+def plan_deletion(name: str, store: Store) -> Deletion:
+    """Determine what the deletion of a sweep, or else of a trial, removes; deletes nothing.
+
+    Args:
+        name: Name of a sweep, or the first digits of a trial.
+        store: The store.
+
+    Raises:
+        ConfigError: No sweep has this name, and not exactly one trial begins with it.
+        CareError: A sweep cannot be read, so that its trials are not known.
+        InUseError: A process holds the sweep or one of the trials.
+    """
+    membership = read_membership(store)
+    if membership.unreadable:
+        bad, reason = next(iter(membership.unreadable.items()))
+        raise CareError(f"the trials of sweep {bad} are not known, so nothing is deleted: {reason}")
+    if name not in membership.trials:
+        _check_digits(name, store, list(membership.trials))
+        trial = find_trial(name, store.trials)
+        having = tuple(membership.sweeps_of().get(trial.trial_id, ()))
+        deletion = Deletion("", (trial.trial_id,), {}, having, measure_below(trial.path))
+    else:
+        deletion = _plan_sweep(name, store, membership.sweeps_of(), membership.trials[name])
+    _check_free(deletion, store)
+    return deletion
+
+
+def _check_digits(name: str, store: Store, sweeps: list[str]) -> None:
+    """Refuse a name that neither a sweep nor a trial can have."""
+    if set(name) - set(string.hexdigits):
+        allowed = f"allowed: a sweep ({', '.join(sweeps) or 'none yet'}), or digits of a trial"
+        problem = Problem("sweep or trial", name, allowed, nearest(name, sweeps))
+        raise ConfigError(str(store.root), [problem])
+
+
+def _plan_sweep(
+    name: str, store: Store, sweeps: dict[str, list[str]], trials: frozenset[str]
+) -> Deletion:
+    started = sorted(trial for trial in trials if store.trial(trial).path.is_dir())
+    own = tuple(trial for trial in started if sweeps[trial] == [name])
+    shared = {
+        trial: [other for other in sweeps[trial] if other != name]
+        for trial in started
+        if trial not in own
+    }
+    sizes = [measure_below(store.trial(trial).path) for trial in own]
+    sizes.append(measure_below(store.sweep(name).path))
+    return Deletion(name, own, shared, (), sum(sizes))
+
+
+def _check_free(deletion: Deletion, store: Store) -> None:
+    folders = {trial: store.trial(trial).path for trial in deletion.trials}
+    if deletion.sweep:
+        folders[deletion.sweep] = store.sweep(deletion.sweep).path
+    busy = {name: found for name, path in folders.items() if (found := holder(path))}
+    for name, process in busy.items():
+        kind = "sweep" if name == deletion.sweep else "trial"
+        more = f", and {len(busy) - 1} more are in use" if len(busy) > 1 else ""
+        raise InUseError(
+            f"{kind} {name} is in use by {process}{more}; nothing was deleted. "
+            "End the run first (Ctrl-C, or care sweep cancel), then repeat the command."
+        )
+
+
+class Deleter:
+    """Deletes what :func:`plan_deletion` lists. Killed at any moment, a second call finishes.
+
+    The sweep's own folder goes last, because it lists the trials.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def delete(self, deletion: Deletion) -> list[str]:
+        """Delete trials, then the sweep.
+
+        Returns:
+            Trials that a process claimed meanwhile; they stay, and with them the sweep.
+
+        Raises:
+            InUseError: A process claimed the sweep meanwhile; nothing was deleted.
+            DiskError: The store cannot be written.
+        """
+        self._remove_leftovers()
+        if not deletion.sweep:
+            return self._delete_trials(deletion.trials)
+        sweep = self._store.sweep(deletion.sweep)
+        claim = Claim.take(sweep.path)
+        if claim is None:
+            raise InUseError(f"sweep {sweep.name} was started meanwhile; nothing was deleted")
+        with claim:
+            left = self._delete_trials(deletion.trials)
+            if not left:
+                declaration = sweep.declaration()
+                record_deletion(
+                    self._store.root,
+                    DeletionRecord(sweep=sweep.name, created=declaration.created),
+                )
+                self._remove(sweep.path, claim)
+        return left
+
+    def _delete_trials(self, trials: tuple[str, ...]) -> list[str]:
+        folders = [self._store.trial(trial) for trial in trials]
+        if not folders:
+            return []
+        # Recorded first: MLflow must not keep the run of a trial that was deleted before a crash.
+        created = {folder.trial_id: _created(folder) for folder in folders}
+        record_deletion(self._store.root, DeletionRecord(trials=created))
+        return [folder.trial_id for folder in folders if not self._delete_trial(folder)]
+
+    def _delete_trial(self, folder: TrialFolder) -> bool:
+        if not folder.path.is_dir():
+            return True
+        claim = Claim.take(folder.path)
+        if claim is None:
+            return False
+        with claim:
+            self._remove(folder.path, claim)
+        return True
+
+    def _remove(self, folder: Path, claim: Claim) -> None:
+        target = self._store.root / "archive" / hidden_name(folder.name)
+        try:
+            target.parent.mkdir(exist_ok=True)
+            claim.move(target)
+            remove_tree(target)
+        except OSError as error:
+            raise DiskError(folder, error) from error
+
+    def _remove_leftovers(self) -> None:
+        """Finish deletions that were killed."""
+        for entry in entries(self._store.root / "archive"):
+            if entry.name.startswith(".deleted-"):
+                remove_tree(measure(entry).path)
+
+
+def _created(folder: TrialFolder) -> str:
+    """Return the time of a trial's first start; empty if its file is damaged."""
+    with contextlib.suppress(DamagedFileError):
+        trial = folder.read_trial()
+        return trial.created if trial else ""
+    return ""
