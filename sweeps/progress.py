@@ -221,6 +221,11 @@ class Board:
         """Return the seconds since the start of this run."""
         return time.monotonic() - self._started
 
+    @property
+    def epochs_run(self) -> int:
+        """Epochs that this run has trained, summed over all trials."""
+        return self._epochs_run
+
     def epochs_per_second(self) -> float:
         """Return the epochs per second of this run, summed over all trials."""
         return self._epochs_run / max(1e-9, self.elapsed())
