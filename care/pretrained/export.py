@@ -17,6 +17,7 @@ from care.errors import CareError, ConfigError, Problem
 from care.pretrained.exported import (
     CARD,
     FORMAT,
+    PROGRAM,
     RECORD,
     WEIGHTS,
     ExportRecord,
@@ -26,6 +27,7 @@ from care.pretrained.exported import (
 from care.pretrained.load import load
 from care.pretrained.model_card import Group, write_model_card
 from care.pretrained.pretrained import Pretrained
+from care.pretrained.program import pack_program
 from care.pretrained.source import read_config
 from care.system.files import DiskError, pack_json, sync_folder
 from care.trials.find import list_trials
@@ -34,7 +36,9 @@ from care.trials.identity import group_id, trial_id
 from care.trials.preprocessing import describe_preprocessing
 
 
-def export(folder: TrialFolder, target: Path, *, overwrite: bool = False) -> ExportRecord:
+def export(
+    folder: TrialFolder, target: Path, *, overwrite: bool = False, program: bool = False
+) -> ExportRecord:
     """Export the encoder of a trial as weights, configuration and model card.
 
     The files are written beside ``target`` and then get its name, so that a full disk or Ctrl-C
@@ -44,6 +48,7 @@ def export(folder: TrialFolder, target: Path, *, overwrite: bool = False) -> Exp
         folder: Folder of the trial, finished or not.
         target: New or empty folder, or one with an export of this trial.
         overwrite: Replace an export of this trial.
+        program: Also write ``encoder.pt2`` (:mod:`care.pretrained.program`).
 
     Returns:
         The content of ``config.json``.
@@ -59,7 +64,7 @@ def export(folder: TrialFolder, target: Path, *, overwrite: bool = False) -> Exp
     config, target = read_config(folder), target.resolve()
     check_target(target, trial_id(config), overwrite=overwrite)
     model = load(folder.path)
-    files = pack_export(folder, model)
+    files = pack_export(folder, model, program=program)
     with _new_folder(target) as temporary:
         for name, content in files.items():
             _write(temporary / name, content)
@@ -94,12 +99,15 @@ def check_target(target: Path, trial: str, *, overwrite: bool) -> None:
         raise ConfigError("export", [Problem("--to", str(target), f"allowed: {what}")])
 
 
-def pack_export(folder: TrialFolder, model: Pretrained) -> Mapping[str, bytes]:
+def pack_export(
+    folder: TrialFolder, model: Pretrained, *, program: bool = False
+) -> Mapping[str, bytes]:
     """Pack the files of an export by name.
 
     Args:
         folder: Folder of the trial.
-        model: The trial's encoder.
+        model: The trial's encoder, on the CPU.
+        program: Include ``encoder.pt2``.
 
     Raises:
         CareError: The preprocessing is a plugin's.
@@ -127,9 +135,11 @@ def pack_export(folder: TrialFolder, model: Pretrained) -> Mapping[str, bytes]:
     )
     weights = pack_weights(model.network, record)
     record = record.model_copy(update={"sha256": hashlib.sha256(weights).hexdigest()})
-    card = write_model_card(record, config, summarize_group(folder, record))
+    group = summarize_group(folder, record)
+    card = write_model_card(record, config, group, program=program)
     content = pack_json(Path(RECORD), record.model_dump(mode="json"))
-    return {WEIGHTS: weights, RECORD: content, CARD: card.encode()}
+    files = {WEIGHTS: weights, RECORD: content, CARD: card.encode()}
+    return {**files, PROGRAM: pack_program(model)} if program else files
 
 
 def pack_weights(network: nn.Module, record: ExportRecord) -> bytes:

@@ -4,6 +4,7 @@
 ``model.safetensors``  weights of encoder and head; the header has identity and preprocessing
 ``config.json``        :class:`ExportRecord`: configuration, preprocessing, origin, measures, hashes
 ``README.md``          the model card (:mod:`care.pretrained.model_card`)
+``encoder.pt2``        optional: a program for torch alone (:mod:`care.pretrained.program`)
 =====================  ============================================================================
 """
 
@@ -30,7 +31,7 @@ from care.trials.records import (
 )
 
 FORMAT = 1
-WEIGHTS, RECORD, CARD = "model.safetensors", "config.json", "README.md"
+WEIGHTS, RECORD, CARD, PROGRAM = "model.safetensors", "config.json", "README.md", "encoder.pt2"
 HEADER = "care"
 """Key of the weights' metadata; the only one, because several have no fixed order."""
 _LARGEST = 2**36

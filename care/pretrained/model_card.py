@@ -13,7 +13,7 @@ import yaml
 
 from care import __version__
 from care.config import TrialConfig
-from care.pretrained.exported import CARD, WEIGHTS, ExportRecord
+from care.pretrained.exported import CARD, PROGRAM, WEIGHTS, ExportRecord
 from care.system.files import DamagedFileError, pack_json, read_whole
 from care.trials.identity import canonical, flatten
 from care.trials.records import parse_record
@@ -63,13 +63,16 @@ class Group:
         return fmean(values) if values and len(values) == len(self.measures) else None
 
 
-def write_model_card(record: ExportRecord, config: TrialConfig, group: Group) -> str:
+def write_model_card(
+    record: ExportRecord, config: TrialConfig, group: Group, *, program: bool = False
+) -> str:
     """Write the model card as Markdown.
 
     Args:
         record: The export.
         config: The trial's configuration.
         group: Measures of trials with other seeds.
+        program: The export has ``encoder.pt2``.
     """
     title = f"{config.model.encoder} trained with {_name_method(config)} on {config.data.name}"
     sections = [
@@ -77,7 +80,7 @@ def write_model_card(record: ExportRecord, config: TrialConfig, group: Group) ->
         f"# {title}",
         _introduce(record, config),
         "## Load it",
-        _show_loading(record, config),
+        _show_loading(record, config, program),
         "## Data",
         _describe_data(record, config),
         "## Training",
@@ -132,14 +135,15 @@ def _introduce(record: ExportRecord, config: TrialConfig) -> str:
     return "\n\n".join(lines)
 
 
-def _show_loading(record: ExportRecord, config: TrialConfig) -> str:
-    kind = "points" if record.preprocessing.kind == "points" else "images"
+def _show_loading(record: ExportRecord, config: TrialConfig, program: bool) -> str:
+    kind = record.preprocessing.kind
     blocks = [
         "With care, preprocessing included:",
         "```python\nimport care\n\n"
         'model = care.load("path/of/this/folder")\n'
         f"features = model.encode({kind})    # {_describe_input(kind)}\n"
         f"embedding = model.project({kind})  # on the unit sphere\n```",
+        *(_show_program(record) if program else ()),
         *_show_plain_loading(record, config),
     ]
     return "\n\n".join(blocks)
@@ -151,11 +155,23 @@ def _describe_input(kind: str) -> str:
     return "uint8 [N,3,H,W], or PIL images"
 
 
+def _show_program(record: ExportRecord) -> tuple[str, str]:
+    """Show how torch alone runs the program."""
+    kind, size = record.preprocessing.kind, record.preprocessing.size
+    shape = "float32 [N,P,4]" if size is None else f"uint8 [N,3,{size[0]},{size[1]}]"
+    code = (
+        "import torch\n\n"
+        f'program = torch.export.load("{PROGRAM}").module()\n'
+        f"features, embedding = program({kind})  # {shape}"
+    )
+    return "With torch alone, preprocessing included:", f"```python\n{code}\n```"
+
+
 def _show_plain_loading(record: ExportRecord, config: TrialConfig) -> Iterator[str]:
     """Yield how torch and torchvision load the weights without care."""
     encoder = config.model.encoder
     yield (
-        f"With torch alone, `{WEIGHTS}` is a state dict: `encoder.…` of the encoder `{encoder}`, "
+        f"`{WEIGHTS}` is a state dict: `encoder.…` of the encoder `{encoder}`, "
         "`head.…` of the projection head (Linear, BatchNorm, ReLU, Linear)."
     )
     if record.preprocessing.kind == "images":

@@ -44,6 +44,9 @@ def find_source(
         return path
     if isinstance(source, str) and _DIGITS.fullmatch(name):
         root = Path(store or os.environ.get("CARE_STORE") or "runs")
+        if not root.is_dir():
+            allowed = "allowed: the folder of a run store: store=…, --store or CARE_STORE"
+            raise ConfigError("care.load", [Problem("store", str(root.absolute()), allowed)])
         return find_trial(name.lower(), root / "trials").path
     if os.path.lexists(path):
         what = "this folder has neither" if path.is_dir() else "this is a file of neither"

@@ -174,6 +174,7 @@ class ProvenanceRecord(Record):
         precision: Resolved precision of the network.
         plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+        slurm_job: SLURM's number of the job; empty outside of SLURM.
         preprocessing: How samples become the network's input; None if only the data set knows it.
     """
 
@@ -190,6 +191,7 @@ class ProvenanceRecord(Record):
     precision: Precision | None = None
     plugins: dict[str, str] = {}
     data: dict[str, str] = {}
+    slurm_job: str = ""
     preprocessing: PreprocessingRecord | None = None
 
 

@@ -18,7 +18,9 @@ from sweeps.store import Store
 _MOST_MEASURES = 5
 
 
-def export_command(source: str, target: Path, root: Path, overwrite: bool) -> None:
+def export_command(
+    source: str, target: Path, root: Path, *, overwrite: bool, program: bool
+) -> None:
     """Export the encoder of a trial and print how to load it."""
     path = find_source(source, root)
     if is_exported(path):
@@ -28,7 +30,7 @@ def export_command(source: str, target: Path, root: Path, overwrite: bool) -> No
 
     console = make_console(stderr=True)
     with shown_warnings(console):
-        record = export(TrialFolder(path), target, overwrite=overwrite)
+        record = export(TrialFolder(path), target, overwrite=overwrite, program=program)
     size = (target / WEIGHTS).stat().st_size / 1e6
     console = make_console()
     console.print(f"trial {record.trial_id}: {size:.1f} MB of weights in {target}")

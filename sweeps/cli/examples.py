@@ -14,6 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
+        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
     ),
     "logs": (
         "care logs cbb9",
@@ -27,7 +28,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "show": ("care show cbb9",),
     "export": ("care export cbb9 --to encoder",),
-    "reproduce": ("care reproduce encoder",),
+    "reproduce": ("care reproduce encoder --store again",),
     "sweep plan": (
         "care sweep plan sweeps/digits-lambda.yaml",
         "care sweep plan experiments/paper/fig7-lambda.yaml --profile small --json",
@@ -76,7 +77,8 @@ def commands(app: typer.Typer, prefix: str = "") -> dict[str, Any]:
     named = {f"{prefix}{_name(info)}": info for info in app.registered_commands}
     for group in app.registered_groups:
         assert group.typer_instance
-        named |= commands(group.typer_instance, f"{prefix}{group.name} ")
+        own = f"{group.name} " if isinstance(group.name, str) else ""
+        named |= commands(group.typer_instance, f"{prefix}{own}")
     return named
 
 

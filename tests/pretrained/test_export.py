@@ -8,6 +8,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from care.pretrained.export import export
 from care.pretrained.model_card import read_card
 from care.system.files import DamagedFileError, DiskError
 from care.trials.folder import TrialFolder
+from tests.helpers.processes import care as run_care
 from tests.helpers.trained import configure, save_untrained, train
 
 FILES = {"model.safetensors", "config.json", "README.md"}
@@ -134,6 +137,32 @@ def test_the_lines_of_the_card_load_a_resnet_into_torchvisions_model(
         outputs = scope["model"](prepared)
     assert torch.equal(outputs, model.encode(sample))
     torch.testing.assert_close(by_hand, outputs, rtol=1e-4, atol=1e-4)
+
+
+def test_the_program_needs_torch_alone(trial: TrialFolder, tmp_path: Path) -> None:
+    """The card's lines in a process that cannot import care."""
+    target = tmp_path / "encoder"
+    run_care("export", trial.path, "--to", target, "--program", cwd=tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (target / "README.md").read_text(), re.DOTALL)
+    (block,) = [block for block in blocks if "torch.export" in block]
+    counts, model = (1, 2, 300), care.load(target)
+    for count in counts:
+        torch.save(images(count=count), tmp_path / f"images-{count}.pt")
+    code = f"""
+import sys, torch
+sys.modules["care"] = None
+torch.set_num_threads(1)
+for count in {counts}:
+    images = torch.load(f"../images-{{count}}.pt")
+    exec({block!r})
+    torch.save((features, embedding), f"../outputs-{{count}}.pt")
+"""
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, cwd=target, check=True, timeout=120, capture_output=True)
+    for count in counts:
+        features, embedding = torch.load(tmp_path / f"outputs-{count}.pt")
+        torch.testing.assert_close(features, model.encode(images(count=count)))
+        torch.testing.assert_close(embedding, model.project(images(count=count)))
 
 
 def test_changed_files_are_refused(exported: Path) -> None:

@@ -27,6 +27,7 @@ from care.evaluation import knn_accuracy
 from care.evaluation.features import Features, PlainFeatures
 from care.models import build_network
 from care.pretrained.pretrained import Pretrained
+from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from tests.helpers.listener import Listener
 from tests.helpers.trained import configure, save_untrained, train
@@ -133,6 +134,16 @@ def test_every_way_to_name_a_trial(
     shutil.copytree(trial.path, "elsewhere")
     named.append(care.load("elsewhere"))
     assert {model.origin.trial_id for model in named} == {identity}
+
+
+def test_weights_that_gc_leaves_are_loaded(
+    trial: TrialFolder, model: Pretrained, digits: Dataset, tmp_path: Path
+) -> None:
+    path = copy_of(trial, tmp_path)
+    assert checkpoint.keep_only_weights(path, 2, trial.trial_id, pytest.fail)
+    assert not list(path.glob("checkpoint-*"))
+    images = digits.test.images
+    assert torch.equal(care.load(path).encode(images), model.encode(images))
 
 
 def test_images_of_files_are_decoded_as_the_data_are(tmp_path: Path) -> None:
@@ -305,6 +316,8 @@ def test_unknown_sources_are_refused(
     for name in ("ab" + "0" * 14, "ab" + "1" * 14):
         (many / name).mkdir(parents=True)
     assert "more digits" in refused(lambda: care.load("ab", store=tmp_path / "runs")).allowed
+    problem = refused(lambda: care.load("ab", store=tmp_path / "elsewhere"))
+    assert (problem.field, problem.value) == ("store", str(tmp_path / "elsewhere"))
     for source, part in [
         (tmp_path, "this folder has neither"),
         (tmp_path / "absent", "there is no such path"),
