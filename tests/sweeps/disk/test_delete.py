@@ -184,16 +184,25 @@ def active(store: Store) -> dict[str, dict[str, Any]]:
     }
 
 
+def index(store: Store) -> str:
+    """MLflow's list of the store's sweeps."""
+    client, experiment = open_mlflow(store.root)
+    return str(client.get_experiment(experiment).tags["mlflow.note.content"])
+
+
 def test_mlflow_follows(store: Store, tmp_path: Path, empty_database: Path) -> None:
     copy_database(empty_database, store.root)
     sync_store(store, None)
     first, second = members(store, "first"), members(store, "second")
     before = active(store)
     assert set(before) == {"first", "second"} | first | second
+    assert "[first]" in index(store)
     delete("first", store)
     sync_store(store, None)
     after = active(store)
     assert set(after) == {"second"} | second
+    assert "[first]" not in index(store)
+    assert "[second]" in index(store)
     for trial in first & second:  # below the sweep that is left
         assert after[trial]["mlflow.parentRunId"] == after["second"]["id"]
         assert "sweep.first" not in after[trial]
