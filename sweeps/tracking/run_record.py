@@ -23,6 +23,15 @@ from sweeps.states import TO_TRAIN
 from sweeps.store import TrialStatus, trial_status
 from sweeps.tracking.run_cache import Dataset, Identity, Row
 
+SYSTEM_METRICS = {
+    "cpu_percent": "system/process_cpu_percentage",
+    "memory_megabytes": "system/process_memory_megabytes",
+    "gpu_percent": "system/gpu_0_utilization_percentage",
+    "gpu_memory_megabytes": "system/gpu_0_memory_usage_megabytes",
+    "gpu_watts": "system/gpu_0_power_usage_watts",
+}
+"""MLflow's names of a trial's use of the machine, by field of its timings."""
+
 _NOT_METRICS = ("epoch", "step")
 LONGEST_MESSAGE = 500
 _PICTURES = (".png", ".svg")
@@ -226,7 +235,12 @@ def _ended(timing: TimingRecord | None, created: int) -> int:
 def _epoch_rows(line: Values, times: dict[int, TimingRecord], created: int) -> Iterator[Row]:
     epoch = int(line["epoch"])
     timing = times.get(epoch)
-    values = {**line, **({"images_per_second": timing.images_per_second} if timing else {})}
+    values: Values = {**line}
+    if timing:
+        values["images_per_second"] = timing.images_per_second
+    if timing and timing.usage:
+        use = timing.usage.model_dump(include=set(SYSTEM_METRICS), exclude_none=True)
+        values |= {SYSTEM_METRICS[name]: value for name, value in use.items()}
     for name, value in values.items():
         if name not in _NOT_METRICS:
             yield name, value, _ended(timing, created), epoch

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from analysis.labels import VARIANT, axis_label, axis_name
+from sweeps.tracking.run_record import SYSTEM_METRICS
 from sweeps.tracking.views import Section, View
 
 _CURVES = (
@@ -108,8 +109,8 @@ def _sections(title: str, x: str, params: list[str], metrics: list[str]) -> list
         tradeoff.scatter(("METRIC", metrics[0]), ("METRIC", probe))
     for metric in _CURVES:
         training.lines([metric])
-    for metric in ("cpu_utilization_percentage", "memory_usage_megabytes"):
-        system.lines([f"system/{metric}"])
+    for metric in SYSTEM_METRICS.values():
+        system.lines([metric])
     return [effect, tradeoff, training, system]
 
 

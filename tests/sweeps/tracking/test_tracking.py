@@ -18,7 +18,7 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from care.trials.records import ErrorRecord, ProvenanceRecord
+from care.trials.records import ErrorRecord, ProvenanceRecord, TimingRecord, UsageRecord
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
@@ -191,6 +191,21 @@ def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: Tri
     assert trial["status"] == "FINISHED"
     assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
     assert "images_per_second" not in trial["metrics"]
+
+
+def test_the_use_of_the_machine_is_a_system_metric(tmp_path: Path, folder: TrialFolder) -> None:
+    usage = UsageRecord(cpu_percent=87.5, memory_megabytes=300, gpu_watts=70)
+    timing = TimingRecord(epoch=3, seconds=1.0, images_per_second=9.0, finished_at=1e9, usage=usage)
+    folder.append_epoch({"epoch": 3, "step": 15, "train/loss": 0.1}, timing)
+    folder.write_status(State.PAUSED, 3, 3)
+    sync(tmp_path, folder)
+    metrics = dump(tmp_path)[1]["metrics"]
+    shown = {name: [row[:2] for row in rows] for name, rows in metrics.items() if "system" in name}
+    assert shown == {
+        "system/process_cpu_percentage": [(87.5, 3)],
+        "system/process_memory_megabytes": [(300, 3)],
+        "system/gpu_0_power_usage_watts": [(70, 3)],
+    }
 
 
 def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
