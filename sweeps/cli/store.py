@@ -89,6 +89,8 @@ def _usage_as_json(usage: Usage) -> dict[str, object]:
 def _print_table(console: Console, name: str, rows: Iterable[tuple[str, str, int, int]]) -> None:
     """Print rows of name, number of trials, bytes and bytes that can go."""
     rows = list(rows)
+    if not rows:
+        return
     width = max([len(name), *(len(row[0]) for row in rows)])
     counted = any(row[1] for row in rows)
     trials = f"{'trials':>8}" if counted else ""
@@ -286,7 +288,8 @@ def _print_pulled(console: Console, pulled: Pulled, source: str) -> None:
     here = trials[Verdict.HERE]
     size = format_bytes(pulled.bytes)
     count = len(copied) + len(replaced)
-    _print(console, f"{count} {_trials([*copied, *replaced])} copied from {source}, {size}")
+    text = f"{count} {_trials([*copied, *replaced])} copied from {source}, {size}"
+    _print(console, text if count else f"nothing to copy from {source}")
     if replaced:
         _print(console, f"{len(replaced)} of them unfinished here; those are in archive/ now")
     if here:
