@@ -131,17 +131,21 @@ class SweepView:
         """Return the time of the last change of a trial, or of the declaration, in UTC."""
         return max([self.created, *(row.updated for row in self.rows)])
 
-    def best(self) -> BestPoint[str]:
-        """Find the best point by the sweep's metric; nearly collapsed ones are left out."""
+    def best(self) -> BestPoint[tuple[str, str]]:
+        """Find the best point, as (key, label), by the sweep's metric.
+
+        Points with a trial that nearly collapsed are left out.
+        """
         metric = self.sweep.spec.metric
-        values: dict[str, dict[int, float]] = {}
-        collapsed: set[str] = set()
+        values: dict[tuple[str, str], dict[int, float]] = {}
+        collapsed: set[tuple[str, str]] = set()
         for row in self.rows:
             value = finite(row.measures.get(metric.name))
             if row.state == State.FINISHED and value is not None:
-                values.setdefault(row.point_label, {})[row.seed] = value
+                point = (repr(row.point), row.point_label)  # two points may have one label
+                values.setdefault(point, {})[row.seed] = value
                 if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
-                    collapsed.add(row.point_label)
+                    collapsed.add(point)
         return find_best_point(values, metric.mode, collapsed)
 
 

@@ -11,6 +11,7 @@ from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
 from care.trials.state import State
+from sweeps.notify.notifier import make_notifier
 from sweeps.plan import Plan, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.process.wall_time import WallTime
@@ -20,6 +21,8 @@ from sweeps.store import Store, final_value
 from sweeps.tracking.sweep_sync import SweepSync
 from sweeps.tune.backend import Backend
 from sweeps.tune.driver import Driver, take_sweep
+
+_CTRL_C = 130
 
 View = Callable[[Board], AbstractContextManager[object]]
 
@@ -66,6 +69,12 @@ class SweepResult:
         """Whether every trial is finished, or was stopped by the scheduler."""
         return self.plan.complete
 
+    def in_a_word(self, interrupt: Interrupt) -> str:
+        """Name the outcome: complete, unfinished or interrupted."""
+        if self.complete:
+            return "complete"
+        return "interrupted" if interrupt.requested else "unfinished"
+
     @property
     def compared(self) -> bool:
         """Whether the sweep's metric has a value for any of the finished trials."""
@@ -106,12 +115,14 @@ class SweepRun:
         claim = take_sweep(self.store.sweep(self.sweep.spec.name), interrupt)
         if claim is None:
             return SweepResult(make_plan(self.sweep, self.store), None, {})
-        with claim:
+        with claim, make_notifier(self.sweep, self.store) as notifier:
             claim.when_lost(interrupt.request)
             self.backend.hold(claim)
-            outcome = self._drive(claim, interrupt, view)
+            outcome = self._drive(claim, interrupt, notifier.watching(view))
             claim.check()
             self.backend.end(interrupted=interrupt.requested)
+            if interrupt.status != _CTRL_C:  # its user is here
+                notifier.end(outcome.in_a_word(interrupt), outcome.page)
         return outcome
 
     def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> SweepResult:

@@ -21,6 +21,8 @@ from tests.helpers.paths import ROOT
 
 # Tests use small tensors: two threads on shared cores are five times slower than one.
 torch.set_num_threads(1)
+# Sweeps of tests send no messages to the developer.
+os.environ.pop("CARE_NOTIFY", None)
 
 TINY: dict[str, Any] = {
     "model": {"encoder": "small", "head": {"hidden": 32, "output": 16}},

@@ -58,6 +58,7 @@ ORDER = {
         "live",
         "report",
         "tune",
+        "notify",
         "tracking",
         "progress",
         "paper_experiments",

@@ -10,6 +10,7 @@ import typer
 from sweeps.cli.examples import add_examples
 from sweeps.cli.options import DEFAULT_STORE, StoreOption
 from sweeps.cli.store_app import store_app
+from sweeps.cli.watch_app import watch_app
 
 if TYPE_CHECKING:
     from sweeps.cli.sweep_arguments import SweepArguments
@@ -22,6 +23,7 @@ app = typer.Typer(
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
 data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
+app.add_typer(watch_app)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
@@ -151,62 +153,6 @@ def evaluate(
         raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
     else:
         evaluate_command(trial, overrides or [], store, as_json)
-
-
-@app.command()
-def logs(
-    name: Annotated[
-        str,
-        typer.Argument(metavar="TRIAL|SWEEP", help="First digits of a trial, or name of a sweep."),
-    ],
-    follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Print new lines until the trial ends.")
-    ] = False,
-    lines: Annotated[
-        int | None, typer.Option("--lines", "-n", min=0, help="Only this many last lines.")
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Print the log of a trial or of a sweep's driver."""
-    from sweeps.cli.logs import logs_command
-
-    raise typer.Exit(logs_command(name, store, lines, follow))
-
-
-@app.command("list")
-def list_(
-    sweep: Annotated[
-        str | None,
-        typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep, to list its trials."),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(metavar="CONDITION", help="Only trials with e.g. λ>0.1 or state=failed."),
-    ] = None,
-    sort: Annotated[
-        str | None, typer.Option(metavar="COLUMN", help="Sort by it; -COLUMN: largest first.")
-    ] = None,
-    store: StoreOption = DEFAULT_STORE,
-    as_csv: Annotated[bool, typer.Option("--csv", help="As CSV, with all measures.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON, with all measures.")] = False,
-) -> None:
-    """List the store's sweeps, or a sweep's trials."""
-    from sweeps.cli.listing import ListOptions, list_command
-
-    list_command(sweep, store, ListOptions(where or (), sort, as_csv, as_json))
-
-
-@app.command()
-def show(
-    trial: Annotated[
-        str, typer.Argument(metavar="TRIAL", help="Identity of a trial, or its first digits.")
-    ],
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Show a trial: its settings, its end, what to do next."""
-    from sweeps.cli.show import show_command
-
-    show_command(trial, store)
 
 
 @app.command()
@@ -396,15 +342,19 @@ def experiments(
 
 @app.command()
 def ui(
+    target: Annotated[
+        str, typer.Argument(metavar="[SWEEP|TRIAL]", help="A sweep, or a trial's first digits.")
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
     tracking_uri: TrackingOption = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the first address.")] = False,
 ) -> None:
-    """Serve the MLflow page of the store, or print the address of the server that has the runs."""
+    """Serve MLflow and print the addresses of the charts, or those on the server with the runs."""
     from sweeps.cli.track import ui_command
 
-    raise typer.Exit(ui_command(store, host, port, tracking_uri))
+    raise typer.Exit(ui_command(store, host, port, tracking_uri, target, browser=browser))
 
 
 @app.command()

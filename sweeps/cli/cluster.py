@@ -21,6 +21,7 @@ from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
+from sweeps.notify.target import find_target
 from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
@@ -79,6 +80,7 @@ def submit_command(
     name = plan.sweep.spec.name
     folder = PoolFolder(store, name)
     check_question(plan, arguments.command("submit"), options)
+    find_target(plan.sweep.spec.notify)
     if _is_running(folder):
         _attach(folder, workers, plan, options, console)
         return 0

@@ -77,7 +77,8 @@ def commands(app: typer.Typer, prefix: str = "") -> dict[str, Any]:
     named = {f"{prefix}{_name(info)}": info for info in app.registered_commands}
     for group in app.registered_groups:
         assert group.typer_instance
-        named |= commands(group.typer_instance, f"{prefix}{group.name} ")
+        own = f"{group.name} " if isinstance(group.name, str) else ""
+        named |= commands(group.typer_instance, f"{prefix}{own}")
     return named
 
 

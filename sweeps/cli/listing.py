@@ -91,7 +91,7 @@ def _describe_sweep(folder: SweepFolder, store: Store, versions: Versions) -> di
         "metric": metric.name,
         "best": None
         if best.point is None
-        else {"point": best.point, "mean": best.mean, "n": len(best.seeds)},
+        else {"point": best.point[1], "mean": best.mean, "n": len(best.seeds)},
         "driver": str(view.driver) if view.driver else None,
         "changed": view.updated(),
     }

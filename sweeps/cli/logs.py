@@ -121,12 +121,17 @@ class Tail:
         """Return the complete new lines.
 
         Raises:
-            DamagedFileError: The log cannot be read.
+            CareError: The log cannot be read.
         """
         try:
-            status = os.stat(self._path)  # noqa: PTH116 - polled
+            # Opening a file of a shared folder asks the server for its present size.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NONBLOCK)
         except FileNotFoundError:
             return ""
+        except OSError as error:
+            raise CareError(f"{self._path}: cannot be read ({error.strerror})") from error
+        status = os.fstat(descriptor)
+        os.close(descriptor)
         same = status.st_ino == self._inode and status.st_size >= self._offset
         if same and status.st_size == self._offset:
             return ""

@@ -148,7 +148,6 @@ class LocalStatus:
     def as_json(self) -> dict[str, Any]:
         """Convert to JSON for ``--json``; the names are those of a submitted sweep."""
         best = self.view.best()
-        shown = {"point": best.point, "mean": best.mean, "n": len(best.seeds)}
         return {
             "name": self.view.name,
             "active": self.active,
@@ -156,7 +155,8 @@ class LocalStatus:
             "driver": str(self.view.driver) if self.view.driver else None,
             "counts": self.view.counts(),
             "running": [asdict(trial) for trial in self.running()],
-            "best": None if best.point is None else shown,
+            "best": best.point
+            and {"point": best.point[1], "mean": best.mean, "n": len(best.seeds)},
             "seconds_left": self.view.seconds_left() if self.active else None,
         }
 
@@ -209,4 +209,4 @@ def _best(view: SweepView) -> str:
     if best.point is None or best.mean is None:
         return "–"
     note = f"; ⚠ {len(best.collapsed)} nearly collapsed left out" if best.collapsed else ""
-    return f"{best.point}: {metric} {best.mean:.4g} (mean, n = {len(best.seeds)}{note})"
+    return f"{best.point[1]}: {metric} {best.mean:.4g} (mean, n = {len(best.seeds)}{note})"

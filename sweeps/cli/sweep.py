@@ -24,6 +24,7 @@ from sweeps.cli.data import prepare_data
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
+from sweeps.notify.target import find_target
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.process.logging import show_log
@@ -130,6 +131,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     store = Store(root)
     plan = make_plan(sweep, store)
     check_question(plan, arguments.command("run"), options)
+    find_target(sweep.spec.notify)
     _check_machine(plan)
     backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)

@@ -15,6 +15,7 @@ from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
 from sweeps.spec.axes import AxisRange, check_axes, check_variants
+from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
 
 MOST_SEEDS = 1_000
@@ -146,6 +147,7 @@ class SweepSpec(Model):
         scheduler: Early stopping.
         resources: Resources of each trial.
         metric: The metric that compares the trials.
+        notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
         profiles: Other sizes of the sweep; ``--profile`` chooses one.
         reproduces: The table or figure of the paper that it reproduces.
@@ -162,6 +164,7 @@ class SweepSpec(Model):
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
+    notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
     reproduces: ReproducesConfig | None = None

@@ -1,0 +1,1 @@
+"""Messages that a sweep has ended, failed or stalled, to a webhook or a command."""
