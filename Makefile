@@ -45,7 +45,7 @@ format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-ui: $(READY) ## Serve the MLflow page on 127.0.0.1:5000 (ARGS='--port 5001')
+ui: $(READY) ## Serve MLflow and print the addresses of its charts (ARGS='--port 5001')
 	@$(BIN)/care ui $(ARGS)
 
 report: $(READY) ## Write the default sweep's report (SWEEP=file)

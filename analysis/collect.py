@@ -40,10 +40,10 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
         curves += [{**identity, "state": member.state.value, **epoch} for epoch in epochs]
         trials.append({**identity, **facts})
     axis_names = list(summary.members[0].axes) if summary.members else []
-    return _make_table(trials, axis_names), _make_table(curves, axis_names)
+    return tabulate(trials, axis_names), tabulate(curves, axis_names)
 
 
-def _make_table(rows: list[dict[str, Any]], axes: list[str]) -> pd.DataFrame:
+def tabulate(rows: list[dict[str, Any]], axes: list[str]) -> pd.DataFrame:
     """Make a table of rows; its axes are columns of objects, since pandas turns None into NaN."""
     table = pd.DataFrame(rows)
     for axis in axes if rows else []:
@@ -113,7 +113,16 @@ def _stale(member: Member) -> str:
     return member.reason if member.state == State.STALE else ""
 
 
-def _measures(folder: TrialFolder, metrics: list[dict[str, Any]]) -> dict[str, Any]:
+def read_final_values(folder: TrialFolder) -> Values:
+    """Read the last epoch's metrics and the final measures of a trial.
+
+    Raises:
+        DamagedFileError: A file is damaged.
+    """
+    return _measures(folder, folder.read_metrics())
+
+
+def _measures(folder: TrialFolder, metrics: list[Values]) -> Values:
     last = metrics[-1] if metrics else {}
     values = {name: value for name, value in last.items() if name not in ("epoch", "step")}
     return {**values, **(folder.read_evaluation() or {})}

@@ -129,6 +129,10 @@ class Comparison:
 
     def lines(self) -> dict[Point, list[Point]]:
         """Group the points into a figure's lines, by the values of the axes that are not on x."""
+        return self._lines
+
+    @cached_property
+    def _lines(self) -> dict[Point, list[Point]]:
         lines: dict[Point, list[Point]] = {}
         for point in self.points():
             lines.setdefault(point[1:], []).append(point)

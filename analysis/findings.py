@@ -14,7 +14,7 @@ from analysis.levels import is_number
 from analysis.statistics import Estimate, Trend, estimate
 from care.config.metrics import COLLAPSE
 
-_HEADLINES = (
+HEADLINES = (
     "head/gamma",
     "head/wahba_per_sqrt_n",
     "head/hue_r2",
@@ -170,7 +170,7 @@ def _axis_answer(comparison: Comparison, name: str) -> AxisAnswer | None:
     baseline, *others = axis.levels
     others = others[-1:] if numeric else others
     # An axis of many names gets the sweep's metric only: tables and figures have the rest.
-    more = _HEADLINES if len(others) == 1 else ()
+    more = HEADLINES if len(others) == 1 else ()
     metrics = list(dict.fromkeys([comparison.metric, *more]))
     findings = [
         finding

@@ -71,12 +71,20 @@ CURVES = {
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
 }
 
+CURVE_PARTS = ("mean", "low", "high", "n", "difference")
+"""Last words of the names of a measure's curves over the points of a sweep."""
+
 _SYMBOLS = {"objective.equivariance.weight": "λ", "objective.temperature": "τ"}
 
 
 def axis_name(field: str) -> str:
     """Return the name of an axis within a point's name: a symbol, or the field's last part."""
     return _SYMBOLS.get(field, field.rpartition(".")[2])
+
+
+def short_names(fields: Iterable[str]) -> dict[str, str]:
+    """Map short names to the fields that have one: symbols always, e.g. ``λ``."""
+    return {axis_name(field): field for field in fields if field in _SYMBOLS}
 
 
 def axis_label(field: str) -> str:

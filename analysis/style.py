@@ -44,10 +44,16 @@ def method_dashes(index: int) -> str:
     return DASHES[index // len(COLORS) % len(DASHES)]
 
 
-def png(figure: Figure) -> bytes:
-    """Render a figure as PNG; equal figures give equal bytes."""
+def png(figure: Figure, width: int | None = None) -> bytes:
+    """Render a figure as PNG; equal figures give equal bytes.
+
+    Args:
+        figure: The figure.
+        width: Width in pixels; that of the style's resolution when None.
+    """
+    dpi = STYLE["savefig.dpi"] if width is None else width / figure.get_figwidth()
     buffer = io.BytesIO()
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # glyphs missing in the font
-        figure.savefig(buffer, format="png", metadata={"Software": None})
+        figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

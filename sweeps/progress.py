@@ -69,6 +69,7 @@ class Board:
     Attributes:
         trials: Progress by identity.
         configs: Configurations by identity.
+        points: Points, axis to value, by identity.
         target: Number of all trials of the sweep.
         spent: Seconds by activity, summed over the trials' processes.
         first_step_at: Start of the first step, by the monotonic clock.
@@ -94,6 +95,7 @@ class Board:
         self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
         self.configs: dict[str, TrialConfig] = {}
+        self.points: dict[str, dict[str, Any]] = {}
         self._started = time.monotonic()
         self._uniformity = uniformity
         self._epochs_run = 0
@@ -136,6 +138,7 @@ class Board:
             self._most_epochs = max(self._most_epochs, trial.epochs)
             self.trials[trial_id] = trial
             self.configs[trial_id] = config
+            self.points[trial_id] = point
         return self.trials[trial_id]
 
     def spend(self, seconds: Mapping[str, float]) -> None:

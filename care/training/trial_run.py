@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from care.evaluation.evaluate import evaluate, transfer_sets
 from care.evaluation.resume import Paused, SavedProgress
 from care.system.claim import LostClaimError
 from care.system.cores import available_cores
+from care.system.usage import UsageMeter
 from care.training.ddp.leader import Followers
 from care.training.resume import open_trainer
 from care.training.stepwise import Stepwise, exhaust
@@ -35,7 +37,7 @@ from care.trials.identity import trial_id
 from care.trials.plugin_versions import plugin_versions
 from care.trials.preprocessing import describe_preprocessing
 from care.trials.provenance import provenance
-from care.trials.records import TimingRecord, Values
+from care.trials.records import TimingRecord, UsageRecord, Values
 from care.trials.staleness import OtherDataError, Versions, check_same_data, is_own
 from care.trials.state import RecordedState, State
 
@@ -272,10 +274,11 @@ class TrialRun:
 
 
 class EpochTimer:
-    """Wall time of an epoch, whose parts may lie in several processes."""
+    """Wall time of an epoch, whose parts may lie in several processes, and use of the machine."""
 
     def __init__(self) -> None:
         self._start = time.perf_counter()
+        self._meter = UsageMeter()
 
     def timing(self, epoch: int, images: int) -> TimingRecord:
         """Measure the seconds since the start, and the throughput of ``images``."""
@@ -285,4 +288,5 @@ class EpochTimer:
             seconds=round(seconds, 4),
             images_per_second=round(images / seconds, 1),
             finished_at=round(time.time(), 3),
+            usage=UsageRecord(**asdict(self._meter.measure())),
         )

@@ -46,6 +46,7 @@ OUTSIDE = {
     "trials/records.py": "how files are read",
     "trials/staleness.py": "compares versions",
     "trials/state.py": "words for where a trial stands",
+    "system/usage.py": "records beside the numbers",
     "trials/find.py": "finds a trial by its identity",
     "trials/folder.py": "how files are written",
     "trials/log.py": "lines for people",

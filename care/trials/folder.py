@@ -202,7 +202,7 @@ class TrialFolder:
 
     def append_epoch(self, metrics: Values, timing: TimingRecord) -> None:
         """Log one epoch; it counts as logged once its metrics are written, so they come last."""
-        self.writer.append(self.path / "timings.jsonl", timing.model_dump())
+        self.writer.append(self.path / "timings.jsonl", timing.model_dump(exclude_none=True))
         self.writer.append(self.path / "metrics.jsonl", metrics)
         self.log(describe_epoch(metrics, timing))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 import socket
 from collections.abc import Mapping
@@ -29,6 +30,12 @@ def _versions() -> dict[str, str]:
     return versions
 
 
+def _slurm_job() -> str:
+    """Return the job as ``squeue`` prints it: ``41``, or ``41_3`` within an array."""
+    array, task = (os.environ.get(f"SLURM_ARRAY_{name}_ID") for name in ("JOB", "TASK"))
+    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID", "")
+
+
 @functools.cache
 def _describe_process() -> dict[str, Any]:
     return {
@@ -37,6 +44,7 @@ def _describe_process() -> dict[str, Any]:
         "versions": _versions(),
         "hostname": socket.gethostname(),
         "cpu": platform.processor() or platform.machine(),
+        "slurm_job": _slurm_job(),
     }
 
 

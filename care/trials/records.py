@@ -174,6 +174,7 @@ class ProvenanceRecord(Record):
         precision: Resolved precision of the network.
         plugins: Hashes of the plugins' code, see :mod:`care.trials.plugin_versions`.
         data: Fingerprints by dotted field, see :func:`care.trials.staleness.by_field`.
+        slurm_job: SLURM's number of the job; empty outside of SLURM.
         preprocessing: How samples become the network's input; None if only the data set knows it.
     """
 
@@ -190,6 +191,7 @@ class ProvenanceRecord(Record):
     precision: Precision | None = None
     plugins: dict[str, str] = {}
     data: dict[str, str] = {}
+    slurm_job: str = ""
     preprocessing: PreprocessingRecord | None = None
 
 
@@ -203,20 +205,33 @@ class StartRecord(Record):
     step: NonNegativeInt
 
 
+class UsageRecord(Record):
+    """The use of the machine in an epoch, as in :class:`care.system.usage.Usage`."""
+
+    cpu_percent: NonNegativeFloat
+    memory_megabytes: NonNegativeFloat | None = None
+    gpu_percent: NonNegativeFloat | None = None
+    gpu_memory_megabytes: NonNegativeFloat | None = None
+    gpu_watts: NonNegativeFloat | None = None
+
+
 class TimingRecord(Record):
-    """A line of ``timings.jsonl``: wall time and throughput of an epoch.
+    """A line of ``timings.jsonl``: wall time, throughput and use of the machine in an epoch.
 
     Attributes:
         epoch: Number of the epoch, from 1.
         seconds: Wall time.
         images_per_second: Throughput.
         finished_at: End of the epoch in seconds since 1970.
+        usage: Use of the machine by the process, which other trials may share; None in a trial of
+            an earlier version.
     """
 
     epoch: PositiveInt
     seconds: NonNegativeFloat
     images_per_second: NonNegativeFloat
     finished_at: NonNegativeFloat
+    usage: UsageRecord | None = None
 
 
 Values = dict[str, int | float]

@@ -342,15 +342,19 @@ def experiments(
 
 @app.command()
 def ui(
+    target: Annotated[
+        str, typer.Argument(metavar="[SWEEP|TRIAL]", help="A sweep, or a trial's first digits.")
+    ] = "",
     store: StoreOption = DEFAULT_STORE,
     host: Annotated[str, typer.Option(help="Address to serve on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
     tracking_uri: TrackingOption = None,
+    browser: Annotated[bool, typer.Option("--browser", help="Open the first address.")] = False,
 ) -> None:
-    """Serve the MLflow page of the store, or print the address of the server that has the runs."""
+    """Serve MLflow and print the addresses of the charts, or those on the server with the runs."""
     from sweeps.cli.track import ui_command
 
-    raise typer.Exit(ui_command(store, host, port, tracking_uri))
+    raise typer.Exit(ui_command(store, host, port, tracking_uri, target, browser=browser))
 
 
 @app.command()

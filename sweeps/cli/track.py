@@ -25,11 +25,13 @@ def sync_command(root: Path, uri: str | None) -> int:
     return 1 if synced.left_out else 0
 
 
-def ui_command(root: Path, host: str, port: int, uri: str | None) -> int:
+def ui_command(
+    root: Path, host: str, port: int, uri: str | None, target: str, *, browser: bool
+) -> int:
     """Serve the MLflow page, or print the server's address, and return the exit status."""
     from sweeps.tracking.server import serve
 
-    return serve(_open_store(root), host, port, uri)
+    return serve(_open_store(root), host, port, uri, target, browser=browser)
 
 
 def _open_store(root: Path) -> Store:

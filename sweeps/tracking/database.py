@@ -104,14 +104,18 @@ def connect(destination: Destination, identity: StoreIdentity) -> tuple[Any, str
     return client, str(new)
 
 
-def find_experiment(destination: Destination) -> str | None:
-    """Find the experiment's id on a server; None if there is none. Writes nothing."""
+def find_experiment(destination: Destination) -> tuple[Any, str]:
+    """Find the experiment on a server. Writes nothing.
+
+    Returns:
+        MLflow's client and the experiment's id, empty if there is none.
+    """
     quiet_environment()
     from mlflow import MlflowClient
 
     client = MlflowClient(tracking_uri=destination.uri)
     experiment = client.get_experiment_by_name(experiment_name(destination))
-    return None if experiment is None else str(experiment.experiment_id)
+    return client, "" if experiment is None else str(experiment.experiment_id)
 
 
 def file_id(file: Path | None) -> tuple[int, int] | None:

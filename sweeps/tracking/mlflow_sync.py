@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
@@ -14,25 +13,25 @@ from care.trials.state import RecordedState, State
 from sweeps.process.lock import locked
 from sweeps.states import MEANING
 from sweeps.store import Store
+from sweeps.tracking.answer import SweepAnswer
 from sweeps.tracking.deleted_runs import follow_deletions, is_followed, sweep_created
-from sweeps.tracking.run_cache import Identity, Row, Run, RunCache
-from sweeps.tracking.run_record import (
-    LONGEST_MESSAGE,
-    RunRecord,
-    TrackedTrial,
-    read_record,
-    trial_identity,
+from sweeps.tracking.marks import (
+    LAYOUT,
+    NOTE,
+    is_old,
+    kept_tags,
+    new_marks,
+    read_marks,
+    set_marks,
+    short_digest,
 )
+from sweeps.tracking.run_cache import Identity, Run, RunCache
+from sweeps.tracking.run_record import TrackedTrial, milliseconds, read_record
 from sweeps.tracking.source_tags import source_tags, user_tag
+from sweeps.tracking.sweep_page import SweepPage
+from sweeps.tracking.sweep_views import member_tag
 from sweeps.tracking.tracking_uri import destination_of
-
-_LOGGED, _CONFIRMED, _REPORT = "care.epochs_logged", "care.confirmed", "care.report"
-_NOTE, _NOTE_DIGEST = "mlflow.note.content", "care.note"
-_MAYBE_ABSENT = ("error", "stale_reason")
-# MLflow's error codes for a write to a deleted run.
-_DELETED_ERRORS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
-# Version of the runs' content: a sweep that an older version confirmed is synced again.
-_CONTENT_VERSION = 2
+from sweeps.tracking.trial_runs import TrialRuns
 
 
 class MlflowSync:
@@ -50,7 +49,10 @@ class MlflowSync:
         self.store = store
         self.destination = destination_of(store, uri)
         self._runs = RunCache(store, self.destination)
+        self._page = SweepPage(self._runs)
+        self._trials = TrialRuns(self._runs)
         self._written: dict[tuple[str, str], str] = {}
+        self._attached: dict[str, list[Path]] = {}
         self._deletions_followed = False
 
     @contextlib.contextmanager
@@ -84,7 +86,7 @@ class MlflowSync:
 
         Args:
             name: The sweep's name.
-            description: The sweep's description.
+            description: The sweep's description, until :meth:`sync_answer` writes the answer.
             state: The sweep's state.
             mixed: The facts in which its trials differ, or ``no``; None keeps the run's tag.
         """
@@ -107,10 +109,12 @@ class MlflowSync:
         """
         versions = _versions(trials)
         with self._writing():
-            if self._sweep_run(sweep).tags.get(_CONFIRMED) == _digest(versions):
+            if read_marks(self._sweep_run(sweep)).get("trials") == _digest(versions):
                 self._written |= {(sweep, trial): version for trial, version in versions.items()}
                 return True
-            runs = self._runs.search([(f"sweep.{sweep}", "member")])
+            found = self._runs.search([(member_tag(sweep), None)])
+            # A run that is about to replace an old one is not a member yet: see RunCache.find.
+            runs = [run for run in found if run.deleted or not is_old(run)]
             for run in sorted(runs, key=lambda run: not run.deleted):
                 names = ("trial_id", "care.kind", "care.created")
                 self._runs.remember(tuple((name, run.tags.get(name, "")) for name in names), run)
@@ -119,10 +123,12 @@ class MlflowSync:
     def confirm(self, sweep: str, trials: Iterable[TrackedTrial]) -> None:
         """Record in MLflow that a sweep's trials are complete there, if all were synced."""
         versions = _versions(trials)
-        tags = {_CONFIRMED: _digest(versions)}
+        digest = _digest(versions)
         if all(self._written.get((sweep, trial)) == version for trial, version in versions.items()):
             with self._writing():
-                self._on_sweep(sweep, lambda run: self._runs.log(run, {}, [], tags))
+                self._on_sweep(
+                    sweep, lambda run: self._runs.log(run, {}, [], set_marks(run, trials=digest))
+                )
 
     def sync_trial(self, trial: TrackedTrial, sweep: str) -> bool:
         """Create or update the child run of a trial; only missing content is written.
@@ -145,28 +151,61 @@ class MlflowSync:
             reason = reason or str(error)
         with self._writing():
             if record:
-                self._write(record, sweep, trial.label)
+                parent = self._sweep_run(sweep).run_id
+                self._trials.write(record, sweep, parent, trial.label, self._declaration(sweep))
             else:
-                self._mark_damaged(trial.folder.trial_id, reason)
+                self._trials.mark_damaged(trial.folder.trial_id, reason)
         self._written[key] = trial.version
         return True
 
+    def sync_answer(self, sweep: str, key: str, read: Callable[[], SweepAnswer]) -> bool:
+        """Write the answer of a sweep to its run, and the views and the index that link to it.
+
+        Args:
+            sweep: The sweep's name.
+            key: Digest of the answer's inputs.
+            read: Reads the answer; called only if the run has that of other inputs.
+
+        Returns:
+            Whether the answer was written.
+        """
+        with self._writing():
+            run = self._sweep_run(sweep)
+            # The report's link is a part of the description.
+            key = short_digest([LAYOUT, key, read_marks(run).get("report", "")])
+            if run.deleted or read_marks(run).get("answer") == key:
+                return False
+        answer, declaration = read(), self._declaration(sweep)
+        with self._writing():
+            self._on_sweep(sweep, lambda run: self._write_answer(run, answer, declaration, key))
+        return True
+
+    def _write_answer(
+        self, run: Run, answer: SweepAnswer, declaration: SweepRecord | None, key: str
+    ) -> None:
+        if self._page.contradicts(run, answer):
+            run = self._replace_sweep_run(run, declaration)
+            self._send(run, self._attached.get(run.tags["sweep"], []))
+        time = _started(declaration) or 0
+        self._page.write(run, answer, declaration, time, key)
+        self._page.write_views(run.tags["sweep"], answer)
+
     def attach(self, sweep: str, files: list[Path]) -> None:
         """Attach files, e.g. the report, to the sweep's run, unless it has them."""
-        content = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
-        digest = _short_digest(content)
-
-        def send(run: Run) -> None:
-            if run.tags.get(_REPORT) == digest and all(
-                self._runs.has_artifact(run, f"report/{file.name}") for file in files
-            ):
-                return
-            for file in files:
-                self._runs.client.log_artifact(run.run_id, str(file), artifact_path="report")
-            self._runs.log(run, {}, [], {_REPORT: digest})
-
+        self._attached[sweep] = files
         with self._writing():
-            self._on_sweep(sweep, send)
+            self._on_sweep(sweep, lambda run: self._send(run, files))
+
+    def _send(self, run: Run, files: list[Path]) -> None:
+        content = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
+        digest = short_digest(content) if files else ""
+        if read_marks(run).get("report", "") == digest and all(
+            self._runs.has_artifact(run, f"report/{file.name}") for file in files
+        ):
+            return
+        for file in files:
+            self._runs.client.log_artifact(run.run_id, str(file), artifact_path="report")
+        self._runs.log(run, {}, [], set_marks(run, report=digest))
 
     def _declaration(self, sweep: str) -> SweepRecord | None:
         with contextlib.suppress(CareError):
@@ -174,97 +213,62 @@ class MlflowSync:
         return None
 
     def _sweep_run(self, name: str) -> Run:
-        identity = (("sweep", name), ("care.kind", "sweep"))
+        identity = _identity(name)
         existing = self._runs.find(identity)
-        if existing and not is_followed(existing):
+        if existing and not is_followed(existing) and (existing.deleted or not is_old(existing)):
             return existing
         declaration = self._declaration(name)
-        tags = {**user_tag(declaration), **source_tags(declaration), **sweep_created(declaration)}
-        return self._runs.create(name, identity, tags)
+        if existing and not existing.deleted:
+            return self._replace_sweep_run(existing, declaration)
+        tags = {**_origin(declaration), **new_marks()}
+        return self._runs.create(name, identity, tags, _started(declaration))
 
-    def _on_sweep(self, name: str, change: Callable[[Run], None]) -> None:
-        self._change((("sweep", name), ("care.kind", "sweep")), self._sweep_run(name), change)
-
-    def _change(self, identity: Identity, run: Run, change: Callable[[Run], None]) -> None:
-        """Change a run, unless it is deleted in MLflow, even since it was cached."""
-        if run.deleted:
-            return
-        try:
-            change(run)
-        except BaseException as error:
-            self._runs.forget(identity)
-            if getattr(error, "error_code", "") not in _DELETED_ERRORS:
-                raise
-            now = self._runs.find(identity)
-            if now is None or not now.deleted:
-                self._runs.forget(identity)
-                raise
-
-    def _note(self, run: Run, text: str) -> dict[str, str]:
-        """Make the tags of the description; empty if a user edited the run's description."""
-        tags = {_NOTE: text, _NOTE_DIGEST: _short_digest(text)}
-        if not text or run.tags.get(_NOTE_DIGEST) == tags[_NOTE_DIGEST]:
-            return {}
-        if _NOTE in run.tags:
-            self._runs.refresh(run)
-        current = run.tags.get(_NOTE)
-        edited = current is not None and _short_digest(current) != run.tags.get(_NOTE_DIGEST)
-        return {} if edited else tags
-
-    def _write(self, record: RunRecord, sweep: str, label: str) -> None:
-        run = self._trial_run(record, sweep, label)
-        self._change(record.identity, run, lambda run: self._update(run, record, sweep))
-        if record.state == State.FINISHED:
-            self._runs.forget(record.identity)
-
-    def _trial_run(self, record: RunRecord, sweep: str, label: str) -> Run:
-        existing = self._runs.find(record.identity)
-        if existing:
-            return existing
-        # An active run of this trial is of an archived folder: only the rerun shall be shown.
-        for old in self._active_runs(dict(record.identity)["trial_id"]):
-            self._runs.delete(old)
-        declaration = self._declaration(sweep)
+    def _replace_sweep_run(self, old: Run, declaration: SweepRecord | None) -> Run:
+        self._runs.refresh(old)  # a reviewer may have added to it
+        name = old.tags["sweep"]
         tags = {
-            **record.origin,
             **user_tag(declaration),
             **source_tags(declaration),
-            "mlflow.parentRunId": self._sweep_run(sweep).run_id,
+            **new_marks(),
+            **kept_tags(old),
         }
-        return self._runs.create(label, record.identity, tags, record.created)
+        if "mixed" in old.tags:
+            tags["mixed"] = old.tags["mixed"]
+        new = self._runs.replace(old, name, _identity(name), tags, _started(declaration))
+        self._runs.set_status(new, old.status, None)
+        return new
 
-    def _active_runs(self, trial_id: str) -> list[Run]:
-        runs = self._runs.search([("trial_id", trial_id)])
-        return [run for run in runs if not run.deleted]
+    def _on_sweep(self, name: str, change: Callable[[Run], None]) -> None:
+        self._runs.change(_identity(name), self._sweep_run(name), change)
 
-    def _update(self, run: Run, record: RunRecord, sweep: str) -> None:
-        """Log the missing epochs, parameters and measures, and the tags.
+    def _note(self, run: Run, text: str) -> dict[str, str]:
+        """Make the tags of a description; empty if a user edited it, or if it is the answer."""
+        marks = read_marks(run)
+        if not text or "answer" in marks or marks.get("note") == short_digest(text):
+            return {}
+        if NOTE in run.tags:
+            self._runs.refresh(run)
+        current = run.tags.get(NOTE)
+        if current is not None and short_digest(current) != marks.get("note"):
+            return {}
+        return {NOTE: text, **set_marks(run, note=short_digest(text))}
 
-        MLflow's metric rows are unique in (key, timestamp, step, value), and all four come from the
-        store. Rows that were written before a crash are therefore overwritten, not duplicated.
-        """
-        logged = int(run.tags.get(_LOGGED, 0))
-        rows: list[Row] = [row for epoch in record.epochs[logged:] for row in epoch]
-        if not {row[0] for row in record.measures} <= run.metrics:
-            rows += record.measures
-        tags = {**record.tags, f"sweep.{sweep}": "member"}
-        if record.epochs:
-            tags[_LOGGED] = str(len(record.epochs))
-        # Tags are written last, so a run without a state may lack its parameters.
-        self._runs.log(run, {} if "state" in run.tags else record.params, rows, tags)
-        for name in _MAYBE_ABSENT:
-            if name not in tags:
-                self._runs.delete_tag(run, name)
-        self._runs.set_status(run, MEANING[record.state].mlflow, record.updated)
 
-    def _mark_damaged(self, trial_id: str, reason: str) -> None:
-        """Mark a trial's run, if it has one, as damaged."""
-        for run in self._active_runs(trial_id):
-            self._runs.log(
-                run, {}, [], {"state": State.DAMAGED.value, "error": reason[:LONGEST_MESSAGE]}
-            )
-            self._runs.set_status(run, MEANING[State.DAMAGED].mlflow, None)
-            self._runs.forget(trial_identity(trial_id, run.tags["care.created"]))
+def _identity(sweep: str) -> Identity:
+    return (("sweep", sweep), ("care.kind", "sweep"))
+
+
+def _origin(declaration: SweepRecord | None) -> dict[str, str]:
+    return {
+        **user_tag(declaration),
+        **source_tags(declaration),
+        **sweep_created(declaration),
+    }
+
+
+def _started(declaration: SweepRecord | None) -> int | None:
+    """Return the time of a sweep's first start in milliseconds since 1970; None if unknown."""
+    return milliseconds(declaration.created) if declaration and declaration.created else None
 
 
 def _versions(trials: Iterable[TrackedTrial]) -> dict[str, str]:
@@ -273,8 +277,4 @@ def _versions(trials: Iterable[TrackedTrial]) -> dict[str, str]:
 
 
 def _digest(versions: dict[str, str]) -> str:
-    return _short_digest([_CONTENT_VERSION, sorted(versions.items())])
-
-
-def _short_digest(content: object) -> str:
-    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
+    return short_digest([LAYOUT, sorted(versions.items())])

@@ -10,7 +10,9 @@ that runs of other users on a shared server cannot be changed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +28,27 @@ _METRICS_A_CALL = 800
 _DELETED = "deleted"
 # Tag of the experiment, before the store's uuid.
 _DELETIONS = "care.deletions"
+# MLflow's error codes for a write to a deleted run.
+_DELETED_ERRORS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
+_REPLACES = "care.replaces"
+_PARENT = "mlflow.parentRunId"
+_OF_SWEEP = (("care.kind", "sweep"),)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set of a trial.
+
+    Attributes:
+        name: Its name in the configuration.
+        digest: The start of its fingerprint, at most 36 characters.
+        context: ``train``, or ``transfer`` for a data set of the measures.
+    """
+
+    name: str
+    digest: str
+    context: str
+
 
 Identity = tuple[tuple[str, str], ...]
 Row = tuple[str, float, int, int]
@@ -103,6 +126,18 @@ class RunCache:
             self._file = file_id(self._destination.database)
             self._client = client
 
+    @property
+    def experiment(self) -> str:
+        """MLflow's id of the experiment."""
+        self._connect()
+        return self._experiment
+
+    @property
+    def store_uuid(self) -> str:
+        """The store's identity; empty if the experiment has runs of no other store."""
+        self._connect()
+        return "" if self._destination.own else self._store_uuid
+
     def find(self, identity: Identity) -> Run | None:
         """Find the run with these tags; None without one. Active runs precede deleted ones.
 
@@ -110,18 +145,67 @@ class RunCache:
             identity: Tags. MLflow searches for the first one only: it joins a table for each.
         """
         if identity not in self._known:
-            matching = [run for run in self.search(identity[:1]) if _has(run, identity)]
+            found = [run for run in self.search(identity[:1]) if _has(run, identity)]
+            matching = self.without_replaced(found)
             if not matching:
                 return None
             self._known[identity] = min(matching, key=lambda run: run.deleted)
         return self._known[identity]
 
-    def search(self, tags: Iterable[tuple[str, str]]) -> list[Run]:
-        """Query the store's runs with these tags, including deleted ones."""
+    def without_replaced(self, runs: list[Run]) -> list[Run]:
+        """Leave out runs that others replace, and complete a replacement that a crash stopped."""
+        by_id = {run.run_id: run for run in runs}
+        replaced = set()
+        for new in runs:
+            old = by_id.get(new.tags.get(_REPLACES, ""))
+            if old:
+                replaced.add(old.run_id)
+                if not old.deleted:
+                    self._retire(old, new)
+        return [run for run in runs if run.run_id not in replaced]
+
+    def replace(
+        self, old: Run, name: str, identity: Identity, tags: dict[str, str], start: int | None
+    ) -> Run:
+        """Replace a run by an empty one, since MLflow cannot take back what it was given.
+
+        Runs of which it is the parent move to the new one. The old run is among MLflow's deleted
+        runs afterwards.
+
+        Args:
+            old: The run to replace.
+            name: As of :meth:`create`.
+            identity: As of :meth:`create`.
+            tags: As of :meth:`create`.
+            start: As of :meth:`create`.
+        """
+        new = self.create(name, identity, {**tags, _REPLACES: old.run_id}, start)
+        self._retire(old, new)
+        return new
+
+    def _retire(self, old: Run, new: Run) -> None:
+        children = self.search([(_PARENT, old.run_id)]) if _has(old, _OF_SWEEP) else []
+        for child in children:
+            if not child.deleted:
+                self.client.set_tag(child.run_id, _PARENT, new.run_id)
+        for known in self._known.values():
+            if known.tags.get(_PARENT) == old.run_id:
+                known.tags[_PARENT] = new.run_id
+        self.delete(old)
+
+    def search(self, tags: Iterable[tuple[str, str | None]]) -> list[Run]:
+        """Query the store's runs with these tags, including deleted ones.
+
+        Args:
+            tags: Names and values; None for any value.
+        """
         from mlflow.entities import ViewType
 
         client, token = self.client, None
-        query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags)
+        query = " and ".join(
+            f"tags.`{name}` LIKE '%'" if value is None else f"tags.`{name}` = '{value}'"
+            for name, value in tags
+        )
         runs: list[Run] = []
         while True:
             page = client.search_runs(
@@ -211,6 +295,67 @@ class RunCache:
             if not rows:
                 run.tags |= changed
                 return
+
+    def read_rows(self, run: Run, names: Iterable[str]) -> dict[tuple[str, int], float]:
+        """Read the values of some metrics by name and step."""
+        return {
+            (name, row.step): row.value
+            for name in names
+            for row in self.client.get_metric_history(run.run_id, name)
+        }
+
+    def log_files(self, run: Run, files: Mapping[str, str | bytes]) -> None:
+        """Write files to a run's artifacts, by path."""
+        with tempfile.TemporaryDirectory(prefix="care-mlflow-") as folder:
+            for path, content in files.items():
+                file = Path(folder, path)
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(content.encode() if isinstance(content, str) else content)
+            self.client.log_artifacts(run.run_id, folder)
+
+    def log_datasets(self, run: Run, datasets: Iterable[Dataset]) -> None:
+        """Log the data sets of a run; known ones are not repeated."""
+        from mlflow.entities import Dataset as MlflowDataset
+        from mlflow.entities import DatasetInput, InputTag
+
+        inputs = [
+            DatasetInput(
+                MlflowDataset(
+                    name=data.name,
+                    digest=data.digest,
+                    source_type="local",
+                    source=json.dumps({"uri": data.name}),
+                ),
+                [InputTag("mlflow.data.context", data.context)],
+            )
+            for data in datasets
+        ]
+        if inputs:
+            self.client.log_inputs(run.run_id, inputs)
+
+    def change(self, identity: Identity, run: Run, change: Callable[[Run], None]) -> None:
+        """Change a run, unless it is deleted in MLflow, even since it was cached."""
+        if run.deleted:
+            return
+        try:
+            change(run)
+        except BaseException as error:
+            self.forget(identity)
+            if getattr(error, "error_code", "") not in _DELETED_ERRORS:
+                raise
+            now = self.find(identity)
+            if now is None or not now.deleted:
+                self.forget(identity)
+                raise
+
+    def experiment_tags(self) -> dict[str, str]:
+        """Read the tags of the experiment."""
+        return dict(self.client.get_experiment(self.experiment).tags)
+
+    def tag_experiment(self, tags: Mapping[str, str]) -> None:
+        """Set tags of the experiment."""
+        for name, value in tags.items():
+            self.client.set_experiment_tag(self.experiment, name, value)
 
     def delete_tag(self, run: Run, name: str) -> None:
         """Delete a tag, if the run has it."""

@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import yaml
+
+from analysis.labels import VARIANT, axis_name, short_names, value_label
 from care.config import TrialConfig
 from care.errors import CareError
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import flatten
 from care.trials.records import ProvenanceRecord, StatusRecord, TimingRecord, Values
-from care.trials.staleness import Versions
+from care.trials.staleness import Versions, is_own
 from care.trials.state import State
 from sweeps.states import TO_TRAIN
 from sweeps.store import TrialStatus, trial_status
-from sweeps.tracking.run_cache import Identity, Row
+from sweeps.tracking.run_cache import Dataset, Identity, Row
+
+SYSTEM_METRICS = {
+    "cpu_percent": "system/process_cpu_percentage",
+    "memory_megabytes": "system/process_memory_megabytes",
+    "gpu_percent": "system/gpu_0_utilization_percentage",
+    "gpu_memory_megabytes": "system/gpu_0_memory_usage_megabytes",
+    "gpu_watts": "system/gpu_0_power_usage_watts",
+}
+"""MLflow's names of a trial's use of the machine, by field of its timings."""
 
 _NOT_METRICS = ("epoch", "step")
 LONGEST_MESSAGE = 500
+_PICTURES = (".png", ".svg")
+_DIGEST = 36  # characters that MLflow allows
 
 
 @dataclass(frozen=True)
@@ -33,12 +47,14 @@ class TrackedTrial:
         label: Name of its run.
         status: Its state, as a plan shows it.
         updated: Time of its last status; empty if it was never started.
+        point: Its point, axis to value.
     """
 
     folder: TrialFolder
     label: str
     status: TrialStatus
     updated: str
+    point: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def version(self) -> str:
@@ -49,7 +65,11 @@ class TrackedTrial:
 
 
 def inspect_trial(
-    folder: TrialFolder, label: str, versions: Versions, config: TrialConfig
+    folder: TrialFolder,
+    label: str,
+    versions: Versions,
+    config: TrialConfig,
+    point: Mapping[str, Any] | None = None,
 ) -> TrackedTrial:
     """Determine the current state of a trial.
 
@@ -58,13 +78,15 @@ def inspect_trial(
         label: Name of its run.
         versions: The current code and data; results of others are stale.
         config: Its planned configuration.
+        point: Its point, axis to value.
     """
+    point = point or {}
     try:
         status = trial_status(folder, versions, config)
         record = folder.read_status()
     except CareError as error:
-        return TrackedTrial(folder, label, TrialStatus(State.DAMAGED, 0, str(error)), "")
-    return TrackedTrial(folder, label, status, record.updated if record else "")
+        return TrackedTrial(folder, label, TrialStatus(State.DAMAGED, 0, str(error)), "", point)
+    return TrackedTrial(folder, label, status, record.updated if record else "", point)
 
 
 @dataclass(frozen=True)
@@ -78,7 +100,9 @@ class RunRecord:
         updated: Milliseconds since 1970.
         tags: Tags that follow the trial's state.
         origin: Tags that only a new run gets.
-        params: The configuration, flat, without ``runtime``.
+        params: The configuration, flat, without ``runtime``; axes by their short names besides.
+        files: Configuration and provenance as text, by name.
+        datasets: The data sets of the training and of the measures.
         epochs: The metric rows of each epoch.
         measures: The metric rows of the final measures.
     """
@@ -90,6 +114,8 @@ class RunRecord:
     tags: dict[str, str]
     origin: dict[str, str]
     params: dict[str, str]
+    files: dict[str, str]
+    datasets: list[Dataset]
     epochs: list[list[Row]]
     measures: list[Row]
 
@@ -105,21 +131,22 @@ def read_record(trial: TrackedTrial) -> RunRecord:
     if content is None or status is None or provenance is None:
         raise DamagedFileError(folder.path, "lacks one of trial.json, status.json, provenance.json")
     metrics, times = folder.read_metrics(), _read_timings(folder)
-    created = _milliseconds(content.created)
+    created = milliseconds(content.created)
     measures: list[Row] = []
     if metrics:
         ended = _ended(times.get(len(metrics)), created)
-        # Step 0: MLflow's page draws bars for metrics with no other step, and dots otherwise.
         final = folder.read_evaluation() or {}
-        measures = [(name, value, ended, 0) for name, value in final.items()]
+        measures = [(name, value, ended, len(metrics)) for name, value in final.items()]
     return RunRecord(
         identity=trial_identity(folder.trial_id, content.created),
         created=created,
         state=_state(trial, status),
-        updated=_milliseconds(status.updated),
+        updated=milliseconds(status.updated),
         tags=_tags(trial, status, provenance),
-        origin={"group_id": content.group_id, "seed": str(content.config["seed"])},
-        params=_params(content.config),
+        origin={"point": trial.label.rpartition(" seed=")[0]},
+        params=_params(content.config, trial.point),
+        files=_files(content.config, provenance),
+        datasets=list(_datasets(content.config, provenance)),
         epochs=[list(_epoch_rows(line, times, created)) for line in metrics],
         measures=measures,
     )
@@ -146,14 +173,14 @@ def _tags(
     stale = trial.status.state == State.STALE
     tags = {
         "state": _state(trial, status).value,
-        "code_version": provenance.code_version,
         "stale": "yes" if stale else "no",
-        "git_commit": str(provenance.git_commit)[:12],
-        "git_dirty": str(provenance.git_dirty).lower(),
-        "device": provenance.device,
-        "threads": str(provenance.threads),
-        "precision": str(provenance.precision),
+        "care.code_version": provenance.code_version,
+        "care.device": provenance.device,
+        "care.threads": str(provenance.threads),
+        "care.precision": str(provenance.precision),
     }
+    if provenance.slurm_job:
+        tags["slurm_job"] = provenance.slurm_job
     if provenance.git_commit:
         tags["mlflow.source.git.commit"] = provenance.git_commit
     if stale:
@@ -165,9 +192,31 @@ def _tags(
     return tags
 
 
-def _params(config: dict[str, Any]) -> dict[str, str]:
-    """Flatten the configuration, without ``runtime``."""
-    return {name: str(value) for name, value in flatten(config) if name[:8] != "runtime."}
+def _params(config: dict[str, Any], point: Mapping[str, Any]) -> dict[str, str]:
+    """Flatten the configuration, without ``runtime``, and add the axes' short names."""
+    full = {name: value for name, value in flatten(config) if name[:8] != "runtime."}
+    short = {name: full[field] for name, field in short_names(full).items()}
+    short |= {axis_name(axis): value for axis, value in point.items() if axis != VARIANT}
+    return {
+        **{name: value_label(value) for name, value in short.items()},
+        **{name: str(value) for name, value in full.items()},
+    }
+
+
+def _files(config: dict[str, Any], provenance: ProvenanceRecord) -> dict[str, str]:
+    return {
+        "config.yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "provenance.json": provenance.model_dump_json(indent=2),
+    }
+
+
+def _datasets(config: dict[str, Any], provenance: ProvenanceRecord) -> Iterator[Dataset]:
+    """Yield the data sets whose fingerprints are recorded."""
+    full = dict(flatten(config))
+    for name, fingerprint in provenance.data.items():
+        known = full.get(f"{name}.name") or full.get(name) or name
+        context = "train" if is_own(name) else "transfer"
+        yield Dataset(str(known), fingerprint[:_DIGEST], context)
 
 
 def _read_timings(folder: TrialFolder) -> dict[int, TimingRecord]:
@@ -186,17 +235,24 @@ def _ended(timing: TimingRecord | None, created: int) -> int:
 def _epoch_rows(line: Values, times: dict[int, TimingRecord], created: int) -> Iterator[Row]:
     epoch = int(line["epoch"])
     timing = times.get(epoch)
-    values = {**line, **({"images_per_second": timing.images_per_second} if timing else {})}
+    values: Values = {**line}
+    if timing:
+        values["images_per_second"] = timing.images_per_second
+    if timing and timing.usage:
+        use = timing.usage.model_dump(include=set(SYSTEM_METRICS), exclude_none=True)
+        values |= {SYSTEM_METRICS[name]: value for name, value in use.items()}
     for name, value in values.items():
         if name not in _NOT_METRICS:
             yield name, value, _ended(timing, created), epoch
 
 
-def _milliseconds(moment: str) -> int:
+def milliseconds(moment: str) -> int:
+    """Convert a time in ISO 8601 to milliseconds since 1970."""
     return round(datetime.fromisoformat(moment).timestamp() * 1000)
 
 
 def report_files(report: Path) -> list[Path]:
     """List the files of a report to attach to its sweep's run; empty without a report."""
     page = report / "report.html"
-    return [page, *sorted((report / "figures").glob("*.png"))] if page.exists() else []
+    figures = (file for file in (report / "figures").glob("*") if file.suffix in _PICTURES)
+    return [page, *sorted(figures)] if page.exists() else []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
-from urllib.parse import quote, urlencode
+import time
+import webbrowser
+from collections.abc import Mapping
 
 from care.errors import CareError, ConfigError, Problem
 from care.trials.records import StoreRecord, read_record
@@ -15,7 +18,8 @@ from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
 from sweeps.tracking.background import describe_error
-from sweeps.tracking.database import STORE_TAG, connect, find_experiment
+from sweeps.tracking.database import connect, find_experiment
+from sweeps.tracking.pages import check_target, list_pages
 from sweeps.tracking.tracking_uri import Destination, destination_of
 
 _QUIET_SERVER = {
@@ -23,7 +27,6 @@ _QUIET_SERVER = {
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # its jobs score language models
 }
-_SWEEP, _TRIAL = "tags.`care.kind` = 'sweep'", "tags.`care.kind` = 'trial'"
 
 
 def check_port(host: str, port: int) -> None:
@@ -41,27 +44,45 @@ def check_port(host: str, port: int) -> None:
             raise ConfigError("care ui", [Problem("--port", port, allowed)]) from error
 
 
-def serve(store: Store, host: str, port: int, uri: str | None) -> int:
+def serve(
+    store: Store,
+    host: str,
+    port: int,
+    uri: str | None,
+    target: str = "",
+    *,
+    browser: bool = False,
+) -> int:
     """Serve the page until Ctrl-C or SIGTERM; if a server has the runs, print its addresses.
+
+    Args:
+        store: The store.
+        host: Address to serve on.
+        port: Port to serve on.
+        uri: MLflow's tracking URI; None for the store's SQLite file.
+        target: A sweep's name, or the first digits of a trial; empty for all sweeps.
+        browser: Whether to open the first address in a browser.
 
     Returns:
         The server's exit status; 0 after Ctrl-C, and if there is nothing to serve.
 
     Raises:
-        CareError: The port is taken, or the server that has the runs does not answer.
+        CareError: The port is taken, the target is unknown, or the server that has the runs does
+            not answer.
     """
+    target = check_target(store, target)
     destination = destination_of(store.root, uri)
     if destination.database is None:
-        _print_server(store, destination)
+        _print_server(store, destination, target, browser=browser)
         return 0
     check_port(host, port)
     store.prepare()
     identity = settle_identity(store.root)
     with locked(destination.lock):
-        _, experiment = connect(destination, identity)
-    uuid = "" if destination.own else identity.uuid
+        client, experiment = connect(destination, identity)
+        pages = list_pages(client, experiment, store, identity.uuid, not destination.own, target)
     print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")
-    _print_links(f"http://{host}:{port}", experiment, uuid)
+    first = _print_pages(f"http://{host}:{port}", pages)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
     command += ["--artifacts-destination", str(destination.artifacts)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
@@ -72,6 +93,8 @@ def serve(store: Store, host: str, port: int, uri: str | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
+        if browser:
+            _open_when_served(server, host, port, first)
         return server.wait()
     except KeyboardInterrupt:
         return 0
@@ -79,48 +102,47 @@ def serve(store: Store, host: str, port: int, uri: str | None) -> int:
         _end(server)
 
 
-def _print_server(store: Store, destination: Destination) -> None:
+def _print_server(store: Store, destination: Destination, target: str, *, browser: bool) -> None:
     print(
         f"The runs are kept at {destination} (--tracking-uri or MLFLOW_TRACKING_URI), "
         "so no page is served here."
     )
     if not destination.uri.startswith(("http://", "https://")):
         return
+    record = read_record(store.root / "store.json", StoreRecord)
+    uuid = (record and record.uuid) or ""
     try:
-        experiment = find_experiment(destination)
+        client, experiment = find_experiment(destination)
+        pages = list_pages(client, experiment, store, uuid, True, target) if experiment else {}
+    except CareError:
+        raise
     except Exception as error:
         raise CareError(
             f"{destination}: MLflow does not answer ({describe_error(error)})"
         ) from error
-    if experiment is None:
+    if not pages:
         print("It has no runs of care yet; 'care track sync' writes those of the store.")
         return
-    record = read_record(store.root / "store.json", StoreRecord)
-    uuid = (record and record.uuid) or ""
-    _print_links(str(destination).rstrip("/").replace("***@", ""), experiment, uuid)
+    first = _print_pages(str(destination).rstrip("/").replace("***@", ""), pages)
+    if browser:
+        webbrowser.open(first)
 
 
-def _print_links(address: str, experiment: str, uuid: str) -> None:
-    """Print the addresses of the pages of sweeps and trials; with ``uuid``, of one store's."""
-    # Without the type, MLflow may open its pages for language models.
-    page = f"{address}/#/experiments/{experiment}/runs?workflowType=machine_learning"
-    of_store = f" and tags.`{STORE_TAG}` = '{uuid}'" if uuid else ""
-    # Sorted by date, the page would fold the trials into their sweeps.
-    trials = {
-        "searchFilter": _TRIAL + of_store,
-        "orderByKey": "params.`objective.equivariance.weight`",
-        "orderByAsc": "true",
-        "compareRunsMode": "CHART",
-    }
-    sweeps = {"searchFilter": _SWEEP + of_store} if of_store else {}
-    print(f"sweeps: {page}{_query(sweeps)}")
-    print(f"charts of all trials: {page}{_query(trials)}", flush=True)
+def _print_pages(address: str, pages: Mapping[str, str]) -> str:
+    """Print the addresses of the pages, and return the first one."""
+    width = max(map(len, pages))
+    for title, page in pages.items():
+        print(f"{title.ljust(width)}  {address}/{page}", flush=True)
+    return f"{address}/{next(iter(pages.values()))}"
 
 
-def _query(fields: dict[str, str]) -> str:
-    return "".join(
-        f"&{urlencode({name: value}, quote_via=quote)}" for name, value in fields.items()
-    )
+def _open_when_served(server: subprocess.Popen[bytes], host: str, port: int, address: str) -> None:
+    """Open an address in a browser once the server takes connections."""
+    while server.poll() is None:
+        with contextlib.suppress(OSError), socket.create_connection((host, port), 1):
+            webbrowser.open(address)
+            return
+        time.sleep(0.2)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

@@ -38,7 +38,7 @@ def source_tags(declaration: SweepRecord | None) -> dict[str, str]:
         # MLflow's page shows only the part after the last slash, so a command would be cut.
         "mlflow.source.name": file or "care",
         "mlflow.source.type": "JOB" if command.startswith("care sweep submit") else "LOCAL",
-        "command": command,
+        "care.command": command,
     }
     if declaration and declaration.git_commit:
         tags["mlflow.source.git.commit"] = declaration.git_commit

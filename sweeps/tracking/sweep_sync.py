@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
-from collections.abc import Callable, Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from care.config import TrialConfig
 from care.errors import CareError
@@ -17,9 +20,11 @@ from care.trials.state import RecordedState, State
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import find_mixtures
 from sweeps.progress import Board
+from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
+from sweeps.tracking.answer import AnswerReader, answer_key
 from sweeps.tracking.background import BackgroundSync, describe_error
 from sweeps.tracking.mlflow_sync import MlflowSync
 from sweeps.tracking.run_record import TrackedTrial, inspect_trial, report_files
@@ -30,6 +35,9 @@ _log = logging.getLogger(__name__)
 _LONGEST_STANDSTILL_SECONDS = 60.0
 # Names in the queue besides the trials' identities, which are hexadecimal.
 _PARENT, _BEFORE, _REPORT, _EVERYTHING = "parent", "before", "report", "everything"
+_ANSWER = "answer"
+# The answer of a running sweep is written after a pause, which grows with the time that it takes.
+_ANSWER_PAUSE_SECONDS, _ANSWER_SHARE = 30.0, 0.05
 
 
 class SweepSync:
@@ -56,7 +64,11 @@ class SweepSync:
         self._writer = writer or Writer()
         self._board = board
         self._versions = Versions()
-        self._planned: dict[str, tuple[str, TrialConfig]] = {}
+        self._planned: dict[str, Planned] = {}
+        self._plan: Plan | None = None
+        self._answer = AnswerReader(store)
+        self._seen: dict[str, TrackedTrial] = {}
+        self._next_answer = 0.0
         self._before: list[str] = []
         self._state: RecordedState = State.RUNNING
         self._mixed = "no"
@@ -65,7 +77,7 @@ class SweepSync:
 
     def start(self, plan: Plan) -> None:
         """Queue every trial that was ever started, since a crash may have left some unsynced."""
-        self._planned = {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
+        self._plan, self._planned = plan, _planned(plan)
         self._before, self._mixed = list(plan.unique()), _mixed(plan)
         self._background.touch(_PARENT)
         self._background.touch(_BEFORE)
@@ -85,12 +97,14 @@ class SweepSync:
         """
         self._state, self._mixed = _state(plan), _mixed(plan)
         self._versions = Versions()  # data may have changed since the start
-        self._planned |= {trial.trial_id: (trial.label, trial.config) for trial in plan.trials}
+        self._plan, self._seen = plan, {}
+        self._planned |= _planned(plan)
         for identity in plan.unique():
             self._background.touch(identity)
         if page:
             self._files = report_files(page.parent)
             self._background.touch(_REPORT)
+        self._background.touch(_ANSWER)
         self._background.touch(_PARENT)
         self._background.touch(_EVERYTHING)
         if not self._background.close(_LONGEST_STANDSTILL_SECONDS, hurry):
@@ -113,18 +127,62 @@ class SweepSync:
             self._mlflow.attach(spec.name, self._files)
         elif name == _EVERYTHING:
             self._mlflow.confirm(spec.name, self._inspect(self._planned))
+        elif name == _ANSWER:
+            self._sync_answer()
         else:
-            return self._mlflow.sync_trial(next(self._inspect([name])), spec.name)
+            trial = next(self._inspect([name]))
+            if trial.status.state == State.FINISHED and time.monotonic() > self._next_answer:
+                self._background.touch(_ANSWER)
+            return self._mlflow.sync_trial(trial, spec.name)
         return True
+
+    def _sync_answer(self) -> None:
+        """Write the answer so far, and set the time before which it is not written again."""
+        plan = self._plan
+        if plan is None or (self._state == State.RUNNING and is_searched(self.sweep)):
+            return  # a search's points are in the plan that is made at the end
+        began = time.monotonic()
+        running = self._state == State.RUNNING  # otherwise, the plan is of now
+        seen = self._seen.items()
+        states = {identity: trial.status.state for identity, trial in seen if running}
+        versions = {identity: trial.version for identity, trial in seen}
+        self._mlflow.sync_answer(
+            self.sweep.spec.name,
+            answer_key(plan, states, versions),
+            lambda: self._answer.read(plan, states, versions),
+        )
+        spent = time.monotonic() - began
+        pause = max(_ANSWER_PAUSE_SECONDS, spent / _ANSWER_SHARE)
+        self._next_answer = time.monotonic() + pause
 
     def _inspect(self, identities: Iterable[str]) -> Iterator[TrackedTrial]:
         for identity in identities:
             # Optuna suggested it after the start; the board has it before it is touched.
             if identity not in self._planned:
                 label = self._board.trials[identity].label
-                self._planned[identity] = label, self._board.configs[identity]
-            label, config = self._planned[identity]
-            yield inspect_trial(self.store.trial(identity), label, self._versions, config)
+                config, point = self._board.configs[identity], self._board.points[identity]
+                self._planned[identity] = Planned(label, config, point)
+            planned = self._planned[identity]
+            folder = self.store.trial(identity)
+            trial = inspect_trial(
+                folder, planned.label, self._versions, planned.config, planned.point
+            )
+            self._seen[identity] = trial
+            yield trial
+
+
+class Planned(NamedTuple):
+    """The parts of a planned trial that its run shows."""
+
+    label: str
+    config: TrialConfig
+    point: Mapping[str, Any]
+
+
+def _planned(plan: Plan) -> dict[str, Planned]:
+    return {
+        trial.trial_id: Planned(trial.label, trial.config, trial.point) for trial in plan.trials
+    }
 
 
 @dataclass(frozen=True)
@@ -183,13 +241,21 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
             left_out.append(f"sweep {folder.name} is left out: {describe_error(error)}")
             continue
         trials = [
-            inspect_trial(store.trial(identity), planned.label, versions, planned.config)
+            inspect_trial(
+                store.trial(identity), planned.label, versions, planned.config, planned.point
+            )
             for identity, planned in plan.unique().items()
         ]
         state = State.RUNNING if holder(folder.path) else _state(plan)
         mlflow.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
         _sync_trials(mlflow, sweep.spec.name, trials)
         mlflow.attach(sweep.spec.name, report_files(folder.report))
+        versions_seen = {trial.folder.trial_id: trial.version for trial in trials}
+        mlflow.sync_answer(
+            sweep.spec.name,
+            answer_key(plan, {}, versions_seen),
+            functools.partial(AnswerReader(store).read, plan, {}, versions_seen),
+        )
         damaged = [trial for trial in trials if trial.status.state == State.DAMAGED]
         left_out += [f"{trial.folder.path} is damaged: {trial.status.reason}" for trial in damaged]
         sweeps, seen = sweeps + 1, seen | set(plan.unique())

@@ -25,6 +25,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def answers(url: str) -> bool:
+    """Check that a server answers."""
+    with contextlib.suppress(OSError), urllib.request.urlopen(url) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
 class Server:
     """An MLflow server of its own database that can be stopped and started."""
 
@@ -43,7 +50,7 @@ class Server:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True
             )
-        wait_for(self._answers)
+        wait_for(lambda: answers(f"{self.uri}/health"))
 
     def stop(self) -> None:
         """Kill it, if it runs."""
@@ -52,11 +59,6 @@ class Server:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait(30)
             self._process = None
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health") as answer:
-            return bool(answer.status == 200)
-        return False
 
     def runs(self) -> list[Any]:
         """Every run of the experiment."""

@@ -205,6 +205,7 @@ def test_what_is_outside_computes_nothing() -> None:
         if is_outside(path.relative_to(PACKAGE).as_posix()) and "import torch" in path.read_text()
     }
     assert {user for user in users if not user.startswith("pretrained/")} == {
+        "system/usage.py",
         "training/pack_size.py",
         "trials/checkpoint.py",
         "trials/failure.py",

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
-import urllib.request
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import alive, descendants, start_care, wait_for
-from tests.helpers.serving import free_port
-from tests.helpers.tracked import copy_database
-
-
-def answers(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(url) as answer:
-        return bool(answer.status == 200)
-    return False
+from care.trials.identity import trial_id
+from sweeps.tracking.pages import check_target, list_pages
+from sweeps.tracking.sweep_sync import sync_store
+from tests.helpers.declaring import WEIGHT
+from tests.helpers.processes import alive, care, descendants, start_care, wait_for
+from tests.helpers.reviewing import start_sweep
+from tests.helpers.serving import answers, free_port
+from tests.helpers.tracked import copy_database, open_mlflow, run_ids
 
 
 @pytest.mark.parametrize(
@@ -38,8 +35,41 @@ def test_serves_until_it_is_told_to_end(
     assert page.returncode == 0, output
     wait_for(lambda: not alive(started))
     assert (
-        f"sweeps: http://127.0.0.1:{port}/#/experiments/1/runs?workflowType=machine_learning\n"
-        in output
+        f"table of runs  http://127.0.0.1:{port}/#/experiments/1/runs"
+        "?workflowType=machine_learning\n" in output
     )
     assert [path.name for path in tmp_path.iterdir()] == [name]
     assert "Traceback" not in output
+
+
+def test_a_sweep_or_trial_that_is_not_there(tmp_path: Path) -> None:
+    start_sweep(tmp_path, [0, 0.1], 1)
+    refused = care("ui", "tinny", cwd=tmp_path, check=False)
+    assert refused.returncode == 2
+    assert "SWEEP|TRIAL: got 'tinny'" in refused.stdout + refused.stderr
+    assert "did you mean 'tiny'" in refused.stdout + refused.stderr
+    assert not (tmp_path / "runs" / "mlflow.db").exists(), "refused before anything is written"
+
+
+def test_the_pages_of_a_store_a_sweep_and_a_trial(tmp_path: Path, empty_database: Path) -> None:
+    copy_database(empty_database, tmp_path / "runs")
+    store, sweep = start_sweep(tmp_path, [0, 0.1], 1)
+    sync_store(store, None)
+    client, experiment = open_mlflow(store.root)
+    uuid = store.prepare()
+
+    def pages(target: str = "") -> dict[str, str]:
+        return list_pages(client, experiment, store, uuid, False, target)
+
+    by_axis = (
+        "#/experiments/1/runs?viewStateShareKey=care-by-axis-tiny&compareRunsMode=CHART"
+        "&workflowType=machine_learning"
+    )
+    assert list(pages()) == ["tiny", "all sweeps", "table of runs"]
+    assert pages()["tiny"] == pages("tiny")["tiny"] == by_axis
+    trial = trial_id(sweep.trial({WEIGHT: 0.1}, 0))
+    assert check_target(store, trial[:6]) == trial
+    first, page = next(iter(pages(trial).items()))
+    assert first == "λ=0.1 seed=0"
+    assert run_ids(store.root)[first] in page
+    assert all("workflowType=machine_learning" in page for page in pages(trial).values())

@@ -137,7 +137,7 @@ def test_a_moved_store_takes_its_runs_and_files_along(folder: TrialFolder, tmp_p
     assert not store.exists()
     assert run_ids(moved) == ids
     after = dump(moved)
-    before[0]["tags"].pop("care.report"), after[0]["tags"].pop("care.report")
+    before[0]["tags"].pop("care.sync"), after[0]["tags"].pop("care.sync")
     assert after == before
     assert place_of_files(moved) == {(moved / "mlflow-artifacts").resolve().as_uri()}
     files = list((moved / "mlflow-artifacts").rglob("report.html"))

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 
@@ -261,7 +260,7 @@ def test_a_command_as_typed_without_its_password(monkeypatch: pytest.MonkeyPatch
     )
     assert source_tags(declaration) == {
         "mlflow.source.name": "sweeps/my sweep.yaml",
-        "command": command,
+        "care.command": command,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.git.commit": "a" * 40,
     }
@@ -287,8 +286,8 @@ def test_the_page_of_a_server_is_its_own(
     assert serve(Store(store), "127.0.0.1", 5000, uri) == 0
     output = capsys.readouterr().out
     assert "no page is served here" in output
-    assert f"sweeps: {server.uri}/#/experiments/{experiment}/runs?workflowType=" in output
-    assert quote(f"tags.`care.store` = '{Store(store).prepare()}'", safe="") in output
+    page = f"{server.uri}/#/experiments/{experiment}/runs?workflowType=machine_learning"
+    assert f"table of runs  {page}" in output
     assert "hunter2" not in output
     assert set(store.rglob("*")) == before, "no empty database beside it"
 

@@ -18,7 +18,7 @@ from care.config import TrialConfig
 from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from care.trials.records import ErrorRecord, ProvenanceRecord
+from care.trials.records import ErrorRecord, ProvenanceRecord, TimingRecord, UsageRecord
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.progress import Board
@@ -60,7 +60,7 @@ def test_a_run_for_the_sweep_and_a_child_for_the_trial(tmp_path: Path, folder: T
     assert trial["params"]["objective.equivariance.weight"] == "0.1"
     assert not any(name.startswith("runtime") for name in trial["params"])
     assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
-    assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 0)]
+    assert [row[:2] for row in trial["metrics"]["head/gamma"]] == [(0.25, 3)]
 
 
 def test_a_second_sync_changes_nothing_and_adds_new_epochs(
@@ -100,7 +100,7 @@ def test_a_crash_after_the_rows_leaves_no_second_ones(
         broken.setattr("mlflow.store.tracking.sqlalchemy_store.SqlAlchemyStore._set_tags", crash)
         with pytest.raises(MlflowException):
             MlflowSync(tmp_path).sync_trial(seen(folder), "s")
-    assert "care.epochs_logged" not in dump(tmp_path)[1]["tags"]
+    assert "epochs" not in dump(tmp_path)[1]["tags"]["care.sync"]
     sync(tmp_path, folder)
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 2
 
@@ -134,7 +134,7 @@ def test_what_is_known_is_neither_asked_nor_written_again(
     assert asked == []
     finish(folder)
     projection.sync_trial(seen(folder), "s")
-    assert asked == ["log_batch", "update_run_info"]
+    assert asked == ["get_run", "log_batch", "update_run_info"], "the first for its artifacts"
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 3
 
 
@@ -168,7 +168,7 @@ def test_a_change_undoes_a_confirmation(
     assert not later.recall("s", [seen(folder)])
     asked.clear()
     later.sync_trial(seen(folder), "s")
-    assert asked == ["log_batch", "update_run_info"], "its run was recalled with those of the sweep"
+    assert "search_runs" not in asked, "its run was recalled with those of the sweep"
     assert dump(tmp_path)[1]["status"] == "FINISHED"
 
 
@@ -180,7 +180,7 @@ def test_a_trial_of_two_sweeps_has_one_run(tmp_path: Path, folder: TrialFolder) 
     assert set(runs) == {"first", "second", "λ=0.1 seed=0"}
     trial = runs["λ=0.1 seed=0"]
     assert trial["parent"] == "first"
-    assert trial["tags"]["sweep.second"] == "member"
+    assert trial["tags"]["sweep.second"] == "λ=0.1"
 
 
 def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: TrialFolder) -> None:
@@ -191,6 +191,21 @@ def test_without_its_timings_a_trial_has_its_numbers(tmp_path: Path, folder: Tri
     assert trial["status"] == "FINISHED"
     assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1), (0.5, 2), (1 / 3, 3)]
     assert "images_per_second" not in trial["metrics"]
+
+
+def test_the_use_of_the_machine_is_a_system_metric(tmp_path: Path, folder: TrialFolder) -> None:
+    usage = UsageRecord(cpu_percent=87.5, memory_megabytes=300, gpu_watts=70)
+    timing = TimingRecord(epoch=3, seconds=1.0, images_per_second=9.0, finished_at=1e9, usage=usage)
+    folder.append_epoch({"epoch": 3, "step": 15, "train/loss": 0.1}, timing)
+    folder.write_status(State.PAUSED, 3, 3)
+    sync(tmp_path, folder)
+    metrics = dump(tmp_path)[1]["metrics"]
+    shown = {name: [row[:2] for row in rows] for name, rows in metrics.items() if "system" in name}
+    assert shown == {
+        "system/process_cpu_percentage": [(87.5, 3)],
+        "system/process_memory_megabytes": [(300, 3)],
+        "system/gpu_0_power_usage_watts": [(70, 3)],
+    }
 
 
 def test_status_follows_the_trial(tmp_path: Path, folder: TrialFolder) -> None:
@@ -229,7 +244,7 @@ def test_a_trial_that_is_run_anew_has_a_run_of_its_own(
     parent, trial = dump(tmp_path)
     assert [row[:2] for row in trial["metrics"]["train/loss"]] == [(1.0, 1)]
     assert "head/gamma" not in trial["metrics"]
-    assert trial["tags"]["code_version"] == "c0de2"
+    assert trial["tags"]["care.code_version"] == "c0de2"
     assert parent["name"] == "s"
 
 

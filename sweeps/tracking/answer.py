@@ -1,0 +1,139 @@
+"""The answer of a sweep, read from the store for its run in MLflow."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import yaml
+
+from analysis.summary import Member
+from care.errors import CareError
+from care.trials.records import Values
+from care.trials.state import State
+from sweeps.plan import Plan, PlannedTrial
+from sweeps.process.imports import large_imports
+from sweeps.states import MEANING, in_words
+from sweeps.store import Store
+from sweeps.tracking.marks import short_digest
+
+if TYPE_CHECKING:
+    from analysis.overview import Overview
+
+
+@dataclass(frozen=True)
+class SweepAnswer:
+    """The content of a sweep's run.
+
+    Attributes:
+        overview: The answer; None before a trial is finished, and without axes.
+        axes: The axes, the one on x first.
+        numeric: Whether the values on x are numbers.
+        counts: Numbers of trials by state, in words.
+        complete: Whether nothing is left to run.
+        stale: Whether a trial was trained by other code or data.
+        description: The sweep's description.
+        declaration: The resolved sweep as YAML.
+    """
+
+    overview: Overview | None
+    axes: tuple[str, ...]
+    numeric: bool
+    counts: str
+    complete: bool
+    stale: bool
+    description: str
+    declaration: str
+
+
+def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]) -> str:
+    """Hash the inputs of a sweep's answer; the arguments are those of :meth:`AnswerReader.read`."""
+    trials = [
+        (trial.trial_id, states.get(trial.trial_id, trial.state), versions.get(trial.trial_id, ""))
+        for trial in plan.trials
+    ]
+    return short_digest([trials, plan.unsuggested, _declaration(plan)])
+
+
+class AnswerReader:
+    """Reads the answer of a sweep, and each finished trial's files once.
+
+    Args:
+        store: The store.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._values: dict[tuple[str, str], Values] = {}
+
+    def read(
+        self, plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]
+    ) -> SweepAnswer:
+        """Read the answer.
+
+        Args:
+            plan: The plan of all trials of the sweep.
+            states: The trials' states where they differ from the plan's.
+            versions: A text by trial that changes when the trial does.
+        """
+        with large_imports():
+            from analysis.overview import build_overview
+
+        spec = plan.sweep.spec
+        members = [_member(trial, states) for trial in plan.trials]
+        by_id = {member.trial_id: member.state for member in members}
+        pending = {identity for identity, state in by_id.items() if MEANING[state].left}
+        if plan.unsuggested:  # steps are levels, and more levels will come
+            pending = set(by_id)
+        overview = build_overview(
+            members,
+            self._read_values(by_id, versions),
+            spec.metric.name,
+            spec.metric.mode,
+            pending,
+            with_picture=not pending,
+        )
+        counts = in_words({state: list(by_id.values()).count(state) for state in State})
+        axes = overview.axes if overview else tuple(members[0].axes if members else ())
+        return SweepAnswer(
+            overview=overview,
+            axes=axes,
+            numeric=overview.numeric if overview else False,
+            counts=counts,
+            complete=not pending,
+            stale=State.STALE in by_id.values(),
+            description=spec.description,
+            declaration=_declaration(plan),
+        )
+
+    def _read_values(
+        self, states: Mapping[str, State], versions: Mapping[str, str]
+    ) -> dict[str, Values]:
+        from analysis.collect import read_final_values
+
+        found = {}
+        for identity, state in states.items():
+            if state != State.FINISHED:
+                continue
+            key = identity, versions.get(identity, "")
+            if key not in self._values:
+                # A trial that was damaged since the plan is left out, as one without numbers.
+                with contextlib.suppress(CareError):
+                    self._values[key] = read_final_values(self._store.trial(identity))
+            if key in self._values:
+                found[identity] = self._values[key]
+        return found
+
+
+def _member(trial: PlannedTrial, states: Mapping[str, State]) -> Member:
+    state = states.get(trial.trial_id, trial.state)
+    return Member(trial.trial_id, trial.group_id, trial.config.seed, trial.point, state)
+
+
+def _declaration(plan: Plan) -> str:
+    sweep = plan.sweep
+    tree = sweep.spec.model_dump(mode="json")
+    base = sweep.base_config().model_dump(mode="json", exclude={"runtime"})
+    return yaml.safe_dump({**tree, "experiment": base}, sort_keys=False, allow_unicode=True)
