@@ -24,16 +24,22 @@ def describe_provenance(provenance: ProvenanceRecord) -> str:
     libraries = [
         f"{name} {provenance.versions[name]}" for name in _LIBRARIES if name in provenance.versions
     ]
-    device = provenance.device_name or provenance.cpu
     parts = [
         f"code {provenance.code_version}" + (f", commit {commit}{dirty}" if commit else ""),
         ", ".join(libraries),
-        provenance.device + (f" ({device})" if device else ""),
-        f"{provenance.threads} threads",
+        describe_device(provenance),
         f"{provenance.processes} processes" if provenance.processes > 1 else "",
         provenance.precision or "",
     ]
     return "; ".join(part for part in parts if part)
+
+
+def describe_device(provenance: ProvenanceRecord) -> str:
+    """Describe the device and the threads of a start: ``cuda (H100), 1 thread``."""
+    kind = provenance.device
+    name = provenance.cpu if provenance.device_name in ("", kind) else provenance.device_name
+    threads = "1 thread" if provenance.threads == 1 else f"{provenance.threads} threads"
+    return f"{kind} ({name}), {threads}" if name else f"{kind}, {threads}"
 
 
 def describe_start(start: StartRecord) -> str:

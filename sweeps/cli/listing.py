@@ -134,7 +134,8 @@ def _print_trials(view: SweepView, options: ListOptions) -> None:
     if options.as_json:
         print(json.dumps([_trial_json(row) for row in rows], ensure_ascii=False, indent=1))
     elif options.as_csv:
-        _print_csv([_trial_record(row, view) for row in rows])
+        measures = sorted({name for row in view.rows for name in row.measures})
+        _print_csv([_trial_record(row, list(view.sweep.spec.axes), measures) for row in rows])
     elif not rows:
         some = f" of {len(view.rows)} fulfils the conditions" if view.rows else ""
         make_console(stderr=True).print(f"{view.name}: no trial{some}")
@@ -192,17 +193,15 @@ def _trial_json(row: TrialRow) -> dict[str, Any]:
     }
 
 
-def _trial_record(row: TrialRow, view: SweepView) -> dict[str, Any]:
+def _trial_record(row: TrialRow, axes: Sequence[str], measures: Sequence[str]) -> dict[str, Any]:
     """Make a row of the CSV table: facts, a column an axis and one a measure."""
     record = _trial_json(row)
-    point, measures = record.pop("point"), record.pop("measures")
-    names = sorted({name for one in view.rows for name in one.measures})
-    axes = {axis: cell(point.get(axis)) for axis in view.sweep.spec.axes}
+    point, values = record.pop("point"), record.pop("measures")
     return {
         "id": record.pop("id"),
-        **axes,
+        **{axis: cell(point.get(axis)) for axis in axes},
         **record,
-        **{name: measures.get(name) for name in names},
+        **{name: values.get(name) for name in measures},
     }
 
 

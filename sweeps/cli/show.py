@@ -14,6 +14,7 @@ from care.system.claim import holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import canonical, flatten
+from care.trials.log_lines import describe_device
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.disk.units import format_bytes
@@ -120,12 +121,10 @@ def _place_lines(folder: TrialFolder) -> Iterator[tuple[str, str]]:
     if provenance is None:
         return
     seconds = sum(timing.seconds for timing in folder.read_timings())
-    device = provenance.device_name or provenance.cpu
-    name = f"{provenance.device} ({device})" if device else provenance.device
     commit = f", commit {provenance.git_commit[:8]}" if provenance.git_commit else ""
     count = f"{len(starts)} start" + ("" if len(starts) == 1 else "s")
     yield "trained", f"on {provenance.hostname or 'a machine'}, {duration(seconds)} in {count}"
-    yield "device", f"{name}, {provenance.threads} threads, {provenance.precision or 'fp32'}"
+    yield "device", f"{describe_device(provenance)}, {provenance.precision or 'fp32'}"
     yield "code", f"{provenance.code_version}{commit}"
 
 

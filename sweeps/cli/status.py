@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
@@ -23,10 +23,16 @@ from sweeps.inventory import SweepReader, SweepView, TrialRow, find_sweep_folder
 from sweeps.live import TrialTable, colored, duration
 from sweeps.process.terminal import is_live, make_console
 from sweeps.progress import TrialProgress, epoch_metric
+from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
 
 _WATCH_SECONDS = 2.0
 _SHOWN = 24
+_AGAIN = {
+    State.FAILED: "--retry-failed",
+    State.STALE: "--rerun-stale",
+    State.DAMAGED: "--rerun-damaged",
+}
 
 
 class Status(Protocol):
@@ -193,9 +199,18 @@ def local_view(status: LocalStatus) -> RenderableType:
         lines.append(TrialTable(running[:_SHOWN], status.column))
     if len(running) > _SHOWN:
         lines.append(Text(f"  … and {len(running) - _SHOWN} more"))
-    if not status.active and not status.complete:
-        lines.append(Text(f"  to resume: {status.command}"))
+    if not status.active:
+        lines += [Text(f"  {line}") for line in _how_to_continue(status)]
     return Group(*lines)
+
+
+def _how_to_continue(status: LocalStatus) -> Iterator[str]:
+    counts = status.view.counts()
+    if any(MEANING[state].left for state in counts):
+        yield f"to resume: {status.command}"
+    for state, option in _AGAIN.items():
+        if counts.get(state):
+            yield f"{counts[state]} {state}; to train them: {status.command} {option}"
 
 
 def _headline(status: LocalStatus) -> str:

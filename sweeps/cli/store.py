@@ -89,6 +89,8 @@ def _usage_as_json(usage: Usage) -> dict[str, object]:
 def _print_table(console: Console, name: str, rows: Iterable[tuple[str, str, int, int]]) -> None:
     """Print rows of name, number of trials, bytes and bytes that can go."""
     rows = list(rows)
+    if not rows:
+        return
     width = max([len(name), *(len(row[0]) for row in rows)])
     counted = any(row[1] for row in rows)
     trials = f"{'trials':>8}" if counted else ""
@@ -109,15 +111,15 @@ def gc_command(root: Path, keep: Keep, older: str | None, sweep: str | None, go:
     store, console = open_store(root), make_console()
     membership = read_membership(store)
     _check_sweep(store, sweep, membership)
-    found = GarbageSearch(store, policy, membership).search(scan_trials(store).items())
-    if not any(found.all()):
+    findings = GarbageSearch(store, policy, membership).search(scan_trials(store).items())
+    if not any(findings.all()):
         _print(console, "Nothing to free.")
-        _print_busy(console, found.busy)
+        _print_busy(console, findings.busy)
         return 0
     if go:
-        return _collect(store, keep, found, console)
-    _print_garbage(console, found, keep)
-    _print_busy(console, found.busy)
+        return _collect(store, keep, findings, console)
+    _print_garbage(console, findings, keep)
+    _print_busy(console, findings.busy)
     _print(console, "Nothing is removed yet. To remove it:")
     _print(console, f"  {_gc_again(root, keep, older, sweep)}")
     return 0
@@ -148,14 +150,14 @@ def _gc_again(root: Path, keep: Keep, older: str | None, sweep: str | None) -> s
     return shlex.join([*words, "--yes"])
 
 
-def _print_garbage(console: Console, found: Findings, keep: Keep) -> None:
+def _print_garbage(console: Console, findings: Findings, keep: Keep) -> None:
     """Print each kind of garbage with its bytes and the number of its parts."""
     frees: Counter[What] = Counter()
     parts: Counter[What] = Counter()
-    for each in found.all():
+    for each in findings.all():
         frees[each.what] += each.frees
         parts[each.what] += _count(each)
-    _print(console, f"{format_bytes(found.frees)} can go:")
+    _print(console, f"{format_bytes(findings.frees)} can go:")
     for what, size in frees.most_common():
         count = f"{parts[what]:,} {_unit(what, parts[what])}"
         _print(console, f"  {what:32s}{format_bytes(size):>8}  {count}{_kept(what, keep)}")
@@ -172,9 +174,9 @@ def _unit(what: What, count: int) -> str:
 
 
 def _kept(what: What, keep: Keep) -> str:
-    if what != What.CHECKPOINTS:
+    if what not in (What.CHECKPOINTS, What.WEIGHTS):
         return ""
-    return "; encoders stay" if keep == "encoder" else "; no encoder stays"
+    return "; encoders stay" if keep == "encoder" else "; care evaluate will refuse them"
 
 
 def _print_busy(console: Console, busy: dict[str, str]) -> None:
@@ -184,13 +186,13 @@ def _print_busy(console: Console, busy: dict[str, str]) -> None:
         _print(console, f"left alone: {len(busy) - _SHOWN} more that processes hold")
 
 
-def _collect(store: Store, keep: Keep, found: Findings, console: Console) -> int:
-    total = len(found.trials) + len(found.sweeps) + len(found.rest)
+def _collect(store: Store, keep: Keep, findings: Findings, console: Console) -> int:
+    total = len(findings.trials) + len(findings.sweeps) + len(findings.rest)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("freeing", total=total)
-        done = Collector(store, keep, lambda: progress.advance(task)).collect(found)
+        done = Collector(store, keep, lambda: progress.advance(task)).collect(findings)
     _print(console, f"freed {format_bytes(done.freed)}")
-    _print_busy(console, {**found.busy, **dict.fromkeys(done.busy, "another process")})
+    _print_busy(console, {**findings.busy, **dict.fromkeys(done.busy, "another process")})
     for line in done.failed:
         _print(console, line)
     return 1 if done.failed else 0
@@ -286,7 +288,8 @@ def _print_pulled(console: Console, pulled: Pulled, source: str) -> None:
     here = trials[Verdict.HERE]
     size = format_bytes(pulled.bytes)
     count = len(copied) + len(replaced)
-    _print(console, f"{count} {_trials([*copied, *replaced])} copied from {source}, {size}")
+    text = f"{count} {_trials([*copied, *replaced])} copied from {source}, {size}"
+    _print(console, text if count else f"nothing to copy from {source}")
     if replaced:
         _print(console, f"{len(replaced)} of them unfinished here; those are in archive/ now")
     if here:

@@ -56,15 +56,15 @@ class Collector:
         self._store, self._keep, self._advance = store, keep, advance
         self.done = Collected()
 
-    def collect(self, found: Findings) -> Collected:
-        """Remove all that was found, except in folders that a process holds now."""
-        for identity, garbage in found.trials.items():
+    def collect(self, findings: Findings) -> Collected:
+        """Remove all that was findings, except in folders that a process holds now."""
+        for identity, garbage in findings.trials.items():
             self._clean_trial(identity, garbage)
             self._advance()
-        for name, garbage in found.sweeps.items():
+        for name, garbage in findings.sweeps.items():
             self._clean_sweep(name, garbage)
             self._advance()
-        for each in found.rest:
+        for each in findings.rest:
             with self._noting(f"{each.paths[0]}"):
                 for path in each.paths:
                     discard(path)

@@ -12,6 +12,8 @@ from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
 from care.trials.find import find_trial
 from care.trials.folder import TrialFolder
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.deletions import DeletionRecord, record_deletion
 from sweeps.disk.membership import read_membership
 from sweeps.disk.removal import hidden_name, remove_tree
@@ -93,16 +95,32 @@ def _plan_sweep(
 
 
 def _check_free(deletion: Deletion, store: Store) -> None:
+    if deletion.sweep:
+        _check_queue(deletion.sweep, store)
     folders = {trial: store.trial(trial).path for trial in deletion.trials}
     if deletion.sweep:
         folders[deletion.sweep] = store.sweep(deletion.sweep).path
-    busy = {name: found for name, path in folders.items() if (found := holder(path))}
+    busy = {name: process for name, path in folders.items() if (process := holder(path))}
     for name, process in busy.items():
         kind = "sweep" if name == deletion.sweep else "trial"
         more = f", and {len(busy) - 1} more are in use" if len(busy) > 1 else ""
         raise InUseError(
             f"{kind} {name} is in use by {process}{more}; nothing was deleted. "
             "End the run first (Ctrl-C, or care sweep cancel), then repeat the command."
+        )
+
+
+def _check_queue(sweep: str, store: Store) -> None:
+    """Refuse a sweep whose jobs wait in SLURM's queue: they need its folder."""
+    pool = PoolFolder(store, sweep)
+    if not pool.submitted or not commands.available():
+        return
+    names = (pool.job_name("head"), pool.job_name("worker"))
+    jobs = [job.job_id for name in names for job in commands.jobs_named(name) if job.present]
+    if jobs:
+        raise InUseError(
+            f"sweep {sweep} has jobs in SLURM's queue ({', '.join(jobs)}); nothing was deleted. "
+            f"End them first: care sweep cancel {sweep}"
         )
 
 

@@ -18,7 +18,7 @@ from care.trials.folder import TrialFolder
 from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.disk.membership import Membership
 from sweeps.disk.network_size import network_bytes
-from sweeps.disk.scan import SET_ASIDE, TEMPORARY, Found, Kind, TrialFiles, entries, measure
+from sweeps.disk.scan import SET_ASIDE, TEMPORARY, DiskItem, Kind, TrialFiles, entries, measure
 from sweeps.disk.units import DAY_SECONDS
 from sweeps.store import Store
 
@@ -128,14 +128,17 @@ class GarbageSearch:
         store: The store.
         policy: The rules.
         membership: The sweeps' trials.
+        now: Seconds since 1970 at which ages are measured; by default the present.
     """
 
-    def __init__(self, store: Store, policy: Policy, membership: Membership) -> None:
+    def __init__(
+        self, store: Store, policy: Policy, membership: Membership, now: float | None = None
+    ) -> None:
         self._store, self._policy = store, policy
         self._chosen = membership.trials.get(policy.sweep) if policy.sweep else None
-        self._now = time.time()
+        self._now = time.time() if now is None else now
         self._network_bytes: dict[int, int | None] = {}
-        self.found = Findings()
+        self.findings = Findings()
 
     def search(self, scanned: Iterable[tuple[str, TrialFiles]]) -> Findings:
         """Search trials, sweeps, archive and the store's own folder.
@@ -149,11 +152,11 @@ class GarbageSearch:
         for sweep in self._store.all_sweeps():
             if self._policy.sweep in (None, sweep.name):
                 self._search_sweep(sweep.path)
-        self.found.rest += self._archive()
+        self.findings.rest += self._archive()
         if self._policy.sweep is None:
-            self.found.rest += self._leftovers(self._store.root, unclaimed=True)
-            self.found.rest += self._leftovers(self._store.trials, unclaimed=True)
-        return self.found
+            self.findings.rest += self._leftovers(self._store.root, unclaimed=True)
+            self.findings.rest += self._leftovers(self._store.trials, unclaimed=True)
+        return self.findings
 
     def _search_trial(self, identity: str, files: TrialFiles) -> None:
         folder = self._store.trial(identity)
@@ -161,9 +164,9 @@ class GarbageSearch:
         if not garbage:
             return
         if files.claimed and (busy := _holder(folder.path)):
-            self.found.busy[identity] = busy
+            self.findings.busy[identity] = busy
             return
-        self.found.trials[identity] = garbage
+        self.findings.trials[identity] = garbage
 
     def _of_trial(self, folder: TrialFolder, files: TrialFiles) -> Iterator[Garbage]:
         if files.temporary:
@@ -184,7 +187,7 @@ class GarbageSearch:
         garbage = _garbage(What.CHECKPOINTS, files.checkpoints)
         if self._policy.keep == "none" or files.weights:
             return garbage
-        newest = max(files.checkpoints, key=lambda found: found.path.name)
+        newest = max(files.checkpoints, key=lambda item: item.path.name)
         # Checkpoints of one size are of one model: each size is read once.
         if newest.bytes not in self._network_bytes:
             self._network_bytes[newest.bytes] = network_bytes(newest.path)
@@ -213,30 +216,31 @@ class GarbageSearch:
         if not garbage:
             return
         if busy := _holder(folder):
-            self.found.busy[folder.name] = busy
+            self.findings.busy[folder.name] = busy
             return
-        self.found.sweeps[folder.name] = garbage
+        self.findings.sweeps[folder.name] = garbage
 
     def _leftovers(self, folder: Path, unclaimed: bool = False) -> Iterator[Garbage]:
         """Yield what processes left in a folder to which several may write.
 
+        A temporary file may be in use, so it stays for a day.
+
         Args:
             folder: The folder.
-            unclaimed: Nobody claims it, so that only folders with this project's own names for
-                parts of copies and deletions go at any age; others after a day.
+            unclaimed: Its folders of unfinished deletions go at any age.
         """
         for entry in entries(folder):
             if SET_ASIDE.fullmatch(entry.name):
-                found = measure(entry)
-                if self._is_old(found.changed):
-                    yield _garbage(What.SET_ASIDE, [found])
+                item = measure(entry)
+                if self._is_old(item.changed):
+                    yield _garbage(What.SET_ASIDE, [item])
             elif TEMPORARY.fullmatch(entry.name):
-                found = measure(entry)
+                item = measure(entry)
                 gone = unclaimed and entry.name.startswith(".deleted-")
                 resumable = entry.name == ".pull"
                 least = self._policy.kept_seconds if resumable else DAY_SECONDS
-                if gone or self._now - found.changed >= least:
-                    yield _garbage(What.TEMPORARY, [found])
+                if gone or self._now - item.changed >= least:
+                    yield _garbage(What.TEMPORARY, [item])
 
     def _snapshots(self, name: str) -> Iterator[Garbage]:
         """Yield code snapshots other than that of the last submission.
@@ -267,8 +271,8 @@ class GarbageSearch:
                 yield _garbage(What.TEMPORARY, [measure(entry)])
 
 
-def _garbage(what: What, found: list[Found]) -> Garbage:
-    return Garbage(what, tuple(each.path for each in found), sum(each.bytes for each in found))
+def _garbage(what: What, items: list[DiskItem]) -> Garbage:
+    return Garbage(what, tuple(each.path for each in items), sum(each.bytes for each in items))
 
 
 def _holder(folder: Path) -> str:

@@ -196,7 +196,7 @@ class Puller:
             self.pulled.reasons[identity] = f"without {', '.join(dropped)}, damaged there"
 
     def _publish(self, part: TrialFolder, here: TrialFolder) -> bool:
-        """Rename a verified copy to its place; return False if a process has the trial here."""
+        """Rename a verified copy to its trial; return False if a process holds it here."""
         if os.path.lexists(here.path) and self._store.archive(here.trial_id) is None:
             return False
         try:

@@ -34,13 +34,13 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Found:
+class DiskItem:
     """A file, or a folder with everything below it.
 
     Attributes:
         path: Where it is.
         bytes: Sum of the sizes of its files.
-        changed: Latest change of it or of a file below it, seconds since 1970.
+        changed: Latest write or rename of it or of a file below it, seconds since 1970.
     """
 
     path: Path
@@ -63,11 +63,11 @@ class TrialFiles:
     """
 
     sizes: Counter[Kind] = field(default_factory=Counter)
-    checkpoints: list[Found] = field(default_factory=list)
-    weights: list[Found] = field(default_factory=list)
-    temporary: list[Found] = field(default_factory=list)
-    set_aside: list[Found] = field(default_factory=list)
-    evaluation: Found | None = None
+    checkpoints: list[DiskItem] = field(default_factory=list)
+    weights: list[DiskItem] = field(default_factory=list)
+    temporary: list[DiskItem] = field(default_factory=list)
+    set_aside: list[DiskItem] = field(default_factory=list)
+    evaluation: DiskItem | None = None
     claimed: bool = False
 
     @property
@@ -85,19 +85,24 @@ def entries(folder: str | Path) -> Iterator[os.DirEntry[str]]:
         return
 
 
-def measure(entry: os.DirEntry[str]) -> Found:
+def measure(entry: os.DirEntry[str]) -> DiskItem:
     """Measure a file, or a folder with everything below it; links are not followed."""
     try:
         status = entry.stat(follow_symlinks=False)
     except OSError:  # removed meanwhile
-        return Found(Path(entry.path), 0, 0.0)
+        return DiskItem(Path(entry.path), 0, 0.0)
     if not entry.is_dir(follow_symlinks=False):
-        return Found(Path(entry.path), status.st_size, status.st_mtime)
+        return DiskItem(Path(entry.path), status.st_size, _changed(status))
     # The logs of a claim's holder have a second name in its folder.
     inner = (each for each in entries(entry.path) if not _is_second_name(each))
     below = [measure(each) for each in inner]
-    changed = max((status.st_mtime, *(each.changed for each in below)))
-    return Found(Path(entry.path), sum(each.bytes for each in below), changed)
+    changed = max((_changed(status), *(each.changed for each in below)))
+    return DiskItem(Path(entry.path), sum(each.bytes for each in below), changed)
+
+
+def _changed(status: os.stat_result) -> float:
+    """Return the time of the last write or rename."""
+    return max(status.st_mtime, status.st_ctime)
 
 
 def _is_second_name(entry: os.DirEntry[str]) -> bool:
@@ -120,23 +125,23 @@ def scan_trial(folder: Path) -> TrialFiles:
 
 def _add(files: TrialFiles, entry: os.DirEntry[str]) -> None:
     name = entry.name
-    found, kind = measure(entry), Kind.LOGS
+    item, kind = measure(entry), Kind.LOGS
     if CHECKPOINT_NAME.fullmatch(name):
         kind = Kind.CHECKPOINTS
-        files.checkpoints.append(found)
+        files.checkpoints.append(item)
     elif WEIGHTS_NAME.fullmatch(name):
         kind = Kind.WEIGHTS
-        files.weights.append(found)
+        files.weights.append(item)
     elif name == "evaluation":
-        kind, files.evaluation = Kind.CHECKPOINTS, found
+        kind, files.evaluation = Kind.CHECKPOINTS, item
     elif name == "details.npz":
         kind = Kind.DETAILS
     elif TEMPORARY.fullmatch(name):
         kind = Kind.LEFTOVERS
-        files.temporary.append(found)
+        files.temporary.append(item)
     elif SET_ASIDE.fullmatch(name):
         kind = Kind.LEFTOVERS
-        files.set_aside.append(found)
+        files.set_aside.append(item)
     elif name.startswith("claim-") and not name.endswith(".released"):
         files.claimed = True
-    files.sizes[kind] += found.bytes
+    files.sizes[kind] += item.bytes

@@ -13,13 +13,14 @@ from care.errors import CareError
 from care.trials.records import SweepRecord
 from sweeps.deletions import DeletionRecord, read_deletions
 from sweeps.store import Store
+from sweeps.tracking.marks import read_marks, set_marks
 from sweeps.tracking.run_cache import Run, RunCache
 from sweeps.tracking.run_record import trial_identity
+from sweeps.tracking.sweep_views import member_tag
 
 _CREATED, _PARENT = "care.created", "mlflow.parentRunId"
 # Tag of a run that was deleted because its sweep was, with the time of the sweep's first start.
 _FOLLOWED = "care.deleted"
-_MEMBER = "sweep."
 
 
 def follow_deletions(runs: RunCache, store: Store) -> None:
@@ -90,17 +91,20 @@ def _delete_sweep(runs: RunCache, store: Store, every: list[Run], deletion: Dele
     if run is None or run.tags.get(_CREATED, deletion.created) != deletion.created:
         return
     for other in every:
-        if not other.deleted and f"{_MEMBER}{deletion.sweep}" in other.tags:
+        if not other.deleted and member_tag(deletion.sweep) in other.tags:
             _leave(runs, other, deletion.sweep, run, sweeps)
     runs.log(run, {}, [], {_FOLLOWED: deletion.created or "yes"})
     runs.delete(run)
+    for other in sweeps.values():  # their next sync writes the answer, and the index of sweeps
+        if "answer" in read_marks(other):
+            runs.log(other, {}, [], set_marks(other, answer=""))
     runs.forget((("sweep", deletion.sweep), ("care.kind", "sweep")))
 
 
 def _leave(runs: RunCache, run: Run, sweep: str, parent: Run, sweeps: dict[str, Run]) -> None:
     """Move the run of a trial that another sweep has below that sweep's run."""
-    runs.delete_tag(run, f"{_MEMBER}{sweep}")
+    runs.delete_tag(run, member_tag(sweep))
     if run.tags.get(_PARENT) == parent.run_id:
-        names = [name for name in sweeps if f"{_MEMBER}{name}" in run.tags]
+        names = [name for name in sweeps if member_tag(name) in run.tags]
         if names:
             runs.log(run, {}, [], {_PARENT: sweeps[names[0]].run_id})

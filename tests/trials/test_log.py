@@ -46,7 +46,7 @@ def test_the_life_of_a_trial(tmp_path: Path, tiny_config: TrialConfig) -> None:
     folder.write_evaluation({"head/gamma": 0.25})
     folder.write_status(State.FINISHED, 1, 1)
     written = lines(tmp_path)
-    assert written[0] == "code ast1-ab, commit 01234567; cpu; 2 threads"
+    assert written[0] == "code ast1-ab, commit 01234567; cpu, 2 threads"
     assert written[1].startswith("started on ")
     assert written[1].endswith(f"process {os.getpid()}, after epoch 0")
     assert written[2:6] == [

@@ -47,7 +47,7 @@ def test_a_finished_trial(store: Store, tmp_path: Path, capsys: pytest.CaptureFi
     assert lines["differs"] == [f"{WEIGHT}: 0.2 (experiment: 0.1)"]
     assert lines["state"] == ["finished, 3 of 3 epochs"]
     assert lines["trained"] == ["on node1, 3 s in 1 start"]
-    assert lines["device"] == ["cuda (H100), 1 threads, fp32"]
+    assert lines["device"] == ["cuda (H100), 1 thread, fp32"]
     assert lines["code"][0].endswith(", commit ab")
     assert lines["measures"] == ["head/gamma  0.5"]
     assert str(folder.path) in lines["files"][0]

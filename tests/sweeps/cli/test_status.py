@@ -62,6 +62,12 @@ def test_one_that_no_driver_runs(
         fabricate(store, config, State.FINISHED, 3)
     assert status_command("tiny", store.root, watch=False, as_json=False) == 0
     assert capsys.readouterr().out.startswith("tiny: finished\n")
+    fabricate(store, made[0, 0], State.FAILED, 1)
+    assert status_command("tiny", store.root, watch=False, as_json=False) == 1
+    output = capsys.readouterr().out
+    assert "to resume" not in output
+    assert "1 failed; to train them: care sweep run " in output
+    assert output.endswith(" --retry-failed\n")
 
 
 def test_an_unknown_name(store: Store, tmp_path: Path) -> None:

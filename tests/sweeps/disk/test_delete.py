@@ -12,6 +12,10 @@ from care.errors import CareError, ConfigError
 from care.system.claim import Claim
 from care.trials.identity import trial_id
 from care.trials.state import State
+from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.config import ClusterConfig
+from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
 from sweeps.disk.delete import Deleter, Deletion, InUseError, plan_deletion
 from sweeps.disk.garbage import GarbageSearch, Policy
 from sweeps.disk.membership import read_membership
@@ -103,6 +107,31 @@ def test_what_runs_is_refused_and_nothing_goes(store: Store, what: str) -> None:
     assert trial not in present(store)
 
 
+def test_a_sweep_whose_jobs_wait_is_refused(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process holds it yet, but the jobs need its folder."""
+    pool = PoolFolder(store, "first")
+    pool.path.mkdir()
+    pool.write_request(
+        Request(
+            cluster=ClusterConfig(partition="cpu"),
+            workers=Workers(least=1, most=1),
+            folder="/home/me",
+            code="/home/me/code",
+            command="care sweep submit",
+        )
+    )
+    waiting = {pool.job_name("head"): [QueuedJob("4242", "PENDING", "", "Priority")]}
+    monkeypatch.setattr(commands, "available", lambda: True)
+    monkeypatch.setattr(commands, "jobs_named", lambda name: waiting.get(name, []))
+    before = contents(store.root)
+    with pytest.raises(InUseError, match=r"queue \(4242\).*care sweep cancel first"):
+        plan_deletion("first", store)
+    assert contents(store.root) == before
+    waiting.clear()
+    delete("first", store)
+    assert not store.sweep("first").path.exists()
+
+
 @pytest.mark.parametrize("name", ["frist", "zzz", ""])
 def test_an_unknown_name_is_refused(store: Store, name: str) -> None:
     with pytest.raises(ConfigError):
@@ -130,8 +159,8 @@ def test_killed_anywhere_a_second_one_finishes(store: Store, tmp_path: Path) -> 
         if (left.sweep("first").path / "sweep.json").exists():
             delete("first", left)
         assert present(left) == others
-        found = GarbageSearch(left, Policy(), read_membership(left))
-        garbage = found.search(scan_trials(left).items())
+        findings = GarbageSearch(left, Policy(), read_membership(left))
+        garbage = findings.search(scan_trials(left).items())
         hidden = [path.name for each in garbage.rest for path in each.paths]
         assert all(name.startswith(".deleted-") for name in hidden)
         number += 41
@@ -155,16 +184,25 @@ def active(store: Store) -> dict[str, dict[str, Any]]:
     }
 
 
+def index(store: Store) -> str:
+    """MLflow's list of the store's sweeps."""
+    client, experiment = open_mlflow(store.root)
+    return str(client.get_experiment(experiment).tags["mlflow.note.content"])
+
+
 def test_mlflow_follows(store: Store, tmp_path: Path, empty_database: Path) -> None:
     copy_database(empty_database, store.root)
     sync_store(store, None)
     first, second = members(store, "first"), members(store, "second")
     before = active(store)
     assert set(before) == {"first", "second"} | first | second
+    assert "[first]" in index(store)
     delete("first", store)
     sync_store(store, None)
     after = active(store)
     assert set(after) == {"second"} | second
+    assert "[first]" not in index(store)
+    assert "[second]" in index(store)
     for trial in first & second:  # below the sweep that is left
         assert after[trial]["mlflow.parentRunId"] == after["second"]["id"]
         assert "sweep.first" not in after[trial]

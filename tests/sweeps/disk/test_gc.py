@@ -29,21 +29,21 @@ from tests.helpers.small_store import copy_store, finished, numbers, plan_of, st
 from tests.helpers.tracked import copy_database, dump
 
 CPU = torch.device("cpu")
-OLD = time.time() - 40 * 24 * 3600
+LATER = time.time() + 40 * 24 * 3600
 
 
-def search(store: Store, policy: Policy | None = None) -> Findings:
+def search(store: Store, policy: Policy | None = None, now: float | None = None) -> Findings:
+    search = GarbageSearch(store, policy or Policy(), read_membership(store), now)
+    return search.search(scan_trials(store).items())
+
+
+def collect(store: Store, policy: Policy | None = None, now: float | None = None) -> Collected:
     policy = policy or Policy()
-    return GarbageSearch(store, policy, read_membership(store)).search(scan_trials(store).items())
-
-
-def collect(store: Store, policy: Policy | None = None) -> Collected:
-    policy = policy or Policy()
-    return Collector(store, policy.keep).collect(search(store, policy))
+    return Collector(store, policy.keep).collect(search(store, policy, now))
 
 
 def collect_below(root: Path, keep: Keep) -> None:
-    collect(Store(root), Policy(keep))
+    collect(Store(root), Policy(keep), LATER)
 
 
 def networks(store: Store) -> dict[str, dict[str, torch.Tensor]]:
@@ -60,7 +60,7 @@ def assert_equal_networks(store: Store, expected: dict[str, dict[str, torch.Tens
 
 
 def rubbish(store: Store) -> list[Path]:
-    """What accidents leave behind, all of it old."""
+    """What accidents leave behind."""
     trial, other = (folder.path for folder in finished(store))
     sweep = store.sweep("tiny").path
     left = [
@@ -76,7 +76,6 @@ def rubbish(store: Store) -> list[Path]:
     for path in left:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(bytes(1000))
-        os.utime(path, (OLD, OLD))
     return left
 
 
@@ -85,8 +84,8 @@ def test_only_the_checkpoints_of_finished_trials_become_weights(store: Store) ->
     paused = next(store.trial(name) for name, state in before_plan.items() if state == "paused")
     kept = contents(paused.path)
     size = measure_below(store.root)
-    found = search(store)
-    estimate = found.frees
+    findings = search(store)
+    estimate = findings.frees
     done = collect(store)
     assert (done.busy, done.failed) == ([], [])
     for folder in finished(store):
@@ -136,8 +135,8 @@ def test_killed_anywhere_the_store_is_valid_and_a_second_one_finishes(
         assert states(store) == before_plan, context
         if keep == "encoder":
             assert_equal_networks(store, weights)
-        collect(store, Policy(keep))
-        assert not any(search(store, Policy(keep)).all()), context
+        collect(store, Policy(keep), LATER)
+        assert not any(search(store, Policy(keep), LATER).all()), context
         assert not any(path.exists() for path in left), context
         for folder in finished(store):
             kinds = [path.name[:7] for path in folder.path.glob("*.pt")]
@@ -149,7 +148,7 @@ def test_killed_anywhere_the_store_is_valid_and_a_second_one_finishes(
 def test_keep_all_removes_only_rubbish(store: Store) -> None:
     clean = set(contents(store.root))
     left = rubbish(store)
-    collect(store, Policy("all"))
+    collect(store, Policy("all"), LATER)
     assert not any(path.exists() for path in left)
     new = {name for name in set(contents(store.root)) ^ clean if "claim-" not in name}
     assert new == {"archive"}
@@ -157,8 +156,10 @@ def test_keep_all_removes_only_rubbish(store: Store) -> None:
 
 def test_young_things_that_were_kept_on_purpose_stay(store: Store) -> None:
     trial = finished(store)[0].path
-    kept = trial / "status.json.damaged-20990101-000000-000000"
-    kept.write_text("{")
+    damaged = trial / "checkpoint-000001-000000-0123456789abcdef.pt"
+    damaged.write_text("{")
+    os.utime(damaged, (1e9, 1e9))
+    kept = damaged.rename(damaged.with_suffix(".damaged"))  # just now, whatever its age
     archived = store.archive(finished(store)[1].trial_id)
     assert archived
     collect(store)
@@ -181,8 +182,8 @@ def test_a_claimed_trial_is_left_alone_and_named(store: Store) -> None:
     claim = Claim.take(one.path)
     assert claim
     with claim:
-        found = search(store)
-        assert list(found.busy) == [one.trial_id]
+        findings = search(store)
+        assert list(findings.busy) == [one.trial_id]
         done = Collector(store, "encoder").collect(late)  # it was taken after the search
         assert done.busy == [one.trial_id]
         assert {path.name for path in one.path.glob("*.pt")} == before
@@ -221,9 +222,9 @@ def test_one_sweep_only(store: Store, tmp_path: Path) -> None:
     own = store.root / "archive" / f"{finished(store)[0].trial_id}-20200101-000000-000000"
     for path in (old, own):
         path.mkdir(parents=True)
-    found = search(store, Policy(sweep="tiny"))
-    assert [each.paths for each in found.rest] == [(own,)]
-    assert len(found.trials) == 2
+    findings = search(store, Policy(sweep="tiny"))
+    assert [each.paths for each in findings.rest] == [(own,)]
+    assert len(findings.trials) == 2
 
 
 def test_snapshots_of_code_stay_for_the_last_submission(store: Store) -> None:
@@ -243,10 +244,9 @@ def test_snapshots_of_code_stay_for_the_last_submission(store: Store) -> None:
         (pool / "code" / name).mkdir(parents=True)
         (pool / "code" / name / "file.py").write_bytes(bytes(100))
     assert not search(store).sweeps, "an earlier submission may still have workers"
-    os.utime(pool / "request.json", (OLD, OLD))
-    found = search(store).sweeps["tiny"]
-    assert {each.what for each in found} == {What.SNAPSHOTS}
-    collect(store)
+    findings = search(store, now=LATER).sweeps["tiny"]
+    assert {each.what for each in findings} == {What.SNAPSHOTS}
+    collect(store, now=LATER)
     assert [path.name for path in (pool / "code").iterdir()] == ["bbb"]
 
 
