@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.comparison import Comparison, Point
 from analysis.labels import (
     CURVES,
-    SPACES,
+    SPACE_LABELS,
     VARIANT,
     Label,
     axis_label,
@@ -153,8 +153,10 @@ def shown_measures(comparison: Comparison) -> list[str]:
     """
     measured, metric = comparison.measured(), comparison.metric
     space, _, measure = metric.partition("/")
-    first = [measure if space in SPACES else metric] if comparison.has_values(metric) else []
-    names = [name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACES)]
+    first = [measure if space in SPACE_LABELS else metric] if comparison.has_values(metric) else []
+    names = [
+        name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACE_LABELS)
+    ]
     return list(dict.fromkeys([*first, *names]))
 
 
@@ -273,7 +275,7 @@ def _draw_line(
 
 def _make_handles(comparison: Comparison) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=color, marker="o", ms=4, label=SPACES[space])
+        Line2D([], [], color=color, marker="o", ms=4, label=SPACE_LABELS[space])
         for space, color in _SPACE_COLORS.items()
     ]
     if comparison.collapsed_points:

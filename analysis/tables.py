@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import CURVES, SHORT_SPACES, measure_label, point_name, value_label
+from analysis.labels import CURVES, SHORT_SPACE_LABELS, measure_label, point_name, value_label
 from analysis.statistics import Estimate
 
 _MAIN = (
@@ -102,9 +102,9 @@ def _main_metrics(comparison: Comparison, extra: set[str]) -> list[str]:
 
 def _head(metric: str) -> str:
     space, _, measure = metric.partition("/")
-    label = measure_label(measure) if space in SHORT_SPACES else CURVES.get(metric)
+    label = measure_label(measure) if space in SHORT_SPACE_LABELS else CURVES.get(metric)
     return f"{label.short or label.title} {label.better}".strip() if label else metric
 
 
 def _space(metric: str) -> str:
-    return SHORT_SPACES.get(metric.partition("/")[0], "last epoch")
+    return SHORT_SPACE_LABELS.get(metric.partition("/")[0], "last epoch")
