@@ -10,12 +10,13 @@ import pandas as pd
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.collect import select_finished
-from analysis.labels import MEASURE_LABELS, SPACE_LABELS
+from analysis.labels import MEASURE_LABELS
 from analysis.levels import is_number, order_levels
 from analysis.statistics import Estimate, estimate, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
+from care.registry import SPACES
 
-_SPACES = tuple(f"{space}/" for space in SPACE_LABELS)
+_SPACES = tuple(f"{space}/" for space in SPACES)
 Point = tuple[Any, ...]
 """A level of each axis, as :mod:`analysis.levels` makes them."""
 
@@ -171,9 +172,7 @@ class Comparison:
         measured = [name.split("/", 1) for name in known if name.startswith(_SPACES)]
         others = {measure for _, measure in measured} - set(MEASURE_LABELS)
         names = [
-            f"{space}/{name}"
-            for name in [*MEASURE_LABELS, *sorted(others)]
-            for space in SPACE_LABELS
+            f"{space}/{name}" for name in [*MEASURE_LABELS, *sorted(others)] for space in SPACES
         ]
         first = self.metric.partition("/")[2]
         return sorted(

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from analysis.comparison import Comparison, Point
 from analysis.details import Array, Details
-from analysis.labels import SPACE_LABELS, point_name
+from analysis.labels import point_name
 from analysis.summary import Reproduction
+from care.registry import SPACES
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class FigureData:
     def space(self) -> str:
         """Return the metric's feature space; ``head``, which the paper uses, if it has none."""
         space = self.metric.partition("/")[0]
-        return space if space in SPACE_LABELS else "head"
+        return space if space in SPACES else "head"
 
     def name(self, point: Point) -> str:
         """Return a point's name for people, e.g. the method."""

@@ -31,6 +31,7 @@ from analysis.labels import (
 )
 from analysis.statistics import Estimate
 from analysis.style import STYLE, method_color, method_dashes
+from care.registry import SPACES
 
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
 _ONE_COLOR = "#444444"  # of a metric that belongs to no space
@@ -153,10 +154,8 @@ def shown_measures(comparison: Comparison) -> list[str]:
     """
     measured, metric = comparison.measured(), comparison.metric
     space, _, measure = metric.partition("/")
-    first = [measure if space in SPACE_LABELS else metric] if comparison.has_values(metric) else []
-    names = [
-        name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACE_LABELS)
-    ]
+    first = [measure if space in SPACES else metric] if comparison.has_values(metric) else []
+    names = [name for name in _PANELS if any(f"{space}/{name}" in measured for space in SPACES)]
     return list(dict.fromkeys([*first, *names]))
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from care.registry import SPACES
+
 VARIANT = "variant"
 """The axis whose values are names of methods."""
 
@@ -96,14 +98,14 @@ def measure_label(measure: str) -> Label:
 def metric_label(name: str) -> str:
     """Return the label of a metric with its space."""
     space, _, measure = name.partition("/")
-    label = measure_label(measure) if space in SPACE_LABELS else None
+    label = measure_label(measure) if space in SPACES else None
     return f"{label}, {SPACE_LABELS[space]}" if label else str(CURVES.get(name, name))
 
 
 def short_metric_label(name: str) -> str:
     """Return the label of a metric for the head of a narrow column: ``γ_f, sphere``."""
     space, _, measure = name.partition("/")
-    label = measure_label(measure) if space in SPACE_LABELS else None
+    label = measure_label(measure) if space in SPACES else None
     return f"{label.short}, {SHORT_SPACE_LABELS[space]}" if label else str(CURVES.get(name, name))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from analysis.comparison import Comparison, Point
 from analysis.labels import CURVES, SHORT_SPACE_LABELS, measure_label, point_name, value_label
 from analysis.statistics import Estimate
+from care.registry import SPACES
 
 _MAIN = (
     "gamma",
@@ -102,7 +103,7 @@ def _main_metrics(comparison: Comparison, extra: set[str]) -> list[str]:
 
 def _head(metric: str) -> str:
     space, _, measure = metric.partition("/")
-    label = measure_label(measure) if space in SHORT_SPACE_LABELS else CURVES.get(metric)
+    label = measure_label(measure) if space in SPACES else CURVES.get(metric)
     return f"{label.short or label.title} {label.better}".strip() if label else metric
 
 
