@@ -242,7 +242,7 @@ def _draw_line(
     means: dict[Point, Estimate],
     style: tuple[str, str, str],
 ) -> None:
-    """Draw one line of a panel: dots, hollow nearly collapsed, then means and intervals.
+    """Draw one line of a panel: dots, hollow for nearly collapsed trials, then means and intervals.
 
     Args:
         axes: The panel.
