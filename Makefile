@@ -27,8 +27,8 @@ $(READY): pyproject.toml constraints.txt
 sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rerun-stale' …)
 	@$(BIN)/care sweep run $(SWEEP) $(ARGS)
 
-test: $(READY) ## Run the tests, two files at a time
-	@$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+test: $(READY) ## Run the tests, three files at a time
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
 
 test-slurm: $(READY) ## Start a SLURM test cluster, run the cluster tests, stop it (root, Debian)
 	@docker/slurm/cluster run -- $(BIN)/pytest tests/cluster --timeout=900 $(ARGS)

@@ -10,10 +10,11 @@ import pandas as pd
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.collect import select_finished
-from analysis.labels import MEASURES, SPACES
+from analysis.labels import MEASURE_LABELS
 from analysis.levels import is_number, order_levels
 from analysis.statistics import Estimate, estimate, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
+from care.registry import SPACES
 
 _SPACES = tuple(f"{space}/" for space in SPACES)
 Point = tuple[Any, ...]
@@ -173,8 +174,10 @@ class Comparison:
         done = self.done
         known = [str(name) for name in done.columns if done[name].notna().any()]
         measured = [name.split("/", 1) for name in known if name.startswith(_SPACES)]
-        others = {measure for _, measure in measured} - set(MEASURES)
-        names = [f"{space}/{name}" for name in [*MEASURES, *sorted(others)] for space in SPACES]
+        others = {measure for _, measure in measured} - set(MEASURE_LABELS)
+        names = [
+            f"{space}/{name}" for name in [*MEASURE_LABELS, *sorted(others)] for space in SPACES
+        ]
         first = self.metric.partition("/")[2]
         return sorted(
             (name for name in names if name in known),

@@ -12,7 +12,7 @@ from analysis.comparison import Point
 from analysis.details import Array
 from analysis.figure_data import Drawn, FigureData, Picture, describe_missing, seeds_text
 from analysis.figures import add_legend
-from analysis.labels import SPACES
+from analysis.labels import SPACE_LABELS
 from analysis.style import STYLE, method_color
 
 _MARKERS = "os^Dv<>p"
@@ -35,7 +35,7 @@ def draw(data: FigureData) -> Drawn:
     pictures = []
     if known:
         names = _names(data, known, "rotation/names")
-        caption = _RANDOM.format(space=SPACES[space])
+        caption = _RANDOM.format(space=SPACE_LABELS[space])
         pictures.append(Picture("wahba", _random(data, known), caption, names))
     if named:
         pictures.append(Picture("wahba-named", _operations(data, named), _NAMED))

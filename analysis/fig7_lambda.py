@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from analysis.comparison import Point
 from analysis.figure_data import Drawn, FigureData, Picture, not_measured
 from analysis.figures import Positions, add_legend
-from analysis.labels import SPACES, axis_label, metric_label, point_name
+from analysis.labels import SPACE_LABELS, axis_label, metric_label, point_name
 from analysis.style import STYLE, method_color
 
 _CAPTION = "A dot is a seed, the line the mean, a bar the 95 % t-interval over seeds."
@@ -70,4 +70,4 @@ def _error(accuracy: float) -> float:
 def _title(metric: str) -> str:
     if not metric.endswith("accuracy"):
         return metric_label(metric)
-    return f"error of the linear readout, %, {SPACES[metric.partition('/')[0]]}"
+    return f"error of the linear readout, %, {SPACE_LABELS[metric.partition('/')[0]]}"

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 
 from analysis.comparison import Comparison, Point
 from analysis.details import Array, Details
-from analysis.labels import SPACES, point_name
+from analysis.labels import point_name
 from analysis.summary import Reproduction
+from care.registry import SPACES
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from analysis.comparison import Comparison, Point
 from analysis.labels import (
     CURVES,
-    SPACES,
+    SPACE_LABELS,
     VARIANT,
     Label,
     axis_label,
@@ -31,6 +31,7 @@ from analysis.labels import (
 )
 from analysis.statistics import Estimate
 from analysis.style import STYLE, method_color, method_dashes
+from care.registry import SPACES
 
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
 _ONE_COLOR = "#444444"  # of a metric that belongs to no space
@@ -241,7 +242,7 @@ def _draw_line(
     means: dict[Point, Estimate],
     style: tuple[str, str, str],
 ) -> None:
-    """Draw one line of a panel: dots, hollow nearly collapsed, then means and intervals.
+    """Draw one line of a panel: dots, hollow for nearly collapsed trials, then means and intervals.
 
     Args:
         axes: The panel.
@@ -273,7 +274,7 @@ def _draw_line(
 
 def _make_handles(comparison: Comparison) -> list[Line2D]:
     handles = [
-        Line2D([], [], color=color, marker="o", ms=4, label=SPACES[space])
+        Line2D([], [], color=color, marker="o", ms=4, label=SPACE_LABELS[space])
         for space, color in _SPACE_COLORS.items()
     ]
     if comparison.collapsed_points:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from care.registry import SPACES
+
 VARIANT = "variant"
 """The axis whose values are names of methods."""
 
-SPACES = {"encoder": "head's input", "head": "head's output, on the sphere"}
-SHORT_SPACES = {"encoder": "input", "head": "sphere"}
+SPACE_LABELS = {"encoder": "head's input", "head": "head's output, on the sphere"}
+SHORT_SPACE_LABELS = {"encoder": "input", "head": "sphere"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Label:
         return f"{self.title} ({self.better})" if self.better else self.title
 
 
-MEASURES = {
+MEASURE_LABELS = {
     "gamma": Label("γ_f, relative rotational equivariance", "↓", "γ_f"),
     "gamma_median": Label("median of γ_f's ratios", "↓", "γ_f median"),
     "wahba_per_sqrt_n": Label("Wahba residual / √n", "↓", "Wahba/√n"),
@@ -98,21 +100,21 @@ def measure_label(measure: str) -> Label:
         dataset = measure.removeprefix(_TRANSFER)
         return Label(f"class of {dataset}, linear probe accuracy", "↑", f"class of {dataset}")
     name = measure.replace("_", " ")
-    return MEASURES.get(measure, Label(name, short=name))
+    return MEASURE_LABELS.get(measure, Label(name, short=name))
 
 
 def metric_label(name: str) -> str:
     """Return the label of a metric with its space."""
     space, _, measure = name.partition("/")
     label = measure_label(measure) if space in SPACES else None
-    return f"{label}, {SPACES[space]}" if label else str(CURVES.get(name, name))
+    return f"{label}, {SPACE_LABELS[space]}" if label else str(CURVES.get(name, name))
 
 
 def short_metric_label(name: str) -> str:
     """Return the label of a metric for the head of a narrow column: ``γ_f, sphere``."""
     space, _, measure = name.partition("/")
     label = measure_label(measure) if space in SPACES else None
-    return f"{label.short}, {SHORT_SPACES[space]}" if label else str(CURVES.get(name, name))
+    return f"{label.short}, {SHORT_SPACE_LABELS[space]}" if label else str(CURVES.get(name, name))
 
 
 def value_label(value: object) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import CURVES, SHORT_SPACES, measure_label, point_name, value_label
+from analysis.labels import CURVES, SHORT_SPACE_LABELS, measure_label, point_name, value_label
 from analysis.statistics import Estimate
+from care.registry import SPACES
 
 _MAIN = (
     "gamma",
@@ -102,9 +103,9 @@ def _main_metrics(comparison: Comparison, extra: set[str]) -> list[str]:
 
 def _head(metric: str) -> str:
     space, _, measure = metric.partition("/")
-    label = measure_label(measure) if space in SHORT_SPACES else CURVES.get(metric)
+    label = measure_label(measure) if space in SPACES else CURVES.get(metric)
     return f"{label.short or label.title} {label.better}".strip() if label else metric
 
 
 def _space(metric: str) -> str:
-    return SHORT_SPACES.get(metric.partition("/")[0], "last epoch")
+    return SHORT_SPACE_LABELS.get(metric.partition("/")[0], "last epoch")

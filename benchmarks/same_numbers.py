@@ -1,8 +1,8 @@
 """Compare every number of two commits to the bit, after code was moved or rewritten.
 
 ``python -m benchmarks.same_numbers BASE`` trains small trials of every objective with the commit
-BASE and with this checkout: alone, in a pack, and killed and resumed. ``--sweep`` adds the default
-sweep. Metrics, measures, arrays, weights and optimizer states have to be equal.
+BASE and with this checkout: alone, in two processes, in a pack, and killed and resumed. ``--sweep``
+adds the default sweep. Metrics, measures, arrays, weights and optimizer states have to be equal.
 """
 
 from __future__ import annotations
@@ -113,11 +113,13 @@ class Checkout:
             self._write(file, {**_TRIAL, "objective": objective})
             self.run("train", file, "--store", f"alone-{number}")
             print(f"  {name}", flush=True)
+        parallel = ("runtime.processes=2", "runtime.threads=2")
+        self.run("train", "trial-2.yaml", "--store", "parallel", *parallel)
         self.run_killed_once("train", "trial-2.yaml", "--store", "killed", "seed=1")
         self._write("trial.yaml", {**_TRIAL, "objective": _OBJECTIVES["CARE"]})
         self._write("sweep.yaml", _SWEEP)
         self.run("sweep", "run", "sweep.yaml", "--no-report", "--store", "packed")
-        print("  killed and resumed; packed", flush=True)
+        print("  two processes; killed and resumed; packed", flush=True)
 
     def _write(self, name: str, tree: object) -> None:
         (self.folder / name).write_text(yaml.safe_dump(tree), encoding="utf-8")

@@ -56,6 +56,17 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(autouse=True)
+def own_loggers() -> Iterator[None]:
+    """Undo what a command that ran in this process did to our loggers."""
+    loggers = [logging.getLogger(name) for name in ("care", "sweeps")]
+    before = [(list(each.handlers), each.level, each.propagate) for each in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers, logger.propagate = handlers, propagate
+        logger.setLevel(level)
+
+
 class _Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()

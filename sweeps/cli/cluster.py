@@ -70,12 +70,7 @@ def submit_command(
         CareError: The cluster, the store or the sweep does not allow it; nothing was submitted.
     """
     console, store = make_console(), Store(root)
-    cluster = load_cluster(cluster_file)
-    _check_names(root, options.tracking_uri)
-    _check_slurm(arguments)
-    check_cluster(cluster, commands.partitions(), str(cluster_file))
-    _check_shared(root, cluster)
-    _check_trials(arguments, root, cluster, cluster_file)
+    cluster = _load_and_check(arguments, root, cluster_file, options)
     plan = make_plan(arguments.load(), store)
     name = plan.sweep.spec.name
     folder = PoolFolder(store, name)
@@ -105,6 +100,19 @@ def submit_command(
     return (
         _run_driver_here(folder, request, console) if head == "here" else _submit(folder, console)
     )
+
+
+def _load_and_check(
+    arguments: SweepArguments, root: Path, cluster_file: Path, options: RunOptions
+) -> ClusterConfig:
+    """Load the cluster file; check that cluster, store and trials fit each other."""
+    cluster = load_cluster(cluster_file)
+    _check_names(root, options.tracking_uri)
+    _check_slurm(arguments)
+    check_cluster(cluster, commands.partitions(), str(cluster_file))
+    _check_shared(root, cluster)
+    _check_trials(arguments, root, cluster, cluster_file)
+    return cluster
 
 
 def _check_names(root: Path, tracking_uri: str | None) -> None:

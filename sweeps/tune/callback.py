@@ -19,6 +19,7 @@ from sweeps.tune.queue import TaskQueue
 _log = logging.getLogger(__name__)
 
 _GRACE_SECONDS = 60.0
+_NO_REASON = "Ray gives no reason"
 
 
 class _NotSaved:
@@ -92,8 +93,12 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
             self.active.discard(identity)
             self._board.complete(identity)
             if identity in self._queue.given_up:
-                message = str(self._board.trials[identity].error)
-                self.lost[identity] = ErrorRecord(kind="disk", message=message)
+                error = self._board.trials[identity].error
+                self.lost[identity] = (
+                    ErrorRecord(kind="disk", message=error)
+                    if error
+                    else ErrorRecord(kind="lost", message=_NO_REASON)
+                )
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a lost process; the queue has decided about another try of its trials."""
@@ -124,7 +129,7 @@ def _reason(trial: Any) -> ErrorRecord:
         text = Path(trial.error_file).read_text(errors="replace").strip()
     except (OSError, TypeError):  # Tune has no file, or could not write it
         text = ""
-    text = text or "Ray gives no reason"
+    text = text or _NO_REASON
     return ErrorRecord(kind="lost", message=text.splitlines()[-1], traceback=text)
 
 

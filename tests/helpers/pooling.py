@@ -81,7 +81,7 @@ class Pool:
         """Run a command and return what it said."""
         done = subprocess.run(
             [*CARE, *arguments], cwd=self.folder, env=self._environment,
-            capture_output=True, text=True, timeout=180,
+            capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         said = done.stdout + done.stderr
         assert done.returncode == 0 or not check, said + self.logs()

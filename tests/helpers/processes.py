@@ -19,7 +19,7 @@ CARE = [sys.executable, "-c", "from sweeps.cli.main import main; main()"]
 def care(*arguments: str | Path, cwd: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     """Run a ``care`` command to its end."""
     done = subprocess.run(
-        [*CARE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=200
+        [*CARE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=600
     )
     if check:
         assert done.returncode == 0, done.stdout + done.stderr

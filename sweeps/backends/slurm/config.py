@@ -52,7 +52,7 @@ class JobConfig(Model):
     """Resources and options of a job.
 
     Attributes:
-        partition: SLURM's default partition if None.
+        partition: Name of the partition; SLURM's default if None.
         account: Account to charge.
         qos: Quality of service.
         constraint: Required features of the node.

@@ -49,9 +49,9 @@ def run_driver(store: str, name: str) -> str:
         show_log(make_console(log))
         _log.info("head on %s, job %s", socket.gethostname(), job_id)
         with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):
-            head = DriverRun(folder, request, job_id)
+            run = DriverRun(folder, request, job_id)
             try:
-                outcome = head(interrupt, lambda board: StatusFile(board, head.backend))
+                outcome = run(interrupt, lambda board: StatusFile(board, run.backend))
             except LostClaimError as error:
                 _log.error("%s", error)
                 return "superseded"

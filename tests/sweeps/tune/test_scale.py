@@ -134,6 +134,21 @@ def test_a_trial_that_its_pack_returned_unopened_is_still_new(
     assert board.counts() == {State.RUNNING: 1, State.NEW: 1}
 
 
+def test_a_trial_given_up_for_a_full_disk_was_not_lost(board_of: Callable[[int], Board]) -> None:
+    board = board_of(2)
+    full, silent = board.trials
+    queue = queue_of(0)
+    queue.given_up.update((full, silent))
+    board.report(full, State.PAUSED, error="disk: No space left on device")
+    callback = DriverCallback(board, queue, lambda _: None)
+    callback.on_trial_complete(0, [], messages.tune_trial(full, silent))
+    reasons = {identity: (error.kind, error.message) for identity, error in callback.lost.items()}
+    assert reasons == {
+        full: ("disk", "disk: No space left on device"),
+        silent: ("lost", "Ray gives no reason"),
+    }
+
+
 def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> None:
     """Of every number that it gets, Tune keeps statistics, which it writes when a launch ends."""
     board = board_of(1)
