@@ -30,8 +30,10 @@ sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rer
 test: $(READY) ## Run the tests, three files at a time
 	@$(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
 
-test-slurm: $(READY) ## Start a SLURM test cluster, run the cluster tests, stop it (root, Debian)
-	@docker/slurm/cluster run -- $(BIN)/pytest tests/cluster --timeout=900 $(ARGS)
+CLUSTER := docker/slurm/cluster
+test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, stop them (root, Debian)
+	@$(CLUSTER) run -- env CARE_SLURM_NAME=second $(CLUSTER) run -- \
+		$(BIN)/pytest tests/cluster --numprocesses 2 --timeout=900 $(ARGS)
 
 test-gpu: $(READY) ## Run the tests that need an Nvidia GPU
 	@$(BIN)/pytest tests/gpu $(ARGS)

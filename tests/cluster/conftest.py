@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -77,17 +78,35 @@ class Cluster:
             time.sleep(1.0)
 
 
+def _name() -> str:
+    """The cluster of this process: pytest's processes have one each."""
+    names = os.environ.get("CARE_SLURM_NAMES", "care").split()
+    return names[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))]
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Cluster:
     """The cluster that ``make test-slurm`` has brought up."""
-    subprocess.run([_SCRIPT, "up"], check=True, timeout=180, stdout=subprocess.DEVNULL)
-    state = Path(f"/var/lib/{os.environ.get('CARE_SLURM_NAME', 'care')}-slurm")
-    environment = {"SLURM_CONF": str(state / "slurm.conf")}
+    state = Path(f"/var/lib/{_name()}-slurm")
+    environment = {"CARE_SLURM_NAME": _name(), "SLURM_CONF": str(state / "slurm.conf")}
+    subprocess.run(
+        [_SCRIPT, "up"], env={**os.environ, **environment},
+        check=True, timeout=180, stdout=subprocess.DEVNULL,
+    )  # fmt: skip
     found = subprocess.run(
         ["sinfo", "--noheader", "--Node", "--format=%N", "--partition=low"],
         env={**os.environ, **environment}, check=True, capture_output=True, text=True, timeout=30,
     )  # fmt: skip
     return Cluster(environment, state / "shared", tuple(sorted(set(found.stdout.split()))))
+
+
+@pytest.fixture(autouse=True)
+def machine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Lets a test that looks at all of the machine, marked ``alone``, wait for the others."""
+    alone = request.node.get_closest_marker("alone")
+    with _SCRIPT.with_name("machine").open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -200,6 +200,7 @@ def other_ended() -> Iterator[None]:
     other("down")
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("other_ended")
 def test_down_leaves_nothing_and_is_quiet_the_second_time() -> None:
     before = traces()
@@ -218,6 +219,7 @@ def test_down_leaves_nothing_and_is_quiet_the_second_time() -> None:
     assert again.stdout + again.stderr == ""
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("other_ended")
 @pytest.mark.parametrize("then", ["down", "up"])
 def test_a_start_that_was_killed_is_cleaned_up(then: str) -> None:
@@ -238,6 +240,7 @@ def test_a_start_that_was_killed_is_cleaned_up(then: str) -> None:
     assert_nothing_new(before)
 
 
+@pytest.mark.alone
 @pytest.mark.usefixtures("other_ended")
 @pytest.mark.parametrize("code", [0, 7])
 def test_run_gives_its_commands_exit_status_and_takes_the_cluster_down(code: int) -> None:
@@ -250,6 +253,7 @@ def test_run_gives_its_commands_exit_status_and_takes_the_cluster_down(code: int
     assert_nothing_new(before)
 
 
+@pytest.mark.alone
 def test_clusters_of_two_names_do_not_meet(cluster: Cluster) -> None:
     in_use = str(cluster.environment["SLURM_CONF"])
     ran = other(
@@ -260,6 +264,7 @@ def test_clusters_of_two_names_do_not_meet(cluster: Cluster) -> None:
     assert set(node_states(cluster).values()) == {"idle"}
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
