@@ -36,7 +36,7 @@ class PaperFigure(Figure):
     """A matplotlib figure that a notebook shows, and whose PDF embeds its fonts as TrueType."""
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
-        """Save the figure; see :meth:`matplotlib.figure.Figure.savefig`."""
+        """Save the figure, with the arguments of matplotlib."""
         with mpl.rc_context(_FILE):
             super().savefig(*args, **kwargs)
 
