@@ -88,19 +88,25 @@ def test_tables_are_those_of_the_report(results: SweepResults) -> None:
         ]
 
 
+def row_of(table: pd.DataFrame, weight: float, metric: str = "head/gamma") -> dict[str, Any]:
+    rows = table[(table[WEIGHT] == weight) & (table["metric"] == metric)].to_dict("records")
+    assert len(rows) == 1
+    return {str(name): value for name, value in rows[0].items()}
+
+
 def test_means_and_paired_differences_are_scipys(results: SweepResults) -> None:
-    row = results.summary.set_index([WEIGHT, "metric"]).loc[(0.1, "head/gamma")]
+    row = row_of(results.summary, 0.1)
     values = [gamma(0.1, seed) for seed in range(SEEDS)]
     low, high = stats.t.interval(0.95, SEEDS - 1, np.mean(values), stats.sem(values))
     assert (row["mean"], row["low"], row["high"]) == pytest.approx((np.mean(values), low, high))
-    table = results.compare(baseline="λ=0.1").set_index([WEIGHT, "metric"])
-    row = table.loc[(0.0, "head/gamma")]
+    table = results.compare(baseline="λ=0.1")
+    row = row_of(table, 0.0)
     expected = stats.ttest_rel(
         [gamma(0.0, seed) for seed in range(SEEDS)], [gamma(0.1, seed) for seed in range(SEEDS)]
     ).confidence_interval(0.95)
     assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
     assert (row["n"], row["pairs"]) == (SEEDS, SEEDS)
-    assert COLLAPSED not in table.index.get_level_values(0)
+    assert COLLAPSED not in set(table[WEIGHT])
     assert results.compare(baseline=0.1, axis="lambda").equals(results.compare(baseline="0.1"))
 
 
@@ -135,7 +141,7 @@ def test_an_unfinished_trial_is_in_the_table_and_in_no_mean(
     opened = care.sweep("tiny", store=store.root)
     assert opened.counts() == {"finished": 8, state.value: 1}
     assert opened.trials["head/gamma"].max() == 99
-    row = opened.summary.set_index([WEIGHT, "metric"]).loc[(0.1, "head/gamma")]
+    row = row_of(opened.summary, 0.1)
     assert row["n"] == 2
     assert row["mean"] == pytest.approx(np.mean([gamma(0.1, 0), gamma(0.1, 1)]))
     assert ("left out of every mean" in repr(opened)) == (state == State.FAILED)
@@ -151,11 +157,7 @@ def test_stale_and_damaged_trials_are_in_no_mean(store: Store, tmp_path: Path) -
     (store.trial(plan[0.1, 1].trial_id).path / "evaluation.json").write_text("{")
     opened = care.sweep("tiny", store=store.root)
     assert opened.counts() == {"finished": 7, "stale": 1, "damaged": 1}
-    assert opened.summary.set_index([WEIGHT, "metric"])["n"].loc[:, "head/gamma"].to_dict() == {
-        0.0: 2,
-        0.1: 2,
-        1.0: 3,
-    }
+    assert [row_of(opened.summary, weight)["n"] for weight in WEIGHTS] == [2, 2, 3]
     assert "stale, damaged: left out of every mean" in repr(opened)
     reasons = opened.trials.set_index("state")["error"]
     assert "other code" in reasons["stale"]
