@@ -57,6 +57,7 @@ ORDER = {
         "run",
         "live",
         "results",
+        "sides",
         "report",
         "tune",
         "notify",
