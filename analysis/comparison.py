@@ -91,6 +91,11 @@ class Comparison:
         """Count the finished trials of a point."""
         return len(self._rows.get(point, []))
 
+    def finished_by_seed(self, point: Point) -> dict[int, str]:
+        """Map the seeds of a point's finished trials to the trials' identities."""
+        done = self.done.iloc[self._rows.get(point, [])]
+        return dict(sorted(zip(map(int, done["seed"]), map(str, done["trial_id"]), strict=True)))
+
     def has_values(self, metric: str) -> bool:
         """Check that a finished trial has measured a metric."""
         return metric in self.done and bool(self.done[metric].notna().any())
@@ -190,7 +195,11 @@ def _by_seed(values: pd.Series) -> dict[int, float]:
 
 
 def compare(
-    trials: pd.DataFrame, axes: list[str], metric: str = "", mode: Literal["max", "min"] = "max"
+    trials: pd.DataFrame,
+    axes: list[str],
+    metric: str = "",
+    mode: Literal["max", "min"] = "max",
+    x: str | None = None,
 ) -> Comparison:
     """Compare trials along the first numeric axis of two levels or more, else the first such axis.
 
@@ -199,13 +208,15 @@ def compare(
         axes: Every axis.
         metric: The sweep's metric.
         mode: Whether a larger or a smaller value of it is better.
+        x: Another axis to compare along.
     """
     levels = {axis: order_levels(trials[axis].tolist()) for axis in axes}
     several = [axis for axis in axes if len(levels[axis]) > 1] or axes
     numeric = [axis for axis in several if all(map(is_number, levels[axis]))]
-    first = (numeric or several)[0]
+    first = x or (numeric or several)[0]
     others = [axis for axis in axes if axis != first]
-    return Comparison(trials, [first, *others], bool(numeric), metric, mode)
+    is_numeric = all(map(is_number, levels[first]))
+    return Comparison(trials, [first, *others], is_numeric, metric, mode)
 
 
 def build_summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:

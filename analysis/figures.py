@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -214,24 +214,43 @@ def _against_axis(
         for axes, measure in zip(panels, measures, strict=True):
             if zero_line:
                 axes.axhline(0, color="#555555", lw=0.8)
-            metrics = _panel_metrics(measure)
-            for (metric, color), side in zip(metrics.items(), (-1, 1), strict=False):
-                space_shift = 0 if positions.numeric or len(metrics) == 1 else side * _SPACE_SHIFT
-                lines = comparison.lines()
-                step = 0 if positions.numeric else _LINE_SHIFT / len(lines)
-                for index, line in enumerate(lines.values()):
-                    shift = space_shift + step * (index - (len(lines) - 1) / 2)
-                    values = {
-                        point: comparison.split_by_collapse(point, seeds(point, metric))
-                        for point in line
-                    }
-                    means = {point: mean(point, metric) for point in line}
-                    style = (color, _MARKERS[index % len(_MARKERS)], _STYLES[index % len(_STYLES)])
-                    _draw_line(axes, positions, shift, values, means, style)
+            draw_panel(axes, comparison, positions, _panel_metrics(measure), seeds, mean)
             axes.set_title(textwrap.fill(title(_panel_label(measure)), _TITLE_WIDTH))
             positions.dress(axes, axis_label(comparison.x))
         add_legend(figure, _make_handles(comparison))
     return figure
+
+
+def draw_panel(
+    axes: Axes,
+    comparison: Comparison,
+    positions: Positions,
+    metrics: Mapping[str, str],
+    seeds: Callable[[Point, str], pd.Series],
+    mean: Callable[[Point, str], Estimate],
+) -> None:
+    """Draw metrics against the axis in one panel: a line for each setting of the other axes.
+
+    Args:
+        axes: The panel.
+        comparison: The trials.
+        positions: Coordinates on x.
+        metrics: Color by metric; several are shifted apart where x has names.
+        seeds: Values of a point and metric, indexed by seed.
+        mean: Mean of a point and metric.
+    """
+    lines = comparison.lines()
+    step = 0 if positions.numeric else _LINE_SHIFT / len(lines)
+    for (metric, color), side in zip(metrics.items(), (-1, 1), strict=False):
+        space_shift = 0 if positions.numeric or len(metrics) == 1 else side * _SPACE_SHIFT
+        for index, line in enumerate(lines.values()):
+            shift = space_shift + step * (index - (len(lines) - 1) / 2)
+            values = {
+                point: comparison.split_by_collapse(point, seeds(point, metric)) for point in line
+            }
+            means = {point: mean(point, metric) for point in line}
+            style = (color, _MARKERS[index % len(_MARKERS)], _STYLES[index % len(_STYLES)])
+            _draw_line(axes, positions, shift, values, means, style)
 
 
 def _draw_line(
@@ -277,6 +296,12 @@ def _make_handles(comparison: Comparison) -> list[Line2D]:
         Line2D([], [], color=color, marker="o", ms=4, label=SPACE_LABELS[space])
         for space, color in _SPACE_COLORS.items()
     ]
+    return handles + make_line_handles(comparison)
+
+
+def make_line_handles(comparison: Comparison) -> list[Line2D]:
+    """Make a legend's entries for collapsed trials and for several lines; none if neither is."""
+    handles = []
     if comparison.collapsed_points:
         hollow = Line2D([], [], color=_ONE_COLOR, marker="o", ms=4.2, label="nearly collapsed")
         hollow.set_markerfacecolor("white")

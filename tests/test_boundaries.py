@@ -56,6 +56,7 @@ ORDER = {
         "backends",
         "run",
         "live",
+        "results",
         "report",
         "tune",
         "notify",
