@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 from collections import Counter
 from pathlib import Path
@@ -22,6 +21,7 @@ from analysis.labels import (
     value_label,
 )
 from analysis.mixed_hardware import warn_of_mixed_pairs
+from analysis.palette import describe_colors
 from analysis.paper_numbers import compare_with_paper
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, build_other_table
@@ -47,6 +47,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
         undefined=jinja2.StrictUndefined,
     )
     trials, comparison = contents.tables["trials"], contents.comparison
+    colors = frozenset().union(*(drawing.colors for drawing in contents.figures.values()))
     counts = Counter(trials["state"]) if len(trials) else Counter()
     finished = counts.pop(State.FINISHED, 0)
     return environment.get_template("report.html.j2").render(
@@ -55,7 +56,8 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
         counts=counts,
         answer=answer(comparison) if comparison else None,
         collapse=COLLAPSE,
-        figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
+        figures=contents.figures,
+        colors={mode: describe_colors(colors, dark=mode == "dark") for mode in ("light", "dark")},
         drawn=contents.drawn,
         remarks=contents.remarks,
         mixed_pairs=warn_of_mixed_pairs(trials, summary.mixed),

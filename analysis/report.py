@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML page, figures as PNG, tables as CSV and Parquet."""
+"""The report of a sweep: one HTML page, figures as PNG, PDF and SVG, tables for other programs."""
 
 from __future__ import annotations
 
@@ -102,8 +102,9 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:
     for name, table in contents.tables.items():
         table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
-    for name, content in contents.figures.items():
-        (fresh / "figures" / f"{name}.png").write_bytes(content)
+    for name, drawing in contents.figures.items():
+        for ending, content in drawing.files.items():
+            (fresh / "figures" / f"{name}.{ending}").write_bytes(content)
     found = answer(contents.comparison) if contents.comparison else None
     lines = "".join(f"{line}\n" for line in (found.lines if found else []))
     (fresh / ANSWER).write_text(lines, encoding="utf-8")
