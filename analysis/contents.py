@@ -13,6 +13,7 @@ from analysis.details import Details
 from analysis.figure_data import Drawn, FigureData
 from analysis.figures import draw_curves, draw_differences, draw_measures, shown_measures
 from analysis.paper_figures import FIGURES
+from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
 from analysis.style import png
 from analysis.summary import SweepSummary
@@ -48,6 +49,8 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []
     tables = {"trials": with_typed_axes(trials, axes), "curves": with_typed_axes(curves, axes)}
+    if counted(summary):
+        tables["references"] = build_reference_table(summary)
     if not axes:
         return Contents(None, tables)
     comparison = compare(trials, axes, summary.metric, summary.mode)

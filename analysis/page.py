@@ -23,6 +23,7 @@ from analysis.labels import (
 )
 from analysis.mixed_hardware import warn_of_mixed_pairs
 from analysis.paper_numbers import compare_with_paper
+from analysis.reference_rows import build_reference_rows, references_left_out
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, build_other_table
 from care.config.metrics import COLLAPSE, COLLAPSE_METRIC, is_collapsed
@@ -57,7 +58,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
         collapse=COLLAPSE,
         figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
         drawn=contents.drawn,
-        remarks=contents.remarks,
+        remarks=[*contents.remarks, *references_left_out(summary)],
         mixed_pairs=warn_of_mixed_pairs(trials, summary.mixed),
         trials=_trial_rows(trials, summary, comparison),
         axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
@@ -84,12 +85,14 @@ def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, An
 def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int) -> dict[str, Any]:
     """Return the page's variables for the tables of measures, and the baseline's name."""
     if comparison is None or not finished:
-        return {"table": None, "others": None, "baseline": ""}
+        return {"table": None, "others": None, "baseline": "", "references": []}
     metrics = {summary.metric}
     if summary.reproduction and summary.reproduction.metric:
         metrics.add(summary.reproduction.metric)
+    table = build_main_table(comparison, metrics)
     return {
-        "table": build_main_table(comparison, metrics),
+        "table": table,
+        "references": build_reference_rows(summary, table.metrics),
         "others": build_other_table(comparison, metrics),
         "baseline": point_name(comparison.axes[:1], comparison.points()[0][:1]),
     }

@@ -27,11 +27,13 @@ class MainTable:
         heads: Each measure's name and its number of columns.
         spaces: The space of each column.
         rows: Each point's levels and estimates.
+        metrics: The metric of each column.
     """
 
     heads: dict[str, int]
     spaces: list[str]
     rows: list[tuple[list[str], list[Estimate]]]
+    metrics: list[str]
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def build_main_table(comparison: Comparison, extra: set[str]) -> MainTable:
         )
         for point in comparison.points()
     ]
-    return MainTable(heads, [_space(metric) for metric in metrics], rows)
+    return MainTable(heads, [_space(metric) for metric in metrics], rows, metrics)
 
 
 def build_other_table(comparison: Comparison, extra: set[str]) -> OtherTable:

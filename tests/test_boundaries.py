@@ -62,6 +62,7 @@ ORDER = {
         "tracking",
         "progress",
         "paper_experiments",
+        "references",
         "inventory",
         "plan_remarks",
         "plan",
