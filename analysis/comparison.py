@@ -91,6 +91,11 @@ class Comparison:
         """Count the finished trials of a point."""
         return len(self._rows.get(point, []))
 
+    def finished_by_seed(self, point: Point) -> dict[int, str]:
+        """Map the seeds of a point's finished trials to the trials' identities."""
+        done = self.done.iloc[self._rows.get(point, [])]
+        return dict(sorted(zip(map(int, done["seed"]), map(str, done["trial_id"]), strict=True)))
+
     def has_values(self, metric: str) -> bool:
         """Check that a finished trial has measured a metric."""
         return metric in self.done and bool(self.done[metric].notna().any())

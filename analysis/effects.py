@@ -153,3 +153,36 @@ class Axis:
         return set.intersection(
             *(set(self.comparison.values(point, metric).index) for point in points.values())
         )
+
+
+def build_effect_table(axis: Axis, baseline: Any, metrics: list[str]) -> pd.DataFrame:
+    """Make a row for each level and metric: its paired difference to the baseline.
+
+    Args:
+        axis: The axis.
+        baseline: The level to compare with.
+        metrics: The metrics.
+
+    Returns:
+        Columns: the axis, ``metric``, ``baseline`` and ``mean`` over the pairs' seeds,
+        ``difference``, ``low`` and ``high`` of its 95 % t-interval, ``n`` seeds, ``pairs``.
+    """
+    rows = [
+        {
+            axis.name: level,
+            "metric": metric,
+            "baseline": effect.at_baseline.mean,
+            "mean": effect.at_level.mean,
+            "difference": effect.change.mean,
+            "low": effect.change.low,
+            "high": effect.change.high,
+            "n": effect.change.n,
+            "pairs": effect.pairs,
+        }
+        for level in axis.levels
+        if level != baseline
+        for metric in metrics
+        if (effect := axis.effect(baseline, level, metric)).change.n
+    ]
+    columns = ["metric", "baseline", "mean", "difference", "low", "high", "n", "pairs"]
+    return pd.DataFrame(rows, columns=[axis.name, *columns])

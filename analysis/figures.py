@@ -296,6 +296,12 @@ def _make_handles(comparison: Comparison) -> list[Line2D]:
         Line2D([], [], color=color, marker="o", ms=4, label=SPACE_LABELS[space])
         for space, color in _SPACE_COLORS.items()
     ]
+    return handles + make_line_handles(comparison)
+
+
+def make_line_handles(comparison: Comparison) -> list[Line2D]:
+    """Make a legend's entries for collapsed trials and for several lines; none if neither is."""
+    handles = []
     if comparison.collapsed_points:
         hollow = Line2D([], [], color=_ONE_COLOR, marker="o", ms=4.2, label="nearly collapsed")
         hollow.set_markerfacecolor("white")

@@ -56,6 +56,8 @@ ORDER = {
         "backends",
         "run",
         "live",
+        "results",
+        "sides",
         "report",
         "tune",
         "notify",

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sweeps.cli.data_app import data_app
 from sweeps.cli.examples import add_examples
-from sweeps.cli.options import DEFAULT_STORE, StoreOption
+from sweeps.cli.options import DEFAULT_STORE, Profile, StoreOption
+from sweeps.cli.results_app import results_app
 from sweeps.cli.store_app import store_app
 from sweeps.cli.watch_app import watch_app
 
@@ -22,8 +24,8 @@ app = typer.Typer(
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
-data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
 app.add_typer(watch_app)
+app.add_typer(results_app)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
@@ -41,10 +43,6 @@ SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of th
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="FIELD=VALUE", help="Dotted fields of the configuration to set."),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="A profile that the file declares; by default, the sweep without one."),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Resume failed trials as well.")]
 RerunStale = Annotated[
@@ -76,8 +74,6 @@ Seeds = Annotated[
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
-DataRoot = Annotated[Path, typer.Option("--root", help="Folder of the data sets' files.")]
-_DATA = Path("data")
 
 
 def _show_version(wanted: bool) -> None:
@@ -321,32 +317,6 @@ def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = DEFAULT_STORE) -> N
 
 
 @app.command()
-def report(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep.")],
-    profile: Profile = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
-    from sweeps.cli.report import report_command
-
-    report_command(sweep, profile, store)
-
-
-@app.command()
-def experiments(
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Folder of the sweeps that reproduce the paper.")
-    ] = Path("experiments/paper"),
-    store: StoreOption = DEFAULT_STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-) -> None:
-    """List the paper's tables and figures. Shows the sweep of each, its cost and status."""
-    from sweeps.cli.experiments import experiments_command
-
-    experiments_command(folder, store, as_json)
-
-
-@app.command()
 def ui(
     target: Annotated[
         str, typer.Argument(metavar="[SWEEP|TRIAL]", help="A sweep, or a trial's first digits.")
@@ -383,29 +353,6 @@ def track_sync(store: StoreOption = DEFAULT_STORE, tracking_uri: TrackingOption 
     from sweeps.cli.track import sync_command
 
     raise typer.Exit(sync_command(store, tracking_uri))
-
-
-@data_app.command("list")
-def data_list(root: DataRoot = _DATA) -> None:
-    """List the data sets, and whether each can be loaded."""
-    from sweeps.cli.data import list_command
-
-    list_command(root)
-
-
-@data_app.command("get")
-def data_get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.")],
-    fields: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FIELD=VALUE", help="Fields of data in a YAML file, e.g. side=96."),
-    ] = None,
-    root: DataRoot = _DATA,
-) -> None:
-    """Download a data set, decode its images, check it. Twice changes nothing."""
-    from sweeps.cli.data import get_command
-
-    get_command(name, fields or [], root)
 
 
 add_examples(app)

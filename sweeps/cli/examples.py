@@ -46,6 +46,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sweep status": ("care sweep status digits-lambda", "care sweep status digits-lambda --watch"),
     "sweep cancel": ("care sweep cancel digits-lambda",),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
+    "compare": (
+        "care compare digits-lambda temperature",
+        "care compare digits-lambda@archived digits-lambda --html compare.html",
+        "care compare digits-lambda digits-lambda --store runs --store-b /mnt/other/runs --csv -",
+        "care compare digits-lambda temperature --by λ --json",
+    ),
     "experiments": ("care experiments", "care experiments --json"),
     "ui": ("care ui", "care ui --port 5001"),
     "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),

@@ -21,7 +21,8 @@ def reference_lines(path: Path, store: Store) -> Iterator[tuple[str, str]]:
     try:
         reference = read_reference(path)
     except DamagedFileError as error:
-        yield "damaged", f"{error.path.name} {error.problem}; {error.advice}"
+        yield "damaged", f"{error.path.name} {error.problem}"
+        yield "next", "repeat the care evaluate --encoder that measured it"
         yield "files", str(path)
         return
     assert reference is not None

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
@@ -64,6 +65,7 @@ class Run:
         tags: Its tags.
         metrics: Names of its metrics.
         deleted: Whether it is deleted in MLflow, which keeps deleted runs until they are purged.
+        artifacts: URI of its files.
     """
 
     run_id: str
@@ -71,6 +73,7 @@ class Run:
     tags: dict[str, str]
     metrics: set[str] = field(default_factory=set)
     deleted: bool = False
+    artifacts: str = ""
 
 
 class RunCache:
@@ -144,13 +147,21 @@ class RunCache:
         Args:
             identity: Tags. MLflow searches for the first one only: it joins a table for each.
         """
-        if identity not in self._known:
-            found = [run for run in self.search(identity[:1]) if _has(run, identity)]
-            matching = self.without_replaced(found)
-            if not matching:
-                return None
-            self._known[identity] = min(matching, key=lambda run: run.deleted)
+        if identity in self._known:
+            return self._known[identity]
+        return self.find_in(self.search(identity[:1]), identity)
+
+    def find_in(self, runs: list[Run], identity: Identity) -> Run | None:
+        """Find the run with these tags among all runs with the first tag, and cache it."""
+        matching = self.without_replaced([run for run in runs if _has(run, identity)])
+        if not matching:
+            return None
+        self._known[identity] = min(matching, key=lambda run: run.deleted)
         return self._known[identity]
+
+    def known(self, identity: Identity) -> Run | None:
+        """Return the cached run with these tags."""
+        return self._known.get(identity)
 
     def without_replaced(self, runs: list[Run]) -> list[Run]:
         """Leave out runs that others replace, and complete a replacement that a crash stopped."""
@@ -258,7 +269,7 @@ class RunCache:
         client = self.client
         all_tags = {STORE_TAG: self._store_uuid, **dict(identity), **tags}
         new = client.create_run(self._experiment, start_time=start, tags=all_tags, run_name=name)
-        run = Run(str(new.info.run_id), str(new.info.status), all_tags)
+        run = Run(new.info.run_id, new.info.status, all_tags, artifacts=new.info.artifact_uri)
         self._known[identity] = run
         return run
 
@@ -305,13 +316,24 @@ class RunCache:
         }
 
     def log_files(self, run: Run, files: Mapping[str, str | bytes]) -> None:
-        """Write files to a run's artifacts, by path."""
-        with tempfile.TemporaryDirectory(prefix="care-mlflow-") as folder:
-            for path, content in files.items():
-                file = Path(folder, path)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content.encode() if isinstance(content, str) else content)
-            self.client.log_artifacts(run.run_id, folder)
+        """Write files to a run's artifacts, by path.
+
+        MLflow queries the whole run before each upload. If the artifacts are in a folder beside a
+        database, files are therefore written there.
+        """
+        folder = self._folder_of(run.artifacts)
+        if folder is not None:
+            _write_files(folder, files)
+            return
+        with tempfile.TemporaryDirectory(prefix="care-mlflow-") as temporary:
+            _write_files(Path(temporary), files)
+            self.client.log_artifacts(run.run_id, temporary)
+
+    def _folder_of(self, artifacts: str) -> Path | None:
+        """Return the local folder of artifacts; None for those of a server or a remote storage."""
+        if self._destination.database is None or not artifacts.startswith("file:///"):
+            return None
+        return Path(unquote(artifacts.removeprefix("file://")))
 
     def log_datasets(self, run: Run, datasets: Iterable[Dataset]) -> None:
         """Log the data sets of a run; known ones are not repeated."""
@@ -380,6 +402,16 @@ class RunCache:
         return (self._root / "mlflow-artifacts" / run.run_id / "artifacts" / path).exists()
 
 
+def _write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
+    """Write files of which none is ever seen half written; a run's mark of them follows."""
+    for path, content in files.items():
+        file = folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f".{file.name}.part")
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.replace(file)
+
+
 def _has(run: Run, tags: Identity) -> bool:
     return all(run.tags.get(name) == value for name, value in tags)
 
@@ -387,4 +419,5 @@ def _has(run: Run, tags: Identity) -> bool:
 def _as_run(mlflow_run: Any) -> Run:
     data, info = mlflow_run.data, mlflow_run.info
     deleted = info.lifecycle_stage == _DELETED
-    return Run(info.run_id, info.status, dict(data.tags), set(data.metrics), deleted)
+    metrics = set(data.metrics)
+    return Run(info.run_id, info.status, dict(data.tags), metrics, deleted, info.artifact_uri)

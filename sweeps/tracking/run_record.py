@@ -35,6 +35,7 @@ SYSTEM_METRICS = {
 _NOT_METRICS = ("epoch", "step")
 LONGEST_MESSAGE = 500
 _PICTURES = (".png", ".svg")
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # in C, eight times as fast
 _DIGEST = 36  # characters that MLflow allows
 
 
@@ -205,7 +206,9 @@ def _params(config: dict[str, Any], point: Mapping[str, Any]) -> dict[str, str]:
 
 def _files(config: dict[str, Any], provenance: ProvenanceRecord) -> dict[str, str]:
     return {
-        "config.yaml": yaml.safe_dump(config, sort_keys=False, allow_unicode=True),
+        "config.yaml": yaml.dump(
+            config, Dumper=_DUMPER, sort_keys=False, allow_unicode=True, default_flow_style=False
+        ),
         "provenance.json": provenance.model_dump_json(indent=2),
     }
 

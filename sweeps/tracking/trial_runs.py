@@ -17,7 +17,7 @@ from sweeps.tracking.marks import (
     set_marks,
     short_digest,
 )
-from sweeps.tracking.run_cache import Row, Run, RunCache
+from sweeps.tracking.run_cache import Identity, Row, Run, RunCache
 from sweeps.tracking.run_record import LONGEST_MESSAGE, RunRecord, trial_identity
 from sweeps.tracking.source_tags import source_tags, user_tag
 from sweeps.tracking.sweep_views import ViewNames, member_tag
@@ -66,11 +66,13 @@ class TrialRuns:
         label: str,
         declaration: SweepRecord | None,
     ) -> Run:
-        existing = self._runs.find(record.identity)
+        existing, active = self._find(record.identity)
         if existing and (existing.deleted or not is_old(existing)):
             return existing
         note = self._describe(record, sweep, label)
         tags = {
+            # Cheaper here than later; the state is the last thing written.
+            **{name: value for name, value in record.tags.items() if name != "state"},
             **record.origin,
             **user_tag(declaration),
             **source_tags(declaration),
@@ -83,9 +85,17 @@ class TrialRuns:
             tags |= {_PARENT: existing.tags.get(_PARENT, parent), **kept_tags(existing)}
             return self._runs.replace(existing, label, record.identity, tags, record.created)
         # An active run of this trial is of an archived folder: only the rerun shall be shown.
-        for old in self._active_runs(dict(record.identity)["trial_id"]):
+        for old in active:
             self._runs.delete(old)
         return self._runs.create(label, record.identity, tags, record.created)
+
+    def _find(self, identity: Identity) -> tuple[Run | None, list[Run]]:
+        """Find the run of a trial, and without one the active runs of its archived folders."""
+        known = self._runs.known(identity)
+        if known:
+            return known, []
+        found = self._runs.search(identity[:1])
+        return self._runs.find_in(found, identity), [run for run in found if not run.deleted]
 
     def _describe(self, record: RunRecord, sweep: str, label: str) -> str:
         trial = dict(record.identity)["trial_id"]
