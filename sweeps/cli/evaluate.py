@@ -10,10 +10,10 @@ from care.config import TrialConfig
 from care.config.loading import parse_override, set_field, validate
 from care.errors import CareError, ConfigError, Problem
 from care.system.files import DamagedFileError
-from care.trials.find import find_trial
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from sweeps.cli.data import prepare_data
+from sweeps.inventory import find_started
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
 
@@ -23,7 +23,7 @@ _MAY_DIFFER = ("evaluation", "runtime")
 def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool) -> None:
     """Evaluate a trial's network with other settings and print the measures; write nothing."""
     console = make_console(stderr=True)
-    folder = find_trial(name, Store(root).trials)
+    folder = find_started(name, Store(root))
     config = evaluation_config(folder, overrides)
     # Imported after the checks: torch takes seconds.
     from care.evaluation.reevaluate import reevaluate

@@ -30,6 +30,7 @@ from sweeps.cli.data import prepare_data
 from sweeps.cli.evaluate import print_measures
 from sweeps.cli.python_warnings import shown_warnings
 from sweeps.inventory import find_sweep_folder
+from sweeps.process.logging import show_log
 from sweeps.process.terminal import make_console
 from sweeps.references import unmeasured
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
@@ -65,6 +66,8 @@ def measure_command(
         root: Folder of the store.
         options: The options.
     """
+    console = make_console(stderr=True)
+    show_log(console)  # only the measures go to standard output
     store = Store(root)
     config = measured_config(source, overrides, store)
     # Imported after the checks: torch takes seconds.
@@ -72,7 +75,6 @@ def measure_command(
     from care.pretrained.public_encoder import open_encoder
     from care.system.device import check_machine
 
-    console = make_console(stderr=True)
     check_machine(config)
     with shown_warnings(console):
         opened = open_encoder(encoder, root, options.side)
