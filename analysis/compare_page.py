@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 
 from analysis.comparison import compare
 from analysis.figures import draw_measures, shown_measures
 from analysis.labels import short_metric_label
+from analysis.pairing import SIDE
 from analysis.style import png
-from analysis.sweep_comparison import SIDE, SweepComparison
 from analysis.wording import better_direction, quality, signed
+
+if TYPE_CHECKING:
+    from analysis.sweep_comparison import SweepComparison
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

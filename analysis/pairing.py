@@ -20,6 +20,9 @@ from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord, Values
 from care.trials.state import State
 
+SIDE = "side"
+"""The axis whose levels are the two sides."""
+
 LETTERS = ("A", "B")
 """Names of the two sides."""
 

@@ -16,6 +16,7 @@ from analysis.labels import axis_label, point_name, short_metric_label
 from analysis.levels import to_column
 from analysis.pairing import (
     LETTERS,
+    SIDE,
     Candidate,
     Pairing,
     list_circumstances,
@@ -28,7 +29,6 @@ from analysis.wording import better_direction, expected_by_chance, judge
 from care.config.metrics import COLLAPSE_METRIC
 from care.trials.state import State
 
-SIDE = "side"
 _ALL = "all points"
 
 

@@ -18,7 +18,7 @@ def report(
     profile: Profile = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
+    """Write the report of a sweep, finished or not: HTML, figures, tables."""
     from sweeps.cli.report import report_command
 
     report_command(sweep, profile, store)
