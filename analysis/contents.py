@@ -17,8 +17,11 @@ from analysis.figure_data import Drawn, FigureData
 from analysis.figures import draw_differences, draw_measures, shown_measures
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
+from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
 from analysis.summary import SweepSummary
+from analysis.tables import build_main_table
+from analysis.text_tables import format_latex, format_markdown
 from care.trials.state import State
 
 
@@ -32,6 +35,7 @@ class Contents:
         figures: The figures, by name.
         drawn: The figure of the paper that the sweep reproduces.
         remarks: (remark on a measure, the points that it holds for).
+        texts: The main table as LaTeX and Markdown, by name of the file.
     """
 
     comparison: Comparison | None
@@ -39,6 +43,7 @@ class Contents:
     figures: dict[str, Drawing] = field(default_factory=dict)
     drawn: Drawn = field(default_factory=Drawn)
     remarks: list[tuple[str, str]] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 def gather(store_trials: Path, summary: SweepSummary) -> Contents:
@@ -51,6 +56,8 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []
     tables = {"trials": with_typed_axes(trials, axes), "curves": with_typed_axes(curves, axes)}
+    if counted(summary):
+        tables["references"] = build_reference_table(summary)
     if not axes:
         return Contents(None, tables)
     comparison = compare(trials, axes, summary.metric, summary.mode)
@@ -65,7 +72,26 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     for picture in drawn.pictures:
         name = f"paper-{picture.name}"
         figures[name] = draw_whole(picture.figure, name, f"{_what(summary)}. {picture.caption}")
-    return Contents(comparison, tables, figures, drawn, list_remarks(comparison, details))
+    remarks = list_remarks(comparison, details)
+    return Contents(comparison, tables, figures, drawn, remarks, _texts(comparison, summary))
+
+
+def main_metrics(summary: SweepSummary) -> set[str]:
+    """Return the metrics that the main table has besides the common ones."""
+    metrics = {summary.metric}
+    if summary.reproduction and summary.reproduction.metric:
+        metrics.add(summary.reproduction.metric)
+    return metrics
+
+
+def _texts(comparison: Comparison, summary: SweepSummary) -> dict[str, str]:
+    if comparison.done.empty:
+        return {}
+    table = build_main_table(comparison, main_metrics(summary))
+    return {
+        "measures.tex": format_latex(table, summary.name),
+        "measures.md": format_markdown(table, summary.name),
+    }
 
 
 def _figures(comparison: Comparison, curves: pd.DataFrame) -> dict[str, Drawing]:

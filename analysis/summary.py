@@ -34,6 +34,23 @@ class Member:
 
 
 @dataclass(frozen=True)
+class ReferenceEncoder:
+    """An encoder that the sweep did not train, measured on its data.
+
+    Attributes:
+        reference_id: Identity in the store; empty if it was not measured.
+        label: Its name.
+        measures: Its measures by name; empty if they do not count.
+        reason: Why there are no measures that count; empty otherwise.
+    """
+
+    reference_id: str
+    label: str
+    measures: dict[str, float]
+    reason: str = ""
+
+
+@dataclass(frozen=True)
 class Reproduction:
     """The table or figure of the paper that a sweep reproduces.
 
@@ -74,6 +91,7 @@ class SweepSummary:
         code_version: Version of the code that wrote the report.
         reproduction: The table or figure of the paper that it reproduces, if any.
         mixed: Facts beside the configuration in which its trials differ.
+        references: Encoders that it did not train, measured on its data.
     """
 
     name: str
@@ -87,3 +105,4 @@ class SweepSummary:
     code_version: str
     reproduction: Reproduction | None = None
     mixed: tuple[Mixture, ...] = ()
+    references: tuple[ReferenceEncoder, ...] = ()

@@ -117,7 +117,7 @@ def evaluate(
         str,
         typer.Argument(
             metavar="TRIAL",
-            help="Identity of a trial, or its first digits; with --encoder, an experiment's file.",
+            help="First digits of a trial; with --encoder, a YAML file or a started sweep.",
         ),
     ],
     overrides: Annotated[
@@ -137,16 +137,22 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(help="Pixels at which that encoder sees the images.", min=1)
     ] = None,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Only print the measures of that encoder.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Evaluate a trained trial with other settings, or any encoder. Trains and writes nothing."""
-    from sweeps.cli.evaluate import evaluate_command, measure_command
+    """Evaluate a trained trial with other settings, or any encoder. Trains nothing."""
+    from sweeps.cli.evaluate import evaluate_command
+    from sweeps.cli.measure import MeasureOptions, measure_command
 
     if encoder is not None:
-        measure_command(encoder, Path(trial), overrides or [], store, side, as_json)
-    elif side is not None:
-        raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
+        options = MeasureOptions(side, not no_store, as_json)
+        measure_command(encoder, trial, overrides or [], store, options)
+    elif side is not None or no_store:
+        option = "--no-store" if side is None else "--side"
+        raise typer.BadParameter("is of --encoder ENCODER", param_hint=option)
     else:
         evaluate_command(trial, overrides or [], store, as_json)
 

@@ -14,7 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
-        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
+        "care evaluate --encoder torchvision:resnet50@64 digits-lambda",
     ),
     "logs": (
         "care logs cbb9",
