@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from sweeps.cli.examples import add_examples
+from sweeps.cli.model_app import model_app
 from sweeps.cli.options import DEFAULT_STORE, StoreOption
 from sweeps.cli.store_app import store_app
 from sweeps.cli.watch_app import watch_app
@@ -28,6 +29,7 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
+app.add_typer(model_app, name="model")
 
 TrackingOption = Annotated[
     str | None,

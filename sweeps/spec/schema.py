@@ -109,6 +109,17 @@ class CheckpointsConfig(Model):
     keep: Literal["encoder", "all"] = "all"
 
 
+class TrackingConfig(Model):
+    """The models of a sweep in MLflow.
+
+    Attributes:
+        models: The trials whose encoder MLflow keeps as a logged model: the ``best`` one by the
+            sweep's metric, ``all`` finished ones, or ``none``.
+    """
+
+    models: Literal["best", "all", "none"] = "best"
+
+
 class MetricConfig(Model):
     """The metric that compares the trials.
 
@@ -149,6 +160,7 @@ class SweepSpec(Model):
         metric: The metric that compares the trials.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
+        tracking: The models that MLflow keeps.
         profiles: Other sizes of the sweep; ``--profile`` chooses one.
         reproduces: The table or figure of the paper that it reproduces.
     """
@@ -166,6 +178,7 @@ class SweepSpec(Model):
     metric: MetricConfig = MetricConfig()
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    tracking: TrackingConfig = TrackingConfig()
     profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
     reproduces: ReproducesConfig | None = None
 
