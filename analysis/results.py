@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import html
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
@@ -18,8 +18,10 @@ from analysis.comparison import Comparison, build_paired_table, build_summary_ta
 from analysis.effects import Axis, build_effect_table
 from analysis.findings import answer
 from analysis.labels import axis_label, metric_label, point_name, short_metric_label, value_label
+from analysis.side import distinguish, make_side
 from analysis.statistics import Estimate, estimate
 from analysis.summary import SweepSummary
+from analysis.sweep_comparison import SweepComparison, compare_sweeps
 from care.errors import CareError
 from care.registry import SPACES
 from care.trials.state import State
@@ -176,22 +178,42 @@ class SweepResults:
             trials=comparison.finished_by_seed(found.point),
         )
 
-    def compare(self, *, baseline: Any = None, axis: str | None = None) -> pd.DataFrame:
-        """Compare each level of an axis with a baseline, paired by seed at equal other settings.
+    @overload
+    def compare(
+        self, other: None = None, *, baseline: Any = None, axis: str | None = None
+    ) -> pd.DataFrame: ...
 
-        Nearly collapsed points are left out.
+    @overload
+    def compare(self, other: SweepResults, *, by: str | Sequence[str] = ()) -> SweepComparison: ...
+
+    def compare(
+        self,
+        other: SweepResults | None = None,
+        *,
+        baseline: Any = None,
+        axis: str | None = None,
+        by: str | Sequence[str] = (),
+    ) -> pd.DataFrame | SweepComparison:
+        """Compare the levels of an axis with a baseline, or this sweep with another one.
+
+        Differences are paired by seed, at equal other settings. Nearly collapsed points are left
+        out of the comparison of levels, and marked in that of sweeps.
 
         Args:
+            other: Another sweep, e.g. of another store; differences are it minus this one.
             baseline: The level to compare with, e.g. ``0`` or ``"λ=0"``; the first by default.
             axis: The axis, e.g. ``λ``; the one on x by default.
+            by: With ``other``, the axes that pairs share; every axis by default.
 
         Returns:
-            A row for each level and measure; the columns of
-            :func:`analysis.effects.build_effect_table`.
+            Without ``other`` a row for each level and measure, with the columns of
+            :func:`analysis.effects.build_effect_table`; else a comparison as of ``care compare``.
 
         Raises:
             ConfigError: There is no such axis or level; names the nearest one.
         """
+        if other is not None:
+            return self._compare_with(other, [by] if isinstance(by, str) else by)
         comparison = self._compare()
         chosen = comparison.x if axis is None else choose_axis(axis, self.axes, self.name)
         effects = Axis(comparison, chosen)
@@ -201,6 +223,14 @@ class SweepResults:
             level = choose_level(baseline, effects.levels, chosen, self.name)
         table = build_effect_table(effects, level, self._measures)
         return with_typed_axes(table, [chosen])
+
+    def _compare_with(self, other: SweepResults, by: Sequence[str]) -> SweepComparison:
+        sides = (
+            make_side(each.name, each.store_trials, each.summary_of_sweep) for each in (self, other)
+        )
+        axes = list(dict.fromkeys([*self.axes, *other.axes]))
+        chosen = [choose_axis(name, axes, self.name) for name in by]
+        return compare_sweeps(*distinguish(*sides), chosen)
 
     def plot(
         self,
@@ -249,8 +279,7 @@ class SweepResults:
         if left_out:
             lines[0] += f" ({', '.join(left_out)}: left out of every mean)"
         found = answer(self._compare()) if self.axes else None
-        if found is not None:
-            lines += [found.best, *([f"⚠ {found.collapsed}"] if found.collapsed else [])]
+        lines += found.lines if found else []
         return lines
 
     def __repr__(self) -> str:

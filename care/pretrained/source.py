@@ -81,7 +81,7 @@ def find_source(
         if not root.is_dir():
             allowed = "allowed: the folder of a run store: store=…, --store or CARE_STORE"
             raise ConfigError("care.load", [Problem("store", str(root.absolute()), allowed)])
-        return find_trial(name.lower(), root / "trials").path
+        return find_trial(name, root / "trials").path
     if os.path.lexists(path):
         what = "this folder has neither" if path.is_dir() else "this is a file of neither"
         allowed = f"{_SOURCES}; {what}"

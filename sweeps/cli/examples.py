@@ -14,7 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
-        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
+        "care evaluate --encoder torchvision:resnet50@64 digits-lambda",
     ),
     "logs": (
         "care logs cbb9",
@@ -46,6 +46,12 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sweep status": ("care sweep status digits-lambda", "care sweep status digits-lambda --watch"),
     "sweep cancel": ("care sweep cancel digits-lambda",),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
+    "compare": (
+        "care compare digits-lambda temperature",
+        "care compare digits-lambda@archived digits-lambda --html compare.html",
+        "care compare digits-lambda digits-lambda --store runs --store-b /mnt/other/runs --csv -",
+        "care compare digits-lambda temperature --by λ --json",
+    ),
     "experiments": ("care experiments", "care experiments --json"),
     "ui": ("care ui", "care ui --port 5001"),
     "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),

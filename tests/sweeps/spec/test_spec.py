@@ -25,7 +25,7 @@ AXIS = f"axes.{WEIGHT}"
 # changes, field, value, part of what is allowed, nearest name
 BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # unknown key, missing key
-    ({"axis": {}}, "axis", {}, "there are axes, description", "axes"),
+    ({"axis": {}}, "axis", {}, "there are axes, checkpoints", "axes"),
     ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has name, sampler", "name"),
     ({"axes": None}, "axes", None, "must be given", None),
     ({"name": None}, "name", None, "must be given", None),
