@@ -82,17 +82,20 @@ class Axis:
     def effect(self, baseline: Any, value: Any, metric: str) -> Effect:
         """Compare ``value`` with ``baseline``, seed by seed at equal settings."""
         pairs = list(self._pairs(baseline, value, metric))
-        columns = ["setting", "seed", "before", "after"]
-        table = pd.DataFrame(pairs, columns=columns).astype({"before": float, "after": float})
-        table["change"] = table["after"] - table["before"]
-        by_seed = table.groupby("seed")[["before", "after", "change"]].mean()
-        at_baseline, at_level, change = (
-            estimate(by_seed[name].tolist()) for name in ("before", "after", "change")
-        )
-        by_setting = {
-            setting: fmean(after - before for other, _, before, after in pairs if other == setting)
-            for setting in dict.fromkeys(setting for setting, *_ in pairs)
-        }
+        by_seed: dict[int, list[tuple[float, float]]] = {}
+        for _, seed, before, after in pairs:
+            by_seed.setdefault(seed, []).append((before, after))
+        means = [
+            (fmean(before for before, _ in both), fmean(after for _, after in both))
+            for both in by_seed.values()
+        ]
+        at_baseline = estimate([before for before, _ in means])
+        at_level = estimate([after for _, after in means])
+        change = estimate([after - before for before, after in means])
+        changes: dict[Point, list[float]] = {}
+        for setting, _, before, after in pairs:
+            changes.setdefault(setting, []).append(after - before)
+        by_setting = {setting: fmean(each) for setting, each in changes.items()}
         return Effect(at_baseline, at_level, change, len(pairs), by_setting)
 
     def _pairs(

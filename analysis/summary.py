@@ -8,6 +8,9 @@ from typing import Any, Literal
 from care.trials.hardware import Mixture
 from care.trials.state import State
 
+ANSWER = "answer.txt"
+"""The report's file with the answer for the terminal."""
+
 
 @dataclass(frozen=True)
 class Member:

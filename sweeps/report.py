@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from analysis.summary import Member, Reproduction, SweepSummary
+from analysis.summary import ANSWER, Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
@@ -67,6 +67,14 @@ def write_sweep_report(
         from analysis.report import write_report
 
     return write_report(store.trials, summary, out, work)
+
+
+def read_answer(page: Path) -> list[str]:
+    """Read the answer of a written report, line by line; empty before a trial is finished."""
+    try:
+        return (page.parent / ANSWER).read_text(encoding="utf-8").splitlines()
+    except OSError:  # a report of an earlier version, or one that is being replaced
+        return []
 
 
 def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:

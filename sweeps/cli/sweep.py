@@ -22,6 +22,7 @@ from care.trials.state import State
 from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
+from sweeps.cli.report import print_answer
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
@@ -226,7 +227,7 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
     """
     plan = outcome.plan
     if outcome.page:
-        console.print(f"report: {outcome.page}")
+        print_answer(console, outcome.page)
     counts = plan.counts()
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
