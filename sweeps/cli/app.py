@@ -9,6 +9,7 @@ import typer
 
 from sweeps.cli.data_app import data_app
 from sweeps.cli.examples import add_examples
+from sweeps.cli.model_app import model_app
 from sweeps.cli.options import DEFAULT_STORE, Profile, StoreOption
 from sweeps.cli.results_app import results_app
 from sweeps.cli.store_app import store_app
@@ -30,6 +31,7 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
+app.add_typer(model_app, name="model")
 
 TrackingOption = Annotated[
     str | None,

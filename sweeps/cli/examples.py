@@ -56,6 +56,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ui": ("care ui", "care ui --port 5001"),
     "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
+    "model register": (
+        "care model register cbb9",
+        "care model register cbb9 --name digits-encoder --alias best",
+    ),
     "data list": ("care data list",),
     "data get": ("care data get cifar10", "care data get stl10 side=96"),
     "store du": ("care store du",),

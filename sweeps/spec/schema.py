@@ -111,6 +111,17 @@ class CheckpointsConfig(Model):
     keep: Literal["encoder", "all"] = "all"
 
 
+class TrackingConfig(Model):
+    """The models of a sweep in MLflow.
+
+    Attributes:
+        models: The trials whose encoder MLflow keeps as a logged model: the ``best`` one by the
+            sweep's metric, ``all`` finished ones, or ``none``.
+    """
+
+    models: Literal["best", "all", "none"] = "best"
+
+
 class MetricConfig(Model):
     """The metric that compares the trials.
 
@@ -151,6 +162,7 @@ class SweepSpec(Model):
         metric: The metric that compares the trials.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
+        tracking: The models that MLflow keeps.
         references: Encoders from outside to measure beside the trials, as for ``care evaluate
             --encoder``: ``torchvision:resnet50``, ``torchvision:resnet50:random@64``.
         profiles: Other sizes of the sweep; ``--profile`` chooses one.
@@ -170,6 +182,7 @@ class SweepSpec(Model):
     metric: MetricConfig = MetricConfig()
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    tracking: TrackingConfig = TrackingConfig()
     references: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(check_unique)] = ()
     profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
     reproduces: ReproducesConfig | None = None
