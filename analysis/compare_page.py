@@ -44,6 +44,7 @@ def render_comparison(result: SweepComparison, *, whole: bool = True) -> str:
         one=one,
         other=result.sides[1],
         whole=whole,
+        colors={"light": "", "dark": ""},  # of inline SVG, which this page has not
         better=judged,
         quality=lambda row: quality(row.change, judged(row.metric)),
         rest=[row for row in result.differences if row.metric not in result.chief],

@@ -21,6 +21,7 @@ from analysis.heatmap import describe_heatmap, draw_heatmap, find_grid
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
 from analysis.parallel import describe_parallel, draw_parallel, spread_axes
+from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, select_best
@@ -63,6 +64,8 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []
     tables = {"trials": with_typed_axes(trials, axes), "curves": with_typed_axes(curves, axes)}
+    if counted(summary):
+        tables["references"] = build_reference_table(summary)
     if not axes:
         return Contents(None, tables)
     comparison = compare(trials, axes, summary.metric, summary.mode)

@@ -23,6 +23,7 @@ from analysis.mixed_hardware import warn_of_mixed_pairs
 from analysis.palette import describe_colors
 from analysis.paper_numbers import compare_with_paper
 from analysis.parallel import rank_axes
+from analysis.reference_rows import build_reference_rows, references_left_out
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, build_other_table
 from analysis.trial_table import build_trial_table
@@ -69,7 +70,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
         figures=contents.figures,
         colors={mode: describe_colors(colors, dark=mode == "dark") for mode in ("light", "dark")},
         drawn=contents.drawn,
-        remarks=contents.remarks,
+        remarks=[*contents.remarks, *references_left_out(summary)],
         mixed_pairs=warn_of_mixed_pairs(trials, summary.mixed),
         trials=build_trial_table(trials, axes, summary.metric, store_trials, out),
         total=len(trials),
@@ -110,10 +111,12 @@ def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, An
 def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int) -> dict[str, Any]:
     """Return the page's variables for the tables of measures, and the baseline's name."""
     if comparison is None or not finished:
-        return {"table": None, "others": None, "baseline": ""}
+        return {"table": None, "others": None, "baseline": "", "references": []}
     metrics = main_metrics(summary)
+    table = build_main_table(comparison, metrics, _MOST_ROWS)
     return {
-        "table": build_main_table(comparison, metrics, _MOST_ROWS),
+        "table": table,
+        "references": build_reference_rows(summary, table.metrics),
         "others": build_other_table(comparison, metrics, _MOST_COLUMNS),
         "baseline": point_name(comparison.axes[:1], comparison.points()[0][:1]),
     }

@@ -10,9 +10,10 @@ import socket
 from pathlib import Path
 
 from analysis.contents import gather
+from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
 from analysis.page import render_page
-from analysis.summary import SweepSummary
+from analysis.summary import ANSWER, SweepSummary
 from care.system.files import DiskError
 from care.system.process import process_alive
 
@@ -107,5 +108,8 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path, out: Path) ->
             (fresh / "figures" / f"{name}.{ending}").write_bytes(content)
     for name, text in contents.texts.items():
         (fresh / "tables" / name).write_text(text, encoding="utf-8")
+    found = answer(contents.comparison) if contents.comparison else None
+    lines = "".join(f"{line}\n" for line in (found.lines if found else []))
+    (fresh / ANSWER).write_text(lines, encoding="utf-8")
     text = render_page(store_trials, summary, contents, out)
     (fresh / "report.html").write_text(text, encoding="utf-8")

@@ -279,8 +279,7 @@ class SweepResults:
         if left_out:
             lines[0] += f" ({', '.join(left_out)}: left out of every mean)"
         found = answer(self._compare()) if self.axes else None
-        if found is not None:
-            lines += [found.best, *([f"⚠ {found.collapsed}"] if found.collapsed else [])]
+        lines += found.lines if found else []
         return lines
 
     def __repr__(self) -> str:

@@ -5,7 +5,7 @@ Each is a bounded part of ``tables/summary.csv``, which has every point and meas
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.comparison import Comparison, Point
 from analysis.labels import (
@@ -39,14 +39,15 @@ class MainTable:
         spaces: The space of each column.
         rows: Each point's levels and estimates.
         left_out: Number of points without a row.
+        metrics: The metric of each column.
     """
 
     axes: list[str]
-
     heads: dict[str, int]
     spaces: list[str]
     rows: list[tuple[list[str], list[Estimate]]]
     left_out: int = 0
+    metrics: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def build_main_table(
     ]
     left_out = len(comparison.points()) - len(points)
     axes = [axis_label(axis) for axis in comparison.axes]
-    return MainTable(axes, heads, [_space(metric) for metric in metrics], rows, left_out)
+    return MainTable(axes, heads, [_space(metric) for metric in metrics], rows, left_out, metrics)
 
 
 def select_best(comparison: Comparison, most: int | None) -> list[Point]:

@@ -64,6 +64,7 @@ ORDER = {
         "tracking",
         "progress",
         "paper_experiments",
+        "references",
         "inventory",
         "plan_remarks",
         "plan",

@@ -9,6 +9,7 @@ import typer
 
 from sweeps.cli.data_app import data_app
 from sweeps.cli.examples import add_examples
+from sweeps.cli.model_app import model_app
 from sweeps.cli.options import DEFAULT_STORE, Profile, StoreOption
 from sweeps.cli.results_app import results_app
 from sweeps.cli.store_app import store_app
@@ -30,6 +31,7 @@ app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
+app.add_typer(model_app, name="model")
 
 TrackingOption = Annotated[
     str | None,
@@ -117,7 +119,7 @@ def evaluate(
         str,
         typer.Argument(
             metavar="TRIAL",
-            help="Identity of a trial, or its first digits; with --encoder, an experiment's file.",
+            help="First digits of a trial; with --encoder, a YAML file or a started sweep.",
         ),
     ],
     overrides: Annotated[
@@ -137,16 +139,22 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(help="Pixels at which that encoder sees the images.", min=1)
     ] = None,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Only print the measures of that encoder.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Evaluate a trained trial with other settings, or any encoder. Trains and writes nothing."""
-    from sweeps.cli.evaluate import evaluate_command, measure_command
+    """Evaluate a trained trial with other settings, or any encoder. Trains nothing."""
+    from sweeps.cli.evaluate import evaluate_command
+    from sweeps.cli.measure import MeasureOptions, measure_command
 
     if encoder is not None:
-        measure_command(encoder, Path(trial), overrides or [], store, side, as_json)
-    elif side is not None:
-        raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
+        options = MeasureOptions(side, not no_store, as_json)
+        measure_command(encoder, trial, overrides or [], store, options)
+    elif side is not None or no_store:
+        option = "--no-store" if side is None else "--side"
+        raise typer.BadParameter("is of --encoder ENCODER", param_hint=option)
     else:
         evaluate_command(trial, overrides or [], store, as_json)
 

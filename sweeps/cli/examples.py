@@ -14,7 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
-        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
+        "care evaluate --encoder torchvision:resnet50@64 digits-lambda",
     ),
     "logs": (
         "care logs cbb9",
@@ -56,6 +56,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "ui": ("care ui", "care ui --port 5001"),
     "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
+    "model register": (
+        "care model register cbb9",
+        "care model register cbb9 --name digits-encoder --alias best",
+    ),
     "data list": ("care data list",),
     "data get": ("care data get cifar10", "care data get stl10 side=96"),
     "store du": ("care store du",),

@@ -17,7 +17,8 @@ from sweeps.tracking.marks import (
     set_marks,
     short_digest,
 )
-from sweeps.tracking.run_cache import Identity, Row, Run, RunCache
+from sweeps.tracking.run import Identity, Row, Run
+from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.run_record import LONGEST_MESSAGE, RunRecord, trial_identity
 from sweeps.tracking.source_tags import source_tags, user_tag
 from sweeps.tracking.sweep_views import ViewNames, member_tag
@@ -43,8 +44,8 @@ class TrialRuns:
         parent: str,
         label: str,
         declaration: SweepRecord | None,
-    ) -> None:
-        """Create or update the run of a trial.
+    ) -> bool:
+        """Create or update the run of a trial, and return whether it has its files as well.
 
         Args:
             record: The content of the run.
@@ -57,6 +58,7 @@ class TrialRuns:
         self._runs.change(record.identity, run, lambda run: self._update(run, record, sweep))
         if record.state == State.FINISHED:
             self._runs.forget(record.identity)
+        return run.deleted or not _lacks_files(run, record)
 
     def _find_or_create(
         self,
@@ -105,6 +107,7 @@ class TrialRuns:
         return (
             f"**{label}** of {sweep}: [charts]({charts}) · [every trial]({every})\n\n"
             f"Folder in the store: `trials/{trial}/`\n\n"
+            f'Load its encoder: `care.load("{trial}")`\n\n'
             f"Evaluate it with other settings: `care evaluate {trial}`"
         )
 
@@ -136,13 +139,11 @@ class TrialRuns:
         self._runs.set_status(run, MEANING[record.state].mlflow, record.updated)
 
     def _log_files(self, run: Run, record: RunRecord) -> dict[str, str]:
-        """Log configuration, provenance and data sets when the trial ended; return the marks."""
-        digest = short_digest(record.files)
-        if not MEANING[record.state].over or read_marks(run).get("files") == digest:
+        """Log files and data sets when the trial ended; return the marks."""
+        if not _lacks_files(run, record) or not self._runs.log_files(run, record.files):
             return {}
-        self._runs.log_files(run, record.files)
         self._runs.log_datasets(run, record.datasets)
-        return {"files": digest}
+        return {"files": short_digest(record.files)}
 
     def mark_damaged(self, trial_id: str, reason: str) -> None:
         """Mark a trial's run, if it has one, as damaged."""
@@ -152,3 +153,9 @@ class TrialRuns:
             )
             self._runs.set_status(run, MEANING[State.DAMAGED].mlflow, None)
             self._runs.forget(trial_identity(trial_id, run.tags["care.created"]))
+
+
+def _lacks_files(run: Run, record: RunRecord) -> bool:
+    """Check whether a trial has ended, so that its run gets files, and they are not there."""
+    missing = read_marks(run).get("files") != short_digest(record.files)
+    return MEANING[record.state].over and missing

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from analysis import page as page_module
 from care.trials.state import State
-from tests.helpers.browsing import read_page
+from tests.helpers.browsing import browsing
 from tests.helpers.example_store import MadeStore
 
 SCRIPT = Path(page_module.__file__).parent / "templates" / "report.js"
@@ -38,7 +38,8 @@ def test_the_table_sorts_by_number_and_filters_by_words(tmp_path: Path) -> None:
     store.report(store.summary("table"))
     file = tmp_path / "report" / "report.html"
     file.write_text(file.read_text().replace("</body>", f"{ACT}</body>"))
-    text = read_page(file.as_uri(), "data-filtered=")
+    with browsing() as browser:
+        text = browser.read(file.as_uri(), "data-filtered=")
     noted = dict(re.findall(r'data-(\w+)="([^"]*)"', text[text.index("<body") :][:2000]))
     numbers = [float(one) for one in noted["up"].split(",") if one != "–"]
     assert numbers == sorted(numbers)
