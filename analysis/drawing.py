@@ -19,6 +19,7 @@ from analysis.hover import keeps_colors, parse_titles
 from analysis.style import STYLE
 
 _SVG = "http://www.w3.org/2000/svg"
+_PATTERN = f"{{{_SVG}}}pattern"  # hatches of cells that keep their colors
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _POINTS = 72.0  # in an inch, the unit of matplotlib's SVG
 _PANEL, _SWATCH, _KEPT = "panel-", "swatch-", "kept"
@@ -191,7 +192,8 @@ def _set_titles(group: ET.Element) -> None:
 
 def _inline(element: ET.Element) -> str:
     """Serialize an element for HTML: the page's font, colors as variables, no namespace."""
-    kept = {one for group in element.iter() if group.get("class") == _KEPT for one in group.iter()}
+    groups = [one for one in element.iter() if one.get("class") == _KEPT or one.tag == _PATTERN]
+    kept = {one for group in groups for one in group.iter()}
     for group in element.iter():
         if group.get("id", "").startswith((_PANEL, _SWATCH)):
             del group.attrib["id"]

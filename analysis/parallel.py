@@ -167,8 +167,11 @@ class _Scale:
 def _round_values(low: float, high: float, *, log: bool) -> dict[float, float]:
     """Map round values within an axis's range to their positions."""
     if log:
-        decades = range(math.ceil(low), math.floor(high) + 1)
-        return {10.0**decade: float(decade) for decade in decades}
+        decades = range(math.floor(low), math.ceil(high) + 1)
+        fine = [float(f"{digit}e{decade}") for decade in decades for digit in (1, 2, 5)]
+        known = {value: math.log10(value) for value in fine if low <= math.log10(value) <= high}
+        few = {value: at for value, at in known.items() if at == round(at)}
+        return known if len(known) <= _MOST_TICKS else few
     values = MaxNLocator(5).tick_values(low, high)
     return {float(value): float(value) for value in values if low <= value <= high}
 

@@ -89,7 +89,9 @@ def test_the_page_shows_a_cells_own_colors_and_its_interval_under_the_pointer() 
     assert any("nearly collapsed: 2" in title for title in titles)
     cells = re.findall(r'<g class="kept">.*?</g>', panel)
     assert len(cells) >= 6
-    assert not any("var(--c" in cell for cell in cells)
+    hatches = re.findall(r"<pattern.*?</pattern>", panel)
+    assert hatches
+    assert not any("var(--c" in part for part in [*cells, *hatches])
 
 
 @pytest.mark.parametrize(
