@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.collect import read_final_values
-from analysis.labels import point_name, value_label
+from analysis.labels import axis_label, point_name, value_label
 from analysis.levels import to_level
 from analysis.side import Side, SideTrial
 from care.config import TrialConfig
@@ -208,10 +208,12 @@ def _pair_levels(
     unfinished = {name for names in pairing.left_out.values() for name in names}
     for group, other, letter in zip(groups, reversed(groups), reversed(LETTERS), strict=True):
         for key, seed in group:
-            name = point_name(axes, key)
+            known = {a: level for a, level in zip(axes, key, strict=True) if level != MISSING}
+            name = point_name(known, known.values())
             if MISSING in key:
-                lacking = axes[key.index(MISSING)]
-                pairing.leave_out(f"has no {lacking}, by which pairs are made", name, seed)
+                lacking = axis_label(axes[key.index(MISSING)])
+                reason = f"has no {lacking}, which pairs share (--by names other axes)"
+                pairing.leave_out(reason, name, seed)
             elif (key, seed) not in other and name not in unfinished:
                 pairing.leave_out(f"without a counterpart in {letter}", name, seed)
     for key, seed in groups[0]:
