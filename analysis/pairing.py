@@ -129,8 +129,8 @@ def pair_sides(one: Side, other: Side, by: Sequence[str] = ()) -> Pairing:
     equal = [] if by else list(_pair_equal(sides, axes))
     taken = {id(each) for pair in equal for side in pair.sides for each in side}
     rest = [[each for each in side if id(each) not in taken] for side in sides]
-    found = [*equal, *_pair_levels(rest, axes, pairing)]
-    for pair in _complete(found, pairing) if by else found:
+    candidates = [*equal, *_pair_levels(rest, axes, pairing)]
+    for pair in _complete(candidates, pairing) if by else candidates:
         reason = _why_not(pair)
         if reason:
             pairing.leave_out(reason, point_name(axes, pair.key), pair.seed)
