@@ -191,7 +191,16 @@ class Comparison:
 
     def difference(self, point: Point, metric: str) -> Estimate:
         """Estimate the mean of :meth:`differences`."""
-        return estimate(self.differences(point, metric).tolist())
+        return estimate(list(self.differences_by_seed(point, metric).values()))
+
+    def differences_by_seed(self, point: Point, metric: str) -> dict[int, float]:
+        """Return :meth:`differences` by ascending seed; fast, for thousands of points."""
+        baseline = self.by_seed(self.baseline(point), metric)
+        return {
+            seed: value - baseline[seed]
+            for seed, value in self.by_seed(point, metric).items()
+            if seed in baseline and not math.isnan(value - baseline[seed])
+        }
 
     def measured(self) -> list[str]:
         """List the final measures that have a value, in the labels' order; the sweep's own first.
@@ -266,7 +275,7 @@ def build_paired_table(comparison: Comparison, metrics: list[str]) -> pd.DataFra
     rows = []
     for point in comparison.points():
         for metric in metrics:
-            for seed, value in comparison.differences(point, metric).items():
+            for seed, value in comparison.differences_by_seed(point, metric).items():
                 levels = dict(zip(comparison.axes, point, strict=True))
                 rows.append({**levels, "metric": metric, "seed": seed, "difference": value})
     columns = [*comparison.axes, "metric", "seed", "difference"]

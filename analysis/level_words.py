@@ -83,8 +83,8 @@ def describe_levels(
     if judged and len(judged) < len(known):
         single = [names[level] for level in known if level not in judged]
         text += f"; one seed only at {_list(single)}"
-    found = {quality(known[level].change, better) for level in clear}
-    only = found.pop() if len(found) == 1 else ""
+    verdicts = {quality(known[level].change, better) for level in clear}
+    only = verdicts.pop() if len(verdicts) == 1 else ""
     return Sentence(metric, text, only, bool(clear), len(judged))
 
 
