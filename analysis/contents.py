@@ -11,18 +11,26 @@ from matplotlib.figure import Figure
 from analysis.alt_texts import describe_curves, describe_differences, describe_measures
 from analysis.collect import collect, with_typed_axes
 from analysis.comparison import Comparison, build_paired_table, build_summary_table, compare
+from analysis.crowd import draw_crowd, is_crowded
 from analysis.details import Details
 from analysis.drawing import Drawing, draw_as_panels, draw_whole
 from analysis.figure_data import Drawn, FigureData
 from analysis.figures import draw_differences, draw_measures, shown_measures
+from analysis.findings import HEADLINES
+from analysis.heatmap import describe_heatmap, draw_heatmap, find_grid
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
+from analysis.parallel import describe_parallel, draw_parallel, spread_axes
 from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
 from analysis.summary import SweepSummary
-from analysis.tables import build_main_table
+from analysis.tables import build_main_table, select_best
 from analysis.text_tables import format_latex, format_markdown
 from care.trials.state import State
+
+MOST_CURVES = 12
+"""Points with learning curves; of more, those with the best values of the sweep's metric."""
+_MOST_MAPS = 4
 
 
 @dataclass(frozen=True)
@@ -101,12 +109,27 @@ def _figures(comparison: Comparison, curves: pd.DataFrame) -> dict[str, Drawing]
         drawn[name] = draw_as_panels(figure, name, alts)
 
     if shown_measures(comparison):
-        add("measures", draw_measures(comparison), describe_measures(comparison))
-        add("differences", draw_differences(comparison), describe_differences(comparison))
+        if is_crowded(comparison):
+            add("measures", draw_crowd(comparison), describe_measures(comparison))
+        else:
+            add("measures", draw_measures(comparison), describe_measures(comparison))
+            add("differences", draw_differences(comparison), describe_differences(comparison))
+        if grid := find_grid(comparison):
+            chief = _heatmap_metrics(comparison)
+            figure = draw_heatmap(comparison, grid, chief)
+            add("heatmap", figure, describe_heatmap(comparison, grid, chief))
+        if len(spread_axes(comparison)) > 2 and (parallel := draw_parallel(comparison)):
+            drawn["parallel"] = draw_whole(parallel, "parallel", describe_parallel(comparison))
     if names := measured_curves(curves):
-        over_epochs = draw_over_epochs(comparison, curves, names)
-        add("curves", over_epochs, describe_curves(comparison, curves, names))
+        points = select_best(comparison, MOST_CURVES)
+        over_epochs = draw_over_epochs(comparison, curves, names, points)
+        add("curves", over_epochs, describe_curves(comparison, curves, names, points))
     return drawn
+
+
+def _heatmap_metrics(comparison: Comparison) -> list[str]:
+    names = dict.fromkeys([comparison.metric, *HEADLINES])
+    return [name for name in names if comparison.has_values(name)][:_MOST_MAPS]
 
 
 def _what(summary: SweepSummary) -> str:

@@ -15,13 +15,15 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-from analysis.hover import parse_titles
+from analysis.hover import keeps_colors, parse_titles
 from analysis.style import STYLE
 
 _SVG = "http://www.w3.org/2000/svg"
+_PATTERN = f"{{{_SVG}}}pattern"  # hatches of cells that keep their colors
 _HREF = "{http://www.w3.org/1999/xlink}href"
 _POINTS = 72.0  # in an inch, the unit of matplotlib's SVG
-_PANEL, _SWATCH = "panel-", "swatch-"
+_PANEL, _SWATCH, _KEPT = "panel-", "swatch-", "kept"
+_REM_PER_POINT = 0.068
 _MARGIN = 2.0  # around a panel, points
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _FONT = re.compile(r"font-family:[^;]*;?\s*")
@@ -54,6 +56,7 @@ class Drawing:
         legend: The legend of the panels; empty if the figure is not split.
         width: Width of the figure in inches.
         colors: The colors of the inline SVG as six hexadecimal digits, each a CSS variable.
+        panel_width: Width of a panel in points; 0 for a whole figure.
     """
 
     files: dict[str, bytes]
@@ -61,6 +64,12 @@ class Drawing:
     legend: list[LegendEntry]
     width: float
     colors: frozenset[str]
+    panel_width: float = 0.0
+
+    @property
+    def panel_rem(self) -> float:
+        """The smallest width of a panel in a page, in units of its text's size."""
+        return max(17.0, round(self.panel_width * _REM_PER_POINT, 1))
 
 
 def draw_as_panels(figure: Figure, name: str, alts: Sequence[str]) -> Drawing:
@@ -98,7 +107,8 @@ def draw_as_panels(figure: Figure, name: str, alts: Sequence[str]) -> Drawing:
         LegendEntry(_wrap_swatch(box, _inline(groups[f"{_SWATCH}{index}"])), label)
         for index, (box, label) in enumerate(zip(swatches, labels, strict=True))
     ]
-    return Drawing(files, parts, legend, figure.get_figwidth(), _colors(parts, legend))
+    colors, width = _colors(parts, legend), figure.get_figwidth()
+    return Drawing(files, parts, legend, width, colors, _align(boxes)[0][2])
 
 
 def draw_whole(figure: Figure, name: str, alt: str) -> Drawing:
@@ -116,7 +126,8 @@ def _fix_layout(figure: Figure) -> RendererBase:
     with mpl.rc_context(STYLE), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # glyphs missing in the font
         figure.draw_without_rendering()
-    figure.set_layout_engine("none")
+    with mpl.rc_context({"figure.constrained_layout.use": False}):
+        figure.set_layout_engine(None)  # "none" would draw each format twice
     return renderer
 
 
@@ -168,6 +179,8 @@ def _set_titles(group: ET.Element) -> None:
     titles = parse_titles(gid)
     if gid.startswith((_PANEL, _SWATCH)):
         group.set("id", gid)
+    if keeps_colors(gid):
+        group.set("class", _KEPT)
     if len(titles) == 1:
         title = ET.Element(f"{{{_SVG}}}title")
         title.text = titles[0]
@@ -179,12 +192,15 @@ def _set_titles(group: ET.Element) -> None:
 
 def _inline(element: ET.Element) -> str:
     """Serialize an element for HTML: the page's font, colors as variables, no namespace."""
+    groups = [one for one in element.iter() if one.get("class") == _KEPT or one.tag == _PATTERN]
+    kept = {one for group in groups for one in group.iter()}
     for group in element.iter():
         if group.get("id", "").startswith((_PANEL, _SWATCH)):
             del group.attrib["id"]
         if style := group.get("style"):
             plain = _DEFAULT.sub("", _FONT.sub("", style))
-            group.set("style", _COLOR.sub(r"var(--c\1)", plain).replace(": ", ":").rstrip("; "))
+            varied = plain if group in kept else _COLOR.sub(r"var(--c\1)", plain)
+            group.set("style", varied.replace(": ", ":").rstrip("; "))
         for child in group.findall(f"{{{_SVG}}}style"):  # a rule for every element of the page
             group.remove(child)
     text = ET.tostring(element, encoding="unicode", short_empty_elements=True)

@@ -106,10 +106,11 @@ class Axis:
             # One trial may have both levels: at λ = 0 the number of splits changes nothing.
             if not self._differ(points.get(baseline), points.get(value)):
                 continue
-            before = self.comparison.values(points[baseline], metric)
-            after = self.comparison.values(points[value], metric)
-            for seed in before.index.intersection(after.index):
-                yield setting, int(seed), float(before[seed]), float(after[seed])
+            before = self.comparison.by_seed(points[baseline], metric)
+            after = self.comparison.by_seed(points[value], metric)
+            for seed in before:
+                if seed in after:
+                    yield setting, seed, before[seed], after[seed]
 
     def _differ(self, one: Point | None, other: Point | None) -> bool:
         if one is None or other is None:
@@ -127,7 +128,7 @@ class Axis:
             pairs = [
                 (level, value)
                 for level, point in points.items()
-                for value in self.comparison.values(point, metric)
+                for value in self.comparison.by_seed(point, metric).values()
             ]
         else:
             pairs = self._means_over_settings(metric)
@@ -145,7 +146,7 @@ class Axis:
         return [
             (
                 level,
-                fmean(self.comparison.values(points[level], metric)[seed] for points in complete),
+                fmean(self.comparison.by_seed(points[level], metric)[seed] for points in complete),
             )
             for level in self.levels
             for seed in sorted(seeds)
@@ -154,7 +155,7 @@ class Axis:
 
     def _common_seeds(self, points: dict[Any, Point], metric: str) -> set[int]:
         return set.intersection(
-            *(set(self.comparison.values(point, metric).index) for point in points.values())
+            *(set(self.comparison.by_seed(point, metric)) for point in points.values())
         )
 
 

@@ -53,7 +53,7 @@ _LINE_SHIFT = 0.2  # horizontal shift over all lines of a space, in steps betwee
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
 _TICK_GAP = 0.09  # closest labels of numbers that do not overlap, in widths of the axis
 _NAME_STEP = 0.24  # width of a slanted name, inches
-_TITLE_WIDTH = 36  # characters in a panel's title
+TITLE_WIDTH = 36  # characters in a panel's title
 _LEGEND_LINE = 0.19  # height of a legend's line, inches
 _LONGEST_ENTRY = 48  # characters in a legend's entry
 _FREE_LINES = 2  # lines of a legend that need no extra height
@@ -212,9 +212,9 @@ def _against_axis(
             if zero_line:
                 axes.axhline(0, color="#555555", lw=0.8)
             draw_panel(axes, comparison, positions, panel_metrics(measure), seeds, mean)
-            axes.set_title(textwrap.fill(title(panel_label(measure)), _TITLE_WIDTH))
+            axes.set_title(textwrap.fill(title(panel_label(measure)), TITLE_WIDTH))
             positions.dress(axes, axis_label(comparison.x))
-        add_legend(figure, _make_handles(comparison))
+        add_legend(figure, make_handles(comparison))
     return figure
 
 
@@ -329,15 +329,16 @@ def _set_limits(axes: Axes, drawn: list[float], intervals: list[Estimate]) -> No
     axes.set_ylim(bottom - margin, top + margin)
 
 
-def _make_handles(comparison: Comparison) -> list[Line2D]:
+def make_handles(comparison: Comparison, *, lines: bool = True) -> list[Line2D]:
+    """Make the entries of a legend: spaces, nearly collapsed trials, and a figure's lines."""
     handles = [
         Line2D([], [], color=color, marker="o", ms=4, label=SPACE_LABELS[space])
         for space, color in _SPACE_COLORS.items()
     ]
-    return handles + make_line_handles(comparison)
+    return handles + make_line_handles(comparison, lines=lines)
 
 
-def make_line_handles(comparison: Comparison) -> list[Line2D]:
+def make_line_handles(comparison: Comparison, *, lines: bool = True) -> list[Line2D]:
     """Make a legend's entries for collapsed trials and for several lines; none if neither is."""
     handles = []
     if comparison.collapsed_points:
@@ -345,9 +346,9 @@ def make_line_handles(comparison: Comparison) -> list[Line2D]:
         hollow.set_markerfacecolor("white")
         hollow.set_linestyle("none")
         handles.append(hollow)
-    lines = list(comparison.lines())
-    if len(lines) > 1:
-        for index, values in enumerate(lines):
+    settings = list(comparison.lines()) if lines else []
+    if len(settings) > 1:
+        for index, values in enumerate(settings):
             label = point_name(comparison.axes[1:], values)
             handle = Line2D([], [], color="#555555", ms=4, label=label)
             handle.set_linestyle(_STYLES[index % len(_STYLES)])  # type: ignore[arg-type]

@@ -25,9 +25,9 @@ HEADLINES = (
     "head/probe_accuracy",
     "heldout/uniformity",
 )
-_MOST_LEVELS = 24  # of an axis that is described level by level
+_MOST_LEVELS = 24  # of an axis of numbers that is described level by level
 _MOST_RIVALS = 100  # points that are compared with the best one
-_MOST_NAMES = 8
+_MOST_NAMES = 4
 _LINES = 3  # sentences of a headline
 
 
@@ -147,7 +147,7 @@ def _describe_best(comparison: Comparison) -> tuple[str, int]:
         long = metric_label(comparison.metric)
         why = "all are nearly collapsed" if best.collapsed else f"none has measured {long}"
         return f"There is no best point: {why}.", 0
-    values = comparison.values(best.point, comparison.metric)
+    values = comparison.by_seed(best.point, comparison.metric)
     mean = estimate([values[seed] for seed in best.seeds])
     compared = len(best.compared)
     point = point_name(comparison.axes, best.point)
@@ -179,10 +179,10 @@ def _describe_rivals(comparison: Comparison, best: BestPoint[Point]) -> str:
     if len(best.seeds) == 1:
         return "One seed cannot separate points."
     first, *others = best.compared[: _MOST_RIVALS + 1]
-    lead = comparison.values(first, comparison.metric)
+    lead = comparison.by_seed(first, comparison.metric)
     close = []
     for point in others:
-        values = comparison.values(point, comparison.metric)
+        values = comparison.by_seed(point, comparison.metric)
         gap = estimate([lead[seed] - values[seed] for seed in best.seeds])
         if not gap.excludes_zero:
             close.append(f"{point_name(comparison.axes, point)} ({_gap(gap)} behind)")
@@ -191,7 +191,8 @@ def _describe_rivals(comparison: Comparison, best: BestPoint[Point]) -> str:
         return f"{every} clearly worse."
     more = len(close) - _MOST_NAMES
     listed = "; ".join(close[:_MOST_NAMES]) + (f"; {more} more" if more > 0 else "")
-    return f"Not clearly worse: {listed}."
+    some = f", of the {len(others)} next" if len(best.compared) - 1 > len(others) else ""
+    return f"Not clearly worse{some}: {listed}."
 
 
 def _gap(gap: Estimate) -> str:
@@ -232,7 +233,7 @@ def _axis_answer(comparison: Comparison, name: str) -> AxisAnswer | None:
         return None
     numeric = all(map(is_number, comparison.levels(name)))
     baseline, *others = axis.levels
-    described = others if len(others) <= _MOST_LEVELS else others[-1:]
+    described = others[-1:] if numeric and len(others) > _MOST_LEVELS else others
     sentences, findings = [], []
     metrics = filter(comparison.has_values, dict.fromkeys([comparison.metric, *HEADLINES]))
     for metric in metrics:

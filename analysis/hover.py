@@ -15,17 +15,31 @@ from analysis.comparison import Comparison, Point
 from analysis.labels import point_name, shorten
 
 _PREFIX = "hover"
+_KEPT = "kept"
 _DIGITS = 6  # of a trial's identity
 _MOST_TRIALS = 600  # with more, titles would outweigh the drawing
 
 
-def set_titles(artist: Artist, titles: Sequence[str]) -> None:
-    """Give an artist a title, or each of its markers one, in their order."""
-    artist.set_gid(_PREFIX + json.dumps(list(titles), ensure_ascii=False))
+def set_titles(artist: Artist, titles: Sequence[str], *, keep_colors: bool = False) -> None:
+    """Give an artist a title, or each of its markers one, in their order.
+
+    Args:
+        artist: The artist.
+        titles: Its titles.
+        keep_colors: Whether a dark page shows the artist in its own colors.
+    """
+    text = json.dumps(list(titles), ensure_ascii=False)
+    artist.set_gid((_KEPT if keep_colors else "") + _PREFIX + text)
+
+
+def keeps_colors(gid: str) -> bool:
+    """Check whether a group of an SVG keeps its colors on a dark page."""
+    return gid.startswith(_KEPT)
 
 
 def parse_titles(gid: str) -> list[str]:
     """Return the titles in a group id of an SVG; none if it has none."""
+    gid = gid.removeprefix(_KEPT)
     if not gid.startswith(f"{_PREFIX}["):
         return []
     titles: list[str] = json.loads(gid.removeprefix(_PREFIX))

@@ -34,7 +34,10 @@ def measured_curves(curves: pd.DataFrame) -> list[str]:
 
 
 def draw_over_epochs(
-    comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[str]
+    comparison: Comparison,
+    curves: pd.DataFrame,
+    metrics: Sequence[str],
+    points: Sequence[Point] | None = None,
 ) -> Figure:
     """Draw metrics over the epochs: a color for a point, thin lines for seeds, thick for means.
 
@@ -42,9 +45,10 @@ def draw_over_epochs(
         comparison: The points.
         curves: A row per epoch.
         metrics: At least one; a metric that was not measured leaves its panel empty.
+        points: The points to draw; all when None.
     """
-    points = comparison.points()
-    styles, titles = _line_styles(comparison), Titles(comparison)
+    points = comparison.points() if points is None else points
+    styles, titles = _line_styles(comparison, len(points)), Titles(comparison)
     with mpl.rc_context(STYLE):
         width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
         figure, panels = panel_grid(len(metrics), width, height)
@@ -80,9 +84,8 @@ def split_by_point(comparison: Comparison, curves: pd.DataFrame) -> dict[Point, 
     return {point: curves.iloc[selected] for point, selected in rows.items()}
 
 
-def _line_styles(comparison: Comparison) -> list[dict[str, Any]]:
+def _line_styles(comparison: Comparison, count: int) -> list[dict[str, Any]]:
     """Choose a line style for each point: a gradient for numbers, distinct colors for names."""
-    count = len(comparison.points())
     if comparison.numeric:
         gradient = mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
         return [{"color": tuple(shade)} for shade in gradient]

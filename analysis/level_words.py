@@ -75,16 +75,16 @@ def describe_levels(
     if not judged:
         text = words.one_seed()
     elif not clear:
-        text = words.nothing(judged)
-    elif numeric and _is_end(judged, clear) and words.one_direction(clear):
+        text = words.nothing(judged, numeric=numeric)
+    elif (numeric or len(judged) == 1) and _is_end(judged, clear) and words.one_direction(clear):
         text = words.from_level_on(judged, clear)
     else:
         text = words.by_direction(judged, clear)
     if judged and len(judged) < len(known):
         single = [names[level] for level in known if level not in judged]
         text += f"; one seed only at {_list(single)}"
-    found = {quality(known[level].change, better) for level in clear}
-    only = found.pop() if len(found) == 1 else ""
+    verdicts = {quality(known[level].change, better) for level in clear}
+    only = verdicts.pop() if len(verdicts) == 1 else ""
     return Sentence(metric, text, only, bool(clear), len(judged))
 
 
@@ -115,12 +115,13 @@ class _Words:
         level = list(self.known)[-1]
         return f"one seed only, so no difference is clear; {self._values(level)}"
 
-    def nothing(self, judged: Sequence[Any]) -> str:
+    def nothing(self, judged: Sequence[Any], *, numeric: bool) -> str:
         start = self.names[self.baseline]
         if len(judged) == 1:
             return f"{NO_DIFFERENCE} between {start} and {self._reach(judged[0])}"
         number = len(judged)
-        return f"{NO_DIFFERENCE} from {start} at any of {number} levels; {self._values(judged[-1])}"
+        text = f"{NO_DIFFERENCE} from {start} at any of {number} levels"
+        return f"{text}; {self._values(judged[-1])}" if numeric else text
 
     def from_level_on(self, judged: Sequence[Any], clear: Sequence[Any]) -> str:
         start, first, last = self.names[self.baseline], clear[0], clear[-1]

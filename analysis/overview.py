@@ -95,14 +95,14 @@ def build_overview(
         for member in members
     ]
     comparison = compare(tabulate(rows, axes), axes, metric, mode)
-    found = answer(comparison)
-    if found is None:
+    text = answer(comparison)
+    if text is None:
         return None
     chief = _chief_metrics(comparison)
     picture = draw_measures(comparison) if with_picture and shown_measures(comparison) else None
     return Overview(
-        answer=found.headline,
-        remarks=_remarks(comparison, found),
+        answer=text.headline,
+        remarks=_remarks(comparison, text),
         text_table=_format_table(comparison, chief),
         table=_table(comparison, chief),
         curves=dict(_curves(comparison, chief, pending)),
@@ -170,12 +170,12 @@ def line_suffix(axes: Sequence[str], setting: Point) -> str:
     return f" {plain}" if plain else ""
 
 
-def _remarks(comparison: Comparison, found: Answer) -> list[str]:
-    remarks = [found.best] if found.axes else []
+def _remarks(comparison: Comparison, text: Answer) -> list[str]:
+    remarks = [text.best] if text.axes else []
     names = [point_name(comparison.axes, point) for point in comparison.collapsed_points]
     if names:
         remarks.append(f"⚠ Nearly collapsed, left out: {'; '.join(names[:_MOST_ROWS])}.")
-    return [*remarks, *([found.chance] if found.chance else [])]
+    return [*remarks, *([text.chance] if text.chance else [])]
 
 
 def _format_table(comparison: Comparison, metrics: list[str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 
 from analysis.comparison import Comparison
-from analysis.contents import Contents, main_metrics
+from analysis.contents import MOST_CURVES, Contents, main_metrics
 from analysis.findings import answer
 from analysis.labels import (
     axis_label,
@@ -22,6 +22,7 @@ from analysis.labels import (
 from analysis.mixed_hardware import warn_of_mixed_pairs
 from analysis.palette import describe_colors
 from analysis.paper_numbers import compare_with_paper
+from analysis.parallel import rank_axes
 from analysis.reference_rows import build_reference_rows, references_left_out
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, build_other_table
@@ -79,6 +80,9 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
         metric_label=short_metric_label(summary.metric),
         provenance=provenance,
         versions=[f"{name} {', '.join(provenance[name])}" for name in _CITED if name in provenance],
+        importances=rank_axes(comparison) if comparison and "parallel" in contents.figures else [],
+        curve_points=min(MOST_CURVES, len(comparison.points())) if comparison else 0,
+        points=len(comparison.points()) if comparison else 0,
         **_paper(comparison, summary),
         **_tables(comparison, summary, finished),
     )

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from analysis.collect import read_final_values
-from analysis.labels import point_name, value_label
+from analysis.labels import axis_label, point_name, value_label
 from analysis.levels import to_level
 from analysis.side import Side, SideTrial
 from care.config import TrialConfig
@@ -129,8 +129,8 @@ def pair_sides(one: Side, other: Side, by: Sequence[str] = ()) -> Pairing:
     equal = [] if by else list(_pair_equal(sides, axes))
     taken = {id(each) for pair in equal for side in pair.sides for each in side}
     rest = [[each for each in side if id(each) not in taken] for side in sides]
-    found = [*equal, *_pair_levels(rest, axes, pairing)]
-    for pair in _complete(found, pairing) if by else found:
+    candidates = [*equal, *_pair_levels(rest, axes, pairing)]
+    for pair in _complete(candidates, pairing) if by else candidates:
         reason = _why_not(pair)
         if reason:
             pairing.leave_out(reason, point_name(axes, pair.key), pair.seed)
@@ -208,10 +208,12 @@ def _pair_levels(
     unfinished = {name for names in pairing.left_out.values() for name in names}
     for group, other, letter in zip(groups, reversed(groups), reversed(LETTERS), strict=True):
         for key, seed in group:
-            name = point_name(axes, key)
+            known = {a: level for a, level in zip(axes, key, strict=True) if level != MISSING}
+            name = point_name(known, known.values())
             if MISSING in key:
-                lacking = axes[key.index(MISSING)]
-                pairing.leave_out(f"has no {lacking}, by which pairs are made", name, seed)
+                lacking = axis_label(axes[key.index(MISSING)])
+                reason = f"has no {lacking}, which pairs share (--by names other axes)"
+                pairing.leave_out(reason, name, seed)
             elif (key, seed) not in other and name not in unfinished:
                 pairing.leave_out(f"without a counterpart in {letter}", name, seed)
     for key, seed in groups[0]:

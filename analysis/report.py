@@ -108,8 +108,8 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path, out: Path) ->
             (fresh / "figures" / f"{name}.{ending}").write_bytes(content)
     for name, text in contents.texts.items():
         (fresh / "tables" / name).write_text(text, encoding="utf-8")
-    found = answer(contents.comparison) if contents.comparison else None
-    lines = "".join(f"{line}\n" for line in (found.lines if found else []))
+    summarized = answer(contents.comparison) if contents.comparison else None
+    lines = "".join(f"{line}\n" for line in (summarized.lines if summarized else []))
     (fresh / ANSWER).write_text(lines, encoding="utf-8")
     text = render_page(store_trials, summary, contents, out)
     (fresh / "report.html").write_text(text, encoding="utf-8")

@@ -164,18 +164,18 @@ class SweepResults:
             CareError: There is no best point; states the reason.
         """
         comparison = self._compare()
-        found = comparison.best_point()
-        if found.point is None:
+        best = comparison.best_point()
+        if best.point is None:
             text = answer(comparison)
             why = text.best if text else "There is no best point: no trial is finished."
             raise CareError(f"{self.name}: {why}")
-        values = comparison.values(found.point, comparison.metric)
+        values = comparison.values(best.point, comparison.metric)
         return Best(
-            point=dict(zip(comparison.axes, found.point, strict=True)),
-            name=point_name(comparison.axes, found.point),
+            point=dict(zip(comparison.axes, best.point, strict=True)),
+            name=point_name(comparison.axes, best.point),
             metric=comparison.metric,
-            estimate=estimate([values[seed] for seed in found.seeds]),
-            trials=comparison.finished_by_seed(found.point),
+            estimate=estimate([values[seed] for seed in best.seeds]),
+            trials=comparison.finished_by_seed(best.point),
         )
 
     @overload
@@ -278,8 +278,8 @@ class SweepResults:
         left_out = [state for state in _LEFT_OUT if counts.get(state)]
         if left_out:
             lines[0] += f" ({', '.join(left_out)}: left out of every mean)"
-        found = answer(self._compare()) if self.axes else None
-        lines += found.lines if found else []
+        text = answer(self._compare()) if self.axes else None
+        lines += text.lines if text else []
         return lines
 
     def __repr__(self) -> str:

@@ -75,7 +75,7 @@ def build_main_table(
         extra: Further metrics to include.
         most_points: Largest number of points; of more, the best by the sweep's metric have a row.
     """
-    points = _select(comparison, most_points)
+    points = select_best(comparison, most_points)
     metrics = _main_metrics(comparison, extra)
     heads: dict[str, int] = {}
     for metric in metrics:
@@ -93,8 +93,8 @@ def build_main_table(
     return MainTable(axes, heads, [_space(metric) for metric in metrics], rows, left_out, metrics)
 
 
-def _select(comparison: Comparison, most: int | None) -> list[Point]:
-    """Select the best points that are not nearly collapsed, in the order of the axes."""
+def select_best(comparison: Comparison, most: int | None) -> list[Point]:
+    """Select the best points that are not nearly collapsed if there are more than ``most``."""
     points = comparison.points()
     if most is None or len(points) <= most:
         return points
@@ -111,7 +111,7 @@ def build_other_table(
 ) -> OtherTable:
     """Build the table of the measures that :func:`build_main_table` leaves out."""
     main = _main_metrics(comparison, extra)
-    points = _select(comparison, most_points)
+    points = select_best(comparison, most_points)
     rows = [
         (
             str(measure_label(metric.partition("/")[2])),

@@ -323,7 +323,8 @@ def find_target(name: str, store: Store) -> SweepFolder | TrialFolder | Referenc
         known = [*(folder.trial_id for folder in list_trials(store.trials)), *references]
         if not any(identity.startswith(name.lower()) for identity in known):
             _refuse_planned(name.lower(), store)
-        identity = match_digits(name, known, store.root)
+        what = "trials and references" if references else "trials"
+        identity = match_digits(name, known, store.root, what)
         if identity in references:
             return ReferenceFolder(references[identity])
         return store.trial(identity)

@@ -47,6 +47,14 @@ def references_of_sweep(sweep: Sweep, store: Store) -> Iterator[Reference | Dama
             yield reference
 
 
+def read_references(sweep: Sweep, store: Store) -> Iterator[tuple[Reference, str]]:
+    """Yield each readable reference of a sweep, and why it does not count; empty if it does."""
+    config, versions = sweep.base_config(), Versions()
+    for reference in references_of_sweep(sweep, store):
+        if isinstance(reference, Reference):
+            yield reference, _why_left_out(reference, versions, config, {})
+
+
 def reference_encoders(
     sweep: Sweep, store: Store, trained: Iterable[ProvenanceRecord | None]
 ) -> tuple[ReferenceEncoder, ...]:

@@ -33,9 +33,9 @@ def sweep(
     """
     text, root = _locate(os.fspath(name), store)
     opened = Store(root)
-    found = find_sweep(text, None, opened)
-    write = functools.partial(write_sweep_report, found, opened, if_current=False)
-    return SweepResults(opened.trials, sweep_summary(found, opened), write)
+    chosen = find_sweep(text, None, opened)
+    write = functools.partial(write_sweep_report, chosen, opened, if_current=False)
+    return SweepResults(opened.trials, sweep_summary(chosen, opened), write)
 
 
 def _locate(name: str, store: str | os.PathLike[str] | None) -> tuple[str, Path]:

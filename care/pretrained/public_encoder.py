@@ -21,6 +21,7 @@ from torch.nn import functional as fn
 from care.errors import CareError, ConfigError, Problem, unknown_name
 from care.models import Network
 from care.models.init import seeded
+from care.pretrained.exported import is_exported
 from care.pretrained.load import load
 from care.trials.preprocessing import describe_preprocessing
 from care.trials.records import PreprocessingRecord
@@ -177,6 +178,9 @@ _Maker = Callable[[str, str], tuple[nn.Module, PreprocessingRecord, str]]
 
 
 def _open_own(name: str, store: str | os.PathLike[str] | None, side: int | None) -> OpenedEncoder:
+    if Path(name).is_file() and not is_exported(Path(name).parent):
+        allowed = f"allowed: a file with its architecture, e.g. torchvision:resnet50:{name}"
+        _refuse(name, allowed)
     model = load(name, store=store)
     preprocessing = describe_preprocessing(model.augmenter)
     if preprocessing is None:

@@ -42,13 +42,14 @@ def find_trial(digits: str, trials: Path) -> TrialFolder:
     return TrialFolder(trials / match_digits(digits, known, trials.parent))
 
 
-def match_digits(digits: str, known: Sequence[str], store: Path) -> str:
+def match_digits(digits: str, known: Sequence[str], store: Path, what: str = "trials") -> str:
     """Return the identity that begins with ``digits``.
 
     Args:
         digits: Hexadecimal digits, in capitals or not.
         known: The identities of the store.
         store: The store's folder, for messages.
+        what: What the identities are of, for messages.
 
     Raises:
         ConfigError: No identity or several identities begin with these digits; names the nearest.
@@ -59,7 +60,7 @@ def match_digits(digits: str, known: Sequence[str], store: Path) -> str:
     if matching and digits:
         allowed = f"allowed: more digits, to distinguish {_some(matching)}"
         raise ConfigError(str(store), [Problem("trial", digits, allowed)])
-    allowed = f"allowed: one of the store's {len(known)} trials ({_some(known) or 'none yet'})"
+    allowed = f"allowed: one of the store's {len(known)} {what} ({_some(known) or 'none yet'})"
     problem = Problem("trial", digits, allowed, nearest_identity(digits, known))
     raise ConfigError(str(store), [problem])
 

@@ -28,7 +28,7 @@ _SHOWN = 5
 _LEFT = {
     Verdict.DIFFERENT: "has other numbers there; the ones here stay",
     Verdict.BUSY: "is not copied, because it is held",
-    Verdict.DAMAGED: "is not copied, because it is damaged there",
+    Verdict.DAMAGED: "is not copied, because it is damaged",
 }
 
 

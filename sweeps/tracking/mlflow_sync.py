@@ -9,8 +9,10 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.trials.records import SweepRecord
+from care.trials.reference import references_of
 from care.trials.state import RecordedState, State
 from sweeps.process.lock import locked
+from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING
 from sweeps.store import Store
 from sweeps.tracking.answer import SweepAnswer
@@ -25,6 +27,7 @@ from sweeps.tracking.marks import (
     set_marks,
     short_digest,
 )
+from sweeps.tracking.reference_runs import write_reference_runs
 from sweeps.tracking.run import Identity, Run
 from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.run_record import TrackedTrial, milliseconds, read_record
@@ -202,6 +205,13 @@ class MlflowSync:
         time = _started(declaration) or 0
         self._page.write(run, answer, declaration, time, key)
         self._page.write_views(run.tags["sweep"], answer)
+
+    def sync_references(self, sweep: Sweep) -> None:
+        """Write the runs of the encoders from outside that stand beside a sweep's trials."""
+        name, store = sweep.spec.name, Store(self.store)
+        if references_of(self.store).is_dir():
+            with self.writing():
+                write_reference_runs(self.runs, sweep, store, self.sweep_run(name).run_id)
 
     def attach(self, sweep: str, files: list[Path]) -> None:
         """Attach files, e.g. the report, to the sweep's run, unless it has them."""

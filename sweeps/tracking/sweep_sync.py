@@ -145,6 +145,7 @@ class SweepSync:
         elif name == _REPORT:
             self._mlflow.attach(spec.name, self._files)
         elif name == _EVERYTHING:
+            self._mlflow.sync_references(self.sweep)
             self._mlflow.confirm(spec.name, self._inspect(self._planned))
         elif name == _ANSWER:
             self._sync_answer()
@@ -297,6 +298,7 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
         state = State.RUNNING if running else _state(plan)
         mlflow.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
         _sync_trials(mlflow, sweep.spec.name, list(trials.values()))
+        mlflow.sync_references(sweep)
         mlflow.attach(sweep.spec.name, report_files(folder.report))
         versions_seen = {identity: trial.version for identity, trial in trials.items()}
         answer = AnswerReader(store)

@@ -137,6 +137,11 @@ def test_unknown_names_are_refused_with_the_nearest(
     assert "random" in problem.allowed
     assert "timm:NAME" in refused(open_encoder, "torchvison:resnet18").allowed
     assert "linear classifier" in refused(open_encoder, "torchvision:squeezenet1_0:random").allowed
+    weights = tmp_path / "moco.pth"
+    weights.touch()
+    allowed = f"torchvision:resnet50:{weights}"
+    assert allowed in refused(open_encoder, str(weights)).allowed
+    assert refused(lambda: open_encoder("torchvision:resnet18:random@32", side=48)).value == 48
     path = str(save_untrained(CONFIG, tmp_path).path)
     assert refused(lambda: open_encoder(path, side=32)).field == "--side"
 

@@ -319,6 +319,26 @@ def test_points_that_two_sweeps_share_are_not_compared_with_themselves(
     assert "No two trials can be compared." in capsys.readouterr().out
 
 
+def test_methods_pair_by_configuration_and_by_an_axis_that_both_have(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A method is a name for settings, which a sweep over λ may have without the name."""
+    other = Store(tmp_path / "other")
+    finish(store, start(tmp_path, store), plain)
+    variants = {"SimCLR": {WEIGHT: 0}, "warm": {WEIGHT: 0.1, TEMPERATURE: 0.9}}
+    axes = {"variant": list(variants)}
+    finish(other, start(tmp_path, other, "methods", axes=axes, variants=variants), cooler)
+    found = compared(capsys, store, "tiny", "methods", other_store=other.root)
+    assert set(rows(found)) == {"λ=0 SimCLR"}
+    assert reasons(found) == {
+        "has no method, which pairs share (--by names other axes)": "λ=0.1 (seed 0, 1, 2)",
+        "without a counterpart in A": "λ=0.1 warm (seed 0, 1, 2)",
+    }
+    found = compared(capsys, store, "tiny", "methods", other_store=other.root, by=["λ"])
+    assert [row["field"] for row in found["settings"]] == [TEMPERATURE]
+    assert set(rows(found)) == {"λ=0", "λ=0.1", "all points"}
+
+
 @pytest.mark.parametrize(
     ("one", "other", "options", "field", "nearest"),
     [

@@ -21,7 +21,7 @@ from tests.helpers.tracked import copy_database, open_mlflow, run_ids
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGINT, "runs"), (signal.SIGTERM, "a b%20c?d#e%j'é")]
 )
-def test_serves_until_it_is_told_to_end(
+def test_serves_until_it_gets_a_signal(
     tmp_path: Path, number: signal.Signals, name: str, empty_database: Path
 ) -> None:
     copy_database(empty_database, tmp_path / name)
