@@ -24,7 +24,7 @@ _OPTIONS = (
     "--disable-dev-shm-usage", "--hide-scrollbars", "--window-size=1500,1100",
     "--remote-debugging-pipe",
 )  # fmt: skip
-_PATIENCE, _POLL = 240.0, 0.25  # seconds
+_PATIENCE, _POLL = 120.0, 0.25  # seconds
 # Chromium reads descriptor 3 and writes descriptor 4.
 _START = (
     "import fcntl, os, sys; ends = map(int, sys.argv[1:3]); "

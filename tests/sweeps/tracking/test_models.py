@@ -16,10 +16,12 @@ from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.state import State
 from sweeps.disk.delete import Deleter, plan_deletion
+from sweeps.plan import make_plan
+from sweeps.progress import Board
 from sweeps.store import Store
 from sweeps.tracking.encoder_export import EncoderExporter, NoEncoderError
 from sweeps.tracking.register import register
-from sweeps.tracking.sweep_sync import sync_store
+from sweeps.tracking.sweep_sync import SweepSync, sync_store
 from tests.helpers.exporting import export_here
 from tests.helpers.reviewing import start_sweep
 from tests.helpers.tracked import copy_database, open_mlflow, run_ids
@@ -361,3 +363,18 @@ def test_a_model_of_a_stale_trial_stays(folder: Path, quick: None) -> None:
         make_stale(store.trial(trial.name))
     sync_store(store, None)
     assert addresses(store) == before
+
+
+@pytest.mark.usefixtures("quick")
+@pytest.mark.parametrize(("hurry", "wanted"), [(False, [BEST]), (True, [])])
+def test_the_end_of_a_run_logs_the_model_unless_its_user_waits(
+    folder: Path, hurry: bool, wanted: list[str]
+) -> None:
+    store, sweep = start_sweep(folder, WEIGHTS, 2, weights_files=True, tracking=None)
+    plan = make_plan(sweep, store)
+    tracking = SweepSync(sweep, store, Board(sweep.spec.metric, 4), None)
+    tracking.start(plan)
+    tracking.finish(plan, None, lambda: hurry)
+    assert list(models(store)) == wanted
+    sync_store(store, None)
+    assert list(models(store)) == [BEST]

@@ -73,7 +73,7 @@ def test_the_run_of_a_sweep_reads_as_a_page(
     run = run_ids(store.root)["tiny"]
     page = browser.read(
         f"{address}/#/experiments/1/runs/{run}?workflowType=machine_learning",
-        "falls 0.505 → 0.405", "Charts by λ</a>", f"path=note.png&amp;run_uuid={run}",
+        "0.505 at λ=0, 0.405 at λ=0.1", "Charts by λ</a>", f"path=note.png&amp;run_uuid={run}",
     )  # fmt: skip
     assert "care --&gt;" not in page, "the marks are not shown"
     assert client.download_artifacts(run, "note.png", None)
