@@ -6,17 +6,31 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
+from matplotlib.figure import Figure
 
+from analysis.alt_texts import describe_curves, describe_differences, describe_measures
 from analysis.collect import collect, with_typed_axes
 from analysis.comparison import Comparison, build_paired_table, build_summary_table, compare
+from analysis.crowd import draw_crowd, is_crowded
 from analysis.details import Details
+from analysis.drawing import Drawing, draw_as_panels, draw_whole
 from analysis.figure_data import Drawn, FigureData
-from analysis.figures import draw_curves, draw_differences, draw_measures, shown_measures
+from analysis.figures import draw_differences, draw_measures, shown_measures
+from analysis.findings import HEADLINES
+from analysis.heatmap import describe_heatmap, draw_heatmap, find_grid
+from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
+from analysis.parallel import describe_parallel, draw_parallel, spread_axes
+from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
-from analysis.style import png
 from analysis.summary import SweepSummary
+from analysis.tables import build_main_table, select_best
+from analysis.text_tables import format_latex, format_markdown
 from care.trials.state import State
+
+MOST_CURVES = 12
+"""Points with learning curves; of more, those with the best values of the sweep's metric."""
+_MOST_MAPS = 4
 
 
 @dataclass(frozen=True)
@@ -26,16 +40,18 @@ class Contents:
     Attributes:
         comparison: The trials by point; None for a sweep without axes.
         tables: Tables for CSV and Parquet, by name.
-        figures: PNG files, by name.
+        figures: The figures, by name.
         drawn: The figure of the paper that the sweep reproduces.
         remarks: (remark on a measure, the points that it holds for).
+        texts: The main table as LaTeX and Markdown, by name of the file.
     """
 
     comparison: Comparison | None
     tables: dict[str, pd.DataFrame]
-    figures: dict[str, bytes] = field(default_factory=dict)
+    figures: dict[str, Drawing] = field(default_factory=dict)
     drawn: Drawn = field(default_factory=Drawn)
     remarks: list[tuple[str, str]] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
 
 
 def gather(store_trials: Path, summary: SweepSummary) -> Contents:
@@ -48,6 +64,8 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []
     tables = {"trials": with_typed_axes(trials, axes), "curves": with_typed_axes(curves, axes)}
+    if counted(summary):
+        tables["references"] = build_reference_table(summary)
     if not axes:
         return Contents(None, tables)
     comparison = compare(trials, axes, summary.metric, summary.mode)
@@ -59,19 +77,63 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     details = Details(store_trials, comparison)
     drawn = _paper(comparison, curves, details, summary)
     figures = _figures(comparison, curves)
-    figures |= {f"paper-{picture.name}": png(picture.figure) for picture in drawn.pictures}
-    return Contents(comparison, tables, figures, drawn, list_remarks(comparison, details))
+    for picture in drawn.pictures:
+        name = f"paper-{picture.name}"
+        figures[name] = draw_whole(picture.figure, name, f"{_what(summary)}. {picture.caption}")
+    remarks = list_remarks(comparison, details)
+    return Contents(comparison, tables, figures, drawn, remarks, _texts(comparison, summary))
 
 
-def _figures(comparison: Comparison, curves: pd.DataFrame) -> dict[str, bytes]:
-    drawn = {}
+def main_metrics(summary: SweepSummary) -> set[str]:
+    """Return the metrics that the main table has besides the common ones."""
+    metrics = {summary.metric}
+    if summary.reproduction and summary.reproduction.metric:
+        metrics.add(summary.reproduction.metric)
+    return metrics
+
+
+def _texts(comparison: Comparison, summary: SweepSummary) -> dict[str, str]:
+    if comparison.done.empty:
+        return {}
+    table = build_main_table(comparison, main_metrics(summary))
+    return {
+        "measures.tex": format_latex(table, summary.name),
+        "measures.md": format_markdown(table, summary.name),
+    }
+
+
+def _figures(comparison: Comparison, curves: pd.DataFrame) -> dict[str, Drawing]:
+    drawn: dict[str, Drawing] = {}
+
+    def add(name: str, figure: Figure, alts: list[str]) -> None:
+        drawn[name] = draw_as_panels(figure, name, alts)
+
     if shown_measures(comparison):
-        drawn["measures"] = draw_measures(comparison)
-        drawn["differences"] = draw_differences(comparison)
-    over_training = draw_curves(comparison, curves) if len(curves) else None
-    if over_training:
-        drawn["curves"] = over_training
-    return {name: png(figure) for name, figure in drawn.items()}
+        if is_crowded(comparison):
+            add("measures", draw_crowd(comparison), describe_measures(comparison))
+        else:
+            add("measures", draw_measures(comparison), describe_measures(comparison))
+            add("differences", draw_differences(comparison), describe_differences(comparison))
+        if grid := find_grid(comparison):
+            chief = _heatmap_metrics(comparison)
+            figure = draw_heatmap(comparison, grid, chief)
+            add("heatmap", figure, describe_heatmap(comparison, grid, chief))
+        if len(spread_axes(comparison)) > 2 and (parallel := draw_parallel(comparison)):
+            drawn["parallel"] = draw_whole(parallel, "parallel", describe_parallel(comparison))
+    if names := measured_curves(curves):
+        points = select_best(comparison, MOST_CURVES)
+        over_epochs = draw_over_epochs(comparison, curves, names, points)
+        add("curves", over_epochs, describe_curves(comparison, curves, names, points))
+    return drawn
+
+
+def _heatmap_metrics(comparison: Comparison) -> list[str]:
+    names = dict.fromkeys([comparison.metric, *HEADLINES])
+    return [name for name in names if comparison.has_values(name)][:_MOST_MAPS]
+
+
+def _what(summary: SweepSummary) -> str:
+    return summary.reproduction.what if summary.reproduction else ""
 
 
 def _paper(

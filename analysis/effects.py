@@ -82,17 +82,20 @@ class Axis:
     def effect(self, baseline: Any, value: Any, metric: str) -> Effect:
         """Compare ``value`` with ``baseline``, seed by seed at equal settings."""
         pairs = list(self._pairs(baseline, value, metric))
-        columns = ["setting", "seed", "before", "after"]
-        table = pd.DataFrame(pairs, columns=columns).astype({"before": float, "after": float})
-        table["change"] = table["after"] - table["before"]
-        by_seed = table.groupby("seed")[["before", "after", "change"]].mean()
-        at_baseline, at_level, change = (
-            estimate(by_seed[name].tolist()) for name in ("before", "after", "change")
-        )
-        by_setting = {
-            setting: fmean(after - before for other, _, before, after in pairs if other == setting)
-            for setting in dict.fromkeys(setting for setting, *_ in pairs)
-        }
+        by_seed: dict[int, list[tuple[float, float]]] = {}
+        for _, seed, before, after in pairs:
+            by_seed.setdefault(seed, []).append((before, after))
+        means = [
+            (fmean(before for before, _ in both), fmean(after for _, after in both))
+            for both in by_seed.values()
+        ]
+        at_baseline = estimate([before for before, _ in means])
+        at_level = estimate([after for _, after in means])
+        change = estimate([after - before for before, after in means])
+        changes: dict[Point, list[float]] = {}
+        for setting, _, before, after in pairs:
+            changes.setdefault(setting, []).append(after - before)
+        by_setting = {setting: fmean(each) for setting, each in changes.items()}
         return Effect(at_baseline, at_level, change, len(pairs), by_setting)
 
     def _pairs(
@@ -103,10 +106,11 @@ class Axis:
             # One trial may have both levels: at λ = 0 the number of splits changes nothing.
             if not self._differ(points.get(baseline), points.get(value)):
                 continue
-            before = self.comparison.values(points[baseline], metric)
-            after = self.comparison.values(points[value], metric)
-            for seed in before.index.intersection(after.index):
-                yield setting, int(seed), float(before[seed]), float(after[seed])
+            before = self.comparison.by_seed(points[baseline], metric)
+            after = self.comparison.by_seed(points[value], metric)
+            for seed in before:
+                if seed in after:
+                    yield setting, seed, before[seed], after[seed]
 
     def _differ(self, one: Point | None, other: Point | None) -> bool:
         if one is None or other is None:
@@ -124,7 +128,7 @@ class Axis:
             pairs = [
                 (level, value)
                 for level, point in points.items()
-                for value in self.comparison.values(point, metric)
+                for value in self.comparison.by_seed(point, metric).values()
             ]
         else:
             pairs = self._means_over_settings(metric)
@@ -142,7 +146,7 @@ class Axis:
         return [
             (
                 level,
-                fmean(self.comparison.values(points[level], metric)[seed] for points in complete),
+                fmean(self.comparison.by_seed(points[level], metric)[seed] for points in complete),
             )
             for level in self.levels
             for seed in sorted(seeds)
@@ -151,5 +155,38 @@ class Axis:
 
     def _common_seeds(self, points: dict[Any, Point], metric: str) -> set[int]:
         return set.intersection(
-            *(set(self.comparison.values(point, metric).index) for point in points.values())
+            *(set(self.comparison.by_seed(point, metric)) for point in points.values())
         )
+
+
+def build_effect_table(axis: Axis, baseline: Any, metrics: list[str]) -> pd.DataFrame:
+    """Make a row for each level and metric: its paired difference to the baseline.
+
+    Args:
+        axis: The axis.
+        baseline: The level to compare with.
+        metrics: The metrics.
+
+    Returns:
+        Columns: the axis, ``metric``, ``baseline`` and ``mean`` over the pairs' seeds,
+        ``difference``, ``low`` and ``high`` of its 95 % t-interval, ``n`` seeds, ``pairs``.
+    """
+    rows = [
+        {
+            axis.name: level,
+            "metric": metric,
+            "baseline": effect.at_baseline.mean,
+            "mean": effect.at_level.mean,
+            "difference": effect.change.mean,
+            "low": effect.change.low,
+            "high": effect.change.high,
+            "n": effect.change.n,
+            "pairs": effect.pairs,
+        }
+        for level in axis.levels
+        if level != baseline
+        for metric in metrics
+        if (effect := axis.effect(baseline, level, metric)).change.n
+    ]
+    columns = ["metric", "baseline", "mean", "difference", "low", "high", "n", "pairs"]
+    return pd.DataFrame(rows, columns=[axis.name, *columns])

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from analysis.figure_data import Drawn, FigureData, Picture, describe_missing, not_measured
-from analysis.figures import draw_over_epochs
 from analysis.histograms import draw_histograms
 from analysis.labels import CURVES
+from analysis.learning_curves import draw_over_epochs
 
 _METRIC = "heldout/positive_cosine"
 _PAIRS = "The cosine of two independently augmented views of a test sample, after the training. "

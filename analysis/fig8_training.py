@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from analysis.figure_data import Drawn, FigureData, Picture, not_measured
-from analysis.figures import draw_over_epochs
 from analysis.labels import CURVES
+from analysis.learning_curves import draw_over_epochs
 
 _METRICS = ("heldout/alignment", "heldout/gamma")
 _CAPTION = (

@@ -66,7 +66,7 @@ class Picture:
     """Hold one drawing of a figure.
 
     Attributes:
-        name: Name of its file, ``paper-<name>.png``.
+        name: Name of its file, ``paper-<name>.svg`` and others.
         figure: The drawing.
         caption: Explanation for the reader, in sentences.
         key: Meanings of the numbers in it, from 1 on.

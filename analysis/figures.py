@@ -8,15 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
 
 from analysis.comparison import Comparison, Point
+from analysis.hover import Titles, set_titles
 from analysis.labels import (
     CURVES,
     SPACE_LABELS,
@@ -30,7 +29,7 @@ from analysis.labels import (
     value_label,
 )
 from analysis.statistics import Estimate
-from analysis.style import STYLE, method_color, method_dashes
+from analysis.style import STYLE
 from care.registry import SPACES
 
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
@@ -48,25 +47,19 @@ _PANELS = (
     "knn_accuracy",
     "gamma_median",
 )
-_CURVE_PANELS = (
-    "train/infonce",
-    "heldout/uniformity",
-    "heldout/positive_cosine",
-    "heldout/gamma",
-    "heldout/gamma_median",
-    "heldout/equivariance",
-)
 _HANDLE, _LETTER = 0.62, 0.075  # width of a legend's handle and of a letter, inches
 _SPACE_SHIFT = 0.13  # horizontal shift of a space, in steps between names
 _LINE_SHIFT = 0.2  # horizontal shift over all lines of a space, in steps between names
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
 _TICK_GAP = 0.09  # closest labels of numbers that do not overlap, in widths of the axis
 _NAME_STEP = 0.24  # width of a slanted name, inches
-_TITLE_WIDTH = 36  # characters in a panel's title
+TITLE_WIDTH = 36  # characters in a panel's title
 _LEGEND_LINE = 0.19  # height of a legend's line, inches
 _LONGEST_ENTRY = 48  # characters in a legend's entry
 _FREE_LINES = 2  # lines of a legend that need no extra height
 _WIDEST = 10.0  # width of a figure, inches
+_INTERVAL_ROOM = 0.35  # room for intervals beyond the dots, in ranges of the dots
+_Y_MARGIN = 0.06  # empty part of a panel above and below, in ranges of what is drawn
 
 
 class Positions:
@@ -101,7 +94,9 @@ class Positions:
         else:  # rotated: names are longer than the step between them
             axes.set_xticks(xs, names)
             axes.set_xlim(-0.5, len(names) - 0.5)
-            axes.tick_params(axis="x", rotation=35, rotation_mode="xtick")
+            axes.tick_params(axis="x", rotation=35)
+            for name in axes.get_xticklabels():  # anchored, whatever font shows the SVG
+                name.set(ha="right", rotation_mode="anchor")
             if label != axis_label(VARIANT):  # names of methods need no label
                 axes.set_xlabel(shorten(label))
         if self.zero:
@@ -135,7 +130,8 @@ def _blank_overlapping(xs: list[float], names: list[str]) -> list[str]:
     return shown
 
 
-def _panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+def panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Figure, list[Axes]]:
+    """Make a figure of panels in equal rows, of a width and height in inches each."""
     fitting = max(1, int(_WIDEST / width))
     columns = min(2 if count == 4 else 3, count, fitting)
     rows = math.ceil(count / columns)
@@ -159,14 +155,15 @@ def shown_measures(comparison: Comparison) -> list[str]:
     return list(dict.fromkeys([*first, *names]))
 
 
-def _panel_metrics(panel: str) -> dict[str, str]:
+def panel_metrics(panel: str) -> dict[str, str]:
     """Map each metric of a panel to its color."""
     if "/" in panel:
         return {panel: _ONE_COLOR}
     return {f"{space}/{panel}": color for space, color in _SPACE_COLORS.items()}
 
 
-def _panel_label(panel: str) -> Label:
+def panel_label(panel: str) -> Label:
+    """Return the label of a panel: a measure, or a metric that belongs to no space."""
     if "/" in panel:
         name = metric_label(panel)
         return CURVES.get(panel, Label(name, short=name))
@@ -210,14 +207,14 @@ def _against_axis(
     with mpl.rc_context(STYLE):
         names = 0 if positions.numeric else len(positions.values)
         width = min(_WIDEST, max(3.3, _NAME_STEP * names))
-        figure, panels = _panel_grid(len(measures), width, 3.0 if names else 2.6)
+        figure, panels = panel_grid(len(measures), width, 3.0 if names else 2.6)
         for axes, measure in zip(panels, measures, strict=True):
             if zero_line:
                 axes.axhline(0, color="#555555", lw=0.8)
-            draw_panel(axes, comparison, positions, _panel_metrics(measure), seeds, mean)
-            axes.set_title(textwrap.fill(title(_panel_label(measure)), _TITLE_WIDTH))
+            draw_panel(axes, comparison, positions, panel_metrics(measure), seeds, mean)
+            axes.set_title(textwrap.fill(title(panel_label(measure)), TITLE_WIDTH))
             positions.dress(axes, axis_label(comparison.x))
-        add_legend(figure, _make_handles(comparison))
+        add_legend(figure, make_handles(comparison))
     return figure
 
 
@@ -240,70 +237,118 @@ def draw_panel(
         mean: Mean of a point and metric.
     """
     lines = comparison.lines()
+    titles = Titles(comparison)
     step = 0 if positions.numeric else _LINE_SHIFT / len(lines)
+    drawn: list[float] = []
+    intervals: list[Estimate] = []
     for (metric, color), side in zip(metrics.items(), (-1, 1), strict=False):
         space_shift = 0 if positions.numeric or len(metrics) == 1 else side * _SPACE_SHIFT
         for index, line in enumerate(lines.values()):
             shift = space_shift + step * (index - (len(lines) - 1) / 2)
-            values = {
-                point: comparison.split_by_collapse(point, seeds(point, metric)) for point in line
-            }
-            means = {point: mean(point, metric) for point in line}
             style = (color, _MARKERS[index % len(_MARKERS)], _STYLES[index % len(_STYLES)])
-            _draw_line(axes, positions, shift, values, means, style)
+            means = {point: mean(point, metric) for point in line}
+            for point in line:
+                values = seeds(point, metric)
+                x = positions(point[0]) + shift
+                drawn += _draw_dots(axes, x, comparison, point, values, style, titles)
+            _draw_means(axes, positions, shift, means, style)
+            intervals += means.values()
+    _set_limits(axes, drawn, intervals)
 
 
-def _draw_line(
+def _draw_dots(
     axes: Axes,
-    positions: Positions,
-    shift: float,
-    values: dict[Point, tuple[list[float], list[float]]],
-    means: dict[Point, Estimate],
+    x: float,
+    comparison: Comparison,
+    point: Point,
+    values: pd.Series,
     style: tuple[str, str, str],
-) -> None:
-    """Draw one line of a panel: dots, hollow for nearly collapsed trials, then means and intervals.
+    titles: Titles,
+) -> list[float]:
+    """Draw a point's finite values, hollow for nearly collapsed trials, and return them.
 
     Args:
         axes: The panel.
-        positions: Coordinates on x.
-        shift: Added to every coordinate.
-        values: By point, the values of trials that are not nearly collapsed, and of those that are.
-        means: By point.
+        x: Coordinate on x.
+        comparison: The trials.
+        point: The point.
+        values: Its values, indexed by seed.
         style: Color, marker and dashes.
+        titles: What a dot shows under the pointer.
     """
-    color, marker, dashes = style
-    known = [
-        (positions(point[0]) + shift, mean, values[point])
-        for point, mean in means.items()
-        if mean.n
-    ]
-    for x, _, (full, hollow) in known:
-        axes.plot([x] * len(full), full, marker, ms=3.2, color=color, alpha=0.45, mew=0)
-        axes.plot([x] * len(hollow), hollow, marker, ms=4.2, color=color, mfc="white", mew=0.9)
-    xs = [x for x, _, _ in known]
-    means_drawn = [mean.mean for _, mean, _ in known]
+    color, marker, _ = style
+    collapsed = set(comparison.collapsed_seeds(point))
+    full: dict[int, float] = {}
+    hollow: dict[int, float] = {}
+    for seed, value in values.items():
+        if math.isfinite(value):
+            (hollow if seed in collapsed else full)[int(str(seed))] = float(value)
+    looks: dict[str, dict[str, Any]] = {
+        "full": {"ms": 3.8, "alpha": 0.55, "mew": 0, "zorder": 3},
+        "hollow": {"ms": 4.2, "mfc": "white", "mew": 0.9, "zorder": 3},
+    }
+    for dots, look in ((full, looks["full"]), (hollow, looks["hollow"])):
+        if not dots:
+            continue
+        (drawn,) = axes.plot([x] * len(dots), list(dots.values()), marker, color=color, **look)
+        if titles:
+            set_titles(drawn, [titles.title(point, *dot) for dot in dots.items()])
+    return [*full.values(), *hollow.values()]
+
+
+def _draw_means(
+    axes: Axes,
+    positions: Positions,
+    shift: float,
+    means: dict[Point, Estimate],
+    style: tuple[str, str, str],
+) -> None:
+    """Draw the means of one line of a panel, and their intervals."""
+    color, _, dashes = style
+    known = [(positions(point[0]) + shift, mean) for point, mean in means.items() if mean.n]
+    xs, ys = [x for x, _ in known], [mean.mean for _, mean in known]
     if positions.numeric:
-        axes.plot(xs, means_drawn, dashes, color=color, lw=1.6)
+        axes.plot(xs, ys, dashes, color=color, lw=1.6)
     else:  # no connecting line: nothing lies between two names
-        axes.plot(xs, means_drawn, "_", color=color, ms=11, mew=1.8)
-    for x, mean, _ in known:
+        axes.plot(xs, ys, "_", color=color, ms=11, mew=1.8)
+    for x, mean in known:
         if not math.isnan(mean.low):
             axes.plot([x, x], [mean.low, mean.high], color=color, lw=1.2, alpha=0.8)
 
 
-def _make_handles(comparison: Comparison) -> list[Line2D]:
+def _set_limits(axes: Axes, drawn: list[float], intervals: list[Estimate]) -> None:
+    """Choose the limits on y by the dots; a wide interval may add a part, and is cut beyond it."""
+    if not drawn:
+        return
+    low, high = min(drawn), max(drawn)
+    room = (high - low) * _INTERVAL_ROOM or abs(high) * _INTERVAL_ROOM or 1.0
+    ends = [end for one in intervals for end in (one.low, one.high) if math.isfinite(end)]
+    bottom = max(min([low, *ends]), low - room)
+    top = min(max([high, *ends]), high + room)
+    margin = _Y_MARGIN * (top - bottom) or room
+    axes.set_ylim(bottom - margin, top + margin)
+
+
+def make_handles(comparison: Comparison, *, lines: bool = True) -> list[Line2D]:
+    """Make the entries of a legend: spaces, nearly collapsed trials, and a figure's lines."""
     handles = [
         Line2D([], [], color=color, marker="o", ms=4, label=SPACE_LABELS[space])
         for space, color in _SPACE_COLORS.items()
     ]
+    return handles + make_line_handles(comparison, lines=lines)
+
+
+def make_line_handles(comparison: Comparison, *, lines: bool = True) -> list[Line2D]:
+    """Make a legend's entries for collapsed trials and for several lines; none if neither is."""
+    handles = []
     if comparison.collapsed_points:
         hollow = Line2D([], [], color=_ONE_COLOR, marker="o", ms=4.2, label="nearly collapsed")
         hollow.set_markerfacecolor("white")
         hollow.set_linestyle("none")
         handles.append(hollow)
-    lines = list(comparison.lines())
-    if len(lines) > 1:
-        for index, values in enumerate(lines):
+    settings = list(comparison.lines()) if lines else []
+    if len(settings) > 1:
+        for index, values in enumerate(settings):
             label = point_name(comparison.axes[1:], values)
             handle = Line2D([], [], color="#555555", ms=4, label=label)
             handle.set_linestyle(_STYLES[index % len(_STYLES)])  # type: ignore[arg-type]
@@ -325,64 +370,3 @@ def add_legend(figure: Figure, handles: Sequence[Artist]) -> None:
     more = _LEGEND_LINE * max(0, lines - _FREE_LINES)
     figure.set_figheight(figure.get_figheight() + more)
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
-
-
-def draw_curves(comparison: Comparison, curves: pd.DataFrame) -> Figure | None:
-    """Draw the learning curves; return None if no metric was measured."""
-    names = [name for name in _CURVE_PANELS if name in curves and curves[name].notna().any()]
-    return draw_over_epochs(comparison, curves, names) if names else None
-
-
-def draw_over_epochs(
-    comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[str]
-) -> Figure:
-    """Draw metrics over the epochs: a color for a point, thin lines for seeds, thick for means.
-
-    Args:
-        comparison: The points.
-        curves: A row per epoch.
-        metrics: At least one; a metric that was not measured leaves its panel empty.
-    """
-    points = comparison.points()
-    styles = _line_styles(comparison)
-    with mpl.rc_context(STYLE):
-        width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
-        figure, panels = _panel_grid(len(metrics), width, height)
-        curves_of = _split_by_point(comparison, curves)
-        for axes, metric in zip(panels, metrics, strict=True):
-            for point, style in zip(points, styles, strict=True):
-                curve = curves_of[point]
-                if metric in curve and curve[metric].notna().any():
-                    by_seed = curve.pivot_table(index="epoch", columns="seed", values=metric)
-                    dot = "o" if len(by_seed) == 1 else "none"  # one epoch draws no line
-                    axes.plot(by_seed.index, by_seed, marker=dot, ms=3, lw=0.6, alpha=0.45, **style)
-                    mean = by_seed.mean(axis=1)
-                    axes.plot(by_seed.index, mean, marker=dot, ms=5, lw=1.8, **style)
-            axes.set_title(str(CURVES[metric]))
-            axes.set_xlabel("epoch")
-            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-        handles = [
-            Line2D([], [], lw=2, label=point_name(comparison.axes, point), **style)
-            for point, style in zip(points, styles, strict=True)
-        ]
-        add_legend(figure, handles)
-    return figure
-
-
-def _split_by_point(comparison: Comparison, curves: pd.DataFrame) -> dict[Point, pd.DataFrame]:
-    """Split the rows of the curves by point."""
-    rows: dict[Point, list[int]] = {point: [] for point in comparison.points()}
-    for row, point in enumerate(curves[comparison.axes].itertuples(index=False, name=None)):
-        rows[point].append(row)
-    return {point: curves.iloc[selected] for point, selected in rows.items()}
-
-
-def _line_styles(comparison: Comparison) -> list[dict[str, Any]]:
-    """Choose a line style for each point: a gradient for numbers, distinct colors for names."""
-    count = len(comparison.points())
-    if comparison.numeric:
-        gradient = mpl.colormaps["viridis"](np.linspace(0, 0.9, count))
-        return [{"color": tuple(shade)} for shade in gradient]
-    return [
-        {"color": method_color(index), "linestyle": method_dashes(index)} for index in range(count)
-    ]

@@ -77,6 +77,8 @@ CURVE_PARTS = ("mean", "low", "high", "n", "difference")
 """Last words of the names of a measure's curves over the points of a sweep."""
 
 _SYMBOLS = {"objective.equivariance.weight": "λ", "objective.temperature": "τ"}
+SPELLED = {"lambda": "λ", "tau": "τ"}
+"""Symbols of axes by their names in ASCII."""
 
 
 def axis_name(field: str) -> str:

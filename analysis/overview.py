@@ -9,9 +9,8 @@ from typing import Any, Literal
 
 from analysis.collect import tabulate
 from analysis.comparison import Comparison, Point, build_summary_table, compare
-from analysis.effects import Axis
 from analysis.figures import Positions, draw_measures, shown_measures
-from analysis.findings import HEADLINES, answer
+from analysis.findings import HEADLINES, Answer, answer
 from analysis.labels import (
     CURVE_PARTS,
     axis_label,
@@ -20,7 +19,7 @@ from analysis.labels import (
     short_metric_label,
     value_label,
 )
-from analysis.levels import is_number, to_level
+from analysis.levels import to_level
 from analysis.statistics import Estimate
 from analysis.style import png
 from analysis.summary import Member
@@ -30,7 +29,6 @@ _MOST_LINES = 8
 _MOST_ROWS = 24  # of the text's table
 _MOST_COLUMNS = 5  # measures in the text's table
 _MOST_POINTS = 100  # of which the table has every measure
-_SENTENCES = 3
 _PICTURE_PIXELS = 800  # a wider picture pushes MLflow's column of facts off the page
 
 
@@ -39,7 +37,7 @@ class Overview:
     """The answer of a sweep, as far as its trials are finished.
 
     Attributes:
-        answer: The change of the main measures in one line; the best point without numbers on x.
+        answer: The effect of the axis on x in one line; the best point if it cannot be compared.
         remarks: Further sentences.
         text_table: The main measures by point, in columns of equal width.
         table: A row for each point and measure, as columns.
@@ -97,13 +95,14 @@ def build_overview(
         for member in members
     ]
     comparison = compare(tabulate(rows, axes), axes, metric, mode)
-    if comparison.done.empty:
+    text = answer(comparison)
+    if text is None:
         return None
     chief = _chief_metrics(comparison)
     picture = draw_measures(comparison) if with_picture and shown_measures(comparison) else None
     return Overview(
-        answer=_describe_change(comparison, chief),
-        remarks=_remarks(comparison),
+        answer=text.headline,
+        remarks=_remarks(comparison, text),
         text_table=_format_table(comparison, chief),
         table=_table(comparison, chief),
         curves=dict(_curves(comparison, chief, pending)),
@@ -171,48 +170,12 @@ def line_suffix(axes: Sequence[str], setting: Point) -> str:
     return f" {plain}" if plain else ""
 
 
-def _describe_change(comparison: Comparison, metrics: list[str]) -> str:
-    """Describe the change from the first to the last level that is not nearly collapsed."""
-    axis = Axis(comparison, comparison.x)
-    sentences: list[str] = []
-    if len(axis.levels) > 1 and all(map(is_number, axis.levels)):
-        first, last = axis.levels[0], axis.levels[-1]
-        for metric in metrics:
-            effect = axis.effect(first, last, metric)
-            change = effect.change
-            if not change.n or (sentences and not change.excludes_zero):
-                continue
-            values = f"{effect.at_baseline.value} → {effect.at_level.value}"
-            sentences.append(
-                f"{short_metric_label(metric)} {_verdict(change)} {values} ({_signed(change)})"
-            )
-        ends = [point_name([axis.name], [level]) for level in (first, last)]
-        if sentences:
-            return f"{ends[0]} → {ends[1]}: " + "; ".join(sentences[:_SENTENCES])
-    best = answer(comparison)
-    return best.best if best else ""
-
-
-def _verdict(change: Estimate) -> str:
-    if change.n == 1:
-        return "of one seed:"
-    if not change.excludes_zero:
-        return "does not change clearly:"
-    return "falls" if change.mean < 0 else "rises"
-
-
-def _signed(change: Estimate) -> str:
-    sign = "" if change.value.startswith("−") else "+"
-    return f"{sign}{change.value}{' ' if change.n > 1 else ', '}{change.interval}"
-
-
-def _remarks(comparison: Comparison) -> list[str]:
-    found = answer(comparison)
-    remarks = [found.best] if found else []
+def _remarks(comparison: Comparison, text: Answer) -> list[str]:
+    remarks = [text.best] if text.axes else []
     names = [point_name(comparison.axes, point) for point in comparison.collapsed_points]
     if names:
         remarks.append(f"⚠ Nearly collapsed, left out: {'; '.join(names[:_MOST_ROWS])}.")
-    return remarks
+    return [*remarks, *([text.chance] if text.chance else [])]
 
 
 def _format_table(comparison: Comparison, metrics: list[str]) -> str:
@@ -224,7 +187,7 @@ def _format_table(comparison: Comparison, metrics: list[str]) -> str:
             *map(value_label, point),
             str(comparison.finished_trials(point)),
             *(_cell(comparison.mean(point, metric)) for metric in shown),
-            "⚠ near collapse" if comparison.collapsed_seeds(point) else "",
+            "⚠ nearly collapsed" if comparison.collapsed_seeds(point) else "",
         ]
         for point in points[:_MOST_ROWS]
     ]

@@ -2,44 +2,53 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 
 from analysis.comparison import Comparison
-from analysis.contents import Contents
+from analysis.contents import MOST_CURVES, Contents, main_metrics
 from analysis.findings import answer
 from analysis.labels import (
     axis_label,
     metric_label,
     point_name,
     short_metric_label,
-    value_label,
 )
 from analysis.mixed_hardware import warn_of_mixed_pairs
+from analysis.palette import describe_colors
 from analysis.paper_numbers import compare_with_paper
+from analysis.parallel import rank_axes
+from analysis.reference_rows import build_reference_rows, references_left_out
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, build_other_table
-from care.config.metrics import COLLAPSE, COLLAPSE_METRIC, is_collapsed
+from analysis.trial_table import build_trial_table
+from care.config.metrics import COLLAPSE
+from care.pretrained.model_card import CITATION
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.state import State
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_MOST_ROWS = 100  # points with a row in the main table
+_MOST_COLUMNS = 12  # points with a column in the table of further measures
+_CITED = ("code version", "git commit", "python version", "torch version")
+_CONTENTS = "<!-- contents -->"
+_HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)</h2>')
 
 
-def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -> str:
+def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, out: Path) -> str:
     """Render the page as HTML that needs no other file.
 
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
         contents: Its tables, figures and remarks.
+        out: The folder of the page, for its links.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
@@ -47,25 +56,43 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents) -
         undefined=jinja2.StrictUndefined,
     )
     trials, comparison = contents.tables["trials"], contents.comparison
+    colors = frozenset().union(*(drawing.colors for drawing in contents.figures.values()))
     counts = Counter(trials["state"]) if len(trials) else Counter()
     finished = counts.pop(State.FINISHED, 0)
-    return environment.get_template("report.html.j2").render(
+    axes = comparison.axes if comparison else []
+    provenance = _provenance(store_trials, summary)
+    page = environment.get_template("report.html.j2").render(
         summary=summary,
         finished=finished,
         counts=counts,
         answer=answer(comparison) if comparison else None,
         collapse=COLLAPSE,
-        figures={name: base64.b64encode(png).decode() for name, png in contents.figures.items()},
+        figures=contents.figures,
+        colors={mode: describe_colors(colors, dark=mode == "dark") for mode in ("light", "dark")},
         drawn=contents.drawn,
-        remarks=contents.remarks,
+        remarks=[*contents.remarks, *references_left_out(summary)],
         mixed_pairs=warn_of_mixed_pairs(trials, summary.mixed),
-        trials=_trial_rows(trials, summary, comparison),
-        axes=[axis_label(name) for name in (comparison.axes if comparison else [])],
+        trials=build_trial_table(trials, axes, summary.metric, store_trials, out),
+        total=len(trials),
+        axes=[axis_label(name) for name in axes],
+        table_files=[*(f"{name}.csv" for name in contents.tables), *contents.texts],
+        citation=CITATION,
         metric_label=short_metric_label(summary.metric),
-        provenance=_provenance(store_trials, summary),
+        provenance=provenance,
+        versions=[f"{name} {', '.join(provenance[name])}" for name in _CITED if name in provenance],
+        importances=rank_axes(comparison) if comparison and "parallel" in contents.figures else [],
+        curve_points=min(MOST_CURVES, len(comparison.points())) if comparison else 0,
+        points=len(comparison.points()) if comparison else 0,
         **_paper(comparison, summary),
         **_tables(comparison, summary, finished),
     )
+    return page.replace(_CONTENTS, _list_sections(page), 1)
+
+
+def _list_sections(page: str) -> str:
+    """Make links to the headings of a page."""
+    links = (f'<a href="#{name}">{title}</a>' for name, title in _HEADING.findall(page))
+    return " ".join(links)
 
 
 def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, Any]:
@@ -84,39 +111,15 @@ def _paper(comparison: Comparison | None, summary: SweepSummary) -> dict[str, An
 def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int) -> dict[str, Any]:
     """Return the page's variables for the tables of measures, and the baseline's name."""
     if comparison is None or not finished:
-        return {"table": None, "others": None, "baseline": ""}
-    metrics = {summary.metric}
-    if summary.reproduction and summary.reproduction.metric:
-        metrics.add(summary.reproduction.metric)
+        return {"table": None, "others": None, "baseline": "", "references": []}
+    metrics = main_metrics(summary)
+    table = build_main_table(comparison, metrics, _MOST_ROWS)
     return {
-        "table": build_main_table(comparison, metrics),
-        "others": build_other_table(comparison, metrics),
+        "table": table,
+        "references": build_reference_rows(summary, table.metrics),
+        "others": build_other_table(comparison, metrics, _MOST_COLUMNS),
         "baseline": point_name(comparison.axes[:1], comparison.points()[0][:1]),
     }
-
-
-def _trial_rows(
-    trials: pd.DataFrame, summary: SweepSummary, comparison: Comparison | None
-) -> list[dict[str, Any]]:
-    axes = comparison.axes if comparison else []
-    rows: list[dict[str, Any]] = []
-    for entry in trials.to_dict("records"):
-        record = {str(name): value for name, value in entry.items()}
-        metric = record.get(summary.metric)
-        known = metric is not None and not pd.isna(metric)
-        rows.append(
-            {
-                **record,
-                "axes": [value_label(record[name]) for name in axes],
-                "collapsed": record["state"] == State.FINISHED
-                and is_collapsed(record.get(COLLAPSE_METRIC)),
-                "metric": f"{metric:.4g}" if known else "–",
-                "rate": "–"
-                if pd.isna(record["images_per_second"])
-                else f"{record['images_per_second']:,.0f}",
-            }
-        )
-    return rows
 
 
 def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""The report of a sweep: one HTML page, figures as PNG, tables as CSV and Parquet."""
+"""The report of a sweep: one HTML page, figures as PNG, PDF and SVG, tables for other programs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import socket
 from pathlib import Path
 
 from analysis.contents import gather
+from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
 from analysis.page import render_page
-from analysis.summary import SweepSummary
+from analysis.summary import ANSWER, SweepSummary
 from care.system.files import DiskError
 from care.system.process import process_alive
 
@@ -48,7 +49,7 @@ def write_report(
             (fresh / name).mkdir(parents=True)
         # Hashed first: a trial that changes while the report is written makes it out of date.
         inputs = fingerprint(store_trials, summary)
-        _write(store_trials, summary, fresh)
+        _write(store_trials, summary, fresh, out)
         seal(fresh, inputs)
         _replace(out, fresh, old)
     except OSError as error:
@@ -96,12 +97,19 @@ def _remove(old: Path) -> None:
             old.unlink()
 
 
-def _write(store_trials: Path, summary: SweepSummary, fresh: Path) -> None:
+def _write(store_trials: Path, summary: SweepSummary, fresh: Path, out: Path) -> None:
+    """Write a report into ``fresh``, with links that are right in ``out``."""
     contents = gather(store_trials, summary)
     for name, table in contents.tables.items():
         table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
-    for name, content in contents.figures.items():
-        (fresh / "figures" / f"{name}.png").write_bytes(content)
-    text = render_page(store_trials, summary, contents)
+    for name, drawing in contents.figures.items():
+        for ending, content in drawing.files.items():
+            (fresh / "figures" / f"{name}.{ending}").write_bytes(content)
+    for name, text in contents.texts.items():
+        (fresh / "tables" / name).write_text(text, encoding="utf-8")
+    summarized = answer(contents.comparison) if contents.comparison else None
+    lines = "".join(f"{line}\n" for line in (summarized.lines if summarized else []))
+    (fresh / ANSWER).write_text(lines, encoding="utf-8")
+    text = render_page(store_trials, summary, contents, out)
     (fresh / "report.html").write_text(text, encoding="utf-8")

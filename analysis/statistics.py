@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -72,8 +73,14 @@ def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
     mean = float(known.mean())
     if n == 1:
         return Estimate(mean, math.nan, math.nan, 1, digits)
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, n - 1) * known.std(ddof=1) / math.sqrt(n))
+    half = float(_quantile(n - 1) * known.std(ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n, digits)
+
+
+@cache
+def _quantile(freedom: int) -> float:
+    """Return the quantile of the t-distribution for the interval."""
+    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
 
 
 def paired_differences(values: pd.Series, baseline: pd.Series) -> pd.Series:

@@ -8,6 +8,9 @@ from typing import Any, Literal
 from care.trials.hardware import Mixture
 from care.trials.state import State
 
+ANSWER = "answer.txt"
+"""The report's file with the answer for the terminal."""
+
 
 @dataclass(frozen=True)
 class Member:
@@ -27,6 +30,23 @@ class Member:
     seed: int
     axes: dict[str, Any]
     state: State
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class ReferenceEncoder:
+    """An encoder that the sweep did not train, measured on its data.
+
+    Attributes:
+        reference_id: Identity in the store; empty if it was not measured.
+        label: Its name.
+        measures: Its measures by name; empty if they do not count.
+        reason: Why there are no measures that count; empty otherwise.
+    """
+
+    reference_id: str
+    label: str
+    measures: dict[str, float]
     reason: str = ""
 
 
@@ -71,6 +91,7 @@ class SweepSummary:
         code_version: Version of the code that wrote the report.
         reproduction: The table or figure of the paper that it reproduces, if any.
         mixed: Facts beside the configuration in which its trials differ.
+        references: Encoders that it did not train, measured on its data.
     """
 
     name: str
@@ -84,3 +105,4 @@ class SweepSummary:
     code_version: str
     reproduction: Reproduction | None = None
     mixed: tuple[Mixture, ...] = ()
+    references: tuple[ReferenceEncoder, ...] = ()

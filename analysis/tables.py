@@ -1,11 +1,21 @@
-"""The report's tables of measures: the main ones, with a row per point, and the others."""
+"""The report's tables of measures: the main ones, with a row per point, and the others.
+
+Each is a bounded part of ``tables/summary.csv``, which has every point and measure.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from analysis.comparison import Comparison, Point
-from analysis.labels import CURVES, SHORT_SPACE_LABELS, measure_label, point_name, value_label
+from analysis.labels import (
+    CURVES,
+    SHORT_SPACE_LABELS,
+    axis_label,
+    measure_label,
+    point_name,
+    value_label,
+)
 from analysis.statistics import Estimate
 from care.registry import SPACES
 
@@ -24,14 +34,20 @@ class MainTable:
     """A table with a row for each point and a column for each measure and space.
 
     Attributes:
+        axes: The labels of the axes.
         heads: Each measure's name and its number of columns.
         spaces: The space of each column.
         rows: Each point's levels and estimates.
+        left_out: Number of points without a row.
+        metrics: The metric of each column.
     """
 
+    axes: list[str]
     heads: dict[str, int]
     spaces: list[str]
     rows: list[tuple[list[str], list[Estimate]]]
+    left_out: int = 0
+    metrics: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -41,19 +57,25 @@ class OtherTable:
     Attributes:
         points: The points' names.
         rows: Each measure's name, its space, and its estimates.
+        left_out: Number of points without a column.
     """
 
     points: list[str]
     rows: list[tuple[str, str, list[Estimate]]]
+    left_out: int = 0
 
 
-def build_main_table(comparison: Comparison, extra: set[str]) -> MainTable:
+def build_main_table(
+    comparison: Comparison, extra: set[str], most_points: int | None = None
+) -> MainTable:
     """Build the table of the measures that most questions are about.
 
     Args:
         comparison: The trials.
         extra: Further metrics to include.
+        most_points: Largest number of points; of more, the best by the sweep's metric have a row.
     """
+    points = select_best(comparison, most_points)
     metrics = _main_metrics(comparison, extra)
     heads: dict[str, int] = {}
     for metric in metrics:
@@ -64,15 +86,32 @@ def build_main_table(comparison: Comparison, extra: set[str]) -> MainTable:
             _marked(comparison, point, [value_label(value) for value in point]),
             [comparison.mean(point, metric) for metric in metrics],
         )
-        for point in comparison.points()
+        for point in points
     ]
-    return MainTable(heads, [_space(metric) for metric in metrics], rows)
+    left_out = len(comparison.points()) - len(points)
+    axes = [axis_label(axis) for axis in comparison.axes]
+    return MainTable(axes, heads, [_space(metric) for metric in metrics], rows, left_out, metrics)
 
 
-def build_other_table(comparison: Comparison, extra: set[str]) -> OtherTable:
+def select_best(comparison: Comparison, most: int | None) -> list[Point]:
+    """Select the best points that are not nearly collapsed if there are more than ``most``."""
+    points = comparison.points()
+    if most is None or len(points) <= most:
+        return points
+    collapsed = set(comparison.collapsed_points)
+    means = {point: comparison.mean(point, comparison.metric) for point in points}
+    known = [point for point in points if means[point].n and point not in collapsed]
+    known.sort(key=lambda point: means[point].mean, reverse=comparison.mode == "max")
+    best = set(known[:most])
+    return [point for point in points if point in best]
+
+
+def build_other_table(
+    comparison: Comparison, extra: set[str], most_points: int | None = None
+) -> OtherTable:
     """Build the table of the measures that :func:`build_main_table` leaves out."""
     main = _main_metrics(comparison, extra)
-    points = comparison.points()
+    points = select_best(comparison, most_points)
     rows = [
         (
             str(measure_label(metric.partition("/")[2])),
@@ -86,7 +125,7 @@ def build_other_table(comparison: Comparison, extra: set[str]) -> OtherTable:
     marked = [
         _marked(comparison, point, [name])[0] for point, name in zip(points, names, strict=True)
     ]
-    return OtherTable(marked, rows)
+    return OtherTable(marked, rows, len(comparison.points()) - len(points))
 
 
 def _marked(comparison: Comparison, point: Point, names: list[str]) -> list[str]:

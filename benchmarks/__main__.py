@@ -24,6 +24,7 @@ from benchmarks import (
     probes,
     steps,
     threads,
+    tracking,
     whole_sweep,
 )
 from benchmarks.history import machine, slower_than_before
@@ -50,6 +51,7 @@ BENCHMARKS: dict[str, Callable[[], list[Result]]] = {
     "resume": platform.resume,
     "plan-10000": platform.plan,
     "collect-10000": platform.collect,
+    "tracking": tracking.tracking,
 }
 
 GPU_BENCHMARKS: dict[str, Callable[[], list[Result]]] = {

@@ -1,6 +1,7 @@
 """CARE: contrastive learning whose augmentations act as rotations of the embedding sphere.
 
 Importing this package loads no torch: its names are imported when they are first used.
+``load`` gives a trained encoder, ``sweep`` the results of a sweep (docs/results.md).
 """
 
 from __future__ import annotations
@@ -9,13 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from care.pretrained.load import load
     from care.pretrained.pretrained import Pretrained
 
-__version__ = "0.1.0"
-__all__ = ["Pretrained", "load"]
+    sweep: Callable[..., Any]
 
-_MODULES = {"Pretrained": "care.pretrained.pretrained", "load": "care.pretrained.load"}
+__version__ = "0.1.0"
+__all__ = ["Pretrained", "load", "sweep"]
+
+_MODULES = {
+    "Pretrained": "care.pretrained.pretrained",
+    "load": "care.pretrained.load",
+    "sweep": "sweeps.results",  # of the platform, which care does not depend on
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -19,14 +19,15 @@ from analysis.best_point import BestPoint, find_best_point
 from analysis.labels import point_name
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
-from care.errors import CareError, ConfigError, unknown_name
+from care.errors import CareError, ConfigError, Problem, nearest, unknown_name
 from care.system.claim import holder
 from care.system.files import DamagedFileError, parse_json, read_tail
 from care.system.holder import Holder
-from care.trials.find import find_trial
+from care.trials.find import find_trial, list_trials, match_digits, nearest_identity
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
 from care.trials.records import StatusRecord, Values
+from care.trials.reference import list_references
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import is_of, read_decisions
@@ -38,6 +39,7 @@ from sweeps.store import Store, SweepFolder, TrialStatus, finite, trial_status
 
 _DIGITS = re.compile(r"[0-9a-f]+")
 _LAST_LINE = 2**14
+_MOST_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -284,7 +286,7 @@ def find_started(digits: str, store: Store) -> TrialFolder:
     """Find a trial that was started, by the first digits of its identity.
 
     Raises:
-        ConfigError: No trial or several trials begin with these digits.
+        ConfigError: No trial or several trials begin with these digits; names the nearest one.
         CareError: A sweep has declared the trial, but no process has started it.
     """
     try:
@@ -293,6 +295,44 @@ def find_started(digits: str, store: Store) -> TrialFolder:
         if _DIGITS.fullmatch(digits):
             _refuse_planned(digits, store)
         raise
+
+
+@dataclass(frozen=True)
+class ReferenceFolder:
+    """The folder of a reference; see :mod:`care.trials.reference`."""
+
+    path: Path
+
+
+def find_target(name: str, store: Store) -> SweepFolder | TrialFolder | ReferenceFolder:
+    """Find a started sweep, or a trial or reference by the first digits of its identity.
+
+    Args:
+        name: A sweep's name or YAML file, or hexadecimal digits.
+        store: The store.
+
+    Raises:
+        ConfigError: There is no such thing, or there are several; names the nearest one.
+        CareError: A sweep has declared the trial, but no process has started it.
+    """
+    sweeps = [folder.name for folder in store.all_sweeps()]
+    if name in sweeps or name.endswith((".yaml", ".yml")):
+        return find_sweep_folder(name, store)
+    references = {path.name: path for path in list_references(store.root)}
+    if _DIGITS.fullmatch(name.lower()):
+        known = [*(folder.trial_id for folder in list_trials(store.trials)), *references]
+        if not any(identity.startswith(name.lower()) for identity in known):
+            _refuse_planned(name.lower(), store)
+        what = "trials and references" if references else "trials"
+        identity = match_digits(name, known, store.root, what)
+        if identity in references:
+            return ReferenceFolder(references[identity])
+        return store.trial(identity)
+    some = ", ".join(sweeps[:_MOST_SHOWN]) + (", …" if len(sweeps) > _MOST_SHOWN else "")
+    allowed = f"allowed: a sweep ({some or 'none yet'}), or the first digits of a trial"
+    known = [folder.trial_id for folder in list_trials(store.trials)]
+    close = nearest(name, sweeps) or nearest_identity(name, known)
+    raise ConfigError(str(store.root), [Problem("sweep or trial", name, allowed, close)])
 
 
 def _refuse_planned(digits: str, store: Store) -> None:

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from analysis.summary import Member, Reproduction, SweepSummary
+from analysis.summary import ANSWER, Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
-from care.trials.records import SweepRecord
+from care.trials.records import ProvenanceRecord, SweepRecord
+from care.trials.state import State
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import find_mixtures
 from sweeps.process.imports import large_imports
 from sweeps.question import OtherQuestionError
+from sweeps.references import reference_encoders
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 
@@ -66,6 +69,14 @@ def write_sweep_report(
     return write_report(store.trials, summary, out, work)
 
 
+def read_answer(page: Path) -> list[str]:
+    """Read the answer of a written report, line by line; empty before a trial is finished."""
+    try:
+        return (page.parent / ANSWER).read_text(encoding="utf-8").splitlines()
+    except OSError:  # a report of an earlier version, or one that is being replaced
+        return []
+
+
 def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
     """Summarize a sweep for its report, without the trials' numbers.
 
@@ -102,7 +113,15 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         code_version=code_version(),
         mixed=tuple(find_mixtures(plan)),
         reproduction=_reproduction(sweep),
+        references=reference_encoders(sweep, store, _finished_records(plan, store)),
     )
+
+
+def _finished_records(plan: Plan, store: Store) -> Iterator[ProvenanceRecord | None]:
+    for trial in plan.trials:
+        if trial.state == State.FINISHED:
+            with contextlib.suppress(DamagedFileError):  # damaged since the plan
+                yield store.trial(trial.trial_id).read_provenance()
 
 
 def _reproduction(sweep: Sweep) -> Reproduction | None:

@@ -140,6 +140,7 @@ class SweepRun:
                 driver.run(interrupt)
             time.mark("start-up", board.first_step_at)
             time.mark("trials")
+            tracking.prepare_models()
             if self.options.report and not interrupt.hurried:
                 page = self._report(claim)
             time.mark("report")

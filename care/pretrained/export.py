@@ -37,7 +37,12 @@ from care.trials.preprocessing import describe_preprocessing
 
 
 def export(
-    folder: TrialFolder, target: Path, *, overwrite: bool = False, program: bool = False
+    folder: TrialFolder,
+    target: Path,
+    *,
+    overwrite: bool = False,
+    program: bool = False,
+    with_seeds: bool = True,
 ) -> ExportRecord:
     """Export the encoder of a trial as weights, configuration and model card.
 
@@ -49,6 +54,8 @@ def export(
         target: New or empty folder, or one with an export of this trial.
         overwrite: Replace an export of this trial.
         program: Also write ``encoder.pt2`` (:mod:`care.pretrained.program`).
+        with_seeds: Whether the card has means over the trial's seeds, which reads every trial of
+            the store.
 
     Returns:
         The content of ``config.json``.
@@ -64,7 +71,7 @@ def export(
     config, target = read_config(folder), target.resolve()
     check_target(target, trial_id(config), overwrite=overwrite)
     model = load(folder.path)
-    files = pack_export(folder, model, program=program)
+    files = pack_export(folder, model, program=program, with_seeds=with_seeds)
     with _new_folder(target) as temporary:
         for name, content in files.items():
             _write(temporary / name, content)
@@ -100,7 +107,7 @@ def check_target(target: Path, trial: str, *, overwrite: bool) -> None:
 
 
 def pack_export(
-    folder: TrialFolder, model: Pretrained, *, program: bool = False
+    folder: TrialFolder, model: Pretrained, *, program: bool = False, with_seeds: bool = True
 ) -> Mapping[str, bytes]:
     """Pack the files of an export by name.
 
@@ -108,6 +115,7 @@ def pack_export(
         folder: Folder of the trial.
         model: The trial's encoder, on the CPU.
         program: Include ``encoder.pt2``.
+        with_seeds: As of :func:`export`.
 
     Raises:
         CareError: The preprocessing is a plugin's.
@@ -135,7 +143,8 @@ def pack_export(
     )
     weights = pack_weights(model.network, record)
     record = record.model_copy(update={"sha256": hashlib.sha256(weights).hexdigest()})
-    group = summarize_group(folder, record)
+    own = Group([measures] if measures else [])
+    group = summarize_group(folder, record) if with_seeds else own
     card = write_model_card(record, config, group, program=program)
     content = pack_json(Path(RECORD), record.model_dump(mode="json"))
     files = {WEIGHTS: weights, RECORD: content, CARD: card.encode()}

@@ -21,7 +21,7 @@ from care.models import build_network
 from care.models.network import move_network
 from care.pretrained.exported import is_exported, read_exported, read_weights
 from care.pretrained.pretrained import Origin, Pretrained
-from care.pretrained.source import find_source, read_config
+from care.pretrained.source import open_source, read_config
 from care.system.device import resolve_device
 from care.system.files import DamagedFileError
 from care.trials import checkpoint
@@ -45,8 +45,10 @@ def load(
     """Load a trained encoder; writes nothing, and leaves torch's number of threads as it is.
 
     Args:
-        source: First digits of a trial's identity, a trial's folder, or a folder that
-            ``care export`` wrote.
+        source: First digits of a trial's identity, a trial's folder, a folder that
+            ``care export`` wrote, or a model in MLflow: ``models:/NAME@ALIAS``,
+            ``models:/NAME/VERSION``, ``models:/m-ID``. It is looked up in
+            ``MLFLOW_TRACKING_URI``, else in the store's own file.
         store: Folder of the run store; by default ``CARE_STORE``, else ``runs``.
         device: Device of the network; ``auto`` is the first accelerator, else the CPU.
 
@@ -62,12 +64,12 @@ def load(
         UserWarning: The training has not finished, or was run by other code.
     """
     target = resolve_device(str(device))
-    path = find_source(source, store)
     lines: list[str] = []
     try:
-        if is_exported(path):
-            return _load_exported(path, target, lines.append)
-        return _load_trial(TrialFolder(path), target, lines.append)
+        with open_source(source, store) as path:
+            if is_exported(path):
+                return _load_exported(path, target, lines.append)
+            return _load_trial(TrialFolder(path), target, lines.append)
     finally:
         for line in lines:
             warnings.warn(line, UserWarning, stacklevel=2)

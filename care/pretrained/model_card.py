@@ -35,7 +35,7 @@ _HEADLINES = (
 _TRANSFER = "encoder/transfer_"
 _RESNETS = {"resnet18": "resnet18", "resnet50": "resnet50", "resnet50_imagenet": "resnet50"}
 _OWN_STEM = "resnet50_imagenet"
-_CITATION = """\
+CITATION = """\
 @inproceedings{gupta2024structuring,
   title     = {Structuring Representation Geometry with Rotationally Equivariant
                Contrastive Learning},
@@ -45,6 +45,7 @@ _CITATION = """\
   year      = {2024},
   note      = {arXiv:2306.13924}
 }"""
+"""BibTeX of the paper."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ def write_model_card(
         "## Check and reproduce",
         _show_checks(record),
         "## Cite",
-        f"```bibtex\n{_CITATION}\n```",
+        f"```bibtex\n{CITATION}\n```",
     ]
     return "\n\n".join(sections) + "\n"
 

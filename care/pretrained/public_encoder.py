@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import urllib.error
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,15 +21,19 @@ from torch.nn import functional as fn
 from care.errors import CareError, ConfigError, Problem, unknown_name
 from care.models import Network
 from care.models.init import seeded
+from care.pretrained.exported import is_exported
 from care.pretrained.load import load
 from care.trials.preprocessing import describe_preprocessing
 from care.trials.records import PreprocessingRecord
+from care.trials.reference import EncoderRecord
 
 RANDOM = "random"
 _IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SIDE = 224
+_AT_SIDE = re.compile(r"(.+:.+)@([1-9]\d{0,3})")
 _SPECIFICATIONS = (
-    "allowed: torchvision:NAME[:WEIGHTS], timm:NAME[:WEIGHTS], a trial or an exported folder; "
+    "allowed: torchvision:NAME[:WEIGHTS][@SIDE], timm:NAME[:WEIGHTS][@SIDE], a trial or an "
+    "exported folder; "
     f"WEIGHTS is a name, a file, or {RANDOM}"
 )
 
@@ -39,17 +44,14 @@ class OpenedEncoder:
 
     Attributes:
         name: The encoder as the user named it.
-        network: The encoder, with the projection head if it has one, in eval mode.
-        preprocessing: Size, mean and standard deviation of the images that it takes.
-        sha256: Hash of its weights in safetensors.
-        has_head: It has a projection head; otherwise the head passes features on.
+        network: The encoder, with the projection head if it has one, in eval mode. Otherwise the
+            head passes features on.
+        record: Its architecture, weights and preprocessing.
     """
 
     name: str
     network: Network
-    preprocessing: PreprocessingRecord
-    sha256: str
-    has_head: bool
+    record: EncoderRecord
 
 
 class _Pooled(nn.Module):
@@ -127,7 +129,8 @@ def open_encoder(
     Args:
         name: ``torchvision:resnet50``, ``torchvision:resnet50:IMAGENET1K_V1``,
             ``torchvision:resnet50:weights.pth``, ``timm:vit_small_patch16_224``, or a source of
-            :func:`care.load`. Without weights their default ones, which may be downloaded.
+            :func:`care.load`. Without weights their default ones, which may be downloaded. ``@64``
+            at the end is short for ``side=64``.
         store: Folder of the run store; see :func:`care.load`.
         side: Side in pixels of the images of an encoder of torchvision or timm; None for that of
             its weights.
@@ -136,6 +139,7 @@ def open_encoder(
         CareError: Weights cannot be downloaded or do not fit, or a library is missing.
         ConfigError: No such encoder, weights or side; names the nearest one.
     """
+    name, side = _split_side(name, side)
     library, colon, rest = name.partition(":")
     makers: dict[str, _Maker] = {"torchvision": _make_torchvision, "timm": _make_timm}
     if not colon or library == "models":
@@ -143,19 +147,40 @@ def open_encoder(
     if library not in makers:
         raise ConfigError("--encoder", [Problem("--encoder", name, _SPECIFICATIONS)])
     architecture, _, weights = rest.partition(":")
-    module, preprocessing = makers[library](architecture, weights)
+    module, preprocessing, chosen = makers[library](architecture, weights)
     if side is not None:
         preprocessing = preprocessing.model_copy(update={"size": (side, side)})
     assert preprocessing.size is not None
-    sha256 = _hash(module)
+    record = EncoderRecord(
+        architecture=f"{library}:{architecture}",
+        weights=chosen,
+        sha256=_hash(module),
+        preprocessing=preprocessing,
+        has_head=False,
+    )
     network = Network(_Pooled(module, preprocessing.size[0]), nn.Identity())
-    return OpenedEncoder(name, network, preprocessing, sha256, has_head=False)
+    return OpenedEncoder(name if side is None else f"{name}@{side}", network, record)
 
 
-_Maker = Callable[[str, str], tuple[nn.Module, PreprocessingRecord]]
+def _split_side(name: str, side: int | None) -> tuple[str, int | None]:
+    """Split ``torchvision:resnet50@64`` into the name and the side."""
+    match = _AT_SIDE.fullmatch(name)
+    if not match or Path(name).exists():
+        return name, side
+    if side not in (None, int(match[2])):
+        allowed = f"allowed: {match[2]}, as --encoder has it, or none"
+        raise ConfigError("--side", [Problem("--side", side, allowed)])
+    return match[1], int(match[2])
+
+
+_Maker = Callable[[str, str], tuple[nn.Module, PreprocessingRecord, str]]
+"""Makes a network by its name and weights, with its preprocessing and the name of its weights."""
 
 
 def _open_own(name: str, store: str | os.PathLike[str] | None, side: int | None) -> OpenedEncoder:
+    if Path(name).is_file() and not is_exported(Path(name).parent):
+        allowed = f"allowed: a file with its architecture, e.g. torchvision:resnet50:{name}"
+        _refuse(name, allowed)
     model = load(name, store=store)
     preprocessing = describe_preprocessing(model.augmenter)
     if preprocessing is None:
@@ -163,10 +188,17 @@ def _open_own(name: str, store: str | os.PathLike[str] | None, side: int | None)
     if side is not None:
         allowed = f"allowed: none; {name} takes images as it was trained"
         raise ConfigError("--side", [Problem("--side", side, allowed)])
-    return OpenedEncoder(name, model.network, preprocessing, _hash(model.network), has_head=True)
+    record = EncoderRecord(
+        architecture=f"care:{model.config.model.encoder}",
+        weights=model.origin.trial_id,
+        sha256=_hash(model.network),
+        preprocessing=preprocessing,
+        has_head=True,
+    )
+    return OpenedEncoder(name, model.network, record)
 
 
-def _make_torchvision(name: str, weights: str) -> tuple[nn.Module, PreprocessingRecord]:
+def _make_torchvision(name: str, weights: str) -> tuple[nn.Module, PreprocessingRecord, str]:
     from care.system.torchvision import models
 
     names = models.list_models(module=models)
@@ -187,10 +219,11 @@ def _make_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing
         _load_file(module, Path(weights))
     transforms = (chosen or default).transforms()
     (side,) = set(transforms.crop_size)
-    return module, _describe(side, transforms.mean, transforms.std)
+    own = chosen.name if chosen else Path(weights).name
+    return module, _describe(side, transforms.mean, transforms.std), own
 
 
-def _make_timm(name: str, weights: str) -> tuple[nn.Module, PreprocessingRecord]:
+def _make_timm(name: str, weights: str) -> tuple[nn.Module, PreprocessingRecord, str]:
     from care.system import torchvision  # noqa: F401 - repairs torchvision, which timm imports
 
     try:
@@ -210,7 +243,8 @@ def _make_timm(name: str, weights: str) -> tuple[nn.Module, PreprocessingRecord]
     facts = module.pretrained_cfg
     mean, std = facts.get("mean", _IMAGENET_MEAN), facts.get("std", _IMAGENET_STD)
     side = facts.get("input_size", (3, _SIDE, _SIDE))[-1]
-    return module, _describe(side, mean, std)
+    own = Path(weights).name if weights else str(facts.get("tag") or "pretrained")
+    return module, _describe(side, mean, std), own
 
 
 def _unknown_timm(name: str, names: list[str]) -> Problem:

@@ -56,7 +56,7 @@ def read_recipe(source: Path) -> ExportRecord:
     elif source.is_file():
         record = read_card(source)
     else:
-        allowed = "allowed: a folder that 'care export' wrote, or its model card"
+        allowed = "allowed: a folder that 'care export TRIAL --to DIR' wrote, or its model card"
         raise ConfigError("care reproduce", [Problem("source", str(source), allowed)])
     if record.epoch < record.epochs:
         raise CareError(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from care.config import TrialConfig
@@ -18,6 +21,36 @@ from care.trials.identity import trial_id
 _DIGITS = re.compile(r"[0-9a-fA-F]{1,16}")
 _MODEL_URI = "models:/"
 _SOURCES = "allowed: the first digits of a trial's identity, a trial's folder, an exported folder"
+
+
+@contextlib.contextmanager
+def open_source(
+    source: str | os.PathLike[str], store: str | os.PathLike[str] | None = None
+) -> Iterator[Path]:
+    """Yield the folder of a trial, of an export, or of a model in MLflow.
+
+    Args:
+        source: As of :func:`find_source`, or ``models:/NAME@ALIAS``, ``models:/NAME/VERSION``,
+            ``models:/m-ID``.
+        store: As of :func:`find_source`.
+
+    Raises:
+        CareError: MLflow is not installed or does not answer, or the model is no encoder.
+        ConfigError: There is no such source.
+    """
+    name = os.fspath(source)
+    if not name.startswith(_MODEL_URI):
+        yield find_source(source, store)
+        return
+    # By name: this package knows no MLflow, and an exported encoder does not need it.
+    module = importlib.import_module("sweeps.tracking.model_source")
+    with module.open_model(name, default_store(store)) as folder:
+        yield folder
+
+
+def default_store(store: str | os.PathLike[str] | None = None) -> Path:
+    """Return the folder of the store: the given one, else ``CARE_STORE``, else ``runs``."""
+    return Path(store or os.environ.get("CARE_STORE") or "runs")
 
 
 def find_source(
@@ -35,19 +68,20 @@ def find_source(
     """
     name = os.fspath(source)
     if name.startswith(_MODEL_URI):
-        allowed = f"{_SOURCES}; mlflow.artifacts.download_artifacts({name!r}) gives such a folder"
-        raise ConfigError("care.load", [Problem("source", name, allowed)])
+        raise ConfigError(
+            "care.load", [Problem("source", name, f"{_SOURCES}; models:/… is for care.load")]
+        )
     path = Path(name)
     if path.is_file() and is_exported(path.parent):
         path = path.parent
     if is_exported(path) or (path / "trial.json").is_file():
         return path
     if isinstance(source, str) and _DIGITS.fullmatch(name):
-        root = Path(store or os.environ.get("CARE_STORE") or "runs")
+        root = default_store(store)
         if not root.is_dir():
             allowed = "allowed: the folder of a run store: store=…, --store or CARE_STORE"
             raise ConfigError("care.load", [Problem("store", str(root.absolute()), allowed)])
-        return find_trial(name.lower(), root / "trials").path
+        return find_trial(name, root / "trials").path
     if os.path.lexists(path):
         what = "this folder has neither" if path.is_dir() else "this is a file of neither"
         allowed = f"{_SOURCES}; {what}"

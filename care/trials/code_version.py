@@ -6,7 +6,7 @@ import ast
 import copy
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 SCHEME = "ast1"
@@ -44,6 +44,7 @@ OUTSIDE = {
     "trials/preprocessing.py": "records beside the numbers",
     "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
+    "trials/reference.py": "how measurements of other encoders are stored",
     "trials/staleness.py": "compares versions",
     "trials/state.py": "words for where a trial stands",
     "system/usage.py": "records beside the numbers",
@@ -56,6 +57,10 @@ OUTSIDE = {
 }
 """Modules of care/ that cannot change a number, with the reason; all others are hashed."""
 
+_TRAINING = ("training/", "objectives/", "evaluation/monitor.py")
+"""Parts of care/ that train, and take no part in the final measures."""
+_MEASURING = ("pretrained/measure.py", "pretrained/public_encoder.py", "trials/preprocessing.py")
+"""Modules that measure an encoder that no trial trained."""
 _FOR_TYPES = ("__future__", "typing", "collections.abc")
 
 
@@ -68,11 +73,27 @@ def code_version() -> str:
     Returns:
         :data:`SCHEME`, a hyphen and 16 hexadecimal digits, equal in all versions of Python.
     """
+    return _hash_modules(lambda name: not is_outside(name))
+
+
+@functools.cache
+def evaluation_version() -> str:
+    """Hash the modules that can change a measure of a given encoder, as :func:`code_version` does.
+
+    The code of the training does not count.
+    """
+    return _hash_modules(
+        lambda name: name in _MEASURING or not (is_outside(name) or name.startswith(_TRAINING))
+    )
+
+
+def _hash_modules(counts: Callable[[str], bool]) -> str:
+    """Hash the modules of care/ whose path ``counts``."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package).as_posix()
-        if not is_outside(name):
+        if counts(name):
             digest.update(f"{name}\0{syntax_hash(path.read_bytes())}\n".encode())
     return f"{SCHEME}-{digest.hexdigest()[:16]}"
 

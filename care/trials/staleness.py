@@ -104,7 +104,10 @@ def is_own(field: str) -> bool:
 
 
 def data_difference(
-    recorded: Mapping[str, str], now: Mapping[str, str], config: TrialConfig
+    recorded: Mapping[str, str],
+    now: Mapping[str, str],
+    config: TrialConfig,
+    verb: str = "trained on",
 ) -> str:
     """Describe the first data set of a trial that has changed; empty if none has.
 
@@ -112,13 +115,14 @@ def data_difference(
         recorded: Fingerprints by dotted field at the trial's last start.
         now: Present fingerprints by dotted field; absent data sets are not compared.
         config: The trial.
+        verb: What was done with the trial's own data.
     """
     for field, data in _data_fields(config):
         # The class list first: the data set's fingerprint differs with it.
         for part in (f"{field}.{CLASS_LIST}", field):
             before, after = recorded.get(part), now.get(part)
             if before and after and before != after:
-                used = "trained on" if field == "data" else "started with"
+                used = verb if field == "data" else "started with"
                 kind = "data" if field == "data" else "transfer data"
                 name = f"class list {data.class_list or ''}".strip() if part != field else data.name
                 shown = f"{before[:_SHOWN_DIGITS]}… recorded, {after[:_SHOWN_DIGITS]}… now"

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from sweeps.cli.data_app import data_app
 from sweeps.cli.examples import add_examples
-from sweeps.cli.options import DEFAULT_STORE, StoreOption
+from sweeps.cli.model_app import model_app
+from sweeps.cli.options import DEFAULT_STORE, Profile, StoreOption
+from sweeps.cli.results_app import results_app
 from sweeps.cli.store_app import store_app
 from sweeps.cli.watch_app import watch_app
 
@@ -22,12 +25,13 @@ app = typer.Typer(
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
-data_app = typer.Typer(no_args_is_help=True, help="List and download data sets.")
 app.add_typer(watch_app)
+app.add_typer(results_app)
 app.add_typer(sweep_app, name="sweep")
 app.add_typer(store_app, name="store")
 app.add_typer(data_app, name="data")
 app.add_typer(track_app, name="track")
+app.add_typer(model_app, name="model")
 
 TrackingOption = Annotated[
     str | None,
@@ -41,10 +45,6 @@ SweepFile = Annotated[Path, typer.Argument(metavar="FILE", help="YAML file of th
 Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="FIELD=VALUE", help="Dotted fields of the configuration to set."),
-]
-Profile = Annotated[
-    str | None,
-    typer.Option(help="A profile that the file declares; by default, the sweep without one."),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="Resume failed trials as well.")]
 RerunStale = Annotated[
@@ -76,8 +76,6 @@ Seeds = Annotated[
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
-DataRoot = Annotated[Path, typer.Option("--root", help="Folder of the data sets' files.")]
-_DATA = Path("data")
 
 
 def _show_version(wanted: bool) -> None:
@@ -121,7 +119,7 @@ def evaluate(
         str,
         typer.Argument(
             metavar="TRIAL",
-            help="Identity of a trial, or its first digits; with --encoder, an experiment's file.",
+            help="First digits of a trial; with --encoder, a YAML file or a started sweep.",
         ),
     ],
     overrides: Annotated[
@@ -141,16 +139,22 @@ def evaluate(
     side: Annotated[
         int | None, typer.Option(help="Pixels at which that encoder sees the images.", min=1)
     ] = None,
+    no_store: Annotated[
+        bool, typer.Option("--no-store", help="Only print the measures of that encoder.")
+    ] = False,
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Measures as JSON.")] = False,
 ) -> None:
-    """Evaluate a trained trial with other settings, or any encoder. Trains and writes nothing."""
-    from sweeps.cli.evaluate import evaluate_command, measure_command
+    """Evaluate a trained trial with other settings, or any encoder. Trains nothing."""
+    from sweeps.cli.evaluate import evaluate_command
+    from sweeps.cli.measure import MeasureOptions, measure_command
 
     if encoder is not None:
-        measure_command(encoder, Path(trial), overrides or [], store, side, as_json)
-    elif side is not None:
-        raise typer.BadParameter("is of --encoder ENCODER", param_hint="--side")
+        options = MeasureOptions(side, not no_store, as_json)
+        measure_command(encoder, trial, overrides or [], store, options)
+    elif side is not None or no_store:
+        option = "--no-store" if side is None else "--side"
+        raise typer.BadParameter("is of --encoder ENCODER", param_hint=option)
     else:
         evaluate_command(trial, overrides or [], store, as_json)
 
@@ -315,32 +319,6 @@ def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = DEFAULT_STORE) -> N
 
 
 @app.command()
-def report(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a sweep.")],
-    profile: Profile = None,
-    store: StoreOption = DEFAULT_STORE,
-) -> None:
-    """Write the report of a sweep, finished or not. HTML, PNG, CSV, Parquet."""
-    from sweeps.cli.report import report_command
-
-    report_command(sweep, profile, store)
-
-
-@app.command()
-def experiments(
-    folder: Annotated[
-        Path, typer.Option("--folder", help="Folder of the sweeps that reproduce the paper.")
-    ] = Path("experiments/paper"),
-    store: StoreOption = DEFAULT_STORE,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
-) -> None:
-    """List the paper's tables and figures. Shows the sweep of each, its cost and status."""
-    from sweeps.cli.experiments import experiments_command
-
-    experiments_command(folder, store, as_json)
-
-
-@app.command()
 def ui(
     target: Annotated[
         str, typer.Argument(metavar="[SWEEP|TRIAL]", help="A sweep, or a trial's first digits.")
@@ -377,29 +355,6 @@ def track_sync(store: StoreOption = DEFAULT_STORE, tracking_uri: TrackingOption 
     from sweeps.cli.track import sync_command
 
     raise typer.Exit(sync_command(store, tracking_uri))
-
-
-@data_app.command("list")
-def data_list(root: DataRoot = _DATA) -> None:
-    """List the data sets, and whether each can be loaded."""
-    from sweeps.cli.data import list_command
-
-    list_command(root)
-
-
-@data_app.command("get")
-def data_get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a data set.")],
-    fields: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="FIELD=VALUE", help="Fields of data in a YAML file, e.g. side=96."),
-    ] = None,
-    root: DataRoot = _DATA,
-) -> None:
-    """Download a data set, decode its images, check it. Twice changes nothing."""
-    from sweeps.cli.data import get_command
-
-    get_command(name, fields or [], root)
 
 
 add_examples(app)

@@ -14,7 +14,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "evaluate": (
         "care evaluate cbb9",
         "care evaluate cbb9 evaluation.trained_probe.protocols=[paper] --json",
-        "care evaluate --encoder torchvision:resnet50 experiments/digits.yaml --side 64",
+        "care evaluate --encoder torchvision:resnet50@64 digits-lambda",
     ),
     "logs": (
         "care logs cbb9",
@@ -46,10 +46,20 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sweep status": ("care sweep status digits-lambda", "care sweep status digits-lambda --watch"),
     "sweep cancel": ("care sweep cancel digits-lambda",),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
+    "compare": (
+        "care compare digits-lambda temperature",
+        "care compare digits-lambda@archived digits-lambda --html compare.html",
+        "care compare digits-lambda digits-lambda --store runs --store-b /mnt/other/runs --csv -",
+        "care compare digits-lambda temperature --by λ --json",
+    ),
     "experiments": ("care experiments", "care experiments --json"),
     "ui": ("care ui", "care ui --port 5001"),
     "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
+    "model register": (
+        "care model register cbb9",
+        "care model register cbb9 --name digits-encoder --alias best",
+    ),
     "data list": ("care data list",),
     "data get": ("care data get cifar10", "care data get stl10 side=96"),
     "store du": ("care store du",),

@@ -18,6 +18,8 @@ from sweeps.cli.row_query import cell, choose, order
 from sweeps.cli.table import print_table
 from sweeps.inventory import SweepReader, SweepView, TrialRow, find_sweep_folder
 from sweeps.process.terminal import make_console
+from sweeps.references import read_references
+from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, in_words
 from sweeps.store import Store, SweepFolder
 
@@ -53,6 +55,8 @@ def list_command(name: str | None, root: Path, options: ListOptions) -> None:
     if name is not None:
         reader = SweepReader(find_sweep_folder(name, store), store, Versions())
         _print_trials(reader.read(), options)
+        if not (options.as_csv or options.as_json or options.where):
+            _print_references(reader.sweep, store)
         return
     if options.where or options.sort:
         option, given = ("--where", options.where[0]) if options.where else ("--sort", options.sort)
@@ -163,6 +167,15 @@ def _print_trial_table(rows: Sequence[TrialRow], view: SweepView) -> None:
     styles = [(2, MEANING[row.state].style) for row in rows]
     names = [*head, *(["host"] if hosts else [])]
     print_table(console, names, cells, flexible=1, right=(4, 5), styles=styles)
+
+
+def _print_references(sweep: Sweep, store: Store) -> None:
+    """Print a line for each encoder from outside, with its value of the sweep's metric."""
+    console = make_console()
+    for reference, reason in read_references(sweep, store):
+        value = _number(reference.measures.get(sweep.spec.metric.name))
+        short, label = reference.path.name[:_SHORT_ID], reference.record.encoder.label
+        console.print(f"reference {short}  {label}: {reason or value}", soft_wrap=True)
 
 
 def _digits(identities: Sequence[str]) -> int:

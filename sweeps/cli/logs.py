@@ -15,7 +15,7 @@ from care.trials.folder import TrialFolder
 from care.trials.log import LOG, decode
 from care.trials.state import State
 from sweeps.backends.slurm.state_files import PoolFolder
-from sweeps.inventory import find_started
+from sweeps.inventory import ReferenceFolder, find_target
 from sweeps.process.terminal import make_console
 from sweeps.store import Store, SweepFolder
 
@@ -40,11 +40,14 @@ def logs_command(name: str, root: Path, lines: int | None, follow: bool) -> int:
         CareError: There is no such trial or sweep, or it has no log.
     """
     store = Store(root)
-    sweep = store.sweep(name)
-    if name and "/" not in name and (sweep.path / "sweep.json").exists():
-        _print_log(_driver_log(store, sweep), lines, follow, lambda: holder(sweep.path) is None)
+    target = find_target(name, store)
+    if isinstance(target, SweepFolder):
+        log, path = _driver_log(store, target), target.path
+        _print_log(log, lines, follow, lambda: holder(path) is None)
         return 0
-    folder = find_started(name, store)
+    if isinstance(target, ReferenceFolder):
+        raise CareError(f"{target.path}: a reference was not trained and has no log")
+    folder = target
     if not (folder.path / LOG).exists() and not (follow and holder(folder.path)):
         return _explain_missing(folder)
     _print_log(folder.path / LOG, lines, follow, lambda: _ended(folder))

@@ -11,3 +11,7 @@ StoreOption = Annotated[
     Path, typer.Option("--store", envvar="CARE_STORE", help="Folder of the run store.")
 ]
 DEFAULT_STORE = Path("runs")
+Profile = Annotated[
+    str | None,
+    typer.Option(help="A profile that the file declares; by default, the sweep without one."),
+]

@@ -7,11 +7,11 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
-from analysis.labels import axis_name, value_label
+from analysis.labels import SPELLED, axis_name, value_label
 from care.errors import ConfigError, Problem, nearest
 from care.trials.state import State
 from sweeps.inventory import SweepView, TrialRow
-from sweeps.spec.selection import SPELLED, is_named
+from sweeps.spec.selection import is_named
 
 _SOURCE = "command line"
 _CONDITION = re.compile(r"(.+?)(>=|<=|!=|==|=|>|<|~)(.*)", re.DOTALL)

@@ -9,7 +9,7 @@ from typing import Any
 
 from analysis.labels import point_name, value_label
 from care.config import TrialConfig
-from care.errors import CareError, ConfigError
+from care.errors import CareError, ConfigError, Problem
 from care.system.claim import holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
@@ -17,27 +17,34 @@ from care.trials.identity import canonical, flatten
 from care.trials.log_lines import describe_device
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.cli.show_reference import reference_lines
 from sweeps.disk.units import format_bytes
-from sweeps.inventory import find_started, memberships
+from sweeps.inventory import ReferenceFolder, find_target, memberships
 from sweeps.live import duration
 from sweeps.process.terminal import make_console
 from sweeps.spec.sweep import Sweep, restore_sweep
-from sweeps.store import Store, TrialStatus, trial_status
+from sweeps.store import Store, SweepFolder, TrialStatus, trial_status
 
 _LABEL = 10
 
 
 def show_command(digits: str, root: Path) -> None:
-    """Print a trial: its point, place and end, its measures and files, and the next command.
+    """Print a trial or reference: what it is, its place and end, its measures, the next command.
 
     Raises:
         CareError: There is no such trial, or its configuration cannot be read.
     """
     store = Store(root)
-    folder = find_started(digits, store)
-    members = dict(_members(folder.trial_id, store))
+    target = find_target(digits, store)
+    if isinstance(target, SweepFolder):
+        allowed = f"allowed: a trial; this is a sweep: care list {target.name}"
+        raise ConfigError(str(root), [Problem("trial", digits, allowed)])
+    if isinstance(target, ReferenceFolder):
+        lines = reference_lines(target.path, store)
+    else:
+        lines = _lines(target, dict(_members(target.trial_id, store)))
     console = make_console()
-    for label, line in _lines(folder, members):
+    for label, line in lines:
         console.print(f"{label:{_LABEL}s}{line}".rstrip())
 
 

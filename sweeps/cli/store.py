@@ -28,7 +28,7 @@ _SHOWN = 5
 _LEFT = {
     Verdict.DIFFERENT: "has other numbers there; the ones here stay",
     Verdict.BUSY: "is not copied, because it is held",
-    Verdict.DAMAGED: "is not copied, because it is damaged there",
+    Verdict.DAMAGED: "is not copied, because it is damaged",
 }
 
 
@@ -217,6 +217,9 @@ def delete_command(name: str, root: Path, go: bool) -> int:
     left = Deleter(store).delete(deletion)
     for trial in left:
         _print(console, f"{trial} was started meanwhile; it stays, and with it its sweep")
+    if deletion.reference:
+        _print(console, "deleted 1 reference")
+        return 0
     _print(console, f"deleted {len(deletion.trials) - len(left)} {_trials(deletion.trials)}")
     _print(console, "MLflow follows with the next run of a sweep, or now: care track sync")
     return 1 if left else 0
@@ -224,6 +227,9 @@ def delete_command(name: str, root: Path, go: bool) -> int:
 
 def _print_deletion(console: Console, deletion: Deletion) -> None:
     size = format_bytes(deletion.bytes)
+    if deletion.reference:
+        _print(console, f"This deletes reference {deletion.reference.name}, {size}.")
+        return
     if not deletion.sweep:
         _print(console, f"This deletes trial {deletion.trials[0]}, {size}, with its numbers.")
         for sweep in deletion.sweeps:

@@ -21,6 +21,8 @@ from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
+from sweeps.cli.measure import measure_missing
+from sweeps.cli.report import print_answer
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
@@ -32,6 +34,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
 from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
+from sweeps.references import unmeasured
 from sweeps.resources import split_this_machine
 from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
@@ -74,6 +77,8 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
+    for name in unmeasured(sweep, store):
+        console.print(f"reference to measure: {name}", soft_wrap=True)
     _print_damaged(counts[State.DAMAGED], arguments.command("run"), console)
     unknown = "unknown until a trial of this kind was run"
     console.print(f"time of new trials: {unknown if seconds is None else duration(seconds)}")
@@ -135,6 +140,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     _check_machine(plan)
     backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
+    measure_missing(sweep, store, console, stale=options.rerun_stale)
     run = SweepRun(sweep, store, backend, options)
     with Interrupt() as interrupt:
         backend.on_full = functools.partial(interrupt.request, hurried=False)
@@ -221,7 +227,7 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
     """
     plan = outcome.plan
     if outcome.page:
-        console.print(f"report: {outcome.page}")
+        print_answer(console, outcome.page)
     counts = plan.counts()
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)

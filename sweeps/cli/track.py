@@ -18,7 +18,7 @@ def sync_command(root: Path, uri: str | None) -> int:
     from sweeps.tracking.sweep_sync import sync_store
 
     console = make_console()
-    synced = sync_store(_open_store(root), uri)
+    synced = sync_store(open_store(root), uri)
     for line in synced.left_out:
         console.print(line)
     console.print(f"MLflow is up to date: {synced.sweeps} sweeps, {synced.trials} trials")
@@ -31,10 +31,15 @@ def ui_command(
     """Serve the MLflow page, or print the server's address, and return the exit status."""
     from sweeps.tracking.server import serve
 
-    return serve(_open_store(root), host, port, uri, target, browser=browser)
+    return serve(open_store(root), host, port, uri, target, browser=browser)
 
 
-def _open_store(root: Path) -> Store:
+def open_store(root: Path) -> Store:
+    """Open the store in a folder.
+
+    Raises:
+        CareError: There is none.
+    """
     if not (root / "store.json").exists():
         raise CareError(f"{root}: no store is here; run a sweep first, or name one with --store")
     return Store(root)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import string
 from dataclasses import dataclass
 from pathlib import Path
 
-from care.errors import CareError, ConfigError, Problem, nearest
+from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
-from care.trials.find import find_trial
 from care.trials.folder import TrialFolder
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.deletions import DeletionRecord, record_deletion
 from sweeps.disk.membership import read_membership
-from sweeps.disk.removal import hidden_name, remove_tree
+from sweeps.disk.removal import discard, hidden_name, remove_tree
 from sweeps.disk.scan import entries, measure, measure_below
+from sweeps.inventory import ReferenceFolder, find_target
 from sweeps.store import Store
 
 
 @dataclass(frozen=True)
 class Deletion:
-    """A sweep or trial to delete.
+    """A sweep, trial or reference to delete.
 
     Attributes:
         sweep: Name of the sweep; empty for a single trial.
@@ -31,6 +30,7 @@ class Deletion:
         shared: Names of the other sweeps by identity of each trial that stays.
         sweeps: Names of the sweeps that have the single trial, and show it as new afterwards.
         bytes: Bytes that it frees.
+        reference: Folder of the reference; None for a sweep or trial.
     """
 
     sweep: str
@@ -38,6 +38,7 @@ class Deletion:
     shared: dict[str, list[str]]
     sweeps: tuple[str, ...]
     bytes: int
+    reference: Path | None = None
 
 
 class InUseError(CareError):
@@ -45,38 +46,33 @@ class InUseError(CareError):
 
 
 def plan_deletion(name: str, store: Store) -> Deletion:
-    """Determine what the deletion of a sweep, or else of a trial, removes; deletes nothing.
+    """Determine what the deletion of a sweep, trial or reference removes; deletes nothing.
 
     Args:
-        name: Name of a sweep, or the first digits of a trial.
+        name: Name of a sweep, or the first digits of a trial or reference.
         store: The store.
 
     Raises:
         ConfigError: No sweep has this name, and not exactly one trial begins with it.
-        CareError: A sweep cannot be read, so that its trials are not known.
+        CareError: The trial was never started. Or a sweep cannot be read, so that its trials are
+            not known.
         InUseError: A process holds the sweep or one of the trials.
     """
     membership = read_membership(store)
     if membership.unreadable:
         bad, reason = next(iter(membership.unreadable.items()))
         raise CareError(f"the trials of sweep {bad} are not known, so nothing is deleted: {reason}")
-    if name not in membership.trials:
-        _check_digits(name, store, list(membership.trials))
-        trial = find_trial(name, store.trials)
-        having = tuple(membership.sweeps_of().get(trial.trial_id, ()))
-        deletion = Deletion("", (trial.trial_id,), {}, having, measure_below(trial.path))
+    target = find_target(name, store)
+    if isinstance(target, ReferenceFolder):
+        return Deletion("", (), {}, (), measure_below(target.path), target.path)
+    if isinstance(target, TrialFolder):
+        having = tuple(membership.sweeps_of().get(target.trial_id, ()))
+        deletion = Deletion("", (target.trial_id,), {}, having, measure_below(target.path))
     else:
-        deletion = _plan_sweep(name, store, membership.sweeps_of(), membership.trials[name])
+        trials = membership.trials[target.name]
+        deletion = _plan_sweep(target.name, store, membership.sweeps_of(), trials)
     _check_free(deletion, store)
     return deletion
-
-
-def _check_digits(name: str, store: Store, sweeps: list[str]) -> None:
-    """Refuse a name that neither a sweep nor a trial can have."""
-    if set(name) - set(string.hexdigits):
-        allowed = f"allowed: a sweep ({', '.join(sweeps) or 'none yet'}), or digits of a trial"
-        problem = Problem("sweep or trial", name, allowed, nearest(name, sweeps))
-        raise ConfigError(str(store.root), [problem])
 
 
 def _plan_sweep(
@@ -147,6 +143,9 @@ class Deleter:
             DiskError: The store cannot be written.
         """
         self._remove_leftovers()
+        if deletion.reference:
+            discard(deletion.reference)
+            return []
         if not deletion.sweep:
             return self._delete_trials(deletion.trials)
         sweep = self._store.sweep(deletion.sweep)

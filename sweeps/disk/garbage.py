@@ -15,6 +15,7 @@ from care.errors import CareError
 from care.system.claim import holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
+from care.trials.reference import references_of
 from sweeps.backends.slurm.state_files import PoolFolder
 from sweeps.disk.membership import Membership
 from sweeps.disk.network_size import network_bytes
@@ -156,6 +157,8 @@ class GarbageSearch:
         if self._policy.sweep is None:
             self.findings.rest += self._leftovers(self._store.root, unclaimed=True)
             self.findings.rest += self._leftovers(self._store.trials, unclaimed=True)
+            references = references_of(self._store.root)
+            self.findings.rest += self._leftovers(references, unclaimed=True)
         return self.findings
 
     def _search_trial(self, identity: str, files: TrialFiles) -> None:

@@ -33,6 +33,7 @@ from care.trials.condition import examine
 from care.trials.find import list_trials
 from care.trials.folder import CHECKPOINT_NAME, WEIGHTS_NAME, TrialFolder
 from care.trials.records import StatusRecord
+from care.trials.reference import list_references, read_reference, references_of
 from sweeps.disk.differences import differences
 from sweeps.disk.scan import SET_ASIDE, TEMPORARY, entries, measure_below
 from sweeps.store import Store, SweepFolder
@@ -145,9 +146,42 @@ class Puller:
             finally:
                 shutil.rmtree(self._parts / there.trial_id, ignore_errors=True)
             self._advance()
+        for path in list_references(self._other.root):
+            self._pull_reference(path)
         for sweep in self._other.all_sweeps():
             self._pull_sweep(sweep)
         return self.pulled
+
+    def _pull_reference(self, there: Path) -> None:
+        """Copy a reference that is missing here; one that is here stays."""
+        identity = there.name
+        here = references_of(self._store.root) / identity
+        part = self._parts / identity
+        try:
+            other = read_reference(there)
+            mine = read_reference(here) if os.path.lexists(here) else None
+            if other is None:
+                return
+            if mine:
+                different = mine.measures != other.measures
+                reason = "its measures differ" if different else ""
+                self._note(Verdict.DIFFERENT if different else Verdict.HERE, identity, reason)
+                return
+            _copy_files(there, part, self._copy_file)
+            read_reference(part)  # nothing was changed on the way
+            here.parent.mkdir(exist_ok=True)
+            size = measure_below(part)
+            part.rename(here)
+            sync_folder(here.parent)
+        except DamagedFileError as error:
+            self._note(Verdict.DAMAGED, identity, f"{error.path.name} {error.problem}")
+        except OSError as error:
+            raise DiskError(here, error) from error
+        else:
+            self.pulled.bytes += size
+            self._note(Verdict.COPIED, identity)
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
 
     def _note(self, verdict: Verdict, identity: str, reason: str = "") -> None:
         self.pulled.trials[verdict].append(identity)

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     LOGS = "records and logs"
     DETAILS = "details"
     REPORTS = "reports"
+    REFERENCES = "references"
     ARCHIVE = "archive"
     CODE = "code snapshots"
     MLFLOW = "MLflow"

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from care.trials.find import TRIAL_ID, list_trials
+from care.trials.reference import FOLDER
 from sweeps.disk.garbage import Findings, GarbageSearch, Policy
 from sweeps.disk.membership import Membership, read_membership
 from sweeps.disk.scan import SET_ASIDE, TEMPORARY, Kind, TrialFiles, entries, measure, scan_trial
@@ -124,6 +125,8 @@ def _add_rest(usage: Usage, store: Store) -> None:
     for entry in entries(store.root):
         if entry.name == "archive":
             usage.kinds[Kind.ARCHIVE] += measure(entry).bytes
+        elif entry.name == FOLDER:
+            usage.kinds[Kind.REFERENCES] += measure(entry).bytes
         elif entry.name not in ("trials", "sweeps"):
             kind = Kind.MLFLOW if entry.name.startswith("mlflow") else Kind.OTHER
             usage.kinds[_leftover_or(entry.name, kind)] += measure(entry).bytes

@@ -11,9 +11,11 @@ from pydantic_core import PydanticCustomError
 
 from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
+from care.config.base import check_unique
 from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
+from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import AxisRange, check_axes, check_variants
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
@@ -109,6 +111,17 @@ class CheckpointsConfig(Model):
     keep: Literal["encoder", "all"] = "all"
 
 
+class TrackingConfig(Model):
+    """The models of a sweep in MLflow.
+
+    Attributes:
+        models: The trials whose encoder MLflow keeps as a logged model: the ``best`` one by the
+            sweep's metric, ``all`` finished ones, or ``none``.
+    """
+
+    models: Literal["best", "all", "none"] = "best"
+
+
 class MetricConfig(Model):
     """The metric that compares the trials.
 
@@ -149,6 +162,9 @@ class SweepSpec(Model):
         metric: The metric that compares the trials.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
+        tracking: The models that MLflow keeps.
+        references: Encoders from outside to measure beside the trials, as for ``care evaluate
+            --encoder``: ``torchvision:resnet50``, ``torchvision:resnet50:random@64``.
         profiles: Other sizes of the sweep; ``--profile`` chooses one.
         reproduces: The table or figure of the paper that it reproduces.
     """
@@ -166,6 +182,8 @@ class SweepSpec(Model):
     metric: MetricConfig = MetricConfig()
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
+    tracking: TrackingConfig = TrackingConfig()
+    references: Annotated[tuple[str, ...], Field(strict=False), AfterValidator(check_unique)] = ()
     profiles: dict[str, ProfileConfig] = Field(default_factory=dict)
     reproduces: ReproducesConfig | None = None
 
@@ -199,10 +217,24 @@ class SweepSpec(Model):
             raise PydanticCustomError("name", "allowed: each seed once")
         return seeds
 
+    @field_validator("references")
+    @classmethod
+    def _references_are_named(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            library, colon, _ = name.partition(":")
+            if not name or (colon and library not in LIBRARIES):
+                close = nearest(library, LIBRARIES)
+                hint = f"; did you mean {close!r}?" if close else ""
+                raise PydanticCustomError(
+                    "name", f"allowed: torchvision:NAME, timm:NAME or an exported folder{hint}"
+                )
+        return names
+
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
         check_axes(self.axes, self.search.name)
         check_variants(self.variants, self.axes)
+        self._check_references()
         if self.search.name == "optuna" and not self.axes:
             raise PydanticCustomError(
                 "search.name", "allowed with one axis or more", {"value": self.search.name}
@@ -216,6 +248,25 @@ class SweepSpec(Model):
                 {"names": ", ".join(epoch_metrics()), "value": self.metric.name},
             )
         return self
+
+    def measured_otherwise(self) -> list[str]:
+        """List the axes whose points measure on other data or with other settings."""
+        fields = {axis: [axis] for axis in self.axes if axis != VARIANT}
+        if VARIANT in self.axes:
+            fields[VARIANT] = [field for chosen in self.variants.values() for field in chosen]
+        return [
+            axis
+            for axis, names in fields.items()
+            if any(name.partition(".")[0] in MEASURED_PARTS for name in names)
+        ]
+
+    def _check_references(self) -> None:
+        if self.references and (axes := self.measured_otherwise()):
+            allowed = "allowed: an axis of the training, as references stand beside every point"
+            value = self.axes[axes[0]]
+            raise PydanticCustomError(
+                f"axes.{axes[0]}", "{allowed}", {"allowed": allowed, "value": value}
+            )
 
     @property
     def pack(self) -> int | Literal["auto"]:

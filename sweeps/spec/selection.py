@@ -6,16 +6,13 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from analysis.labels import axis_name, value_label
+from analysis.labels import SPELLED, axis_name, value_label
 from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
 from sweeps.spec.axes import comparable
 
 _SOURCE = "command line"
 _SEED = "seed"
-SPELLED = {"lambda": "λ", "tau": "τ"}
-"""Symbols of axes by their names in ASCII."""
-"""Symbols of axes by their names in ASCII."""
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ class AnswerReader:
             pending = set(by_id)
         overview = build_overview(
             members,
-            self._read_values(by_id, versions),
+            self.read_values(by_id, versions),
             spec.metric.name,
             spec.metric.mode,
             pending,
@@ -108,9 +108,15 @@ class AnswerReader:
             declaration=_declaration(plan),
         )
 
-    def _read_values(
+    def read_values(
         self, states: Mapping[str, State], versions: Mapping[str, str]
     ) -> dict[str, Values]:
+        """Read the final values of the finished ones among trials, by identity.
+
+        Args:
+            states: The trials, with their states.
+            versions: As of :meth:`read`.
+        """
         from analysis.collect import read_final_values
 
         found = {}

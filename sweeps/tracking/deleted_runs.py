@@ -13,9 +13,11 @@ from care.errors import CareError
 from care.trials.records import SweepRecord
 from sweeps.deletions import DeletionRecord, read_deletions
 from sweeps.store import Store
-from sweeps.tracking.marks import read_marks, set_marks
-from sweeps.tracking.run_cache import Run, RunCache
+from sweeps.tracking.logged_models import LoggedModels
+from sweeps.tracking.run import Run
+from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.run_record import trial_identity
+from sweeps.tracking.sweep_page import SweepPage
 from sweeps.tracking.sweep_views import member_tag
 
 _CREATED, _PARENT = "care.created", "mlflow.parentRunId"
@@ -39,10 +41,11 @@ def follow_deletions(runs: RunCache, store: Store) -> None:
         return
     every = [run for run in runs.search_all() if not run.deleted]
     new = deletions[done:] if done < len(deletions) else deletions
-    _delete_trials(runs, store, every, new)
+    models = LoggedModels(runs)
+    _delete_trials(runs, models, store, every, new)
     for deletion in new:
         if deletion.sweep:
-            _delete_sweep(runs, store, every, deletion)
+            _delete_sweep(runs, models, store, every, deletion)
     runs.deletions_done = len(deletions)
 
 
@@ -57,7 +60,11 @@ def sweep_created(declaration: SweepRecord | None) -> dict[str, str]:
 
 
 def _delete_trials(
-    runs: RunCache, store: Store, every: list[Run], deletions: Iterable[DeletionRecord]
+    runs: RunCache,
+    models: LoggedModels,
+    store: Store,
+    every: list[Run],
+    deletions: Iterable[DeletionRecord],
 ) -> None:
     gone = {
         trial_identity(trial, created)
@@ -71,6 +78,7 @@ def _delete_trials(
         if {identity, without_time} & gone:
             runs.delete(run)
             runs.forget(identity)
+            models.forget_trial(run)
 
 
 def _is_there(store: Store, trial: str, created: str) -> bool:
@@ -81,7 +89,9 @@ def _is_there(store: Store, trial: str, created: str) -> bool:
     return store.trial(trial).path.is_dir()
 
 
-def _delete_sweep(runs: RunCache, store: Store, every: list[Run], deletion: DeletionRecord) -> None:
+def _delete_sweep(
+    runs: RunCache, models: LoggedModels, store: Store, every: list[Run], deletion: DeletionRecord
+) -> None:
     with contextlib.suppress(CareError):
         declaration = store.sweep(deletion.sweep).read()
         if declaration and declaration.created == deletion.created:
@@ -93,11 +103,10 @@ def _delete_sweep(runs: RunCache, store: Store, every: list[Run], deletion: Dele
     for other in every:
         if not other.deleted and member_tag(deletion.sweep) in other.tags:
             _leave(runs, other, deletion.sweep, run, sweeps)
+    models.leave(deletion.sweep, ())
     runs.log(run, {}, [], {_FOLLOWED: deletion.created or "yes"})
     runs.delete(run)
-    for other in sweeps.values():  # their next sync writes the answer, and the index of sweeps
-        if "answer" in read_marks(other):
-            runs.log(other, {}, [], set_marks(other, answer=""))
+    SweepPage(runs).remove_views(deletion.sweep)
     runs.forget((("sweep", deletion.sweep), ("care.kind", "sweep")))
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 from typing import Any
 
-from sweeps.tracking.run_cache import Run
+from sweeps.tracking.run import Run
 
 SYNC = "care.sync"
 NOTE = "mlflow.note.content"

@@ -9,8 +9,10 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.trials.records import SweepRecord
+from care.trials.reference import references_of
 from care.trials.state import RecordedState, State
 from sweeps.process.lock import locked
+from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING
 from sweeps.store import Store
 from sweeps.tracking.answer import SweepAnswer
@@ -25,7 +27,9 @@ from sweeps.tracking.marks import (
     set_marks,
     short_digest,
 )
-from sweeps.tracking.run_cache import Identity, Run, RunCache
+from sweeps.tracking.reference_runs import write_reference_runs
+from sweeps.tracking.run import Identity, Run
+from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.run_record import TrackedTrial, milliseconds, read_record
 from sweeps.tracking.source_tags import source_tags, user_tag
 from sweeps.tracking.sweep_page import SweepPage
@@ -43,36 +47,40 @@ class MlflowSync:
     Args:
         store: Root of the store.
         uri: MLflow's tracking URI; by default an SQLite file in the store.
+
+    Attributes:
+        destination: The server or file.
+        runs: The store's runs, for the holder of :meth:`writing`.
     """
 
     def __init__(self, store: Path, uri: str | None = None) -> None:
         self.store = store
         self.destination = destination_of(store, uri)
-        self._runs = RunCache(store, self.destination)
-        self._page = SweepPage(self._runs)
-        self._trials = TrialRuns(self._runs)
+        self.runs = RunCache(store, self.destination)
+        self._page = SweepPage(self.runs)
+        self._trials = TrialRuns(self.runs)
         self._written: dict[tuple[str, str], str] = {}
         self._attached: dict[str, list[Path]] = {}
         self._deletions_followed = False
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
         """Hold the lock of the processes that write to the destination.
 
         Processes that open a new SQLite file at one time make each other crash. Two processes that
         search for a trial's run at one time would both create it.
         """
         with locked(self.destination.lock):
-            if self._runs.renew():
+            if self.runs.renew():
                 self._written.clear()
                 self._deletions_followed = False
             try:
                 if not self._deletions_followed:
-                    follow_deletions(self._runs, Store(self.store))
+                    follow_deletions(self.runs, Store(self.store))
                     self._deletions_followed = True
                 yield
             except BaseException:
-                self._runs.suspect()
+                self.runs.suspect()
                 raise
 
     def sync_sweep(
@@ -95,11 +103,16 @@ class MlflowSync:
             tags = source_tags(self._declaration(name))
             if mixed is not None:
                 tags = {**tags, "mixed": mixed}
-            self._runs.log(run, {}, [], {**tags, **self._note(run, description)})
-            self._runs.set_status(run, MEANING[state].mlflow, None)
+            self.runs.log(run, {}, [], {**tags, **self._note(run, description)})
+            self.runs.set_status(run, MEANING[state].mlflow, None)
 
-        with self._writing():
-            self._on_sweep(name, update)
+        with self.writing():
+            self.on_sweep(name, update)
+
+    def follow_deletions(self) -> None:
+        """Delete the runs of what was deleted in the store."""
+        with self.writing():
+            pass
 
     def recall(self, sweep: str, trials: Iterable[TrackedTrial]) -> bool:
         """Cache MLflow's runs of a sweep's trials, in a few calls.
@@ -108,16 +121,16 @@ class MlflowSync:
             Whether MLflow has everything: these versions of the trials were confirmed.
         """
         versions = _versions(trials)
-        with self._writing():
-            if read_marks(self._sweep_run(sweep)).get("trials") == _digest(versions):
+        with self.writing():
+            if read_marks(self.sweep_run(sweep)).get("trials") == _digest(versions):
                 self._written |= {(sweep, trial): version for trial, version in versions.items()}
                 return True
-            found = self._runs.search([(member_tag(sweep), None)])
+            found = self.runs.search([(member_tag(sweep), None)])
             # A run that is about to replace an old one is not a member yet: see RunCache.find.
             runs = [run for run in found if run.deleted or not is_old(run)]
             for run in sorted(runs, key=lambda run: not run.deleted):
                 names = ("trial_id", "care.kind", "care.created")
-                self._runs.remember(tuple((name, run.tags.get(name, "")) for name in names), run)
+                self.runs.remember(tuple((name, run.tags.get(name, "")) for name in names), run)
         return False
 
     def confirm(self, sweep: str, trials: Iterable[TrackedTrial]) -> None:
@@ -125,9 +138,9 @@ class MlflowSync:
         versions = _versions(trials)
         digest = _digest(versions)
         if all(self._written.get((sweep, trial)) == version for trial, version in versions.items()):
-            with self._writing():
-                self._on_sweep(
-                    sweep, lambda run: self._runs.log(run, {}, [], set_marks(run, trials=digest))
+            with self.writing():
+                self.on_sweep(
+                    sweep, lambda run: self.runs.log(run, {}, [], set_marks(run, trials=digest))
                 )
 
     def sync_trial(self, trial: TrackedTrial, sweep: str) -> bool:
@@ -149,13 +162,16 @@ class MlflowSync:
             record = read_record(trial)
         except CareError as error:
             reason = reason or str(error)
-        with self._writing():
+        complete = True
+        with self.writing():
             if record:
-                parent = self._sweep_run(sweep).run_id
-                self._trials.write(record, sweep, parent, trial.label, self._declaration(sweep))
+                parent = self.sweep_run(sweep).run_id
+                declaration = self._declaration(sweep)
+                complete = self._trials.write(record, sweep, parent, trial.label, declaration)
             else:
                 self._trials.mark_damaged(trial.folder.trial_id, reason)
-        self._written[key] = trial.version
+        if complete:
+            self._written[key] = trial.version
         return True
 
     def sync_answer(self, sweep: str, key: str, read: Callable[[], SweepAnswer]) -> bool:
@@ -169,15 +185,15 @@ class MlflowSync:
         Returns:
             Whether the answer was written.
         """
-        with self._writing():
-            run = self._sweep_run(sweep)
+        with self.writing():
+            run = self.sweep_run(sweep)
             # The report's link is a part of the description.
             key = short_digest([LAYOUT, key, read_marks(run).get("report", "")])
             if run.deleted or read_marks(run).get("answer") == key:
                 return False
         answer, declaration = read(), self._declaration(sweep)
-        with self._writing():
-            self._on_sweep(sweep, lambda run: self._write_answer(run, answer, declaration, key))
+        with self.writing():
+            self.on_sweep(sweep, lambda run: self._write_answer(run, answer, declaration, key))
         return True
 
     def _write_answer(
@@ -190,41 +206,48 @@ class MlflowSync:
         self._page.write(run, answer, declaration, time, key)
         self._page.write_views(run.tags["sweep"], answer)
 
+    def sync_references(self, sweep: Sweep) -> None:
+        """Write the runs of the encoders from outside that stand beside a sweep's trials."""
+        name, store = sweep.spec.name, Store(self.store)
+        if references_of(self.store).is_dir():
+            with self.writing():
+                write_reference_runs(self.runs, sweep, store, self.sweep_run(name).run_id)
+
     def attach(self, sweep: str, files: list[Path]) -> None:
         """Attach files, e.g. the report, to the sweep's run, unless it has them."""
         self._attached[sweep] = files
-        with self._writing():
-            self._on_sweep(sweep, lambda run: self._send(run, files))
+        with self.writing():
+            self.on_sweep(sweep, lambda run: self._send(run, files))
 
     def _send(self, run: Run, files: list[Path]) -> None:
         content = [(file.name, hashlib.sha256(file.read_bytes()).hexdigest()) for file in files]
         digest = short_digest(content) if files else ""
         if read_marks(run).get("report", "") == digest and all(
-            self._runs.has_artifact(run, f"report/{file.name}") for file in files
+            self.runs.has_artifact(run, f"report/{file.name}") for file in files
         ):
             return
-        for file in files:
-            self._runs.client.log_artifact(run.run_id, str(file), artifact_path="report")
-        self._runs.log(run, {}, [], set_marks(run, report=digest))
+        if self.runs.log_files(run, {f"report/{file.name}": file.read_bytes() for file in files}):
+            self.runs.log(run, {}, [], set_marks(run, report=digest))
 
     def _declaration(self, sweep: str) -> SweepRecord | None:
         with contextlib.suppress(CareError):
             return Store(self.store).sweep(sweep).read()
         return None
 
-    def _sweep_run(self, name: str) -> Run:
+    def sweep_run(self, name: str) -> Run:
+        """Find or create the run of a sweep."""
         identity = _identity(name)
-        existing = self._runs.find(identity)
+        existing = self.runs.find(identity)
         if existing and not is_followed(existing) and (existing.deleted or not is_old(existing)):
             return existing
         declaration = self._declaration(name)
         if existing and not existing.deleted:
             return self._replace_sweep_run(existing, declaration)
         tags = {**_origin(declaration), **new_marks()}
-        return self._runs.create(name, identity, tags, _started(declaration))
+        return self.runs.create(name, identity, tags, _started(declaration))
 
     def _replace_sweep_run(self, old: Run, declaration: SweepRecord | None) -> Run:
-        self._runs.refresh(old)  # a reviewer may have added to it
+        self.runs.refresh(old)  # a reviewer may have added to it
         name = old.tags["sweep"]
         tags = {
             **user_tag(declaration),
@@ -234,12 +257,13 @@ class MlflowSync:
         }
         if "mixed" in old.tags:
             tags["mixed"] = old.tags["mixed"]
-        new = self._runs.replace(old, name, _identity(name), tags, _started(declaration))
-        self._runs.set_status(new, old.status, None)
+        new = self.runs.replace(old, name, _identity(name), tags, _started(declaration))
+        self.runs.set_status(new, old.status, None)
         return new
 
-    def _on_sweep(self, name: str, change: Callable[[Run], None]) -> None:
-        self._runs.change(_identity(name), self._sweep_run(name), change)
+    def on_sweep(self, name: str, change: Callable[[Run], None]) -> None:
+        """Change the run of a sweep, unless it is deleted in MLflow."""
+        self.runs.change(_identity(name), self.sweep_run(name), change)
 
     def _note(self, run: Run, text: str) -> dict[str, str]:
         """Make the tags of a description; empty if a user edited it, or if it is the answer."""
@@ -247,7 +271,7 @@ class MlflowSync:
         if not text or "answer" in marks or marks.get("note") == short_digest(text):
             return {}
         if NOTE in run.tags:
-            self._runs.refresh(run)
+            self.runs.refresh(run)
         current = run.tags.get(NOTE)
         if current is not None and short_digest(current) != marks.get("note"):
             return {}

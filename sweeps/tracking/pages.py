@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
-from care.errors import CareError, ConfigError, Problem, nearest
-from care.trials.find import find_trial, list_trials
+from care.errors import CareError
+from sweeps.inventory import find_target
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking import links
 from sweeps.tracking.database import STORE_TAG
@@ -21,18 +21,11 @@ def check_target(store: Store, target: str) -> str:
     """Return the name of a sweep, or the identity of a trial from its first digits.
 
     Raises:
-        ConfigError: The store has no such sweep or trial, or several such trials.
+        CareError: Raised by :func:`sweeps.inventory.find_target`.
     """
-    sweeps = [folder.name for folder in store.all_sweeps()]
-    if not target or target in sweeps:
-        return target
-    trials = [folder.trial_id for folder in list_trials(store.trials)]
-    if any(trial.startswith(target) for trial in trials):
-        return find_trial(target, store.trials).trial_id
-    some = ", ".join(sweeps[:_MOST_SWEEPS]) + (", …" if len(sweeps) > _MOST_SWEEPS else "")
-    allowed = f"allowed: a sweep ({some or 'none yet'}), or the first digits of a trial"
-    problem = Problem("SWEEP|TRIAL", target, allowed, nearest(target, [*sweeps, *trials]))
-    raise ConfigError(str(store.root), [problem])
+    if not target:
+        return ""
+    return find_target(target, store).path.name
 
 
 def list_pages(

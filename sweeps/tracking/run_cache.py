@@ -10,22 +10,27 @@ that runs of other users on a shared server cannot be changed.
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
+from sweeps.tracking.background import describe_error
 from sweeps.tracking.database import STORE_TAG, connect, file_id, replace_if_damaged
+from sweeps.tracking.local_files import local_folder, write_files
+from sweeps.tracking.run import Dataset, Identity, Row, Run, as_run, has_tags
 from sweeps.tracking.tracking_uri import Destination
+
+_log = logging.getLogger(__name__)
 
 _PAGE = 1000
 # MLflow takes 1000 entities a call, of which 100 parameters and 100 tags.
 _METRICS_A_CALL = 800
-_DELETED = "deleted"
 # Tag of the experiment, before the store's uuid.
 _DELETIONS = "care.deletions"
 # MLflow's error codes for a write to a deleted run.
@@ -33,44 +38,6 @@ _DELETED_ERRORS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
 _REPLACES = "care.replaces"
 _PARENT = "mlflow.parentRunId"
 _OF_SWEEP = (("care.kind", "sweep"),)
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set of a trial.
-
-    Attributes:
-        name: Its name in the configuration.
-        digest: The start of its fingerprint, at most 36 characters.
-        context: ``train``, or ``transfer`` for a data set of the measures.
-    """
-
-    name: str
-    digest: str
-    context: str
-
-
-Identity = tuple[tuple[str, str], ...]
-Row = tuple[str, float, int, int]
-
-
-@dataclass
-class Run:
-    """The last known content of a run.
-
-    Attributes:
-        run_id: MLflow's id of the run.
-        status: MLflow's status, e.g. ``RUNNING``.
-        tags: Its tags.
-        metrics: Names of its metrics.
-        deleted: Whether it is deleted in MLflow, which keeps deleted runs until they are purged.
-    """
-
-    run_id: str
-    status: str
-    tags: dict[str, str]
-    metrics: set[str] = field(default_factory=set)
-    deleted: bool = False
 
 
 class RunCache:
@@ -89,6 +56,7 @@ class RunCache:
         self._file: tuple[int, int] | None = None
         self._known: dict[Identity, Run] = {}
         self._suspect = False
+        self._warned = False
 
     @property
     def client(self) -> Any:
@@ -138,19 +106,38 @@ class RunCache:
         self._connect()
         return "" if self._destination.own else self._store_uuid
 
+    @property
+    def owner(self) -> str:
+        """The store's identity, as its runs have it as a tag."""
+        self._connect()
+        return self._store_uuid
+
+    @property
+    def own_models(self) -> Path | None:
+        """The folder of the models' files beside the store's own file; None for a shared one."""
+        return self._root / "mlflow-artifacts" / "models" if self._destination.own else None
+
     def find(self, identity: Identity) -> Run | None:
         """Find the run with these tags; None without one. Active runs precede deleted ones.
 
         Args:
             identity: Tags. MLflow searches for the first one only: it joins a table for each.
         """
-        if identity not in self._known:
-            found = [run for run in self.search(identity[:1]) if _has(run, identity)]
-            matching = self.without_replaced(found)
-            if not matching:
-                return None
-            self._known[identity] = min(matching, key=lambda run: run.deleted)
+        if identity in self._known:
+            return self._known[identity]
+        return self.find_in(self.search(identity[:1]), identity)
+
+    def find_in(self, runs: list[Run], identity: Identity) -> Run | None:
+        """Find the run with these tags among all runs with the first tag, and cache it."""
+        matching = self.without_replaced([run for run in runs if has_tags(run, identity)])
+        if not matching:
+            return None
+        self._known[identity] = min(matching, key=lambda run: run.deleted)
         return self._known[identity]
+
+    def known(self, identity: Identity) -> Run | None:
+        """Return the cached run with these tags."""
+        return self._known.get(identity)
 
     def without_replaced(self, runs: list[Run]) -> list[Run]:
         """Leave out runs that others replace, and complete a replacement that a crash stopped."""
@@ -184,7 +171,7 @@ class RunCache:
         return new
 
     def _retire(self, old: Run, new: Run) -> None:
-        children = self.search([(_PARENT, old.run_id)]) if _has(old, _OF_SWEEP) else []
+        children = self.search([(_PARENT, old.run_id)]) if has_tags(old, _OF_SWEEP) else []
         for child in children:
             if not child.deleted:
                 self.client.set_tag(child.run_id, _PARENT, new.run_id)
@@ -211,7 +198,7 @@ class RunCache:
             page = client.search_runs(
                 [self._experiment], query, ViewType.ALL, max_results=_PAGE, page_token=token
             )
-            runs += [_as_run(run) for run in page]
+            runs += [as_run(run) for run in page]
             token = page.token
             if not token:
                 return [run for run in runs if run.tags.get(STORE_TAG) == self._store_uuid]
@@ -229,8 +216,7 @@ class RunCache:
 
     @deletions_done.setter
     def deletions_done(self, lines: int) -> None:
-        name = f"{_DELETIONS}.{self._store_uuid}"
-        self.client.set_experiment_tag(self._experiment, name, str(lines))
+        self.tag_experiment({f"{_DELETIONS}.{self._store_uuid}": str(lines)})
 
     def refresh(self, run: Run) -> None:
         """Update the cached tags of a run from MLflow."""
@@ -258,7 +244,7 @@ class RunCache:
         client = self.client
         all_tags = {STORE_TAG: self._store_uuid, **dict(identity), **tags}
         new = client.create_run(self._experiment, start_time=start, tags=all_tags, run_name=name)
-        run = Run(str(new.info.run_id), str(new.info.status), all_tags)
+        run = Run(new.info.run_id, new.info.status, all_tags, artifacts=new.info.artifact_uri)
         self._known[identity] = run
         return run
 
@@ -304,14 +290,36 @@ class RunCache:
             for row in self.client.get_metric_history(run.run_id, name)
         }
 
-    def log_files(self, run: Run, files: Mapping[str, str | bytes]) -> None:
-        """Write files to a run's artifacts, by path."""
-        with tempfile.TemporaryDirectory(prefix="care-mlflow-") as folder:
-            for path, content in files.items():
-                file = Path(folder, path)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(content.encode() if isinstance(content, str) else content)
-            self.client.log_artifacts(run.run_id, folder)
+    def log_files(self, run: Run, files: Mapping[str, str | bytes]) -> bool:
+        """Write files to a run's artifacts, by path, and return whether they are there.
+
+        MLflow queries the whole run before each upload. If the artifacts are in a folder beside a
+        database, files are therefore written there. A server's storage for files may be away while
+        it takes numbers: then a warning says so, once.
+        """
+        folder = self.folder_of(run.artifacts)
+        if folder is not None:
+            write_files(folder, files)
+            return True
+        with tempfile.TemporaryDirectory(prefix="care-mlflow-") as temporary:
+            write_files(Path(temporary), files)
+            return self.upload(functools.partial(self.client.log_artifacts, run.run_id, temporary))
+
+    def upload(self, send: Callable[[], object]) -> bool:
+        """Send files to a server's storage and return whether it took them; warn once if not."""
+        try:
+            send()
+        except Exception as error:  # noqa: BLE001 - of any storage's library
+            if not self._warned:
+                reason = describe_error(error)
+                _log.warning("MLflow gets numbers but no files: its storage fails (%s)", reason)
+            self._warned = True
+            return False
+        return True
+
+    def folder_of(self, artifacts: str) -> Path | None:
+        """Return the local folder of artifacts; see :func:`local_folder`."""
+        return local_folder(self._destination, artifacts)
 
     def log_datasets(self, run: Run, datasets: Iterable[Dataset]) -> None:
         """Log the data sets of a run; known ones are not repeated."""
@@ -357,6 +365,11 @@ class RunCache:
         for name, value in tags.items():
             self.client.set_experiment_tag(self.experiment, name, value)
 
+    def untag_experiment(self, names: Iterable[str]) -> None:
+        """Delete tags of the experiment, which has them."""
+        for name in names:
+            self.client.delete_experiment_tag(self.experiment, name)
+
     def delete_tag(self, run: Run, name: str) -> None:
         """Delete a tag, if the run has it."""
         if name in run.tags:
@@ -378,13 +391,3 @@ class RunCache:
         if not self._destination.own:
             return True
         return (self._root / "mlflow-artifacts" / run.run_id / "artifacts" / path).exists()
-
-
-def _has(run: Run, tags: Identity) -> bool:
-    return all(run.tags.get(name) == value for name, value in tags)
-
-
-def _as_run(mlflow_run: Any) -> Run:
-    data, info = mlflow_run.data, mlflow_run.info
-    deleted = info.lifecycle_stage == _DELETED
-    return Run(info.run_id, info.status, dict(data.tags), set(data.metrics), deleted)

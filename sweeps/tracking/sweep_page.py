@@ -12,9 +12,10 @@ from sweeps.tracking import links
 from sweeps.tracking.answer import SweepAnswer
 from sweeps.tracking.marks import NOTE, read_marks, set_marks, short_digest
 from sweeps.tracking.notes import merge_note
-from sweeps.tracking.run_cache import Row, Run, RunCache
+from sweeps.tracking.run import Row, Run
+from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.sweep_views import ViewNames, view_of_sweeps, views_of_sweep
-from sweeps.tracking.views import LONGEST, PREFIX
+from sweeps.tracking.views import LONGEST, PREFIX, View
 
 _PICTURE, _TABLE, _DECLARATION = "note.png", "summary.json", "sweep.yaml"
 _LONGEST_NOTE = 7500  # characters; MLflow's tags have 8000
@@ -66,7 +67,7 @@ class SweepPage:
             time: Time of the curves, milliseconds since 1970.
             key: Digest of the answer's inputs, written last.
         """
-        self._runs.log_files(run, _files(answer))
+        complete = self._runs.log_files(run, _files(answer))
         logged = self._logged(run, answer)
         curves = answer.overview.curves if answer.overview else {}
         rows: list[Row] = [
@@ -80,7 +81,9 @@ class SweepPage:
         note = self._merge(run, text)
         if note is not None:
             tags[NOTE] = note
-        marks = {"answer": key} | ({} if note is None else {"note": short_digest(text)})
+        marks = {"answer": key if complete else ""} | (
+            {} if note is None else {"note": short_digest(text)}
+        )
         self._runs.log(run, {}, rows, {**tags, **set_marks(run, **marks)})
 
     def _merge(self, run: Run, text: str) -> str | None:
@@ -117,14 +120,24 @@ class SweepPage:
 
     def write_views(self, sweep: str, answer: SweepAnswer) -> None:
         """Write the views of a sweep, the view of all sweeps, and the index of sweeps."""
+        chief = answer.overview.chief if answer.overview else []
+        self._write_views(views_of_sweep(self._names, sweep, answer.axes, answer.numeric, chief))
+
+    def remove_views(self, sweep: str) -> None:
+        """Remove the views of a deleted sweep that no reviewer changed, and update the index."""
+        current = self._runs.experiment_tags()
+        for identity in (self._names.by_axis(sweep), self._names.trials(sweep)):
+            name, digest = f"{PREFIX}{identity}", f"{_VIEW_DIGEST}{identity}"
+            if name in current and not _is_edited(current[name], current.get(digest, "")):
+                self._runs.untag_experiment([tag for tag in (name, digest) if tag in current])
+        self._write_views({})
+
+    def _write_views(self, views: Mapping[str, View]) -> None:
         sweeps = [run for run in self._runs.search([("care.kind", "sweep")]) if not run.deleted]
         curves = set[str]().union(*(run.metrics for run in sweeps))
-        chief = answer.overview.chief if answer.overview else []
-        views = views_of_sweep(self._names, sweep, answer.axes, answer.numeric, chief)
-        views |= view_of_sweeps(self._names, curves)
         current = self._runs.experiment_tags()
         tags: dict[str, str] = {}
-        for identity, view in views.items():
+        for identity, view in {**views, **view_of_sweeps(self._names, curves)}.items():
             with contextlib.suppress(ValueError):  # too long: the page has its own charts
                 tags |= _unless_edited(identity, view.envelope(), current)
         index = self._index(sweeps)
@@ -179,10 +192,13 @@ def _unless_edited(identity: str, value: str, current: Mapping[str, str]) -> dic
     """Make the tags of a view; empty if it is up to date, or if a reviewer changed it."""
     name, digest = f"{PREFIX}{identity}", f"{_VIEW_DIGEST}{identity}"
     existing, written = current.get(name), current.get(digest, "")
-    edited = existing is not None and short_digest(existing) not in written.split()
-    if edited or existing == value:
+    if existing == value or (existing is not None and _is_edited(existing, written)):
         return {}
     return {digest: _next_digest(value, written), name: value}
+
+
+def _is_edited(existing: str, written: str) -> bool:
+    return short_digest(existing) not in written.split()
 
 
 def _next_digest(value: str, written: str | None) -> str:

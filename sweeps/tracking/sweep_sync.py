@@ -17,6 +17,7 @@ from care.system.claim import LostClaimError, holder
 from care.system.files import Writer
 from care.trials.staleness import Versions
 from care.trials.state import RecordedState, State
+from sweeps.deletions import read_deletions
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import find_mixtures
 from sweeps.progress import Board
@@ -26,7 +27,10 @@ from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.answer import AnswerReader, answer_key
 from sweeps.tracking.background import BackgroundSync, describe_error
+from sweeps.tracking.encoder_export import EncoderExporter
 from sweeps.tracking.mlflow_sync import MlflowSync
+from sweeps.tracking.model_choice import ModelChoice, choose_models
+from sweeps.tracking.model_sync import ModelSync, models_key, sync_model, sync_models
 from sweeps.tracking.run_record import TrackedTrial, inspect_trial, report_files
 from sweeps.tracking.tracking_uri import Destination
 
@@ -35,7 +39,8 @@ _log = logging.getLogger(__name__)
 _LONGEST_STANDSTILL_SECONDS = 60.0
 # Names in the queue besides the trials' identities, which are hexadecimal.
 _PARENT, _BEFORE, _REPORT, _EVERYTHING = "parent", "before", "report", "everything"
-_ANSWER = "answer"
+_ANSWER, _MODELS, _MODELS_KEPT = "answer", "models", "models kept"
+_MODEL = "model "  # before the identity of a trial
 # The answer of a running sweep is written after a pause, which grows with the time that it takes.
 _ANSWER_PAUSE_SECONDS, _ANSWER_SHARE = 30.0, 0.05
 
@@ -74,6 +79,11 @@ class SweepSync:
         self._mixed = "no"
         self._files: list[Path] = []
         self._background = BackgroundSync(self._sync)
+        self._models = ModelSync(self._mlflow)
+        self._exporter = EncoderExporter()
+        self._choice = ModelChoice()
+        self._logged: set[str] = set()
+        self._newly_finished = False
 
     def start(self, plan: Plan) -> None:
         """Queue every trial that was ever started, since a crash may have left some unsynced."""
@@ -86,6 +96,11 @@ class SweepSync:
         """Queue a trial to be synced."""
         self._background.start()  # a trial reported, so Ray has started
         self._background.touch(trial_id)
+
+    def prepare_models(self) -> None:
+        """Start what :meth:`finish` will need for a model, while the report is written."""
+        if self._newly_finished and self.sweep.spec.tracking.models != "none":
+            self._exporter.start()
 
     def finish(self, plan: Plan, page: Path | None, hurry: Callable[[], bool]) -> None:
         """Sync everything, with the report and the parent run last.
@@ -107,7 +122,11 @@ class SweepSync:
         self._background.touch(_ANSWER)
         self._background.touch(_PARENT)
         self._background.touch(_EVERYTHING)
-        if not self._background.close(_LONGEST_STANDSTILL_SECONDS, hurry):
+        if not hurry():
+            self._background.touch(_MODELS)
+        complete = self._background.close(_LONGEST_STANDSTILL_SECONDS, hurry)
+        self._exporter.close()
+        if not complete:
             _log.warning("MLflow is not up to date; to complete it: care track sync")
 
     def _sync(self, name: str) -> bool:
@@ -126,15 +145,41 @@ class SweepSync:
         elif name == _REPORT:
             self._mlflow.attach(spec.name, self._files)
         elif name == _EVERYTHING:
+            self._mlflow.sync_references(self.sweep)
             self._mlflow.confirm(spec.name, self._inspect(self._planned))
         elif name == _ANSWER:
             self._sync_answer()
+        elif name.startswith(_MODELS):
+            self._sync_models(name)
+        elif name.startswith(_MODEL):
+            trial = next(self._inspect([name.removeprefix(_MODEL)]))
+            if sync_model(self._models, trial, self.sweep, self._exporter):
+                self._logged.add(trial.folder.trial_id)
         else:
             trial = next(self._inspect([name]))
             if trial.status.state == State.FINISHED and time.monotonic() > self._next_answer:
                 self._background.touch(_ANSWER)
+            self._newly_finished |= trial.status.state == State.FINISHED
             return self._mlflow.sync_trial(trial, spec.name)
         return True
+
+    def _sync_models(self, name: str) -> None:
+        """Queue the models that are missing, or delete those that are not wanted any more.
+
+        Each model has a name of its own in the queue, because the wait for one name is limited.
+        """
+        assert self._plan
+        versions = {identity: trial.version for identity, trial in self._seen.items()}
+        key, sweep = models_key(self._plan, versions), self.sweep.spec.name
+        if name == _MODELS_KEPT:
+            if self._logged >= set(self._choice.wanted):
+                self._models.keep(sweep, self._choice.kept, key)
+        elif not self._models.is_current(sweep, key):
+            values = functools.partial(self._answer.read_values, versions=versions)
+            self._choice = choose_models(self._plan, values)
+            for identity in self._choice.wanted:
+                self._background.touch(f"{_MODEL}{identity}")
+            self._background.touch(_MODELS_KEPT)
 
     def _sync_answer(self) -> None:
         """Write the answer so far, and set the time before which it is not written again."""
@@ -233,6 +278,9 @@ def _unwritable(destination: Destination, error: Exception) -> CareError:
 def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
     versions = Versions()
     sweeps, seen, left_out = 0, set[str](), list[str]()
+    models: list[Callable[[EncoderExporter], None]] = []
+    if read_deletions(store.root):
+        mlflow.follow_deletions()  # perhaps of the last sweep
     for folder in sorted(store.all_sweeps(), key=_created):
         try:
             sweep = restore_sweep(folder.declaration())
@@ -240,25 +288,34 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
         except (CareError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"sweep {folder.name} is left out: {describe_error(error)}")
             continue
-        trials = [
-            inspect_trial(
+        trials = {
+            identity: inspect_trial(
                 store.trial(identity), planned.label, versions, planned.config, planned.point
             )
             for identity, planned in plan.unique().items()
-        ]
-        state = State.RUNNING if holder(folder.path) else _state(plan)
+        }
+        running = holder(folder.path) is not None
+        state = State.RUNNING if running else _state(plan)
         mlflow.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
-        _sync_trials(mlflow, sweep.spec.name, trials)
+        _sync_trials(mlflow, sweep.spec.name, list(trials.values()))
+        mlflow.sync_references(sweep)
         mlflow.attach(sweep.spec.name, report_files(folder.report))
-        versions_seen = {trial.folder.trial_id: trial.version for trial in trials}
+        versions_seen = {identity: trial.version for identity, trial in trials.items()}
+        answer = AnswerReader(store)
         mlflow.sync_answer(
             sweep.spec.name,
             answer_key(plan, {}, versions_seen),
-            functools.partial(AnswerReader(store).read, plan, {}, versions_seen),
+            functools.partial(answer.read, plan, {}, versions_seen),
         )
-        damaged = [trial for trial in trials if trial.status.state == State.DAMAGED]
+        if not running:  # its driver chooses them at the end
+            models.append(functools.partial(sync_models, ModelSync(mlflow), plan, trials, answer))
+        damaged = [trial for trial in trials.values() if trial.status.state == State.DAMAGED]
         left_out += [f"{trial.folder.path} is damaged: {trial.status.reason}" for trial in damaged]
         sweeps, seen = sweeps + 1, seen | set(plan.unique())
+    # Last: a server may have no storage for files.
+    with EncoderExporter() as exporter:
+        for sync in models:
+            sync(exporter)
     return Synced(sweeps, len(seen), tuple(left_out))
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+VARIABLE = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
 # In a path, MLflow reads % as an escape and ? as the start of options.
 _ESCAPES = re.compile(r"[%?]")

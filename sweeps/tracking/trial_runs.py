@@ -17,7 +17,8 @@ from sweeps.tracking.marks import (
     set_marks,
     short_digest,
 )
-from sweeps.tracking.run_cache import Row, Run, RunCache
+from sweeps.tracking.run import Identity, Row, Run
+from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.run_record import LONGEST_MESSAGE, RunRecord, trial_identity
 from sweeps.tracking.source_tags import source_tags, user_tag
 from sweeps.tracking.sweep_views import ViewNames, member_tag
@@ -43,8 +44,8 @@ class TrialRuns:
         parent: str,
         label: str,
         declaration: SweepRecord | None,
-    ) -> None:
-        """Create or update the run of a trial.
+    ) -> bool:
+        """Create or update the run of a trial, and return whether it has its files as well.
 
         Args:
             record: The content of the run.
@@ -57,6 +58,7 @@ class TrialRuns:
         self._runs.change(record.identity, run, lambda run: self._update(run, record, sweep))
         if record.state == State.FINISHED:
             self._runs.forget(record.identity)
+        return run.deleted or not _lacks_files(run, record)
 
     def _find_or_create(
         self,
@@ -66,11 +68,13 @@ class TrialRuns:
         label: str,
         declaration: SweepRecord | None,
     ) -> Run:
-        existing = self._runs.find(record.identity)
+        existing, active = self._find(record.identity)
         if existing and (existing.deleted or not is_old(existing)):
             return existing
         note = self._describe(record, sweep, label)
         tags = {
+            # Cheaper here than later; the state is the last thing written.
+            **{name: value for name, value in record.tags.items() if name != "state"},
             **record.origin,
             **user_tag(declaration),
             **source_tags(declaration),
@@ -83,9 +87,17 @@ class TrialRuns:
             tags |= {_PARENT: existing.tags.get(_PARENT, parent), **kept_tags(existing)}
             return self._runs.replace(existing, label, record.identity, tags, record.created)
         # An active run of this trial is of an archived folder: only the rerun shall be shown.
-        for old in self._active_runs(dict(record.identity)["trial_id"]):
+        for old in active:
             self._runs.delete(old)
         return self._runs.create(label, record.identity, tags, record.created)
+
+    def _find(self, identity: Identity) -> tuple[Run | None, list[Run]]:
+        """Find the run of a trial, and without one the active runs of its archived folders."""
+        known = self._runs.known(identity)
+        if known:
+            return known, []
+        found = self._runs.search(identity[:1])
+        return self._runs.find_in(found, identity), [run for run in found if not run.deleted]
 
     def _describe(self, record: RunRecord, sweep: str, label: str) -> str:
         trial = dict(record.identity)["trial_id"]
@@ -95,6 +107,7 @@ class TrialRuns:
         return (
             f"**{label}** of {sweep}: [charts]({charts}) · [every trial]({every})\n\n"
             f"Folder in the store: `trials/{trial}/`\n\n"
+            f'Load its encoder: `care.load("{trial}")`\n\n'
             f"Evaluate it with other settings: `care evaluate {trial}`"
         )
 
@@ -126,13 +139,11 @@ class TrialRuns:
         self._runs.set_status(run, MEANING[record.state].mlflow, record.updated)
 
     def _log_files(self, run: Run, record: RunRecord) -> dict[str, str]:
-        """Log configuration, provenance and data sets when the trial ended; return the marks."""
-        digest = short_digest(record.files)
-        if not MEANING[record.state].over or read_marks(run).get("files") == digest:
+        """Log files and data sets when the trial ended; return the marks."""
+        if not _lacks_files(run, record) or not self._runs.log_files(run, record.files):
             return {}
-        self._runs.log_files(run, record.files)
         self._runs.log_datasets(run, record.datasets)
-        return {"files": digest}
+        return {"files": short_digest(record.files)}
 
     def mark_damaged(self, trial_id: str, reason: str) -> None:
         """Mark a trial's run, if it has one, as damaged."""
@@ -142,3 +153,9 @@ class TrialRuns:
             )
             self._runs.set_status(run, MEANING[State.DAMAGED].mlflow, None)
             self._runs.forget(trial_identity(trial_id, run.tags["care.created"]))
+
+
+def _lacks_files(run: Run, record: RunRecord) -> bool:
+    """Check whether a trial has ended, so that its run gets files, and they are not there."""
+    missing = read_marks(run).get("files") != short_digest(record.files)
+    return MEANING[record.state].over and missing

@@ -30,7 +30,7 @@ def test_bars_are_means_and_dots_seeds(store: MadeStore, percent: bool, scale: i
 
 
 @pytest.mark.parametrize("figure", ["axis", "losses"])
-def test_a_trial_next_to_collapse_is_a_hollow_dot(store: MadeStore, figure: str) -> None:
+def test_a_nearly_collapsed_trial_is_a_hollow_dot(store: MadeStore, figure: str) -> None:
     near = {METRIC: 0.5}
     store.add("CARE", 7, measures=near, epochs={"heldout/uniformity": [0.5, 0.93]})
     (picture,) = store.draw(figure, METRIC).pictures

@@ -98,7 +98,7 @@ def test_the_rank_correlation_is_scipys_over_means_of_settings(rng: np.random.Ge
     assert found.rho == pytest.approx(float(stats.spearmanr(xs, ys).statistic))
 
 
-def test_points_next_to_collapse_are_left_out_and_named(rng: np.random.Generator) -> None:
+def test_nearly_collapsed_points_are_left_out_and_named(rng: np.random.Generator) -> None:
     rows = whole(rng)
     uniformity = [0.95 if row[0] == 1.0 and row[2] < 3 else 0.5 for row in rows]
     made = comparison(rows, **{"heldout/uniformity": uniformity})
@@ -118,7 +118,7 @@ def test_points_next_to_collapse_are_left_out_and_named(rng: np.random.Generator
     assert made.best_point().point == min(means, key=lambda point: means[point])
 
 
-def test_where_all_is_next_to_collapse_there_is_no_best_point(rng: np.random.Generator) -> None:
+def test_where_all_points_nearly_collapsed_there_is_no_best_point(rng: np.random.Generator) -> None:
     rows = whole(rng)
     found = answer(comparison(rows, **{"heldout/uniformity": [0.9] * len(rows)}))
     assert found

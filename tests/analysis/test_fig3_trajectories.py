@@ -79,7 +79,7 @@ def test_seeds_stand_at_the_rows_where_none_is_common(
     assert labels == ["CARE\nseed 4", "SimCLR\nseed 2"]
 
 
-def test_the_size_of_a_path_is_told(tmp_path: Path) -> None:
+def test_the_size_of_a_path_is_shown(tmp_path: Path) -> None:
     """A circle of radius 0.25, its tenth millionth, which is rounding, and a point."""
     angles = np.arange(100) * 2 * np.pi / 100
     circle = 0.25 * np.stack([np.cos(angles), np.sin(angles)], axis=1)

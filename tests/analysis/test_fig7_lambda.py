@@ -25,7 +25,7 @@ def test_another_measure_is_shown_as_it_is(store: MadeStore) -> None:
     assert axes.get_title(loc="left").startswith("γ_f")
 
 
-def test_a_trial_next_to_collapse_is_a_hollow_dot(store: MadeStore) -> None:
+def test_a_nearly_collapsed_trial_is_a_hollow_dot(store: MadeStore) -> None:
     near = {METRIC: 0.5}
     store.add("CARE", 7, measures=near, epochs={"heldout/uniformity": [0.5, 0.93]})
     (picture,) = store.draw("lambda", METRIC).pictures

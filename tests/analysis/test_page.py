@@ -44,7 +44,7 @@ def test_each_remark_stands_once_with_where_it_holds(tmp_path: Path) -> None:
     store.add("L_inv", 0, details=notes("of other code"), state=State.STALE)
     store.add("L_unif", 0)
     page = store.report(store.summary("table"))
-    assert page.count("<h2>Remarks on the measures</h2>") == 1
+    assert page.count(">Remarks on the measures</h2>") == 1
     assert page.count("Fewer samples") == page.count(once) == page.count(method) == 1
     assert cells(page, "Fewer samples &lt;n&gt;") == ["all points"]
     assert cells(page, method) == ["SimCLR"]
@@ -58,10 +58,26 @@ def test_no_remarks_no_section(store: MadeStore) -> None:
 
 def test_the_pages_pictures_are_the_files(store: MadeStore) -> None:
     page = store.report(store.summary("wahba"))
-    files = {path.stem for path in (store.root / "report" / "figures").glob("*.png")}
-    assert files == {"curves", "measures", "differences", "paper-wahba", "paper-wahba-named"}
-    assert page.count("data:image/png;base64,") == len(files)
+    files = {path.name for path in (store.root / "report" / "figures").iterdir()}
+    names = {"curves", "measures", "differences", "paper-wahba", "paper-wahba-named"}
+    assert files == {f"{name}.{ending}" for name in names for ending in ("png", "pdf", "svg")}
+    assert set(re.findall(r'href="figures/([^"]+)"', page)) == files
     assert "<li>augmentation 20</li>" in page
+
+
+def test_the_contents_name_every_section(store: MadeStore) -> None:
+    page = store.report(store.summary("wahba"))
+    headings = re.findall(r'<h2 id="([^"]+)">(.*?)</h2>', page)
+    assert len(headings) == page.count("<h2") > 5
+    contents = page[page.index("<nav") : page.index("</nav>")]
+    assert re.findall(r'<a href="#([^"]+)">(.*?)</a>', contents) == headings
+
+
+def test_the_citation_names_paper_and_versions(store: MadeStore) -> None:
+    page = store.report(store.summary("table"))
+    citation = page[page.index('id="citation"') :]
+    assert "arXiv:2306.13924" in citation
+    assert "code version c0de" in citation
 
 
 def test_news_in_the_details_make_a_report_old(store: MadeStore) -> None:

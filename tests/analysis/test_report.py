@@ -1,9 +1,10 @@
-"""The report: stands alone, tells n everywhere, drops nothing, survives anything."""
+"""The report: stands alone, states n everywhere, drops nothing, survives anything."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def report(tmp_path: Path, members: list[Member]) -> str:
     return page.read_text()
 
 
+def loaded_from_outside(page: str) -> list[str]:
+    """The addresses that a browser would load to show the page; links are not loaded."""
+    return re.findall(r'(?:src|srcset|xlink:href)="(?!data:)|<link|@import|url\((?!#)', page)
+
+
+def panel_titles(page: str) -> Counter[str]:
+    """The texts of the pictures, counted."""
+    return Counter(re.findall(r"<text[^>]*>([^<]*)</text>", page))
+
+
 @pytest.fixture
 def lambda_sweep(tmp_path: Path) -> list[Member]:
     members = [member({WEIGHT: weight}, seed) for weight in (0.0, 0.1, 1.0) for seed in range(3)]
@@ -80,10 +91,12 @@ def lambda_sweep(tmp_path: Path) -> list[Member]:
 
 def test_stands_alone_with_everything_in_it(tmp_path: Path, lambda_sweep: list[Member]) -> None:
     page = report(tmp_path, lambda_sweep)
-    assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert page.count("data:image/png;base64,") == 3
+    assert loaded_from_outside(page) == []
+    assert panel_titles(page)["γ_f, relative rotational"] == 1
+    assert panel_titles(page)["Δ γ_f (↓)"] == 1
+    assert panel_titles(page)["InfoNCE, training (↓)"] == 1
     assert "9 of 9 trials finished" in page
-    assert "From λ=0 to λ=1" in page
+    assert "<b>λ</b>, each seed compared with itself at λ=0:" in page
     assert "What a &lt;b&gt;sweep&lt;/b&gt; does." in page
     for text in ("care sweep run a.yaml", "name: a-sweep", "2.13.0", "c0de"):
         assert text in page
@@ -93,7 +106,8 @@ def test_answer_is_the_paired_difference(tmp_path: Path, lambda_sweep: list[Memb
     """Seeds differ by 0.02, the change is -0.5 in each of them: the interval has no width."""
     page = report(tmp_path, lambda_sweep)
     assert re.search(r"<td>−0.500<small>± \S+, n = 3</small></td>", page)
-    assert 'class="falls">falls<' in page
+    assert '<td class="better">falls, which is better</td>' in page
+    assert "falls from λ=0.1 on, which is better; 1.020 at λ=0, 0.520 at λ=1 (−0.500 ± " in page
     table = pd.read_parquet(tmp_path / "report" / "tables" / "summary.parquet")
     row = table[(table[WEIGHT] == 1.0) & (table["metric"] == "head/gamma")].iloc[0]
     assert (row["mean"], row["n"]) == (pytest.approx(0.52), 3)
@@ -123,9 +137,12 @@ def test_up_to_date_until_anything_changes(tmp_path: Path, lambda_sweep: list[Me
 def test_files_and_tables(tmp_path: Path, lambda_sweep: list[Member]) -> None:
     report(tmp_path, lambda_sweep)
     out = tmp_path / "report"
-    figures = sorted(path.name for path in (out / "figures").iterdir())
-    assert figures == ["curves.png", "differences.png", "measures.png"]
-    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in (out / "figures").iterdir())
+    starts = {"png": b"\x89PNG", "pdf": b"%PDF", "svg": b"<?xml"}
+    figures = {path.name: path.read_bytes() for path in (out / "figures").iterdir()}
+    assert {name.partition(".")[0] for name in figures} == {"curves", "differences", "measures"}
+    assert len(figures) == 3 * len(starts)
+    for name, content in figures.items():
+        assert content.startswith(starts[name.partition(".")[2]]), name
     for name in ("trials", "curves", "summary", "differences"):
         csv = pd.read_csv(out / "tables" / f"{name}.csv")
         parquet = pd.read_parquet(out / "tables" / f"{name}.parquet")
@@ -173,7 +190,7 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     page = report(tmp_path, members)
     assert "<td>−0.500<small>n = 1</small></td>" in page
     assert "one seed only: no interval" in page
-    assert "one seed only: no interval" in page
+    assert "one seed only, so no difference is clear; 1.000 at λ=0, 0.500 at λ=1" in page
 
 
 @pytest.mark.parametrize(
@@ -216,7 +233,8 @@ def test_any_axes(tmp_path: Path, points: list[dict[str, Any]]) -> None:
     for place, one in enumerate(members):
         write_trial(tmp_path / "trials" / one.trial_id, 0.1 * place)
     page = report(tmp_path, members)
-    assert page.count("data:image/png;base64,") == 3
+    assert panel_titles(page)["Δ γ_f (↓)"] == 1
+    assert loaded_from_outside(page) == []
     assert f"{len(members)} of {len(members)} trials finished" in page
     assert not re.search(r"\bnan\b|None", page)
     table = pd.read_csv(tmp_path / "report" / "tables" / "summary.csv", keep_default_na=False)
@@ -248,13 +266,15 @@ def test_what_is_missing_is_named_and_means_of_other_seeds_are_not_compared(tmp_
         if one.state == "finished":
             write_trial(tmp_path / "trials" / one.trial_id, 1 - one.axes[WEIGHT] + one.seed / 50)
     page = report(tmp_path, members)
-    assert "Of 2 points that share 3 seeds, λ=0.1 has the smallest mean" in page
+    assert "Best by γ_f, sphere (smaller is better) is λ=0.1: 0.920" in page
+    assert "of 2 points with 3 common seeds. The other point is clearly worse." in page
     assert "Not compared, as n differs: λ=1." in page
-    assert "0.100 (± 0.000, n = 3) away seed by seed" in page.replace("−", "")
     assert "one seed only: no interval" in page
+    assert "falls from λ=0 to λ=0.1, 1.020 → 0.920 (−0.100 ± " in page
+    assert "n = 3), which is better; one seed only at λ=1." in page
 
 
-def test_what_is_next_to_collapse_is_marked_and_never_the_best(
+def test_nearly_collapsed_points_are_marked_and_never_the_best(
     tmp_path: Path, lambda_sweep: list[Member]
 ) -> None:
     for one in lambda_sweep:
@@ -264,12 +284,12 @@ def test_what_is_next_to_collapse_is_marked_and_never_the_best(
         lines[1]["heldout/uniformity"] = 0.965 if one.axes[WEIGHT] == 1.0 else 0.7
         log.write_text("".join(json.dumps(line) + "\n" for line in lines))
     page = report(tmp_path, lambda_sweep)
-    assert "λ=0.1 has the smallest mean of γ_f" in page
+    assert "Best by γ_f, sphere (smaller is better) is λ=0.1" in page
     assert (
         "Left out as nearly collapsed (uniformity of 0.9 or more after the last epoch): λ=1."
         in page
     )
-    assert "From λ=0 to λ=0.1" in page
+    assert "falls from λ=0 to λ=0.1, " in page
     chief = page[page.index("Measures at each point") : page.index("further measures")]
     assert re.findall(r"<td>(⚠\xa0[\d.]+)</td>", chief) == ["⚠\xa01"]
     assert page.count('<td class="n">⚠ ') == 3

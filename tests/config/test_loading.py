@@ -129,7 +129,7 @@ def test_not_a_number_is_refused(experiment: Path, refused: Refused) -> None:
     assert problem.allowed == "allowed: a finite number"
 
 
-def test_every_problem_is_told_at_once(experiment: Path) -> None:
+def test_all_problems_are_reported_at_once(experiment: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_trial(experiment, ["training.epochs=0", "model.encoder=vit", "sed=1"])
     assert {problem.field for problem in caught.value.problems} == {

@@ -133,7 +133,7 @@ def test_two_builders_at_once_do_the_work_once(tmp_path: Path) -> None:
     assert len(load_dataset(tree(), tmp_path).train) == 600
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_that_passes_for_whole(
+def test_a_full_disk_is_reported_and_leaves_nothing_that_passes_for_whole(
     tmp_path: Path, no_space: Callable[[int], contextlib.AbstractContextManager[None]]
 ) -> None:
     write_tree(tmp_path)

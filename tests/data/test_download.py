@@ -332,7 +332,7 @@ def test_files_that_were_half_unpacked_are_unpacked_again(
     assert len(load_dataset(STL10, remote).train) == 16
 
 
-def test_a_full_disk_is_told(
+def test_a_full_disk_is_reported(
     remote: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_space: NoSpace
 ) -> None:
     with serving(remote) as address:
@@ -371,7 +371,7 @@ def test_a_network_that_answers_nothing_is_not_waited_for(
         ("flowers102", "flowers-102/102flowers.tgz", "52808999861908f626f3c1f4e79d11fa"),
     ],
 )
-def test_without_a_network_one_is_told_what_to_put_where(
+def test_without_a_network_the_message_names_each_file_and_its_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, file: str, md5: str
 ) -> None:
     no_network(monkeypatch)

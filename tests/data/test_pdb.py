@@ -58,7 +58,7 @@ def test_both_halves_of_a_dimer(one: dict[str, Any], between: str, other: dict[s
     lengths=st.lists(st.integers(2, 12), min_size=1, max_size=4),
     first=st.sampled_from([-3, 1, 9_990, 9_998, 19_995]),
     serial=st.sampled_from([1, 99_990]),
-    told_apart=st.sampled_from(["letter", "TER", "segment", "nothing"]),
+    distinct_by=st.sampled_from(["letter", "TER", "segment", "nothing"]),
     names=st.sampled_from([("N", "CA", "C"), ("CA",), ("N", "CA")]),
     residues=st.lists(
         st.sampled_from(["ALA", "HSD", "HID", "CYX", "ASH", "MSE", "SEP", "PH8", "NALA", "HSP2"]),
@@ -71,18 +71,18 @@ def test_what_is_written_is_read(
     lengths: list[int],
     first: int,
     serial: int,
-    told_apart: str,
+    distinct_by: str,
     names: tuple[str, ...],
     residues: list[str],
 ) -> None:
     parts, text = [], "REMARK   1 AUTH   A.M\xfcLLER\r\n"
     for index, length in enumerate(lengths):
         columns: dict[str, object] = {"chain": " ", "serial": serial}
-        columns |= {"chain": "ABCD"[index]} if told_apart == "letter" else {}
-        columns |= {"segment": f"PRO{index}"} if told_apart == "segment" else {}
+        columns |= {"chain": "ABCD"[index]} if distinct_by == "letter" else {}
+        columns |= {"segment": f"PRO{index}"} if distinct_by == "segment" else {}
         parts.append(helix(length, away=20 * index))
         text += chain(parts[-1], first=first, names=names, residues=residues, **columns)
-        text += "TER\n" if told_apart == "TER" else ""
+        text += "TER\n" if distinct_by == "TER" else ""
     assert_read(text + "END\n", np.concatenate(parts))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import multiprocessing
 import os
 import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,11 +42,26 @@ def run_trial(config: TrialConfig, folder: Path, kill_at: tuple[str, int] | None
     return child.exitcode
 
 
-def _child(config: TrialConfig, path: Path, kill_at: tuple[str, int] | None) -> None:
+def copy_after_every_write(config: TrialConfig, folder: Path, copies: Path) -> None:
+    """Train and evaluate to the end, and copy the folder to ``copies`` after each write.
+
+    The n-th copy, from 0, holds what a process leaves that is killed right after its n-th write.
+    """
+    child = _CONTEXT.Process(target=_child, args=(config, folder, None, copies))
+    child.start()
+    child.join(120)
+    assert child.exitcode == 0
+
+
+def _child(
+    config: TrialConfig, path: Path, kill_at: tuple[str, int] | None, copies: Path | None = None
+) -> None:
     from care.training.trial_run import TrialRun
 
     if kill_at:
         _arm(*kill_at)
+    if copies:
+        _copy_after_writes(path, copies)
     with Claim.take(path) or _nobody() as claim:
         run = TrialRun(config, TrialFolder(path, claim))
         while not run.finished:
@@ -68,6 +85,25 @@ def _arm(kind: str, number: int) -> None:
     else:
         Claim.replace = bomb.wrap(Claim.replace, after=True)  # type: ignore[method-assign]
         Claim.append = bomb.wrap(Claim.append, after=True)  # type: ignore[method-assign]
+
+
+def _copy_after_writes(folder: Path, copies: Path) -> None:
+    from care.system.claim import Claim
+
+    copies.mkdir()
+    number = itertools.count()
+
+    def wrap(function: Callable[..., Any]) -> Callable[..., Any]:
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            result = function(*args, **kwargs)
+            # Unlike shutil, cp keeps names of one file together: a holder's logs have two.
+            subprocess.run(["cp", "-a", folder, copies / f"{next(number):03d}"], check=True)
+            return result
+
+        return wrapped
+
+    Claim.replace = wrap(Claim.replace)  # type: ignore[method-assign]
+    Claim.append = wrap(Claim.append)  # type: ignore[method-assign]
 
 
 class _Bomb:

@@ -26,6 +26,7 @@ SWEEP: dict[str, Any] = {
     "experiment": "experiment.yaml",
     "axes": {WEIGHT: [0, 0.1]},
     "seeds": 2,
+    "tracking": {"models": "none"},  # a process with torch takes seconds
 }
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from care.trials.records import SweepRecord
+from care.config import DataConfig
+from care.data.fingerprints.fingerprint import fingerprints
+from care.trials.records import PreprocessingRecord, SweepRecord
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, fabricate, load
+from tests.helpers.trained import save_random_network
 
 Value = Callable[[float, int], float]
 """The measure of a trial from its weight and seed."""
@@ -29,8 +33,14 @@ def start_sweep(
     value: Value = falling,
     unfinished: int = 0,
     name: str = "tiny",
+    weights_files: bool = False,
+    **changes: Any,
 ) -> tuple[Store, Sweep]:
-    """Declare a sweep over λ and fabricate its trials, but for the last ``unfinished`` ones."""
+    """Declare a sweep over λ and fabricate its trials, but for the last ``unfinished`` ones.
+
+    ``weights_files`` gives them random networks; ``changes`` are fields of the sweep's file, of
+    which None is the default.
+    """
     sweep = load(
         folder,
         axes={WEIGHT: weights},
@@ -38,6 +48,7 @@ def start_sweep(
         name=name,
         description="What λ does.",
         metric={"name": "head/gamma", "mode": "min"},
+        **changes,
     )
     store = Store(folder / "runs")
     trials = make_plan(sweep, store).trials
@@ -47,7 +58,17 @@ def start_sweep(
         measured = value(float(trial.point[WEIGHT]), trial.config.seed)
         measures = {"head/gamma": measured, "encoder/probe_accuracy": 1 - measured}
         metrics = {"step": 1, "train/loss": measured, "heldout/uniformity": 0.1}
-        fabricate(store, trial.config, State.FINISHED, 3, metrics=metrics, measures=measures)
+        made = fabricate(
+            store,
+            trial.config,
+            State.FINISHED,
+            3,
+            metrics=metrics,
+            measures=measures,
+            provenance=_provenance() if weights_files else None,
+        )
+        if weights_files:
+            save_random_network(made, trial.config)
     store.prepare()
     store.sweep(name).write(
         SweepRecord(
@@ -60,3 +81,12 @@ def start_sweep(
         )
     )
     return store, sweep
+
+
+def _provenance() -> dict[str, Any]:
+    """The records without which a network cannot be loaded, or counts as stale."""
+    size, mean, std = (16, 16), (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
+    return {
+        "preprocessing": PreprocessingRecord(kind="images", size=size, mean=mean, std=std),
+        "data": {"data": fingerprints(DataConfig(), Path("data"))[""]},
+    }

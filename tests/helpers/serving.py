@@ -33,9 +33,18 @@ def answers(url: str) -> bool:
 
 
 class Server:
-    """An MLflow server of its own database that can be stopped and started."""
+    """An MLflow server of its own database that can be stopped and started.
 
-    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+    Its storage for files is a folder, unless ``artifacts`` names another one for its clients.
+    """
+
+    def __init__(
+        self, folder: Path, address: str = "127.0.0.1", artifacts: str | None = None
+    ) -> None:
+        storage = artifacts or str(folder / "artifacts")
+        self._storage = ["--artifacts-destination", storage]
+        if artifacts:  # the clients write there themselves
+            self._storage = ["--no-serve-artifacts", "--default-artifact-root", storage]
         self._place = ["--host", address, "--port", str(port := free_port())]
         self.uri = f"http://{address}:{port}"
         self._folder = folder
@@ -45,7 +54,7 @@ class Server:
         """Start it and wait until it answers."""
         command = [sys.executable, "-m", "mlflow", "server", *self._place]
         command += ["--backend-store-uri", f"sqlite:///{self._folder / 'server.db'}"]
-        command += ["--artifacts-destination", str(self._folder / "artifacts"), "--workers", "1"]
+        command += [*self._storage, "--workers", "1"]
         with (self._folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True

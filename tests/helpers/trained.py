@@ -46,11 +46,17 @@ def save_untrained(config: TrialConfig, store: Path, side: int = 16) -> TrialFol
         ProvenanceRecord(code_version=code_version(), threads=1, preprocessing=preprocessing)
     )
     epochs = config.training.epochs
-    state = {"epoch": epochs, "network": random_network(config).state_dict()}
-    checkpoint.save(folder.path, epochs, 0, state)
+    save_random_network(folder, config)
     folder.write_evaluation({"head/gamma": 0.5})
     folder.write_status(State.FINISHED, epochs, epochs)
     return folder
+
+
+def save_random_network(folder: TrialFolder, config: TrialConfig) -> None:
+    """Write the checkpoint of the last epoch."""
+    epochs = config.training.epochs
+    state = {"epoch": epochs, "network": random_network(config).state_dict()}
+    checkpoint.save(folder.path, epochs, 0, state)
 
 
 def random_network(config: TrialConfig) -> Network:

@@ -321,7 +321,7 @@ def test_unknown_sources_are_refused(
     for source, part in [
         (tmp_path, "this folder has neither"),
         (tmp_path / "absent", "there is no such path"),
-        ("models:/digits@best", "mlflow.artifacts.download_artifacts"),
+        ("models:/digits", "models:/NAME@ALIAS"),
     ]:
         problem = refused(care.load, source)
         assert problem.value == str(source)

@@ -45,7 +45,7 @@ def features(opened: OpenedEncoder, data: Dataset) -> Tensor:
     augmenter = data.augmenter(CONFIG.augmentation)
     given = describe_preprocessing(augmenter)
     assert given is not None
-    encoder = Adapted(opened.network.encoder, opened.preprocessing, given)
+    encoder = Adapted(opened.network.encoder, opened.record.preprocessing, given)
     network = Network(encoder, opened.network.head).eval()
     return PlainFeatures(network, augmenter)(data.test.images[:10]).encoder
 
@@ -61,8 +61,8 @@ def test_an_export_has_its_trials_measures_to_the_bit(tmp_path: Path) -> None:
 def test_an_encoder_sees_images_as_it_was_trained(digits: Dataset) -> None:
     """Against torchvision's own model, on images that are prepared by hand."""
     opened = open_encoder("torchvision:resnet18:random", side=48)
-    assert opened.preprocessing.size == (48, 48)
-    assert not opened.has_head
+    assert opened.record.preprocessing.size == (48, 48)
+    assert not opened.record.has_head
     reference = models.resnet18()
     reference.fc = nn.Identity()
     state = opened.network.encoder.state_dict()
@@ -71,8 +71,8 @@ def test_an_encoder_sees_images_as_it_was_trained(digits: Dataset) -> None:
     with torch.no_grad():
         expected = reference.eval()((images - IMAGENET[0]) / IMAGENET[1])
     torch.testing.assert_close(features(opened, digits), expected, rtol=1e-3, atol=1e-3)
-    assert open_encoder("torchvision:resnet18:random").sha256 == opened.sha256
-    assert open_encoder("torchvision:resnet18:random").preprocessing.size == (224, 224)
+    assert open_encoder("torchvision:resnet18:random").record.sha256 == opened.record.sha256
+    assert open_encoder("torchvision:resnet18:random").record.preprocessing.size == (224, 224)
 
 
 def test_weights_come_from_a_file(digits: Dataset, tmp_path: Path) -> None:
@@ -86,9 +86,9 @@ def test_weights_come_from_a_file(digits: Dataset, tmp_path: Path) -> None:
         open_encoder(f"torchvision:resnet18:{tmp_path / name}", side=32)
         for name in ("plain.pth", "parallel.pth", "plain.safetensors")
     ]
-    assert len({one.sha256 for one in opened}) == 1
+    assert len({one.record.sha256 for one in opened}) == 1
     assert torch.equal(features(opened[0], digits), features(opened[1], digits))
-    assert opened[0].sha256 != open_encoder("torchvision:resnet18:random").sha256
+    assert opened[0].record.sha256 != open_encoder("torchvision:resnet18:random").record.sha256
 
 
 @pytest.mark.parametrize(
@@ -120,9 +120,9 @@ def test_another_preprocessing_is_adapted_to(tmp_path: Path) -> None:
 
 def test_without_a_head_only_the_encoder_is_measured(tmp_path: Path) -> None:
     opened = open_encoder(str(save_untrained(CONFIG, tmp_path).path))
-    headless = OpenedEncoder(
-        "plain", Network(opened.network.encoder, nn.Identity()), opened.preprocessing, "", False
-    )
+    record = opened.record.model_copy(update={"has_head": False})
+    network = Network(opened.network.encoder, nn.Identity())
+    headless = OpenedEncoder("plain", network, record)
     with_head, without = (measure_encoder(one, CONFIG).measures for one in (opened, headless))
     own = {name: value for name, value in with_head.items() if name.startswith("encoder/")}
     assert without == own
@@ -137,6 +137,11 @@ def test_unknown_names_are_refused_with_the_nearest(
     assert "random" in problem.allowed
     assert "timm:NAME" in refused(open_encoder, "torchvison:resnet18").allowed
     assert "linear classifier" in refused(open_encoder, "torchvision:squeezenet1_0:random").allowed
+    weights = tmp_path / "moco.pth"
+    weights.touch()
+    allowed = f"torchvision:resnet50:{weights}"
+    assert allowed in refused(open_encoder, str(weights)).allowed
+    assert refused(lambda: open_encoder("torchvision:resnet18:random@32", side=48)).value == 48
     path = str(save_untrained(CONFIG, tmp_path).path)
     assert refused(lambda: open_encoder(path, side=32)).field == "--side"
 

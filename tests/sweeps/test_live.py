@@ -198,7 +198,7 @@ def test_collapse_is_left_out_of_the_best_and_marked(board: Board) -> None:
     assert "best so far λ=0: head/gamma 0.5 (mean, n = 1; left out: ⚠ 1 nearly collapsed)" in text
 
 
-def test_where_all_is_next_to_collapse_there_is_no_best(tmp_path: Path) -> None:
+def test_where_all_points_nearly_collapsed_there_is_no_best(tmp_path: Path) -> None:
     sweep = load(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
     store = Store(tmp_path / "runs")
     for weight in (0, 0.1):

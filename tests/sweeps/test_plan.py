@@ -70,7 +70,7 @@ def test_nothing_there_is_all_new(sweep: Sweep, store: Store) -> None:
     assert not store.root.exists(), "a plan writes nothing"
 
 
-def test_every_state_is_told(sweep: Sweep, mixed: Store) -> None:
+def test_a_plan_shows_every_state(sweep: Sweep, mixed: Store) -> None:
     before = files(mixed.root)
     plan = make_plan(sweep, mixed)
     assert states(plan) == ["paused", "finished", "running", "failed", "stale", "new"]
@@ -169,7 +169,7 @@ def test_how_it_is_run_does_not_make_it_new(
     assert make_plan(sweep, store).counts()[State.FINISHED] == 1
 
 
-def test_stopped_is_told_while_there_is_a_scheduler(tmp_path: Path, store: Store) -> None:
+def test_stopped_is_shown_while_there_is_a_scheduler(tmp_path: Path, store: Store) -> None:
     axes = {WEIGHT: [0.1, 0.3]}
     sweep = load(
         tmp_path,

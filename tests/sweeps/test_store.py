@@ -144,14 +144,14 @@ def test_a_file_is_not_a_store(tmp_path: Path) -> None:
             Store(root)
 
 
-def test_a_place_where_no_store_can_be_made_is_told(store: Store) -> None:
+def test_a_path_where_no_store_can_be_made_is_named(store: Store) -> None:
     store.root.mkdir()
     store.trials.touch()
     with pytest.raises(CareError, match=r"runs: cannot make the store here \(File exists\)"):
         store.prepare()
 
 
-def test_no_space_is_told(
+def test_a_full_disk_is_reported(
     store: Store, no_space: Callable[[int], AbstractContextManager[None]]
 ) -> None:
     with no_space(0), pytest.raises(DiskError, match=r"store\.json: cannot write"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from care.config import TrialConfig
 from care.config.loading import validate
 from tests.helpers.comparing import assert_equal_to_the_bit
-from tests.helpers.crashing import run_trial
+from tests.helpers.crashing import copy_after_every_write, run_trial
 
 EPOCHS = 2
 # trial, provenance, start, status; timings, metrics, checkpoint, status an epoch; geometry, what is
@@ -39,13 +40,27 @@ def undisturbed(config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
+def files(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+
+
 def test_killed_at_every_write(config: TrialConfig, undisturbed: Path, tmp_path: Path) -> None:
-    for number in range(WRITES):
-        folder = tmp_path / f"killed-{number}"
-        assert run_trial(config, folder, ("write", number)) == -signal.SIGKILL
-        assert run_trial(config, folder) == 0
-        assert_equal_to_the_bit(folder, undisturbed, f"killed after write {number}")
-    assert run_trial(config, tmp_path / "no-more-writes", ("write", WRITES)) == 0
+    """One training is copied after each write; two of the copies at a time are resumed.
+
+    A process that a signal killed after a write leaves what the copy of that write holds.
+    """
+    copy_after_every_write(config, tmp_path / "copied", tmp_path / "copies")
+    folders = sorted((tmp_path / "copies").iterdir())
+    assert len(folders) == WRITES
+    number = 4 + 2 * EPOCHS
+    assert run_trial(config, tmp_path / "killed", ("write", number)) == -signal.SIGKILL
+    assert files(tmp_path / "killed") == files(folders[number])
+    folders.append(tmp_path / "killed")
+    with ThreadPoolExecutor(2) as threads:
+        statuses = list(threads.map(lambda folder: run_trial(config, folder), folders))
+    assert statuses == [0] * len(folders)
+    for folder in (tmp_path / "copied", *folders):
+        assert_equal_to_the_bit(folder, undisturbed, f"killed after write {folder.name}")
 
 
 @pytest.mark.parametrize("flush", [7, 8, 9, 10, 22])

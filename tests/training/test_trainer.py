@@ -102,7 +102,7 @@ def test_every_image_is_seen_once_an_epoch() -> None:
     assert not torch.equal(*orders)
 
 
-def test_diverging_is_told_and_the_last_good_checkpoint_kept(
+def test_divergence_is_reported_and_the_last_good_checkpoint_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     running, good = _after_an_epoch(tmp_path)

@@ -149,17 +149,49 @@ def test_any_encoder_is_measured_on_an_experiments_data(folder: Path, tmp_path: 
     care("export", trial_in(folder).name, "--to", tmp_path / "encoder", cwd=folder)
     before = contents(folder)
     arguments = ("evaluate", "--encoder", tmp_path / "encoder", "experiment.yaml")
-    found = json.loads(care(*arguments, "--json", cwd=folder).stdout)
+    found = json.loads(care(*arguments, "--no-store", "--json", cwd=folder).stdout)
     recorded = json.loads((trial_in(folder) / "evaluation.json").read_text())
     assert found["measures"] == recorded
-    assert found["encoder"] == str(tmp_path / "encoder")
-    assert found["data"]["name"] == "digits"
+    assert found["encoder"] == f"trial {trial_in(folder).name[:8]}, small, at 16 px"
+    assert (found["data"]["name"], found["reference"]) == ("digits", None)
     for wrong, part in [
         ((*arguments, "training.epochs=3"), "nothing is trained"),
         (("evaluate", trial_in(folder).name, "--side", "8"), "--encoder ENCODER"),
+        (("evaluate", trial_in(folder).name, "--no-store"), "--encoder ENCODER"),
         (("evaluate", "--encoder", tmp_path / "encoder", "experiment.yml"), "'experiment.yaml'"),
     ]:
         done = care(*wrong, cwd=folder, check=False)
         assert (done.returncode, done.stdout) == (2, ""), wrong
         assert part in done.stderr
     assert contents(folder) == before
+
+
+def test_any_encoders_measures_are_stored_and_the_second_time_read(
+    folder: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy)
+    before = contents(copy / "runs" / "trials")
+    arguments = ("evaluate", "--encoder", trial_in(copy).name[:6], "sweep.yaml")
+    first = care(*arguments, "--json", cwd=copy)
+    assert "is a copy of the store" in first.stderr
+    found = json.loads(first.stdout)
+    path = copy / "runs" / "references" / found["reference"]
+    assert json.loads((path / "evaluation.json").read_text()) == found["measures"]
+    kept = contents(copy / "runs")
+    second = care(*arguments, "--json", cwd=copy)
+    assert second.stdout == first.stdout
+    assert "and not again" in second.stderr
+    assert contents(copy / "runs") == kept
+    shown = care("show", found["reference"][:6], cwd=copy).stdout
+    assert f"trial {trial_in(copy).name[:8]}, small" in shown
+    assert f"{found['measures']['head/gamma']:.4g}" in shown
+    (path / "evaluation.json").write_text("{}")
+    assert "evaluation.json was changed" in care("show", path.name, cwd=copy).stdout
+    third = care(*arguments, "--json", cwd=copy)
+    assert json.loads(third.stdout)["measures"] == found["measures"]
+    assert "the encoder is measured again" in third.stderr
+    assert len(list((copy / "runs" / "archive").iterdir())) == 1
+    care("store", "delete", path.name[:6], "--yes", cwd=copy)
+    assert not path.exists()
+    assert contents(copy / "runs" / "trials") == before

@@ -138,7 +138,7 @@ def test_a_trial_that_was_never_started(store: Store, tmp_path: Path) -> None:
     store.sweep("tiny").write(_make_declaration(sweep, arguments))
     with pytest.raises(CareError, match=r"never started.*care sweep run .*sweep\.yaml"):
         logs_command(trial_id(new)[:8], store.root, None, follow=False)
-    with pytest.raises(ConfigError, match="allowed: one of the store's 1 trials"):
+    with pytest.raises(ConfigError, match="or the first digits of a trial; did you mean 'tiny'"):
         logs_command("tinny", store.root, None, follow=False)
     with pytest.raises(CareError, match="its driver wrote no log"):
         logs_command("tiny", store.root, None, follow=False)

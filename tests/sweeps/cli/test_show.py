@@ -106,7 +106,9 @@ def test_stale_damaged_and_of_no_sweep(
 def test_an_unknown_trial(store: Store, tmp_path: Path) -> None:
     made = start(store, tmp_path / "a")
     fabricate(store, made[0.1, 0], State.FINISHED, 3)
-    with pytest.raises(ConfigError, match="allowed: one of the store's 1 trials"):
+    with pytest.raises(
+        ConfigError, match=r"allowed: a sweep \(tiny\), or the first digits of a trial"
+    ):
         show_command("nothing", store.root)
     with pytest.raises(CareError, match="never started"):
         show_command(trial_id(made[0.1, 1]), store.root)

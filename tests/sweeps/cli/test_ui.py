@@ -21,7 +21,7 @@ from tests.helpers.tracked import copy_database, open_mlflow, run_ids
 @pytest.mark.parametrize(
     ("number", "name"), [(signal.SIGINT, "runs"), (signal.SIGTERM, "a b%20c?d#e%j'é")]
 )
-def test_serves_until_it_is_told_to_end(
+def test_serves_until_it_gets_a_signal(
     tmp_path: Path, number: signal.Signals, name: str, empty_database: Path
 ) -> None:
     copy_database(empty_database, tmp_path / name)
@@ -46,7 +46,7 @@ def test_a_sweep_or_trial_that_is_not_there(tmp_path: Path) -> None:
     start_sweep(tmp_path, [0, 0.1], 1)
     refused = care("ui", "tinny", cwd=tmp_path, check=False)
     assert refused.returncode == 2
-    assert "SWEEP|TRIAL: got 'tinny'" in refused.stdout + refused.stderr
+    assert "sweep or trial: got 'tinny'" in refused.stdout + refused.stderr
     assert "did you mean 'tiny'" in refused.stdout + refused.stderr
     assert not (tmp_path / "runs" / "mlflow.db").exists(), "refused before anything is written"
 

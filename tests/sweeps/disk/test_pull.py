@@ -14,10 +14,12 @@ from care.errors import CareError
 from care.system.claim import Claim
 from sweeps.disk.pull import PARTS, Pulled, Puller, Verdict, parts_of
 from sweeps.disk.remote import fetch, is_remote
+from sweeps.spec.sweep import restore_sweep
 from sweeps.store import Store
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.damaging import DAMAGES, contents
 from tests.helpers.killing import killed_at
+from tests.helpers.outside import keep_reference
 from tests.helpers.small_store import copy_store, finished, numbers, states
 
 
@@ -226,3 +228,22 @@ def test_another_machines_store(
     assert numbers(empty) == numbers(original)
     with pytest.raises(CareError, match="rsync failed"):
         fetch(f"elsewhere:{store.root}/missing", empty)
+
+
+def test_references_are_merged_by_identity(store: Store, tmp_path: Path) -> None:
+    other = copy_store(store, tmp_path / "other")
+    config = restore_sweep(store.sweep("tiny").declaration()).base_config()
+    kept = keep_reference(other.root, config, {"encoder/gamma": 0.5})
+    same = keep_reference(other.root, config, {"encoder/gamma": 0.25}, sha256="cd" * 32)
+    pulled = pull(store, other)
+    assert set(pulled.trials[Verdict.COPIED]) == {kept.path.name, same.path.name}
+    assert contents(store.root / "references") == contents(other.root / "references")
+    assert pull(store, other).complete
+    keep_reference(other.root, config, {"encoder/gamma": 0.75})
+    damaged = keep_reference(other.root, config, {}, sha256="ef" * 32)
+    (damaged.path / "evaluation.json").write_text("{ }")
+    before = contents(store.root / "references")
+    pulled = pull(store, other)
+    assert pulled.trials[Verdict.DIFFERENT] == [kept.path.name]
+    assert pulled.trials[Verdict.DAMAGED] == [damaged.path.name]
+    assert contents(store.root / "references") == before

@@ -25,7 +25,7 @@ AXIS = f"axes.{WEIGHT}"
 # changes, field, value, part of what is allowed, nearest name
 BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # unknown key, missing key
-    ({"axis": {}}, "axis", {}, "there are axes, description", "axes"),
+    ({"axis": {}}, "axis", {}, "there are axes, checkpoints", "axes"),
     ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has name, sampler", "name"),
     ({"axes": None}, "axes", None, "must be given", None),
     ({"name": None}, "name", None, "must be given", None),
@@ -122,7 +122,7 @@ def check(problem: Problem, field: str, value: Any, allowed: str, nearest: str |
 @pytest.mark.parametrize(
     ("changes", "field", "value", "allowed", "nearest"), BAD_SWEEPS, ids=lambda case: str(case)[:40]
 )
-def test_a_bad_sweep_is_told(
+def test_a_bad_sweep_is_refused(
     tmp_path: Path,
     refused: Refused,
     changes: dict[str, Any],
@@ -156,7 +156,7 @@ BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
 @pytest.mark.parametrize(
     ("axes", "field", "value", "allowed", "nearest"), BAD_POINTS, ids=lambda case: str(case)[:40]
 )
-def test_a_bad_point_is_told_once(
+def test_a_bad_point_is_reported_once(
     tmp_path: Path,
     refused: Refused,
     axes: dict[str, Any],

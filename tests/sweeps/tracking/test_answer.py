@@ -76,7 +76,9 @@ def test_the_run_of_a_sweep_has_its_means_intervals_and_differences(folder: Path
     declared = yaml.safe_load(artifact(store, "sweep.yaml"))
     assert declared["experiment"]["training"]["epochs"] == 3
     note = run["tags"][NOTE]
-    assert note.index("falls 0.510 → 0.410") < note.index("[Charts by λ]") < note.index("```")
+    assert (
+        note.index("0.510 at λ=0, 0.410 at λ=0.1") < note.index("[Charts by λ]") < note.index("```")
+    )
     assert "`care sweep run sweep.yaml`" in note
     assert note.count("workflowType=machine_learning") == note.count("](#/")
     assert "falls" in run["tags"]["answer"]

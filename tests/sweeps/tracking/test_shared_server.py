@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
+import care
 from care.config import TrialConfig
-from care.errors import CareError
+from care.errors import CareError, ConfigError
 from care.system.git import git_state
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
@@ -19,10 +21,13 @@ from care.trials.records import SweepRecord
 from care.trials.state import State
 from sweeps.store import Store
 from sweeps.tracking import BackgroundSync, MlflowSync
+from sweeps.tracking.register import register
 from sweeps.tracking.server import serve
 from sweeps.tracking.source_tags import command_line, source_tags, user_name
 from sweeps.tracking.sweep_sync import sync_store
 from tests.helpers.declaring import WEIGHT, load
+from tests.helpers.exporting import export_here
+from tests.helpers.reviewing import start_sweep
 from tests.helpers.serving import Proxy, Server
 from tests.helpers.tracked import (
     LABEL,
@@ -296,3 +301,52 @@ def test_the_page_of_a_server_that_is_away(folder: TrialFolder, tmp_path: Path) 
     assert folder.path.exists()
     with pytest.raises(CareError, match=r"^http://\*\*\*@127\.0\.0\.1:9: MLflow does not answer"):
         serve(Store(tmp_path / "a"), "127.0.0.1", 5000, "http://me:hunter2@127.0.0.1:9")
+
+
+def test_the_best_encoder_is_on_the_server_and_loads_from_there(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_here(monkeypatch)
+    store, _ = start_sweep(tmp_path, [0, 0.1], 1, weights_files=True, tracking=None)
+    sync_store(store, server.uri)
+    made = register(
+        store, next(iter(best_trials(store, server.uri))), "on-server", "best", server.uri
+    )
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    images = torch.randint(0, 256, (2, 3, 16, 16), dtype=torch.uint8)
+    expected = care.load(made.trial, store=store.root).encode(images)
+    assert torch.equal(care.load("models:/on-server@best").encode(images), expected)
+    with pytest.raises(ConfigError, match="models:/on-server@best"):
+        care.load("models:/on-server@bset")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9")
+    with pytest.raises(
+        CareError, match=r"^http://\*\*\*@127\.0\.0\.1:9: MLflow does not give models:/a@b"
+    ):
+        care.load("models:/a@b")
+
+
+def best_trials(store: Store, uri: str) -> set[str]:
+    """The trials whose encoders MLflow has."""
+    client, experiment = open_mlflow(store.root, uri)
+    models = client.search_logged_models([experiment])
+    return {model.tags["trial_id"] for model in models if str(model.status) == "READY"}
+
+
+def test_a_server_without_a_storage_gets_the_numbers(
+    tmp_path: Path, empty_database: Path, log_lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_here(monkeypatch)
+    shutil.copy(empty_database, tmp_path / "server.db")
+    server = Server(tmp_path, artifacts="s3://no-such-bucket/care")
+    server.start()
+    try:
+        store, _ = start_sweep(tmp_path, [0, 0.1], 1, weights_files=True, tracking=None)
+        sync_store(store, server.uri)
+        runs = dump(store.root, server.uri)
+        assert best_trials(store, server.uri) == set()
+    finally:
+        server.stop()
+    assert [run["status"] for run in runs] == ["FINISHED"] * 3
+    assert all(run["metrics"] for run in runs)
+    (line,) = [line for line in log_lines if "storage" in line]
+    assert line.startswith("MLflow gets numbers but no files: its storage fails (")

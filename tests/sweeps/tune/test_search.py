@@ -246,7 +246,7 @@ def suggested(folder: SweepFolder) -> list[Event]:
     return [event for event in folder.events() if event["event"] == "suggest"]
 
 
-def test_optuna_is_told_the_mean_over_seeds(sweep: Sweep, tmp_path: Path) -> None:
+def test_optuna_gets_the_mean_over_seeds(sweep: Sweep, tmp_path: Path) -> None:
     driver = Driver(sweep, tmp_path / "log")
     search = driver.search
     assert search.suggest("a")

@@ -73,7 +73,7 @@ def test_diverging_ends_all(tmp_path: Path) -> None:
         ({"model": {"encoder": "small", "head": {"hidden": 10**12}}}, MemoryError, "memory"),
     ],
 )
-def test_what_ends_a_follower_is_told(
+def test_the_cause_of_a_followers_end_is_reported(
     config: dict[str, Any], loss: type[Exception], message: str, tmp_path: Path
 ) -> None:
     whole = {**TrialConfig.model_validate(TINY).model_dump(mode="json"), **config}
