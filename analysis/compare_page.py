@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import base64
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
 
+from analysis.alt_texts import describe_measures
 from analysis.comparison import compare
+from analysis.drawing import Drawing, draw_as_panels
 from analysis.figures import draw_measures, shown_measures
 from analysis.labels import short_metric_label
 from analysis.pairing import SIDE
-from analysis.style import png
+from analysis.palette import describe_colors
 from analysis.wording import better_direction, quality, signed
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def render_comparison(result: SweepComparison, *, whole: bool = True) -> str:
     )
     environment.filters |= {"signed": signed, "metric": short_metric_label}
     one = result.sides[0]
+    drawing = _draw(result) if whole else None
+    colors = drawing.colors if drawing else frozenset[str]()
 
     def judged(metric: str) -> str:
         return better_direction(metric, one.metric, one.mode)
@@ -44,20 +47,20 @@ def render_comparison(result: SweepComparison, *, whole: bool = True) -> str:
         one=one,
         other=result.sides[1],
         whole=whole,
-        colors={"light": "", "dark": ""},  # of inline SVG, which this page has not
+        colors={mode: describe_colors(colors, dark=mode == "dark") for mode in ("light", "dark")},
         better=judged,
         quality=lambda row: quality(row.change, judged(row.metric)),
         rest=[row for row in result.differences if row.metric not in result.chief],
-        picture=_picture(result) if whole else "",
+        drawing=drawing,
     )
 
 
-def _picture(result: SweepComparison) -> str:
-    """Draw the measures of both sides against the axis, as base64; empty without pairs."""
+def _draw(result: SweepComparison) -> Drawing | None:
+    """Draw the measures of both sides against the axis; None without pairs."""
     comparison = result.comparison
     if comparison is None or not result.axes or result.identical:
-        return ""
+        return None
     both = compare(comparison.trials, [*result.axes, SIDE], comparison.metric, comparison.mode)
     if both.x == SIDE or not shown_measures(both):
-        return ""
-    return base64.b64encode(png(draw_measures(both))).decode()
+        return None
+    return draw_as_panels(draw_measures(both), "measures", describe_measures(both))

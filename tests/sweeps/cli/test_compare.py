@@ -151,9 +151,10 @@ def test_the_terminal_shows_settings_first_and_then_what_changes(
     assert re.search(r"λ=0\.1 .* −0\.\d+ ± 0\.\d+ +3  lower, which is better", output)
     assert "comparisons were made" in output
     text = page.read_text()
-    assert not re.findall(r'(?:src|href)="(?!data:)', text)
+    assert not re.findall(r'(?:src|href)="(?!#)', text)
     assert "lower, which is better" in text
-    assert text.count("data:image/png;base64,") == 1
+    assert text.count('role="img"') > 1, "a panel for each measure"
+    assert re.search(r'aria-label="γ_f[^"]*against λ', text), "drawn, and described in words"
 
 
 def test_two_stores_are_paired_by_configuration(
