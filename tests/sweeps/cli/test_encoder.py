@@ -67,7 +67,10 @@ def test_other_weights_are_reported_with_all_that_differs(folder: Path, tmp_path
         (("export", "0" * 16, "--to", "new"), ["one of the store's 1 trials"]),
         (("export", "encoder", "--to", "new"), ["this is an export, which can be copied"]),
         (("export", "runs", "--to", "new"), ["this folder has neither"]),
-        (("reproduce", "absent"), ["absent", "'care export' wrote, or its model card"]),
+        (
+            ("reproduce", "absent"),
+            ["absent", "'care export TRIAL --to DIR' wrote, or its model card"],
+        ),
         (("reproduce", "experiment.yaml"), ["holds no configuration", "a card"]),
         (("reproduce", "encoder", "seed=3"), ["seed", "others make another trial"]),
         (("reproduce", "encoder", "runtime.thread=3"), ["runtime.thread", "'threads'"]),
