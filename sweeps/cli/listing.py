@@ -16,6 +16,8 @@ from care.errors import CareError, ConfigError, Problem
 from care.trials.staleness import Versions
 from sweeps.cli.row_query import cell, choose, order
 from sweeps.cli.table import print_table
+from sweeps.disk.scan import measure_below
+from sweeps.disk.units import format_bytes
 from sweeps.inventory import SweepReader, SweepView, TrialRow, find_sweep_folder
 from sweeps.process.terminal import make_console
 from sweeps.references import read_references
@@ -79,14 +81,27 @@ def _print_sweeps(store: Store, options: ListOptions) -> None:
         )
     else:
         rows = [_sweep_cells(one) for one in listed]
-        print_table(make_console(), ["sweep", "trials", "best", "changed"], rows, flexible=1)
+        print_table(
+            make_console(),
+            ["sweep", "trials", "best", "changed", "disk"],
+            rows,
+            flexible=1,
+            right=(4,),
+        )
 
 
 def _describe_sweep(folder: SweepFolder, store: Store, versions: Versions) -> dict[str, Any]:
     try:
         view = SweepReader(folder, store, versions).read()
     except CareError as error:
-        return {"name": folder.name, "counts": {}, "problem": str(error), "changed": ""}
+        size = measure_below(folder.path)
+        return {
+            "name": folder.name,
+            "counts": {},
+            "problem": str(error),
+            "changed": "",
+            "bytes": size,
+        }
     best, metric = view.best(), view.sweep.spec.metric
     return {
         "name": view.name,
@@ -98,7 +113,14 @@ def _describe_sweep(folder: SweepFolder, store: Store, versions: Versions) -> di
         else {"point": best.point[1], "mean": best.mean, "n": len(best.seeds)},
         "driver": str(view.driver) if view.driver else None,
         "changed": view.updated(),
+        "bytes": _measure_sweep(view, folder, store),
     }
+
+
+def _measure_sweep(view: SweepView, folder: SweepFolder, store: Store) -> int:
+    """Measure a sweep's folder and its trials, including those that other sweeps have as well."""
+    trials = (store.trial(row.trial_id).path for row in view.rows)
+    return measure_below(folder.path) + sum(map(measure_below, trials))
 
 
 def _flat(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -111,6 +133,7 @@ def _flat(described: Mapping[str, Any]) -> dict[str, Any]:
         "mean": best.get("mean", ""),
         "n": best.get("n", ""),
         "changed": described["changed"],
+        "bytes": described["bytes"],
         "problem": described.get("problem", ""),
     }
 
@@ -121,7 +144,8 @@ def _sweep_cells(described: Mapping[str, Any]) -> list[str]:
     changed = described["changed"]
     running = " (driver runs)" if described.get("driver") else ""
     trials = described.get("problem") or f"{in_words(described['counts'])}{running}"
-    return [described["name"], trials, value, age(changed) if changed else "–"]
+    size = format_bytes(described["bytes"])
+    return [described["name"], trials, value, age(changed) if changed else "–", size]
 
 
 def age(at: str) -> str:

@@ -98,9 +98,12 @@ def test_a_store_that_cannot_be_made(cluster: Cluster, pool: MakePool) -> None:
 
 
 def test_a_sweep_that_was_not_submitted(pool: MakePool) -> None:
-    for verb in ("status", "cancel"):
-        said = pool().care("sweep", verb, "pooled", check=False)
-        assert "sweep: got 'pooled'; allowed: a sweep that was submitted (none was)" in said
+    for verb, allowed in (
+        ("status", "none yet"),
+        ("cancel", "a sweep that was submitted (none was)"),
+    ):
+        output = pool().care("sweep", verb, "pooled", check=False)
+        assert f"sweep: got 'pooled'; allowed: {allowed}" in output
 
 
 def test_slurm_is_not_here(pool: MakePool, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from pathlib import Path
 
 from care.trials.state import State
@@ -45,6 +46,6 @@ def test_the_terminal_mlflow_and_the_report_print_one_name(
     assert f"{best} seed=0" in planned
     assert best in [entry.point for entry in board.trials.values()]
     assert f"{best} seed=0" in tracked
-    assert f"Of 4 points that share 2 seeds, {best} has the largest mean" in page
+    assert re.search(rf"Best by γ_f, [^.]* is {re.escape(best)}: .*, of 4 points with 2 ", page)
     chosen = make_plan(sweep.select(best.split(), "1"), store).trials
     assert [trial.label for trial in chosen] == [f"{best} seed=0"]

@@ -21,6 +21,7 @@ from care.trials.state import RecordedState, State
 from sweeps.cli.listing import ListOptions, list_command
 from sweeps.cli.sweep import _make_declaration
 from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.disk.units import format_bytes
 from sweeps.inventory import SweepReader
 from sweeps.plan import make_plan
 from sweeps.store import Store
@@ -83,15 +84,20 @@ def test_the_sweeps_of_a_store(
     start(store, tmp_path / "b", name="untouched", axes={WEIGHT: [0.7, 0.8]})
     list_command(None, store.root, ListOptions())
     head, first, second = capsys.readouterr().out.splitlines()
-    assert head.split() == ["sweep", "trials", "best", "changed"]
+    assert head.split() == ["sweep", "trials", "best", "changed", "disk"]
     counts = "4 finished, 1 paused, 1 new, 1 failed, 1 stale"
-    assert first.split() == ["untouched", "4", "new", "–", "0", "min", "ago"], "the newest first"
+    new = ["untouched", "4", "new", "–", "0", "min", "ago"]
+    assert first.split()[: len(new)] == new, "the newest first"
     assert second.split("  ")[0] == "tiny"
     assert counts in second
     assert "λ=0.1: 0.25" in second
-    assert second.endswith("0 min ago")
+    assert "0 min ago" in second
     list_command(None, store.root, ListOptions(as_json=True))
     rows = json.loads(capsys.readouterr().out)
+    below = (*store.trials.rglob("*"), *store.sweep("tiny").path.rglob("*"))
+    size = sum(path.stat().st_size for path in below if path.is_file())
+    assert rows[1]["bytes"] == size
+    assert second.endswith(format_bytes(size))
     assert rows[1]["best"] == {"point": "λ=0.1", "mean": 0.25, "n": 2}
     assert rows[1]["counts"] == {"finished": 4, "paused": 1, "new": 1, "failed": 1, "stale": 1}
 
