@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 import textwrap
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from analysis.figure_data import Drawn, FigureData, Picture, not_measured
 from analysis.labels import metric_label
-from analysis.style import INK, STYLE, method_color
+from analysis.style import INK, method_color, use_style
 
 _TITLE_WIDTH = 48  # characters that fit the narrowest picture
 _CAPTION = "A bar is the mean over seeds, a dot a seed, a line the 95 % t-interval."
@@ -29,7 +28,7 @@ def draw_bars(data: FigureData, name: str) -> Drawn:
         return not_measured("The bar chart", metric_label(metric))
     scale = 100.0 if data.reproduction.percent else 1.0
     points = comparison.points()
-    with mpl.rc_context(STYLE):
+    with use_style():
         figure = Figure(figsize=(max(4.8, 1.6 + 0.9 * len(points)), 3.6))
         axes = figure.subplots()
         for index, point in enumerate(points):

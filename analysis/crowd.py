@@ -5,7 +5,6 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +22,7 @@ from analysis.figures import (
 )
 from analysis.hover import Titles, set_titles
 from analysis.labels import axis_label
-from analysis.style import STYLE
+from analysis.style import use_style
 from care.config.metrics import COLLAPSE, COLLAPSE_METRIC
 
 _MOST_LEVELS = 12
@@ -49,7 +48,7 @@ def draw_crowd(comparison: Comparison) -> Figure:
         collapsed = (done[COLLAPSE_METRIC] >= COLLAPSE).to_numpy(bool)
     full: dict[str, Any] = {"ms": 3.4, "alpha": 0.55, "mew": 0}
     looks = ((~collapsed, full), (collapsed, {**full, "mfc": "white", "mew": 0.8}))
-    with mpl.rc_context(STYLE):
+    with use_style():
         figure, panels = panel_grid(len(measures))
         for axes, measure in zip(panels, measures, strict=True):
             for metric, color in panel_metrics(measure).items():

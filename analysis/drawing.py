@@ -9,14 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
-import matplotlib as mpl
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
 from analysis.hover import keeps_colors, parse_titles
-from analysis.style import STYLE
+from analysis.style import STYLE, use_style
 
 _SVG = "http://www.w3.org/2000/svg"
 _PATTERN = f"{{{_SVG}}}pattern"  # hatches of cells that keep their colors
@@ -123,10 +122,10 @@ def draw_whole(figure: Figure, name: str, alt: str) -> Drawing:
 def _fix_layout(figure: Figure) -> RendererBase:
     """Compute the layout once for all formats."""
     renderer: RendererBase = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with use_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # glyphs missing in the font
         figure.draw_without_rendering()
-    with mpl.rc_context({"figure.constrained_layout.use": False}):
+    with use_style({"figure.constrained_layout.use": False}):
         figure.set_layout_engine(None)  # "none" would draw each format twice
     return renderer
 
@@ -143,7 +142,7 @@ def _render(figure: Figure, name: str) -> tuple[dict[str, bytes], ET.Element]:
     }
     dates = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     files = {}
-    with mpl.rc_context(options), warnings.catch_warnings():
+    with use_style(options), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         for ending, metadata in dates.items():
             buffer = io.BytesIO()

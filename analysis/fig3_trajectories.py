@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from analysis.comparison import Point
 from analysis.details import Array
 from analysis.figure_data import Drawn, FigureData, Picture, common_seed, describe_missing
-from analysis.style import INK, SMALL, STYLE
+from analysis.style import INK, SMALL, STYLE, use_style
 
 _AXES = ("x", "y", "z")
 _COLORS = mpl.colormaps["viridis"]
@@ -51,7 +51,7 @@ def _protein(
     data: FigureData, paths: dict[Point, Array], seeds: dict[Point, int], protein: int
 ) -> Figure:
     one_seed = len(set(seeds.values())) == 1
-    with mpl.rc_context({**STYLE, "axes.grid": False, "axes.spines.bottom": False}):
+    with use_style({**STYLE, "axes.grid": False, "axes.spines.bottom": False}):
         figure = Figure(figsize=(5.8, 0.9 + 1.6 * len(paths)))
         panels = figure.subplots(len(paths), 3, squeeze=False)
         for row, (point, path) in zip(panels, paths.items(), strict=True):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from analysis.details import Array
 from analysis.figure_data import Drawn, FigureData, Picture, describe_missing, seeds_text
 from analysis.figures import add_legend
 from analysis.labels import SPACE_LABELS
-from analysis.style import STYLE, method_color
+from analysis.style import method_color, use_style
 
 _MARKERS = "os^Dv<>p"
 _WIDTH = 0.6  # of the band within which the methods stand side by side
@@ -50,7 +49,7 @@ def _names(data: FigureData, known: dict[Point, dict[int, Array]], name: str) ->
 
 
 def _random(data: FigureData, known: dict[Point, dict[int, Array]]) -> Figure:
-    with mpl.rc_context(STYLE):
+    with use_style():
         figure = Figure(figsize=(8.4, 3.6))
         axes = figure.subplots()
         count = _spread(axes, data, known, vertical=True)
@@ -68,7 +67,7 @@ def _random(data: FigureData, known: dict[Point, dict[int, Array]]) -> Figure:
 def _operations(data: FigureData, named: dict[Point, dict[int, Array]]) -> Figure:
     names = _names(data, named, "named/names")
     gammas = data.arrays(f"{data.space}/named_gamma")
-    with mpl.rc_context(STYLE):
+    with use_style():
         figure = Figure(figsize=(8.4, 1.2 + 0.3 * len(names)))
         panels = figure.subplots(1, 2, sharey=True)
         for axes, arrays, title in zip(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,7 +13,7 @@ from analysis.comparison import Point
 from analysis.figure_data import Drawn, FigureData, Picture, not_measured
 from analysis.figures import Positions, add_legend
 from analysis.labels import SPACE_LABELS, axis_label, metric_label, point_name
-from analysis.style import STYLE, method_color
+from analysis.style import method_color, use_style
 
 _CAPTION = "A dot is a seed, the line the mean, a bar the 95 % t-interval over seeds."
 _HOLLOW = " A hollow dot is a nearly collapsed trial."
@@ -27,7 +26,7 @@ def draw(data: FigureData) -> Drawn:
         return not_measured("The readout", metric_label(metric))
     positions = Positions(comparison)
     lines = comparison.lines()
-    with mpl.rc_context(STYLE):
+    with use_style():
         figure = Figure(figsize=(5.2, 3.4))
         axes = figure.subplots()
         for index, line in enumerate(lines.values()):

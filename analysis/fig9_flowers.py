@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,7 +12,7 @@ from matplotlib.patches import Rectangle
 from analysis.comparison import Point
 from analysis.details import Array
 from analysis.figure_data import Drawn, FigureData, Picture, common_seed, describe_missing
-from analysis.style import INK, SMALL, STYLE
+from analysis.style import INK, SMALL, STYLE, use_style
 
 _QUERIES = 4
 _METHODS = 2  # side by side
@@ -56,7 +55,7 @@ def draw(data: FigureData) -> Drawn:
 def _grid(data: FigureData, grids: dict[Point, Array], seeds: dict[Point, int]) -> Figure:
     queries = max(map(len, grids.values()))
     width = _LEFT + len(grids) * (_STRIP + _GUTTER)
-    with mpl.rc_context({**STYLE, "figure.constrained_layout.use": False}):
+    with use_style({**STYLE, "figure.constrained_layout.use": False}):
         figure = Figure(figsize=(width, _HEAD + queries * _QUERY + 2 * _APART))
         for column, (point, grid) in enumerate(grids.items()):
             left = _LEFT + column * (_STRIP + _GUTTER)

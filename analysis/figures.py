@@ -7,7 +7,6 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import matplotlib as mpl
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
@@ -29,7 +28,7 @@ from analysis.labels import (
     value_label,
 )
 from analysis.statistics import Estimate
-from analysis.style import STYLE
+from analysis.style import use_style
 from care.registry import SPACES
 
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
@@ -204,7 +203,7 @@ def _against_axis(
 ) -> Figure:
     measures = shown_measures(comparison)
     positions = Positions(comparison)
-    with mpl.rc_context(STYLE):
+    with use_style():
         names = 0 if positions.numeric else len(positions.values)
         width = min(_WIDEST, max(3.3, _NAME_STEP * names))
         figure, panels = panel_grid(len(measures), width, 3.0 if names else 2.6)

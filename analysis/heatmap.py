@@ -19,7 +19,7 @@ from analysis.labels import (
     shorten,
     value_label,
 )
-from analysis.style import INK, STYLE
+from analysis.style import INK, STYLE, use_style
 from care.trials.state import State
 
 _MOST_LEVELS = 16
@@ -79,7 +79,7 @@ def draw_heatmap(comparison: Comparison, grid: Grid, metrics: list[str]) -> Figu
         "axes.spines.bottom": False,
         "hatch.linewidth": 0.5,
     }
-    with mpl.rc_context(look):
+    with use_style(look):
         across = max(1, min(len(metrics), int(10 / width)))
         down = -(-len(metrics) // across)
         figure = Figure(figsize=(across * width, down * height))

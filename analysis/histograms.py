@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,7 +11,7 @@ from matplotlib.figure import Figure
 from analysis.comparison import Point
 from analysis.details import Array
 from analysis.figure_data import FigureData, seeds_text
-from analysis.style import INK, SMALL, STYLE, method_color
+from analysis.style import INK, SMALL, STYLE, method_color, use_style
 
 # Peaks that differ by more than this are not shown on one scale: the lower ones would be flat.
 _SHARED = 4.0
@@ -39,7 +38,7 @@ def draw_histograms(data: FigureData, known: dict[Point, dict[int, Array]]) -> t
     shared = max(peaks) <= _SHARED * min(peaks)
     columns = min(_COLUMNS, len(known))
     rows = math.ceil(len(known) / columns)
-    with mpl.rc_context(STYLE):
+    with use_style():
         figure = Figure(figsize=(3.1 * columns, 0.3 + 2.3 * rows))
         panels = figure.subplots(rows, columns, squeeze=False).flatten().tolist()
         for axes, (point, values) in zip(panels, densities.items(), strict=False):

@@ -16,7 +16,7 @@ from analysis.comparison import Comparison, Point
 from analysis.figures import add_legend, panel_grid
 from analysis.hover import Titles, set_titles
 from analysis.labels import CURVES, point_name
-from analysis.style import STYLE, method_color, method_dashes
+from analysis.style import method_color, method_dashes, use_style
 
 _CURVE_PANELS = (
     "train/infonce",
@@ -49,7 +49,7 @@ def draw_over_epochs(
     """
     points = comparison.points() if points is None else points
     styles, titles = _line_styles(comparison, len(points)), Titles(comparison)
-    with mpl.rc_context(STYLE):
+    with use_style():
         width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
         figure, panels = panel_grid(len(metrics), width, height)
         curves_of = split_by_point(comparison, curves)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from analysis.comparison import Comparison
 from analysis.figures import Positions, add_legend, draw_panel, make_line_handles
 from analysis.labels import CURVES, Label, axis_label, measure_label, short_metric_label
-from analysis.style import COLORS, STYLE, png
+from analysis.style import COLORS, STYLE, png, use_style
 from care.errors import ConfigError, Problem, nearest
 from care.registry import SPACES
 
@@ -37,7 +36,7 @@ class PaperFigure(Figure):
 
     def savefig(self, *args: Any, **kwargs: Any) -> None:
         """Save the figure, with the arguments of matplotlib."""
-        with mpl.rc_context(_FILE):
+        with use_style(_FILE):
             super().savefig(*args, **kwargs)
 
     def _repr_png_(self) -> bytes:
@@ -64,7 +63,7 @@ def plot_measure(
         allowed = "allowed: single (3.3 inches), double (6.8 inches)"
         raise ConfigError("plot", [Problem("width", width, allowed, nearest(str(width), WIDTHS))])
     positions = Positions(comparison)
-    with mpl.rc_context(_TYPE):
+    with use_style(_TYPE):
         inches = WIDTHS[width]
         figure = PaperFigure(figsize=(inches, inches * _ASPECT[width]))
         axes = figure.subplots()

@@ -25,7 +25,7 @@ from analysis.labels import (
 )
 from analysis.levels import is_number
 from analysis.statistics import Estimate, Trend, spearman
-from analysis.style import STYLE
+from analysis.style import STYLE, use_style
 
 _MOST_LINES = 300
 _MOST_TICKS = 8
@@ -106,7 +106,7 @@ def draw_parallel(comparison: Comparison) -> Figure | None:
     values = [means[point].mean for point in best]
     scale = Normalize(min(values), max(values) if max(values) > min(values) else min(values) + 1)
     colors = mpl.colormaps["viridis_r" if comparison.mode == "min" else "viridis"]
-    with mpl.rc_context({**STYLE, "axes.grid": False}):
+    with use_style({**STYLE, "axes.grid": False}):
         width = min(10.0, 2.2 + 1.5 * len(axes_names))
         figure = Figure(figsize=(width, 3.6))
         axes = figure.subplots()

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib as mpl
@@ -38,6 +41,22 @@ STYLE: Any = {
     "text.parse_math": False,  # a user's names may contain $
 }
 
+_settings = threading.RLock()
+
+
+@contextmanager
+def use_style(style: Any = STYLE) -> Iterator[None]:
+    """Draw in a style, one thread at a time.
+
+    Matplotlib's settings belong to the process: the driver draws the picture for MLflow in one
+    thread while it draws the report in another.
+
+    Args:
+        style: Values of matplotlib's ``rcParams``; the others stay as they are.
+    """
+    with _settings, mpl.rc_context(style):
+        yield
+
 
 def method_color(index: int) -> str:
     """Return the color of a method by its index in the sweep."""
@@ -58,7 +77,7 @@ def png(figure: Figure, width: int | None = None) -> bytes:
     """
     dpi = STYLE["savefig.dpi"] if width is None else width / figure.get_figwidth()
     buffer = io.BytesIO()
-    with mpl.rc_context(STYLE), warnings.catch_warnings():
+    with use_style(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)  # glyphs missing in the font
         figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -15,6 +16,8 @@ from analysis.comparison import Comparison, compare
 from analysis.drawing import Drawing, draw_as_panels, draw_whole
 from analysis.figures import draw_measures
 from analysis.palette import DARK_PAPER, darken
+from analysis.paper_plot import plot_measure
+from analysis.style import png
 from care.config.metrics import COLLAPSE_METRIC
 from tests.helpers.example_store import MadeStore
 
@@ -43,6 +46,22 @@ def comparison() -> Comparison:
 def drawing() -> Drawing:
     trials = comparison()
     return draw_as_panels(draw_measures(trials), "measures", describe_measures(trials))
+
+
+def test_figures_of_two_threads_keep_their_styles(drawing: Drawing) -> None:
+    """The driver draws the picture for MLflow while it draws the report."""
+    trials = comparison()
+    plot = png(plot_measure(trials, "head/gamma"))
+
+    def draw(number: int) -> bool:
+        if number % 2:
+            return png(plot_measure(trials, "head/gamma")) == plot
+        return (
+            draw_as_panels(draw_measures(trials), "measures", describe_measures(trials)) == drawing
+        )
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(draw, range(8)))
 
 
 def test_equal_numbers_give_equal_bytes(drawing: Drawing) -> None:
