@@ -271,6 +271,7 @@ def test_a_driver_without_the_variable_runs_on(
     assert line.startswith("No messages are sent: ")
 
 
+@pytest.mark.timeout(600)  # a whole sweep, beside other tests
 def test_a_sweep_sends_its_end_and_keeps_the_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

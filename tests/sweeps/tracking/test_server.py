@@ -19,6 +19,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
     made.stop()
 
 
+@pytest.mark.timeout(600)  # two sweeps and two syncs, beside other tests
 def test_a_server_that_is_away_and_comes_back(tmp_path: Path, server: Server) -> None:
     declare(tmp_path, axes={WEIGHT: [0, 0.1]}, seeds=1)
     command = ("sweep", "run", "sweep.yaml", "--no-report", "--tracking-uri", server.uri)
