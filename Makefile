@@ -33,7 +33,7 @@ test: $(READY) ## Run the tests, three files at a time
 CLUSTER := docker/slurm/cluster
 test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, stop them (root, Debian)
 	@$(CLUSTER) run -- env CARE_SLURM_NAME=second $(CLUSTER) run -- \
-		$(BIN)/pytest tests/cluster --numprocesses 2 --timeout=900 $(ARGS)
+		$(BIN)/pytest tests/cluster --numprocesses 2 --timeout=1200 $(ARGS)
 
 test-gpu: $(READY) ## Run the tests that need an Nvidia GPU
 	@$(BIN)/pytest tests/gpu $(ARGS)

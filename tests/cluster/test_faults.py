@@ -139,7 +139,7 @@ def test_a_worker_never_comes(cluster: Cluster, pool: MakePool, undisturbed: Pat
     sweep.submit("3:3")
     sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
-    wait_until(lambda: not cluster.jobs(), 60, "the job that waited is taken back")
+    wait_until(lambda: not cluster.jobs(), what="the job that waited is taken back")
 
 
 def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:

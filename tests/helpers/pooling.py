@@ -45,7 +45,7 @@ def declare(folder: Path, name: str = NAME, seeds: int = SEEDS, **cluster: Any) 
         (folder / f"{file}.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
 
 
-def wait_until(condition: Callable[[], Any], seconds: float = 240.0, what: str = "") -> Any:
+def wait_until(condition: Callable[[], Any], seconds: float = 480.0, what: str = "") -> Any:
     """Wait until ``condition`` gives something true, and return that."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -160,7 +160,7 @@ class Pool:
         found = [json.loads(state.read_text())["state"] for state in states if state.exists()]
         return found.count("finished")
 
-    def wait_for_end(self, seconds: float = 400.0) -> None:
+    def wait_for_end(self, seconds: float = 700.0) -> None:
         """Until every trial is finished and the head has said that it is over."""
         wanted = len(AXES[WEIGHT]) * self.seeds
 
