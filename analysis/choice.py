@@ -12,18 +12,22 @@ from care.errors import ConfigError, Problem, nearest
 _SHOWN = 30
 
 
-def choose_axis(name: str, axes: Sequence[str], source: str) -> str:
+def choose_axis(
+    name: str, axes: Sequence[str], source: str, field: str = "axis", also: Sequence[str] = ()
+) -> str:
     """Find an axis by its dotted field, the field's last parts, or its label.
 
     Args:
         name: The given name, e.g. ``λ``, ``lambda``, ``temperature``.
         axes: The dotted fields.
         source: Where the name was given, for the message.
+        field: The field or option that has the name, for the message.
+        also: Names beside those of axes.
 
     Raises:
         ConfigError: No axis or several axes have this name; names the nearest one.
     """
-    if name in axes:
+    if name in (*axes, *also):
         return name
     wanted = SPELLED.get(name, name)
     matching = [axis for axis in axes if wanted in _names(axis) or axis.endswith(f".{wanted}")]
@@ -31,10 +35,11 @@ def choose_axis(name: str, axes: Sequence[str], source: str) -> str:
         return matching[0]
     if matching:
         allowed = f"allowed: the full field; {' and '.join(matching)} match"
-        raise ConfigError(source, [Problem("axis", name, allowed)])
-    known = [*axes, *(other for axis in axes for other in _names(axis))]
-    allowed = f"allowed: {', '.join(map(axis_name, axes)) or 'none, as there are no axes'}"
-    raise ConfigError(source, [Problem("axis", name, allowed, nearest(name, known))])
+        raise ConfigError(source, [Problem(field, name, allowed)])
+    known = [*axes, *(other for axis in axes for other in _names(axis)), *also]
+    shown = ", ".join([*map(axis_name, axes), *also])
+    allowed = f"allowed: an axis ({shown})" if shown else "allowed: none, as there are no axes"
+    raise ConfigError(source, [Problem(field, name, allowed, nearest(name, known))])
 
 
 def _names(axis: str) -> list[str]:

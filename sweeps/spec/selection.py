@@ -6,7 +6,8 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
-from analysis.labels import SPELLED, axis_name, value_label
+from analysis.choice import choose_axis
+from analysis.labels import value_label
 from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
 from sweeps.spec.axes import comparable
@@ -62,7 +63,7 @@ def select(
         name, equals, values = text.partition("=")
         if not equals or not _split(values):
             _refuse("--only", text, "allowed: AXIS=VALUE[,VALUE]")
-        axis = _find_axis(name.strip(), axes)
+        axis = choose_axis(name.strip(), list(axes), _SOURCE, "--only", also=[_SEED])
         allowed = list(seeds) if axis == _SEED else list(axes[axis])
         matching = _find_values(name.strip(), values.strip(), allowed)
         chosen.setdefault(axis, set()).update(map(comparable, matching))
@@ -77,24 +78,6 @@ def select(
 
 def _refuse(option: str, given: object, allowed: str, close: str | None = None) -> NoReturn:
     raise ConfigError(_SOURCE, [Problem(option, given, allowed, close)])
-
-
-def _find_axis(name: str, axes: Mapping[str, Any]) -> str:
-    """Find an axis by its dotted field, the field's last parts, or its label."""
-    if name in axes or name == _SEED:
-        return name
-    name = SPELLED.get(name, name)
-    labels = [axis_name(axis) for axis in axes]
-    matching = [axis for axis in axes if name == axis_name(axis) or axis.endswith(f".{name}")]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        _refuse("--only", name, f"allowed: the full field; {' and '.join(matching)} match")
-    last = (axis.rpartition(".")[2] for axis in axes)
-    spelled = (word for word, symbol in SPELLED.items() if symbol in labels)
-    names = [*axes, *last, *labels, _SEED, *spelled]
-    allowed = f"allowed: an axis ({', '.join([*labels, _SEED])})"
-    _refuse("--only", name, allowed, nearest(name, names))
 
 
 def _find_values(name: str, text: str, allowed: Sequence[Any]) -> list[Any]:

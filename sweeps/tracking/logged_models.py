@@ -2,7 +2,7 @@
 
 A model belongs to the trial's run, has its final measures, and names the sweeps that want it as
 tags. It is READY only once its files, its run and its measures are complete. One that no sweep
-wants is deleted with its files, unless somebody registered or tagged it.
+wants is deleted with its files, unless it is registered or a user tagged it.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ class LoggedModels:
                 self._drop(model, sweep)
 
     def forget_trial(self, run: Run) -> None:
-        """Delete the models of a trial's run that was deleted, unless somebody registered one."""
+        """Delete the models of a trial's deleted run, except registered ones."""
         for model in self.search("trial_id", run.tags["trial_id"]):
             if model.source_run_id == run.run_id:
                 self._delete(model)
@@ -200,7 +200,7 @@ class LoggedModels:
             self._delete(model, member_tag(sweep))
 
     def _delete(self, model: Any, tag: str = "") -> None:
-        """Delete a model and its files; one that somebody registered or tagged only loses a tag."""
+        """Delete a model and its files; one that users registered or tagged only loses a tag."""
         client = self._runs.client
         registered = client.search_model_versions(f"source_path = 'models:/{model.model_id}'")
         if registered or _is_a_reviewers(model):
@@ -223,7 +223,7 @@ class LoggedModels:
 
 
 def _is_a_reviewers(model: Any) -> bool:
-    """Check whether somebody tagged a model, or edited its description."""
+    """Check whether a user tagged a model, or edited its description."""
     note = model.tags.get(NOTE)
     edited = note is not None and short_digest(note) != model.tags.get(_NOTE_DIGEST)
     return edited or any(not name.startswith(_OURS) for name in model.tags)
