@@ -25,6 +25,29 @@ class Change:
     release: tuple[str, ...] = ()
 
 
+# KillWait, 30 s unless a site changed it, and an epilog.
+_LONGEST_COMPLETING_SECONDS = 120.0
+
+
+class StuckJobs:
+    """Jobs that have been completing for so long that they will hardly be queued again."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    def leave_out(self, jobs: Sequence[QueuedJob], now: float) -> list[QueuedJob]:
+        """Return the jobs without stuck ones; to be called at each look at the queue.
+
+        Args:
+            jobs: All workers in SLURM's queue.
+            now: Seconds of a clock that never goes back.
+        """
+        since = {job.job_id: self._since.get(job.job_id, now) for job in jobs if job.completing}
+        self._since = since
+        stuck = {job for job, at in since.items() if now - at >= _LONGEST_COMPLETING_SECONDS}
+        return [job for job in jobs if job.job_id not in stuck]
+
+
 def wanted(left: int, per_worker: int, workers: Workers) -> int:
     """Return the number of workers for ``left`` trials, ``per_worker`` at once on each."""
     if left == 0:
@@ -41,7 +64,8 @@ def change(
     """Choose the changes that lead to ``target`` workers.
 
     A worker with a trial is never released, and an idle one only after a while: a new wait in the
-    queue costs more than an idle minute. A suspended worker counts, since it may resume.
+    queue costs more than an idle minute. A suspended worker counts, since it may resume. None is
+    submitted in place of a job that is completing, since it may have been requeued.
 
     Args:
         target: The wanted number of workers.
@@ -53,7 +77,7 @@ def change(
     running = [job.job_id for job in jobs if job.running]
     surplus = sum(job.present for job in jobs) - target
     if surplus <= 0:
-        return Change(submit=-surplus)
+        return Change(submit=max(0, -surplus - sum(job.completing for job in jobs)))
     cancel = tuple(reversed(pending))[:surplus]
     idle = [job for job in running if _idle(statuses.get(job)) >= idle_seconds]
     return Change(cancel=cancel, release=tuple(idle[: surplus - len(cancel)]))

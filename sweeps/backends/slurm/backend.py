@@ -16,7 +16,7 @@ from care.system.claim import Claim, LostClaimError
 from care.system.files import DiskError
 from sweeps.backends.ray_session import connected
 from sweeps.backends.slurm import commands
-from sweeps.backends.slurm.autoscaling import change, wanted
+from sweeps.backends.slurm.autoscaling import StuckJobs, change, wanted
 from sweeps.backends.slurm.network import address_of
 from sweeps.backends.slurm.ray_node import RayNode
 from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, Request, WorkerState
@@ -60,6 +60,7 @@ class SlurmBackend:
         self._retry_at, self._backoff = 0.0, _QUEUE_SECONDS
         self._complaint = ""
         self.jobs: list[commands.QueuedJob] = []
+        self._stuck = StuckJobs()
 
     @property
     def concurrency(self) -> int | None:
@@ -146,7 +147,8 @@ class SlurmBackend:
 
     def _adjust(self, request: Request) -> None:
         """Submit, cancel and release workers."""
-        self.jobs = commands.jobs_named(self.folder.job_name("worker"))
+        queued = commands.jobs_named(self.folder.job_name("worker"))
+        self.jobs = self._stuck.leave_out(queued, time.monotonic())
         for job in self.jobs:
             if job.held_back:
                 commands.start_now(job.job_id)

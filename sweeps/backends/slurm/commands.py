@@ -60,10 +60,15 @@ class QueuedJob:
     def present(self) -> bool:
         """Whether it runs, or may run again without a new submission.
 
-        True for a pre-empted job, in its grace time and after its requeue, and for states of a
-        newer SLURM that are unknown here.
+        True for a pre-empted job in its grace time, for a requeued one, and for states of a newer
+        SLURM that are unknown here. Not known of a job that is ``completing``.
         """
         return self.state not in _OVER
+
+    @property
+    def completing(self) -> bool:
+        """Whether SLURM ends its processes, after which it is over or waits in the queue again."""
+        return self.state == "COMPLETING"
 
     @property
     def held_back(self) -> bool:

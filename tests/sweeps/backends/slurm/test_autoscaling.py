@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.backends.slurm.autoscaling import change, wanted
+from sweeps.backends.slurm.autoscaling import Change, StuckJobs, change, wanted
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
@@ -49,10 +49,27 @@ def test_only_idle_workers_and_waiting_jobs_go(
     assert set(todo.cancel) <= pending
     assert set(todo.release) <= idle
     after = len(live) + todo.submit - len(todo.cancel) - len(todo.release)
-    assert todo.submit == max(0, target - len(live))
+    assert todo.submit == max(0, target - len(jobs))
     if len(live) >= target:
         assert after >= target
         assert after == target or set(todo.cancel) | set(todo.release) == pending | idle
+
+
+def test_a_requeued_worker_is_not_replaced_while_its_processes_end() -> None:
+    job = QueuedJob("1", "COMPLETING", "n1", "None")
+    assert change(1, [job], {}, 60) == Change()
+    assert change(1, [QueuedJob("1", "COMPLETED", "n1", "None")], {}, 60) == Change(submit=1)
+
+
+def test_a_job_that_completes_without_end_is_replaced() -> None:
+    stuck = StuckJobs()
+    jobs = [QueuedJob("1", "COMPLETING", "n1", "None"), QueuedJob("2", "RUNNING", "n2", "None")]
+    requeued = QueuedJob("1", "PENDING", "", "BeginTime")
+    assert stuck.leave_out(jobs, 0.0) == jobs
+    assert stuck.leave_out(jobs, 119.0) == jobs
+    assert stuck.leave_out(jobs, 120.0) == jobs[1:]
+    assert stuck.leave_out([requeued], 130.0) == [requeued]
+    assert stuck.leave_out(jobs, 140.0) == jobs, "the time before its requeue was counted"
 
 
 def test_the_worker_that_waits_longest_keeps_its_place() -> None:
