@@ -15,7 +15,7 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
-from care.config.evaluation import EvaluationConfig, Protocol, TrainedProbeConfig
+from care.config.evaluation import EvaluationConfig, Protocol, Readout, TrainedProbeConfig
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -62,6 +62,7 @@ __all__ = [
     "Precision",
     "PrecisionChoice",
     "Protocol",
+    "Readout",
     "RuntimeConfig",
     "SimclrConfig",
     "TrainedProbeConfig",
