@@ -161,6 +161,14 @@ MEASURES_OF_KINDS = (
 )
 """Measures of each kind of augmentation; their names get the kind as last word."""
 
+AUGMENTATION_TARGETS = ("crop", "jitter", "hue", "blur", "flip")
+"""Parameters of an augmentation that are read from features."""
+_AUGMENTATION_SCORES = tuple(
+    f"augmentation_{target}_{'accuracy' if target == 'flip' else 'r2'}{probe}"
+    for target in AUGMENTATION_TARGETS
+    for probe in ("", "_mlp")
+)
+
 
 def _both(*measures: str) -> tuple[str, ...]:
     return tuple(f"{space}/{measure}" for space in SPACES for measure in measures)
@@ -333,10 +341,25 @@ MEASURES: Registry[MeasureEntry] = Registry(
             ),
             when=lambda config: "kinds" in config.evaluation.readouts,
         ),
+        "augmentation": MeasureEntry(
+            "care.evaluation.augmentation_readout:measure_augmentation",
+            _both(*_AUGMENTATION_SCORES),
+            when=lambda config: "augmentation" in config.evaluation.readouts,
+        ),
+        "ranking": MeasureEntry(
+            "care.evaluation.ranking:measure_ranking",
+            _both("ranking_mrr", "ranking_hit1", "ranking_hit5", "ranking_mrr_mean_movement"),
+            when=lambda config: "ranking" in config.evaluation.readouts,
+        ),
         "readout": MeasureEntry(
             "care.evaluation.probes:measure_readout",
             _both("knn_accuracy", "probe_accuracy", "probe_top5", "hue_r2", "color_r2"),
             when=of_images,
+        ),
+        "few_labels": MeasureEntry(
+            "care.evaluation.few_labels:measure_few_labels",
+            _both("probe_accuracy_1pct", "probe_accuracy_10pct", "few_shot_1", "few_shot_5"),
+            when=lambda config: "few_labels" in config.evaluation.readouts,
         ),
         "transfer": MeasureEntry(
             "care.evaluation.probes:measure_transfer",
