@@ -83,6 +83,6 @@ def test_too_few_images_and_one_point_have_no_ranking() -> None:
     assert "head: MRR is not measured: all training embeddings are one point" in results.notes
 
 
-def test_views_that_are_all_equal_are_not_told_apart() -> None:
+def test_views_that_are_all_equal_have_no_order() -> None:
     found = measured(UNCHANGED).measures
     assert found["encoder/ranking_hit1"] < 0.1
