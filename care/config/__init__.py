@@ -15,7 +15,7 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
-from care.config.evaluation import EvaluationConfig, Protocol, TrainedProbeConfig
+from care.config.evaluation import EvaluationConfig, MonitorConfig, Protocol, TrainedProbeConfig
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -54,6 +54,7 @@ __all__ = [
     "MocoConfig",
     "Model",
     "ModelConfig",
+    "MonitorConfig",
     "NoBaseConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
