@@ -15,7 +15,13 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
-from care.config.evaluation import EvaluationConfig, MonitorConfig, Protocol, TrainedProbeConfig
+from care.config.evaluation import (
+    EvaluationConfig,
+    MonitorConfig,
+    Protocol,
+    Readout,
+    TrainedProbeConfig,
+)
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -63,6 +69,7 @@ __all__ = [
     "Precision",
     "PrecisionChoice",
     "Protocol",
+    "Readout",
     "RuntimeConfig",
     "SimclrConfig",
     "TrainedProbeConfig",

@@ -21,6 +21,7 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     - Settings of a trained probe without protocols.
     - ``evaluation.monitor`` at its defaults, its numbers of images where no measure uses them, and
       the order of its measures.
+    - The order of readouts, and their absence.
     - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
     - Image augmentations of point clouds. Also -0.0 becomes 0.0.
     """
@@ -32,6 +33,9 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     for part, default in (("training", "auto"), ("evaluation", "fp32")):
         if tree[part]["precision"] == default:
             del tree[part]["precision"]
+    tree["evaluation"]["readouts"].sort()
+    if not config.evaluation.readouts:
+        del tree["evaluation"]["readouts"]
     if config.data.source.kind == "points":
         del tree["augmentation"]
     for part in ("equivariance", "equimod"):
