@@ -15,6 +15,13 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
+from care.config.equivariant import (
+    AugselfConfig,
+    EsslConfig,
+    SenConfig,
+    SieConfig,
+    StlConfig,
+)
 from care.config.evaluation import EvaluationConfig, Protocol, TrainedProbeConfig
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
@@ -28,6 +35,7 @@ from care.config.objective import (
     ObjectiveConfig,
     SimclrConfig,
     UniformityConfig,
+    VicregConfig,
 )
 from care.config.training import (
     OptimizerConfig,
@@ -41,6 +49,7 @@ from care.config.trial import TrialConfig
 __all__ = [
     "AlignmentConfig",
     "AugmentationConfig",
+    "AugselfConfig",
     "BarlowTwinsConfig",
     "ByolConfig",
     "ColorJitterConfig",
@@ -48,6 +57,7 @@ __all__ = [
     "DataConfig",
     "EquimodConfig",
     "EquivarianceConfig",
+    "EsslConfig",
     "EvaluationConfig",
     "GaussianBlurConfig",
     "HeadConfig",
@@ -63,9 +73,13 @@ __all__ = [
     "PrecisionChoice",
     "Protocol",
     "RuntimeConfig",
+    "SenConfig",
+    "SieConfig",
     "SimclrConfig",
+    "StlConfig",
     "TrainedProbeConfig",
     "TrainingConfig",
     "TrialConfig",
     "UniformityConfig",
+    "VicregConfig",
 ]
