@@ -14,7 +14,11 @@ from care.data.shared_batches import Batch
 from care.distributed.group import Group
 from care.objectives.inputs import ViewSpec
 
-CROP, FLIP, COLOR, BLUR, GRAY = slice(0, 4), slice(4, 5), slice(5, 9), slice(9, 10), slice(10, 11)
+CROP = slice(0, 4)
+FLIP = slice(4, 5)
+COLOR = slice(5, 9)
+BLUR = slice(9, 10)
+GRAY = slice(10, 11)
 WIDTH = 11
 """Columns of :func:`difference`."""
 
