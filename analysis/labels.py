@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from care.registry import SPACES
+from care.registry import AUGMENTATION_KINDS, MEASURES_OF_KINDS, SPACES
 
 VARIANT = "variant"
 """The axis whose values are names of methods."""
@@ -40,6 +40,27 @@ MEASURE_LABELS = {
     "wahba_o_per_sqrt_n": Label("Wahba residual / √n over O(d)", "↓", "Wahba O(d)/√n"),
     "composition": Label("composition error", "↓", "composition"),
     "composition_on_data": Label("composition error on the embeddings / √n", "↓", "comp. on data"),
+    "composition_over_movement": Label(
+        "composition error relative to movement", "↓", "comp. / movement"
+    ),
+    "wahba_over_movement": Label(
+        "movement that no rotation explains, held out", "↓", "Wahba / movement"
+    ),
+    "wahba_over_movement_span": Label(
+        "movement that no rotation explains, leading directions", "↓", "Wahba / mov., span"
+    ),
+    "equivariance_over_random": Label(
+        "L_equi relative to random directions of movement", "↓", "L_equi / random"
+    ),
+    "wahba_over_random": Label(
+        "squared Wahba residual relative to a random pairing", "↓", "Wahba / random"
+    ),
+    "wahba_centered": Label("Wahba residual / √n, centered", "↓", "Wahba centered"),
+    "wahba_span": Label("Wahba residual / √n, leading directions", "↓", "Wahba span"),
+    "wahba_random": Label("Wahba residual / √n of a random pairing", "", "Wahba random"),
+    "movement": Label("mean squared movement by an augmentation", "", "movement"),
+    "mean_norm": Label("norm of the mean embedding", "", "‖mean‖"),
+    "span_dim": Label("dimensions with 90 % of the variance", "", "span dim."),
     "hue_r2": Label("hue, linear R²", "↑", "hue R²"),
     "color_r2": Label("mean color, linear R²", "↑", "color R²"),
     "color_following": Label("neighbors' hue follows the query's", "↑", "color following"),
@@ -101,6 +122,10 @@ def measure_label(measure: str) -> Label:
     if measure.startswith(_TRANSFER):
         dataset = measure.removeprefix(_TRANSFER)
         return Label(f"class of {dataset}, linear probe accuracy", "↑", f"class of {dataset}")
+    base, _, kind = measure.rpartition("_")
+    if kind in AUGMENTATION_KINDS and base in MEASURES_OF_KINDS:
+        label = MEASURE_LABELS[base]
+        return Label(f"{label.title}, {kind}", label.better, f"{label.short}, {kind}")
     name = measure.replace("_", " ")
     return MEASURE_LABELS.get(measure, Label(name, short=name))
 

@@ -150,6 +150,18 @@ SPACES = ("encoder", "head")
 """The measured spaces: the encoder's output, and the head's output on the sphere."""
 
 
+AUGMENTATION_KINDS = ("crop", "color", "grayscale", "blur", "flip")
+"""Kinds of image augmentations; ``color`` is the color jitter."""
+MEASURES_OF_KINDS = (
+    "movement",
+    "wahba_over_movement",
+    "equivariance_over_random",
+    "composition_on_data",
+    "composition_over_movement",
+)
+"""Measures of each kind of augmentation; their names get the kind as last word."""
+
+
 def _both(*measures: str) -> tuple[str, ...]:
     return tuple(f"{space}/{measure}" for space in SPACES for measure in measures)
 
@@ -306,7 +318,30 @@ MEASURES: Registry[MeasureEntry] = Registry(
                 "composition",
                 "composition_on_data",
                 "positive_cosine",
+                # evaluation.readouts has wahba:
+                "movement",
+                "mean_norm",
+                "span_dim",
+                "wahba_centered",
+                "wahba_span",
+                "wahba_random",
+                "wahba_over_random",
+                "wahba_over_movement",
+                "wahba_over_movement_span",
+                "equivariance_over_random",
+                "composition_over_movement",
             ),
+        ),
+        "kinds": MeasureEntry(
+            "care.evaluation.kinds:measure_kinds",
+            _both(
+                *(
+                    f"{measure}_{kind}"
+                    for kind in AUGMENTATION_KINDS
+                    for measure in MEASURES_OF_KINDS
+                )
+            ),
+            when=lambda config: "kinds" in config.evaluation.readouts,
         ),
         "readout": MeasureEntry(
             "care.evaluation.probes:measure_readout",

@@ -22,7 +22,7 @@ from care.config.equivariant import (
     SieConfig,
     StlConfig,
 )
-from care.config.evaluation import EvaluationConfig, Protocol, TrainedProbeConfig
+from care.config.evaluation import EvaluationConfig, Protocol, Readout, TrainedProbeConfig
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -72,6 +72,7 @@ __all__ = [
     "Precision",
     "PrecisionChoice",
     "Protocol",
+    "Readout",
     "RuntimeConfig",
     "SenConfig",
     "SieConfig",

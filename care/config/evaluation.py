@@ -12,6 +12,7 @@ from care.config.data import DataConfig
 from care.config.training import OptimizerConfig, PrecisionChoice
 
 Protocol = Literal["paper", "authors"]
+Readout = Literal["wahba", "kinds"]
 
 
 class TrainedProbeConfig(Model):
@@ -54,6 +55,9 @@ class EvaluationConfig(Model):
         trained_probe: Linear probes in the protocols of the paper and of its authors' code.
         transfer: Other data sets whose classes linear probes predict, with images of the trial's
             size.
+        readouts: Further measures, none by default (docs/method.md, Readouts). ``wahba``: Wahba
+            residual and γ_f relative to models of chance. ``kinds``: rotation and composition of
+            each kind of image augmentation alone.
         precision: Precision of the network's features, see :mod:`care.system.precision`. Measures
             are always computed in float32 or float64.
     """
@@ -66,4 +70,5 @@ class EvaluationConfig(Model):
     probe_l2: NonNegative = 1e-4
     trained_probe: TrainedProbeConfig = TrainedProbeConfig()
     transfer: Annotated[tuple[DataConfig, ...], Field(strict=False)] = ()
+    readouts: Annotated[tuple[Readout, ...], Field(strict=False), AfterValidator(check_unique)] = ()
     precision: PrecisionChoice = "fp32"

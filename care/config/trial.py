@@ -15,6 +15,7 @@ from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
 from care.registry import ENCODERS, OBJECTIVES
 
+_READOUTS_OF_POINTS = ("wahba",)
 _KINDS = {"images": "images", "points": "point clouds"}
 
 
@@ -46,6 +47,7 @@ class TrialConfig(Model):
         _check_schedule(self.optimizer, self.training.epochs)
         _check_transfer(self)
         _check_probe(self)
+        _check_readouts(self)
         return self
 
 
@@ -158,6 +160,16 @@ def _check_transfer(config: TrialConfig) -> None:
             refuse(f"{field}.side", data.side, f"{side}, the side of the trial's images")
         if side != data.source.side and not data.source.resizable:
             refuse(f"{field}.name", data.name, f"a data set whose images can have side {side}")
+
+
+def _check_readouts(config: TrialConfig) -> None:
+    if config.data.source.kind == "points":
+        for readout in config.evaluation.readouts:
+            if readout not in _READOUTS_OF_POINTS:
+                allowed = (
+                    f"{', '.join(_READOUTS_OF_POINTS)}, as {config.data.name!r} are point clouds"
+                )
+                refuse("evaluation.readouts", readout, allowed)
 
 
 def _check_schedule(optimizer: OptimizerConfig, epochs: int) -> None:

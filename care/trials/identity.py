@@ -19,6 +19,7 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     - Other settings of L_equi at λ = 0, where no second pair of views is drawn. So all trials with
       λ = 0 and one base objective are one trial. Also EquiMod's other settings at weight 0.
     - Settings of a trained probe without protocols.
+    - The order of readouts, and their absence.
     - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
     - Image augmentations of point clouds. Also -0.0 becomes 0.0.
     """
@@ -30,6 +31,9 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     for part, default in (("training", "auto"), ("evaluation", "fp32")):
         if tree[part]["precision"] == default:
             del tree[part]["precision"]
+    tree["evaluation"]["readouts"].sort()
+    if not config.evaluation.readouts:
+        del tree["evaluation"]["readouts"]
     if config.data.source.kind == "points":
         del tree["augmentation"]
     for part in ("equivariance", "equimod"):

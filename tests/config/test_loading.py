@@ -439,3 +439,21 @@ def test_transfer_is_for_images(refused: Refused) -> None:
     }
     problem = refused(validate, TrialConfig, tree, "test")
     assert (problem.field, problem.value) == ("evaluation.transfer", ["cifar10"])
+
+
+def test_readouts_of_images_are_refused_for_points(refused: Refused) -> None:
+    tree = {
+        "data": {"name": "proteins"},
+        "model": {"encoder": "deep_sets"},
+        "evaluation": {"readouts": ["wahba", "kinds"]},
+    }
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert (problem.field, problem.value) == ("evaluation.readouts", "kinds")
+    assert problem.allowed == "allowed: wahba, as 'proteins' are point clouds"
+
+
+def test_a_misspelt_readout_has_the_nearest_name(refused: Refused) -> None:
+    tree = {"evaluation": {"readouts": ["wahbba"]}}
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert (problem.field, problem.value) == ("evaluation.readouts.0", "wahbba")
+    assert problem.nearest == "wahba"

@@ -130,6 +130,16 @@ def test_at_zero_weight_the_rest_still_matters(path: str) -> None:
     assert trial_id(changed(at_zero(), path)) != trial_id(at_zero())
 
 
+def test_the_order_of_readouts_says_nothing() -> None:
+    one, other, none = (
+        TrialConfig.model_validate({"evaluation": {"readouts": names}})
+        for names in (["wahba", "kinds"], ["kinds", "wahba"], [])
+    )
+    assert trial_id(one) == trial_id(other) != trial_id(none)
+    assert trial_id(none) == trial_id(TrialConfig())
+    assert "readouts" not in canonical(none)["evaluation"]
+
+
 def test_what_only_says_the_whole_says_nothing() -> None:
     said = {"side": 32, "train_images": 50_000, "test_images": 10_000}
     one, other = (
