@@ -305,6 +305,16 @@ OBJECTIVES: Registry[ObjectiveEntry] = Registry(
             "care.objectives.barlow_twins:BarlowTwins", "care.config.objective:BarlowTwinsConfig"
         ),
         "byol": ObjectiveEntry("care.objectives.byol:BYOL", "care.config.objective:ByolConfig"),
+        "vicreg": ObjectiveEntry(
+            "care.objectives.vicreg:VICReg", "care.config.objective:VicregConfig"
+        ),
+        "augself": ObjectiveEntry(
+            "care.objectives.augself:AugSelf", "care.config.equivariant:AugselfConfig"
+        ),
+        "essl": ObjectiveEntry("care.objectives.essl:ESSL", "care.config.equivariant:EsslConfig"),
+        "sie": ObjectiveEntry("care.objectives.sie:SIE", "care.config.equivariant:SieConfig"),
+        "sen": ObjectiveEntry("care.objectives.sen:SEN", "care.config.equivariant:SenConfig"),
+        "stl": ObjectiveEntry("care.objectives.stl:STL", "care.config.equivariant:StlConfig"),
         "alignment": ObjectiveEntry(
             "care.objectives.ablations:AlignmentOnly", "care.config.objective:AlignmentConfig"
         ),

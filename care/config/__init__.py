@@ -15,6 +15,13 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
+from care.config.equivariant import (
+    AugselfConfig,
+    EsslConfig,
+    SenConfig,
+    SieConfig,
+    StlConfig,
+)
 from care.config.evaluation import (
     EvaluationConfig,
     MonitorConfig,
@@ -34,6 +41,7 @@ from care.config.objective import (
     ObjectiveConfig,
     SimclrConfig,
     UniformityConfig,
+    VicregConfig,
 )
 from care.config.training import (
     OptimizerConfig,
@@ -47,6 +55,7 @@ from care.config.trial import TrialConfig
 __all__ = [
     "AlignmentConfig",
     "AugmentationConfig",
+    "AugselfConfig",
     "BarlowTwinsConfig",
     "ByolConfig",
     "ColorJitterConfig",
@@ -54,6 +63,7 @@ __all__ = [
     "DataConfig",
     "EquimodConfig",
     "EquivarianceConfig",
+    "EsslConfig",
     "EvaluationConfig",
     "GaussianBlurConfig",
     "HeadConfig",
@@ -71,9 +81,13 @@ __all__ = [
     "Protocol",
     "Readout",
     "RuntimeConfig",
+    "SenConfig",
+    "SieConfig",
     "SimclrConfig",
+    "StlConfig",
     "TrainedProbeConfig",
     "TrainingConfig",
     "TrialConfig",
     "UniformityConfig",
+    "VicregConfig",
 ]

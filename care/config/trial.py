@@ -11,9 +11,9 @@ from care.config.base import Model, refuse
 from care.config.data import DataConfig
 from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
-from care.config.objective import ObjectiveConfig, SimclrConfig
+from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.registry import ENCODERS, MONITORED
+from care.registry import ENCODERS, MONITORED, OBJECTIVES
 
 _READOUTS_OF_POINTS = ("wahba",)
 _KINDS = {"images": "images", "points": "point clouds"}
@@ -41,7 +41,7 @@ class TrialConfig(Model):
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
-        self.objective.check_batch(self.training.batch_size)
+        _check_objective(self)
         _check_groups(self)
         _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
@@ -88,6 +88,17 @@ def _check_encoder(config: TrialConfig) -> None:
         encoders = [name for name, entry in ENCODERS.items() if entry.kind == kind]
         allowed = f"{', '.join(encoders)}, as {config.data.name!r} are {_KINDS[kind]}"
         refuse("model.encoder", config.model.encoder, allowed)
+
+
+def _check_objective(config: TrialConfig) -> None:
+    objective, kind = config.objective, config.data.source.kind
+    if kind not in objective.kinds:
+        names = [name for name in OBJECTIVES if kind in settings_of(name).kinds]
+        allowed = f"{', '.join(sorted(names))}, as {config.data.name!r} are {_KINDS[kind]}"
+        refuse("objective.name", objective.name, allowed)
+    objective.check_batch(config.training.batch_size)
+    objective.check_augmentation(config.augmentation)
+    objective.check_model(config.model)
 
 
 def _check_equimod(config: TrialConfig) -> None:
