@@ -146,6 +146,29 @@ class MeasureEntry(Entry):
                 raise ValueError(f"{name}: allowed: names that start with encoder/ or head/")
 
 
+@dataclass(frozen=True)
+class MonitorEntry(Entry):
+    """A measure of a network while it trains, or several that are computed together.
+
+    Attributes:
+        function: ``module:function`` from :class:`care.evaluation.monitored.Monitored` to values
+            by name, without ``heldout/``.
+        names: Names that it may report: ``heldout/…``.
+        classes: The data need classes.
+        parts: It uses features of the parts of ``evaluation.monitor``.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    classes: bool = False
+    parts: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not name.startswith("heldout/"):
+                raise ValueError(f"{name}: allowed: names that start with heldout/")
+
+
 SPACES = ("encoder", "head")
 """The measured spaces: the encoder's output, and the head's output on the sphere."""
 
@@ -290,6 +313,16 @@ OBJECTIVES: Registry[ObjectiveEntry] = Registry(
             "care.objectives.barlow_twins:BarlowTwins", "care.config.objective:BarlowTwinsConfig"
         ),
         "byol": ObjectiveEntry("care.objectives.byol:BYOL", "care.config.objective:ByolConfig"),
+        "vicreg": ObjectiveEntry(
+            "care.objectives.vicreg:VICReg", "care.config.objective:VicregConfig"
+        ),
+        "augself": ObjectiveEntry(
+            "care.objectives.augself:AugSelf", "care.config.equivariant:AugselfConfig"
+        ),
+        "essl": ObjectiveEntry("care.objectives.essl:ESSL", "care.config.equivariant:EsslConfig"),
+        "sie": ObjectiveEntry("care.objectives.sie:SIE", "care.config.equivariant:SieConfig"),
+        "sen": ObjectiveEntry("care.objectives.sen:SEN", "care.config.equivariant:SenConfig"),
+        "stl": ObjectiveEntry("care.objectives.stl:STL", "care.config.equivariant:StlConfig"),
         "alignment": ObjectiveEntry(
             "care.objectives.ablations:AlignmentOnly", "care.config.objective:AlignmentConfig"
         ),
@@ -397,3 +430,47 @@ MEASURES: Registry[MeasureEntry] = Registry(
     },
 )
 """The final measures, in the order of computation."""
+
+MONITORED: Registry[MonitorEntry] = Registry(
+    "monitored measure",
+    {
+        "gamma": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_gamma",
+            ("heldout/gamma", "heldout/gamma_median"),
+        ),
+        "alignment": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_alignment",
+            ("heldout/alignment",),
+        ),
+        "uniformity": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_uniformity",
+            ("heldout/uniformity",),
+        ),
+        "positive_cosine": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_positive_cosine",
+            ("heldout/positive_cosine",),
+        ),
+        "equivariance": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_equivariance",
+            ("heldout/equivariance",),
+        ),
+        "knn_accuracy": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_knn",
+            ("heldout/knn_accuracy",),
+            classes=True,
+            parts=True,
+        ),
+        "probe_accuracy": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_probe",
+            ("heldout/probe_accuracy",),
+            classes=True,
+            parts=True,
+        ),
+        "rank": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_rank",
+            ("heldout/encoder_rank", "heldout/head_rank"),
+            parts=True,
+        ),
+    },
+)
+"""The measures while a network trains, in the order of computation."""

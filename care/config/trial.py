@@ -11,9 +11,9 @@ from care.config.base import Model, refuse
 from care.config.data import DataConfig
 from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
-from care.config.objective import ObjectiveConfig, SimclrConfig
+from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.registry import ENCODERS
+from care.registry import ENCODERS, MONITORED, OBJECTIVES
 
 _READOUTS_OF_POINTS = ("wahba", "ranking")
 _KINDS = {"images": "images", "points": "point clouds"}
@@ -41,12 +41,13 @@ class TrialConfig(Model):
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
-        self.objective.check_batch(self.training.batch_size)
+        _check_objective(self)
         _check_groups(self)
         _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
         _check_transfer(self)
         _check_probe(self)
+        _check_monitor(self)
         _check_readouts(self)
         return self
 
@@ -89,6 +90,17 @@ def _check_encoder(config: TrialConfig) -> None:
         refuse("model.encoder", config.model.encoder, allowed)
 
 
+def _check_objective(config: TrialConfig) -> None:
+    objective, kind = config.objective, config.data.source.kind
+    if kind not in objective.kinds:
+        names = [name for name in OBJECTIVES if kind in settings_of(name).kinds]
+        allowed = f"{', '.join(sorted(names))}, as {config.data.name!r} are {_KINDS[kind]}"
+        refuse("objective.name", objective.name, allowed)
+    objective.check_batch(config.training.batch_size)
+    objective.check_augmentation(config.augmentation)
+    objective.check_model(config.model)
+
+
 def _check_equimod(config: TrialConfig) -> None:
     weight = config.objective.equimod_weight
     if weight > 0 and config.data.source.kind == "points":
@@ -129,6 +141,26 @@ def _check_probe(config: TrialConfig) -> None:
         refuse(f"{field}.optimizer.schedule", optimizer.schedule, allowed)
     if optimizer.warmup_epochs:
         refuse(f"{field}.optimizer.warmup_epochs", optimizer.warmup_epochs, "0 for a probe")
+
+
+def _check_monitor(config: TrialConfig) -> None:
+    monitor, epochs = config.evaluation.monitor, config.training.epochs
+    field = "evaluation.monitor"
+    if monitor.every > epochs:
+        refuse(f"{field}.every", monitor.every, f"at most {epochs}, the epochs of the training")
+    if config.data.source.kind == "points":
+        fitting = [name for name, entry in MONITORED.items() if not entry.classes]
+        for name in monitor.measures:
+            if name not in fitting:
+                allowed = f"{', '.join(fitting)}, as {config.data.name!r} have no classes"
+                refuse(f"{field}.measures", name, allowed)
+    parts = (
+        ("train_images", monitor.train_images, config.data.train_size, "training"),
+        ("test_images", monitor.test_images, config.data.test_size, "test"),
+    )
+    for name, part, size, split in parts:  # without a size, check_dataset does so
+        if part is not None and size is not None and part > size:
+            refuse(f"{field}.{name}", part, f"at most {size}, the number of {split} samples")
 
 
 def _check_transfer(config: TrialConfig) -> None:
