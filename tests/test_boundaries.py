@@ -68,6 +68,7 @@ ORDER = {
         "inventory",
         "plan_remarks",
         "plan",
+        "point_seeds",
         "resources",
         "event_log",
         "question",
