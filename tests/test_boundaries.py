@@ -46,6 +46,7 @@ ORDER = {
         "config",
         "distributed",
         "registry",
+        "entries",
         "plugins",
         "errors",
     ],

@@ -21,7 +21,7 @@ from care.config.training import OptimizerConfig, PrecisionChoice
 from care.registry import MONITORED
 
 Protocol = Literal["paper", "authors"]
-Readout = Literal["wahba", "kinds"]
+Readout = Literal["wahba", "kinds", "augmentation", "ranking", "few_labels"]
 
 
 class TrainedProbeConfig(Model):
@@ -123,7 +123,10 @@ class EvaluationConfig(Model):
             size.
         readouts: Further measures, none by default (docs/method.md, Readouts). ``wahba``: Wahba
             residual and γ_f relative to models of chance. ``kinds``: rotation and composition of
-            each kind of image augmentation alone.
+            each kind of image augmentation alone. ``augmentation``: parameters of an augmentation,
+            read from features before and after it. ``ranking``: rank of f(a(x)) by R_a f(x), with
+            R_a fitted to training images. ``few_labels``: classes from 1 % and 10 % of the labels,
+            and few-shot episodes.
         precision: Precision of the network's features, see :mod:`care.system.precision`. Measures
             are always computed in float32 or float64.
     """

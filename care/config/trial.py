@@ -15,7 +15,7 @@ from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
 from care.registry import ENCODERS, MONITORED, OBJECTIVES
 
-_READOUTS_OF_POINTS = ("wahba",)
+_READOUTS_OF_POINTS = ("wahba", "ranking")
 _KINDS = {"images": "images", "points": "point clouds"}
 
 
