@@ -142,3 +142,8 @@ class EvaluationConfig(Model):
     transfer: Annotated[tuple[DataConfig, ...], Field(strict=False)] = ()
     readouts: Annotated[tuple[Readout, ...], Field(strict=False), AfterValidator(check_unique)] = ()
     precision: PrecisionChoice = "fp32"
+
+
+def is_monitor(field: str) -> bool:
+    """Check whether a dotted field is ``evaluation.monitor`` or lies in it."""
+    return f"{field}.".startswith("evaluation.monitor.")
