@@ -8,66 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from care.data_sets import DATA, SUITES, DataEntry, Kind
 from care.plugins import Entry, Registry
 
 if TYPE_CHECKING:  # its checks look names up here
     from care.config import TrialConfig
 
-Kind = Literal["images", "points"]
-
-
-@dataclass(frozen=True)
-class DataEntry(Entry):
-    """A data set.
-
-    Attributes:
-        loader: ``module:function`` from a :class:`care.config.DataConfig` and the data root to a
-            :class:`care.data.dataset.Dataset`.
-        about: Description for ``care data list``.
-        preparer: ``module:function`` that downloads the set or builds its cache; None without
-            either.
-        train_size: Number of training samples, to check a batch before loading; None if only the
-            files show it.
-        test_size: Number of held-out samples, or None.
-        side: Default height and width of the images in pixels; None for point clouds.
-        resizable: The configuration may give another side.
-        kind: ``images`` or ``points``.
-        located: The configuration may give the path of the files.
-        tree: The set is an image folder, with one folder per class.
-        decoded: The loader decodes image files at the configured side (:mod:`care.data.decoding`);
-            otherwise it gives arrays of the set's own side, which are resized as tensors.
-        licence: Licence of the data, as far as known; empty for the user's own data.
-        places: Files or folders below the data root; if one exists, the set is present.
-        files: ``module:function`` that lists the set's files as
-            :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for a set without
-            files: its samples are loaded and hashed instead.
-    """
-
-    loader: str
-    about: str
-    preparer: str | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    side: int | None = None
-    resizable: bool = True
-    kind: Kind = "images"
-    located: bool = False
-    tree: bool = False
-    decoded: bool = False
-    licence: str = ""
-    places: tuple[str, ...] = ()
-    files: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.side is None) != (self.kind == "points"):
-            raise ValueError(f"{self.loader}: images have a side, point clouds have none")
-
-    @property
-    def needs_path(self) -> bool:
-        """True if the configuration must give the path of the files."""
-        return self.located and not self.places
+__all__ = [
+    "DATA",
+    "ENCODERS",
+    "MEASURES",
+    "OBJECTIVES",
+    "SPACES",
+    "SUITES",
+    "DataEntry",
+    "EncoderEntry",
+    "Kind",
+    "MeasureEntry",
+    "ObjectiveEntry",
+    "always",
+    "of_images",
+    "of_points",
+]
 
 
 @dataclass(frozen=True)
@@ -154,98 +118,6 @@ def _both(*measures: str) -> tuple[str, ...]:
     return tuple(f"{space}/{measure}" for space in SPACES for measure in measures)
 
 
-DATA: Registry[DataEntry] = Registry(
-    "data set",
-    {
-        "digits": DataEntry(
-            "care.data.digits:load_digits",
-            "handwritten digits that scikit-learn ships, tinted",
-            files="care.data.fingerprints.sources:digits_files",
-            train_size=1437,
-            test_size=360,
-            side=16,
-            resizable=False,
-            licence="CC BY 4.0 (UCI)",
-        ),
-        "cifar10": DataEntry(
-            "care.data.cifar:load_cifar10",
-            "CIFAR-10",
-            files="care.data.fingerprints.sources:cifar10_files",
-            preparer="care.data.cifar:prepare_cifar10",
-            train_size=50_000,
-            test_size=10_000,
-            side=32,
-            places=("cifar-10-batches-py",),
-            licence="none stated",
-        ),
-        "cifar100": DataEntry(
-            "care.data.cifar:load_cifar100",
-            "CIFAR-100",
-            files="care.data.fingerprints.sources:cifar100_files",
-            preparer="care.data.cifar:prepare_cifar100",
-            train_size=50_000,
-            test_size=10_000,
-            side=32,
-            places=("cifar-100-python",),
-            licence="none stated",
-        ),
-        "stl10": DataEntry(
-            "care.data.stl10:load_stl10",
-            "STL-10, trained on labelled and unlabelled images",
-            files="care.data.fingerprints.sources:stl10_files",
-            preparer="care.data.stl10:prepare_stl10",
-            train_size=105_000,
-            test_size=8_000,
-            side=32,
-            places=("stl10_binary",),
-            licence="none stated; images of ImageNet",
-        ),
-        "flowers102": DataEntry(
-            "care.data.flowers102:load_flowers102",
-            "Flowers-102, trained on its train and val splits",
-            files="care.data.fingerprints.sources:flowers102_files",
-            preparer="care.data.flowers102:prepare_flowers102",
-            train_size=2_040,
-            test_size=6_149,
-            side=64,
-            places=("flowers-102",),
-            decoded=True,
-            licence="none stated; images from the web",
-        ),
-        "imagenet100": DataEntry(
-            "care.data.image_folder:load_imagenet100",
-            "100 classes of an ImageNet tree",
-            files="care.data.fingerprints.sources:imagenet100_files",
-            preparer="care.data.image_folder:prepare_imagenet100",
-            side=224,
-            located=True,
-            tree=True,
-            places=("imagenet",),
-            decoded=True,
-            licence="ImageNet's terms: research, by request",
-        ),
-        "images": DataEntry(
-            "care.data.image_folder:load_images",
-            "any tree of class folders",
-            files="care.data.fingerprints.sources:tree_files",
-            preparer="care.data.image_folder:prepare_images",
-            side=64,
-            located=True,
-            tree=True,
-            decoded=True,
-        ),
-        "proteins": DataEntry(
-            "care.data.proteins:load_proteins",
-            "proteins as point clouds, from PDB, mmCIF or .npz files",
-            files="care.data.fingerprints.sources:proteins_files",
-            preparer="care.data.proteins:prepare_proteins",
-            kind="points",
-            located=True,
-            places=("proteins", "proteins.npz"),
-        ),
-    },
-)
-
 ENCODERS: Registry[EncoderEntry] = Registry(
     "encoder",
     {
@@ -304,7 +176,7 @@ MEASURES: Registry[MeasureEntry] = Registry(
             when=of_images,
         ),
         "transfer": MeasureEntry(
-            "care.evaluation.probes:measure_transfer",
+            "care.evaluation.transfer:measure_transfer",
             (),  # care.config.metrics names them after the data sets
             when=lambda config: bool(config.evaluation.transfer),
         ),

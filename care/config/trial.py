@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from care.config.augmentation import AugmentationConfig
 from care.config.base import Model, refuse
 from care.config.data import DataConfig
-from care.config.evaluation import EvaluationConfig
+from care.config.evaluation import EvaluationConfig, whole_suites
 from care.config.model import ModelConfig
 from care.config.objective import ObjectiveConfig, SimclrConfig
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
@@ -134,7 +134,8 @@ def _check_transfer(config: TrialConfig) -> None:
     if transfer and side is None:
         names = [data.name for data in transfer]
         refuse("evaluation.transfer", names, f"none, as {config.data.name!r} are point clouds")
-    seen = {config.data.transfer_name}
+    # A suite is measured as a whole, with the trial's own data set if that is a part of it.
+    seen = set() if whole_suites(transfer) else {config.data.transfer_name}
     for index, data in enumerate(transfer):
         field = f"evaluation.transfer.{index}"
         if data.transfer_name in seen:
