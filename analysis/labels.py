@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from care.registry import SPACES, SUITES
+from care.registry import (
+    AUGMENTATION_KINDS,
+    AUGMENTATION_TARGETS,
+    MEASURES_OF_KINDS,
+    SPACES,
+    SUITES,
+)
 
 VARIANT = "variant"
 """The axis whose values are names of methods."""
@@ -32,6 +38,27 @@ class Label:
         return f"{self.title} ({self.better})" if self.better else self.title
 
 
+_PARAMETERS = {
+    "crop": "crop box",
+    "jitter": "color jitter",
+    "hue": "hue shift",
+    "blur": "blur σ",
+    "flip": "flip",
+}
+
+
+def _augmentation_labels() -> dict[str, Label]:
+    """Label the scores of an augmentation's parameters, by a linear probe and a perceptron."""
+    labels = {}
+    for target in AUGMENTATION_TARGETS:
+        score, word = ("accuracy", "accuracy") if target == "flip" else ("r2", "R²")
+        for suffix, probe in (("", "linear"), ("_mlp", "MLP")):
+            title = f"{_PARAMETERS[target]} of the augmentation, {probe} {word}"
+            short = f"{_PARAMETERS[target]}, {probe}"
+            labels[f"augmentation_{target}_{score}{suffix}"] = Label(title, "↑", short)
+    return labels
+
+
 MEASURE_LABELS = {
     "gamma": Label("γ_f, relative rotational equivariance", "↓", "γ_f"),
     "gamma_median": Label("median of γ_f's ratios", "↓", "γ_f median"),
@@ -40,6 +67,32 @@ MEASURE_LABELS = {
     "wahba_o_per_sqrt_n": Label("Wahba residual / √n over O(d)", "↓", "Wahba O(d)/√n"),
     "composition": Label("composition error", "↓", "composition"),
     "composition_on_data": Label("composition error on the embeddings / √n", "↓", "comp. on data"),
+    "composition_over_movement": Label(
+        "composition error relative to movement", "↓", "comp. / movement"
+    ),
+    "wahba_over_movement": Label(
+        "movement that no rotation explains, held out", "↓", "Wahba / movement"
+    ),
+    "wahba_over_movement_span": Label(
+        "movement that no rotation explains, leading directions", "↓", "Wahba / mov., span"
+    ),
+    "equivariance_over_random": Label(
+        "L_equi relative to random directions of movement", "↓", "L_equi / random"
+    ),
+    "wahba_over_random": Label(
+        "squared Wahba residual relative to a random pairing", "↓", "Wahba / random"
+    ),
+    "wahba_centered": Label("Wahba residual / √n, centered", "↓", "Wahba centered"),
+    "wahba_span": Label("Wahba residual / √n, leading directions", "↓", "Wahba span"),
+    "wahba_random": Label("Wahba residual / √n of a random pairing", "", "Wahba random"),
+    "movement": Label("mean squared movement by an augmentation", "", "movement"),
+    "mean_norm": Label("norm of the mean embedding", "", "‖mean‖"),
+    "span_dim": Label("dimensions with 90 % of the variance", "", "span dim."),
+    "ranking_mrr": Label("MRR of views by Wahba rotations", "↑", "MRR"),
+    "ranking_hit1": Label("hit@1 of views by Wahba rotations", "↑", "hit@1"),
+    "ranking_hit5": Label("hit@5 of views by Wahba rotations", "↑", "hit@5"),
+    "ranking_mrr_mean_movement": Label("MRR of views by the mean movement", "", "MRR, mean"),
+    **_augmentation_labels(),
     "hue_r2": Label("hue, linear R²", "↑", "hue R²"),
     "color_r2": Label("mean color, linear R²", "↑", "color R²"),
     "color_following": Label("neighbors' hue follows the query's", "↑", "color following"),
@@ -48,6 +101,10 @@ MEASURE_LABELS = {
     "circularity": Label("circularity of trajectories", "↑", "circularity"),
     "probe_accuracy": Label("class, linear probe accuracy", "↑", "class, probe"),
     "probe_top5": Label("class, linear probe top-5 accuracy", "↑", "class, probe top 5"),
+    "probe_accuracy_1pct": Label("class, linear probe of 1 % of the labels", "↑", "class, 1 %"),
+    "probe_accuracy_10pct": Label("class, linear probe of 10 % of the labels", "↑", "class, 10 %"),
+    "few_shot_1": Label("5-way 1-shot accuracy", "↑", "1 shot"),
+    "few_shot_5": Label("5-way 5-shot accuracy", "↑", "5 shots"),
     "knn_accuracy": Label("class, kNN accuracy", "↑", "class, kNN"),
     "paper_probe_accuracy": Label("class, the paper's probe", "↑", "class, paper's probe"),
     "paper_probe_top5": Label("class, the paper's probe, top 5", "↑", "paper's probe top 5"),
@@ -71,6 +128,10 @@ CURVES = {
     "heldout/positive_cosine": Label("cosine of positive pairs, held out", "↑"),
     "heldout/alignment": Label("alignment L_inv, held out", "↓"),
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
+    "heldout/knn_accuracy": Label("class, kNN accuracy, held out", "↑"),
+    "heldout/probe_accuracy": Label("class, linear probe accuracy, held out", "↑"),
+    "heldout/encoder_rank": Label("effective rank of the head's input, held out", "↑"),
+    "heldout/head_rank": Label("effective rank on the sphere, held out", "↑"),
 }
 
 CURVE_PARTS = ("mean", "low", "high", "n", "difference")
@@ -102,6 +163,10 @@ def measure_label(measure: str) -> Label:
         dataset = measure.removeprefix(_TRANSFER)
         of = f"mean over {dataset}" if dataset in SUITES else f"class of {dataset}"
         return Label(f"{of}, transfer accuracy", "↑", of)
+    base, _, kind = measure.rpartition("_")
+    if kind in AUGMENTATION_KINDS and base in MEASURES_OF_KINDS:
+        label = MEASURE_LABELS[base]
+        return Label(f"{label.title}, {kind}", label.better, f"{label.short}, {kind}")
     name = measure.replace("_", " ")
     return MEASURE_LABELS.get(measure, Label(name, short=name))
 

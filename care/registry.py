@@ -110,8 +110,51 @@ class MeasureEntry(Entry):
                 raise ValueError(f"{name}: allowed: names that start with encoder/ or head/")
 
 
+@dataclass(frozen=True)
+class MonitorEntry(Entry):
+    """A measure of a network while it trains, or several that are computed together.
+
+    Attributes:
+        function: ``module:function`` from :class:`care.evaluation.monitored.Monitored` to values
+            by name, without ``heldout/``.
+        names: Names that it may report: ``heldout/…``.
+        classes: The data need classes.
+        parts: It uses features of the parts of ``evaluation.monitor``.
+    """
+
+    function: str
+    names: tuple[str, ...]
+    classes: bool = False
+    parts: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.names:
+            if not name.startswith("heldout/"):
+                raise ValueError(f"{name}: allowed: names that start with heldout/")
+
+
 SPACES = ("encoder", "head")
 """The measured spaces: the encoder's output, and the head's output on the sphere."""
+
+
+AUGMENTATION_KINDS = ("crop", "color", "grayscale", "blur", "flip")
+"""Kinds of image augmentations; ``color`` is the color jitter."""
+MEASURES_OF_KINDS = (
+    "movement",
+    "wahba_over_movement",
+    "equivariance_over_random",
+    "composition_on_data",
+    "composition_over_movement",
+)
+"""Measures of each kind of augmentation; their names get the kind as last word."""
+
+AUGMENTATION_TARGETS = ("crop", "jitter", "hue", "blur", "flip")
+"""Parameters of an augmentation that are read from features."""
+_AUGMENTATION_SCORES = tuple(
+    f"augmentation_{target}_{'accuracy' if target == 'flip' else 'r2'}{probe}"
+    for target in AUGMENTATION_TARGETS
+    for probe in ("", "_mlp")
+)
 
 
 def _both(*measures: str) -> tuple[str, ...]:
@@ -142,6 +185,16 @@ OBJECTIVES: Registry[ObjectiveEntry] = Registry(
             "care.objectives.barlow_twins:BarlowTwins", "care.config.objective:BarlowTwinsConfig"
         ),
         "byol": ObjectiveEntry("care.objectives.byol:BYOL", "care.config.objective:ByolConfig"),
+        "vicreg": ObjectiveEntry(
+            "care.objectives.vicreg:VICReg", "care.config.objective:VicregConfig"
+        ),
+        "augself": ObjectiveEntry(
+            "care.objectives.augself:AugSelf", "care.config.equivariant:AugselfConfig"
+        ),
+        "essl": ObjectiveEntry("care.objectives.essl:ESSL", "care.config.equivariant:EsslConfig"),
+        "sie": ObjectiveEntry("care.objectives.sie:SIE", "care.config.equivariant:SieConfig"),
+        "sen": ObjectiveEntry("care.objectives.sen:SEN", "care.config.equivariant:SenConfig"),
+        "stl": ObjectiveEntry("care.objectives.stl:STL", "care.config.equivariant:StlConfig"),
         "alignment": ObjectiveEntry(
             "care.objectives.ablations:AlignmentOnly", "care.config.objective:AlignmentConfig"
         ),
@@ -168,12 +221,50 @@ MEASURES: Registry[MeasureEntry] = Registry(
                 "composition",
                 "composition_on_data",
                 "positive_cosine",
+                # evaluation.readouts has wahba:
+                "movement",
+                "mean_norm",
+                "span_dim",
+                "wahba_centered",
+                "wahba_span",
+                "wahba_random",
+                "wahba_over_random",
+                "wahba_over_movement",
+                "wahba_over_movement_span",
+                "equivariance_over_random",
+                "composition_over_movement",
             ),
+        ),
+        "kinds": MeasureEntry(
+            "care.evaluation.kinds:measure_kinds",
+            _both(
+                *(
+                    f"{measure}_{kind}"
+                    for kind in AUGMENTATION_KINDS
+                    for measure in MEASURES_OF_KINDS
+                )
+            ),
+            when=lambda config: "kinds" in config.evaluation.readouts,
+        ),
+        "augmentation": MeasureEntry(
+            "care.evaluation.augmentation_readout:measure_augmentation",
+            _both(*_AUGMENTATION_SCORES),
+            when=lambda config: "augmentation" in config.evaluation.readouts,
+        ),
+        "ranking": MeasureEntry(
+            "care.evaluation.ranking:measure_ranking",
+            _both("ranking_mrr", "ranking_hit1", "ranking_hit5", "ranking_mrr_mean_movement"),
+            when=lambda config: "ranking" in config.evaluation.readouts,
         ),
         "readout": MeasureEntry(
             "care.evaluation.probes:measure_readout",
             _both("knn_accuracy", "probe_accuracy", "probe_top5", "hue_r2", "color_r2"),
             when=of_images,
+        ),
+        "few_labels": MeasureEntry(
+            "care.evaluation.few_labels:measure_few_labels",
+            _both("probe_accuracy_1pct", "probe_accuracy_10pct", "few_shot_1", "few_shot_5"),
+            when=lambda config: "few_labels" in config.evaluation.readouts,
         ),
         "transfer": MeasureEntry(
             "care.evaluation.transfer:measure_transfer",
@@ -211,3 +302,47 @@ MEASURES: Registry[MeasureEntry] = Registry(
     },
 )
 """The final measures, in the order of computation."""
+
+MONITORED: Registry[MonitorEntry] = Registry(
+    "monitored measure",
+    {
+        "gamma": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_gamma",
+            ("heldout/gamma", "heldout/gamma_median"),
+        ),
+        "alignment": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_alignment",
+            ("heldout/alignment",),
+        ),
+        "uniformity": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_uniformity",
+            ("heldout/uniformity",),
+        ),
+        "positive_cosine": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_positive_cosine",
+            ("heldout/positive_cosine",),
+        ),
+        "equivariance": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_equivariance",
+            ("heldout/equivariance",),
+        ),
+        "knn_accuracy": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_knn",
+            ("heldout/knn_accuracy",),
+            classes=True,
+            parts=True,
+        ),
+        "probe_accuracy": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_probe",
+            ("heldout/probe_accuracy",),
+            classes=True,
+            parts=True,
+        ),
+        "rank": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_rank",
+            ("heldout/encoder_rank", "heldout/head_rank"),
+            parts=True,
+        ),
+    },
+)
+"""The measures while a network trains, in the order of computation."""

@@ -10,8 +10,13 @@ from typing import Any, Literal
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.labels import point_name
-from care.config import TrialConfig
-from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
+from care.config import MonitorConfig, TrialConfig
+from care.config.metrics import (
+    COLLAPSE_METRIC,
+    epoch_metrics,
+    is_collapsed,
+    monitored_metrics,
+)
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.schema import MetricConfig
@@ -22,6 +27,7 @@ Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
 _LEFT = [state for state, meaning in MEANING.items() if meaning.left]
 _LEFT_HERE = [state for state in _LEFT if state != State.ELSEWHERE]
+_CHEAP = MonitorConfig()
 
 
 @dataclass
@@ -81,6 +87,7 @@ class Board:
         metric: The sweep's metric.
         target: Number of all trials of the sweep.
         uniformity: Returns a finished trial's uniformity after its last epoch.
+        monitor: The trials' measures while they train.
     """
 
     def __init__(
@@ -88,10 +95,11 @@ class Board:
         metric: MetricConfig,
         target: int,
         uniformity: Callable[[str], float | None] = lambda _: None,
+        monitor: MonitorConfig = _CHEAP,
     ) -> None:
         self.metric = metric
         self.target = target
-        self.column = epoch_metric(metric.name)
+        self.column = epoch_metric(metric.name, monitor)
         self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
         self.configs: dict[str, TrialConfig] = {}
@@ -270,7 +278,13 @@ class Board:
         return list(self.trials.values())
 
 
-def epoch_metric(metric: str) -> str:
-    """Choose a metric that every epoch has: ``metric``, its held-out counterpart, or the loss."""
+def epoch_metric(metric: str, monitor: MonitorConfig) -> str:
+    """Choose a metric that training trials have: ``metric``, its held-out counterpart, or the loss.
+
+    Args:
+        metric: The sweep's metric.
+        monitor: The trials' measures while they train.
+    """
+    reported = {*epoch_metrics()} - {*monitored_metrics()} | {*monitor.metrics}
     held_out = f"heldout/{metric.rpartition('/')[2]}"
-    return next((name for name in (metric, held_out) if name in epoch_metrics()), "train/loss")
+    return next((name for name in (metric, held_out) if name in reported), "train/loss")

@@ -67,21 +67,28 @@ def test_the_report_shows_the_measure(folder: Path) -> None:
     assert "sparsity" in (report / "report.html").read_text(encoding="utf-8")
     trials = pd.read_csv(report / "tables" / "trials.csv")
     assert trials["encoder/sparsity"].between(0, 1).all()
+    assert trials["heldout/sparsity"].between(0, 1).all()
     assert trials["train/invariance"].notna().all()
     assert len(trials) == 2
 
 
 def test_a_trial_records_each_entry_that_it_uses(folder: Path) -> None:
     recorded = provenance(folder)
-    entries = ["data set stripes", "encoder patches", "measure sparsity", "objective vicreg"]
+    entries = [
+        "data set stripes",
+        "encoder patches",
+        "measure sparsity",
+        "monitored measure sparsity",
+        "objective vireg",
+    ]
     assert [sorted(one["plugins"]) for one in recorded] == [entries] * 2
     assert recorded[0]["plugins"] == recorded[1]["plugins"], "in whatever process it ran"
 
 
 def test_a_misspelt_name_gets_the_nearest_one(folder: Path) -> None:
-    done = care(folder, "train", "stripes.yaml", "objective.name=vicregg")
+    done = care(folder, "train", "stripes.yaml", "objective.name=viregg")
     assert done.returncode == 2
-    assert "did you mean 'vicreg'?" in done.stderr
+    assert "did you mean 'vireg'?" in done.stderr
     done = care(folder, "train", "stripes.yaml", "objective.varianze=1")
     assert "did you mean 'variance'?" in done.stderr
 
@@ -97,7 +104,7 @@ def test_without_the_plugin_its_names_are_unknown(folder: Path) -> None:
 
 
 def test_an_edited_plugin_makes_its_trials_stale(folder: Path) -> None:
-    module = folder / "lab" / "vicreg.py"
+    module = folder / "lab" / "vireg.py"
     source = module.read_text(encoding="utf-8")
     try:
         module.write_text(f"# a comment\n{source}", encoding="utf-8")
@@ -105,6 +112,6 @@ def test_an_edited_plugin_makes_its_trials_stale(folder: Path) -> None:
         module.write_text(source.replace("1e-4", "1e-3"), encoding="utf-8")
         plan = output(folder, "sweep", "plan", "variance.yaml")
         assert "2 stale" in plan
-        assert "objective vicreg" in " ".join(plan.split())
+        assert "objective vireg" in " ".join(plan.split())
     finally:
         module.write_text(source, encoding="utf-8")

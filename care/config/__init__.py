@@ -15,7 +15,20 @@ from care.config.augmentation import (
 )
 from care.config.base import Model, Positive, PositiveInt
 from care.config.data import DataConfig
-from care.config.evaluation import EvaluationConfig, Protocol, TrainedProbeConfig
+from care.config.equivariant import (
+    AugselfConfig,
+    EsslConfig,
+    SenConfig,
+    SieConfig,
+    StlConfig,
+)
+from care.config.evaluation import (
+    EvaluationConfig,
+    MonitorConfig,
+    Protocol,
+    Readout,
+    TrainedProbeConfig,
+)
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -28,6 +41,7 @@ from care.config.objective import (
     ObjectiveConfig,
     SimclrConfig,
     UniformityConfig,
+    VicregConfig,
 )
 from care.config.training import (
     OptimizerConfig,
@@ -41,6 +55,7 @@ from care.config.trial import TrialConfig
 __all__ = [
     "AlignmentConfig",
     "AugmentationConfig",
+    "AugselfConfig",
     "BarlowTwinsConfig",
     "ByolConfig",
     "ColorJitterConfig",
@@ -48,12 +63,14 @@ __all__ = [
     "DataConfig",
     "EquimodConfig",
     "EquivarianceConfig",
+    "EsslConfig",
     "EvaluationConfig",
     "GaussianBlurConfig",
     "HeadConfig",
     "MocoConfig",
     "Model",
     "ModelConfig",
+    "MonitorConfig",
     "NoBaseConfig",
     "ObjectiveConfig",
     "OptimizerConfig",
@@ -62,10 +79,15 @@ __all__ = [
     "Precision",
     "PrecisionChoice",
     "Protocol",
+    "Readout",
     "RuntimeConfig",
+    "SenConfig",
+    "SieConfig",
     "SimclrConfig",
+    "StlConfig",
     "TrainedProbeConfig",
     "TrainingConfig",
     "TrialConfig",
     "UniformityConfig",
+    "VicregConfig",
 ]

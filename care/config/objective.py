@@ -10,11 +10,13 @@ from typing import Annotated, ClassVar, Literal, NamedTuple, cast
 
 from pydantic import Field
 
+from care.config.augmentation import AugmentationConfig
 from care.config.base import Model, NonNegative, Positive, PositiveInt, refuse
 from care.config.choice import Choice
+from care.config.model import ModelConfig
 from care.errors import ConfigError, Problem
 from care.plugins import load
-from care.registry import OBJECTIVES
+from care.registry import OBJECTIVES, Kind
 
 Momentum = Annotated[float, Field(ge=0, lt=1)]
 Form = Literal["printed", "authors"]
@@ -80,10 +82,14 @@ class BaseObjectiveConfig(Model):
 
     Attributes:
         terms: Names of the terms of the base objective's loss, each reported as ``train/<term>``.
+        kinds: Kinds of samples that it is for.
+        shares_views: Whether it can take the chunks' views (``equivariance.shared_views``).
         equivariance: Settings of L_equi, which is added to the base.
     """
 
     terms: ClassVar[tuple[str, ...]] = ()
+    kinds: ClassVar[tuple[Kind, ...]] = ("images", "points")
+    shares_views: ClassVar[bool] = True
 
     name: str
     equivariance: EquivarianceConfig = EquivarianceConfig()
@@ -120,6 +126,15 @@ class BaseObjectiveConfig(Model):
         """
         if self.equivariance.weight > 0:
             _check_splits(self.equivariance.splits, batch)
+            if self.equivariance.shared_views and not self.shares_views:
+                allowed = f"false, as {self.name!r} needs views of its own"
+                refuse("objective.equivariance.shared_views", True, allowed)
+
+    def check_augmentation(self, augmentation: AugmentationConfig) -> None:
+        """Check the settings against the distribution of the augmentations; raises as above."""
+
+    def check_model(self, model: ModelConfig) -> None:
+        """Check the settings against the network; raises as above."""
 
     def groups(self) -> dict[str, int]:
         """Return numbers that the number of processes must divide, by field of ``objective``."""
@@ -218,6 +233,31 @@ class BarlowTwinsConfig(BaseObjectiveConfig):
 
     name: Literal["barlow_twins"] = "barlow_twins"
     off_diagonal: NonNegative = 0.0051
+
+
+class VicregConfig(BaseObjectiveConfig):
+    """VICReg (arXiv 2105.04906) on the head's output before normalization.
+
+    Weights are those of its authors' code; :func:`care.objectives.vicreg.vicreg_loss` says how they
+    relate to the paper's equations.
+
+    Attributes:
+        invariance: Weight of the views' mean squared error.
+        variance: Weight of the standard deviations below 1.
+        covariance: Weight of the squared covariances of different dimensions.
+    """
+
+    terms: ClassVar[tuple[str, ...]] = ("invariance", "variance", "covariance")
+
+    name: Literal["vicreg"] = "vicreg"
+    invariance: NonNegative = 25.0
+    variance: NonNegative = 25.0
+    covariance: NonNegative = 1.0
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weights of the terms."""
+        return {name: getattr(self, name) for name in self.terms}
 
 
 class ByolConfig(BaseObjectiveConfig):

@@ -9,12 +9,14 @@ from pydantic import Field, model_validator
 from care.config.augmentation import AugmentationConfig
 from care.config.base import Model, refuse
 from care.config.data import DataConfig
-from care.config.evaluation import EvaluationConfig, whole_suites
+from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
-from care.config.objective import ObjectiveConfig, SimclrConfig
+from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
+from care.config.suites import whole_suites
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.registry import ENCODERS
+from care.registry import ENCODERS, MONITORED, OBJECTIVES
 
+_READOUTS_OF_POINTS = ("wahba", "ranking")
 _KINDS = {"images": "images", "points": "point clouds"}
 
 
@@ -40,12 +42,14 @@ class TrialConfig(Model):
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
         _check_against_data(self)
-        self.objective.check_batch(self.training.batch_size)
+        _check_objective(self)
         _check_groups(self)
         _check_equimod(self)
         _check_schedule(self.optimizer, self.training.epochs)
         _check_transfer(self)
         _check_probe(self)
+        _check_monitor(self)
+        _check_readouts(self)
         return self
 
 
@@ -85,6 +89,17 @@ def _check_encoder(config: TrialConfig) -> None:
         encoders = [name for name, entry in ENCODERS.items() if entry.kind == kind]
         allowed = f"{', '.join(encoders)}, as {config.data.name!r} are {_KINDS[kind]}"
         refuse("model.encoder", config.model.encoder, allowed)
+
+
+def _check_objective(config: TrialConfig) -> None:
+    objective, kind = config.objective, config.data.source.kind
+    if kind not in objective.kinds:
+        names = [name for name in OBJECTIVES if kind in settings_of(name).kinds]
+        allowed = f"{', '.join(sorted(names))}, as {config.data.name!r} are {_KINDS[kind]}"
+        refuse("objective.name", objective.name, allowed)
+    objective.check_batch(config.training.batch_size)
+    objective.check_augmentation(config.augmentation)
+    objective.check_model(config.model)
 
 
 def _check_equimod(config: TrialConfig) -> None:
@@ -129,6 +144,26 @@ def _check_probe(config: TrialConfig) -> None:
         refuse(f"{field}.optimizer.warmup_epochs", optimizer.warmup_epochs, "0 for a probe")
 
 
+def _check_monitor(config: TrialConfig) -> None:
+    monitor, epochs = config.evaluation.monitor, config.training.epochs
+    field = "evaluation.monitor"
+    if monitor.every > epochs:
+        refuse(f"{field}.every", monitor.every, f"at most {epochs}, the epochs of the training")
+    if config.data.source.kind == "points":
+        fitting = [name for name, entry in MONITORED.items() if not entry.classes]
+        for name in monitor.measures:
+            if name not in fitting:
+                allowed = f"{', '.join(fitting)}, as {config.data.name!r} have no classes"
+                refuse(f"{field}.measures", name, allowed)
+    parts = (
+        ("train_images", monitor.train_images, config.data.train_size, "training"),
+        ("test_images", monitor.test_images, config.data.test_size, "test"),
+    )
+    for name, part, size, split in parts:  # without a size, check_dataset does so
+        if part is not None and size is not None and part > size:
+            refuse(f"{field}.{name}", part, f"at most {size}, the number of {split} samples")
+
+
 def _check_transfer(config: TrialConfig) -> None:
     transfer, side = config.evaluation.transfer, config.data.pixels
     if transfer and side is None:
@@ -148,6 +183,16 @@ def _check_transfer(config: TrialConfig) -> None:
             refuse(f"{field}.side", data.side, f"{side}, the side of the trial's images")
         if side != data.source.side and not data.source.resizable:
             refuse(f"{field}.name", data.name, f"a data set whose images can have side {side}")
+
+
+def _check_readouts(config: TrialConfig) -> None:
+    if config.data.source.kind == "points":
+        for readout in config.evaluation.readouts:
+            if readout not in _READOUTS_OF_POINTS:
+                allowed = (
+                    f"{', '.join(_READOUTS_OF_POINTS)}, as {config.data.name!r} are point clouds"
+                )
+                refuse("evaluation.readouts", readout, allowed)
 
 
 def _check_schedule(optimizer: OptimizerConfig, epochs: int) -> None:

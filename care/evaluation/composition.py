@@ -7,12 +7,17 @@ measure and its scale are ours [A].
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from care.evaluation.features import double
+from care.evaluation.results import UndefinedError
+
+# Mean squared distance below which float32 cannot distinguish two points of the sphere.
+_STILL = 1e-12
 
 
 class Composition(NamedTuple):
@@ -53,6 +58,46 @@ def composition_error(clean: Tensor, first: Tensor, second: Tensor, both: Tensor
         float(torch.linalg.matrix_norm(difference)) / math.sqrt(2 * dim),
         float(torch.linalg.matrix_norm(moved)) / math.sqrt(count),
     )
+
+
+def rotation_movement(clean: Tensor, rotation: Tensor) -> float:
+    """Compute the mean squared distance by which a rotation moves embeddings, in [0, 4].
+
+    Args:
+        clean: f(x_i) as rows, [n,d] on the unit sphere.
+        rotation: float64 [d,d].
+
+    Example:
+        >>> rotation_movement(torch.eye(2), -torch.eye(2, dtype=torch.float64))
+        4.0
+    """
+    points = double(clean)
+    return float((points @ rotation.T - points).square().sum()) / len(points)
+
+
+def composition_over_movement(errors: Sequence[float], movements: Sequence[float]) -> float:
+    """Divide the squared composition errors by how far the composed rotations move embeddings.
+
+    An invariant encoder has R_a = I, so its rotations compose without error. This ratio does not
+    reward it.
+
+    Args:
+        errors: ``on_data`` of each pair, see :class:`Composition`.
+        movements: Sum of :func:`rotation_movement` of R_a and R_{a'} of each pair.
+
+    Returns:
+        0 where rotations compose; about 1 where R_{a'∘a} has no relation to R_{a'} R_a.
+
+    Raises:
+        UndefinedError: No rotation moves an embedding.
+    """
+    moved = sum(movements)
+    if moved <= _STILL * len(movements):
+        raise UndefinedError(
+            "composition relative to movement is not measured: augmentations do not move the "
+            "embeddings (0/0)"
+        )
+    return sum(error**2 for error in errors) / moved
 
 
 def spans(embeddings: Tensor) -> bool:

@@ -76,8 +76,9 @@ def evaluate(
         ``named/names`` [M], ``*/named_wahba``, ``*/named_wahba_o``, ``*/named_gamma`` [M],
         ``cosine/edges`` [B+1], ``*/cosine_shared`` and ``*/cosine_positive`` [B]; of images
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
-        ``head/trajectories`` [3,3,100,2]; of each transfer ``transfer/<name>`` [45,2], penalties
-        and validation accuracies.
+        ``head/trajectories`` [3,3,100,2]. The readout ``wahba`` adds ``*/movement``,
+        ``*/wahba_centered``, ``*/wahba_random`` and ``*/wahba_over_movement`` [A]; each transfer
+        ``transfer/<name>`` [45,2], penalties and validation accuracies.
     """
     progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):

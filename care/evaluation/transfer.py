@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from care.config import DataConfig
-from care.config.evaluation import whole_suites
+from care.config.suites import whole_suites
 from care.data.dataset import ImageSet
 from care.evaluation.features import PlainFeatures
 from care.evaluation.linear_probe import ProbeInputs, fit_classifier

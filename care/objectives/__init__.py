@@ -16,16 +16,20 @@ from care.objectives.byol import byol_loss
 from care.objectives.equivariance import equivariance_loss
 from care.objectives.infonce import infonce
 from care.objectives.moco import queue_infonce
+from care.objectives.vicreg import covariance_energy, missing_variance, vicreg_loss
 
 __all__ = [
     "alignment",
     "barlow_twins_loss",
     "byol_loss",
+    "covariance_energy",
     "cross_correlation",
     "equivariance_loss",
     "infonce",
+    "missing_variance",
     "negatives_energy",
     "positive_cosine",
     "queue_infonce",
     "uniformity",
+    "vicreg_loss",
 ]

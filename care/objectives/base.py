@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from care.config.objective import BaseObjectiveConfig
 from care.models import Network
-from care.objectives.inputs import InputSpec
+from care.objectives.inputs import InputSpec, ViewSpec
 
 
 class BaseLoss(NamedTuple):
@@ -25,6 +27,11 @@ class BaseLoss(NamedTuple):
     loss: Tensor
     terms: dict[str, Tensor]
     positives: tuple[Tensor, Tensor] | None
+
+
+def weighted_sum(terms: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """Add scalars, each times the weight of its name."""
+    return torch.stack([weights[name] * value for name, value in terms.items()]).sum()
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseObjectiveConfig)
@@ -52,8 +59,16 @@ class BaseObjective(nn.Module, ABC, Generic[ConfigT]):
         super().__init__()
         self.config = config
 
-    def input_specs(self) -> tuple[InputSpec, ...]:
-        """Declare the inputs that it takes beside its views."""
+    def view_specs(self) -> tuple[ViewSpec, ...]:
+        """Declare its views: by default :attr:`views`, with an augmentation for each sample."""
+        return tuple(ViewSpec(f"view-{i + 1}") for i in range(self.views))
+
+    def input_specs(self, views: Sequence[ViewSpec]) -> tuple[InputSpec, ...]:
+        """Declare the inputs that it takes beside its views.
+
+        Args:
+            views: The specifications of its views; those of L_equi's chunks with ``shared_views``.
+        """
         return ()
 
     @abstractmethod

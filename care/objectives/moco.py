@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional as fn
@@ -11,7 +13,7 @@ from care.models import Network
 from care.models.batch_norm import group_batch_norm
 from care.objectives.base import BaseLoss, BaseObjective
 from care.objectives.full_precision import full_precision
-from care.objectives.inputs import InputSpec, PermutationSpec
+from care.objectives.inputs import InputSpec, PermutationSpec, ViewSpec
 from care.objectives.momentum_encoder import MomentumNetwork
 from care.objectives.view import View
 from care.system.rng import generator
@@ -70,7 +72,7 @@ class MoCo(BaseObjective[MocoConfig]):
         self.register_buffer("place", torch.zeros((), dtype=torch.int64))
         self._keys: Tensor | None = None
 
-    def input_specs(self) -> tuple[InputSpec, ...]:
+    def input_specs(self, views: Sequence[ViewSpec]) -> tuple[InputSpec, ...]:
         """Declare the order in which the keys' samples are shuffled, if they are."""
         return (PermutationSpec("shuffle"),) if self.config.shuffle_groups > 1 else ()
 

@@ -52,13 +52,14 @@ class Objective(nn.Module):
         self._equimod_weight = equimod.weight
         self.equimod = EquiMod(equimod, network.feature_dim, seed) if equimod.weight else None
         self._chunks = _chunk_views(config.equivariance)
-        self._views = tuple(ViewSpec(f"view-{i + 1}") for i in range(self.base.views))
+        self._views = self.base.view_specs()
         if config.equivariance.shared_views and self._chunks:
             if self.base.views not in (0, 2):
                 allowed = f"allowed: false, as {config.name} takes {self.base.views} views"
                 field = "objective.equivariance.shared_views"
                 raise ConfigError("trial", [Problem(field, True, allowed)])
             self._views = self._chunks
+        self._others = self.base.input_specs(self._views)
 
     def input_specs(self) -> tuple[InputSpec, ...]:
         """Declare the inputs of a step.
@@ -66,7 +67,7 @@ class Objective(nn.Module):
         The base's views are augmented sample by sample, those of L_equi chunk by chunk
         (docs/paper.md §3, Algorithm 1).
         """
-        specs: list[InputSpec] = [*self._views, *self._chunks, *self.base.input_specs()]
+        specs: list[InputSpec] = [*self._views, *self._chunks, *self._others]
         if self.equimod is not None:
             specs += [ORIGINAL, *map(ParametersSpec, self._views[:2])]
         return tuple(dict.fromkeys(specs))
@@ -87,7 +88,7 @@ class Objective(nn.Module):
             spec: View(inputs[spec.name], network, self._group)
             for spec in (*self._views, *self._chunks)
         }
-        others = {spec.name: inputs[spec.name] for spec in self.base.input_specs()}
+        others = {spec.name: inputs[spec.name] for spec in self._others}
         loss, terms, positives = self.base(*(views[spec] for spec in self._views), **others)
         if self.equimod is not None:
             original = View(inputs[ORIGINAL.name], network, self._group).embedding.features

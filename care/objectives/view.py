@@ -32,3 +32,14 @@ class View:
     def embed_by(self, network: Network) -> Embedding:
         """Embed the view by ``network``, and gather the N rows of all processes."""
         return Embedding(*map(self.group.gather, network.embed(self.inputs)))
+
+    def features_of(self, inputs: Tensor) -> Tensor:
+        """Encode inputs made from this view's by the trained network, and gather all processes'.
+
+        Args:
+            inputs: k consecutive inputs for each of this process's n samples, [k·n,...].
+
+        Returns:
+            Features [k·N,feature_dim], in the order of the samples.
+        """
+        return self.group.gather(self._network.features(inputs))

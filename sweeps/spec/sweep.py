@@ -13,6 +13,7 @@ from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
+from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.schema import SweepSpec
 from sweeps.spec.selection import Selection, select
@@ -95,7 +96,9 @@ class Sweep:
         tree["seed"] = seed
         if self.spec.resources.gpus > 1:
             set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
-        return validate(TrialConfig, tree, self.source)
+        config = validate(TrialConfig, tree, self.source)
+        check_metric(self.spec, config, self.source)
+        return config
 
 
 def _copy(tree: Any) -> Any:

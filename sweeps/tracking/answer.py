@@ -36,6 +36,7 @@ class SweepAnswer:
         stale: Whether a trial was trained by other code or data.
         description: The sweep's description.
         declaration: The resolved sweep as YAML.
+        monitored: The metrics of held-out samples that its trials report while they train.
     """
 
     overview: Overview | None
@@ -46,6 +47,7 @@ class SweepAnswer:
     stale: bool
     description: str
     declaration: str
+    monitored: tuple[str, ...] = ()
 
 
 def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]) -> str:
@@ -106,6 +108,7 @@ class AnswerReader:
             stale=State.STALE in by_id.values(),
             description=spec.description,
             declaration=_declaration(plan),
+            monitored=plan.sweep.base_config().evaluation.monitor.metrics,
         )
 
     def read_values(

@@ -55,10 +55,10 @@ BAD_FIELDS = [
     ("model.encoder=resnet8", "model.encoder", "resnet8", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small",
      "resnet18"),
     ("model.encoder=vit", "model.encoder", "vit", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small", None),
-    ("objective.name=simcrl", "objective.name", "simcrl", "allowed: alignment, barlow_twins, byol, moco_v2, none, simclr, uniformity", "simclr"),
-    ("objective.name=3", "objective.name", 3, "allowed: alignment, barlow_twins, byol, moco_v2, none, simclr, uniformity", None),
+    ("objective.name=simcrl", "objective.name", "simcrl", "allowed: alignment, augself, barlow_twins, byol, essl, moco_v2, none, sen, sie, simclr, stl, uniformity, vicreg", "simclr"),
+    ("objective.name=3", "objective.name", 3, "allowed: alignment, augself, barlow_twins, byol, essl, moco_v2, none, sen, sie, simclr, stl, uniformity, vicreg", None),
     ("objective.queue=256", "objective.queue", 256, "no such field; objective has equimod", None),
-    ("objective=none", "objective", "none", "allowed: a mapping whose name is one of alignment, barlow_twins, byol, moco_v2, none, simclr, uniformity", None),
+    ("objective=none", "objective", "none", "allowed: a mapping whose name is one of alignment, augself, barlow_twins, byol, essl, moco_v2, none, sen, sie, simclr, stl, uniformity, vicreg", None),
     ("objective.views=3", "objective.views", 3, "allowed: 2 or 4", None),
     ("objective.equimod.wieght=1", "objective.equimod.wieght", 1,
      "no such field; objective.equimod has hidden, output, temperature, weight", "weight"),
@@ -467,3 +467,21 @@ def test_transfer_is_for_images(refused: Refused) -> None:
     }
     problem = refused(validate, TrialConfig, tree, "test")
     assert (problem.field, problem.value) == ("evaluation.transfer", ["cifar10"])
+
+
+def test_readouts_of_images_are_refused_for_points(refused: Refused) -> None:
+    tree = {
+        "data": {"name": "proteins"},
+        "model": {"encoder": "deep_sets"},
+        "evaluation": {"readouts": ["wahba", "kinds"]},
+    }
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert (problem.field, problem.value) == ("evaluation.readouts", "kinds")
+    assert problem.allowed == "allowed: wahba, ranking, as 'proteins' are point clouds"
+
+
+def test_a_misspelt_readout_has_the_nearest_name(refused: Refused) -> None:
+    tree = {"evaluation": {"readouts": ["wahbba"]}}
+    problem = refused(validate, TrialConfig, tree, "test")
+    assert (problem.field, problem.value) == ("evaluation.readouts.0", "wahbba")
+    assert problem.nearest == "wahba"

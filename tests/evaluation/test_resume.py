@@ -83,9 +83,9 @@ def test_stopped_again_and_again_nothing_is_measured_twice(
     epochs: list[int] = []
     rate = trained_probe.learning_rate
 
-    def noted_geometry(*arguments: object) -> object:
+    def noted_geometry(*arguments: object, **options: object) -> object:
         measured.append("geometry")
-        return compare_views(*arguments)  # type: ignore[arg-type]
+        return compare_views(*arguments, **options)  # type: ignore[arg-type]
 
     def noted_rate(probe: object, epoch: int) -> float:
         epochs.append(epoch)

@@ -17,6 +17,7 @@ from care.training.trainer import Trainer
 from tests.conftest import TINY
 
 BATCH = 32
+SIDE = 16
 QUEUE = 96  # three batches: a pause after two finds the place of the oldest key in the middle
 CPU = torch.device("cpu")
 # Narrow predictors: the widths of the papers cost seconds and show nothing here.
@@ -32,6 +33,17 @@ SMALL: dict[str, dict[str, Any]] = {
     "barlow": {"name": "barlow_twins"},
     "care-barlow": {"name": "barlow_twins", "equivariance": {"weight": 0.1}},
     "byol": {"name": "byol", "hidden": 16},
+    "care-byol": {"name": "byol", "hidden": 16, "equivariance": {"weight": 0.1}},
+    "vicreg": {"name": "vicreg"},
+    "care-vicreg": {"name": "vicreg", "equivariance": {"weight": 0.1}},
+    "augself": {"name": "augself", "flip": 1.0, "blur": 1.0, "hidden": 16},
+    "essl": {"name": "essl", "hidden": 16},
+    "essl-whole": {"name": "essl", "hidden": 16, "rotated": "whole"},
+    "sie": {"name": "sie"},
+    "care-sie": {"name": "sie", "equivariance": {"weight": 0.1}},
+    "sen": {"name": "sen"},
+    "sen-energy": {"name": "sen", "form": "energy"},
+    "stl": {"name": "stl", "hidden": 16, "output": 8, "width": 8},
     "equimod-simclr": {"name": "simclr", "equimod": {"weight": 1.0, "hidden": 16, "output": 8}},
     "equimod-byol": {
         "name": "byol",
@@ -79,7 +91,8 @@ class Passes:
     """Counts the images that go forward through a module.
 
     Attributes:
-        batches: Sizes of the batches, in order.
+        batches: Sizes of the batches, in order; n smaller images count as those of SIDE that have
+            as many pixels.
     """
 
     def __init__(self, module: nn.Module) -> None:
@@ -87,7 +100,8 @@ class Passes:
         module.register_forward_hook(self._count)
 
     def _count(self, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        self.batches.append(len(inputs[0]))
+        images = inputs[0]
+        self.batches.append(images.numel() // (3 * SIDE**2) if images.dim() == 4 else len(images))
 
 
 __all__ = ["BATCH", "QUEUE", "SMALL", "Passes", "config", "inputs_of", "terms_of", "trainer"]

@@ -1,0 +1,65 @@
+"""Measure rotation and composition of each kind of image augmentation alone.
+
+The paper measures whole augmentations; the kinds are ours [A] (docs/method.md, Readouts).
+"""
+
+from __future__ import annotations
+
+from care.augmentation import ImageAugmenter
+from care.augmentation.kinds import SINGLE, has_kind, sample_kind
+from care.evaluation.features import Features
+from care.evaluation.geometry import add_views
+from care.evaluation.measure import Trained
+from care.evaluation.results import Results
+from care.evaluation.space_measures import SpaceMeasures
+from care.registry import AUGMENTATION_KINDS, MEASURES_OF_KINDS
+from care.system.rng import generator
+
+_PAIRS = 4
+_IMAGES = 2000
+
+
+def measure_kinds(trained: Trained) -> Results:
+    """Measure each kind of the trial's augmentations on up to 2,000 test images.
+
+    Four pairs of augmentations are drawn of each kind; kinds without a parameter have one.
+
+    Raises:
+        care.evaluation.resume.Paused: ``trained.progress`` stopped the evaluation.
+    """
+    augmentation = trained.config.augmentation
+    augmenter = trained.dataset.augmenter(augmentation)
+    assert isinstance(augmenter, ImageAugmenter)
+    samples = trained.dataset.test.images[:_IMAGES]
+    clean = [features[: len(samples)] for features in trained.plain(trained.dataset.test.images)]
+    results = Results()
+    kinds_of: dict[str, list[str]] = {}
+    for kind in AUGMENTATION_KINDS:
+        trained.progress.check()
+        if not has_kind(augmentation, kind):
+            kinds_of.setdefault("not measured: no augmentation of the trial", []).append(kind)
+            continue
+        rows = 1 if kind in SINGLE else 2 * _PAIRS
+        table = sample_kind(augmentation, kind, rows, augmenter.size, generator(0, f"kind-{kind}"))
+        spaces = [
+            SpaceMeasures(name, features, normalized=True)
+            for name, features in zip(Features._fields, clean, strict=True)
+        ]
+        tables = [table.rows(slice(row, row + 1)) for row in range(rows)]
+        add_views(spaces, trained.network, samples, augmenter, tables)
+        for space in spaces:
+            measured = space.results()
+            results.measures |= _of_kind(kind, measured.measures)
+            for note in measured.notes:
+                kinds_of.setdefault(note, []).append(kind)
+    results.notes = [f"{', '.join(kinds)}: {note}" for note, kinds in kinds_of.items()]
+    return results
+
+
+def _of_kind(kind: str, measures: dict[str, float]) -> dict[str, float]:
+    """Choose the measures of a kind, and name them after it."""
+    return {
+        f"{name}_{kind}": value
+        for name, value in measures.items()
+        if name.partition("/")[2] in MEASURES_OF_KINDS
+    }
