@@ -7,71 +7,9 @@ registered names are in :mod:`care.registry`, which has these, too.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
-from care.plugins import Entry, Registry
-
-Kind = Literal["images", "points"]
-
-
-@dataclass(frozen=True)
-class DataEntry(Entry):
-    """A data set.
-
-    Attributes:
-        loader: ``module:function`` from a :class:`care.config.DataConfig` and the data root to a
-            :class:`care.data.dataset.Dataset`.
-        about: Description for ``care data list``.
-        preparer: ``module:function`` that downloads the set or builds its cache; None without
-            either.
-        train_size: Number of training samples, to check a batch before loading; None if only the
-            files show it.
-        test_size: Number of held-out samples, or None.
-        side: Default height and width of the images in pixels; None for point clouds.
-        resizable: The configuration may give another side.
-        kind: ``images`` or ``points``.
-        located: The configuration may give the path of the files.
-        tree: The set is an image folder, with one folder per class.
-        decoded: The loader decodes image files at the configured side (:mod:`care.data.decoding`);
-            otherwise it gives arrays of the set's own side, which are resized as tensors.
-        licence: Licence of the data, as far as known; empty for the user's own data.
-        places: Files or folders below the data root; if one exists, the set is present.
-        by_hand: The files cannot be downloaded from here; the preparer's error states how to get
-            them.
-        per_class: The field reports the mean of the classes' accuracies, not the share of all
-            samples that are right.
-        files: ``module:function`` that lists the set's files as
-            :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for a set without
-            files: its samples are loaded and hashed instead.
-    """
-
-    loader: str
-    about: str
-    preparer: str | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    side: int | None = None
-    resizable: bool = True
-    kind: Kind = "images"
-    located: bool = False
-    tree: bool = False
-    decoded: bool = False
-    licence: str = ""
-    places: tuple[str, ...] = ()
-    by_hand: bool = False
-    per_class: bool = False
-    files: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.side is None) != (self.kind == "points"):
-            raise ValueError(f"{self.loader}: images have a side, point clouds have none")
-
-    @property
-    def needs_path(self) -> bool:
-        """True if the configuration must give the path of the files."""
-        return self.located and not self.places
-
+from care.entries import DataEntry
+from care.plugins import Registry
 
 DATA: Registry[DataEntry] = Registry(
     "data set",

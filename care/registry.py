@@ -1,25 +1,35 @@
 """Register the names that a configuration may use, with the import paths of their code.
 
-A new data set, encoder, objective or measure is one new file and one entry here, or in a plugin's
-module outside this repository (:mod:`care.plugins`, docs/extending.md).
+A new encoder, objective or measure is one new file and one entry here, a new data set one in
+:mod:`care.data_sets`; or in a plugin's module outside this repository (:mod:`care.plugins`,
+docs/extending.md).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-from care.data_sets import DATA, SUITES, DataEntry, Kind
-from care.plugins import Entry, Registry
-
-if TYPE_CHECKING:  # its checks look names up here
-    from care.config import TrialConfig
+from care.data_sets import DATA, SUITES
+from care.entries import (
+    SPACES,
+    DataEntry,
+    EncoderEntry,
+    Kind,
+    MeasureEntry,
+    MonitorEntry,
+    ObjectiveEntry,
+    always,
+    of_images,
+    of_points,
+)
+from care.plugins import Registry
 
 __all__ = [
+    "AUGMENTATION_KINDS",
+    "AUGMENTATION_TARGETS",
     "DATA",
     "ENCODERS",
     "MEASURES",
+    "MEASURES_OF_KINDS",
+    "MONITORED",
     "OBJECTIVES",
     "SPACES",
     "SUITES",
@@ -27,115 +37,12 @@ __all__ = [
     "EncoderEntry",
     "Kind",
     "MeasureEntry",
+    "MonitorEntry",
     "ObjectiveEntry",
     "always",
     "of_images",
     "of_points",
 ]
-
-
-@dataclass(frozen=True)
-class EncoderEntry(Entry):
-    """An encoder.
-
-    Attributes:
-        factory: ``module:function`` that takes no argument and returns the encoder's module; see
-            :mod:`care.models`.
-        size: Side of the images in pixels, or number of points, to which ``flops`` applies.
-        flops: Floating-point operations of one forward pass of one sample; a multiply-add counts as
-            two.
-        kind: Kind of the samples, ``images`` or ``points``.
-    """
-
-    factory: str
-    size: int
-    flops: float
-    kind: Kind = "images"
-
-    def flops_at(self, size: int) -> float:
-        """Scale ``flops`` to a sample of another size, linearly in pixels or points."""
-        ratio = size / self.size
-        return self.flops * (ratio if self.kind == "points" else ratio**2)
-
-
-@dataclass(frozen=True)
-class ObjectiveEntry(Entry):
-    """A base objective.
-
-    Attributes:
-        loss: ``module:class``, a :class:`care.objectives.base.BaseObjective`.
-        config: ``module:class`` of its settings, a
-            :class:`care.config.objective.BaseObjectiveConfig`, with its passes through the encoder,
-            its terms and its checks.
-    """
-
-    loss: str
-    config: str
-
-
-def always(_: TrialConfig) -> bool:
-    """Measure every trial."""
-    return True
-
-
-def of_images(config: TrialConfig) -> bool:
-    """Measure trials on images."""
-    return config.data.source.kind == "images"
-
-
-def of_points(config: TrialConfig) -> bool:
-    """Measure trials on point clouds."""
-    return config.data.source.kind == "points"
-
-
-@dataclass(frozen=True)
-class MeasureEntry(Entry):
-    """A measure of a trained network, or several that are computed together.
-
-    Attributes:
-        function: ``module:function`` from :class:`care.evaluation.measure.Trained` to
-            :class:`care.evaluation.results.Results`.
-        names: Names that it may report: ``encoder/…`` for the encoder's output or ``head/…`` for
-            the head's output on the sphere.
-        when: Decides from the configuration whether a trial is measured.
-    """
-
-    function: str
-    names: tuple[str, ...]
-    when: Callable[[TrialConfig], bool] = always
-
-    def __post_init__(self) -> None:
-        for name in self.names:
-            if name.partition("/")[0] not in SPACES:
-                raise ValueError(f"{name}: allowed: names that start with encoder/ or head/")
-
-
-@dataclass(frozen=True)
-class MonitorEntry(Entry):
-    """A measure of a network while it trains, or several that are computed together.
-
-    Attributes:
-        function: ``module:function`` from :class:`care.evaluation.monitored.Monitored` to values
-            by name, without ``heldout/``.
-        names: Names that it may report: ``heldout/…``.
-        classes: The data need classes.
-        parts: It uses features of the parts of ``evaluation.monitor``.
-    """
-
-    function: str
-    names: tuple[str, ...]
-    classes: bool = False
-    parts: bool = False
-
-    def __post_init__(self) -> None:
-        for name in self.names:
-            if not name.startswith("heldout/"):
-                raise ValueError(f"{name}: allowed: names that start with heldout/")
-
-
-SPACES = ("encoder", "head")
-"""The measured spaces: the encoder's output, and the head's output on the sphere."""
-
 
 AUGMENTATION_KINDS = ("crop", "color", "grayscale", "blur", "flip")
 """Kinds of image augmentations; ``color`` is the color jitter."""

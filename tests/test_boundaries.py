@@ -47,6 +47,7 @@ ORDER = {
         "distributed",
         "registry",
         "data_sets",
+        "entries",
         "plugins",
         "errors",
     ],
