@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from care.registry import AUGMENTATION_KINDS, MEASURES_OF_KINDS, SPACES
+from care.registry import AUGMENTATION_KINDS, AUGMENTATION_TARGETS, MEASURES_OF_KINDS, SPACES
 
 VARIANT = "variant"
 """The axis whose values are names of methods."""
@@ -30,6 +30,27 @@ class Label:
 
     def __str__(self) -> str:
         return f"{self.title} ({self.better})" if self.better else self.title
+
+
+_PARAMETERS = {
+    "crop": "crop box",
+    "jitter": "color jitter",
+    "hue": "hue shift",
+    "blur": "blur σ",
+    "flip": "flip",
+}
+
+
+def _augmentation_labels() -> dict[str, Label]:
+    """Label the scores of an augmentation's parameters, by a linear probe and a perceptron."""
+    labels = {}
+    for target in AUGMENTATION_TARGETS:
+        score, word = ("accuracy", "accuracy") if target == "flip" else ("r2", "R²")
+        for suffix, probe in (("", "linear"), ("_mlp", "MLP")):
+            title = f"{_PARAMETERS[target]} of the augmentation, {probe} {word}"
+            short = f"{_PARAMETERS[target]}, {probe}"
+            labels[f"augmentation_{target}_{score}{suffix}"] = Label(title, "↑", short)
+    return labels
 
 
 MEASURE_LABELS = {
@@ -61,6 +82,11 @@ MEASURE_LABELS = {
     "movement": Label("mean squared movement by an augmentation", "", "movement"),
     "mean_norm": Label("norm of the mean embedding", "", "‖mean‖"),
     "span_dim": Label("dimensions with 90 % of the variance", "", "span dim."),
+    "ranking_mrr": Label("MRR of views by Wahba rotations", "↑", "MRR"),
+    "ranking_hit1": Label("hit@1 of views by Wahba rotations", "↑", "hit@1"),
+    "ranking_hit5": Label("hit@5 of views by Wahba rotations", "↑", "hit@5"),
+    "ranking_mrr_mean_movement": Label("MRR of views by the mean movement", "", "MRR, mean"),
+    **_augmentation_labels(),
     "hue_r2": Label("hue, linear R²", "↑", "hue R²"),
     "color_r2": Label("mean color, linear R²", "↑", "color R²"),
     "color_following": Label("neighbors' hue follows the query's", "↑", "color following"),
@@ -69,6 +95,10 @@ MEASURE_LABELS = {
     "circularity": Label("circularity of trajectories", "↑", "circularity"),
     "probe_accuracy": Label("class, linear probe accuracy", "↑", "class, probe"),
     "probe_top5": Label("class, linear probe top-5 accuracy", "↑", "class, probe top 5"),
+    "probe_accuracy_1pct": Label("class, linear probe of 1 % of the labels", "↑", "class, 1 %"),
+    "probe_accuracy_10pct": Label("class, linear probe of 10 % of the labels", "↑", "class, 10 %"),
+    "few_shot_1": Label("5-way 1-shot accuracy", "↑", "1 shot"),
+    "few_shot_5": Label("5-way 5-shot accuracy", "↑", "5 shots"),
     "knn_accuracy": Label("class, kNN accuracy", "↑", "class, kNN"),
     "paper_probe_accuracy": Label("class, the paper's probe", "↑", "class, paper's probe"),
     "paper_probe_top5": Label("class, the paper's probe, top 5", "↑", "paper's probe top 5"),
@@ -92,6 +122,10 @@ CURVES = {
     "heldout/positive_cosine": Label("cosine of positive pairs, held out", "↑"),
     "heldout/alignment": Label("alignment L_inv, held out", "↓"),
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
+    "heldout/knn_accuracy": Label("class, kNN accuracy, held out", "↑"),
+    "heldout/probe_accuracy": Label("class, linear probe accuracy, held out", "↑"),
+    "heldout/encoder_rank": Label("effective rank of the head's input, held out", "↑"),
+    "heldout/head_rank": Label("effective rank on the sphere, held out", "↑"),
 }
 
 CURVE_PARTS = ("mean", "low", "high", "n", "difference")

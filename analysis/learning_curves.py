@@ -25,6 +25,10 @@ _CURVE_PANELS = (
     "heldout/gamma",
     "heldout/gamma_median",
     "heldout/equivariance",
+    "heldout/knn_accuracy",
+    "heldout/probe_accuracy",
+    "heldout/encoder_rank",
+    "heldout/head_rank",
 )
 
 

@@ -42,7 +42,8 @@ def step_config(workload: Workload) -> TrialConfig:
     return validate(TrialConfig, tree, "benchmark")
 
 
-def _dataset() -> Dataset:
+def make_dataset() -> Dataset:
+    """Make a data set of noise in the shape of CIFAR-10."""
     images = torch.from_numpy(make_images()).permute(0, 3, 1, 2).contiguous()
     split = ImageSet(images, torch.zeros(len(images), dtype=torch.int64), {})
     return Dataset("noise", split, split, ("noise",), MEAN, STD)
@@ -67,7 +68,7 @@ def build_trainer(workload: Workload, shared: SharedBatches | None = None) -> Tr
     exact_float32()
     torch.backends.cudnn.benchmark = True
     device = torch.device(workload.device)
-    return Trainer(step_config(workload), _dataset(), device, shared=shared)
+    return Trainer(step_config(workload), make_dataset(), device, shared=shared)
 
 
 def build(workload: Workload, cores: int) -> Callable[[], object]:  # noqa: ARG001 - as the others

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 FASTER = "times faster"
 SECONDS = "seconds"
 MILLISECONDS = "ms a step"
-TIMES = (SECONDS, MILLISECONDS)
+PERCENT = "% of the time"
+TIMES = (SECONDS, MILLISECONDS, PERCENT)
 """Units of which less is better."""
 
 

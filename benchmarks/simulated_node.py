@@ -14,7 +14,7 @@ from ray import cloudpickle
 
 import sweeps.tune.claimed_trial
 from care.config import TrialConfig
-from care.config.metrics import epoch_metrics, final_measures
+from care.config.metrics import final_measures, monitored_metrics
 from care.data.shared_batches import SharedBatches
 from care.system.files import write_atomic
 from care.training.stepwise import Stepwise
@@ -26,7 +26,14 @@ from sweeps.tune.node import Node
 from sweeps.tune.trainable import CareTrainable
 
 _STEPS = 7
-_METRICS = ("train/loss", "train/infonce", "train/equivariance", *epoch_metrics()[-8:])
+_METRICS = (
+    "train/loss",
+    "train/infonce",
+    "train/equivariance",
+    "train/positive_cosine",
+    "learning_rate",
+    *monitored_metrics()[:6],
+)
 
 
 class UntrainedRun:

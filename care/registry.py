@@ -6,149 +6,40 @@ module outside this repository (:mod:`care.plugins`, docs/extending.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from care.entries import (
+    SPACES,
+    DataEntry,
+    EncoderEntry,
+    Kind,
+    MeasureEntry,
+    MonitorEntry,
+    ObjectiveEntry,
+    always,
+    of_images,
+    of_points,
+)
+from care.plugins import Registry
 
-from care.plugins import Entry, Registry
-
-if TYPE_CHECKING:  # its checks look names up here
-    from care.config import TrialConfig
-
-Kind = Literal["images", "points"]
-
-
-@dataclass(frozen=True)
-class DataEntry(Entry):
-    """A data set.
-
-    Attributes:
-        loader: ``module:function`` from a :class:`care.config.DataConfig` and the data root to a
-            :class:`care.data.dataset.Dataset`.
-        about: Description for ``care data list``.
-        preparer: ``module:function`` that downloads the set or builds its cache; None without
-            either.
-        train_size: Number of training samples, to check a batch before loading; None if only the
-            files show it.
-        test_size: Number of held-out samples, or None.
-        side: Default height and width of the images in pixels; None for point clouds.
-        resizable: The configuration may give another side.
-        kind: ``images`` or ``points``.
-        located: The configuration may give the path of the files.
-        tree: The set is an image folder, with one folder per class.
-        decoded: The loader decodes image files at the configured side (:mod:`care.data.decoding`);
-            otherwise it gives arrays of the set's own side, which are resized as tensors.
-        licence: Licence of the data, as far as known; empty for the user's own data.
-        places: Files or folders below the data root; if one exists, the set is present.
-        files: ``module:function`` that lists the set's files as
-            :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for a set without
-            files: its samples are loaded and hashed instead.
-    """
-
-    loader: str
-    about: str
-    preparer: str | None = None
-    train_size: int | None = None
-    test_size: int | None = None
-    side: int | None = None
-    resizable: bool = True
-    kind: Kind = "images"
-    located: bool = False
-    tree: bool = False
-    decoded: bool = False
-    licence: str = ""
-    places: tuple[str, ...] = ()
-    files: str | None = None
-
-    def __post_init__(self) -> None:
-        if (self.side is None) != (self.kind == "points"):
-            raise ValueError(f"{self.loader}: images have a side, point clouds have none")
-
-    @property
-    def needs_path(self) -> bool:
-        """True if the configuration must give the path of the files."""
-        return self.located and not self.places
-
-
-@dataclass(frozen=True)
-class EncoderEntry(Entry):
-    """An encoder.
-
-    Attributes:
-        factory: ``module:function`` that takes no argument and returns the encoder's module; see
-            :mod:`care.models`.
-        size: Side of the images in pixels, or number of points, to which ``flops`` applies.
-        flops: Floating-point operations of one forward pass of one sample; a multiply-add counts as
-            two.
-        kind: Kind of the samples, ``images`` or ``points``.
-    """
-
-    factory: str
-    size: int
-    flops: float
-    kind: Kind = "images"
-
-    def flops_at(self, size: int) -> float:
-        """Scale ``flops`` to a sample of another size, linearly in pixels or points."""
-        ratio = size / self.size
-        return self.flops * (ratio if self.kind == "points" else ratio**2)
-
-
-@dataclass(frozen=True)
-class ObjectiveEntry(Entry):
-    """A base objective.
-
-    Attributes:
-        loss: ``module:class``, a :class:`care.objectives.base.BaseObjective`.
-        config: ``module:class`` of its settings, a
-            :class:`care.config.objective.BaseObjectiveConfig`, with its passes through the encoder,
-            its terms and its checks.
-    """
-
-    loss: str
-    config: str
-
-
-def always(_: TrialConfig) -> bool:
-    """Measure every trial."""
-    return True
-
-
-def of_images(config: TrialConfig) -> bool:
-    """Measure trials on images."""
-    return config.data.source.kind == "images"
-
-
-def of_points(config: TrialConfig) -> bool:
-    """Measure trials on point clouds."""
-    return config.data.source.kind == "points"
-
-
-@dataclass(frozen=True)
-class MeasureEntry(Entry):
-    """A measure of a trained network, or several that are computed together.
-
-    Attributes:
-        function: ``module:function`` from :class:`care.evaluation.measure.Trained` to
-            :class:`care.evaluation.results.Results`.
-        names: Names that it may report: ``encoder/…`` for the encoder's output or ``head/…`` for
-            the head's output on the sphere.
-        when: Decides from the configuration whether a trial is measured.
-    """
-
-    function: str
-    names: tuple[str, ...]
-    when: Callable[[TrialConfig], bool] = always
-
-    def __post_init__(self) -> None:
-        for name in self.names:
-            if name.partition("/")[0] not in SPACES:
-                raise ValueError(f"{name}: allowed: names that start with encoder/ or head/")
-
-
-SPACES = ("encoder", "head")
-"""The measured spaces: the encoder's output, and the head's output on the sphere."""
-
+__all__ = [
+    "AUGMENTATION_KINDS",
+    "AUGMENTATION_TARGETS",
+    "DATA",
+    "ENCODERS",
+    "MEASURES",
+    "MEASURES_OF_KINDS",
+    "MONITORED",
+    "OBJECTIVES",
+    "SPACES",
+    "DataEntry",
+    "EncoderEntry",
+    "Kind",
+    "MeasureEntry",
+    "MonitorEntry",
+    "ObjectiveEntry",
+    "always",
+    "of_images",
+    "of_points",
+]
 
 AUGMENTATION_KINDS = ("crop", "color", "grayscale", "blur", "flip")
 """Kinds of image augmentations; ``color`` is the color jitter."""
@@ -160,6 +51,14 @@ MEASURES_OF_KINDS = (
     "composition_over_movement",
 )
 """Measures of each kind of augmentation; their names get the kind as last word."""
+
+AUGMENTATION_TARGETS = ("crop", "jitter", "hue", "blur", "flip")
+"""Parameters of an augmentation that are read from features."""
+_AUGMENTATION_SCORES = tuple(
+    f"augmentation_{target}_{'accuracy' if target == 'flip' else 'r2'}{probe}"
+    for target in AUGMENTATION_TARGETS
+    for probe in ("", "_mlp")
+)
 
 
 def _both(*measures: str) -> tuple[str, ...]:
@@ -343,10 +242,25 @@ MEASURES: Registry[MeasureEntry] = Registry(
             ),
             when=lambda config: "kinds" in config.evaluation.readouts,
         ),
+        "augmentation": MeasureEntry(
+            "care.evaluation.augmentation_readout:measure_augmentation",
+            _both(*_AUGMENTATION_SCORES),
+            when=lambda config: "augmentation" in config.evaluation.readouts,
+        ),
+        "ranking": MeasureEntry(
+            "care.evaluation.ranking:measure_ranking",
+            _both("ranking_mrr", "ranking_hit1", "ranking_hit5", "ranking_mrr_mean_movement"),
+            when=lambda config: "ranking" in config.evaluation.readouts,
+        ),
         "readout": MeasureEntry(
             "care.evaluation.probes:measure_readout",
             _both("knn_accuracy", "probe_accuracy", "probe_top5", "hue_r2", "color_r2"),
             when=of_images,
+        ),
+        "few_labels": MeasureEntry(
+            "care.evaluation.few_labels:measure_few_labels",
+            _both("probe_accuracy_1pct", "probe_accuracy_10pct", "few_shot_1", "few_shot_5"),
+            when=lambda config: "few_labels" in config.evaluation.readouts,
         ),
         "transfer": MeasureEntry(
             "care.evaluation.probes:measure_transfer",
@@ -384,3 +298,47 @@ MEASURES: Registry[MeasureEntry] = Registry(
     },
 )
 """The final measures, in the order of computation."""
+
+MONITORED: Registry[MonitorEntry] = Registry(
+    "monitored measure",
+    {
+        "gamma": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_gamma",
+            ("heldout/gamma", "heldout/gamma_median"),
+        ),
+        "alignment": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_alignment",
+            ("heldout/alignment",),
+        ),
+        "uniformity": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_uniformity",
+            ("heldout/uniformity",),
+        ),
+        "positive_cosine": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_positive_cosine",
+            ("heldout/positive_cosine",),
+        ),
+        "equivariance": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_equivariance",
+            ("heldout/equivariance",),
+        ),
+        "knn_accuracy": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_knn",
+            ("heldout/knn_accuracy",),
+            classes=True,
+            parts=True,
+        ),
+        "probe_accuracy": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_probe",
+            ("heldout/probe_accuracy",),
+            classes=True,
+            parts=True,
+        ),
+        "rank": MonitorEntry(
+            "care.evaluation.monitor_measures:measure_rank",
+            ("heldout/encoder_rank", "heldout/head_rank"),
+            parts=True,
+        ),
+    },
+)
+"""The measures while a network trains, in the order of computation."""

@@ -10,7 +10,7 @@ import contextlib
 import re
 import statistics
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 from analysis.best_point import BestPoint, find_best_point
 from analysis.labels import point_name
 from care.config import TrialConfig
-from care.config.metrics import COLLAPSE_METRIC, is_collapsed
+from care.config.metrics import COLLAPSE_METRIC, is_collapsed, monitored_metrics
 from care.errors import CareError, ConfigError, Problem, nearest, unknown_name
 from care.system.claim import holder
 from care.system.files import DamagedFileError, parse_json, read_tail
@@ -38,7 +38,8 @@ from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import Store, SweepFolder, TrialStatus, finite, trial_status
 
 _DIGITS = re.compile(r"[0-9a-f]+")
-_LAST_LINE = 2**14
+_LAST_LINES = 2**14
+_MONITORED = frozenset(monitored_metrics())
 _MOST_SHOWN = 8
 
 
@@ -148,7 +149,8 @@ class SweepView:
                 values.setdefault(point, {})[row.seed] = value
                 if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
                     collapsed.add(point)
-        return find_best_point(values, metric.mode, collapsed)
+        added = self.sweep.spec.adaptive is not None
+        return find_best_point(values, metric.mode, collapsed, most_points=added)
 
 
 class SweepReader:
@@ -177,14 +179,14 @@ class SweepReader:
             CareError: A file of the sweep, or its claim, cannot be read.
         """
         spec = self.sweep.spec
-        if not self._identities or spec.search.name != "grid":
-            configs = plan_configs(self.sweep, self._store)
+        if not self._identities or spec.search.name != "grid" or spec.adaptive:
+            configs = plan_configs(self.sweep, self._store, self._versions)
             self._identities = {trial_id(config): (point, config) for point, config in configs}
         rows = tuple(
             self._row(identity, point, config)
             for identity, (point, config) in self._identities.items()
         )
-        wanted = spec.search.trials * len(spec.seeds) if spec.search.name != "grid" else 0
+        wanted = spec.search.trials * len(spec.all_seeds) if spec.search.name != "grid" else 0
         unsuggested = max(0, wanted - len(rows))
         stopped = self._with_stopped(rows)
         driver = holder(self._folder.path)
@@ -253,19 +255,32 @@ def _make_row(
 
 
 def _last_epoch(folder: TrialFolder) -> Values:
-    values = _last(folder, "metrics.jsonl")
+    """Read the metrics of the last epoch, and those of held-out samples when last measured."""
+    lines = _last_lines(folder, "metrics.jsonl")
+    last = next(lines, {})
+    measured = (
+        last
+        if not _MONITORED.isdisjoint(last)
+        else next((line for line in lines if not _MONITORED.isdisjoint(line)), {})
+    )
+    held_out = {name: value for name, value in measured.items() if name in _MONITORED}
+    values = {**held_out, **last}
     return {name: value for name, value in values.items() if name not in ("epoch", "step")}
 
 
 def _last(folder: TrialFolder, name: str) -> Values:
     """Read the last whole line of a log; empty without one, or if it is damaged."""
+    return next(_last_lines(folder, name), {})
+
+
+def _last_lines(folder: TrialFolder, name: str) -> Iterator[Values]:
+    """Yield the last whole lines of a log, newest first, as far as they are not damaged."""
     path = folder.path / name
     with contextlib.suppress(DamagedFileError):
-        _, content = read_tail(path, _LAST_LINE) or (0, b"")
-        lines, _, _ = content.rpartition(b"\n")
-        if lines:
-            return parse_json(path, lines.rpartition(b"\n")[2])
-    return {}
+        size, content = read_tail(path, _LAST_LINES) or (0, b"")
+        *lines, _ = content.split(b"\n")
+        for line in reversed(lines[1:] if size > len(content) else lines):
+            yield parse_json(path, line)
 
 
 def find_sweep_folder(name: str, store: Store) -> SweepFolder:

@@ -10,8 +10,13 @@ from typing import Any, Literal
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.labels import point_name
-from care.config import TrialConfig
-from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
+from care.config import MonitorConfig, TrialConfig
+from care.config.metrics import (
+    COLLAPSE_METRIC,
+    epoch_metrics,
+    is_collapsed,
+    monitored_metrics,
+)
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.schema import MetricConfig
@@ -22,6 +27,7 @@ Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
 
 _LEFT = [state for state, meaning in MEANING.items() if meaning.left]
 _LEFT_HERE = [state for state in _LEFT if state != State.ELSEWHERE]
+_CHEAP = MonitorConfig()
 
 
 @dataclass
@@ -81,6 +87,7 @@ class Board:
         metric: The sweep's metric.
         target: Number of all trials of the sweep.
         uniformity: Returns a finished trial's uniformity after its last epoch.
+        monitor: The trials' measures while they train.
     """
 
     def __init__(
@@ -88,10 +95,11 @@ class Board:
         metric: MetricConfig,
         target: int,
         uniformity: Callable[[str], float | None] = lambda _: None,
+        monitor: MonitorConfig = _CHEAP,
     ) -> None:
         self.metric = metric
         self.target = target
-        self.column = epoch_metric(metric.name)
+        self.column = epoch_metric(metric.name, monitor)
         self.activity: Activity = ""
         self.trials: dict[str, TrialProgress] = {}
         self.configs: dict[str, TrialConfig] = {}
@@ -99,6 +107,7 @@ class Board:
         self._started = time.monotonic()
         self._uniformity = uniformity
         self._epochs_run = 0
+        self._added_seeds = False
         self.spent: Counter[str] = Counter()
         self.first_step_at: float | None = None
         self._states: Counter[State] = Counter()
@@ -109,6 +118,14 @@ class Board:
         """Enter every trial of a plan; ``value`` returns the metric of a finished one."""
         for trial in plan.unique().values():
             self._add(trial, value)
+
+    def extend(self, plan: Plan, value: Callable[[str], float | None]) -> None:
+        """Enter the trials that a plan has more than the last one: further seeds of its points."""
+        for trial in plan.unique().values():
+            if trial.trial_id not in self.trials:
+                self._add(trial, value)
+        self.target = max(self.target, plan.wanted)
+        self._added_seeds = True
 
     def suggest(self, trials: Sequence[PlannedTrial], value: Callable[[str], float | None]) -> None:
         """Enter the trials of a point that Optuna suggested."""
@@ -251,7 +268,7 @@ class Board:
                 values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
-        return find_best_point(values, self.metric.mode, collapsed)
+        return find_best_point(values, self.metric.mode, collapsed, most_points=self._added_seeds)
 
     def best(self) -> tuple[str, float, int] | None:
         """Return the best point's label, mean and number of seeds; None without a best point."""
@@ -270,7 +287,13 @@ class Board:
         return list(self.trials.values())
 
 
-def epoch_metric(metric: str) -> str:
-    """Choose a metric that every epoch has: ``metric``, its held-out counterpart, or the loss."""
+def epoch_metric(metric: str, monitor: MonitorConfig) -> str:
+    """Choose a metric that training trials have: ``metric``, its held-out counterpart, or the loss.
+
+    Args:
+        metric: The sweep's metric.
+        monitor: The trials' measures while they train.
+    """
+    reported = {*epoch_metrics()} - {*monitored_metrics()} | {*monitor.metrics}
     held_out = f"heldout/{metric.rpartition('/')[2]}"
-    return next((name for name in (metric, held_out) if name in epoch_metrics()), "train/loss")
+    return next((name for name in (metric, held_out) if name in reported), "train/loss")

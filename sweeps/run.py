@@ -128,7 +128,8 @@ class SweepRun:
     def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> SweepResult:
         plan = make_plan(self.sweep, self.store)
         time = WallTime(self.backend.slots)
-        board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity)
+        monitor = self.sweep.base_config().evaluation.monitor
+        board = Board(self.sweep.spec.metric, plan.wanted, self._uniformity, monitor)
         board.plan(plan, self._metric)
         uri = self.options.tracking_uri
         tracking = SweepSync(self.sweep, self.store, board, uri, claim)

@@ -67,13 +67,20 @@ def test_the_report_shows_the_measure(folder: Path) -> None:
     assert "sparsity" in (report / "report.html").read_text(encoding="utf-8")
     trials = pd.read_csv(report / "tables" / "trials.csv")
     assert trials["encoder/sparsity"].between(0, 1).all()
+    assert trials["heldout/sparsity"].between(0, 1).all()
     assert trials["train/invariance"].notna().all()
     assert len(trials) == 2
 
 
 def test_a_trial_records_each_entry_that_it_uses(folder: Path) -> None:
     recorded = provenance(folder)
-    entries = ["data set stripes", "encoder patches", "measure sparsity", "objective vireg"]
+    entries = [
+        "data set stripes",
+        "encoder patches",
+        "measure sparsity",
+        "monitored measure sparsity",
+        "objective vireg",
+    ]
     assert [sorted(one["plugins"]) for one in recorded] == [entries] * 2
     assert recorded[0]["plugins"] == recorded[1]["plugins"], "in whatever process it ran"
 

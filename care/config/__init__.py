@@ -22,7 +22,13 @@ from care.config.equivariant import (
     SieConfig,
     StlConfig,
 )
-from care.config.evaluation import EvaluationConfig, Protocol, Readout, TrainedProbeConfig
+from care.config.evaluation import (
+    EvaluationConfig,
+    MonitorConfig,
+    Protocol,
+    Readout,
+    TrainedProbeConfig,
+)
 from care.config.model import HeadConfig, ModelConfig
 from care.config.objective import (
     AlignmentConfig,
@@ -64,6 +70,7 @@ __all__ = [
     "MocoConfig",
     "Model",
     "ModelConfig",
+    "MonitorConfig",
     "NoBaseConfig",
     "ObjectiveConfig",
     "OptimizerConfig",

@@ -49,6 +49,13 @@ def check_unique(values: tuple[str, ...]) -> tuple[str, ...]:
     return values
 
 
+def check_not_empty(values: tuple[str, ...]) -> tuple[str, ...]:
+    """Check that there is a value."""
+    if not values:
+        raise PydanticCustomError("name", "allowed: one or more")
+    return values
+
+
 def registered(names: Collection[str]) -> AfterValidator:
     """Make a validator that admits ``names`` and suggests the nearest one."""
 

@@ -61,6 +61,11 @@ class DataConfig(Model):
         """Number of training samples; None if only the files show it."""
         return self.train_images or self.source.train_size
 
+    @property
+    def test_size(self) -> int | None:
+        """Number of test samples; None if only the files show it."""
+        return self.test_images or self.source.test_size
+
     @model_validator(mode="after")
     def _check_against_source(self) -> Self:
         _check_side(self)

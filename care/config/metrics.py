@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from care.config.objective import settings_of
-from care.registry import DATA, MEASURES, OBJECTIVES
+from care.registry import DATA, MEASURES, MONITORED, OBJECTIVES
 
-_EPOCH_METRICS = (
-    "train/equimod",
-    "train/equivariance",
-    "train/positive_cosine",
-    "learning_rate",
-    "heldout/gamma",
-    "heldout/gamma_median",
-    "heldout/alignment",
-    "heldout/uniformity",
-    "heldout/positive_cosine",
-    "heldout/equivariance",
-)
+_TRAINING = ("train/equimod", "train/equivariance", "train/positive_cosine", "learning_rate")
 
 
 def epoch_metrics() -> tuple[str, ...]:
-    """List the metrics that a trial may report after every epoch."""
+    """List the metrics that a trial may report after an epoch."""
     terms = (term for name in OBJECTIVES for term in settings_of(name).terms)
-    return ("train/loss", *dict.fromkeys(f"train/{term}" for term in terms), *_EPOCH_METRICS)
+    return (
+        "train/loss",
+        *dict.fromkeys(f"train/{term}" for term in terms),
+        *_TRAINING,
+        *monitored_metrics(),
+    )
+
+
+def monitored_metrics() -> tuple[str, ...]:
+    """List the metrics of ``evaluation.monitor``, whether a trial measures them or not."""
+    return tuple(metric for entry in MONITORED.values() for metric in entry.names)
 
 
 def final_measures() -> tuple[str, ...]:

@@ -13,9 +13,9 @@ from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
 from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
-from care.registry import ENCODERS, OBJECTIVES
+from care.registry import ENCODERS, MONITORED, OBJECTIVES
 
-_READOUTS_OF_POINTS = ("wahba",)
+_READOUTS_OF_POINTS = ("wahba", "ranking")
 _KINDS = {"images": "images", "points": "point clouds"}
 
 
@@ -47,6 +47,7 @@ class TrialConfig(Model):
         _check_schedule(self.optimizer, self.training.epochs)
         _check_transfer(self)
         _check_probe(self)
+        _check_monitor(self)
         _check_readouts(self)
         return self
 
@@ -140,6 +141,26 @@ def _check_probe(config: TrialConfig) -> None:
         refuse(f"{field}.optimizer.schedule", optimizer.schedule, allowed)
     if optimizer.warmup_epochs:
         refuse(f"{field}.optimizer.warmup_epochs", optimizer.warmup_epochs, "0 for a probe")
+
+
+def _check_monitor(config: TrialConfig) -> None:
+    monitor, epochs = config.evaluation.monitor, config.training.epochs
+    field = "evaluation.monitor"
+    if monitor.every > epochs:
+        refuse(f"{field}.every", monitor.every, f"at most {epochs}, the epochs of the training")
+    if config.data.source.kind == "points":
+        fitting = [name for name, entry in MONITORED.items() if not entry.classes]
+        for name in monitor.measures:
+            if name not in fitting:
+                allowed = f"{', '.join(fitting)}, as {config.data.name!r} have no classes"
+                refuse(f"{field}.measures", name, allowed)
+    parts = (
+        ("train_images", monitor.train_images, config.data.train_size, "training"),
+        ("test_images", monitor.test_images, config.data.test_size, "test"),
+    )
+    for name, part, size, split in parts:  # without a size, check_dataset does so
+        if part is not None and size is not None and part > size:
+            refuse(f"{field}.{name}", part, f"at most {size}, the number of {split} samples")
 
 
 def _check_transfer(config: TrialConfig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from care.config import AugmentationConfig, DataConfig, TrialConfig
 from care.data.subset import select_balanced
 from care.errors import ConfigError, Problem
 from care.plugins import load
+from care.registry import MONITORED
 
 _RESIZE_BATCH = 1000
 # The rest of an accelerator's memory is for the training.
@@ -167,11 +169,34 @@ def check_dataset(config: TrialConfig, dataset: Dataset) -> None:
         if value > most
     ]
     problems += _single_class(config.data, dataset, "data")
+    problems += _unfit_monitor(config, dataset)
     if not problems and len(dataset.test) < _FEWEST_HELD_OUT:
         allowed = f"allowed: data with {_FEWEST_HELD_OUT} held-out samples or more, to compare"
         problems.append(Problem("data.name", config.data.name, allowed))
     if problems:
         raise ConfigError("data", problems)
+
+
+def _unfit_monitor(config: TrialConfig, dataset: Dataset) -> Iterator[Problem]:
+    """Yield the problems of ``evaluation.monitor`` with a loaded data set."""
+    monitor, field = config.evaluation.monitor, "evaluation.monitor"
+    labels = dataset.train.labels[dataset.train.labels >= 0]
+    needing = [name for name in monitor.measures if MONITORED[name].classes]
+    if needing and not (dataset.classes and bool((dataset.test.labels >= 0).any())):
+        allowed = f"allowed: measures without classes, which {config.data.name!r} have not"
+        yield Problem(f"{field}.measures", needing[0], allowed)
+        return
+    sizes = (
+        ("train_images", monitor.train_images, len(labels), "labelled training samples"),
+        ("test_images", monitor.test_images, len(dataset.test), "test samples"),
+    )
+    for name, part, size, kind in sizes:
+        if part is not None and monitor.uses_parts and part > size:
+            yield Problem(f"{field}.{name}", part, f"allowed: at most {size}, the number of {kind}")
+    classes = len(torch.unique(labels))
+    if needing and monitor.train_part < classes:
+        allowed = f"allowed: at least {classes}, one of each class"
+        yield Problem(f"{field}.train_images", monitor.train_part, allowed)
 
 
 def check_transfer(data: DataConfig, dataset: Dataset, field: str) -> None:

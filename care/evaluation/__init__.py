@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from care.evaluation.composition import Composition, composition_error, spans
 from care.evaluation.cosine import mean_cosine
+from care.evaluation.effective_rank import effective_rank
 from care.evaluation.knn import knn_accuracy, knn_predict
 from care.evaluation.linear_probe import LinearProbe, fit_classifier
 from care.evaluation.pose import circularity
@@ -33,6 +34,7 @@ __all__ = [
     "best_rotations",
     "circularity",
     "composition_error",
+    "effective_rank",
     "fit_classifier",
     "gamma",
     "knn_accuracy",

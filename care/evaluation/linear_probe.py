@@ -104,17 +104,20 @@ class ProbeInputs:
         return LinearProbe(self.standardization, weight, bias)
 
 
-def fit_classifier(features: Tensor | ProbeInputs, labels: Tensor, l2: float) -> LinearProbe:
+def fit_classifier(
+    features: Tensor | ProbeInputs, labels: Tensor, l2: float, tolerance: float = _TOLERANCE
+) -> LinearProbe:
     """Fit multinomial logistic regression: min over W, b of mean cross-entropy + l2/2 ‖W‖².
 
     The result is that of scikit-learn's ``LogisticRegression(C=1 / (l2 * N))`` on standardized
-    features. Newton steps end when no entry of the gradient exceeds 1e-8, or after 50 steps. The
+    features. Newton steps end when no entry of the gradient exceeds ``tolerance``, or after 50. The
     optimum of separable classes without a penalty is at infinity; the fit then stops far out.
 
     Args:
         features: Features of a frozen network, float [N,F].
         labels: Classes, int64 [N], 0 and up.
         l2: Penalty per sample, >= 0; the bias has none.
+        tolerance: Largest allowed entry of the gradient.
 
     Returns:
         A probe, which maps features [M,F] to logits, float64 [M,classes].
@@ -126,7 +129,7 @@ def fit_classifier(features: Tensor | ProbeInputs, labels: Tensor, l2: float) ->
     """
     inputs = _to_inputs(features)
     labels = labels.to(inputs.values.device)
-    weights = minimize(inputs.values, labels, l2, inputs.covariance, _TOLERANCE)
+    weights = minimize(inputs.values, labels, l2, inputs.covariance, tolerance)
     return inputs.probe(weights[:, :-1], weights[:, -1])
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
@@ -56,6 +57,7 @@ class Trainer:
     Attributes:
         epoch: Epochs completed.
         step: Steps completed in the current epoch.
+        monitor_seconds: Time that measuring held-out samples took after the last epoch.
     """
 
     _sums: dict[str, Tensor]
@@ -87,6 +89,7 @@ class Trainer:
         self.optimizer = build_optimizer(config.optimizer, weights, device)
         self.epoch = 0
         self.step = 0
+        self.monitor_seconds = 0.0
         self._reset_sums()
         self._warn, self._warned = warn, set[str]()
         self._build_step()
@@ -194,8 +197,8 @@ class Trainer:
         """Measure the epoch whose steps are completed, in rank 0.
 
         Returns:
-            The epoch's metrics: means over its steps, and measures of held-out samples. None where
-            ``stop`` ended the epoch early.
+            The epoch's metrics: means over its steps, and measures of held-out samples if
+            ``evaluation.monitor`` is due. None where ``stop`` ended the epoch early.
 
         Raises:
             DivergedError: A loss was NaN or infinite, or embeddings of held-out samples are not
@@ -306,7 +309,12 @@ class Trainer:
         return metrics
 
     def _held_out(self) -> dict[str, float]:
-        """Measure held-out samples; warn once of each measure that is not defined."""
+        """Measure held-out samples when due; warn once of each measure that is not defined."""
+        started = time.perf_counter()
+        self.monitor_seconds = 0.0
+        config = self.config
+        if not config.evaluation.monitor.is_due(self.epoch + 1, config.training.epochs):
+            return {}
         try:
             found = self.monitor(self.network)
         except DivergedError as error:
@@ -316,4 +324,5 @@ class Trainer:
             if note not in self._warned:
                 self._warn(f"epoch {self.epoch + 1}: {note}")
                 self._warned.add(note)
+        self.monitor_seconds = time.perf_counter() - started
         return found.measures

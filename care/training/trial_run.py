@@ -194,7 +194,7 @@ class TrialRun:
         line = {"epoch": trainer.epoch, "step": trainer.epoch * trainer.steps_per_epoch, **metrics}
         steps = trainer.steps_per_epoch - first_step
         images = steps * self.config.training.batch_size
-        timing = watch.timing(trainer.epoch, images)
+        timing = watch.timing(trainer.epoch, images, trainer.monitor_seconds)
         self.folder.append_epoch(line, timing)
         self._save()
         self._write_status(State.RUNNING)
@@ -280,8 +280,14 @@ class EpochTimer:
         self._start = time.perf_counter()
         self._meter = UsageMeter()
 
-    def timing(self, epoch: int, images: int) -> TimingRecord:
-        """Measure the seconds since the start, and the throughput of ``images``."""
+    def timing(self, epoch: int, images: int, monitored: float = 0.0) -> TimingRecord:
+        """Measure the seconds since the start, and the throughput of ``images``.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            images: Images trained on since the start.
+            monitored: Seconds that measuring held-out samples took.
+        """
         seconds = time.perf_counter() - self._start
         return TimingRecord(
             epoch=epoch,
@@ -289,4 +295,5 @@ class EpochTimer:
             images_per_second=round(images / seconds, 1),
             finished_at=round(time.time(), 3),
             usage=UsageRecord(**asdict(self._meter.measure())),
+            monitor_seconds=round(monitored, 4),
         )

@@ -57,7 +57,7 @@ OUTSIDE = {
 }
 """Modules of care/ that cannot change a number, with the reason; all others are hashed."""
 
-_TRAINING = ("training/", "objectives/", "evaluation/monitor.py")
+_TRAINING = ("training/", "objectives/", "evaluation/monitor")
 """Parts of care/ that train, and take no part in the final measures."""
 _MEASURING = ("pretrained/measure.py", "pretrained/public_encoder.py", "trials/preprocessing.py")
 """Modules that measure an encoder that no trial trained."""

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from care.config import DataConfig, TrialConfig
+from care.config import DataConfig, EvaluationConfig, TrialConfig
 
 _DIGITS = 16
 
@@ -19,6 +19,8 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     - Other settings of L_equi at λ = 0, where no second pair of views is drawn. So all trials with
       λ = 0 and one base objective are one trial. Also EquiMod's other settings at weight 0.
     - Settings of a trained probe without protocols.
+    - ``evaluation.monitor`` at its defaults, its numbers of images where no measure uses them, and
+      the order of its measures.
     - The order of readouts, and their absence.
     - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
     - Image augmentations of point clouds. Also -0.0 becomes 0.0.
@@ -39,10 +41,26 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     for part in ("equivariance", "equimod"):
         if tree["objective"].get(part, {}).get("weight") == 0:
             tree["objective"][part] = {"weight": 0.0}
+    _reduce_monitor(config.evaluation, tree["evaluation"])
     if not config.evaluation.trained_probe.protocols:
         tree["evaluation"]["trained_probe"] = {"protocols": []}
     positive: dict[str, Any] = unsigned_zero(tree)
     return positive
+
+
+def _reduce_monitor(evaluation: EvaluationConfig, tree: dict[str, Any]) -> None:
+    """Keep what changes a number of ``evaluation.monitor``: none of its fields at the defaults."""
+    if evaluation.monitor.is_default:
+        del tree["monitor"]
+        return
+    tree["monitor"]["measures"] = sorted(evaluation.monitor.measures)
+    if evaluation.monitor.uses_parts:
+        tree["monitor"] |= {
+            "train_images": evaluation.monitor.train_part,
+            "test_images": evaluation.monitor.test_part,
+        }
+    else:
+        del tree["monitor"]["train_images"], tree["monitor"]["test_images"]
 
 
 def unsigned_zero(tree: Any) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 from care.config import TrialConfig
 from care.errors import CareError, ConfigError, Problem
 from care.plugins import OWN, Entry, Registry, plugin_modules
-from care.registry import DATA, ENCODERS, MEASURES, OBJECTIVES
+from care.registry import DATA, ENCODERS, MEASURES, MONITORED, OBJECTIVES
 from care.trials.code_version import syntax_hash
 
 _LIBRARIES = {"site-packages", "dist-packages"}
@@ -41,6 +41,7 @@ def plugin_versions(config: TrialConfig) -> dict[str, str]:
         (ENCODERS, config.model.encoder),
         *((DATA, one.name) for one in data),
         *((MEASURES, name) for name in measures),
+        *((MONITORED, name) for name in config.evaluation.monitor.measures),
     ]
     return {
         f"{registry.kind} {name}": _version(registry[name].paths)
@@ -71,7 +72,7 @@ def plugin_files() -> dict[str, Path]:
     Returns:
         The file or folder of each, by name.
     """
-    registries: list[Registry[Any]] = [OBJECTIVES, ENCODERS, DATA, MEASURES]
+    registries: list[Registry[Any]] = [OBJECTIVES, ENCODERS, DATA, MEASURES, MONITORED]
     entries: list[Entry] = [entry for registry in registries for entry in registry.values()]
     modules = [path.partition(":")[0] for entry in entries for path in entry.paths]
     roots: dict[str, Path] = {}

@@ -225,6 +225,8 @@ class TimingRecord(Record):
         finished_at: End of the epoch in seconds since 1970.
         usage: Use of the machine by the process, which other trials may share; None in a trial of
             an earlier version.
+        monitor_seconds: Part of ``seconds`` that measuring held-out samples took; None in a trial
+            of an earlier version.
     """
 
     epoch: PositiveInt
@@ -232,6 +234,7 @@ class TimingRecord(Record):
     images_per_second: NonNegativeFloat
     finished_at: NonNegativeFloat
     usage: UsageRecord | None = None
+    monitor_seconds: NonNegativeFloat | None = None
 
 
 Values = dict[str, int | float]

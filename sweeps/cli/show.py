@@ -127,10 +127,14 @@ def _place_lines(folder: TrialFolder) -> Iterator[tuple[str, str]]:
     provenance, starts = folder.read_provenance(), folder.read_starts()
     if provenance is None:
         return
-    seconds = sum(timing.seconds for timing in folder.read_timings())
+    timings = folder.read_timings()
+    seconds = sum(timing.seconds for timing in timings)
+    monitored = sum(timing.monitor_seconds or 0.0 for timing in timings)
     commit = f", commit {provenance.git_commit[:8]}" if provenance.git_commit else ""
     count = f"{len(starts)} start" + ("" if len(starts) == 1 else "s")
     yield "trained", f"on {provenance.hostname or 'a machine'}, {duration(seconds)} in {count}"
+    if monitored and seconds:
+        yield "", f"{monitored / seconds:.1%} of it for evaluation.monitor"
     yield "device", f"{describe_device(provenance)}, {provenance.precision or 'fp32'}"
     yield "code", f"{provenance.code_version}{commit}"
 

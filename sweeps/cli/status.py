@@ -123,7 +123,8 @@ class LocalStatus:
 
     def __init__(self, view: SweepView, command: str) -> None:
         self.view, self.command = view, command
-        self.column = epoch_metric(view.sweep.spec.metric.name)
+        monitor = view.sweep.base_config().evaluation.monitor
+        self.column = epoch_metric(view.sweep.spec.metric.name, monitor)
 
     @property
     def active(self) -> bool:

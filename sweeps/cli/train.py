@@ -70,9 +70,18 @@ def train_trial(config: TrialConfig, store: Store, console: Console) -> TrialFol
             console.print(
                 f"epoch {metrics['epoch']}/{config.training.epochs}  "
                 f"loss {metrics['train/loss']:.4f}  "
-                f"γ_f {_format(metrics.get('heldout/gamma'))}{_format_speed(metrics)}"
+                f"γ_f {_format(metrics.get('heldout/gamma'))}"
+                f"{_format_accuracies(metrics)}{_format_speed(metrics)}"
             )
     return folder
+
+
+def _format_accuracies(metrics: dict[str, Any]) -> str:
+    """Format the accuracies of ``evaluation.monitor``; empty in an epoch without them."""
+    known = {"kNN": "heldout/knn_accuracy", "probe": "heldout/probe_accuracy"}
+    return "".join(
+        f"  {word} {metrics[name]:.3f}" for word, name in known.items() if name in metrics
+    )
 
 
 def _format_speed(metrics: dict[str, Any]) -> str:

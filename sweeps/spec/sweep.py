@@ -13,6 +13,7 @@ from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
+from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.schema import SweepSpec
 from sweeps.spec.selection import Selection, select
@@ -55,7 +56,7 @@ class Sweep:
         chosen = Sweep(self.spec, self.base, self.source, self.paper)
         if only or seeds is not None:
             spec = self.spec
-            chosen.selection = select(spec.axes, spec.seeds, spec.search.name, only, seeds)
+            chosen.selection = select(spec.axes, spec.all_seeds, spec.search.name, only, seeds)
         return chosen
 
     def whole(self) -> Sweep:
@@ -76,7 +77,7 @@ class Sweep:
         Raises:
             ConfigError: The point is not valid; names the field.
         """
-        seeds = self.spec.seeds if self.selection.seeds is None else self.selection.seeds
+        seeds = self.spec.all_seeds if self.selection.seeds is None else self.selection.seeds
         first = self.trial(point, seeds[0])  # validated once: validation takes milliseconds
         for seed in seeds:
             yield first.model_copy(update={"seed": seed})
@@ -95,7 +96,9 @@ class Sweep:
         tree["seed"] = seed
         if self.spec.resources.gpus > 1:
             set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
-        return validate(TrialConfig, tree, self.source)
+        config = validate(TrialConfig, tree, self.source)
+        check_metric(self.spec, config, self.source)
+        return config
 
 
 def _copy(tree: Any) -> Any:

@@ -36,6 +36,7 @@ class SweepAnswer:
         stale: Whether a trial was trained by other code or data.
         description: The sweep's description.
         declaration: The resolved sweep as YAML.
+        monitored: The metrics of held-out samples that its trials report while they train.
     """
 
     overview: Overview | None
@@ -46,6 +47,7 @@ class SweepAnswer:
     stale: bool
     description: str
     declaration: str
+    monitored: tuple[str, ...] = ()
 
 
 def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]) -> str:
@@ -94,6 +96,7 @@ class AnswerReader:
             spec.metric.mode,
             pending,
             with_picture=not pending,
+            added_seeds=plan.seeds is not None,
         )
         counts = in_words({state: list(by_id.values()).count(state) for state in State})
         axes = overview.axes if overview else tuple(members[0].axes if members else ())
@@ -106,6 +109,7 @@ class AnswerReader:
             stale=State.STALE in by_id.values(),
             description=spec.description,
             declaration=_declaration(plan),
+            monitored=plan.sweep.base_config().evaluation.monitor.metrics,
         )
 
     def read_values(

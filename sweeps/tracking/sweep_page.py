@@ -121,7 +121,9 @@ class SweepPage:
     def write_views(self, sweep: str, answer: SweepAnswer) -> None:
         """Write the views of a sweep, the view of all sweeps, and the index of sweeps."""
         chief = answer.overview.chief if answer.overview else []
-        self._write_views(views_of_sweep(self._names, sweep, answer.axes, answer.numeric, chief))
+        self._write_views(
+            views_of_sweep(self._names, sweep, answer.axes, answer.numeric, chief, answer.monitored)
+        )
 
     def remove_views(self, sweep: str) -> None:
         """Remove the views of a deleted sweep that no reviewer changed, and update the index."""

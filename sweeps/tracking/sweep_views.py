@@ -10,14 +10,14 @@ from analysis.labels import VARIANT, axis_label, axis_name
 from sweeps.tracking.run_record import SYSTEM_METRICS
 from sweeps.tracking.views import Section, View
 
-_CURVES = (
-    "train/infonce",
-    "train/loss",
-    "train/equivariance",
+_CURVES = ("train/infonce", "train/loss", "train/equivariance")
+_MONITORED = (
     "heldout/gamma",
     "heldout/uniformity",
     "heldout/positive_cosine",
-    "images_per_second",
+    "heldout/knn_accuracy",
+    "heldout/probe_accuracy",
+    "heldout/encoder_rank",
 )
 _TRIAL, _SWEEP = "tags.`care.kind` = 'trial'", "tags.`care.kind` = 'sweep'"
 _MEAN = re.compile(r"(?P<measure>.+) mean$")
@@ -53,7 +53,12 @@ class ViewNames:
 
 
 def views_of_sweep(
-    names: ViewNames, sweep: str, axes: Sequence[str], numeric: bool, chief: Sequence[str]
+    names: ViewNames,
+    sweep: str,
+    axes: Sequence[str],
+    numeric: bool,
+    chief: Sequence[str],
+    monitored: Sequence[str] = _MONITORED,
 ) -> dict[str, View]:
     """Make a sweep's views, by identity.
 
@@ -63,6 +68,7 @@ def views_of_sweep(
         axes: Its axes, the one on x first.
         numeric: Whether the values on x are numbers.
         chief: The main measures, the sweep's metric first; empty before there are any.
+        monitored: The metrics of held-out samples while a trial trains.
     """
     query = f"{_TRIAL} and tags.`{member_tag(sweep)}` LIKE '%'{_of_store(names)}"
     metrics = list(chief or _WITHOUT_NUMBERS)
@@ -75,11 +81,12 @@ def views_of_sweep(
     title = axis_label(axes[0]) if axes else "point"
     columns = [*(f"params.`{name}`" for name in params), "params.`seed`"]
     columns += [f"metrics.`{metric}`" for metric in metrics]
+    curves = [*_CURVES, *(name for name in _MONITORED if name in monitored), "images_per_second"]
     return {
         names.by_axis(sweep): View(
             f"{sweep} by {title}",
             query,
-            _sections(title, x, params, metrics),
+            _sections(title, x, params, metrics, curves),
             order,
             group,  # type: ignore[arg-type]
             columns,
@@ -87,7 +94,7 @@ def views_of_sweep(
         names.trials(sweep): View(
             f"{sweep}: every trial",
             query,
-            _sections(title, x, params, metrics),
+            _sections(title, x, params, metrics, curves),
             order,
             (),
             columns,
@@ -95,7 +102,9 @@ def views_of_sweep(
     }
 
 
-def _sections(title: str, x: str, params: list[str], metrics: list[str]) -> list[Section]:
+def _sections(
+    title: str, x: str, params: list[str], metrics: list[str], curves: list[str]
+) -> list[Section]:
     effect, tradeoff = Section(f"1 What {title} does"), Section("2 Trade-offs", columns=2)
     training = Section("3 Training: mean and range over seeds")
     system = Section("4 Machine")
@@ -107,7 +116,7 @@ def _sections(title: str, x: str, params: list[str], metrics: list[str]) -> list
     probe = next((name for name in metrics if name.endswith("probe_accuracy")), "")
     if probe and probe != metrics[0]:
         tradeoff.scatter(("METRIC", metrics[0]), ("METRIC", probe))
-    for metric in _CURVES:
+    for metric in curves:
         training.lines([metric])
     for metric in SYSTEM_METRICS.values():
         system.lines([metric])

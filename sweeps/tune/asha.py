@@ -75,13 +75,12 @@ class ReplayableASHA(ASHAScheduler):  # type: ignore[misc]
 
     def _judge(self, progress: TrialResult) -> str:
         trial_id, metrics = progress.trial_id, progress.metrics
-        value = finite(metrics.get(self._metric))
-        if value is None:
-            return str(TrialScheduler.CONTINUE)
-        epoch = metrics[self._time_attr]
+        epoch, value = metrics.get(self._time_attr, 0), finite(metrics.get(self._metric))
         # A decision that a crash kept from its trial takes effect now.
         if epoch >= self._stopped_at.get(trial_id, math.inf):
             return str(TrialScheduler.STOP)
+        if value is None:  # evaluation.monitor was not due
+            return str(TrialScheduler.CONTINUE)
         before = self._entries()
         action: str = super().on_trial_result(None, _Key(trial_id), dict(metrics))
         if self._entries() > before:

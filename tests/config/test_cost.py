@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from care.config import TrialConfig
-from care.config.cost import training_flops
+from care.config.cost import monitor_share, training_flops
 from care.config.loading import validate
 from care.models import Network
 from care.plugins import load
@@ -50,3 +52,30 @@ def test_care_costs_twice_simclr_and_resnet50_what_the_paper_says() -> None:
     assert training_flops(trial, 1437, 32) == pytest.approx(images * 4 * 7.79e9, rel=0.01)
     assert training_flops(trial, 1437, 32) == 2 * training_flops(simclr, 1437, 32)
     assert training_flops(trial, 1437, 64) == 4 * training_flops(trial, 1437, 32)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "images"),
+    [
+        ({}, 7 * 30),
+        ({"measures": ["rank"]}, 100),
+        ({"measures": ["knn_accuracy", "gamma"], "every": 2}, 7 * 30 + 200 + 100),
+    ],
+)
+def test_the_share_of_the_monitor_is_that_of_its_passes(
+    monitor: dict[str, Any], images: int
+) -> None:
+    parts = {"train_images": 200, "test_images": 100}
+    evaluation = {"knn_neighbors": 5, "monitor_images": 30, "monitor": {**parts, **monitor}}
+    made = trainer("care", evaluation=evaluation)
+    passes = Passes(made.network.encoder)
+    made.monitor(made.network)
+    assert sum(passes.batches) == images
+    trained = made.steps_per_epoch * made.config.training.batch_size * 4 * 3
+    every = made.config.evaluation.monitor.every
+    assert monitor_share(made.config) == pytest.approx(images / (trained * every))
+
+
+def test_the_share_is_unknown_where_only_the_files_show_the_samples() -> None:
+    tree = {"data": {"name": "images", "path": "photos"}, "evaluation": {"knn_neighbors": 5}}
+    assert monitor_share(validate(TrialConfig, tree, "test")) is None

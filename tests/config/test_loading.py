@@ -449,7 +449,7 @@ def test_readouts_of_images_are_refused_for_points(refused: Refused) -> None:
     }
     problem = refused(validate, TrialConfig, tree, "test")
     assert (problem.field, problem.value) == ("evaluation.readouts", "kinds")
-    assert problem.allowed == "allowed: wahba, as 'proteins' are point clouds"
+    assert problem.allowed == "allowed: wahba, ranking, as 'proteins' are point clouds"
 
 
 def test_a_misspelt_readout_has_the_nearest_name(refused: Refused) -> None:

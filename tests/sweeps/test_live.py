@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from care.config import MonitorConfig, TrialConfig
 from care.trials.state import State
 from sweeps.live import LiveView, duration
 from sweeps.plan import make_plan
@@ -143,6 +144,16 @@ def test_a_final_metric_has_a_stand_in_while_a_trial_trains(board: Board) -> Non
     assert row.split()[-1] == "0.4321"
     assert Board(MetricConfig(name="encoder/knn_accuracy"), 1).column == "train/loss"
     assert Board(MetricConfig(name="train/equivariance"), 1).column == "train/equivariance"
+
+
+def test_a_metric_of_every_few_epochs_stays_until_the_next() -> None:
+    monitor = MonitorConfig(every=2, measures=("knn_accuracy",))
+    made = Board(MetricConfig(name="encoder/knn_accuracy"), 1, monitor=monitor)
+    made.enter("one", TrialConfig(), {})
+    made.report("one", State.RUNNING, {"epoch": 2, "heldout/knn_accuracy": 0.7})
+    made.report("one", State.RUNNING, {"epoch": 3, "train/loss": 3.0})
+    assert made.column == "heldout/knn_accuracy"
+    assert made.trials["one"].latest == 0.7
 
 
 def test_the_silent_start_is_named(board: Board) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -334,3 +335,19 @@ def test_a_failed_trial_says_why(sweep: Sweep, store: Store, configs: list[Trial
     folder = fabricate(store, configs[0], State.FAILED, 1)
     (line,) = plan_remarks(make_plan(sweep, store))
     assert line == f"failed: λ=0 seed=0 ({folder.trial_id}): broke"
+
+
+def test_a_monitor_that_costs_much_is_remarked_before_it_runs(tmp_path: Path) -> None:
+    epochs = {"training.epochs": 30}
+    costly = {"evaluation.monitor": {"measures": ["knn_accuracy"]}, **epochs}
+    plan = make_plan(load(tmp_path, overrides=costly), Store(tmp_path / "runs"))
+    # 1,437 and 360 samples; an epoch at λ = 0 has 5 batches of 256, two views, three passes each
+    share = (1437 + 360) / (5 * 256 * 2 * 3)
+    every = math.ceil(share / 0.02)
+    assert plan_remarks(plan) == [
+        f"evaluation.monitor takes about {share:.0%} of the training's passes; "
+        f"'every: {every}' would take 2 %"
+    ]
+    costly["evaluation.monitor.every"] = every
+    assert not plan_remarks(make_plan(load(tmp_path, overrides=costly), Store(tmp_path / "runs")))
+    assert not plan_remarks(make_plan(load(tmp_path, overrides=epochs), Store(tmp_path / "runs")))

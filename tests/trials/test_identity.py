@@ -80,8 +80,9 @@ def one_of(kind: Any) -> Any:
 def with_everything() -> TrialConfig:
     """A trial of which every part is in use."""
     parts = {"equivariance": {"weight": 0.1}, "equimod": {"weight": 1}}
-    probe = {"trained_probe": {"protocols": ["paper"]}}
-    return TrialConfig.model_validate({"objective": parts, "evaluation": probe})
+    monitor = {"every": 2, "measures": ["knn_accuracy", "probe_accuracy", "rank"]}
+    evaluation = {"trained_probe": {"protocols": ["paper"]}, "monitor": monitor}
+    return TrialConfig.model_validate({"objective": parts, "evaluation": evaluation})
 
 
 FIELDS = list(leaves(with_everything()))
@@ -90,7 +91,8 @@ COUNTED = [path for path in FIELDS if not path.startswith("runtime.") and path !
 EQUIVARIANCE = [f"objective.equivariance.{name}" for name in EquivarianceConfig.model_fields]
 EQUIMOD = [f"objective.equimod.{name}" for name in EquimodConfig.model_fields]
 PROBE = [path for path in COUNTED if path.startswith("evaluation.trained_probe.")]
-OPTIONAL = [*EQUIVARIANCE, *EQUIMOD, *PROBE]
+PARTS = [f"evaluation.monitor.{name}_images" for name in ("train", "test")]
+OPTIONAL = [*EQUIVARIANCE, *EQUIMOD, *PROBE, *PARTS]
 
 
 def test_the_walk_finds_fields_of_every_part() -> None:
@@ -186,6 +188,14 @@ def test_defaults_written_out_are_the_defaults() -> None:
     assert trial_id(TrialConfig.model_validate(TrialConfig().model_dump())) == (
         trial_id(TrialConfig())
     )
+
+
+def test_the_order_of_monitored_measures_does_not_matter() -> None:
+    one, other = (
+        TrialConfig.model_validate({"evaluation": {"monitor": {"measures": measures}}})
+        for measures in (["rank", "gamma"], ["gamma", "rank"])
+    )
+    assert trial_id(one) == trial_id(other) != trial_id(TrialConfig())
 
 
 def test_the_order_of_fields_does_not_matter(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,9 @@ def test_a_finished_trial(store: Store, tmp_path: Path, capsys: pytest.CaptureFi
     provenance = {"hostname": "node1", "device": "cuda", "device_name": "H100", "git_commit": "ab"}
     folder = fabricate(store, made[0.2, 1], State.FINISHED, 3, provenance=provenance)
     folder.append_start(0, 0)
+    timings = folder.path / "timings.jsonl"
+    line, rest = timings.read_text().split("\n", 1)
+    timings.write_text(json.dumps({**json.loads(line), "monitor_seconds": 0.06}) + "\n" + rest)
     lines = shown(store, folder.trial_id[:6], capsys)
     assert lines["trial"] == [folder.trial_id]
     assert [line.partition(" (")[0] for line in lines["is"]] == [
@@ -46,7 +50,10 @@ def test_a_finished_trial(store: Store, tmp_path: Path, capsys: pytest.CaptureFi
     ]
     assert lines["differs"] == [f"{WEIGHT}: 0.2 (experiment: 0.1)"]
     assert lines["state"] == ["finished, 3 of 3 epochs"]
-    assert lines["trained"] == ["on node1, 3 s in 1 start"]
+    assert lines["trained"] == [
+        "on node1, 3 s in 1 start",
+        "2.0% of it for evaluation.monitor",
+    ]
     assert lines["device"] == ["cuda (H100), 1 thread, fp32"]
     assert lines["code"][0].endswith(", commit ab")
     assert lines["measures"] == ["head/gamma  0.5"]

@@ -50,6 +50,19 @@ def test_one_that_runs(store: Store, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert lines[5].split() == ["λ=0.1", "0", "1/3", lines[5].split()[3], "9", "0.75"]
 
 
+def test_a_measure_of_every_few_epochs_is_shown_until_the_next(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = start(store, tmp_path, metric={"name": "head/gamma", "mode": "min"})
+    trained = fabricate(store, made[0, 0], State.RUNNING, 1, metrics={"heldout/gamma": 0.75})
+    timing = trained.read_timings()[0].model_copy(update={"epoch": 2})
+    trained.append_epoch({"epoch": 2, "train/loss": 3.0}, timing)
+    with Claim.take(trained.path) or pytest.fail("claimed"):
+        assert status_command("tiny", store.root, watch=False, as_json=True) == 1
+    (running,) = json.loads(capsys.readouterr().out)["running"]
+    assert running["latest"] == 0.75
+
+
 def test_one_that_no_driver_runs(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -100,6 +100,14 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"overrides": {"training.epoch": 3}}, "training.epoch", 3, "training has batch_norm_groups", "epochs"),
     ({"overrides": {WEIGHT: 1.0}}, WEIGHT, 1.0, "a field that is not also an axis", None),
     ({"overrides": {"seed": 1}}, "seed", 1, "seeds have a list of their own", None),
+    # the metric and the experiment
+    ({"metric": {"name": "heldout/knn_accuracy"}}, "metric.name", "heldout/knn_accuracy",
+     "allowed with 'knn_accuracy' in evaluation.monitor.measures, which are: gamma", None),
+    ({"metric": {"name": "heldout/gamma"}, "overrides": {"evaluation.monitor.measures": ["rank"]}},
+     "metric.name", "heldout/gamma", "allowed with 'gamma' in evaluation.monitor.measures", None),
+    ({"metric": {"name": "heldout/gamma"}, "scheduler": {"name": "asha"},
+      "overrides": {"evaluation.monitor.every": 2}},
+     "scheduler.grace_epochs", 1, "a multiple of 2, e.g. 2, as heldout/gamma is measured every 2", None),
 ]  # fmt: skip
 
 
@@ -228,6 +236,16 @@ def test_a_bad_override_is_refused(tmp_path: Path, refused: Refused, override: s
     path = declare(tmp_path)
     problem = refused(load_sweep, path, (override,))
     assert problem.field in (override.partition("=")[0], "override")
+
+
+def test_a_metric_of_every_few_epochs_suits_a_grace_of_as_many(tmp_path: Path) -> None:
+    monitor = {"every": 2, "measures": ["knn_accuracy"]}
+    changes = {
+        "metric": {"name": "heldout/knn_accuracy"},
+        "overrides": {"evaluation.monitor": monitor},
+    }
+    for grace in (2, 4):  # 4 is beyond the epochs: no trial is stopped
+        plan(tmp_path, {**changes, "scheduler": {"name": "asha", "grace_epochs": grace}})
 
 
 def test_overrides_reach_every_trial_and_axes_come_last(tmp_path: Path) -> None:

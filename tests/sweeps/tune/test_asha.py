@@ -241,3 +241,41 @@ def test_a_finished_trial_of_another_sweep_competes(tmp_path: Path) -> None:
 def test_none_is_none() -> None:
     metric = MetricConfig(name=METRIC, mode="min")
     assert build_scheduler(SchedulerConfig(), metric, EPOCHS, lambda _: None) is None
+
+
+def test_a_metric_of_every_third_epoch_is_judged_when_it_is_there(tmp_path: Path) -> None:
+    """The rungs at 3 have values of epoch 3 only; a stop that a crash lost waits for no value."""
+    folder = SweepFolder(tmp_path)
+    settings = SchedulerConfig(name="asha", grace_epochs=3, reduction_factor=3)
+    metric = MetricConfig(name="heldout/knn_accuracy", mode="max")
+
+    def build() -> ReplayableASHA:
+        scheduler = build_scheduler(
+            settings, metric, EPOCHS, lambda entry: folder.log(entry.record())
+        )
+        assert scheduler
+        scheduler.replay(map(entry_of, folder.events()))
+        return scheduler
+
+    scheduler = build()
+    trials = {name: tune_trial(name) for name in NAMES[:4]}
+    for trial in trials.values():
+        scheduler.on_trial_add(None, trial)
+    actions = {}
+    for epoch in (1, 2, 3):
+        for rank, (name, trial) in enumerate(trials.items()):
+            line: dict[str, Any] = {"epoch": epoch}
+            if epoch == 3:
+                line["heldout/knn_accuracy"] = 1 - rank / 10
+            actions[name, epoch] = scheduler.on_trial_result(
+                None, trial, messages.epoch(name, line)
+            )
+    assert {epoch for (_, epoch), action in actions.items() if action == "STOP"} == {3}
+    assert [(entry["epoch"], entry["value"]) for entry in folder.events()] == [
+        (3, pytest.approx(1 - rank / 10)) for rank in range(4)
+    ]
+    stopped = next(name for (name, _), action in actions.items() if action == "STOP")
+    again, trial = build(), tune_trial(stopped)
+    again.on_trial_add(None, trial)
+    after = messages.epoch(stopped, {"epoch": 4})
+    assert again.on_trial_result(None, trial, after) == TrialScheduler.STOP

@@ -79,12 +79,14 @@ def test_optuna_killed_on_the_way_runs_as_many_trials_as_asked(tmp_path: Path) -
 
 
 def test_asha_stops_the_worse_and_an_interrupted_sweep_keeps_its_decisions(tmp_path: Path) -> None:
+    """The metric is the accuracy of kNN, which is there after the second epoch only."""
     declare(
         tmp_path,
         axes={WEIGHT: [1.0, 0.3, 0.03, 0.01]},
         seeds=1,
-        scheduler={"name": "asha", "grace_epochs": 1, "reduction_factor": 2},
-        metric=METRIC,
+        scheduler={"name": "asha", "grace_epochs": 2, "reduction_factor": 2},
+        overrides={"evaluation.monitor": {"every": 2, "measures": ["knn_accuracy"]}},
+        metric={"name": "heldout/knn_accuracy", "mode": "max"},
     )
     run = start_care(*RUN, cwd=tmp_path)
     wait_for(lambda: (tmp_path / "runs").exists() and len(events(tmp_path, "rung")) >= 2)
@@ -101,6 +103,7 @@ def test_asha_stops_the_worse_and_an_interrupted_sweep_keeps_its_decisions(tmp_p
     stopped = {event["trial_id"] for event in after if event["stopped"]}
     assert len(stopped) == counts["stopped"]
     judged = [(event["trial_id"], event["epoch"]) for event in after]
+    assert {epoch for _, epoch in judged} == {2}
     assert len(set(judged)) == len(judged), "an epoch was judged twice"
 
     care(*RUN, cwd=tmp_path)

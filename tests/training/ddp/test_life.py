@@ -28,9 +28,10 @@ def config(processes: int, **changes: Any) -> TrialConfig:
     runtime = {"threads": 2, "processes": processes}
     # Rounded to bfloat16, where that is fast, ways of summing would end further apart.
     training = {**TINY["training"], "epochs": EPOCHS, "precision": "fp32"}
-    return validate(
-        TrialConfig, {**TINY, "training": training, "runtime": runtime, **changes}, "test"
-    )
+    monitor = {"every": 2, "measures": ["gamma", "knn_accuracy", "probe_accuracy"]}
+    evaluation = {**TINY["evaluation"], "monitor": monitor}
+    tree = {**TINY, "training": training, "evaluation": evaluation, "runtime": runtime}
+    return validate(TrialConfig, {**tree, **changes}, "test")
 
 
 def run(path: Path, processes: int, stop_at: int | None = None) -> str:
@@ -66,7 +67,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_two_processes_end_as_one_does(alone: Path, tmp_path: Path) -> None:
     before = descendants(os.getpid())
     assert run(tmp_path, 2) == "finished"
-    for name in ("train/loss", "heldout/gamma", "encoder/probe_accuracy"):
+    for name in (
+        "train/loss",
+        "heldout/gamma",
+        "heldout/knn_accuracy",
+        "heldout/probe_accuracy",
+        "encoder/probe_accuracy",
+    ):
         assert numbers(tmp_path)[name] == pytest.approx(numbers(alone)[name], rel=0.02, abs=0.01)
     provenance = TrialFolder(tmp_path).read_provenance()
     assert provenance

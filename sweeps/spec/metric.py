@@ -1,0 +1,37 @@
+"""Check that the trials of a sweep measure its metric when the sweep needs it."""
+
+from __future__ import annotations
+
+from care.config import TrialConfig
+from care.config.metrics import monitored_metrics
+from care.errors import ConfigError, Problem
+from care.registry import MONITORED
+from sweeps.spec.schema import SweepSpec
+
+
+def check_metric(spec: SweepSpec, config: TrialConfig, source: str) -> None:
+    """Refuse a metric that a trial's ``evaluation.monitor`` does not measure, or not when needed.
+
+    Args:
+        spec: The sweep.
+        config: One of its trials.
+        source: The sweep's file, for the message.
+
+    Raises:
+        ConfigError: Names the field and the allowed values.
+    """
+    name, monitor = spec.metric.name, config.evaluation.monitor
+    if name not in monitored_metrics():
+        return
+    if name not in monitor.metrics:
+        missing = next(key for key, entry in MONITORED.items() if name in entry.names)
+        measured = ", ".join(monitor.measures)
+        allowed = f"allowed with {missing!r} in evaluation.monitor.measures, which are: {measured}"
+        raise ConfigError(source, [Problem("metric.name", name, allowed)])
+    grace, every = spec.scheduler.grace_epochs, monitor.every
+    if spec.scheduler.name == "asha" and grace % every and grace < config.training.epochs:
+        allowed = (
+            f"allowed: a multiple of {every}, e.g. {grace + -grace % every}, as {name} is measured "
+            f"every {every} epochs (evaluation.monitor.every)"
+        )
+        raise ConfigError(source, [Problem("scheduler.grace_epochs", grace, allowed)])
