@@ -70,6 +70,7 @@ ORDER = {
         "inventory",
         "plan_remarks",
         "plan",
+        "point_seeds",
         "resources",
         "event_log",
         "question",
