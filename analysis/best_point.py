@@ -38,6 +38,8 @@ def find_best_point(
     values: Mapping[PointKey, Mapping[int, float]],
     mode: Literal["max", "min"],
     collapsed: Collection[PointKey] = (),
+    *,
+    most_points: bool = False,
 ) -> BestPoint[PointKey]:
     """Find the point with the best mean.
 
@@ -48,13 +50,15 @@ def find_best_point(
         values: The metric of each finished trial, by point and seed.
         mode: Whether a larger or a smaller value is better.
         collapsed: Nearly collapsed points, which are left out.
+        most_points: Compare as many points as possible, even if over fewer seeds: where seeds are
+            added until a point is decided, the decided points have the fewest.
     """
     known = {point: dict(by_seed) for point, by_seed in values.items() if by_seed}
     left_out = tuple(point for point in known if point in collapsed)
     rivals = {point: by_seed for point, by_seed in known.items() if point not in collapsed}
     if not rivals:
         return BestPoint(None, None, (), (), (), left_out)
-    seeds = _common_seeds([frozenset(by_seed) for by_seed in rivals.values()])
+    seeds = _common_seeds([frozenset(by_seed) for by_seed in rivals.values()], most_points)
     means = {
         point: statistics.fmean(by_seed[seed] for seed in sorted(seeds))
         for point, by_seed in rivals.items()
@@ -67,14 +71,15 @@ def find_best_point(
     )
 
 
-def _common_seeds(sets: list[frozenset[int]]) -> frozenset[int]:
+def _common_seeds(sets: list[frozenset[int]], most_points: bool) -> frozenset[int]:
     """Choose the seeds to compare over: one of the sets, or the intersection of two."""
     counts = Counter(sets)
     common = [seeds for seeds, _ in counts.most_common(_MOST_SETS)]
     candidates = {one & other for one in common for other in common} - {frozenset()}
 
-    def score(seeds: frozenset[int]) -> tuple[bool, int, int, list[int]]:
+    def score(seeds: frozenset[int]) -> tuple[int, int, int, list[int]]:
         points = sum(number for one, number in counts.items() if seeds <= one)
-        return points > 1, points * len(seeds), len(seeds), [-seed for seed in sorted(seeds)]
+        first = points if most_points else int(points > 1)
+        return first, points * len(seeds), len(seeds), [-seed for seed in sorted(seeds)]
 
     return max(candidates, key=score)

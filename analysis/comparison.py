@@ -12,7 +12,7 @@ import pandas as pd
 from analysis.best_point import BestPoint, find_best_point
 from analysis.collect import select_finished
 from analysis.labels import MEASURE_LABELS
-from analysis.levels import is_number, order_levels
+from analysis.levels import choose_x, is_number, order_levels
 from analysis.statistics import Estimate, estimate, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.registry import SPACES
@@ -32,6 +32,7 @@ class Comparison:
         numeric: Whether every level on x is a number.
         metric: The sweep's metric.
         mode: Whether a larger or a smaller value of it is better.
+        added_seeds: Whether points got seeds until they were decided.
     """
 
     trials: pd.DataFrame
@@ -39,6 +40,7 @@ class Comparison:
     numeric: bool
     metric: str = ""
     mode: Literal["max", "min"] = "max"
+    added_seeds: bool = False
 
     @property
     def x(self) -> str:
@@ -133,7 +135,9 @@ class Comparison:
             for point in self.points()
             if point in chosen  # points that share their trials count once
         }
-        return find_best_point(values, self.mode, self.collapsed_points)
+        return find_best_point(
+            values, self.mode, self.collapsed_points, most_points=self.added_seeds
+        )
 
     def lines(self) -> dict[Point, list[Point]]:
         """Group the points into a figure's lines, by the values of the axes that are not on x."""
@@ -227,6 +231,8 @@ def compare(
     metric: str = "",
     mode: Literal["max", "min"] = "max",
     x: str | None = None,
+    *,
+    added_seeds: bool = False,
 ) -> Comparison:
     """Compare trials along the first numeric axis of two levels or more, else the first such axis.
 
@@ -236,14 +242,13 @@ def compare(
         metric: The sweep's metric.
         mode: Whether a larger or a smaller value of it is better.
         x: Another axis to compare along.
+        added_seeds: Whether points got seeds until they were decided.
     """
-    levels = {axis: order_levels(trials[axis].tolist()) for axis in axes}
-    several = [axis for axis in axes if len(levels[axis]) > 1] or axes
-    numeric = [axis for axis in several if all(map(is_number, levels[axis]))]
-    first = x or (numeric or several)[0]
+    levels = {axis: trials[axis].tolist() for axis in axes}
+    first = x or choose_x(axes, levels)
     others = [axis for axis in axes if axis != first]
     is_numeric = all(map(is_number, levels[first]))
-    return Comparison(trials, [first, *others], is_numeric, metric, mode)
+    return Comparison(trials, [first, *others], is_numeric, metric, mode, added_seeds)
 
 
 def build_summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:

@@ -23,6 +23,7 @@ from analysis.paper_figures import FIGURES
 from analysis.parallel import describe_parallel, draw_parallel, spread_axes
 from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
+from analysis.seed_table import build_seed_table
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, select_best
 from analysis.text_tables import format_latex, format_markdown
@@ -68,7 +69,10 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         tables["references"] = build_reference_table(summary)
     if not axes:
         return Contents(None, tables)
-    comparison = compare(trials, axes, summary.metric, summary.mode)
+    if summary.seeds and summary.seeds.rows:
+        tables["seeds"] = with_typed_axes(build_seed_table(summary), axes)
+    added = summary.seeds is not None
+    comparison = compare(trials, axes, summary.metric, summary.mode, added_seeds=added)
     if metrics := comparison.measured():
         tables["summary"] = with_typed_axes(build_summary_table(comparison, metrics), axes)
         tables["differences"] = with_typed_axes(build_paired_table(comparison, metrics), axes)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from analysis.labels import value_label
@@ -32,6 +32,19 @@ def order_levels(levels: Sequence[Any]) -> list[Any]:
     """List each level once: numbers ascending, others in the given order."""
     unique = list(dict.fromkeys(levels))
     return sorted(unique) if all(map(is_number, unique)) else unique
+
+
+def choose_x(axes: Sequence[str], levels: Mapping[str, Sequence[Any]]) -> str:
+    """Choose the axis on x: the first numeric one of two levels or more, else the first such one.
+
+    Args:
+        axes: The axes in order; at least one.
+        levels: Every trial's level by axis.
+    """
+    unique = {axis: order_levels(levels[axis]) for axis in axes}
+    several = [axis for axis in axes if len(unique[axis]) > 1] or list(axes)
+    numeric = [axis for axis in several if all(map(is_number, unique[axis]))]
+    return (numeric or several)[0]
 
 
 def to_column(levels: Sequence[Any]) -> list[Any]:

@@ -70,6 +70,7 @@ def build_overview(
     pending: Collection[str],
     *,
     with_picture: bool,
+    added_seeds: bool = False,
 ) -> Overview | None:
     """Compute the answer of a sweep; None without axes or finished trials.
 
@@ -80,6 +81,7 @@ def build_overview(
         mode: Whether a larger or a smaller value of it is better.
         pending: Trials that are running or still to run.
         with_picture: Whether to draw the picture, which takes a second.
+        added_seeds: Whether points got seeds until they were decided.
     """
     axes = list(members[0].axes) if members else []
     if not axes or not values:
@@ -94,7 +96,7 @@ def build_overview(
         }
         for member in members
     ]
-    comparison = compare(tabulate(rows, axes), axes, metric, mode)
+    comparison = compare(tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds)
     text = answer(comparison)
     if text is None:
         return None

@@ -24,6 +24,7 @@ from analysis.palette import describe_colors
 from analysis.paper_numbers import compare_with_paper
 from analysis.parallel import rank_axes
 from analysis.reference_rows import build_reference_rows, references_left_out
+from analysis.seed_table import build_seed_rows, describe_seeds
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, build_other_table
 from analysis.trial_table import build_trial_table
@@ -83,6 +84,8 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
         importances=rank_axes(comparison) if comparison and "parallel" in contents.figures else [],
         curve_points=min(MOST_CURVES, len(comparison.points())) if comparison else 0,
         points=len(comparison.points()) if comparison else 0,
+        seed_rows=build_seed_rows(summary),
+        seeds_text="".join(describe_seeds(summary)),
         **_paper(comparison, summary),
         **_tables(comparison, summary, finished),
     )

@@ -13,6 +13,7 @@ from analysis.contents import gather
 from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
 from analysis.page import render_page
+from analysis.seed_table import describe_seeds
 from analysis.summary import ANSWER, SweepSummary
 from care.system.files import DiskError
 from care.system.process import process_alive
@@ -109,7 +110,8 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path, out: Path) ->
     for name, text in contents.texts.items():
         (fresh / "tables" / name).write_text(text, encoding="utf-8")
     summarized = answer(contents.comparison) if contents.comparison else None
-    lines = "".join(f"{line}\n" for line in (summarized.lines if summarized else []))
+    sentences = [*(summarized.lines if summarized else []), *describe_seeds(summary)]
+    lines = "".join(f"{line}\n" for line in sentences)
     (fresh / ANSWER).write_text(lines, encoding="utf-8")
     text = render_page(store_trials, summary, contents, out)
     (fresh / "report.html").write_text(text, encoding="utf-8")

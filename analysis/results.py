@@ -155,7 +155,9 @@ class SweepResults:
         if not self.axes:
             raise CareError(f"{self.name}: has no axes, so there are no points to compare")
         summary = self.summary_of_sweep
-        return compare(self._tables[0], self.axes, summary.metric, summary.mode, x)
+        added = summary.seeds is not None
+        trials = self._tables[0]
+        return compare(trials, self.axes, summary.metric, summary.mode, x, added_seeds=added)
 
     def best(self) -> Best:
         """Find the best point by the sweep's metric, without nearly collapsed points.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from analysis.adaptive_seeds import PointVerdict
 from care.trials.hardware import Mixture
 from care.trials.state import State
 
@@ -76,6 +77,23 @@ class Reproduction:
 
 
 @dataclass(frozen=True)
+class AddedSeeds:
+    """The seeds of a sweep that adds them until a point is decided.
+
+    Attributes:
+        looks: The numbers of seeds at which points are compared.
+        compared: Number of points that are compared with a baseline.
+        text: The decisions in one line.
+        rows: The levels of each compared point, axis to value, and its verdict.
+    """
+
+    looks: tuple[int, ...]
+    compared: int
+    text: str
+    rows: tuple[tuple[dict[str, Any], PointVerdict], ...]
+
+
+@dataclass(frozen=True)
 class SweepSummary:
     """A sweep's declaration and its planned trials.
 
@@ -92,6 +110,7 @@ class SweepSummary:
         reproduction: The table or figure of the paper that it reproduces, if any.
         mixed: Facts beside the configuration in which its trials differ.
         references: Encoders that it did not train, measured on its data.
+        seeds: The seeds that were added until points were decided; None for a list of seeds.
     """
 
     name: str
@@ -106,3 +125,4 @@ class SweepSummary:
     reproduction: Reproduction | None = None
     mixed: tuple[Mixture, ...] = ()
     references: tuple[ReferenceEncoder, ...] = ()
+    seeds: AddedSeeds | None = None

@@ -1,5 +1,7 @@
 """The log of the decisions of search and scheduler: ``events.jsonl`` of a sweep.
 
+It also records the comparisons that give points more seeds.
+
 A ``question`` line starts a generation of the log; the lines after it belong to that question. Only
 the last generation counts, and earlier ones stay in the file. A decision is logged before it takes
 effect. Values of finished trials are not logged: they are read from the store at every start, so
@@ -95,6 +97,8 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
     "rung": TypeAdapter(RungEntry),
 }
 _OLDER_KINDS = ("value",)
+_RECORDS = ("seeds",)
+"""Lines that are no decision: they follow from the trials' values (:mod:`sweeps.point_seeds`)."""
 
 
 @dataclass(frozen=True)
@@ -170,6 +174,8 @@ def _lines(folder: SweepFolder) -> Iterator[Line | None]:
     """
     for number, event in enumerate(folder.events(), start=1):
         name = event.get("event")
+        if name in _RECORDS:
+            continue
         if name in _OLDER_KINDS:
             yield None
             continue

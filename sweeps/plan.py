@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import statistics
 from collections import Counter
@@ -12,8 +13,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from analysis.adaptive_seeds import TrialValue
 from analysis.labels import point_name
 from care.config import TrialConfig
+from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
@@ -22,10 +25,12 @@ from care.trials.identity import group_id, trial_id, unsigned_zero
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
+from sweeps.point_seeds import PointSeeds, allot_seeds
 from sweeps.question import Difference, is_searched
+from sweeps.spec.seeds import AdaptiveSeeds
 from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, TO_TRAIN
-from sweeps.store import Store, trial_status
+from sweeps.store import Store, final_value, trial_status
 
 _PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20
@@ -68,11 +73,13 @@ class Plan:
         trials: Every planned trial; a trial that two points share is listed twice.
         differences: Fields in which the sweep's question differs from that of its event log. If
             there are any, the log's decisions are left out of the plan, and the sweep is not run.
+        seeds: The seeds of each point of the whole sweep; None for a fixed list of seeds.
     """
 
     sweep: Sweep
     trials: tuple[PlannedTrial, ...]
     differences: tuple[Difference, ...] = ()
+    seeds: PointSeeds | None = None
 
     def unique(self) -> dict[str, PlannedTrial]:
         """Return the trials by identity, each once."""
@@ -84,7 +91,7 @@ class Plan:
         spec = self.sweep.spec
         if spec.search.name == "grid":
             return 0
-        return max(0, spec.search.trials * len(spec.seeds) - len(self.trials))
+        return max(0, spec.search.trials * len(spec.all_seeds) - len(self.trials))
 
     @property
     def wanted(self) -> int:
@@ -122,20 +129,68 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
+    versions = versions or Versions()
+    if sweep.spec.adaptive:
+        return _plan_adaptive(sweep, store, versions, sweep.spec.adaptive)
     decisions, differences = _decisions(sweep, store)
     configs = _configs(sweep, decisions)
-    versions = versions or Versions()
     stopped = decisions.stopped()
     trials = [plan_trial(store, point, config, versions, stopped) for point, config in configs]
     return Plan(sweep, tuple(trials), tuple(differences))
 
 
-def plan_configs(sweep: Sweep, store: Store) -> list[tuple[dict[str, Any], TrialConfig]]:
+def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: AdaptiveSeeds) -> Plan:
+    """Plan the seeds that each point of a grid has so far; a selection takes a part of them."""
+    whole = sweep.whole()
+    seeds = whole.spec.all_seeds
+    trials = [(point, list(whole.trials(point))) for point in _resolvable(whole)]
+    known: dict[tuple[int, int], PlannedTrial] = {}
+
+    def look_up(point: int, seed: int) -> PlannedTrial:
+        if (point, seed) not in known:
+            levels, configs = trials[point]
+            known[point, seed] = plan_trial(store, levels, configs[seed], versions, {})
+        return known[point, seed]
+
+    def value(point: int, seed: int) -> TrialValue:
+        trial = look_up(point, seed)
+        if trial.state != State.FINISHED:
+            return TrialValue(MEANING[trial.state].over)
+        folder = store.trial(trial.trial_id)
+        collapsed = is_collapsed(final_value(folder, COLLAPSE_METRIC))
+        return TrialValue(True, final_value(folder, whole.spec.metric.name), collapsed)
+
+    points = [point for point, _ in trials]
+    identities = [trial_id(configs[0]) for _, configs in trials]
+    allotted = allot_seeds(points, identities, limits, functools.cache(value))
+    chosen = sweep.selection.seeds
+    planned = tuple(
+        look_up(point, index)
+        for point, number in enumerate(allotted.choice.numbers)
+        if sweep.selection.takes(points[point])
+        for index in range(number)
+        if chosen is None or seeds[index] in chosen
+    )
+    return Plan(sweep, planned, seeds=allotted)
+
+
+def _resolvable(sweep: Sweep) -> list[dict[str, Any]]:
+    """List the points of a grid, once each is a valid configuration."""
+    points = list(_grid(sweep))
+    _resolve(sweep, points)
+    return points
+
+
+def plan_configs(
+    sweep: Sweep, store: Store, versions: Versions | None = None
+) -> list[tuple[dict[str, Any], TrialConfig]]:
     """List the point and the configuration of each trial of a sweep, without its state.
 
     Raises:
         ConfigError: A point is not a valid configuration; lists each wrong field once.
     """
+    if sweep.spec.adaptive:
+        return [(trial.point, trial.config) for trial in make_plan(sweep, store, versions).trials]
     return _configs(sweep, _decisions(sweep, store)[0])
 
 
@@ -149,7 +204,7 @@ def _configs(sweep: Sweep, decisions: Decisions) -> list[tuple[dict[str, Any], T
 def trial_configs(sweep: Sweep, store: Store) -> dict[str, TrialConfig]:
     """List the configurations of a sweep's trials by identity, without their states.
 
-    Every point that Optuna has ever suggested counts.
+    Every point that Optuna has ever suggested counts, and every seed that a point may get.
 
     Args:
         sweep: The sweep.

@@ -107,6 +107,7 @@ class Board:
         self._started = time.monotonic()
         self._uniformity = uniformity
         self._epochs_run = 0
+        self._added_seeds = False
         self.spent: Counter[str] = Counter()
         self.first_step_at: float | None = None
         self._states: Counter[State] = Counter()
@@ -117,6 +118,14 @@ class Board:
         """Enter every trial of a plan; ``value`` returns the metric of a finished one."""
         for trial in plan.unique().values():
             self._add(trial, value)
+
+    def extend(self, plan: Plan, value: Callable[[str], float | None]) -> None:
+        """Enter the trials that a plan has more than the last one: further seeds of its points."""
+        for trial in plan.unique().values():
+            if trial.trial_id not in self.trials:
+                self._add(trial, value)
+        self.target = max(self.target, plan.wanted)
+        self._added_seeds = True
 
     def suggest(self, trials: Sequence[PlannedTrial], value: Callable[[str], float | None]) -> None:
         """Enter the trials of a point that Optuna suggested."""
@@ -259,7 +268,7 @@ class Board:
                 values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
-        return find_best_point(values, self.metric.mode, collapsed)
+        return find_best_point(values, self.metric.mode, collapsed, most_points=self._added_seeds)
 
     def best(self) -> tuple[str, float, int] | None:
         """Return the best point's label, mean and number of seeds; None without a best point."""

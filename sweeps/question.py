@@ -108,7 +108,7 @@ def question_of(sweep: Sweep) -> Question:
         name: values.model_dump() if isinstance(values, AxisRange) else list(values)
         for name, values in spec.ranges().items()
     }
-    values = (settings, axes, sorted(spec.seeds), _base(sweep))
+    values = (settings, axes, sorted(spec.all_seeds), _base(sweep))
     return Question(*json.loads(json.dumps(values)))
 
 
@@ -192,7 +192,7 @@ def _corners(sweep: Sweep, fixed: dict[str, Any]) -> Iterator[TrialConfig]:
         for name, values in sweep.spec.ranges().items()
     }
     first = {**{name: values[0] for name, values in ends.items()}, **fixed}
-    seed = sweep.spec.seeds[0]
+    seed = sweep.spec.all_seeds[0]
     yield sweep.trial(first, seed)
     for name, values in ends.items():
         if name not in fixed:

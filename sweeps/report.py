@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from analysis.summary import ANSWER, Member, Reproduction, SweepSummary
+from analysis.summary import ANSWER, AddedSeeds, Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
@@ -114,7 +114,16 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         mixed=tuple(find_mixtures(plan)),
         reproduction=_reproduction(sweep),
         references=reference_encoders(sweep, store, _finished_records(plan, store)),
+        seeds=_added_seeds(plan),
     )
+
+
+def _added_seeds(plan: Plan) -> AddedSeeds | None:
+    seeds = plan.seeds
+    if seeds is None:
+        return None
+    rows = [(dict(seeds.points[index]), one) for index, one in seeds.choice.verdicts.items()]
+    return AddedSeeds(tuple(seeds.looks), seeds.compared, seeds.describe(), tuple(rows))
 
 
 def _finished_records(plan: Plan, store: Store) -> Iterator[ProvenanceRecord | None]:

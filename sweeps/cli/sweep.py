@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -29,6 +30,7 @@ from sweeps.live import LiveView, duration
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
 from sweeps.plan_remarks import plan_remarks
+from sweeps.point_seeds import PointSeeds
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console, shorten
@@ -62,6 +64,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
             "total": plan.wanted,
             "estimated_seconds": seconds,
             "remarks": plan_remarks(plan),
+            "seeds": plan.seeds and _seeds_as_json(plan.seeds),
             "other_question": {
                 differing.field: [differing.began, differing.now] for differing in plan.differences
             },
@@ -71,6 +74,8 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     console = make_console()
     _print_trials(plan, console)
     console.print(in_words(counts))
+    if plan.seeds:
+        console.print(plan.seeds.describe(), soft_wrap=True)
     if sweep.selection:
         console.print(_describe_selection(sweep))
     for line in plan_remarks(plan):
@@ -84,6 +89,10 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     console.print(f"time of new trials: {unknown if seconds is None else duration(seconds)}")
     if plan.differences:
         _print_question(plan, arguments.command("run"), console)
+
+
+def _seeds_as_json(seeds: PointSeeds) -> dict[str, Any]:
+    return {**seeds.limits.model_dump(), "may_grow": seeds.may_grow, "looks": seeds.records()}
 
 
 def _print_question(plan: Plan, command: str, console: Console) -> None:
@@ -113,8 +122,10 @@ def _describe_selection(sweep: Sweep) -> str:
     spec = sweep.spec
     points = [dict(zip(spec.axes, values, strict=True)) for values in product(*spec.axes.values())]
     chosen = sum(sweep.selection.takes(point) for point in points)
-    seeds = spec.seeds if sweep.selection.seeds is None else sweep.selection.seeds
-    total = len(points) * len(spec.seeds)
+    seeds = spec.all_seeds if sweep.selection.seeds is None else sweep.selection.seeds
+    total = len(points) * len(spec.all_seeds)
+    if spec.adaptive:
+        return f"chosen: at most {chosen * len(seeds)} of the sweep's at most {total} trials"
     return f"chosen: {chosen * len(seeds)} of the sweep's {total} trials"
 
 

@@ -115,7 +115,7 @@ class ProfileConfig(Model):
     overrides: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     axes: dict[str, Any] = Field(default_factory=dict)
-    seeds: Annotated[int | list[int] | None, Field()] = None
+    seeds: int | list[int] | dict[str, Any] | None = None
 
 
 def apply_profile(tree: dict[str, Any], profile: str | None, file: Path) -> dict[str, Any]:

@@ -6,12 +6,20 @@ import math
 import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    WrapValidator,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
-from care.config.base import check_unique
+from care.config.base import check_unique, refuse
+from care.config.evaluation import is_monitor
 from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
@@ -19,20 +27,10 @@ from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import AxisRange, check_axes, check_variants
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
+from sweeps.spec.seeds import AdaptiveSeeds, parse_seeds
 
-MOST_SEEDS = 1_000
 MOST_TRIALS = 20_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
-
-
-def _seed_list(value: Any) -> Any:
-    """Convert ``seeds: 3`` to 0, 1, 2."""
-    number = len(value) if isinstance(value, (list, tuple)) else value
-    if not isinstance(number, int) or isinstance(number, bool):
-        raise PydanticCustomError("name", "allowed: a number of seeds or a list of seeds")
-    if number > MOST_SEEDS:
-        raise PydanticCustomError("name", f"allowed: at most {MOST_SEEDS} seeds")
-    return tuple(range(value)) if isinstance(value, int) else tuple(value)
 
 
 def _count(value: Any) -> Any:
@@ -156,6 +154,7 @@ class SweepSpec(Model):
             ``variant``, the first axis; it has all of them by default.
         axes: Dotted field to its values, or for Optuna also to ``{low, high, log}``.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
+            ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
         search: Choice of the points.
         scheduler: Early stopping.
         resources: Resources of each trial.
@@ -175,7 +174,7 @@ class SweepSpec(Model):
     overrides: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     axes: dict[str, Any]
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], BeforeValidator(_seed_list)] = (0,)
+    seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
@@ -208,15 +207,6 @@ class SweepSpec(Model):
             )
         return name
 
-    @field_validator("seeds")
-    @classmethod
-    def _some_seeds(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
-        if not seeds:
-            raise PydanticCustomError("name", "allowed: one seed or more")
-        if len(set(seeds)) < len(seeds):
-            raise PydanticCustomError("name", "allowed: each seed once")
-        return seeds
-
     @field_validator("references")
     @classmethod
     def _references_are_named(cls, names: tuple[str, ...]) -> tuple[str, ...]:
@@ -239,6 +229,7 @@ class SweepSpec(Model):
             raise PydanticCustomError(
                 "search.name", "allowed with one axis or more", {"value": self.search.name}
             )
+        _check_seeds(self)
         _check_size(self)
         _check_pack(self)
         if self.scheduler.name == "asha" and self.metric.name not in epoch_metrics():
@@ -257,7 +248,7 @@ class SweepSpec(Model):
         return [
             axis
             for axis, names in fields.items()
-            if any(name.partition(".")[0] in MEASURED_PARTS for name in names)
+            if any(_measures_otherwise(name) for name in names)
         ]
 
     def _check_references(self) -> None:
@@ -267,6 +258,17 @@ class SweepSpec(Model):
             raise PydanticCustomError(
                 f"axes.{axes[0]}", "{allowed}", {"allowed": allowed, "value": value}
             )
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """Every seed that a point may be trained with."""
+        seeds = self.seeds
+        return tuple(range(seeds.most)) if isinstance(seeds, AdaptiveSeeds) else seeds
+
+    @property
+    def adaptive(self) -> AdaptiveSeeds | None:
+        """The limits of adaptive seeds; None for a fixed list."""
+        return self.seeds if isinstance(self.seeds, AdaptiveSeeds) else None
 
     @property
     def pack(self) -> int | Literal["auto"]:
@@ -287,6 +289,26 @@ class SweepSpec(Model):
         }
 
 
+def _measures_otherwise(field: str) -> bool:
+    """Check whether a field changes how encoders are measured after their training."""
+    return field.partition(".")[0] in MEASURED_PARTS and not is_monitor(field)
+
+
+def _check_seeds(spec: SweepSpec) -> None:
+    """Refuse adaptive seeds where another choice of trials depends on values, or none compare."""
+    if not spec.adaptive:
+        return
+    reason = ""
+    if spec.search.name != "grid":
+        reason = "with a grid; optuna compares the points itself"
+    elif spec.scheduler.name != "none":
+        reason = f"without a scheduler; {spec.scheduler.name} ends trials early"
+    elif math.prod(len(values) for values in spec.axes.values()) < 2:
+        reason = "with two points or more, one of which is the baseline"
+    if reason:
+        refuse("seeds.until", spec.adaptive.until, f"{reason}; otherwise a number or list of seeds")
+
+
 def _check_size(spec: SweepSpec) -> None:
     """Refuse more trials than a driver can handle (docs/scaling.md)."""
     if spec.search.name == "optuna":
@@ -296,7 +318,7 @@ def _check_size(spec: SweepSpec) -> None:
         largest = max(spec.axes, key=lambda axis: len(spec.axes[axis]), default="")
         field, value = f"axes.{largest}", spec.axes.get(largest)
         points = math.prod(len(values) for values in spec.axes.values())
-    trials = points * len(spec.seeds)
+    trials = points * len(spec.all_seeds)
     if trials > MOST_TRIALS:
         allowed = f"allowed: at most {MOST_TRIALS} trials in all; these are {trials}"
         raise PydanticCustomError(field, "{allowed}", {"allowed": allowed, "value": value})

@@ -56,7 +56,7 @@ class Sweep:
         chosen = Sweep(self.spec, self.base, self.source, self.paper)
         if only or seeds is not None:
             spec = self.spec
-            chosen.selection = select(spec.axes, spec.seeds, spec.search.name, only, seeds)
+            chosen.selection = select(spec.axes, spec.all_seeds, spec.search.name, only, seeds)
         return chosen
 
     def whole(self) -> Sweep:
@@ -77,7 +77,7 @@ class Sweep:
         Raises:
             ConfigError: The point is not valid; names the field.
         """
-        seeds = self.spec.seeds if self.selection.seeds is None else self.selection.seeds
+        seeds = self.spec.all_seeds if self.selection.seeds is None else self.selection.seeds
         first = self.trial(point, seeds[0])  # validated once: validation takes milliseconds
         for seed in seeds:
             yield first.model_copy(update={"seed": seed})

@@ -184,8 +184,9 @@ class SweepSync:
     def _sync_answer(self) -> None:
         """Write the answer so far, and set the time before which it is not written again."""
         plan = self._plan
-        if plan is None or (self._state == State.RUNNING and is_searched(self.sweep)):
-            return  # a search's points are in the plan that is made at the end
+        grows = is_searched(self.sweep) or self.sweep.spec.adaptive
+        if plan is None or (self._state == State.RUNNING and grows):
+            return  # further points or seeds are in the plan that is made at the end
         began = time.monotonic()
         running = self._state == State.RUNNING  # otherwise, the plan is of now
         seen = self._seen.items()

@@ -30,7 +30,7 @@ from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
-from sweeps.store import Store, SweepFolder
+from sweeps.store import Store, SweepFolder, final_value
 from sweeps.tune.backend import Backend
 from sweeps.tune.disk_wait import PatientFolder
 from sweeps.tune.messages import TrialTask
@@ -88,6 +88,7 @@ class Driver:
         self._claim = claim
         self._folder = SweepFolder(store.sweep(sweep.spec.name).path, claim)
         self._oom_kills = oom_kills()
+        self._may_grow = 0
 
     def run(self, interrupt: Interrupt) -> None:
         """Return when nothing is missing, or soon after an interrupt.
@@ -101,7 +102,8 @@ class Driver:
             scratch = None
             while not interrupt.requested:
                 plan = make_plan(self.sweep, self.store)
-                self.backend.wants(self.board.left())
+                self._add_seeds(plan, interrupt)
+                self.backend.wants(self._left())
                 missing = self._missing(plan)
                 if missing or plan.unsuggested:
                     if scratch is None:
@@ -120,8 +122,26 @@ class Driver:
         self.board.activity = "pausing trials"
         self.backend.pause_trials()
 
+    def _add_seeds(self, plan: Plan, interrupt: Interrupt) -> None:
+        """Log the comparisons that gave points their seeds, then enter the new trials."""
+        if plan.seeds is None:
+            return
+        logged = self._folder.events()
+        for record in plan.seeds.records():
+            if record not in logged:
+                PatientFolder(self._folder, lambda: interrupt.requested).log(record)
+        self._may_grow = plan.seeds.may_grow
+        self.board.extend(plan, self._metric)
+
+    def _metric(self, identity: str) -> float | None:
+        return final_value(self.store.trial(identity), self.sweep.spec.metric.name)
+
+    def _left(self) -> int:
+        """Number of trials for which machines are kept; further seeds may follow the last one."""
+        return max(self.board.left(), self._may_grow)
+
     def _changed(self, identity: str) -> None:
-        self.backend.wants(self.board.left())
+        self.backend.wants(self._left())
         self._on_change(identity)
 
     def _missing(self, plan: Plan) -> list[PlannedTrial]:

@@ -83,7 +83,7 @@ class Replay:
                 yield entry
 
     def _points(self) -> Iterator[SearchedPoint]:
-        seeds = len(self._spec.seeds)
+        seeds = len(self._spec.all_seeds)
         for number in range(len(self._plan.trials) // seeds):
             trials = self._plan.trials[number * seeds : (number + 1) * seeds]
             yield SearchedPoint(self._decisions.suggestions[number], trials)
@@ -95,7 +95,7 @@ class Replay:
         stopped = read_decisions(self._folder).stopped()
         trials = tuple(
             plan_trial(self._store, point, sweep.trial(point, seed), self._versions, stopped)
-            for seed in self._spec.seeds
+            for seed in self._spec.all_seeds
         )
         self._board.suggest(trials, self._final_value)
         if self.scheduler is not None:

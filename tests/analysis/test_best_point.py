@@ -48,6 +48,9 @@ def test_a_mean_of_one_is_not_compared_with_a_mean_of_three() -> None:
     assert (found.point, found.seeds) == ("b", (0, 1, 2))
     assert found.mean == pytest.approx(0.4)
     assert found.other_seeds == ("lucky",)
+    every = {"a": three, "b": {0: 0.3, 1: 0.5, 2: 0.4}, "decided": {0: 0.1}}
+    found = find_best_point(every, "min", most_points=True)
+    assert (found.point, found.seeds, found.other_seeds) == ("decided", (0,), ())
     pair = find_best_point({"a": three, "lucky": {0: 0.1}}, "min")
     assert (pair.point, pair.mean, pair.seeds) == ("lucky", 0.1, (0,))
     apart = find_best_point({"a": {0: 0.5}, "b": {1: 0.1}}, "min")

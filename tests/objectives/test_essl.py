@@ -12,7 +12,7 @@ from care.objectives.essl import ESSL, quarter_turns, rotation_loss
 from tests.conftest import TINY
 from tests.helpers.layers import contrast, double, through
 from tests.helpers.points import points
-from tests.helpers.stepping import inputs_of, terms_of, trainer
+from tests.helpers.stepping import Passes, inputs_of, terms_of, trainer
 
 
 def test_an_images_turns_follow_each_other() -> None:
@@ -33,11 +33,13 @@ def test_the_loss_is_the_cross_entropy_of_the_turns() -> None:
     assert float(rotation_loss(logits)) == pytest.approx(expected / 12, rel=1e-12)
 
 
-@pytest.mark.parametrize(("rotated", "side"), [("half", 8), ("whole", 16)])
-def test_the_loss_is_the_authors(rotated: str, side: int) -> None:
+@pytest.mark.parametrize(("rotated", "side", "passes"), [("half", 8, 3), ("whole", 16, 6)])
+def test_the_loss_is_the_authors(rotated: str, side: int, passes: int) -> None:
     made = trainer("essl", objective={"name": "essl", "hidden": 16, "rotated": rotated})
+    counted = Passes(made.network.encoder)
     base, inputs, terms = made.objective.base, inputs_of(made), terms_of(made)
     assert isinstance(base, ESSL)
+    assert sum(counted.batches) == 32 * passes == 32 * made.config.objective.passes.trained
     images = inputs["view-3"]
     step = 16 // side
     small = sum(images[:, :, i::step, j::step] for i in range(step) for j in range(step))

@@ -68,7 +68,7 @@ def test_each_can_be_planned_measured_and_drawn(file: Path, profile: str, tmp_pa
     assert reproduces is not None
     assert reproduces.figure in FIGURES or reproduces.figure == "table"
     assert reproduces.metric in (*epoch_metrics(), *final_measures())
-    assert len(sweep.spec.seeds) >= 3
+    assert len(sweep.spec.all_seeds) >= 3
     assert set(reproduces.values) <= set(sweep.spec.variants)
 
 

@@ -125,7 +125,7 @@ class Driver:
 
     def _point(self, suggestion: Suggestion) -> SearchedPoint:
         config = self.sweep.base_config()
-        seeds = self.sweep.spec.seeds
+        seeds = self.sweep.spec.all_seeds
         return SearchedPoint(
             suggestion,
             tuple(planned(suggestion.point, seed, self.results, config) for seed in seeds),
@@ -201,7 +201,7 @@ def test_the_play_has_what_a_real_search_has(undisturbed: tuple[Sweep, list[Mome
     assert len(last.study) == POINTS
     assert {state for _, _, state, _ in last.study} == {TrialState.COMPLETE, TrialState.FAIL}
     assert [event["event"] for event in last.events] == ["question"] + ["suggest"] * POINTS
-    assert len(last.results) == POINTS * len(sweep.spec.seeds)
+    assert len(last.results) == POINTS * len(sweep.spec.all_seeds)
     points = [tuple(params.items()) for _, params, _, _ in last.study]
     assert len(set(points)) == POINTS
     handed_out = [f"{sorted(dict(point).items())} {seed}" for point in points for seed in (0, 1)]
@@ -329,7 +329,7 @@ def test_a_point_that_repeats_trains_nothing_again(tmp_path: Path) -> None:
     while driver.search.suggest("over") != Searcher.FINISHED:
         pass
     assert sorted(handed_out) == sorted(set(handed_out)), "a trial was handed out twice"
-    assert len(handed_out) == 2 * len(sweep.spec.seeds)
+    assert len(handed_out) == 2 * len(sweep.spec.all_seeds)
     study = driver.search.study.trials
     assert len(study) == 9
     assert {trial.state for trial in study} == {TrialState.COMPLETE}

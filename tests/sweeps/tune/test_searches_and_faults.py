@@ -125,7 +125,7 @@ def _check_study(sweep: Sweep, store: Store, study: list[Any]) -> None:
             values[trial.label] = numbers(trial.config, stopped.epoch)[sweep.spec.metric.name]
         else:
             values[trial.label] = None
-    labels, seeds = list(values), len(sweep.spec.seeds)
+    labels, seeds = list(values), len(sweep.spec.all_seeds)
     for place, (_, state, value) in enumerate(study):
         of_point = [values[label] for label in labels[place * seeds : (place + 1) * seeds]]
         known = [found for found in of_point if found is not None]

@@ -83,7 +83,7 @@ def test_chunks_of_any_size_are_spread(splits: int, tmp_path: Path) -> None:
     assert_equal(tmp_path, 4, "care", objective={"name": "simclr", "equivariance": equivariance})
 
 
-@pytest.mark.parametrize("name", ["care-moco", "moco-shuffled", "equimod-byol"])
+@pytest.mark.parametrize("name", ["care-moco", "moco-shuffled", "equimod-byol", "essl"])
 def test_groups_of_rows_equal_one_process_with_as_many(name: str, tmp_path: Path) -> None:
     assert_equal(
         tmp_path, 2, name, training={"epochs": 2, "batch_size": 32, "batch_norm_groups": 4}
