@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from care.registry import AUGMENTATION_KINDS, AUGMENTATION_TARGETS, MEASURES_OF_KINDS, SPACES
+from care.registry import (
+    AUGMENTATION_KINDS,
+    AUGMENTATION_TARGETS,
+    MEASURES_OF_KINDS,
+    SPACES,
+    SUITES,
+)
 
 VARIANT = "variant"
 """The axis whose values are names of methods."""
@@ -155,7 +161,8 @@ def measure_label(measure: str) -> Label:
     """Return the label of a measure of the end; of a plugin's measure, its name."""
     if measure.startswith(_TRANSFER):
         dataset = measure.removeprefix(_TRANSFER)
-        return Label(f"class of {dataset}, linear probe accuracy", "↑", f"class of {dataset}")
+        of = f"mean over {dataset}" if dataset in SUITES else f"class of {dataset}"
+        return Label(f"{of}, transfer accuracy", "↑", of)
     base, _, kind = measure.rpartition("_")
     if kind in AUGMENTATION_KINDS and base in MEASURES_OF_KINDS:
         label = MEASURE_LABELS[base]

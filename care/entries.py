@@ -36,6 +36,10 @@ class DataEntry(Entry):
             otherwise it gives arrays of the set's own side, which are resized as tensors.
         licence: Licence of the data, as far as known; empty for the user's own data.
         places: Files or folders below the data root; if one exists, the set is present.
+        by_hand: The files cannot be downloaded from here; the preparer's error states how to get
+            them.
+        per_class: The field reports the mean of the classes' accuracies, not the share of all
+            samples that are right.
         files: ``module:function`` that lists the set's files as
             :class:`care.data.fingerprints.sources.DataFiles`, without torch. None for a set without
             files: its samples are loaded and hashed instead.
@@ -54,6 +58,8 @@ class DataEntry(Entry):
     decoded: bool = False
     licence: str = ""
     places: tuple[str, ...] = ()
+    by_hand: bool = False
+    per_class: bool = False
     files: str | None = None
 
     def __post_init__(self) -> None:

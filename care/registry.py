@@ -1,11 +1,13 @@
 """Register the names that a configuration may use, with the import paths of their code.
 
-A new data set, encoder, objective or measure is one new file and one entry here, or in a plugin's
-module outside this repository (:mod:`care.plugins`, docs/extending.md).
+A new encoder, objective or measure is one new file and one entry here, a new data set one in
+:mod:`care.data_sets`; or in a plugin's module outside this repository (:mod:`care.plugins`,
+docs/extending.md).
 """
 
 from __future__ import annotations
 
+from care.data_sets import DATA, SUITES
 from care.entries import (
     SPACES,
     DataEntry,
@@ -30,6 +32,7 @@ __all__ = [
     "MONITORED",
     "OBJECTIVES",
     "SPACES",
+    "SUITES",
     "DataEntry",
     "EncoderEntry",
     "Kind",
@@ -37,6 +40,7 @@ __all__ = [
     "MonitorEntry",
     "ObjectiveEntry",
     "always",
+    "measures_of_kind",
     "of_images",
     "of_points",
 ]
@@ -52,6 +56,19 @@ MEASURES_OF_KINDS = (
 )
 """Measures of each kind of augmentation; their names get the kind as last word."""
 
+
+def measures_of_kind(kind: str) -> tuple[str, ...]:
+    """List the measures of a kind of augmentation.
+
+    Grayscale applied twice is grayscale, and only R = I has R R = R. So its composition error is
+    how far R moves embeddings, for every encoder, and is left out.
+    """
+    idempotent = kind == "grayscale"
+    return tuple(
+        name for name in MEASURES_OF_KINDS if not (idempotent and name.startswith("composition"))
+    )
+
+
 AUGMENTATION_TARGETS = ("crop", "jitter", "hue", "blur", "flip")
 """Parameters of an augmentation that are read from features."""
 _AUGMENTATION_SCORES = tuple(
@@ -64,98 +81,6 @@ _AUGMENTATION_SCORES = tuple(
 def _both(*measures: str) -> tuple[str, ...]:
     return tuple(f"{space}/{measure}" for space in SPACES for measure in measures)
 
-
-DATA: Registry[DataEntry] = Registry(
-    "data set",
-    {
-        "digits": DataEntry(
-            "care.data.digits:load_digits",
-            "handwritten digits that scikit-learn ships, tinted",
-            files="care.data.fingerprints.sources:digits_files",
-            train_size=1437,
-            test_size=360,
-            side=16,
-            resizable=False,
-            licence="CC BY 4.0 (UCI)",
-        ),
-        "cifar10": DataEntry(
-            "care.data.cifar:load_cifar10",
-            "CIFAR-10",
-            files="care.data.fingerprints.sources:cifar10_files",
-            preparer="care.data.cifar:prepare_cifar10",
-            train_size=50_000,
-            test_size=10_000,
-            side=32,
-            places=("cifar-10-batches-py",),
-            licence="none stated",
-        ),
-        "cifar100": DataEntry(
-            "care.data.cifar:load_cifar100",
-            "CIFAR-100",
-            files="care.data.fingerprints.sources:cifar100_files",
-            preparer="care.data.cifar:prepare_cifar100",
-            train_size=50_000,
-            test_size=10_000,
-            side=32,
-            places=("cifar-100-python",),
-            licence="none stated",
-        ),
-        "stl10": DataEntry(
-            "care.data.stl10:load_stl10",
-            "STL-10, trained on labelled and unlabelled images",
-            files="care.data.fingerprints.sources:stl10_files",
-            preparer="care.data.stl10:prepare_stl10",
-            train_size=105_000,
-            test_size=8_000,
-            side=32,
-            places=("stl10_binary",),
-            licence="none stated; images of ImageNet",
-        ),
-        "flowers102": DataEntry(
-            "care.data.flowers102:load_flowers102",
-            "Flowers-102, trained on its train and val splits",
-            files="care.data.fingerprints.sources:flowers102_files",
-            preparer="care.data.flowers102:prepare_flowers102",
-            train_size=2_040,
-            test_size=6_149,
-            side=64,
-            places=("flowers-102",),
-            decoded=True,
-            licence="none stated; images from the web",
-        ),
-        "imagenet100": DataEntry(
-            "care.data.image_folder:load_imagenet100",
-            "100 classes of an ImageNet tree",
-            files="care.data.fingerprints.sources:imagenet100_files",
-            preparer="care.data.image_folder:prepare_imagenet100",
-            side=224,
-            located=True,
-            tree=True,
-            places=("imagenet",),
-            decoded=True,
-            licence="ImageNet's terms: research, by request",
-        ),
-        "images": DataEntry(
-            "care.data.image_folder:load_images",
-            "any tree of class folders",
-            files="care.data.fingerprints.sources:tree_files",
-            preparer="care.data.image_folder:prepare_images",
-            side=64,
-            located=True,
-            tree=True,
-            decoded=True,
-        ),
-        "proteins": DataEntry(
-            "care.data.proteins:load_proteins",
-            "proteins as point clouds, from PDB, mmCIF or .npz files",
-            files="care.data.fingerprints.sources:proteins_files",
-            preparer="care.data.proteins:prepare_proteins",
-            kind="points",
-            located=True,
-            places=("proteins", "proteins.npz"),
-        ),
-    },
-)
 
 ENCODERS: Registry[EncoderEntry] = Registry(
     "encoder",
@@ -237,7 +162,7 @@ MEASURES: Registry[MeasureEntry] = Registry(
                 *(
                     f"{measure}_{kind}"
                     for kind in AUGMENTATION_KINDS
-                    for measure in MEASURES_OF_KINDS
+                    for measure in measures_of_kind(kind)
                 )
             ),
             when=lambda config: "kinds" in config.evaluation.readouts,
@@ -263,7 +188,7 @@ MEASURES: Registry[MeasureEntry] = Registry(
             when=lambda config: "few_labels" in config.evaluation.readouts,
         ),
         "transfer": MeasureEntry(
-            "care.evaluation.probes:measure_transfer",
+            "care.evaluation.transfer:measure_transfer",
             (),  # care.config.metrics names them after the data sets
             when=lambda config: bool(config.evaluation.transfer),
         ),

@@ -46,6 +46,7 @@ ORDER = {
         "config",
         "distributed",
         "registry",
+        "data_sets",
         "entries",
         "plugins",
         "errors",

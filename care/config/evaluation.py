@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from care.config.augmentation import AugmentationConfig
 from care.config.base import (
@@ -17,6 +17,7 @@ from care.config.base import (
     registered,
 )
 from care.config.data import DataConfig
+from care.config.suites import expand_suites
 from care.config.training import OptimizerConfig, PrecisionChoice
 from care.registry import MONITORED
 
@@ -120,7 +121,7 @@ class EvaluationConfig(Model):
         probe_l2: L2 penalty of the linear probes, per sample.
         trained_probe: Linear probes in the protocols of the paper and of its authors' code.
         transfer: Other data sets whose classes linear probes predict, with images of the trial's
-            size.
+            size: names, mappings as for ``data``, or ``suite11``, the eleven sets of the papers.
         readouts: Further measures, none by default (docs/method.md, Readouts). ``wahba``: Wahba
             residual and γ_f relative to models of chance. ``kinds``: rotation and composition of
             each kind of image augmentation alone. ``augmentation``: parameters of an augmentation,
@@ -139,6 +140,13 @@ class EvaluationConfig(Model):
     knn_temperature: Positive = 0.5
     probe_l2: NonNegative = 1e-4
     trained_probe: TrainedProbeConfig = TrainedProbeConfig()
-    transfer: Annotated[tuple[DataConfig, ...], Field(strict=False)] = ()
+    transfer: Annotated[
+        tuple[DataConfig, ...], Field(strict=False), BeforeValidator(expand_suites)
+    ] = ()
     readouts: Annotated[tuple[Readout, ...], Field(strict=False), AfterValidator(check_unique)] = ()
     precision: PrecisionChoice = "fp32"
+
+
+def is_monitor(field: str) -> bool:
+    """Check whether a dotted field is ``evaluation.monitor`` or lies in it."""
+    return f"{field}.".startswith("evaluation.monitor.")

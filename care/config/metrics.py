@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from care.config.objective import settings_of
-from care.registry import DATA, MEASURES, MONITORED, OBJECTIVES
+from care.registry import DATA, MEASURES, MONITORED, OBJECTIVES, SUITES
 
 _TRAINING = ("train/equimod", "train/equivariance", "train/positive_cosine", "learning_rate")
 
@@ -36,7 +36,7 @@ def final_measures() -> tuple[str, ...]:
         for name, data in DATA.items()
         if data.kind == "images" and not data.needs_path
     )
-    return (*measures, *transfers)
+    return (*measures, *transfers, *(f"encoder/transfer_{suite}" for suite in SUITES))
 
 
 def is_final_measure(name: str) -> bool:

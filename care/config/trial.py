@@ -12,6 +12,7 @@ from care.config.data import DataConfig
 from care.config.evaluation import EvaluationConfig
 from care.config.model import ModelConfig
 from care.config.objective import ObjectiveConfig, SimclrConfig, settings_of
+from care.config.suites import whole_suites
 from care.config.training import OptimizerConfig, RuntimeConfig, TrainingConfig
 from care.registry import ENCODERS, MONITORED, OBJECTIVES
 
@@ -168,7 +169,8 @@ def _check_transfer(config: TrialConfig) -> None:
     if transfer and side is None:
         names = [data.name for data in transfer]
         refuse("evaluation.transfer", names, f"none, as {config.data.name!r} are point clouds")
-    seen = {config.data.transfer_name}
+    # A suite is measured as a whole, with the trial's own data set if that is a part of it.
+    seen = set() if whole_suites(transfer) else {config.data.transfer_name}
     for index, data in enumerate(transfer):
         field = f"evaluation.transfer.{index}"
         if data.transfer_name in seen:

@@ -34,11 +34,15 @@ class ImageSet:
         images: uint8 [N,3,H,W], in memory or mapped from a file; or point clouds, float32 [N,P,4].
         labels: Classes, int64 [N]; -1 without a label.
         factors: Known factors by name, float32 [N]; ``hue`` in turns of the circle, [0, 1).
+        validation: True for samples of the data set's official validation part, bool [N]; None
+            without one. They are training samples like the others, except where a setting of a
+            probe is chosen.
     """
 
     images: Tensor
     labels: Tensor
     factors: dict[str, Tensor]
+    validation: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -47,7 +51,7 @@ class ImageSet:
         """Copy the split to ``device``, except images that would fill half of its memory."""
         factors = {name: values.to(device) for name, values in self.factors.items()}
         images = self.images.to(device) if _fits(self.images, device) else self.images
-        return ImageSet(images, self.labels.to(device), factors)
+        return ImageSet(images, self.labels.to(device), factors, self.validation)
 
     def batch(self, index: Tensor, device: torch.device) -> Tensor:
         """Return the images at ``index`` [B] on ``device``.
@@ -64,7 +68,8 @@ class ImageSet:
     def part(self, index: Tensor) -> ImageSet:
         """Select the samples at ``index`` [n]."""
         factors = {name: values[index] for name, values in self.factors.items()}
-        return ImageSet(self.images[index], self.labels[index], factors)
+        validation = None if self.validation is None else self.validation[index.cpu()]
+        return ImageSet(self.images[index], self.labels[index], factors, validation)
 
     def labelled(self) -> ImageSet:
         """Select the samples with a label."""

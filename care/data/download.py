@@ -11,6 +11,7 @@ import os
 import shutil
 import tarfile
 import urllib.request
+import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ from care.system.files import DiskError
 _TIMEOUT_SECONDS = 15.0
 _CHUNK = 2**18
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS)
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error)
 _ABANDONED_SECONDS = 3600.0
 _LOCK = ".care-cache/download.lock"
 
@@ -38,13 +40,14 @@ class Remote(NamedTuple):
 
     Attributes:
         url: Address.
-        md5: Checksum, hexadecimal.
+        md5: Checksum, hexadecimal; None for an archive without a published one, which is intact if
+            it exists: it gets its name once its format's own checksums are right.
         name: Path below the data root.
         unpack: Of an archive, the folder below the root to unpack into; None for a plain file.
     """
 
     url: str
-    md5: str
+    md5: str | None
     name: str
     unpack: str | None = None
 
@@ -96,7 +99,8 @@ def _find_needed(
 
 
 def _is_intact(remote: Remote, root: Path) -> bool:
-    return md5_of(root / remote.name) == remote.md5
+    path = root / remote.name
+    return path.is_file() if remote.md5 is None else md5_of(path) == remote.md5
 
 
 @contextmanager
@@ -160,7 +164,10 @@ def _download(remote: Remote, path: Path) -> None:
             bar.update(len(chunk))
         if length is not None and size != length:
             raise OSError(f"the transfer ended after {size:,} of {length:,} bytes")
-        if digest.hexdigest() != remote.md5:
+        if remote.md5 is None:
+            file.flush()
+            _check_archive(Path(file.name), remote.url)
+        elif digest.hexdigest() != remote.md5:
             kind = response.headers.get_content_type()
             raise OSError(
                 f"{remote.url} sent another file: {size:,} bytes of {kind}, "
@@ -175,16 +182,61 @@ def _unpack(archive: Path, folder: Path) -> None:
         OSError: The disk failed, or the archive is damaged.
     """
     try:
-        with tarfile.open(archive) as tar:
-            for member in tar:
-                name = PurePosixPath(member.name)
-                content = tar.extractfile(member) if member.isreg() else None
-                if content is None or name.is_absolute() or ".." in name.parts:
-                    continue
-                with content, _open_atomic(folder / name) as file:
-                    shutil.copyfileobj(content, file)
-    except (tarfile.TarError, EOFError, zlib.error) as error:
+        for name, content in _members(archive):
+            with content, _open_atomic(folder / name) as file:
+                shutil.copyfileobj(content, file)
+    except _DAMAGE as error:
         raise OSError(f"{archive}: damaged ({error})") from error
+
+
+def _check_archive(path: Path, url: str) -> None:
+    """Check an archive without a published checksum by reading all of it.
+
+    Raises:
+        OSError: It is no archive, or damaged.
+    """
+    try:
+        for _, content in _members(path):
+            with content:
+                while content.read(_CHUNK):
+                    pass
+    except _DAMAGE as error:
+        raise OSError(f"{url} sent no archive, or a damaged one ({error})") from error
+
+
+def _members(archive: Path) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+    """Open the regular files of a tar or zip archive, one after the other.
+
+    A zip archive may hold tar archives, whose files follow in their stead.
+    """
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as outer:
+            for entry in outer.infolist():
+                name = PurePosixPath(entry.filename)
+                hidden = any(part.startswith((".", "__MACOSX")) for part in name.parts)
+                if entry.is_dir() or hidden or not _stays_inside(name):
+                    continue
+                content = outer.open(entry)
+                if name.name.endswith((".tar", ".tar.gz", ".tgz")):
+                    with content, tarfile.open(fileobj=content, mode="r|*") as inner:
+                        yield from _tar_members(inner)
+                else:
+                    yield name, content
+    else:
+        with tarfile.open(archive) as tar:
+            yield from _tar_members(tar)
+
+
+def _tar_members(tar: tarfile.TarFile) -> Iterator[tuple[PurePosixPath, IO[bytes]]]:
+    for member in tar:
+        name = PurePosixPath(member.name)
+        content = tar.extractfile(member) if member.isreg() else None
+        if content is not None and _stays_inside(name):
+            yield name, content
+
+
+def _stays_inside(name: PurePosixPath) -> bool:
+    return not (name.is_absolute() or ".." in name.parts)
 
 
 @contextmanager
@@ -212,7 +264,8 @@ def _remove_abandoned(path: Path, file: IO[bytes]) -> None:
 
 def _describe_manual_download(remotes: Sequence[Remote], root: Path, error: Exception) -> str:
     lines = [
-        f"  {remote.url}\n    to {root / remote.name} (md5 {remote.md5})" for remote in remotes
+        f"  {remote.url}\n    to {root / remote.name} (md5 {remote.md5 or 'not published'})"
+        for remote in remotes
     ]
     listed = "\n".join(lines)
     return (

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from care.config import DataConfig
 from care.data.cache import build_caches, open_cache
@@ -60,7 +61,8 @@ class FileSource:
 
     def _hashes(self) -> list[str]:
         below = self.files.folder.relative_to(self.hashed.folder).as_posix()
-        return self.hashed.hashes([f"{below}/{name}" for name in self.files.names])
+        prefix = "" if below == "." else f"{below}/"
+        return self.hashed.hashes([f"{prefix}{name}" for name in self.files.names])
 
 
 def load_images(config: DataConfig, root: Path) -> Dataset:
@@ -90,15 +92,31 @@ def prepare_imagenet100(config: DataConfig, root: Path, reporter: Reporter) -> N
 
 
 def read_cached(
-    name: str, classes: tuple[str, ...], sources: tuple[FileSource, FileSource], root: Path
+    name: str,
+    classes: tuple[str, ...],
+    sources: tuple[FileSource, FileSource],
+    root: Path,
+    validation: NDArray[np.bool_] | None = None,
 ) -> Dataset:
-    """Assemble a data set from the caches of its training and test images."""
+    """Assemble a data set from the caches of its training and test images.
+
+    Args:
+        name: Name of the data set.
+        classes: Class names by label.
+        sources: Training and test images.
+        root: The data root.
+        validation: True for training images of the official validation part; None without one.
+    """
     caches = [open_cache(source, root) for source in sources]
     splits = []
     for source, cache in zip(sources, caches, strict=True):
         labels = np.delete(np.array(source.files.labels, np.int64), list(cache.skipped))
         splits.append(ImageSet(cache.images, torch.from_numpy(labels), {}))
-    return Dataset(name, splits[0], splits[1], classes, caches[0].mean, caches[0].std)
+    train = splits[0]
+    if validation is not None:
+        kept = np.delete(validation, list(caches[0].skipped))
+        train = replace(train, validation=torch.from_numpy(kept))
+    return Dataset(name, train, splits[1], classes, caches[0].mean, caches[0].std)
 
 
 def _sources(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import overload
 
 import torch
 
@@ -21,17 +22,36 @@ from care.plugins import load
 from care.registry import MEASURES, MeasureEntry
 
 
-def transfer_sets(config: TrialConfig, device: torch.device) -> Iterator[Dataset]:
-    """Load the data sets of ``evaluation.transfer`` one after the other, when needed."""
-    root = Path(config.runtime.data_root)
-    return (load_dataset(data, root).to(device) for data in config.transfer_data)
+class TransferSets(Sequence[Dataset]):
+    """The data sets of ``evaluation.transfer``, each loaded when it is asked for.
+
+    Args:
+        config: The trial; its data must be prepared.
+        device: The data sets' device.
+    """
+
+    def __init__(self, config: TrialConfig, device: torch.device) -> None:
+        self._data, self._root = config.transfer_data, Path(config.runtime.data_root)
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    @overload
+    def __getitem__(self, index: int) -> Dataset: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Dataset]: ...
+    def __getitem__(self, index: int | slice) -> Dataset | Sequence[Dataset]:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        return load_dataset(self._data[index], self._root).to(self._device)
 
 
 def evaluate(
     network: Network,
     dataset: Dataset,
     config: TrialConfig,
-    transfer: Iterable[Dataset] = (),
+    transfer: Sequence[Dataset] = (),
     progress: Progress | None = None,
 ) -> Results:
     """Measure frozen features in two spaces, ``encoder`` and ``head`` on the unit sphere.
@@ -57,7 +77,8 @@ def evaluate(
         ``cosine/edges`` [B+1], ``*/cosine_shared`` and ``*/cosine_positive`` [B]; of images
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
         ``head/trajectories`` [3,3,100,2]. The readout ``wahba`` adds ``*/movement``,
-        ``*/wahba_centered``, ``*/wahba_random`` and ``*/wahba_over_movement`` [A].
+        ``*/wahba_centered``, ``*/wahba_random`` and ``*/wahba_over_movement`` [A]; each transfer
+        ``transfer/<name>`` [45,2], penalties and validation accuracies.
     """
     progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):

@@ -30,7 +30,14 @@ _FLAT = 0.5
 _MAX_LINE_SEARCH_STEPS = 30
 
 
-def minimize(inputs: Tensor, labels: Tensor, l2: float, covariance: Tensor, tol: float) -> Tensor:
+def minimize(
+    inputs: Tensor,
+    labels: Tensor,
+    l2: float,
+    covariance: Tensor,
+    tol: float,
+    start: Tensor | None = None,
+) -> Tensor:
     """Compute weights and biases at the minimum.
 
     Args:
@@ -41,6 +48,7 @@ def minimize(inputs: Tensor, labels: Tensor, l2: float, covariance: Tensor, tol:
         covariance: inputsᵀ inputs / N, float64 [F,F].
         tol: Largest allowed entry of the gradient. 50 steps may not reach it for nearly separable
             classes and l2 of 1e-8 or less.
+        start: Weights and biases to start from, [C,F+1], e.g. of another penalty; zeros by default.
 
     Returns:
         float64 [C,F+1], the biases last.
@@ -48,7 +56,8 @@ def minimize(inputs: Tensor, labels: Tensor, l2: float, covariance: Tensor, tol:
     classes = int(labels.max()) + 1
     exact, hessian = _Objective(inputs, labels, l2), _Objective(inputs.float(), labels, l2)
     inverse = _inverse_hessian_at_zero(covariance, classes, l2)
-    weights = inputs.new_zeros(classes, inputs.shape[1] + 1)
+    shape = (classes, inputs.shape[1] + 1)
+    weights = inputs.new_zeros(shape) if start is None else start.clone()
     outputs = exact.outputs(weights)
     first = None
     for _ in range(_MAX_STEPS):

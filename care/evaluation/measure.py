@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from care.config import TrialConfig
@@ -21,7 +21,7 @@ class Trained:
         dataset: The trial's data set, on any device.
         config: The trial.
         plain: Features of samples without augmentation, extracted once for all measures.
-        transfer: The data sets of ``evaluation.transfer``, each loaded when needed.
+        transfer: The data sets of ``evaluation.transfer``, each loaded when it is needed.
         progress: Stores finished parts, and stops the evaluation.
     """
 
@@ -29,5 +29,5 @@ class Trained:
     dataset: Dataset
     config: TrialConfig
     plain: PlainFeatures
-    transfer: Iterable[Dataset]
+    transfer: Sequence[Dataset]
     progress: Progress

@@ -1,4 +1,4 @@
-"""Measure what frozen features predict: classes, hue, color, and classes of other data sets."""
+"""Measure what frozen features predict of the trial's own data: classes, hue and color."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.nn import functional as fn
 
 from care.config import EvaluationConfig, Protocol
 from care.data.dataset import Dataset, ImageSet
-from care.evaluation.features import Features, PlainFeatures, has_directions, is_one_point
+from care.evaluation.features import Features, has_directions, is_one_point
 from care.evaluation.hue_retrieval import colorfulness
 from care.evaluation.knn import knn_accuracy
 from care.evaluation.linear_probe import (
@@ -50,23 +50,6 @@ def measure_readout(trained: Trained) -> Results:
             partial(_score_hue, inputs, train, unseen, test, l2),
         ):
             results.measure(name, compute)
-    return results
-
-
-def measure_transfer(trained: Trained) -> Results:
-    """Fit the classes of other data sets on frozen features, normalized like the trial's own.
-
-    Raises:
-        care.evaluation.resume.Paused: ``trained.progress`` stopped the evaluation.
-    """
-    config = trained.config
-    augmenter = trained.dataset.augmenter(config.augmentation)
-    results = Results()
-    for data, other in zip(config.transfer_data, trained.transfer, strict=True):
-        trained.progress.check()
-        plain = PlainFeatures(trained.network, augmenter)
-        accuracy = _score_transfer(plain, other, config.evaluation.probe_l2)
-        results.measures[f"encoder/transfer_{data.transfer_name}"] = accuracy
     return results
 
 
@@ -151,14 +134,6 @@ def _score_hue(
 def _mean_colors(images: Tensor) -> Tensor:
     """Compute the mean color of each image as two coordinates, float64 [N,2]."""
     return torch.view_as_real(colorfulness(images)).double()
-
-
-def _score_transfer(plain: PlainFeatures, other: Dataset, l2: float) -> float:
-    """Measure probe accuracy on another data set, normalized like the trial's own."""
-    train = other.train.labelled()
-    seen, unseen = (plain(split.images).encoder for split in (train, other.test))
-    logits = fit_classifier(seen, train.labels, l2)(unseen)
-    return float(top_k_accuracy(logits, other.test.labels.to(logits.device), 1))
 
 
 def _summarize_scores(protocol: str, scores: ProbeScores, classes: int) -> dict[str, float]:

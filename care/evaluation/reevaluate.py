@@ -11,7 +11,7 @@ from care.config import TrialConfig
 from care.data.dataset import check_dataset, load_dataset
 from care.data.fingerprints.fingerprint import fingerprints
 from care.errors import CareError
-from care.evaluation.evaluate import evaluate, transfer_sets
+from care.evaluation.evaluate import TransferSets, evaluate
 from care.evaluation.results import Results
 from care.models import build_network
 from care.system.cores import available_cores
@@ -55,7 +55,7 @@ def reevaluate(folder: TrialFolder, config: TrialConfig, warn: Callable[[str], N
     check_dataset(config, dataset)
     network = build_network(config.model, config.seed).to(device)
     network.load_state_dict(weights)
-    transfer = transfer_sets(config, device)
+    transfer = TransferSets(config, device)
     return evaluate(network, dataset.to(device), config, transfer)
 
 

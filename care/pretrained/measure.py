@@ -10,7 +10,7 @@ import torch
 from care.config import TrialConfig
 from care.data.dataset import check_dataset, load_dataset
 from care.errors import CareError, ConfigError, Problem
-from care.evaluation.evaluate import evaluate, transfer_sets
+from care.evaluation.evaluate import TransferSets, evaluate
 from care.evaluation.results import Results
 from care.models import Network
 from care.models.network import move_network
@@ -53,7 +53,7 @@ def measure_encoder(opened: OpenedEncoder, config: TrialConfig) -> Results:
     device = resolve_device(config.runtime.device)
     torch.set_num_threads(_threads(config))
     with in_exact_float32():
-        transfer = transfer_sets(config, device)
+        transfer = TransferSets(config, device)
         results = evaluate(move_network(network, device), dataset.to(device), config, transfer)
     return results if opened.record.has_head else _without_head(results)
 

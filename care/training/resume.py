@@ -48,11 +48,20 @@ def open_data(config: TrialConfig, device: torch.device) -> tuple[Dataset, dict[
     root = Path(config.runtime.data_root)
     try:
         current = by_field(config, fingerprints)
-    except NotHereError:
-        for data in (config.data, *config.transfer_data):
-            load_dataset(data, root)  # its error explains how to get the missing files
-        raise
+    except NotHereError as error:
+        raise CareError(_explain_missing(config, root) or str(error)) from error
     return _dataset(config.data, root, device, current["data"]), current
+
+
+def _explain_missing(config: TrialConfig, root: Path) -> str:
+    """Explain for each missing data set of a trial how to get its files."""
+    reasons = []
+    for data in (config.data, *config.transfer_data):
+        try:
+            load_dataset(data, root)
+        except CareError as error:
+            reasons.append(str(error))
+    return "\n".join(dict.fromkeys(reasons))
 
 
 def open_trainer(

@@ -20,7 +20,7 @@ import torch
 from care.config import TrialConfig
 from care.data.shared_batches import SharedBatches
 from care.distributed.group import Group
-from care.evaluation.evaluate import evaluate, transfer_sets
+from care.evaluation.evaluate import TransferSets, evaluate
 from care.evaluation.resume import Paused, SavedProgress
 from care.system.claim import LostClaimError
 from care.system.cores import available_cores
@@ -217,7 +217,7 @@ class TrialRun:
         trainer, config = self._trainer, self.config
         seconds = config.runtime.checkpoint_seconds
         progress = SavedProgress(self.folder.path, stop, seconds, self._warn, self.folder.writer)
-        transfer = transfer_sets(config, trainer.device)
+        transfer = TransferSets(config, trainer.device)
         self._check_transfer_data()
         try:
             results = evaluate(trainer.network, trainer.dataset, config, transfer, progress)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NoReturn, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -21,8 +21,11 @@ from rich.table import Table
 
 from care.config import DataConfig, TrialConfig
 from care.config.loading import parse_override, validate
+from care.data.fingerprints.fingerprint import list_files
+from care.data.fingerprints.sources import NotHereError
 from care.errors import CareError, ConfigError
 from care.registry import DATA
+from care.system.files import DiskError
 from sweeps.process.logging import show_log
 from sweeps.process.signals import SignalError
 from sweeps.process.terminal import is_live, make_console
@@ -31,6 +34,7 @@ if TYPE_CHECKING:  # imports torch, which would delay the message for a misspelt
     from care.data.dataset import Dataset
 
     Check = Callable[[Dataset], None]
+    DataKey = tuple[DataConfig, Path]
 
 
 class ConsoleReporter:
@@ -65,22 +69,81 @@ class ConsoleReporter:
 def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
     """Download and decode the data of all trials, and check that they suffice for each trial.
 
+    Data sets that can only be fetched by hand come first. If one of them is missing, nothing is
+    downloaded, and one error names all that is missing. An error of any other set is raised once
+    the others are prepared.
+
     Raises:
         CareError: Raised by :func:`care.data.prepare.prepare` or
-            :func:`care.data.dataset.check_dataset`.
+            :func:`care.data.dataset.check_dataset`; one for all data sets.
+        DiskError: The disk is full, or its permissions forbid to write.
     """
-    for (data, root), checks in _list_checks(configs).items():
+    checks = _list_checks(configs)
+    by_hand = [key for key in checks if key[0].source.by_hand or key[0].source.located]
+    errors = [error for key in by_hand if (error := _try(key, checks[key], console))]
+    rest = [key for key in checks if key not in by_hand]
+    if errors:
+        _raise(errors, [data.name for data, root in rest if _is_absent(data, root)])
+    errors = [error for key in rest if (error := _try(key, checks[key], console))]
+    if errors:
+        _raise(errors, [])
+
+
+def _try(key: DataKey, checks: Iterable[Check], console: Console) -> CareError | None:
+    """Prepare and check one data set; return its error, unless the disk failed."""
+    data, root = key
+    try:
         _prepare(data, root, console)
         from care.data.dataset import load_dataset
 
         dataset = load_dataset(data, root)
         for check in checks:
             check(dataset)
+    except DiskError:
+        raise
+    except CareError as error:
+        return error
+    return None
 
 
-def _list_checks(configs: Iterable[TrialConfig]) -> dict[tuple[DataConfig, Path], list[Check]]:
+def _raise(errors: list[CareError], to_download: list[str]) -> NoReturn:
+    """Raise the error of one data set, or one error with those of all.
+
+    Args:
+        errors: Errors of data sets; one or more.
+        to_download: Names of further data sets that are not here, and can be downloaded.
+    """
+    if len(errors) == 1 and not to_download:
+        raise errors[0]
+    problems = [
+        problem for error in errors if isinstance(error, ConfigError) for problem in error.problems
+    ]
+    if len(problems) == len(errors) and not to_download:
+        raise ConfigError("data", problems)
+    listed = [f"- {error}" for error in errors]
+    if to_download:
+        rest = f"{', '.join(to_download)}: missing, too; 'care data get NAME' downloads each"
+        listed.append(f"- {rest}, and so does the repeated command")
+    count = len(errors) + len(to_download)
+    raise CareError("\n".join([f"{count} data sets cannot be used:", *listed]))
+
+
+def _is_absent(data: DataConfig, root: Path) -> bool:
+    """Check whether a data set's files are missing."""
+    if data.source.files is None:
+        return False
+    try:
+        list_files(data, root)
+    except NotHereError:
+        return True
+    except (CareError, OSError):
+        return False
+    return False
+
+
+def _list_checks(configs: Iterable[TrialConfig]) -> dict[DataKey, list[Check]]:
     """List the data sets of the trials that have files, with the checks of each."""
-    checks: dict[tuple[DataConfig, Path], list[Check]] = {}
+    checks: dict[DataKey, list[Check]] = {}
     for config in configs:
         for index, data in enumerate([config.data, *config.transfer_data]):
             if data.source.preparer:

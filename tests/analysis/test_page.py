@@ -181,7 +181,7 @@ def test_every_measure_is_in_a_table_and_in_the_csv(measured: MadeStore) -> None
     assert "γ_f ↓" in chief
     for head in ("color following", "composition"):  # what does not fit a page's width
         assert head not in chief
-    assert cells(page, "class of cifar100, linear probe accuracy (↑)") == [
+    assert cells(page, "class of cifar100, transfer accuracy (↑)") == [
         "input",
         "0.400 ± 0.000, n = 3",
         "0.500 ± 0.000, n = 3",

@@ -16,6 +16,7 @@ from care.config import TrialConfig
 from care.config.loading import load_trial, parse_override, set_field, validate
 from care.config.yaml_reader import parse_yaml, read_yaml
 from care.errors import ConfigError, Problem
+from care.trials.identity import trial_id
 
 Refused = Callable[..., Problem]
 WEIGHT = "objective.equivariance.weight"
@@ -50,7 +51,7 @@ BAD_FIELDS = [
     ("augmentation.gaussian_blur.kernel_size=4", "augmentation.gaussian_blur.kernel_size", 4,
      "an odd number", None),
     # unknown name
-    ("data.name=digit", "data.name", "digit", "allowed: cifar10, cifar100, digits, flowers102", "digits"),
+    ("data.name=digit", "data.name", "digit", "allowed: aircraft, caltech101, cars, cifar10, cifar100, digits", "digits"),
     ("model.encoder=resnet8", "model.encoder", "resnet8", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small",
      "resnet18"),
     ("model.encoder=vit", "model.encoder", "vit", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small", None),
@@ -429,6 +430,33 @@ def test_transfer_to_several_trees_of_images_and_from_one_to_another(refused: Re
     for twice in ([trees[0], trees[0]], [{**trees[0], "path": "photos"}]):
         problem = refused(validate, TrialConfig, tree(*twice), "test")
         assert "each data set once" in problem.allowed
+
+
+def test_a_suite_stands_for_its_data_sets(refused: Refused) -> None:
+    def transfer(*items: Any) -> TrialConfig:
+        return validate(TrialConfig, {"evaluation": {"transfer": list(items)}}, "test")
+
+    suite = transfer("suite11")
+    names = [data.name for data in suite.transfer_data]
+    assert len(names) == 11
+    assert {data.pixels for data in suite.transfer_data} == {16}
+    assert trial_id(suite) == trial_id(transfer(*({"name": name} for name in names)))
+    few = transfer({"name": "suite11", "train_images": 100}, "stl10")
+    assert [data.train_images for data in few.transfer_data] == [*[100] * 11, None]
+    problem = refused(transfer, "siute11")
+    assert problem.field == "evaluation.transfer"
+    assert "did you mean 'suite11'?" in problem.allowed
+    assert "did you mean 'cifar10'?" in refused(transfer, "cifar11").allowed
+    assert refused(transfer, "suite11", "dtd").allowed.startswith("allowed: each data set once")
+
+
+def test_a_suite_contains_the_own_data_set_too(refused: Refused) -> None:
+    def transfer(*items: Any) -> TrialConfig:
+        tree = {"data": {"name": "cifar10"}, "evaluation": {"transfer": list(items)}}
+        return validate(TrialConfig, tree, "test")
+
+    assert "cifar10" in [data.name for data in transfer("suite11").transfer_data]
+    assert "not the trial's own" in refused(transfer, "dtd", "cifar10").allowed
 
 
 def test_transfer_is_for_images(refused: Refused) -> None:

@@ -11,6 +11,7 @@ import shutil
 import socket
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -285,6 +286,40 @@ def test_a_killed_download_is_done_again(
         point_to(address, monkeypatch)
         prepare(STL10, root, Listener())
     assert len(load_dataset(STL10, root).train) == 16
+
+
+def zip_of_tar(path: Path) -> None:
+    """An archive as Caltech's, and as macOS makes them: a tar in a zip, with hidden doubles."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("outer/members.tar.gz", MADE_TAR)
+        archive.writestr("__MACOSX/outer/._members.tar.gz", b"no archive")
+        archive.writestr("lists.txt", b"listed")
+        archive.writestr("../outside", b"outside")
+
+
+def test_an_archive_without_checksum_is_read_before_it_gets_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    this_machine_only(monkeypatch)
+    origin, root = tmp_path / "origin", tmp_path / "data"
+    origin.mkdir()
+    zip_of_tar(origin / "set.zip")
+    is_unpacked = (root / "set" / "folder" / "b").exists
+
+    def fetched(address: str) -> None:
+        remote = Remote(f"{address}/set.zip", None, "set.zip", unpack="set")
+        fetch([remote], is_unpacked, root, Listener())
+
+    with serving(origin, ErrorPageHandler) as address:
+        with pytest.raises(CareError, match="sent no archive, or a damaged one") as raised:
+            fetched(address)
+        assert "md5 not published" in str(raised.value)
+    assert not root.exists()
+    with serving(origin) as address:
+        fetched(address)
+    assert left_in(root) == ["set.zip", "set/folder/a", "set/folder/b", "set/lists.txt"]
+    assert (root / "set" / "folder" / "b").read_bytes() == MEMBERS["folder/b"]
+    fetched("http://127.0.0.1:9")  # nothing is fetched twice
 
 
 def test_members_outside_the_folder_are_not_unpacked(tmp_path: Path) -> None:

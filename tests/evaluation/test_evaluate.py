@@ -3,7 +3,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -260,7 +259,7 @@ def test_trained_probes_and_transfer_where_they_are_asked_for() -> None:
     probe: dict[str, Any] = {"protocols": ["paper", "authors"], "epochs": 2}
     config = trial(trained_probe=probe, transfer=[{"name": "flowers102"}])
 
-    def new(classes: Iterable[Dataset]) -> dict[str, float]:
+    def new(classes: list[Dataset]) -> dict[str, float]:
         plain = measured(color_network(), dataset)
         found = evaluate(color_network(), dataset, config, classes).measures
         assert plain.items() <= found.items()

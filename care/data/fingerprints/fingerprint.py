@@ -50,7 +50,7 @@ def fingerprints(config: DataConfig, root: Path) -> dict[str, str]:
     """
     if config.source.files is None:
         return {"": _fingerprint_samples(config, root)}
-    files = _list_files(config, root)
+    files = list_files(config, root)
     hashes = hashed_files(root, files.folder, config.class_list).hashes(files.names)
     prints = {"": combine([*files.facts, *hashes])}
     if files.class_list:
@@ -67,14 +67,20 @@ def remember_hashes(config: DataConfig, root: Path) -> bool:
     if config.source.files is None:
         return True
     try:
-        files = _list_files(config, root)
+        files = list_files(config, root)
     except (CareError, OSError):
         return False
     hashed_files(root, files.folder, config.class_list).remember(files.names)
     return True
 
 
-def _list_files(config: DataConfig, root: Path) -> DataFiles:
+def list_files(config: DataConfig, root: Path) -> DataFiles:
+    """List the files of a data set that has some.
+
+    Raises:
+        NotHereError: The files are not on this machine.
+        CareError: The files are no valid data set.
+    """
     assert config.source.files is not None
     files: DataFiles = load(config.source.files)(config, root)
     return files

@@ -65,13 +65,6 @@ def stl10_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
     return _require(root, "stl10_binary", (*_STL10, "class_names.txt"))
 
 
-def flowers102_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001
-    """List the photographs of Flowers-102, their labels and splits."""
-    folder = root / "flowers-102"
-    photographs = sorted(f"jpg/{path.name}" for path in folder.glob("jpg/image_*.jpg"))
-    return _require(root, folder.name, ("imagelabels.mat", "setid.mat", *photographs), photographs)
-
-
 def tree_files(config: DataConfig, root: Path) -> DataFiles:
     """List the image files of an image folder; its classes and labels are facts."""
     if not (root / (config.path or "")).is_dir():

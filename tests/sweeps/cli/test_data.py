@@ -20,6 +20,7 @@ from care.data.prepare import prepare
 from care.registry import DATA
 from tests.conftest import TINY
 from tests.helpers.listener import Listener
+from tests.helpers.photographs import WRITERS
 from tests.helpers.processes import care, start_care, wait_for
 from tests.helpers.trees import tree, write_tree
 
@@ -182,6 +183,32 @@ def test_training_is_refused_before_anything_is_written(
     message = refused("train", experiment(tmp_path, **data), override, cwd=tmp_path)
     assert all(part in message for part in parts), message
     assert not (tmp_path / "runs").exists()
+
+
+def test_all_missing_transfer_sets_are_named_before_training(tmp_path: Path) -> None:
+    """Without those that must be fetched by hand, nothing is downloaded."""
+    write_tree(tmp_path)
+    WRITERS["dtd"](tmp_path)
+    transfer = "evaluation.transfer=[suite11, {name: images, path: other}]"
+    message = refused("train", experiment(tmp_path), transfer, cwd=tmp_path)
+    assert message.startswith("error: 11 data sets cannot be used:")
+    for name in ("mit67: missing", "stanford_cars: missing", "data.path: got 'other'"):
+        assert name in message
+    assert "indoorCVPR_09.tar" in message
+    assert "torchvision's StanfordCars" in message
+    downloads = "cifar10, cifar100, food101, pets, flowers102, caltech101, aircraft, sun397"
+    assert f"- {downloads}: missing, too; 'care data get NAME' downloads each" in message
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_transfer_to_a_set_in_its_official_layout(tmp_path: Path) -> None:
+    write_tree(tmp_path)
+    for name in ("dtd", "pets"):
+        WRITERS[name](tmp_path)
+    transfer = "evaluation.transfer=[dtd, pets]"
+    output = care("train", experiment(tmp_path), transfer, cwd=tmp_path).stdout
+    assert re.search(r"encoder/transfer_dtd +[01]", output), output
+    assert re.search(r"encoder/transfer_pets +[01]", output), output
 
 
 @pytest.mark.shared

@@ -155,7 +155,7 @@ BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"training.epochs": [1, 2.5]}, "training.epochs", 2.5, "allowed: a valid integer", None),
     ({SPLITS: [8, 7]}, SPLITS, 7, "divides the batch of 256", None),
     ({"training.batch_size": [256, 2048]}, "training.batch_size", 2048, "at most 1437", None),
-    ({"data.name": ["digits", "digit"]}, "data.name", "digit", "allowed: cifar10, cifar100, digits", "digits"),
+    ({"data.name": ["digits", "digit"]}, "data.name", "digit", "cifar10, cifar100, digits", "digits"),
     ({"model.encoder": ["smal"]}, "model.encoder", "smal", "allowed: deep_sets", "small"),
     ({"objective.name": ["dino"]}, "objective.name", "dino", "allowed: alignment", None),
 ]  # fmt: skip
