@@ -1,7 +1,7 @@
 """Measure what features know of 3DIEBench's objects: relative rotation, colors, and other views.
 
 The measures are those of Garrido et al. (SIE, ICML 2023, section 5) as their code computes them
-(facebookresearch/SIE, eval_*.py):
+(repository facebookresearch/SIE):
 
 - R² of the rotation from one view to another, a quaternion, and of the differences of floor and
   light hue, from the features of both views. R² is pooled over samples and columns.
