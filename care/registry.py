@@ -40,6 +40,7 @@ __all__ = [
     "MonitorEntry",
     "ObjectiveEntry",
     "always",
+    "measures_of_kind",
     "of_images",
     "of_points",
 ]
@@ -54,6 +55,19 @@ MEASURES_OF_KINDS = (
     "composition_over_movement",
 )
 """Measures of each kind of augmentation; their names get the kind as last word."""
+
+
+def measures_of_kind(kind: str) -> tuple[str, ...]:
+    """List the measures of a kind of augmentation.
+
+    Grayscale applied twice is grayscale, and only R = I has R R = R. So its composition error is
+    how far R moves embeddings, for every encoder, and is left out.
+    """
+    idempotent = kind == "grayscale"
+    return tuple(
+        name for name in MEASURES_OF_KINDS if not (idempotent and name.startswith("composition"))
+    )
+
 
 AUGMENTATION_TARGETS = ("crop", "jitter", "hue", "blur", "flip")
 """Parameters of an augmentation that are read from features."""
@@ -148,7 +162,7 @@ MEASURES: Registry[MeasureEntry] = Registry(
                 *(
                     f"{measure}_{kind}"
                     for kind in AUGMENTATION_KINDS
-                    for measure in MEASURES_OF_KINDS
+                    for measure in measures_of_kind(kind)
                 )
             ),
             when=lambda config: "kinds" in config.evaluation.readouts,

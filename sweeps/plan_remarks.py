@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 
+from care.config import TrialConfig
 from care.config.cost import monitor_share
+from care.config.metrics import COLLAPSE_METRIC
 from care.trials.hardware import Mixture, compare_machines
 from care.trials.state import State
 from sweeps.plan import Plan
@@ -36,12 +39,21 @@ def plan_remarks(plan: Plan) -> list[str]:
 
 
 def _describe_monitor(plan: Plan) -> list[str]:
-    """Describe a chosen ``evaluation.monitor`` that costs more than 2 % of the passes to come."""
-    shares = [
-        (monitor_share(trial.config) or 0.0, trial.config)
-        for trial in plan.missing()
-        if not trial.config.evaluation.monitor.is_default
-    ]
+    """Describe a chosen ``evaluation.monitor`` that costs more than 2 %, or sees no collapse."""
+    configs = [trial.config for trial in plan.missing()]
+    chosen = [config for config in configs if not config.evaluation.monitor.is_default]
+    return [*_describe_cost(chosen), *_describe_collapse(chosen)]
+
+
+def _describe_collapse(chosen: Sequence[TrialConfig]) -> list[str]:
+    """Warn if collapse cannot be seen."""
+    if all(COLLAPSE_METRIC in config.evaluation.monitor.metrics for config in chosen):
+        return []
+    return ["evaluation.monitor lacks 'uniformity', so nearly collapsed trials are not marked"]
+
+
+def _describe_cost(chosen: Sequence[TrialConfig]) -> list[str]:
+    shares = [(monitor_share(config) or 0.0, config) for config in chosen]
     share, config = max(shares, key=lambda pair: pair[0], default=(0.0, None))
     if config is None or share <= _MONITOR_SHARE:
         return []

@@ -145,3 +145,8 @@ class EvaluationConfig(Model):
     ] = ()
     readouts: Annotated[tuple[Readout, ...], Field(strict=False), AfterValidator(check_unique)] = ()
     precision: PrecisionChoice = "fp32"
+
+
+def is_monitor(field: str) -> bool:
+    """Check whether a dotted field is ``evaluation.monitor`` or lies in it."""
+    return f"{field}.".startswith("evaluation.monitor.")

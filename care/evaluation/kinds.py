@@ -12,7 +12,7 @@ from care.evaluation.geometry import add_views
 from care.evaluation.measure import Trained
 from care.evaluation.results import Results
 from care.evaluation.space_measures import SpaceMeasures
-from care.registry import AUGMENTATION_KINDS, MEASURES_OF_KINDS
+from care.registry import AUGMENTATION_KINDS, measures_of_kind
 from care.system.rng import generator
 
 _PAIRS = 4
@@ -61,5 +61,5 @@ def _of_kind(kind: str, measures: dict[str, float]) -> dict[str, float]:
     return {
         f"{name}_{kind}": value
         for name, value in measures.items()
-        if name.partition("/")[2] in MEASURES_OF_KINDS
+        if name.partition("/")[2] in measures_of_kind(kind)
     }

@@ -193,6 +193,7 @@ def reference_id(encoder: EncoderRecord, config: TrialConfig) -> str:
 
 def _setting(config: TrialConfig) -> dict[str, Any]:
     tree = canonical(config)
+    tree["evaluation"].pop("monitor", None)  # measures while a network trains
     return {part: tree[part] for part in MEASURED_PARTS if part in tree}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from care.config import TrialConfig
+from care.config.evaluation import is_monitor
 from care.config.loading import parse_override, set_field, validate
 from care.errors import CareError, ConfigError, Problem
 from care.system.files import DamagedFileError
@@ -73,6 +74,9 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
         field, value = parse_override(override)
         if field.partition(".")[0] not in _MAY_DIFFER:
             allowed = "allowed: fields of evaluation and runtime; others need a training"
+            raise ConfigError("command line", [Problem(field, value, allowed)])
+        if is_monitor(field):
+            allowed = "allowed: other fields of evaluation; this one measures while a trial trains"
             raise ConfigError("command line", [Problem(field, value, allowed)])
         set_field(tree, field, value)
     return validate(TrialConfig, tree, str(folder.path))

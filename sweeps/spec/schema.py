@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
 from care.config.base import check_unique, refuse
+from care.config.evaluation import is_monitor
 from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
@@ -247,7 +248,7 @@ class SweepSpec(Model):
         return [
             axis
             for axis, names in fields.items()
-            if any(name.partition(".")[0] in MEASURED_PARTS for name in names)
+            if any(_measures_otherwise(name) for name in names)
         ]
 
     def _check_references(self) -> None:
@@ -286,6 +287,11 @@ class SweepSpec(Model):
             field: AxisRange.model_validate(values) if isinstance(values, dict) else tuple(values)
             for field, values in self.axes.items()
         }
+
+
+def _measures_otherwise(field: str) -> bool:
+    """Check whether a field changes how encoders are measured after their training."""
+    return field.partition(".")[0] in MEASURED_PARTS and not is_monitor(field)
 
 
 def _check_seeds(spec: SweepSpec) -> None:

@@ -78,6 +78,13 @@ def test_each_kind_of_the_trial_is_measured_and_another_is_noted() -> None:
     assert "grayscale, flip: not measured: no augmentation of the trial" in results.notes
 
 
+def test_grayscale_is_measured_without_composition() -> None:
+    """Its composition error relative to movement is 1/2 for every encoder: R R F - R F = R F - F."""
+    names = {name for name in of_kinds().measures if name.endswith("_grayscale")}
+    measures = {"movement", "wahba_over_movement", "equivariance_over_random"}
+    assert names == {f"encoder/{measure}_grayscale" for measure in measures}
+
+
 def test_a_kind_that_moves_nothing_has_no_ratio() -> None:
     """Mirroring leaves the mean color."""
     results = of_kinds()

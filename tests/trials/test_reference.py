@@ -50,14 +50,16 @@ def test_a_reference_is_read_as_it_was_written(tmp_path: Path) -> None:
 def test_identity_is_the_encoder_and_what_it_is_measured_on() -> None:
     """Settings of a training count no more than the machine, as nothing is trained."""
     known = reference_id(encoder(), CONFIG)
+    known_evaluation = CONFIG.model_dump(mode="json")["evaluation"]
     for same in (
         other(seed=7),
         other(objective={"name": "simclr", "temperature": 0.2}),
         other(runtime={"threads": 7}),
+        other(evaluation={**known_evaluation, "monitor": {"every": 2, "measures": ["rank"]}}),
     ):
         assert reference_id(encoder(), same) == known
         assert setting_id(same) == setting_id(CONFIG)
-    evaluation = {**CONFIG.model_dump(mode="json")["evaluation"], "knn_neighbors": 7}
+    evaluation = {**known_evaluation, "knn_neighbors": 7}
     assert reference_id(encoder(), other(evaluation=evaluation)) != known
     assert reference_id(encoder(), other(data={"name": "cifar10"})) != known
     assert reference_id(encoder(weights="moco.pth"), CONFIG) == known  # the hash counts

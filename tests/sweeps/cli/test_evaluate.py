@@ -63,6 +63,7 @@ def test_a_list_for_people(folder: Path) -> None:
 
 BAD = [
     (("training.epochs=3",), ["training.epochs", "3", "fields of evaluation and runtime"]),
+    (("evaluation.monitor.every=2",), ["evaluation.monitor.every", "while a trial trains"]),
     (("evaluation.knn_neighbours=3",), ["evaluation.knn_neighbours", "'knn_neighbors'"]),
     (("evaluation.trained_probe.protocols=[papers]",), ["protocols", "'papers'", "'paper'"]),
     (("evaluation.trained_probe.protocols=[paper, paper]",), ["protocols", "each once"]),
