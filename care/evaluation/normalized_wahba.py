@@ -105,6 +105,32 @@ def wahba_over_movement(embeddings: Tensor, augmented: Tensor) -> float:
     return _ratio(errors.rotated, errors.moved)
 
 
+def equivariance_over_random(embeddings: Tensor, augmented: Tensor, pairing: Tensor) -> float:
+    """Divide L_equi by its value for equally long movements in directions of other images.
+
+    Args:
+        embeddings: f(x_i) as rows, [n,d] on the unit sphere.
+        augmented: f(a(x_i)) as rows, under one augmentation a for all images, [n,d].
+        pairing: The other image of each, a random permutation, int64 [n].
+
+    Returns:
+        0 where a acts as a rotation; about 1 where movements are independent of the image.
+
+    Raises:
+        UndefinedError: The augmentation moves no image.
+
+    Example:
+        >>> f = torch.eye(4)
+        >>> equivariance_over_random(f, f.roll(1, dims=1), torch.tensor([1, 2, 3, 0]))
+        0.0
+    """
+    clean, moved = double(embeddings), double(augmented)
+    random = exchange_directions(clean, moved, pairing)
+    return _ratio(
+        squared_gram_difference(clean, moved), squared_gram_difference(clean, random), _STILL**2
+    )
+
+
 class _Terms(NamedTuple):
     """Squared lengths for one augmentation, mean over images, and L_equi, mean over pairs."""
 
