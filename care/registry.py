@@ -216,6 +216,21 @@ MEASURES: Registry[MeasureEntry] = Registry(
             _both("color_following"),
             when=of_images,
         ),
+        "objects": MeasureEntry(
+            "care.evaluation.object_views:measure_object_views",
+            _both(
+                "object_rotation_r2",
+                "object_rotation_r2_mlp",
+                "object_color_r2",
+                "object_color_r2_mlp",
+                "object_pose_r2",
+                "object_mrr",
+                "object_hit1",
+                "object_hit5",
+                "object_pre",
+            ),
+            when=lambda config: config.data.name in ("3diebench", "3diebench_ood"),
+        ),
         "pose": MeasureEntry(
             "care.evaluation.pose:measure_pose",
             (*_both("axis_error"), "head/circularity"),
