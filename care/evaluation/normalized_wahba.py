@@ -65,7 +65,7 @@ def held_out(embeddings: Tensor, augmented: Tensor, span: int) -> HeldOut:
     clean, moved = double(embeddings), double(augmented)
     axes = _leading_axes(moved - moved.mean(0), span)
     fold = torch.arange(count, device=clean.device) % FOLDS
-    sums = torch.zeros(4, dtype=torch.float64)
+    sums = torch.zeros(4, dtype=torch.float64, device=clean.device)
     for part in range(FOLDS):
         x, y = clean[fold != part], moved[fold != part]
         before, after = x.mean(0), y.mean(0)
