@@ -26,9 +26,9 @@ _VALIDATION = 10
 class MlpProbe:
     """A perceptron with two hidden layers of 256 units and ReLU on standardized features.
 
-    It is trained by AdamW, learning rate 10⁻³ with cosine decay, weight decay 10⁻⁴, on the squared
-    error of standardized targets, for 50 epochs of batches of 256. Of all epochs the weights with
-    the least error on every tenth sample, which trains nothing, are kept.
+    AdamW minimizes the squared error of standardized targets: learning rate 10⁻³ with cosine decay,
+    weight decay 10⁻⁴, 50 epochs of batches of 256. Every tenth sample trains nothing. The weights
+    with the least error on these samples are kept.
     """
 
     def __init__(self, features: Tensor, targets: Tensor) -> None:
