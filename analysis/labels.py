@@ -97,6 +97,15 @@ MEASURE_LABELS = {
     "color_r2": Label("mean color, linear R²", "↑", "color R²"),
     "color_following": Label("neighbors' hue follows the query's", "↑", "color following"),
     "positive_cosine": Label("cosine of positive pairs", "↑", "positive cosine"),
+    "object_rotation_r2": Label("rotation between views, linear R²", "↑", "rotation R²"),
+    "object_rotation_r2_mlp": Label("rotation between views, MLP R²", "↑", "rotation R², MLP"),
+    "object_color_r2": Label("hues of floor and light, linear R²", "↑", "light R²"),
+    "object_color_r2_mlp": Label("hues of floor and light, MLP R²", "↑", "light R², MLP"),
+    "object_pose_r2": Label("rotation of a view, linear R²", "↑", "pose R²"),
+    "object_mrr": Label("predicted view, mean reciprocal rank", "↑", "view MRR"),
+    "object_hit1": Label("predicted view is the nearest", "↑", "view H@1"),
+    "object_hit5": Label("predicted view is among five", "↑", "view H@5"),
+    "object_pre": Label("rotation error of the nearest view, PRE", "↓", "view PRE"),
     "axis_error": Label("principal axis, error in degrees", "↓", "axis error, °"),
     "circularity": Label("circularity of trajectories", "↑", "circularity"),
     "probe_accuracy": Label("class, linear probe accuracy", "↑", "class, probe"),
@@ -130,8 +139,8 @@ CURVES = {
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
     "heldout/knn_accuracy": Label("class, kNN accuracy, held out", "↑"),
     "heldout/probe_accuracy": Label("class, linear probe accuracy, held out", "↑"),
-    "heldout/encoder_rank": Label("effective rank of the head's input, held out", "↑"),
-    "heldout/head_rank": Label("effective rank on the sphere, held out", "↑"),
+    "heldout/encoder_rank": Label("effective rank, head's input, held out"),
+    "heldout/head_rank": Label("effective rank, sphere, held out"),
 }
 
 CURVE_PARTS = ("mean", "low", "high", "n", "difference")

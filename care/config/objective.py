@@ -131,10 +131,10 @@ class BaseObjectiveConfig(Model):
                 refuse("objective.equivariance.shared_views", True, allowed)
 
     def check_augmentation(self, augmentation: AugmentationConfig) -> None:
-        """Check the settings against the distribution of the augmentations; raises as above."""
+        """Check the settings against the augmentations; raises as :meth:`check_batch` does."""
 
     def check_model(self, model: ModelConfig) -> None:
-        """Check the settings against the network; raises as above."""
+        """Check the settings against the network; raises as :meth:`check_batch` does."""
 
     def groups(self) -> dict[str, int]:
         """Return numbers that the number of processes must divide, by field of ``objective``."""

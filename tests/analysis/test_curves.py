@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 
+from analysis.collect import tabulate
+from analysis.comparison import compare
+from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.style import method_color
 from tests.helpers.drawn import heights
 from tests.helpers.example_store import MadeStore
@@ -45,3 +48,26 @@ def test_curves_are_the_seeds_and_their_mean(
             assert lines[0].get_xdata(orig=False).tolist() == [1, 2, 3, 4]  # type: ignore[union-attr]
     names = [text.get_text() for text in picture.figure.legends[0].get_texts()]
     assert names == list(METHODS)
+
+
+def test_a_metric_of_every_second_epoch_and_the_last_is_one_line() -> None:
+    metric, measured = "heldout/knn_accuracy", {2: 0.3, 4: 0.5, 5: 0.6}
+    trials = [
+        {"trial_id": f"{method}-{seed}", "variant": method, "seed": seed, "state": "finished"}
+        for method in METHODS
+        for seed in (0, 1)
+    ]
+    epochs = [
+        {**trial, "epoch": epoch} | ({metric: measured[epoch]} if epoch in measured else {})
+        for trial in trials
+        for epoch in range(1, 6)
+    ]
+    comparison = compare(tabulate(trials, ["variant"]), ["variant"])
+    curves = tabulate(epochs, ["variant"])
+    assert measured_curves(curves) == [metric]
+    (axes,) = draw_over_epochs(comparison, curves, [metric]).axes
+    assert axes.get_title("left") == "class, kNN accuracy, held out (↑)"
+    assert len(axes.lines) == 2 * 3, "two seeds and their mean, of two methods"
+    for line in axes.lines:
+        assert np.asarray(line.get_xdata(orig=False)).tolist() == list(measured)
+        np.testing.assert_allclose(heights(line), list(measured.values()))
