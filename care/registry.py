@@ -31,6 +31,7 @@ __all__ = [
     "MEASURES_OF_KINDS",
     "MONITORED",
     "OBJECTIVES",
+    "READOUTS",
     "SPACES",
     "SUITES",
     "DataEntry",
@@ -71,15 +72,46 @@ def measures_of_kind(kind: str) -> tuple[str, ...]:
 
 AUGMENTATION_TARGETS = ("crop", "jitter", "hue", "blur", "flip")
 """Parameters of an augmentation that are read from features."""
-_AUGMENTATION_SCORES = tuple(
-    f"augmentation_{target}_{'accuracy' if target == 'flip' else 'r2'}{probe}"
-    for target in AUGMENTATION_TARGETS
-    for probe in ("", "_mlp")
-)
 
 
 def _both(*measures: str) -> tuple[str, ...]:
     return tuple(f"{space}/{measure}" for space in SPACES for measure in measures)
+
+
+READOUTS: dict[str, tuple[str, ...]] = {
+    "wahba": _both(
+        "movement",
+        "mean_norm",
+        "span_dim",
+        "wahba_centered",
+        "wahba_span",
+        "wahba_random",
+        "wahba_over_random",
+        "wahba_over_movement",
+        "wahba_over_movement_span",
+        "equivariance_over_random",
+        "composition_over_movement",
+    ),
+    "kinds": _both(
+        *(f"{measure}_{kind}" for kind in AUGMENTATION_KINDS for measure in measures_of_kind(kind))
+    ),
+    "augmentation": _both(
+        *(
+            f"augmentation_{target}_{'accuracy' if target == 'flip' else 'r2'}{probe}"
+            for target in AUGMENTATION_TARGETS
+            for probe in ("", "_mlp")
+        )
+    ),
+    "ranking": _both("ranking_mrr", "ranking_hit1", "ranking_hit5", "ranking_mrr_mean_movement"),
+    "few_labels": _both("probe_accuracy_1pct", "probe_accuracy_10pct", "few_shot_1", "few_shot_5"),
+}
+"""Measures of each name of ``evaluation.readouts``."""
+
+
+def _readout(name: str, function: str) -> MeasureEntry:
+    return MeasureEntry(
+        function, READOUTS[name], when=lambda config: name in config.evaluation.readouts
+    )
 
 
 ENCODERS: Registry[EncoderEntry] = Registry(
@@ -142,51 +174,20 @@ MEASURES: Registry[MeasureEntry] = Registry(
                 "composition",
                 "composition_on_data",
                 "positive_cosine",
-                # evaluation.readouts has wahba:
-                "movement",
-                "mean_norm",
-                "span_dim",
-                "wahba_centered",
-                "wahba_span",
-                "wahba_random",
-                "wahba_over_random",
-                "wahba_over_movement",
-                "wahba_over_movement_span",
-                "equivariance_over_random",
-                "composition_over_movement",
-            ),
+            )
+            + READOUTS["wahba"],
         ),
-        "kinds": MeasureEntry(
-            "care.evaluation.kinds:measure_kinds",
-            _both(
-                *(
-                    f"{measure}_{kind}"
-                    for kind in AUGMENTATION_KINDS
-                    for measure in measures_of_kind(kind)
-                )
-            ),
-            when=lambda config: "kinds" in config.evaluation.readouts,
+        "kinds": _readout("kinds", "care.evaluation.kinds:measure_kinds"),
+        "augmentation": _readout(
+            "augmentation", "care.evaluation.augmentation_readout:measure_augmentation"
         ),
-        "augmentation": MeasureEntry(
-            "care.evaluation.augmentation_readout:measure_augmentation",
-            _both(*_AUGMENTATION_SCORES),
-            when=lambda config: "augmentation" in config.evaluation.readouts,
-        ),
-        "ranking": MeasureEntry(
-            "care.evaluation.ranking:measure_ranking",
-            _both("ranking_mrr", "ranking_hit1", "ranking_hit5", "ranking_mrr_mean_movement"),
-            when=lambda config: "ranking" in config.evaluation.readouts,
-        ),
+        "ranking": _readout("ranking", "care.evaluation.ranking:measure_ranking"),
         "readout": MeasureEntry(
             "care.evaluation.probes:measure_readout",
             _both("knn_accuracy", "probe_accuracy", "probe_top5", "hue_r2", "color_r2"),
             when=of_images,
         ),
-        "few_labels": MeasureEntry(
-            "care.evaluation.few_labels:measure_few_labels",
-            _both("probe_accuracy_1pct", "probe_accuracy_10pct", "few_shot_1", "few_shot_5"),
-            when=lambda config: "few_labels" in config.evaluation.readouts,
-        ),
+        "few_labels": _readout("few_labels", "care.evaluation.few_labels:measure_few_labels"),
         "transfer": MeasureEntry(
             "care.evaluation.transfer:measure_transfer",
             (),  # care.config.metrics names them after the data sets

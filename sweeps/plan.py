@@ -30,7 +30,7 @@ from sweeps.question import Difference, is_searched
 from sweeps.spec.seeds import AdaptiveSeeds
 from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, TO_TRAIN
-from sweeps.store import Store, final_value, trial_status
+from sweeps.store import Store, final_values, finite, trial_status
 
 _PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20
@@ -156,9 +156,9 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
         trial = look_up(point, seed)
         if trial.state != State.FINISHED:
             return TrialValue(MEANING[trial.state].over)
-        folder = store.trial(trial.trial_id)
-        collapsed = is_collapsed(final_value(folder, COLLAPSE_METRIC))
-        return TrialValue(True, final_value(folder, whole.spec.metric.name), collapsed)
+        values = final_values(store.trial(trial.trial_id))
+        collapsed = is_collapsed(values.get(COLLAPSE_METRIC))
+        return TrialValue(True, finite(values.get(whole.spec.metric.name)), collapsed)
 
     points = [point for point, _ in trials]
     identities = [trial_id(configs[0]) for _, configs in trials]

@@ -289,14 +289,18 @@ def _repairs(condition: Condition) -> str:
     return f"{'; '.join(problems)}; the next run rebuilds it" if problems else ""
 
 
-def final_value(folder: TrialFolder, metric: str) -> float | None:
-    """Read a finished trial's value of ``metric``; None without a finite value."""
+def final_values(folder: TrialFolder) -> dict[str, float]:
+    """Read the metrics of a trial's last epoch and its final measures."""
     try:
         metrics = folder.read_metrics()
-        measures = {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
+        return {**(metrics[-1] if metrics else {}), **(folder.read_evaluation() or {})}
     except DamagedFileError:  # damaged since the plan; the next plan shows it
-        return None
-    return finite(measures.get(metric))
+        return {}
+
+
+def final_value(folder: TrialFolder, metric: str) -> float | None:
+    """Read a finished trial's value of ``metric``; None without a finite value."""
+    return finite(final_values(folder).get(metric))
 
 
 def finite(value: float | None) -> float | None:

@@ -14,7 +14,9 @@ from care.evaluation.cosine import mean_cosine
 from care.evaluation.effective_rank import effective_rank
 from care.evaluation.knn import knn_accuracy, knn_predict
 from care.evaluation.linear_probe import LinearProbe, fit_classifier
+from care.evaluation.normalized_wahba import equivariance_over_random, wahba_over_movement
 from care.evaluation.pose import circularity
+from care.evaluation.ranking import Ranking, rank_views
 from care.evaluation.results import UndefinedError
 from care.evaluation.rotation import (
     BestRotations,
@@ -30,17 +32,21 @@ __all__ = [
     "Composition",
     "Gamma",
     "LinearProbe",
+    "Ranking",
     "UndefinedError",
     "best_rotations",
     "circularity",
     "composition_error",
     "effective_rank",
+    "equivariance_over_random",
     "fit_classifier",
     "gamma",
     "knn_accuracy",
     "knn_predict",
     "mean_cosine",
+    "rank_views",
     "residual",
     "spans",
     "wahba",
+    "wahba_over_movement",
 ]

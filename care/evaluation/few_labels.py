@@ -2,8 +2,8 @@
 
 The linear probe of a share of the labels is that of all labels; solo-learn fine-tunes instead [A].
 Few-shot episodes are those of AugSelf (arXiv 2111.09613): 5-way, 1 or 5 shots, 16 queries, 2,000
-episodes of test images. Their classifier is logistic regression; here it is the nearest class mean
-of centered features of unit length, as in SimpleShot (CL2N, arXiv 1911.04623), without a fit.
+episodes of test images. Their classifier is logistic regression. Here it is the nearest class mean
+of centered features of unit length (SimpleShot's CL2N, arXiv 1911.04623).
 """
 
 from __future__ import annotations

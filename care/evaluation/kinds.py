@@ -33,11 +33,11 @@ def measure_kinds(trained: Trained) -> Results:
     samples = trained.dataset.test.images[:_IMAGES]
     clean = [features[: len(samples)] for features in trained.plain(trained.dataset.test.images)]
     results = Results()
-    kinds_of: dict[str, list[str]] = {}
+    notes = _Notes()
     for kind in AUGMENTATION_KINDS:
         trained.progress.check()
         if not has_kind(augmentation, kind):
-            kinds_of.setdefault("not measured: no augmentation of the trial", []).append(kind)
+            notes.add(kind, "kinds: not measured, no augmentation of the trial")
             continue
         rows = 1 if kind in SINGLE else 2 * _PAIRS
         table = sample_kind(augmentation, kind, rows, augmenter.size, generator(0, f"kind-{kind}"))
@@ -51,9 +51,25 @@ def measure_kinds(trained: Trained) -> Results:
             measured = space.results()
             results.measures |= _of_kind(kind, measured.measures)
             for note in measured.notes:
-                kinds_of.setdefault(note, []).append(kind)
-    results.notes = [f"{', '.join(kinds)}: {note}" for note, kinds in kinds_of.items()]
+                notes.add(kind, note)
+    results.notes = notes.lines()
     return results
+
+
+class _Notes:
+    """Notes of several kinds, each once, with all its kinds."""
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, list[str]] = {}
+
+    def add(self, kind: str, note: str) -> None:
+        """Add a note of a kind, which starts with its space."""
+        self._kinds.setdefault(note, []).append(kind)
+
+    def lines(self) -> list[str]:
+        """Return the notes, e.g. ``head: crop, blur: …``."""
+        parts = ((*note.partition(": "), kinds) for note, kinds in self._kinds.items())
+        return [f"{space}: {', '.join(kinds)}: {reason}" for space, _, reason, kinds in parts]
 
 
 def _of_kind(kind: str, measures: dict[str, float]) -> dict[str, float]:

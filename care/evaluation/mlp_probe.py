@@ -26,9 +26,9 @@ _VALIDATION = 10
 class MlpProbe:
     """A perceptron with two hidden layers of 256 units and ReLU on standardized features.
 
-    It is trained by AdamW, learning rate 10⁻³ with cosine decay, weight decay 10⁻⁴, on the squared
-    error of standardized targets, for 50 epochs of batches of 256. Of all epochs the weights with
-    the least error on every tenth sample, which trains nothing, are kept.
+    AdamW minimizes the squared error of standardized targets: learning rate 10⁻³ with cosine decay,
+    weight decay 10⁻⁴, 50 epochs of batches of 256. Every tenth sample trains nothing. The weights
+    with the least error on these samples are kept.
     """
 
     def __init__(self, features: Tensor, targets: Tensor) -> None:
@@ -38,7 +38,7 @@ class MlpProbe:
         self._inputs, self._outputs = Standardization.fit(features), Standardization.fit(targets)
         x, y = self._inputs(features).float(), self._outputs(targets).float()
         validation = torch.arange(len(x), device=x.device) % _VALIDATION == 0
-        self._layers = _build(x.shape[1], y.shape[1]).to(x.device)
+        self._layers = _build(x.shape[1], y.shape[1], x.device)
         with torch.enable_grad():
             self._train(x[~validation], y[~validation], x[validation], y[validation])
 
@@ -71,12 +71,12 @@ class MlpProbe:
                 value.copy_(kept)
 
 
-def _build(inputs: int, outputs: int) -> nn.Sequential:
+def _build(inputs: int, outputs: int, device: torch.device) -> nn.Sequential:
     """Build the perceptron with torch's initialization, drawn from its purpose."""
     widths = (inputs, HIDDEN, HIDDEN, outputs)
     layers: list[nn.Module] = []
     for index in range(3):
-        layer = nn.Linear(widths[index], widths[index + 1])
+        layer = nn.Linear(widths[index], widths[index + 1], device=device)
         rng, bound = generator(0, "mlp-init", index), 1 / math.sqrt(widths[index])
         with torch.no_grad():
             for value in (layer.weight, layer.bias):

@@ -65,7 +65,7 @@ def held_out(embeddings: Tensor, augmented: Tensor, span: int) -> HeldOut:
     clean, moved = double(embeddings), double(augmented)
     axes = _leading_axes(moved - moved.mean(0), span)
     fold = torch.arange(count, device=clean.device) % FOLDS
-    sums = torch.zeros(4, dtype=torch.float64)
+    sums = torch.zeros(4, dtype=torch.float64, device=clean.device)
     for part in range(FOLDS):
         x, y = clean[fold != part], moved[fold != part]
         before, after = x.mean(0), y.mean(0)
@@ -103,6 +103,32 @@ def wahba_over_movement(embeddings: Tensor, augmented: Tensor) -> float:
     """
     errors = held_out(embeddings, augmented, embeddings.shape[1])
     return _ratio(errors.rotated, errors.moved)
+
+
+def equivariance_over_random(embeddings: Tensor, augmented: Tensor, pairing: Tensor) -> float:
+    """Divide L_equi by its value for equally long movements in directions of other images.
+
+    Args:
+        embeddings: f(x_i) as rows, [n,d] on the unit sphere.
+        augmented: f(a(x_i)) as rows, under one augmentation a for all images, [n,d].
+        pairing: The other image of each, a random permutation, int64 [n].
+
+    Returns:
+        0 where a acts as a rotation; about 1 where movements are independent of the image.
+
+    Raises:
+        UndefinedError: The augmentation moves no image.
+
+    Example:
+        >>> f = torch.eye(4)
+        >>> equivariance_over_random(f, f.roll(1, dims=1), torch.tensor([1, 2, 3, 0]))
+        0.0
+    """
+    clean, moved = double(embeddings), double(augmented)
+    random = exchange_directions(clean, moved, pairing)
+    return _ratio(
+        squared_gram_difference(clean, moved), squared_gram_difference(clean, random), _STILL**2
+    )
 
 
 class _Terms(NamedTuple):

@@ -5,12 +5,12 @@ from __future__ import annotations
 from care.config import TrialConfig
 from care.config.metrics import monitored_metrics
 from care.errors import ConfigError, Problem
-from care.registry import MONITORED
+from care.registry import MONITORED, READOUTS
 from sweeps.spec.schema import SweepSpec
 
 
 def check_metric(spec: SweepSpec, config: TrialConfig, source: str) -> None:
-    """Refuse a metric that a trial's ``evaluation.monitor`` does not measure, or not when needed.
+    """Refuse a metric that a trial's ``evaluation`` does not measure, or not when it is needed.
 
     Args:
         spec: The sweep.
@@ -21,6 +21,10 @@ def check_metric(spec: SweepSpec, config: TrialConfig, source: str) -> None:
         ConfigError: Names the field and the allowed values.
     """
     name, monitor = spec.metric.name, config.evaluation.monitor
+    for readout, names in READOUTS.items():
+        if name in names and readout not in config.evaluation.readouts:
+            allowed = f"allowed with {readout!r} in evaluation.readouts"
+            raise ConfigError(source, [Problem("metric.name", name, allowed)])
     if name not in monitored_metrics():
         return
     if name not in monitor.metrics:

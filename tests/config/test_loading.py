@@ -8,14 +8,15 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
-from care.config import TrialConfig
+from care.config import Readout, TrialConfig
 from care.config.loading import load_trial, parse_override, set_field, validate
 from care.config.yaml_reader import parse_yaml, read_yaml
 from care.errors import ConfigError, Problem
+from care.registry import READOUTS
 from care.trials.identity import trial_id
 
 Refused = Callable[..., Problem]
@@ -478,6 +479,10 @@ def test_readouts_of_images_are_refused_for_points(refused: Refused) -> None:
     problem = refused(validate, TrialConfig, tree, "test")
     assert (problem.field, problem.value) == ("evaluation.readouts", "kinds")
     assert problem.allowed == "allowed: wahba, ranking, as 'proteins' are point clouds"
+
+
+def test_every_readout_has_measures() -> None:
+    assert set(get_args(Readout)) == set(READOUTS)
 
 
 def test_a_misspelt_readout_has_the_nearest_name(refused: Refused) -> None:

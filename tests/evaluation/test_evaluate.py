@@ -316,6 +316,16 @@ def proteins_trial() -> TrialConfig:
     return TrialConfig.model_validate(tree)
 
 
+def test_point_clouds_have_the_readouts_of_rotations() -> None:
+    config = proteins_trial()
+    readouts = {"readouts": ("wahba", "ranking")}
+    config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update=readouts)})
+    found = evaluate(build_network(config.model, 0), points(), config).measures
+    names = {"wahba_over_movement", "equivariance_over_random", "ranking_mrr", "ranking_hit5"}
+    assert {f"head/{name}" for name in names} <= found.keys()
+    assert 0 < found["head/ranking_mrr"] <= 1
+
+
 def test_point_clouds_have_pose_instead_of_classes_and_colors() -> None:
     config = proteins_trial()
     network = build_network(config.model, 0)

@@ -75,7 +75,7 @@ def test_each_kind_of_the_trial_is_measured_and_another_is_noted() -> None:
         for measure in MEASURES_OF_KINDS
         for kind in ("crop", "color", "blur")
     }
-    assert "grayscale, flip: not measured: no augmentation of the trial" in results.notes
+    assert "kinds: grayscale, flip: not measured, no augmentation of the trial" in results.notes
 
 
 def test_grayscale_is_measured_without_composition() -> None:
@@ -91,7 +91,7 @@ def test_a_kind_that_moves_nothing_has_no_ratio() -> None:
     assert results.measures["encoder/movement_flip"] == pytest.approx(0, abs=1e-9)
     assert "encoder/wahba_over_movement_flip" not in results.measures
     assert "encoder/composition_over_movement_flip" not in results.measures
-    assert any(note.startswith("flip: encoder: ") and "0/0" in note for note in results.notes)
+    assert any(note.startswith("encoder: flip: ") and "0/0" in note for note in results.notes)
 
 
 def test_readouts_are_off_by_default() -> None:

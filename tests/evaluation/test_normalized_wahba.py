@@ -19,6 +19,7 @@ from care.evaluation.normalized_wahba import (
     FOLDS,
     SPAN,
     NormalizedWahba,
+    equivariance_over_random,
     exchange_directions,
     squared_gram_difference,
     wahba_over_movement,
@@ -174,6 +175,17 @@ def test_l_equi_equals_the_loop() -> None:
         for i, j in itertools.permutations(range(9), 2)
     ]
     assert squared_gram_difference(clean, moved) == pytest.approx(sum(squares) / len(squares))
+
+
+def test_the_ratio_of_one_augmentation_is_that_of_the_accumulated_measure() -> None:
+    clean, moved = sphere(60, 5, 0), noisy(sphere(60, 5, 0), 0.5, 1)
+    pairing = torch.arange(60).roll(7)
+    measures = NormalizedWahba(clean, 60)
+    measures.add(moved, pairing)
+    ratio = measures.equivariance_over_random()["equivariance_over_random"]
+    assert equivariance_over_random(clean, moved, pairing) == pytest.approx(ratio)
+    with pytest.raises(UndefinedError, match="do not move the embeddings"):
+        equivariance_over_random(clean, clean, pairing)
 
 
 def test_exchanged_directions_keep_each_movement_and_the_sphere() -> None:

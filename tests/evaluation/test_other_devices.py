@@ -12,8 +12,12 @@ import pytest
 import torch
 from torch.nn import functional as fn
 
+from care.evaluation.few_labels import classify_episode
 from care.evaluation.knn import knn_accuracy
 from care.evaluation.linear_probe import fit_classifier, hue_r2
+from care.evaluation.mlp_probe import MlpProbe
+from care.evaluation.normalized_wahba import NormalizedWahba
+from care.evaluation.ranking import rank_views
 from care.evaluation.rotation import RotationMeasures, gamma, wahba
 from care.objectives.alignment import alignment, positive_cosine, uniformity
 from care.objectives.equivariance import equivariance_loss
@@ -31,6 +35,12 @@ def rotation_summary() -> dict[str, float]:
     return {**measures.wahba(), **measures.gamma()}
 
 
+def normalized_summary() -> dict[str, float]:
+    measures = NormalizedWahba(POINTS, pair_images=9)
+    measures.add(MOVED, torch.arange(12, device="cpu").roll(5))
+    return {name: value for part in measures.measures() for name, value in part().items()}
+
+
 MEASURES: dict[str, Callable[[], object]] = {
     "infonce": lambda: float(infonce(POINTS, MOVED, 0.5)),
     "equivariance": lambda: float(equivariance_loss(POINTS, MOVED, 3, "authors")),
@@ -43,6 +53,10 @@ MEASURES: dict[str, Callable[[], object]] = {
     "wahba": lambda: wahba(POINTS, MOVED),
     "gamma": lambda: gamma(POINTS, MOVED.unsqueeze(0)),
     "rotation": rotation_summary,
+    "normalized": normalized_summary,
+    "ranking": lambda: rank_views(MOVED.view(3, 4, 4), POINTS.view(3, 4, 4)),
+    "episode": lambda: float(classify_episode(POINTS.view(3, 4, 4), 1)),
+    "perceptron": lambda: MlpProbe(POINTS, MOVED)(POINTS).tolist(),
 }
 
 

@@ -101,6 +101,10 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"overrides": {WEIGHT: 1.0}}, WEIGHT, 1.0, "a field that is not also an axis", None),
     ({"overrides": {"seed": 1}}, "seed", 1, "seeds have a list of their own", None),
     # the metric and the experiment
+    ({"metric": {"name": "head/wahba_over_movement"}}, "metric.name", "head/wahba_over_movement",
+     "allowed with 'wahba' in evaluation.readouts", None),
+    ({"metric": {"name": "encoder/ranking_mrr"}, "overrides": {"evaluation.readouts": ["kinds"]}},
+     "metric.name", "encoder/ranking_mrr", "allowed with 'ranking' in evaluation.readouts", None),
     ({"metric": {"name": "heldout/knn_accuracy"}}, "metric.name", "heldout/knn_accuracy",
      "allowed with 'knn_accuracy' in evaluation.monitor.measures, which are: gamma", None),
     ({"metric": {"name": "heldout/gamma"}, "overrides": {"evaluation.monitor.measures": ["rank"]}},
