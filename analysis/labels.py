@@ -139,8 +139,8 @@ CURVES = {
     "heldout/uniformity": Label("uniformity, held out; 1 is collapse", "↓"),
     "heldout/knn_accuracy": Label("class, kNN accuracy, held out", "↑"),
     "heldout/probe_accuracy": Label("class, linear probe accuracy, held out", "↑"),
-    "heldout/encoder_rank": Label("effective rank of the head's input, held out", "↑"),
-    "heldout/head_rank": Label("effective rank on the sphere, held out", "↑"),
+    "heldout/encoder_rank": Label("effective rank, head's input, held out"),
+    "heldout/head_rank": Label("effective rank, sphere, held out"),
 }
 
 CURVE_PARTS = ("mean", "low", "high", "n", "difference")
