@@ -42,7 +42,8 @@ def readouts() -> list[Result]:
 
 def _untrained(readout: str) -> Trained:
     """Return a random network on random images, whose plain features are extracted before."""
-    config = TrialConfig.model_validate({"evaluation": {"readouts": [readout]}})
+    tree = {"model": {"encoder": "small"}, "evaluation": {"readouts": [readout]}}
+    config = TrialConfig.model_validate(tree)
     train, test = _images(1), _images(2)
     classes = tuple(map(str, range(_CLASSES)))
     dataset = Dataset("random", train, test, classes, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25))

@@ -23,7 +23,7 @@ from care.data.dataset import Dataset
 from care.data.decoding import fingerprint
 from care.data.fingerprints.fingerprint import hashed_files
 from care.data.fingerprints.image_folder import Files
-from care.data.fingerprints.object_views import View, ViewList, list_object_views
+from care.data.fingerprints.object_views import FOLDER, View, ViewList, list_object_views
 from care.data.image_folder import FileSource, read_cached
 from care.data.reporter import Reporter
 from care.errors import CareError
@@ -87,11 +87,13 @@ class _Part:
         self._folder = root / listed.folder
         self._hashed = hashed_files(root, listed.folder)
         files = Files(self._folder, [view.image for view in self._views], labels)
-        name = f"{config.name}-{split}-{side}"
+        # 3diebench_ood shares the caches of its training part with 3diebench.
+        owner = "3diebench" if listed.folder == FOLDER else config.name
+        name = f"{owner}-{split}-{side}"
         self.source = FileSource(name, files, side, self._hashed)
         names = [view.latent for view in self._views]
         digest = fingerprint(self._hashed.hashes(names))
-        self._stored = root / ".care-cache" / f"{config.name}-{split}-latents-{digest}.npy"
+        self._stored = root / ".care-cache" / f"{owner}-{split}-latents-{digest}.npy"
 
     def factors(self) -> dict[str, Tensor]:
         """Return the known factors of each view, float32 [N] by name."""

@@ -78,7 +78,7 @@ def evaluate(
         ``*/retrieval`` uint8 [Q,2,6,3,h,w] and ``retrieval/shift`` [Q]; of point clouds
         ``head/trajectories`` [3,3,100,2]. The readout ``wahba`` adds ``*/movement``,
         ``*/wahba_centered``, ``*/wahba_random`` and ``*/wahba_over_movement`` [A]; each transfer
-        ``transfer/<name>`` [45,2], penalties and validation accuracies.
+        ``transfer/<name>`` [P,2], penalties and validation accuracies.
     """
     progress = progress or Progress()
     with computing_in(network, "evaluation.precision", config.evaluation.precision):

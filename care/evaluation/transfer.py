@@ -2,14 +2,15 @@
 
 The protocol is that of Kornblith et al. (Do Better ImageNet Models Transfer Better?, CVPR 2019,
 appendix A.6), which Lee et al. (AugSelf, NeurIPS 2021, section 4.1) and later papers take over.
-Logistic regression of frozen features is fitted with each of 45 penalties. That with the best
+Logistic regression of frozen features is fitted with each of up to 45 penalties. That with the best
 accuracy on a validation part is chosen, and the fit is repeated on all training images. The
 accuracy is the share of right test images or, where the field has that custom, its mean over the
 classes.
 
 It differs from theirs in this: features are standardized and biases have no penalty, as in all
 probes here; images are resized with bilinear filtering; of equal accuracies the largest penalty
-wins; without an official validation part a fifth of each class is drawn.
+wins; without an official validation part a fifth of each class is drawn; penalties below 10⁻⁶ per
+sample are left out, whose minimum is out of reach.
 """
 
 from __future__ import annotations
@@ -36,8 +37,11 @@ PENALTIES = tuple(np.logspace(5, -6, 45).tolist())
 """Weights w of ‖W‖² beside the summed cross-entropy, from the largest on."""
 
 _VALIDATION_SHARE = 5  # one of so many images of a class
-# Of a gradient's entry, in the search for a penalty: looser than the final fit's.
-_TOLERANCE = 1e-5
+# Without a penalty of this size per sample the minimum is so far out that no fit reaches it. The
+# accuracies would be those of the fit's path, not of the penalty.
+_LEAST_L2 = 1e-6
+# Largest entry of the gradient in the search for a penalty, as a share of it and at most.
+_RELATIVE_TOLERANCE, _TOLERANCE = 0.03, 1e-5
 _PREFIX = "encoder/transfer_"
 
 
@@ -46,10 +50,12 @@ class Choice(NamedTuple):
 
     Attributes:
         penalty: The chosen one of :data:`PENALTIES`.
-        accuracies: Validation accuracy of each penalty, float64 [45].
+        penalties: Those that were tried.
+        accuracies: Validation accuracy of each of them.
     """
 
     penalty: float
+    penalties: list[float]
     accuracies: list[float]
 
 
@@ -87,7 +93,7 @@ def _measure(trained: Trained, data: DataConfig, index: int) -> Results:
         return Results(notes=[f"encoder: transfer to {name} is not measured: {reason}"])
     probe = fit_classifier(seen, train.labels, l2_per_sample(choice.penalty, len(seen)))
     accuracy = class_accuracy(probe(unseen).argmax(1), other.test.labels, per_class)
-    path = np.stack([np.array(PENALTIES), np.array(choice.accuracies)], axis=1)
+    path = np.stack([np.array(choice.penalties), np.array(choice.accuracies)], axis=1)
     return Results({f"{_PREFIX}{name}": accuracy}, {f"transfer/{name}": path})
 
 
@@ -110,14 +116,18 @@ def choose_penalty(features: Tensor, labels: Tensor, validation: Tensor, per_cla
     labels = labels.to(inputs.values.device)
     fitted, true = labels[~held_out], labels[held_out]
     unseen = inputs.standardization(features[held_out])
+    penalties = [
+        penalty for penalty in PENALTIES if l2_per_sample(penalty, len(fitted)) >= _LEAST_L2
+    ]
     weights, accuracies = None, []
-    for penalty in PENALTIES:
+    for penalty in penalties:
         l2 = l2_per_sample(penalty, len(fitted))
+        tolerance = min(_RELATIVE_TOLERANCE * l2, _TOLERANCE)
         # From the minimum of the penalty before, which is near.
-        weights = minimize(inputs.values, fitted, l2, inputs.covariance, _TOLERANCE, weights)
+        weights = minimize(inputs.values, fitted, l2, inputs.covariance, tolerance, weights)
         logits = unseen @ weights[:, :-1].T + weights[:, -1]
         accuracies.append(class_accuracy(logits.argmax(1), true, per_class))
-    return Choice(PENALTIES[int(np.argmax(accuracies))], accuracies)
+    return Choice(penalties[int(np.argmax(accuracies))], penalties, accuracies)
 
 
 def validation_part(train: ImageSet) -> Tensor:

@@ -146,4 +146,7 @@ def test_out_of_range_views_of_the_held_out_objects(root: Path) -> None:
         (0, 2), (0, 3), (0, 5), (1, 0), (1, 1),
     ]  # fmt: skip
     assert bool((test.factors["rotation_x"].abs() > torch.pi / 2).all())
+    opened(root)
+    caches = sorted(path.name for path in (root / ".care-cache").iterdir() if path.is_dir())
+    assert len(caches) == 3  # one for the training part of both
     assert bool((dataset.train.factors["rotation_x"].abs() < torch.pi / 2).all())

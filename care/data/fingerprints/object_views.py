@@ -53,6 +53,11 @@ class View(NamedTuple):
         number = name.removeprefix("image_").removesuffix(".jpg")
         return f"{folder}/latent_{number}.npy"
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """Paths of image and latents, relative to the folder of the views."""
+        return self.image, self.latent
+
 
 class ViewList(NamedTuple):
     """The views of a split, sorted by object and number.
@@ -85,10 +90,12 @@ class ObjectViews(NamedTuple):
 def object_view_files(config: DataConfig, root: Path) -> DataFiles:
     """List the lists, images and latents that a configuration uses."""
     listed = list_object_views(config, root)
+    if config.name == "3diebench":  # the hashes are those of the caches
+        views = [*listed.train.views, *listed.test.views]
+        return DataFiles(FOLDER, [*LISTS, *(name for view in views for name in view.names)])
     names = [f"{FOLDER}/{name}" for name in LISTS]
     for part in (listed.train, listed.test):
-        for view in part.views:
-            names += [f"{part.folder}/{view.image}", f"{part.folder}/{view.latent}"]
+        names += [f"{part.folder}/{name}" for view in part.views for name in view.names]
     return DataFiles("", names)
 
 
@@ -188,7 +195,7 @@ def _list_views(
         views = [
             View(index, number, f"{objects[index]}/image_{number}.jpg") for number in range(VIEWS)
         ]
-        names = [name for view in views for name in (view.image, view.latent)]
+        names = [name for view in views for name in view.names]
         missing += [name for name in names if name.rpartition("/")[2] not in present]
         listed.views.extend(views)
         listed.labels.extend([int(labels[index])] * VIEWS)
