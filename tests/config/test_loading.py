@@ -52,7 +52,7 @@ BAD_FIELDS = [
     ("augmentation.gaussian_blur.kernel_size=4", "augmentation.gaussian_blur.kernel_size", 4,
      "an odd number", None),
     # unknown name
-    ("data.name=digit", "data.name", "digit", "allowed: aircraft, caltech101, cars, cifar10, cifar100, digits", "digits"),
+    ("data.name=digit", "data.name", "digit", "allowed: 3diebench, 3diebench_ood, aircraft, caltech101, cars, cifar10, cifar100, digits", "digits"),
     ("model.encoder=resnet8", "model.encoder", "resnet8", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small",
      "resnet18"),
     ("model.encoder=vit", "model.encoder", "vit", "allowed: deep_sets, resnet18, resnet50, resnet50_imagenet, small", None),
