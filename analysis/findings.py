@@ -19,6 +19,8 @@ from care.config.metrics import COLLAPSE
 HEADLINES = (
     "head/gamma",
     "head/wahba_per_sqrt_n",
+    "head/wahba_over_movement",
+    "head/ranking_mrr",
     "head/hue_r2",
     "encoder/hue_r2",
     "encoder/probe_accuracy",

@@ -167,7 +167,7 @@ def _format_setting(name: str, fields: dict[str, Any]) -> str:
     value = fields.get(name)
     if value is None:
         return "all" if name.endswith("_images") else "–"
-    return str(value)
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def _arguments(sweep: Sweep, declaration: SweepRecord | None) -> list[str]:
