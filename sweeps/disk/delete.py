@@ -107,12 +107,13 @@ def _check_free(deletion: Deletion, store: Store) -> None:
 
 
 def _check_queue(sweep: str, store: Store) -> None:
-    """Refuse a sweep whose jobs wait in SLURM's queue: they need its folder."""
+    """Refuse a sweep with jobs that run, wait or may be queued again: they need its folder."""
     pool = PoolFolder(store, sweep)
     if not pool.submitted or not commands.available():
         return
     names = (pool.job_name("head"), pool.job_name("worker"))
-    jobs = [job.job_id for name in names for job in commands.jobs_named(name) if job.present]
+    queued = [job for name in names for job in commands.jobs_named(name)]
+    jobs = [job.job_id for job in queued if job.present or job.completing]
     if jobs:
         raise InUseError(
             f"sweep {sweep} has jobs in SLURM's queue ({', '.join(jobs)}); nothing was deleted. "

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
+# KillWait, 30 s unless a site changed it, and an epilog.
+_LONGEST_COMPLETING_SECONDS = 120.0
+
 
 @dataclass(frozen=True)
 class Change:
@@ -23,10 +26,6 @@ class Change:
     submit: int = 0
     cancel: tuple[str, ...] = ()
     release: tuple[str, ...] = ()
-
-
-# KillWait, 30 s unless a site changed it, and an epilog.
-_LONGEST_COMPLETING_SECONDS = 120.0
 
 
 class StuckJobs:

@@ -147,14 +147,14 @@ class SlurmBackend:
 
     def _adjust(self, request: Request) -> None:
         """Submit, cancel and release workers."""
-        queued = commands.jobs_named(self.folder.job_name("worker"))
-        self.jobs = self._stuck.leave_out(queued, time.monotonic())
+        self.jobs = commands.jobs_named(self.folder.job_name("worker"))
         for job in self.jobs:
             if job.held_back:
                 commands.start_now(job.job_id)
         target = wanted(self._left, self.resources.concurrency, request.workers)
         workers = self.folder.workers()
-        todo = change(target, self.jobs, workers, request.cluster.idle_seconds)
+        jobs = self._stuck.leave_out(self.jobs, time.monotonic())
+        todo = change(target, jobs, workers, request.cluster.idle_seconds)
         commands.cancel(list(todo.cancel))
         if set(todo.release) != set(self._head.release):
             self._update_head(release=todo.release)

@@ -126,6 +126,10 @@ def test_a_sweep_whose_jobs_wait_is_refused(store: Store, monkeypatch: pytest.Mo
     before = contents(store.root)
     with pytest.raises(InUseError, match=r"queue \(4242\).*care sweep cancel first"):
         plan_deletion("first", store)
+    # A requeued worker whose processes still end: it will be back in the queue.
+    waiting = {pool.job_name("worker"): [QueuedJob("4243", "COMPLETING", "n1", "None")]}
+    with pytest.raises(InUseError, match=r"queue \(4243\)"):
+        plan_deletion("first", store)
     assert contents(store.root) == before
     waiting.clear()
     delete("first", store)
