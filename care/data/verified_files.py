@@ -102,8 +102,11 @@ def unpickle(content: bytes) -> Any:
     """
     try:
         _check_memo(content)
-        return _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        data = _ArraysOnly(io.BytesIO(content), encoding="latin1").load()
+        if callable(data):
+            raise pickle.UnpicklingError(f"holds {data.__name__} without a call")
     # A damaged pickle is a program of random instructions, which may raise any error.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise CareError(f"no pickle that can be read: {reason}") from error
+    return data
