@@ -187,5 +187,5 @@ def test_missing_flowers_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyP
         load_dataset(config, tmp_path)
     shutil.rmtree(folder / "jpg")
     (folder / "jpg").write_text("no folder")
-    with pytest.raises(CareError, match="flowers-102/jpg: missing or damaged"):
+    with pytest.raises(CareError, match="flowers-102: missing or damaged"):
         load_dataset(config, tmp_path)
