@@ -38,6 +38,8 @@ _STYLES = ("-", "--", ":", "-.")
 _PANELS = (
     "gamma",
     "wahba_per_sqrt_n",
+    "wahba_over_movement",
+    "ranking_mrr",
     "composition",
     "hue_r2",
     "color_following",
@@ -51,7 +53,8 @@ _SPACE_SHIFT = 0.13  # horizontal shift of a space, in steps between names
 _LINE_SHIFT = 0.2  # horizontal shift over all lines of a space, in steps between names
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
 _TICK_GAP = 0.09  # closest labels of numbers that do not overlap, in widths of the axis
-_NAME_STEP = 0.24  # width of a slanted name, inches
+_NAME_STEP = 0.27  # width of a slanted name, inches
+_FRAME = 0.9  # width of a panel beside its names, inches
 TITLE_WIDTH = 36  # characters in a panel's title
 _LEGEND_LINE = 0.19  # height of a legend's line, inches
 _LONGEST_ENTRY = 48  # characters in a legend's entry
@@ -205,7 +208,7 @@ def _against_axis(
     positions = Positions(comparison)
     with use_style():
         names = 0 if positions.numeric else len(positions.values)
-        width = min(_WIDEST, max(3.3, _NAME_STEP * names))
+        width = min(_WIDEST, max(3.3, _NAME_STEP * names + _FRAME))
         figure, panels = panel_grid(len(measures), width, 3.0 if names else 2.6)
         for axes, measure in zip(panels, measures, strict=True):
             if zero_line:

@@ -43,6 +43,8 @@ BENCHMARKS: dict[str, Callable[[], list[Result]]] = {
     "care-step-resnet50": steps.care_resnet50,
     "simclr-step-small": steps.simclr_small,
     "simclr-step-resnet18": steps.simclr_resnet18,
+    "shared-views-small": steps.shared_small,
+    "shared-views-resnet18": steps.shared_resnet18,
     "equivariance-loss": losses.equivariance,
     "infonce-loss": losses.contrast,
     "augmentation": augmentation.augmentation,

@@ -31,7 +31,11 @@ from care.training.trainer import Trainer
 
 def step_config(workload: Workload) -> TrialConfig:
     """Make the configuration of the timed trial; with a GPU it is long enough to be compiled."""
-    equivariance = {"weight": WEIGHT if workload.equivariance else 0.0, "splits": SPLITS}
+    equivariance = {
+        "weight": WEIGHT if workload.equivariance else 0.0,
+        "splits": SPLITS,
+        "shared_views": workload.shared_views,
+    }
     tree = {
         "data": {"name": "cifar10"},
         "model": {"encoder": workload.encoder, "head": {"hidden": HIDDEN, "output": OUTPUT}},

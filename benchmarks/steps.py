@@ -44,6 +44,30 @@ def simclr_resnet18() -> list[Result]:
     return _against_peers("simclr-step-resnet18", Workload("resnet18", equivariance=False), pairs=2)
 
 
+def shared_small() -> list[Result]:
+    """Time CARE with shared views against CARE and SimCLR, with the small encoder."""
+    return _against_own_views("shared-views-small", "small", pairs=7)
+
+
+def shared_resnet18() -> list[Result]:
+    """Time CARE with shared views against CARE and SimCLR, with ResNet-18."""
+    return _against_own_views("shared-views-resnet18", "resnet18", pairs=3)
+
+
+def _against_own_views(name: str, encoder: str, pairs: int) -> list[Result]:
+    with (
+        Side("care_step", Workload(encoder, shared_views=True)) as shared,
+        Side("care_step", Workload(encoder)) as own,
+        Side("care_step", Workload(encoder, equivariance=False)) as simclr,
+    ):
+        times = [(seconds(shared), seconds(own), seconds(simclr)) for _ in range(pairs)]
+    ours, care, base = zip(*times, strict=True)
+    return [
+        ratios(name, "CARE with its own views", list(zip(ours, care, strict=True))),
+        ratios(name, "SimCLR", list(zip(ours, base, strict=True))),
+    ]
+
+
 def _against_authors(name: str, workload: Workload, pairs: int) -> list[Result]:
     check_step(workload)
     blur, python = best_blur()

@@ -26,6 +26,7 @@ class Workload:
         batch: Number of images of a step.
         steps: Number of steps that are timed as one, if a single one is too short.
         equivariance: Whether to train CARE, with L_equi; otherwise SimCLR.
+        shared_views: Whether InfoNCE takes the views of L_equi's chunks.
         device: ``cpu`` or ``cuda``.
     """
 
@@ -33,6 +34,7 @@ class Workload:
     batch: int = 256
     steps: int = 1
     equivariance: bool = True
+    shared_views: bool = False
     device: str = "cpu"
 
 
