@@ -50,11 +50,15 @@ class ConfigError(CareError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:
-    """Find the valid name closest to ``name``; None if none is close."""
+    """Find the valid name closest to ``name``, or the only one it begins; None if none is close."""
     if len(name) > _LONGEST_NAME:
         return None
-    matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=0.6)
-    return matches[0] if matches else None
+    names = list(valid)
+    matches = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
+    if matches:
+        return matches[0]
+    begun = [longer for longer in names if name and longer.startswith(name)]
+    return begun[0] if len(begun) == 1 else None
 
 
 def unknown_name(field: str, name: object, valid: Iterable[str]) -> Problem:

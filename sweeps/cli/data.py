@@ -83,7 +83,8 @@ def prepare_data(configs: Iterable[TrialConfig], console: Console) -> None:
     errors = [error for key in by_hand if (error := _try(key, checks[key], console))]
     rest = [key for key in checks if key not in by_hand]
     if errors:
-        _raise(errors, [data.name for data, root in rest if _is_absent(data, root)])
+        absent = [data.name for data, root in rest if _is_absent(data, root)]
+        _raise(errors, list(dict.fromkeys(absent)))  # a set in two sizes is one download
     errors = [error for key in rest if (error := _try(key, checks[key], console))]
     if errors:
         _raise(errors, [])

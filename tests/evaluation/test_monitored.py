@@ -185,8 +185,9 @@ def test_bad_settings_are_refused(
     assert allowed in problem.allowed
 
 
-def test_a_misspelt_measure_gets_the_nearest(refused: Refused) -> None:
-    tree = {"evaluation": {"monitor": {"measures": ["knn_acuracy"]}}}
+@pytest.mark.parametrize("name", ["knn_acuracy", "knn"])
+def test_a_misspelt_measure_gets_the_nearest(name: str, refused: Refused) -> None:
+    tree = {"evaluation": {"monitor": {"measures": [name]}}}
     assert "did you mean 'knn_accuracy'" in refused(validate, TrialConfig, tree, "").allowed
 
 

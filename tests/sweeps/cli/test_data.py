@@ -20,6 +20,7 @@ from care.data.prepare import prepare
 from care.registry import DATA
 from tests.conftest import TINY
 from tests.helpers.listener import Listener
+from tests.helpers.paths import ROOT
 from tests.helpers.photographs import WRITERS
 from tests.helpers.processes import care, start_care, wait_for
 from tests.helpers.trees import tree, write_tree
@@ -199,6 +200,13 @@ def test_all_missing_transfer_sets_are_named_before_training(tmp_path: Path) -> 
     downloads = "cifar10, cifar100, food101, pets, flowers102, caltech101, aircraft, sun397"
     assert f"- {downloads}: missing, too; 'care data get NAME' downloads each" in message
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_set_that_is_missing_in_two_sizes_is_named_once(tmp_path: Path) -> None:
+    file = str(ROOT / "experiments" / "cifar10.yaml")
+    message = refused("train", file, "evaluation.transfer=[suite11]", cwd=tmp_path)
+    assert message.startswith("error: 11 data sets cannot be used:")
+    assert message.count("cifar10,") == 1
 
 
 def test_a_transfer_to_a_set_in_its_official_layout(tmp_path: Path) -> None:
