@@ -94,7 +94,11 @@ def build_main_table(
 
 
 def select_best(comparison: Comparison, most: int | None) -> list[Point]:
-    """Select the best points that are not nearly collapsed if there are more than ``most``."""
+    """Select the best points that are not nearly collapsed if there are more than ``most``.
+
+    Returns:
+        At most ``most`` points; the first ones if none of the best is known yet.
+    """
     points = comparison.points()
     if most is None or len(points) <= most:
         return points
@@ -102,7 +106,7 @@ def select_best(comparison: Comparison, most: int | None) -> list[Point]:
     means = {point: comparison.mean(point, comparison.metric) for point in points}
     known = [point for point in points if means[point].n and point not in collapsed]
     known.sort(key=lambda point: means[point].mean, reverse=comparison.mode == "max")
-    best = set(known[:most])
+    best = set((known or points)[:most])
     return [point for point in points if point in best]
 
 

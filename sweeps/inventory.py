@@ -36,6 +36,7 @@ from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import Store, SweepFolder, TrialStatus, finite, trial_status
+from sweeps.sweep_command import format_command
 
 _DIGITS = re.compile(r"[0-9a-f]+")
 _LAST_LINES = 2**14
@@ -357,7 +358,7 @@ def _refuse_planned(digits: str, store: Store) -> None:
             for identity in memberships(digits, folder, store):
                 raise CareError(
                     f"{identity}: a trial of {folder.name} that was never started, so it has no "
-                    f"files. To run it: care sweep run {folder.declaration().file}"
+                    f"files. To run it: {format_command(folder.declaration())}"
                 )
 
 

@@ -15,7 +15,7 @@ from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
-from care.trials.records import ProvenanceRecord, SweepRecord
+from care.trials.records import ProvenanceRecord
 from care.trials.state import State
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
@@ -25,6 +25,7 @@ from sweeps.question import OtherQuestionError
 from sweeps.references import reference_encoders
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
+from sweeps.sweep_command import format_command
 
 
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
@@ -84,13 +85,11 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         OtherQuestionError: The search that was run under the sweep's name asked something else.
     """
     plan: Plan = make_plan(sweep, store)
-    if plan.differences:
-        advice = describe_ways_to_continue(sweep, f"care sweep run {sweep.source}")
-        raise OtherQuestionError(sweep, plan.differences, advice)
     spec = sweep.spec
-    declaration = None
-    with contextlib.suppress(DamagedFileError):  # only needed for the command of the sweep
-        declaration = store.sweep(spec.name).read()
+    command = _command(sweep, store)
+    if plan.differences:
+        advice = describe_ways_to_continue(sweep, command)
+        raise OtherQuestionError(sweep, plan.differences, advice)
     return SweepSummary(
         name=spec.name,
         description=spec.description,
@@ -109,7 +108,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         mode=spec.metric.mode,
         spec_yaml=_yaml(spec.model_dump(mode="json")),
         experiment_yaml=_yaml(sweep.base_config().model_dump(mode="json")),
-        command=shlex.join(["care", "sweep", "run", *_arguments(sweep, declaration)]),
+        command=command,
         code_version=code_version(),
         mixed=tuple(find_mixtures(plan)),
         reproduction=_reproduction(sweep),
@@ -170,11 +169,11 @@ def _format_setting(name: str, fields: dict[str, Any]) -> str:
     return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _arguments(sweep: Sweep, declaration: SweepRecord | None) -> list[str]:
-    if declaration is None:
-        return [sweep.source]
-    options = ["--profile", declaration.profile] if declaration.profile else []
-    return [declaration.file, *declaration.overrides, *options]
+def _command(sweep: Sweep, store: Store) -> str:
+    with contextlib.suppress(DamagedFileError):
+        if declaration := store.sweep(sweep.spec.name).read():
+            return format_command(declaration)
+    return shlex.join(["care", "sweep", "run", sweep.source])
 
 
 def _yaml(tree: object) -> str:

@@ -78,6 +78,7 @@ ORDER = {
         "states",
         "store_identity",
         "deletions",
+        "sweep_command",
         "spec",
         "process",
     ],

@@ -15,6 +15,7 @@ from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import canonical, flatten
 from care.trials.log_lines import describe_device
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.cli.show_reference import reference_lines
@@ -24,6 +25,7 @@ from sweeps.live import duration
 from sweeps.process.terminal import make_console
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store, SweepFolder, TrialStatus, trial_status
+from sweeps.sweep_command import format_command
 
 _LABEL = 10
 
@@ -48,18 +50,18 @@ def show_command(digits: str, root: Path) -> None:
         console.print(f"{label:{_LABEL}s}{line}".rstrip())
 
 
-Members = Mapping[str, tuple[Sweep, dict[str, Any], str]]
-"""Sweeps that have the trial, by name: the sweep, the trial's point, the sweep's file."""
+Members = Mapping[str, tuple[Sweep, dict[str, Any], SweepRecord]]
+"""Sweeps that have the trial, by name: the sweep, the trial's point, the sweep's record."""
 
 
 def _members(
     identity: str, store: Store
-) -> Iterator[tuple[str, tuple[Sweep, dict[str, Any], str]]]:
+) -> Iterator[tuple[str, tuple[Sweep, dict[str, Any], SweepRecord]]]:
     for folder in store.all_sweeps():
         with contextlib.suppress(ConfigError, DamagedFileError):  # it hides no other sweep
             for point, _ in memberships(identity, folder, store).values():
                 declaration = folder.declaration()
-                yield folder.name, (restore_sweep(declaration), point, declaration.file)
+                yield folder.name, (restore_sweep(declaration), point, declaration)
 
 
 def _lines(folder: TrialFolder, members: Members) -> Iterator[tuple[str, str]]:
@@ -86,9 +88,9 @@ def _lines(folder: TrialFolder, members: Members) -> Iterator[tuple[str, str]]:
 
 
 def _identity_lines(config: TrialConfig, members: Members) -> Iterator[tuple[str, str]]:
-    for number, (name, (_, point, file)) in enumerate(members.items()):
+    for number, (name, (_, point, declaration)) in enumerate(members.items()):
         label = f"{point_name(point, point.values())} seed={config.seed}".strip()
-        yield ("" if number else "is"), f"{label} of {name} ({file})"
+        yield ("" if number else "is"), f"{label} of {name} ({declaration.file})"
     if not members:
         yield "is", f"seed={config.seed}, of no sweep in this store"
     encoder, data = config.model.encoder, config.data.name
@@ -159,19 +161,18 @@ def _size(folder: Path) -> str:
 
 def _next(short: str, state: TrialStatus, members: Members) -> Iterator[str]:
     """Yield the commands that a user may want now."""
-    file = next((file for _, _, file in members.values()), None)
-    run = f"care sweep run {file}" if file else "care train FILE"
+    declaration = next((declaration for _, _, declaration in members.values()), None)
     again = {
-        State.FAILED: f"{run} --retry-failed",
-        State.STALE: f"{run} --rerun-stale",
-        State.DAMAGED: f"{run} --rerun-damaged",
-        State.PAUSED: run,
-        State.NEW: run,
+        State.FAILED: ["--retry-failed"],
+        State.STALE: ["--rerun-stale"],
+        State.DAMAGED: ["--rerun-damaged"],
+        State.PAUSED: [],
+        State.NEW: [],
     }
     yield f"care logs {short}" + (" --follow" if state.state == State.RUNNING else "")
     if state.state == State.FINISHED:
         yield f"care evaluate {short} FIELD=VALUE"
-    if file and state.state in again:
-        yield again[state.state]
+    if declaration and state.state in again:
+        yield format_command(declaration, *again[state.state])
     elif state.state in (State.PAUSED, State.NEW, State.FAILED):
-        yield run
+        yield "care train FILE"

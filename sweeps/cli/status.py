@@ -25,6 +25,7 @@ from sweeps.process.terminal import is_live, make_console
 from sweeps.progress import TrialProgress, epoch_metric
 from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
+from sweeps.sweep_command import format_command
 
 _WATCH_SECONDS = 2.0
 _SHOWN = 24
@@ -177,7 +178,7 @@ class LocalReader:
     """
 
     def __init__(self, folder: SweepFolder, store: Store) -> None:
-        self._command = f"care sweep run {folder.declaration().file}"
+        self._command = format_command(folder.declaration())
         self._reader = SweepReader(folder, store, Versions())
 
     def read(self) -> LocalStatus:

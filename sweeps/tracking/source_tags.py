@@ -8,6 +8,7 @@ import shlex
 import sys
 
 from care.trials.records import SweepRecord
+from sweeps.sweep_command import format_command
 from sweeps.tracking.tracking_uri import redact
 
 
@@ -32,8 +33,9 @@ def source_tags(declaration: SweepRecord | None) -> dict[str, str]:
             it cannot be read.
     """
     file = declaration.file if declaration else ""
-    typed = declaration.command if declaration else ""
-    command = typed or f"care sweep run {file}".strip()
+    command = "care sweep run"
+    if declaration:
+        command = declaration.command or format_command(declaration)
     tags = {
         # MLflow's page shows only the part after the last slash, so a command would be cut.
         "mlflow.source.name": file or "care",

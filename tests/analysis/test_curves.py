@@ -10,8 +10,10 @@ from matplotlib.colors import to_hex
 
 from analysis.collect import tabulate
 from analysis.comparison import compare
+from analysis.contents import MOST_CURVES
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.style import method_color
+from analysis.tables import select_best
 from tests.helpers.drawn import heights
 from tests.helpers.example_store import MadeStore
 
@@ -71,3 +73,16 @@ def test_a_metric_of_every_second_epoch_and_the_last_is_one_line() -> None:
     for line in axes.lines:
         assert np.asarray(line.get_xdata(orig=False)).tolist() == list(measured)
         np.testing.assert_allclose(heights(line), list(measured.values()))
+
+
+def test_before_any_of_many_points_is_finished_the_first_are_drawn() -> None:
+    trials = [
+        {"trial_id": f"t{index:02d}", "variant": f"m{index:02d}", "seed": 0, "state": "running"}
+        for index in range(MOST_CURVES + 1)
+    ]
+    epochs = [{**trial, "epoch": 1, "train/loss": 1.0} for trial in trials]
+    comparison = compare(tabulate(trials, ["variant"]), ["variant"])
+    points = select_best(comparison, MOST_CURVES)
+    assert points == comparison.points()[:MOST_CURVES]
+    figure = draw_over_epochs(comparison, tabulate(epochs, ["variant"]), ["train/loss"], points)
+    assert len(figure.legends[0].get_texts()) == MOST_CURVES

@@ -10,7 +10,11 @@ import pytest
 from care.errors import ConfigError
 from care.system.claim import Claim
 from care.trials.state import State
+from sweeps.cli.show import show_command
 from sweeps.cli.status import status_command
+from sweeps.cli.sweep import _make_declaration
+from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.plan import make_plan
 from sweeps.store import Store
 from tests.helpers.declaring import declare, fabricate
 from tests.helpers.processes import care, start_care, wait_for
@@ -48,6 +52,24 @@ def test_one_that_runs(store: Store, tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "λ=0: head/gamma 0.5 (mean, n = 1)" in lines[2]
     assert lines[3].split() == ["time", "left", "32", "s"]
     assert lines[5].split() == ["λ=0.1", "0", "1/3", lines[5].split()[3], "9", "0.75"]
+
+
+def test_the_command_that_resumes_has_the_profile_and_the_overrides(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them it would train other trials."""
+    file = declare(tmp_path, profiles={"small": {"overrides": {"training.epochs": 2}}})
+    arguments = SweepArguments(file, ("objective.temperature=0.3",), profile="small")
+    sweep = arguments.load()
+    store.prepare()
+    store.sweep(sweep.spec.name).write(_make_declaration(sweep, arguments))
+    (trial, *_) = make_plan(sweep, store).trials
+    fabricate(store, trial.config, State.PAUSED, 1)
+    command = f"{file.name} objective.temperature=0.3 --profile small"
+    assert status_command("tiny-small", store.root, watch=False, as_json=False) == 1
+    assert f"{command}\n" in capsys.readouterr().out
+    show_command(trial.trial_id, store.root)
+    assert command in capsys.readouterr().out
 
 
 def test_a_measure_of_every_few_epochs_is_shown_until_the_next(
