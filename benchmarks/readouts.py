@@ -35,7 +35,7 @@ def readouts() -> list[Result]:
         trained = _untrained(readout)
         function = load(MEASURES[measure].function)
         times = [seconds(partial(function, trained)) for _ in range(_REPEATS)]
-        about = f"{readout}: {_IMAGES:,} images, small encoder, both spaces"
+        about = f"{_IMAGES:,} images, small encoder"
         results.append(summarize(f"readout-{readout}", about, times, SECONDS))
     return results
 
