@@ -79,6 +79,7 @@ ORDER = {
         "store_identity",
         "deletions",
         "sweep_command",
+        "study",
         "spec",
         "process",
     ],
