@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test test-slurm test-gpu lint format ui report bench bench-gpu wheel clean
+.PHONY: help setup sweep test test-slurm test-gpu lint format ui report bench bench-gpu wheel licenses clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ bench: $(READY) ## Measure speed as ratios in one run (ONLY=name for one line)
 
 bench-gpu: $(READY) ## Measure speed on an Nvidia GPU (ONLY=name for one line)
 	@$(BIN)/python -m benchmarks --gpu $(ONLY)
+
+licenses: $(READY) ## List the libraries with their versions and licences
+	@$(BIN)/python docker/train/licenses
 
 # Equal files give an equal wheel. Of an older build nothing is left in it.
 wheel: $(READY) ## Build the wheel, dist/care_contrastive-*.whl, with the experiments inside
