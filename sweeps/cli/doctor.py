@@ -40,6 +40,7 @@ def _run_checks(root: Path, file: Path | None, tracking_uri: str | None) -> Iter
     yield from machine.check_torch()
     yield from machine.check_cores()
     yield from machine.check_store(root)
+    yield from machine.check_access(root)
     yield from machine.check_ray()
     yield from machine.check_mlflow(root, tracking_uri)
     if file is None and not commands.available():

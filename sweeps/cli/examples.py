@@ -54,6 +54,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "experiments": ("care experiments", "care experiments --json"),
     "ui": ("care ui", "care ui --port 5001"),
+    "store access": (
+        "care store access",
+        "care store access --group lab --store /data/lab/runs",
+        "care store access --private",
+    ),
     "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
     "model register": (
