@@ -45,6 +45,7 @@ OUTSIDE = {
     "trials/preprocessing.py": "records beside the numbers",
     "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
+    "system/redaction.py": "text for people",
     "trials/reference.py": "how measurements of other encoders are stored",
     "trials/staleness.py": "compares versions",
     "trials/state.py": "words for where a trial stands",
