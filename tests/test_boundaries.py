@@ -80,6 +80,7 @@ ORDER = {
         "store_identity",
         "deletions",
         "sweep_command",
+        "study",
         "spec",
         "process",
     ],
