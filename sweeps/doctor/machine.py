@@ -138,8 +138,8 @@ def check_ray() -> Iterator[Finding]:
 
 def check_mlflow(root: Path, uri: str | None) -> Iterator[Finding]:
     """Write a run to the MLflow server, or to an SQLite file if no server is named."""
+    from care.system.redaction import redact
     from sweeps.tracking.database import try_tracking
-    from sweeps.tracking.tracking_uri import redact
 
     with tempfile.TemporaryDirectory() as folder:
         try:
