@@ -80,6 +80,12 @@ def remember(secret: str) -> None:
         _remembered.add(secret)
 
 
+def remember_url(url: str) -> None:
+    """Remove the password of a URL, or the token that is its user, from all text from now on."""
+    for secret in _passwords(url):
+        remember(secret)
+
+
 def redact(text: str) -> str:
     """Replace the secrets in a text by ``***``; see the module.
 

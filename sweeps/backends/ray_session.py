@@ -40,14 +40,14 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
     _keep_signal_handlers()
     with logged_to(handler):
         try:
-            _init(log, address=address, **settings)
+            _init(handler, log, address=address, **settings)
             _send_ray_messages_to(handler)  # again: starting Ray configures its loggers
             yield
         finally:
             ray.shutdown()
 
 
-def _init(log: Path, **settings: Any) -> None:
+def _init(handler: logging.Handler, log: Path, **settings: Any) -> None:
     """Start Ray or connect to one.
 
     Raises:
@@ -63,6 +63,7 @@ def _init(log: Path, **settings: Any) -> None:
             **settings,
         )
     except Exception as error:
+        _send_ray_messages_to(handler)  # starting Ray configures its loggers
         logging.getLogger("ray").exception("Ray did not start")
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CareError(

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
-from care.system.redaction import redact
+from care.system.redaction import redact, remember_url
 
 VARIABLE = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
@@ -58,6 +58,7 @@ def destination_of(store: Path, uri: str | None) -> Destination:
     own = (store / "mlflow.db").resolve()
     database = own if uri is None else _sqlite_file(uri)
     if database is None:
+        remember_url(str(uri))  # MLflow's libraries may quote the password by itself
         return Destination(str(uri), None, False, store / "mlflow.lock", None)
     if database == own:
         artifacts = (store / "mlflow-artifacts").resolve().as_uri()
