@@ -15,6 +15,7 @@ import os
 import secrets
 import socket
 import sys
+import urllib.parse
 from typing import Any
 
 LEAST_PASSWORD = 12
@@ -40,7 +41,10 @@ def ask(method: str, path: str, fields: dict[str, Any] | None = None, version: s
     token = base64.b64encode(f"{name}:{password}".encode()).decode()
     headers = {"Authorization": f"Basic {token}", "Content-Type": "application/json"}
     connection = _Local("localhost")
-    connection.request(method, f"/api/{version}/mlflow/{path}", json.dumps(fields or {}), headers)
+    url, body = f"/api/{version}/mlflow/{path}", json.dumps(fields or {})
+    if method == "GET":
+        url, body = f"{url}?{urllib.parse.urlencode(fields or {})}", ""
+    connection.request(method, url, body, headers)
     answer = connection.getresponse()
     text = answer.read().decode()
     if answer.status == 401:
@@ -59,17 +63,23 @@ def _message(text: str) -> str:
 
 def check_name(name: str) -> str:
     """Refuse a name that cannot log in: basic authentication ends it at a colon."""
-    if not name or len(name) > 100 or name != name.strip() or not name.isprintable() or ":" in name:
-        raise UserError(f"user {name!r}: 1 to 100 printable characters without ':', not blank at an end")
+    if not 0 < len(name) <= 100 or name != name.strip() or not _is_plain(name) or ":" in name:
+        allowed = "1 to 100 printable ASCII characters without ':', not blank at an end"
+        raise UserError(f"user {name!r}: allowed are {allowed}")
     return name
+
+
+def _is_plain(text: str) -> bool:
+    """Check for printable ASCII: MLflow refuses others, but only where artifacts are written."""
+    return text.isascii() and text.isprintable()
 
 
 def check_password(password: str, name: str) -> str:
     """Refuse a short or well-known password, and one that is the user's name."""
     if len(password) < LEAST_PASSWORD:
         raise UserError(f"the password has less than {LEAST_PASSWORD} characters")
-    if not password.isprintable():
-        raise UserError("the password has control characters, which no header can carry")
+    if not _is_plain(password):
+        raise UserError("the password has characters that are not printable ASCII")
     letters = "".join(each for each in password.lower() if each.isalpha())
     weak = [*os.environ.get("CARE_TRACKING_WEAK", "").split(","), name.lower()]
     words = ["".join(each for each in word if each.isalpha()) for word in weak]
