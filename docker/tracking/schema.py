@@ -1,6 +1,6 @@
 """Bring the databases of the tracking server to MLflow's schema, or set the admin's password.
 
-Usage: ``schema.py RUNS_URI USERS_URI`` or ``schema.py --admin USERS_URI``; see ``server`` beside it.
+Usage: ``schema.py RUNS_URI USERS_URI``, or ``schema.py --admin USERS_URI``; ``server`` calls it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,10 @@ def set_admin_password(uri: str, name: str, password: str) -> None:
     import psycopg2
     from werkzeug.security import check_password_hash, generate_password_hash
 
-    with psycopg2.connect(uri.replace("+psycopg2", "")) as connection, connection.cursor() as cursor:
+    with (
+        psycopg2.connect(uri.replace("+psycopg2", "")) as connection,
+        connection.cursor() as cursor,
+    ):
         cursor.execute("select password_hash, is_admin from users where username = %s", (name,))
         row = cursor.fetchone()
         if row is None or (row[1] and check_password_hash(row[0], password)):

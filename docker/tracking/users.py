@@ -19,7 +19,7 @@ import urllib.parse
 from typing import Any
 
 LEAST_PASSWORD = 12
-# A reader may read everything and change nothing that is another's: MLflow's default permission here.
+# A reader may read everything, and change nothing that is another's: MLflow's default here.
 _WRITABLE = ("experiment", "registered_model")
 ROLES = ("reader", "writer", "admin")
 

@@ -40,12 +40,16 @@ is_weak() {
 
 # --- settings -------------------------------------------------------------------------------------
 
+default_settings() {
+    ADMIN=admin ADMIN_PASSWORD='' SECRET_KEY='' NAMES=localhost,127.0.0.1 LISTEN=127.0.0.1 PORT=5443
+    WORKERS=2 KEEP_BACKUPS=14 BACKUPS=$STATE/backups
+}
+
 # Lines are taken literally: no shell, no $, no quotes inside. Quotes around a value are removed.
 read_settings() {
     [[ -f $SETTINGS ]] || die "no settings in $SETTINGS; run: $HERE/server init"
     [[ -r $SETTINGS ]] || die "$SETTINGS cannot be read by $(id -un)"
-    ADMIN=admin ADMIN_PASSWORD='' SECRET_KEY='' NAMES=localhost,127.0.0.1 LISTEN=127.0.0.1 PORT=5443
-    WORKERS=2 KEEP_BACKUPS=14 BACKUPS=$STATE/backups
+    default_settings
     local line name value
     while IFS= read -r line || [[ -n $line ]]; do
         line=${line%$'\r'}
@@ -60,6 +64,9 @@ read_settings() {
             *) die "$SETTINGS: no setting '$name'; see $HERE/env.example" ;;
         esac
     done <"$SETTINGS"
+    # A container listens as its network wants it, and is reached by the port that is published.
+    LISTEN=${CARE_TRACKING_LISTEN:-$LISTEN} PORT=${CARE_TRACKING_PORT:-$PORT}
+    PUBLISH=${CARE_TRACKING_PUBLISH:-$PORT}
 }
 
 check_settings() {
@@ -81,21 +88,17 @@ check_settings() {
     ((EUID == 0 || PORT > 1023)) || die "port $PORT needs root; choose one above 1023"
 }
 
-write_settings() {
-    local part=$SETTINGS.part name
-    {
-        echo "# Settings and secrets of the tracking server; docs/tracking-server.md explains them."
-        for name in ADMIN ADMIN_PASSWORD SECRET_KEY NAMES LISTEN PORT WORKERS KEEP_BACKUPS BACKUPS; do
-            printf 'CARE_TRACKING_%s=%s\n' "$name" "${!name}"
-        done
-    } >"$part"
-    sync "$part"
-    mv "$part" "$SETTINGS"
+print_settings() {
+    local name
+    echo "# Settings and secrets of the tracking server; docs/tracking-server.md explains them."
+    for name in ADMIN ADMIN_PASSWORD SECRET_KEY NAMES LISTEN PORT WORKERS KEEP_BACKUPS; do
+        printf 'CARE_TRACKING_%s=%s\n' "$name" "${!name}"
+    done
 }
 
 # What a client of this machine needs; it has no secret.
 write_environment() {
-    printf 'export %s=%q\n' MLFLOW_TRACKING_URI "https://${NAMES%%,*}:$PORT" \
+    printf 'export %s=%q\n' MLFLOW_TRACKING_URI "https://${NAMES%%,*}:$PUBLISH" \
         MLFLOW_TRACKING_SERVER_CERT_PATH "$STATE/tls/server.crt" CARE_TRACKING_STATE "$STATE" >"$STATE/env.part"
     mv "$STATE/env.part" "$STATE/env"
 }

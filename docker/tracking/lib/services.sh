@@ -90,7 +90,7 @@ start_service() {
     : >>"$log"
     local before
     before=$(wc -l <"$log")
-    setsid "$HERE/server" serve "$service" </dev/null >>"$log" 2>&1 9<&- &
+    setsid "$HERE/server" serve "$service" </dev/null >>"$log" 2>&1 7<&- 9<&- &
     process=$!
     wait_until "$seconds" started_or_ended "$service" "$process" && "ready_$service" && return
     die "$service did not start: $(tail -n "+$((before + 1))" "$log" | grep -iE 'error|fatal|emerg|exception' | tail -n 3 || true) (all of it: $log)"
@@ -139,7 +139,7 @@ serve_mlflow() {
     rm -f "$STATE/run/mlflow.sock"
     write_login_settings
     local name hosts= origins=
-    for name in ${NAMES//,/ }; do hosts+=,$name,$name:$PORT origins+=,https://$name:$PORT; done
+    for name in ${NAMES//,/ }; do hosts+=,$name,$name:$PUBLISH origins+=,https://$name:$PUBLISH; done
     export MLFLOW_AUTH_CONFIG_PATH=$STATE/config/auth.ini MLFLOW_AUTH_ADMIN_USERNAME=$ADMIN \
         MLFLOW_AUTH_ADMIN_PASSWORD=$ADMIN_PASSWORD MLFLOW_FLASK_SERVER_SECRET_KEY=$SECRET_KEY \
         MLFLOW_DISABLE_TELEMETRY=true DO_NOT_TRACK=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false \
