@@ -62,6 +62,31 @@ class TrackingServer:
         assert "error: " in done.stderr
         return done.stderr
 
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a command of the script."""
+        quiet = subprocess.DEVNULL
+        return subprocess.Popen(
+            [SCRIPT, *arguments],
+            env={**os.environ, **self.environment},
+            stdin=quiet,
+            stdout=quiet,
+            stderr=quiet,
+        )
+
+    def python(self, code: str, *arguments: str) -> None:
+        """Run Python beside the server's database."""
+        place = {"PGHOST": str(self.state / "run"), "PGUSER": "care", "PYTHONWARNINGS": "ignore"}
+        command = [sys.executable, "-c", code, *arguments]
+        subprocess.run(command, env={**os.environ, **place}, check=True, timeout=200)
+
+    def leader(self, service: str) -> int:
+        """Find the first process of a service."""
+        begin = {"mlflow": "mlflow server", "proxy": "nginx: master"}[service]
+        listed = subprocess.run(["ps", "-ww", "-eo", "pid,args"], capture_output=True, text=True)
+        lines = [line for line in listed.stdout.splitlines() if begin in line]
+        (line,) = [line for line in lines if str(self.state) in line]
+        return int(line.split()[0])
+
     def client(self, user: str = "") -> dict[str, str]:
         """Return the variables of a user's client; without a user, of one without a password."""
         variables = {

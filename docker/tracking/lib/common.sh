@@ -98,7 +98,9 @@ print_settings() {
 
 # What a client of this machine needs; it has no secret.
 write_environment() {
-    printf 'export %s=%q\n' MLFLOW_TRACKING_URI "https://${NAMES%%,*}:$PUBLISH" \
+    local name=${NAMES%%,*}
+    [[ ,$NAMES, != *,localhost,* ]] || name=localhost
+    printf 'export %s=%q\n' MLFLOW_TRACKING_URI "https://$name:$PUBLISH" \
         MLFLOW_TRACKING_SERVER_CERT_PATH "$STATE/tls/server.crt" CARE_TRACKING_STATE "$STATE" >"$STATE/env.part"
     mv "$STATE/env.part" "$STATE/env"
 }
