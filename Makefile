@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format ui report bench bench-gpu clean
+.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format ui report bench bench-gpu wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,14 @@ bench: $(READY) ## Measure speed as ratios in one run (ONLY=name for one line)
 bench-gpu: $(READY) ## Measure speed on an Nvidia GPU (ONLY=name for one line)
 	@$(BIN)/python -m benchmarks --gpu $(ONLY)
 
+# Equal files give an equal wheel. Of an older build nothing is left in it.
+wheel: $(READY) ## Build the wheel, dist/care_contrastive-*.whl, with the experiments inside
+	@rm -rf build
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 1700000000) \
+	  $(BIN)/pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+	  --wheel-dir dist .
+	@ls -t dist/*.whl | head -n 1
+
 clean: ## Remove .venv and caches; results in runs/ are kept
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -41,6 +41,7 @@ def _run_checks(root: Path, file: Path | None, tracking_uri: str | None) -> Iter
     yield from machine.check_torch()
     yield from machine.check_cores()
     yield from machine.check_store(root)
+    yield from machine.check_access(root)
     yield from machine.check_ray()
     if tracking_uri:
         yield from check_tracking(root, tracking_uri)

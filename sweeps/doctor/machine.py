@@ -14,9 +14,13 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from care.system.cores import available_cores
+from care.system.permissions import STORE
+from care.trials.records import StoreRecord, read_record
 from sweeps.doctor.finding import Finding, bad, note, ok
+from sweeps.store_access import open_entries
 
 _INSTALL = "make setup, or pip install --constraint constraints.txt --editable ."
+_CLOSE = "care store access --private --store {root}, or --group NAME"
 _FREE_BYTES = 2 * 1024**3
 _MOUNTS = Path("/proc/mounts")
 _NETWORKED = ("nfs", "lustre", "gpfs", "beegfs", "cephfs", "cifs", "fuse.sshfs")
@@ -91,6 +95,20 @@ def check_store(root: Path) -> Iterator[Finding]:
         yield note("store", text, "free some space: a trial keeps two checkpoints")
     else:
         yield ok("store", text)
+
+
+def check_access(root: Path) -> Iterator[Finding]:
+    """Check that only the users whom its setting names can reach the store."""
+    record = read_record(root / STORE, StoreRecord)
+    if record is None:
+        return
+    shared = record.access == "group"
+    opened = open_entries(root.resolve(), group=shared)
+    if opened:
+        others = "other users" if shared else "its group or other users"
+        yield note("access", f"{opened[0]} is open to {others}", _CLOSE.format(root=root))
+    else:
+        yield ok("access", f"shared with group {record.group}" if shared else "private")
 
 
 def _file_system(folder: Path) -> str:
