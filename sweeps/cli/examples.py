@@ -61,7 +61,11 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care store access --group lab --store /data/lab/runs",
         "care store access --private",
     ),
-    "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
+    "doctor": (
+        "care doctor",
+        "care doctor --cluster sweeps/clusters/mine.yaml",
+        "care doctor --tracking-uri https://tracking.example.org:5443",
+    ),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
     "model register": (
         "care model register cbb9",

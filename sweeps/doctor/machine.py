@@ -136,21 +136,17 @@ def check_ray() -> Iterator[Finding]:
     yield ok("Ray", f"starts and runs a task in {time.monotonic() - started:.0f} s")
 
 
-def check_mlflow(root: Path, uri: str | None) -> Iterator[Finding]:
-    """Write a run to the MLflow server, or to an SQLite file if no server is named."""
-    from care.system.redaction import redact
+def check_mlflow(root: Path) -> Iterator[Finding]:
+    """Create an SQLite file of MLflow in a temporary folder."""
     from sweeps.tracking.database import try_tracking
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            try_tracking(uri or f"sqlite:///{folder}/mlflow.db")
+            try_tracking(f"sqlite:///{folder}/mlflow.db")
         except Exception as error:  # noqa: BLE001 - any error is shown to the user
-            fix = "check --tracking-uri; a server needs --allowed-hosts with this host and port"
-            yield bad("MLflow", redact(_first_line(error)), fix if uri else _INSTALL)
+            yield bad("MLflow", redact(_first_line(error)), _INSTALL)
             return
-    yield ok(
-        "MLflow", f"server {redact(uri)} answers" if uri else f"an SQLite file in {root} will do"
-    )
+    yield ok("MLflow", f"an SQLite file in {root} will do")
 
 
 def _first_line(error: Exception) -> str:
