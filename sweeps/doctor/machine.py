@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from care.system.cores import available_cores
 from care.system.permissions import STORE
+from care.system.redaction import redact
 from care.trials.records import StoreRecord, read_record
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.store_access import open_entries

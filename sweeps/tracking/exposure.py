@@ -36,8 +36,8 @@ def check_host(host: str, port: int, *, allow_anyone: bool) -> str:
     allowed = (
         "allowed: 127.0.0.1, ::1, localhost, as MLflow's server has no password: others could "
         f"read, edit and delete all runs. From another machine: ssh -L {port}:127.0.0.1:{port} "
-        "to this one; for a group: a server with users (docs/tracking-server.md); to let anyone in: "
-        "--allow-anyone"
+        "to this one; for a group: a server with users (docs/tracking-server.md); to let anyone "
+        "in: --allow-anyone"
     )
     raise ConfigError(_SOURCE, [Problem("--host", host, allowed)])
 
