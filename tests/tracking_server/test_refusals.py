@@ -200,7 +200,15 @@ def test_a_docker_client_without_a_daemon_counts_as_none() -> None:
         asked.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon' >&2\nexit 1\n")
         asked.chmod(0o755)
         environment = {"PATH": f"{folder}:/usr/bin:/bin", "HOME": name}
-        command = ["setpriv", "--reuid", "nobody", "--clear-groups", "--", folder / "stack", "up"]
+        command = [
+            "setpriv",
+            "--reuid",
+            "nobody",
+            "--clear-groups",
+            "--",
+            str(folder / "stack"),
+            "up",
+        ]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     assert "docker daemon that answers" in done.stderr
