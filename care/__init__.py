@@ -16,21 +16,23 @@ if TYPE_CHECKING:
     from care.pretrained.pretrained import Pretrained
 
     sweep: Callable[..., Any]
+    __version__: str
 
-__version__ = "0.1.0"
 __all__ = ["Pretrained", "load", "sweep"]
 
-_MODULES = {
-    "Pretrained": "care.pretrained.pretrained",
-    "load": "care.pretrained.load",
-    "sweep": "sweeps.results",  # of the platform, which care does not depend on
+_PLACES = {
+    "Pretrained": ("care.pretrained.pretrained", "Pretrained"),
+    "__version__": ("care.system.version", "VERSION"),
+    "load": ("care.pretrained.load", "load"),
+    "sweep": ("sweeps.results", "sweep"),  # of the platform, which care does not depend on
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
+    if name not in _PLACES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_MODULES[name]), name)
+    module, attribute = _PLACES[name]
+    return getattr(importlib.import_module(module), attribute)
 
 
 def __dir__() -> list[str]:

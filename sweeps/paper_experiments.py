@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
+from care.config.bundled import PREFIX, find_path
 from care.config.cost import training_flops
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
@@ -21,6 +22,7 @@ from sweeps.store import Store
 
 PAPER = "paper"
 """Name of a sweep without a profile: the paper's settings."""
+_FOLDER = Path("experiments/paper")
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,19 @@ class PaperExperiment:
         return {**asdict(self), "file": str(self.file), "status": self.status}
 
 
+def default_folder() -> Path:
+    """Return the working folder's sweeps of the paper, else those that come with care."""
+    return _FOLDER if _FOLDER.is_dir() else Path(f"{PREFIX}{_FOLDER}")
+
+
 def list_experiments(folder: Path, store: Store) -> Iterator[PaperExperiment]:
     """Yield every sweep in ``folder`` in each of its profiles.
 
     Raises:
         ConfigError: There is no such folder, or a file in it is wrong.
     """
-    files = sorted(folder.glob("*.yaml"), key=_natural)
+    found = [folder / file.name for file in find_path(folder).glob("*.yaml")]
+    files = sorted(found, key=_natural)
     if not files:
         problem = Problem("experiments", str(folder), "allowed: a folder of sweeps' YAML files")
         raise ConfigError("care experiments", [problem])

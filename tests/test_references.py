@@ -19,8 +19,13 @@ LINK = re.compile(r"\]\((?!https?://|mailto:)([^)\s]+)\)")
 SHOWN = re.compile(r"^```\w+\n# (\S+)$", re.MULTILINE)  # a file of which a document has the text
 # Folders whose prose is written for readers; the other files of tests/ name files that they make.
 READ = ("care", "sweeps", "analysis", "benchmarks", "docs", "experiments", "docker")
-# Files that the reader makes: a cluster file, a sweep, a package beside the project.
-EXAMPLES = {"sweeps/clusters/mine.yaml", "sweeps/temperature.yaml"}
+# Files that the reader makes: a cluster file, a sweep, those of `care init`.
+EXAMPLES = {
+    "sweeps/clusters/mine.yaml",
+    "sweeps/temperature.yaml",
+    "cluster.yaml",
+    "experiment.yaml",
+}
 ABSENT = ("CARE.md", "DESIGN.md", "ROADMAP.md")
 
 

@@ -7,6 +7,7 @@ characters. ``1e-3`` is a number and ``1:30`` text. An alias is a copy.
 from __future__ import annotations
 
 import codecs
+import itertools
 import math
 import re
 import stat
@@ -16,6 +17,7 @@ from typing import Any, NoReturn
 
 import yaml
 
+from care.config.bundled import advise, find_path, near
 from care.errors import ConfigError, Problem, nearest
 
 LARGEST_TEXT = 256 * 1024
@@ -28,6 +30,7 @@ LONGEST_NUMBER = 40
 """Most characters of a number."""
 _LARGEST_INTEGER = 2**63 - 1
 _SHOWN_FILES = 10
+_MOST_FILES = 200
 
 _TAG = "tag:yaml.org,2002:"
 _WORDS = {
@@ -217,7 +220,7 @@ def _is_unseen(character: str) -> bool:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """Return the mapping in a YAML file.
+    """Return the mapping in a YAML file, or in one that comes with care (``bundled:NAME``).
 
     Raises:
         ConfigError: The file is missing, not regular, too large, empty or not a mapping. Also see
@@ -232,9 +235,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 def _read(path: Path) -> bytes:
     try:
-        if not stat.S_ISREG(path.stat().st_mode) and not path.is_dir():
+        real = find_path(path)
+        if not stat.S_ISREG(real.stat().st_mode) and not real.is_dir():
             raise _unreadable(path, "a regular file")
-        with path.open("rb") as file:
+        with real.open("rb") as file:
             content = file.read(LARGEST_TEXT + 1)
     except FileNotFoundError as error:
         raise ConfigError(str(path), [_missing(path)]) from error
@@ -261,8 +265,22 @@ def _unreadable(path: Path, allowed: str) -> ConfigError:
 def _missing(path: Path) -> Problem:
     siblings = [entry.name for entry in path.parent.glob("*.yaml")] if path.parent.is_dir() else []
     listed = sorted(siblings)[:_SHOWN_FILES] + ["…"] * (len(siblings) > _SHOWN_FILES)
-    allowed = f"allowed: an existing file ({', '.join(listed) or 'none here'})"
-    return Problem("file", str(path), allowed, nearest(path.name, siblings))
+    advice = advise(path)
+    allowed = f"allowed: an existing file ({', '.join(listed) or 'none here'}){advice}"
+    close = nearest(path.name, siblings) or _near_file(path) or near(path.name)
+    return Problem(
+        "file", str(path), allowed, close if close != advice.rpartition(" ")[2] else None
+    )
+
+
+def _near_file(path: Path) -> str | None:
+    """Find a file in or below the working folder with a name like that of a relative path."""
+    if path.is_absolute():
+        return None
+    found = itertools.chain(Path().glob("*.yaml"), Path().glob("[!.]*/*.yaml"))
+    by_name = {file.name: str(file) for file in itertools.islice(found, _MOST_FILES)}
+    name = nearest(path.name, by_name)
+    return by_name[name] if name else None
 
 
 def parse_yaml(text: str, source: str) -> Any:

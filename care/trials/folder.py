@@ -44,6 +44,7 @@ from care.system.files import (
     read_lines,
     read_whole,
 )
+from care.system.permissions import make_folder
 from care.trials.identity import group_id, trial_id
 from care.trials.log import log_text, read_log
 from care.trials.log_lines import (
@@ -114,7 +115,7 @@ class TrialFolder:
         if existing:
             check_format(existing.format, self.path)
             return
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_folder(self.path)
         trial = TrialRecord(
             format=FORMAT,
             trial_id=trial_id(config),

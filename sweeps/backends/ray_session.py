@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from care.system.permissions import open_file
 from sweeps.process.imports import large_imports
 from sweeps.process.logging import logged_to
 
@@ -27,6 +29,7 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
         import ray
         import ray.tune
 
+    os.close(open_file(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     handler = _LogFile(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     _send_ray_messages_to(handler)

@@ -10,9 +10,10 @@ import typer
 from sweeps.cli.data_app import data_app
 from sweeps.cli.examples import add_examples
 from sweeps.cli.model_app import model_app
-from sweeps.cli.options import DEFAULT_STORE, Profile, StoreOption
+from sweeps.cli.options import DEFAULT_CLUSTER, DEFAULT_STORE, Profile, StoreOption
 from sweeps.cli.results_app import results_app
 from sweeps.cli.store_app import store_app
+from sweeps.cli.study_app import study_app
 from sweeps.cli.watch_app import watch_app
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 sweep_app = typer.Typer(no_args_is_help=True, help="Plan and run sweeps.")
 track_app = typer.Typer(no_args_is_help=True, help="The MLflow view of the store.")
+app.add_typer(study_app)
 app.add_typer(watch_app)
 app.add_typer(results_app)
 app.add_typer(sweep_app, name="sweep")
@@ -261,7 +263,7 @@ def sweep_submit(
     overrides: Overrides = None,
     cluster: Annotated[
         Path, typer.Option("--cluster", metavar="FILE", help="YAML file of the cluster.")
-    ] = Path("sweeps/clusters/mine.yaml"),
+    ] = DEFAULT_CLUSTER,
     workers: Annotated[
         str, typer.Option(metavar="MIN:MAX", help="Range of workers; more trials, more workers.")
     ] = "1:4",

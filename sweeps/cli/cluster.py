@@ -11,6 +11,7 @@ from rich.console import Console
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
+from care.system.permissions import user_of
 from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
@@ -260,6 +261,10 @@ def find_pool(name: str, root: Path) -> PoolFolder:
         known = [other for other in known if PoolFolder(store, other).submitted]
         allowed = f"allowed: a sweep that was submitted ({', '.join(known) or 'none was'})"
         raise ConfigError(str(root), [Problem("sweep", name, allowed, nearest(name, known))])
+    if folder.foreign:
+        raise CareError(
+            f"{name}: {user_of(folder.path)} submitted this sweep; only they can do this"
+        )
     return folder
 
 

@@ -11,6 +11,7 @@ from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import load_cluster
 from sweeps.doctor import cluster, machine
 from sweeps.doctor.finding import Finding
+from sweeps.doctor.tracking import check_tracking
 from sweeps.process.terminal import make_console
 
 _STYLE = {"ok": "green", "note": "yellow", "bad": "red"}
@@ -40,8 +41,12 @@ def _run_checks(root: Path, file: Path | None, tracking_uri: str | None) -> Iter
     yield from machine.check_torch()
     yield from machine.check_cores()
     yield from machine.check_store(root)
+    yield from machine.check_access(root)
     yield from machine.check_ray()
-    yield from machine.check_mlflow(root, tracking_uri)
+    if tracking_uri:
+        yield from check_tracking(root, tracking_uri)
+    else:
+        yield from machine.check_mlflow(root)
     if file is None and not commands.available():
         return
     yield from cluster.check_slurm()

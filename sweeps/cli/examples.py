@@ -7,6 +7,7 @@ from typing import Any
 import typer
 
 EXAMPLES: dict[str, tuple[str, ...]] = {
+    "init": ("care init my-study",),
     "train": (
         "care train experiments/digits.yaml",
         "care train experiments/digits.yaml objective.equivariance.weight=0.3 seed=7",
@@ -32,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "sweep plan": (
         "care sweep plan sweeps/digits-lambda.yaml",
         "care sweep plan experiments/paper/fig7-lambda.yaml --profile small --json",
+        "care sweep plan bundled:experiments/paper/fig7-lambda.yaml",
     ),
     "sweep run": (
         "care sweep run sweeps/digits-lambda.yaml",
@@ -54,7 +56,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "experiments": ("care experiments", "care experiments --json"),
     "ui": ("care ui", "care ui --port 5001"),
-    "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
+    "store access": (
+        "care store access",
+        "care store access --group lab --store /data/lab/runs",
+        "care store access --private",
+    ),
+    "doctor": (
+        "care doctor",
+        "care doctor --cluster sweeps/clusters/mine.yaml",
+        "care doctor --tracking-uri https://tracking.example.org:5443",
+    ),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
     "model register": (
         "care model register cbb9",

@@ -8,13 +8,14 @@ from pathlib import Path
 from rich.table import Table
 
 from sweeps.live import duration
-from sweeps.paper_experiments import PaperExperiment, list_experiments
+from sweeps.paper_experiments import PaperExperiment, default_folder, list_experiments
 from sweeps.process.terminal import make_console
 from sweeps.store import Store
 
 
-def experiments_command(folder: Path, root: Path, as_json: bool) -> None:
+def experiments_command(given: Path | None, root: Path, as_json: bool) -> None:
     """List the tables and figures of the paper with the sweeps that reproduce them."""
+    folder = given or default_folder()
     entries = list(list_experiments(folder, Store(root)))
     if as_json:
         print(json.dumps([entry.as_dict() for entry in entries], ensure_ascii=False, indent=1))

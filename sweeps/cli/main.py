@@ -46,9 +46,24 @@ def _run() -> None:
     except CareError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:
+        print(f"error: {_explain(error)}", file=sys.stderr)
+        sys.exit(2)
     finally:
         failure = output_failure()
         if failure:
             print(f"error: the output could not be written: {failure}", file=sys.stderr)
             if not isinstance(sys.exception(), SignalError):  # main() exits with its status
                 sys.exit(1)
+
+
+def _explain(error: PermissionError) -> str:
+    """Say which path is closed, and whom to ask."""
+    from pathlib import Path
+
+    from sweeps.store_access import explain_denied
+
+    name = error.filename
+    path = os.fsdecode(name) if isinstance(name, str | bytes) else ""
+    reason = (explain_denied(Path(path)) if path else "") or error.strerror or str(error)
+    return f"{path}: {reason}" if path else reason

@@ -65,8 +65,11 @@ def compare(
 @results_app.command()
 def experiments(
     folder: Annotated[
-        Path, typer.Option("--folder", help="Folder of the sweeps that reproduce the paper.")
-    ] = Path("experiments/paper"),
+        Path | None,
+        typer.Option(
+            "--folder", help="Folder of sweeps; by default experiments/paper here, or care's own."
+        ),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     as_json: Annotated[bool, typer.Option("--json", help="Everything, as JSON.")] = False,
 ) -> None:

@@ -24,7 +24,7 @@ from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
 from sweeps.cli.report import print_answer
-from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.cli.sweep_arguments import SweepArguments, print_source
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView, duration
 from sweeps.notify.target import find_target
@@ -54,6 +54,7 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     sweep = arguments.load()
     store = Store(root)
     show_log(make_console(stderr=True))  # only the plan goes to standard output
+    print_source(arguments.file, make_console(stderr=as_json))
     plan = make_plan(sweep, store, versions := Versions())
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
@@ -144,6 +145,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     """
     show_log(console := make_console())
     sweep = arguments.load()
+    print_source(arguments.file, console)
     store = Store(root)
     plan = make_plan(sweep, store)
     check_question(plan, arguments.command("run"), options)

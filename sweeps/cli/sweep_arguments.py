@@ -6,6 +6,9 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
+from care.config.bundled import find_path, is_bundled
 from care.errors import ConfigError, Problem
 from sweeps.spec.sweep import Sweep, load_sweep
 
@@ -69,6 +72,12 @@ class SweepArguments:
         words += ["--seeds", self.seeds] if self.seeds is not None else []
         words += ["--store", str(self.store)] if self.store is not None else []
         return shlex.join([*words, *options])
+
+
+def print_source(file: Path, console: Console) -> None:
+    """Print which file a name with the prefix ``bundled:`` stands for."""
+    if is_bundled(file):
+        console.print(f"reads {find_path(file)}", soft_wrap=True)
 
 
 def _is_seeds(override: str) -> bool:

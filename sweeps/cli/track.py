@@ -40,6 +40,7 @@ def open_store(root: Path) -> Store:
     Raises:
         CareError: There is none.
     """
+    store = Store(root)  # refuses another user's private store
     if not (root / "store.json").exists():
         raise CareError(f"{root}: no store is here; run a sweep first, or name one with --store")
-    return Store(root)
+    return store

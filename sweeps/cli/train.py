@@ -17,6 +17,7 @@ from care.trials.process_log import logging_to
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.cli.data import prepare_data
+from sweeps.cli.sweep_arguments import print_source
 from sweeps.live import duration
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
@@ -26,7 +27,9 @@ from sweeps.store import Store, trial_status
 def train_command(experiment: Path, overrides: list[str], root: Path) -> None:
     """Train one trial and print its measures."""
     console = make_console()
-    folder = train_trial(load_trial(experiment, overrides), Store(root), console)
+    config = load_trial(experiment, overrides)
+    print_source(experiment, console)
+    folder = train_trial(config, Store(root), console)
     for name, value in sorted((folder.read_evaluation() or {}).items()):
         console.print(f"{name:32s} {value:.4f}")
     seconds = sum(timing.seconds for timing in folder.read_timings())

@@ -15,6 +15,7 @@ from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.doctor.finding import Finding, bad, note, ok
+from sweeps.store_access import make_root
 
 _COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel", "srun")
 _NODES_SECONDS = 50
@@ -56,7 +57,7 @@ def check_cluster_file(cluster: ClusterConfig, source: str) -> Iterator[Finding]
 def check_nodes(cluster: ClusterConfig, store: Path) -> Iterator[Finding]:
     """Run checks on two nodes, or on one if no second is free within a minute."""
     parent = store.resolve()
-    parent.mkdir(parents=True, exist_ok=True)
+    make_root(parent)
     with tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent) as folder:
         (Path(folder) / "marker").touch()
         reports = _run_checks(cluster, Path(folder), 2) or _run_checks(cluster, Path(folder), 1)

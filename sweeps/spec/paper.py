@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from care.config import Model
+from care.config.bundled import beside
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, unknown_name
 
@@ -138,7 +139,7 @@ def apply_profile(tree: dict[str, Any], profile: str | None, file: Path) -> dict
     if profile not in profiles:
         raise ConfigError(str(file), [unknown_name("profile", profile, ["paper", *profiles])])
     chosen = profiles[profile] or {}
-    shared = read_yaml(file.parent / chosen["include"]) if chosen.get("include") else {}
+    shared = read_yaml(beside(file, chosen["include"])) if chosen.get("include") else {}
     return {
         **plain,
         "name": f"{plain.get('name')}-{profile}",

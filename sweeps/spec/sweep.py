@@ -8,6 +8,7 @@ from typing import Any
 
 from analysis.labels import VARIANT
 from care.config import TrialConfig
+from care.config.bundled import beside
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
@@ -137,7 +138,8 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     Raises:
         ConfigError: The experiment or an override is wrong.
     """
-    base = read_yaml(path.parent / spec.experiment)
+    experiment = beside(path, spec.experiment)
+    base = read_yaml(experiment)
     fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
     for field, value in fields.items():
         set_field(base, field, value)
@@ -148,7 +150,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     if clash:
         problem = Problem(clash[0], fields[clash[0]], "allowed: a field that is not also an axis")
         raise ConfigError(str(path), [problem])
-    validate(TrialConfig, base, str(path.parent / spec.experiment))
+    validate(TrialConfig, base, str(experiment))
     return Sweep(spec, base, str(path))
 
 

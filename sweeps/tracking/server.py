@@ -78,7 +78,7 @@ def serve(
     check_port(host, port)
     store.prepare()
     identity = settle_identity(store.root)
-    with locked(destination.lock):
+    with locked(destination.lock, in_store=destination.in_store):
         client, experiment = connect(destination, identity)
         pages = list_pages(client, experiment, store, identity.uuid, not destination.own, target)
     print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")

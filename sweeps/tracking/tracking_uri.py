@@ -36,6 +36,11 @@ class Destination:
     lock: Path
     artifacts: str | None
 
+    @property
+    def in_store(self) -> bool:
+        """Whether its lock lies in the store: not beside a file that stores share."""
+        return self.own or self.database is None
+
     def renewed(self) -> Destination:
         """Return another URI of the file: MLflow opens each URI once per process and caches it."""
         if self.database is None:

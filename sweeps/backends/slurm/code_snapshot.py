@@ -11,8 +11,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from care import __version__
+from care.system.checkout import CODE
 from care.system.files import write_json
 from care.system.git import SNAPSHOT, git_state
+from care.system.permissions import adopt, make_folder
 from care.trials.plugin_versions import plugin_files
 
 _PACKAGES = ("care", "sweeps", "analysis")
@@ -25,20 +28,19 @@ def take_snapshot(folder: Path) -> Path:
     Returns:
         The folder for PYTHONPATH.
     """
-    root = Path(__file__).parents[3]
-    sources = {package: root / package for package in _PACKAGES} | plugin_files()
+    sources = {package: CODE / package for package in _PACKAGES} | plugin_files()
     target = folder / _digest(sources)
     if target.exists():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
     for name, source in sources.items():
         if source.is_dir():
             shutil.copytree(source, part / name, ignore=_LEFT_OUT)
         else:
             shutil.copy(source, part)
-    write_json(part / SNAPSHOT, git_state())
-    part.chmod(0o755)
+    write_json(part / SNAPSHOT, {"version": __version__, **git_state()})
+    adopt(part)
     try:
         part.rename(target)
     except OSError:  # another submission has made it

@@ -13,11 +13,15 @@ from pydantic_core import PydanticCustomError
 
 from care.config import Model, PositiveInt
 from care.config.base import Positive
+from care.config.bundled import PREFIX, find_path
 from care.config.loading import validate
 from care.config.yaml_reader import read_yaml
+from care.errors import ConfigError, Problem
 from care.plugins import VARIABLE, plugin_modules
 from sweeps.backends.scratch import LONGEST_PARENT
 from sweeps.backends.slurm.durations import parse_duration
+
+_EXAMPLE = Path(f"{PREFIX}sweeps/clusters/example.yaml")
 
 
 def _refuse(allowed: str) -> NoReturn:
@@ -152,6 +156,21 @@ def load_cluster(path: Path) -> ClusterConfig:
     """Load a cluster file.
 
     Raises:
-        ConfigError: The file or a field is wrong.
+        ConfigError: The file or a field is wrong; of a missing file it says how to get one.
     """
-    return validate(ClusterConfig, read_yaml(path), str(path))
+    try:
+        tree = read_yaml(path)
+    except ConfigError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            raise ConfigError(str(path), [_missing(path, error.problems[0].nearest)]) from error
+        raise
+    return validate(ClusterConfig, tree, str(path))
+
+
+def _missing(path: Path, close: str | None) -> Problem:
+    example = shlex.quote(str(find_path(_EXAMPLE)))
+    allowed = (
+        "allowed: the YAML file of a cluster; copy the example and adapt it: "
+        f"cp {example} cluster.yaml (care init makes one, too)"
+    )
+    return Problem("--cluster", str(path), allowed, close)

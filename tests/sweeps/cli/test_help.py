@@ -15,6 +15,7 @@ import pytest
 import typer.main
 
 import care
+from care.config.bundled import find_path
 from care.trials.identity import trial_id
 from sweeps.cli.app import app
 from sweeps.cli.examples import EXAMPLES, commands
@@ -67,7 +68,7 @@ def test_files_of_the_examples_exist() -> None:
     words = {word for given in EXAMPLES.values() for one in given for word in shlex.split(one)}
     files = {word for word in words if word.endswith(".yaml")} - {"sweeps/clusters/mine.yaml"}
     assert files
-    assert not [file for file in files if not (ROOT / file).exists()]
+    assert not [file for file in files if not (ROOT / find_path(Path(file))).exists()]
 
 
 def test_trials_of_examples_and_documents_are_those_of_the_default_sweep(

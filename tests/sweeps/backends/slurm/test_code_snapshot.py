@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import care
 from care.system.git import SNAPSHOT, git_state
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 
@@ -16,7 +17,7 @@ import json, care, sweeps, analysis
 from care.trials.code_version import code_version
 from care.system.git import git_state
 files = [package.__file__ for package in (care, sweeps, analysis)]
-print(json.dumps([files, code_version(), git_state()]))
+print(json.dumps([files, code_version(), {"version": care.__version__, **git_state()}]))
 """
 
 
@@ -24,7 +25,7 @@ def test_python_imports_the_copy_and_it_tells_of_its_origin(tmp_path: Path) -> N
     from care.trials.code_version import code_version
 
     copy = take_snapshot(tmp_path)
-    recorded = {"git_commit": "as it was", "git_dirty": True}
+    recorded = {"version": "1.2.3", "git_commit": "as it was", "git_dirty": True}
     (copy / SNAPSHOT).write_text(json.dumps(recorded))
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT],
@@ -40,9 +41,10 @@ def test_python_imports_the_copy_and_it_tells_of_its_origin(tmp_path: Path) -> N
     assert state == recorded
 
 
-def test_it_notes_the_commit(tmp_path: Path) -> None:
+def test_it_notes_the_version_and_the_commit(tmp_path: Path) -> None:
     copy = take_snapshot(tmp_path)
-    assert json.loads((copy / SNAPSHOT).read_text()) == git_state()
+    expected = {"version": care.__version__, **git_state()}
+    assert json.loads((copy / SNAPSHOT).read_text()) == expected
     assert not list(copy.rglob("__pycache__"))
 
 
