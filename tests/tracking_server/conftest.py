@@ -50,12 +50,21 @@ def writer(server: TrackingServer, monkeypatch: pytest.MonkeyPatch) -> TrackingS
 _PLACES = re.compile(r"(?<=run_uuid=)\w+|(?<=#/experiments/)\d+|\"note\":\"\w+\"")
 
 
-def shown(root: Path, uri: str) -> list[dict[str, Any]]:
+def shown(root: Path, uri: str) -> dict[tuple[str, str, str], Any]:
     """Everything that MLflow shows of a store, without ids in links, which each database numbers."""
-    runs = dump(root, uri)
-    for run in runs:
-        run["tags"] = {name: _PLACES.sub("…", tag) for name, tag in run["tags"].items()}
-    return runs
+    found: dict[tuple[str, str, str], Any] = {}
+    for run in dump(root, uri):
+        name = str(run["name"])
+        tags = {tag: _PLACES.sub("…", text) for tag, text in run["tags"].items()}
+        rest = {"status": run["status"], "parent": run["parent"]}
+        for kind, values in (
+            ("", rest),
+            ("tags", tags),
+            ("params", run["params"]),
+            ("metrics", run["metrics"]),
+        ):
+            found |= {(name, kind, key): value for key, value in values.items()}
+    return found
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ backup() {
         rm -rf "$part"
         die "no backup was written; those in $BACKUPS are as they were"
     fi
-    mv "$part/backup.tar.gz" "$BACKUPS/$name"
+    mv "$part/backup.tar.gz" "$BACKUPS/$name" || die "cannot write $BACKUPS/$name"
     sync "$BACKUPS"
     rm -rf "$part"
     prune_backups

@@ -59,6 +59,7 @@ drop_databases() {
 # new_databases [TEMPLATE]: empty ones, or copies of the present ones.
 new_databases() {
     drop_databases mlflow_new auth_new
+    rm -rf "$STATE/restore"
     sql "create database mlflow_new template ${1:-template0}"
     sql "create database auth_new template ${2:-template0}"
 }

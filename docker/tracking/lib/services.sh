@@ -61,19 +61,20 @@ is_up() {
 # --- up and down ----------------------------------------------------------------------------------
 
 up() {
-    local service started=() wanted=("${SERVICES[@]}")
+    local service wanted=("${SERVICES[@]}")
+    STARTED=()  # not local: the trap runs when this function is gone
     if (($#)); then require_service "$1"; wanted=("$1"); fi
-    trap 'give_up "${started[@]}"' EXIT
+    trap 'give_up "${STARTED[@]}"' EXIT
     for service in "${wanted[@]}"; do
         "ready_$service" && continue
         stop_service "$service"
         [[ $service != proxy ]] || require_free_port
-        started=("$service" "${started[@]}")
+        STARTED=("$service" "${STARTED[@]}")
         start_service "$service"
     done
     trap - EXIT
     write_environment
-    ((${#started[@]})) || say "is up already"
+    ((${#STARTED[@]})) || say "is up already"
     say "is up at https://${NAMES%%,*}:$PORT; logs are in $STATE/log"
     [[ $(certificate_advice) == "of an authority" ]] || say "certificate: $(certificate_advice)"
 }
@@ -125,6 +126,8 @@ serve() {
 serve_database() {
     make_database_folder
     write_database_access
+    # With the lock of the service held, none of its processes lives: what these name is another one.
+    rm -f "$STATE/postgres/data/postmaster.pid" "$STATE"/run/.s.PGSQL.5432{,.lock}
     exec "${AS_OWNER[@]}" "$POSTGRES/postgres" -D "$STATE/postgres/data" -c listen_addresses= \
         -c "unix_socket_directories=\"$STATE/run\"" -c unix_socket_permissions=0700 -c max_connections=200 \
         -c "hba_file=$STATE/config/pg_hba.conf" -c "ident_file=$STATE/config/pg_ident.conf"
