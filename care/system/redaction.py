@@ -132,7 +132,7 @@ def _without_users(text: str) -> str:
 
     A password may hold ``/``, ``@`` and quotes: a colon before the first slash, and an ``@`` in the
     same word, make all in between a user. ``https://host/a@b`` and ``https://host:1/a@b`` have
-    none: so a password of digits before a slash has to be escaped (``%2F``), as a URL demands anyhow.
+    none, so a password of digits before a slash has to be escaped (``%2F``).
     """
     if "://" not in text or "@" not in text:
         return text
