@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test test-slurm test-gpu lint format ui report bench bench-gpu wheel licenses clean
+.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format audit ui report bench bench-gpu wheel licenses clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,17 @@ CLUSTER := docker/slurm/cluster
 test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, stop them (root, Debian)
 	@$(CLUSTER) run -- env CARE_SLURM_NAME=second $(CLUSTER) run -- \
 		$(BIN)/pytest tests/cluster --numprocesses 2 --timeout=1200 $(ARGS)
+	@$(if $(ARGS),,$(MAKE) --no-print-directory test-tracking)
+
+test-tracking: $(READY) ## Start a tracking server with Postgres and nginx, run its tests, stop it (root, Debian)
+	@docker/tracking/server install
+	@$(BIN)/pytest tests/tracking_server $(ARGS)
+
+up: ## Start the team's tracking server, bare on Debian or in containers (docs/tracking-server.md)
+	@PYTHON=$(PYTHON) docker/tracking/stack up
+
+down: ## Stop the team's tracking server; its data are kept
+	@docker/tracking/stack down
 
 test-gpu: $(READY) ## Run the tests that need an Nvidia GPU
 	@$(BIN)/pytest tests/gpu $(ARGS)
@@ -42,10 +53,14 @@ lint: $(READY) ## Check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint --ignore DL3008 docker/*/Dockerfile  # pinned packages would miss Debian's security fixes
 
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+audit: ## Look for known vulnerabilities of the pinned packages (needs pypi.org)
+	@docker/audit $(PYTHON) constraints.txt
 
 ui: $(READY) ## Serve MLflow and print the addresses of its charts (ARGS='--port 5001')
 	@$(BIN)/care ui $(ARGS)

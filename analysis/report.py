@@ -16,6 +16,7 @@ from analysis.page import render_page
 from analysis.seed_table import describe_seeds
 from analysis.summary import ANSWER, SweepSummary
 from care.system.files import DiskError
+from care.system.permissions import adopt
 from care.system.process import process_alive
 
 _TRIES = 10
@@ -52,6 +53,7 @@ def write_report(
         inputs = fingerprint(store_trials, summary)
         _write(store_trials, summary, fresh, out)
         seal(fresh, inputs)
+        adopt(fresh)
         _replace(out, fresh, old)
     except OSError as error:
         raise DiskError(out, error) from error

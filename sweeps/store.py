@@ -16,6 +16,7 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError, Writer, read_lines, set_aside, write_json
+from care.system.permissions import PRIVATE_FOLDER, STORE, make_folder
 from care.trials.condition import Condition, examine
 from care.trials.find import list_names, list_trials
 from care.trials.folder import TrialFolder, check_format, now
@@ -23,6 +24,7 @@ from care.trials.hardware import Machine
 from care.trials.records import StoreRecord, SweepRecord, read_record
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.store_access import explain_denied, make_root, settle_access
 from sweeps.store_identity import settle_identity
 
 _log = logging.getLogger(__name__)
@@ -67,12 +69,16 @@ class Store:
             CareError: The folder cannot be created or written.
         """
         try:
-            self.trials.mkdir(parents=True, exist_ok=True)
+            make_root(self.root)
+            new = not (self.root / STORE).exists()
+            make_folder(self.trials, PRIVATE_FOLDER if new else None)
         except OSError as error:
             raise CareError(
                 f"{self.root}: cannot make the store here ({error.strerror})"
             ) from error
-        return settle_identity(self.root).uuid
+        identity = settle_identity(self.root)
+        settle_access(self.root, new=new)
+        return identity.uuid
 
     @property
     def trials(self) -> Path:
@@ -119,7 +125,7 @@ class Store:
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
         target = self.root / "archive" / f"{folder.name}-{stamp}"
         try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(target.parent)
             move(target)
         except OSError as error:
             raise DiskError(folder, error) from error
@@ -134,9 +140,12 @@ def _check_root(root: Path) -> None:
             return
         raise CareError(f"{root}: no store can be here (a dangling link)") from None
     except OSError as error:
-        raise CareError(f"{root}: no store can be here ({error.strerror})") from error
+        reason = explain_denied(root) or error.strerror
+        raise CareError(f"{root}: no store can be here ({reason})") from error
     if not is_folder:
         raise CareError(f"{root}: no store can be here (Not a directory)")
+    if not os.access(root, os.R_OK | os.X_OK, effective_ids=True):
+        raise CareError(f"{root}: cannot be read: {explain_denied(root)}")
 
 
 class SweepFolder:
@@ -193,7 +202,7 @@ class SweepFolder:
         """
         path = self.path / "sweep.json"
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
         except OSError as error:
             raise DiskError(self.path, error) from error
         before = None
@@ -205,7 +214,7 @@ class SweepFolder:
             _log.warning("%s %s; it is replaced%s", path, error.problem, text)
         created = before.created if before else ""
         declaration = declaration.model_copy(update={"created": created or now()})
-        write_json(path, declaration.model_dump(mode="json", exclude_unset=True))
+        write_json(path, declaration.model_dump(mode="json", exclude_unset=True), in_store=True)
 
     def events(self) -> list[dict[str, Any]]:
         """Read the decisions of search and scheduler, oldest first.

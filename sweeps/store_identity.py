@@ -66,7 +66,7 @@ def settle_identity(root: Path) -> StoreIdentity:
                 "it gets its own identity, and its own runs in MLflow."
             )
         record = record.model_copy(update=changes)
-        write_json(path, record.model_dump(exclude_unset=True))
+        write_json(path, record.model_dump(exclude_unset=True), in_store=True)
         return StoreIdentity(str(record.uuid), record.copied_from)
 
 

@@ -76,6 +76,7 @@ ORDER = {
         "question",
         "store",
         "states",
+        "store_access",
         "store_identity",
         "deletions",
         "sweep_command",

@@ -42,6 +42,7 @@ from care.system.files import (
 )
 from care.system.heartbeat import BEAT, write_beat
 from care.system.holder import Holder
+from care.system.permissions import folder_mode, make_folder, set_mode
 
 _BEAT_SECONDS = 15.0
 _RETRY_SECONDS = 2.0
@@ -123,7 +124,7 @@ class Claim(Writer):
             DiskError: The disk is full, or the folder cannot be written.
         """
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_folder(folder)
             return cls._take(folder)
         except OSError as error:
             raise DiskError(folder, error) from error
@@ -202,7 +203,14 @@ class Claim(Writer):
             DiskError: The disk is full or the folder cannot be written; ``path`` is unchanged.
         """
         with self._writing(path):
-            write_atomic(path, content, by_way_of=self._held)
+            self._settle(path.parent)
+            write_atomic(path, content, by_way_of=self._held, in_store=True)
+
+    def _settle(self, folder: Path) -> None:
+        """Give the modes of the store to folders that were made below the claimed one."""
+        if folder != self._folder and folder.is_relative_to(self._folder):
+            self._settle(folder.parent)
+            set_mode(folder, folder_mode(folder.parent))
 
     def append(self, path: Path, record: dict[str, Any]) -> None:
         """Append a line to the log ``path``, if the claim is held at that moment.
@@ -240,7 +248,7 @@ class Claim(Writer):
         """
         own, temporary = self._held / path.name, self._held / f"{path.name}.new"
         with self._writing(path):
-            write_atomic(own, content)
+            write_atomic(own, content, in_store=True)
             temporary.unlink(missing_ok=True)
             os.link(own, temporary)
             temporary.replace(path)

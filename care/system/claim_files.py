@@ -28,6 +28,7 @@ from pathlib import Path
 
 from care.system.heartbeat import BEAT, is_silent
 from care.system.holder import Holder
+from care.system.permissions import make_folder
 
 _NAME = re.compile(r"claim-(\d{6})(\.released)?")
 _CLEAR_TRIES = 50
@@ -88,7 +89,7 @@ def link_claim(path: Path, holder: Holder, held: Path) -> bool:
     """Create the claim at ``path`` atomically; return False if it exists."""
     record = held / path.name
     try:
-        held.mkdir(parents=True)
+        make_folder(held)
         holder.write(record)
         os.link(record, path)
     except FileNotFoundError:  # removed by the process that took this number or a later one

@@ -14,11 +14,12 @@ import stat
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from pydantic_core import from_json
 
 from care.errors import CareError
+from care.system.permissions import open_file
 
 LARGEST_FILE = 2**28
 """Bytes of the largest file that is read into memory, far above every record or log of a store."""
@@ -55,7 +56,9 @@ class DamagedFileError(CareError):
         return DamagedFileError(self.path, self.problem, advice, denied=self.denied)
 
 
-def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> None:
+def write_atomic(
+    path: Path, content: bytes, by_way_of: Path | None = None, *, in_store: bool = False
+) -> None:
     """Replace ``path`` by ``content``: readers see the old file or the new one, never a part.
 
     Args:
@@ -63,6 +66,7 @@ def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> N
         content: Its new content.
         by_way_of: Folder of the temporary file, on one file system with ``path``; by default the
             folder of ``path``.
+        in_store: Whether the file has the mode of a store's files; else the umask decides.
 
     Raises:
         DiskError: The disk is full or the folder cannot be written; ``path`` is unchanged.
@@ -70,8 +74,7 @@ def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> N
     unique = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp"
     temporary = (by_way_of or path.parent) / unique
     try:
-        # "x" never opens an existing name, e.g. a link that another user planted.
-        with temporary.open("xb") as file:
+        with _open_new(temporary, path.parent if in_store else None) as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -83,6 +86,18 @@ def write_atomic(path: Path, content: bytes, by_way_of: Path | None = None) -> N
         raise DiskError(path, error) from error
 
 
+def _open_new(path: Path, parent: Path | None) -> BinaryIO:
+    """Open a new file for writing, never an existing name, e.g. a link of another user.
+
+    Args:
+        path: The file.
+        parent: Folder of a store whose files have the mode; None for that of the umask.
+    """
+    if parent is None:
+        return path.open("xb")
+    return os.fdopen(open_file(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, parent), "wb")
+
+
 def sync_folder(folder: Path) -> None:
     """Flush a folder's entries to the disk, so that a rename survives a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -92,13 +107,13 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, in_store: bool = False) -> None:
     """Write ``value`` as indented JSON, atomically; see :func:`write_atomic`.
 
     Raises:
         CareError: A number is NaN or infinite, which JSON cannot represent.
     """
-    write_atomic(path, pack_json(path, value))
+    write_atomic(path, pack_json(path, value), in_store=in_store)
 
 
 def _escape(surrogates: re.Match[str]) -> str:
@@ -257,7 +272,7 @@ def append_line(path: Path, record: dict[str, Any]) -> None:
 
 
 def append_whole(path: Path, lines: bytes, *, flush: bool = True) -> None:
-    """Append complete lines; a partial write is truncated.
+    """Append complete lines to a log of a store; a partial write is truncated.
 
     Args:
         path: The log.
@@ -268,8 +283,9 @@ def append_whole(path: Path, lines: bytes, *, flush: bool = True) -> None:
         DiskError: The disk is full or the folder cannot be written; the log is unchanged.
     """
     try:
+        descriptor = open_file(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         # Unbuffered: closing a buffered file would write the rest of a failed line.
-        with path.open("ab", buffering=0) as file:
+        with os.fdopen(descriptor, "ab", buffering=0) as file:
             start = _complete_length(path)
             if file.tell() != start:
                 file.truncate(start)
@@ -355,7 +371,7 @@ class Writer:
         Raises:
             DiskError: The disk is full or the folder cannot be written; ``path`` is unchanged.
         """
-        write_atomic(path, content)
+        write_atomic(path, content, in_store=True)
 
     def append(self, path: Path, record: dict[str, Any]) -> None:
         """Append a line to the log ``path``.
@@ -379,7 +395,7 @@ class Writer:
         Raises:
             DiskError: The disk is full or the folder cannot be written; the log is unchanged.
         """
-        write_atomic(path, content)
+        write_atomic(path, content, in_store=True)
 
     def remove(self, path: Path) -> None:
         """Remove a file or a folder if it exists."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from care.system import process
+from care.system.permissions import make_file, open_file
 
 LEASE_SECONDS = 120.0
 BEAT, _SEEN = "beat", "seen"
@@ -50,7 +51,7 @@ def write_beat(beat: Path, number: int) -> None:
     Raises:
         FileNotFoundError: The folder is missing: the claim was taken over.
     """
-    descriptor = os.open(beat, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    descriptor = open_file(beat, os.O_WRONLY | os.O_CREAT)
     try:
         os.pwrite(descriptor, f"{number:020d}\n".encode(), 0)
     except OSError:  # the disk is full, but its time of change still moves
@@ -89,5 +90,5 @@ def _read_observation(path: Path) -> tuple[str, float] | None:
 def _write_observation(path: Path, value: str, at: float) -> None:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):  # the claim has ended, or the folder cannot be written
-        temporary.write_text(json.dumps({"value": value, "at": at}), encoding="utf-8")
+        make_file(temporary, json.dumps({"value": value, "at": at}).encode())
         temporary.replace(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from care.system import process
 from care.system.files import DamagedFileError, read_json
+from care.system.permissions import make_file
 
 # The path is not a regular file, so no holder wrote it.
 _NO_FILE = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
@@ -76,7 +77,7 @@ class Holder:
 
     def write(self, path: Path) -> None:
         """Write the holder to a JSON file."""
-        path.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        make_file(path, json.dumps(asdict(self)).encode())
 
     @classmethod
     def read(cls, path: Path) -> Holder | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -69,12 +69,16 @@ class StoreRecord(Record):
         uuid: Unique identity; see :mod:`sweeps.store_identity`.
         place: File URI of the store when it was last written.
         copied_from: Identity of the store of which it is a copy.
+        access: Who may use its files; None in a store of an earlier version.
+        group: The group that shares it.
     """
 
     format: int
     uuid: str | None = None
     place: str | None = None
     copied_from: str | None = None
+    access: Literal["private", "group"] | None = None
+    group: str | None = None
 
 
 class SweepRecord(Record):

@@ -39,8 +39,10 @@ from care.system.files import (
     pack_json,
     read_whole,
     sync_folder,
+    write_atomic,
     write_json,
 )
+from care.system.permissions import make_folder
 from care.trials.code_version import evaluation_version
 from care.trials.find import TRIAL_ID, list_names
 from care.trials.folder import check_format, now
@@ -307,7 +309,7 @@ def add_name(reference: Reference, name: str) -> None:
     if name not in reference.record.names:
         names = [*reference.record.names, name]
         record = reference.record.model_copy(update={"names": names})
-        write_json(reference.path / _RECORD, record.model_dump(mode="json"))
+        write_json(reference.path / _RECORD, record.model_dump(mode="json"), in_store=True)
 
 
 def _pack(name: str, record: Record) -> bytes:
@@ -324,12 +326,9 @@ def _publish(path: Path, contents: Mapping[str, bytes], archive: Path) -> None:
     """Write the files to a temporary folder, then rename it to ``path``."""
     part = path.with_name(f".part-{path.name}-{secrets.token_hex(4)}")
     try:
-        part.mkdir(parents=True)
+        make_folder(part)
         for name, content in contents.items():
-            with (part / name).open("xb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            write_atomic(part / name, content, in_store=True)
         sync_folder(part)
         _replace(part, path, archive)
         sync_folder(path.parent)
@@ -344,7 +343,7 @@ def _replace(part: Path, path: Path, archive: Path) -> None:
     for attempt in range(_TRIES):
         if os.path.lexists(path):
             stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S-%f")
-            archive.mkdir(exist_ok=True)
+            make_folder(archive)
             with contextlib.suppress(FileNotFoundError):  # moved by another process
                 path.rename(archive / f"{path.name}-{stamp}")
         try:

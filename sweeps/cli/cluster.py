@@ -11,6 +11,8 @@ from rich.console import Console
 
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
+from care.system.permissions import user_of
+from care.system.redaction import redact
 from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
@@ -31,7 +33,6 @@ from sweeps.run import RunOptions
 from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.tracking_uri import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")
@@ -260,6 +261,10 @@ def find_pool(name: str, root: Path) -> PoolFolder:
         known = [other for other in known if PoolFolder(store, other).submitted]
         allowed = f"allowed: a sweep that was submitted ({', '.join(known) or 'none was'})"
         raise ConfigError(str(root), [Problem("sweep", name, allowed, nearest(name, known))])
+    if folder.foreign:
+        raise CareError(
+            f"{name}: {user_of(folder.path)} submitted this sweep; only they can do this"
+        )
     return folder
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 from rich.text import Text
 
+from care.system.redaction import redact
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import load_cluster
 from sweeps.doctor import cluster, machine
 from sweeps.doctor.finding import Finding
+from sweeps.doctor.tracking import check_tracking
 from sweeps.process.terminal import make_console
 
 _STYLE = {"ok": "green", "note": "yellow", "bad": "red"}
@@ -28,9 +30,9 @@ def doctor_command(root: Path, cluster_file: Path | None, tracking_uri: str | No
         bad += finding.verdict == "bad"
         style = _STYLE[finding.verdict]
         verdict = Text(f"{finding.verdict:4s}", style=style)
-        console.print(verdict, f" {finding.subject}: {finding.detail}", soft_wrap=True)
+        console.print(verdict, redact(f" {finding.subject}: {finding.detail}"), soft_wrap=True)
         if finding.fix:
-            console.print(f"      → {finding.fix}", soft_wrap=True)
+            console.print(redact(f"      → {finding.fix}"), soft_wrap=True)
     return 1 if bad else 0
 
 
@@ -40,8 +42,12 @@ def _run_checks(root: Path, file: Path | None, tracking_uri: str | None) -> Iter
     yield from machine.check_torch()
     yield from machine.check_cores()
     yield from machine.check_store(root)
+    yield from machine.check_access(root)
     yield from machine.check_ray()
-    yield from machine.check_mlflow(root, tracking_uri)
+    if tracking_uri:
+        yield from check_tracking(root, tracking_uri)
+    else:
+        yield from machine.check_mlflow(root)
     if file is None and not commands.available():
         return
     yield from cluster.check_slurm()

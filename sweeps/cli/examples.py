@@ -56,7 +56,16 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     ),
     "experiments": ("care experiments", "care experiments --json"),
     "ui": ("care ui", "care ui --port 5001"),
-    "doctor": ("care doctor", "care doctor --cluster sweeps/clusters/mine.yaml"),
+    "store access": (
+        "care store access",
+        "care store access --group lab --store /data/lab/runs",
+        "care store access --private",
+    ),
+    "doctor": (
+        "care doctor",
+        "care doctor --cluster sweeps/clusters/mine.yaml",
+        "care doctor --tracking-uri https://tracking.example.org:5443",
+    ),
     "track sync": ("care track sync", "care track sync --tracking-uri http://host:5000"),
     "model register": (
         "care model register cbb9",

@@ -58,7 +58,8 @@ def logs_command(name: str, root: Path, lines: int | None, follow: bool) -> int:
 def _driver_log(store: Store, sweep: SweepFolder) -> Path:
     """Return the log of a sweep's last driver: on a cluster that of its head."""
     pool = PoolFolder(store, sweep.name)
-    logs = [path for path in (pool.log, sweep.path / "ray.log") if path.exists()]
+    places = [sweep.path / "ray.log"] if pool.foreign else [pool.log, sweep.path / "ray.log"]
+    logs = [path for path in places if path.exists()]
     if not logs:
         raise CareError(
             f"{sweep.path}: its driver wrote no log, as it never started Ray. "

@@ -32,6 +32,7 @@ def _run() -> None:
     # the objects of torch, Ray and MLflow.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from care.system.redaction import redact
     from sweeps.process.home import provide_home
     from sweeps.process.logging import show_log
     from sweeps.process.terminal import make_console, output_failure, protect_output
@@ -44,7 +45,10 @@ def _run() -> None:
 
         app(prog_name="care")
     except CareError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redact(f"error: {error}"), file=sys.stderr)
+        sys.exit(2)
+    except PermissionError as error:
+        print(f"error: {_explain(error)}", file=sys.stderr)
         sys.exit(2)
     finally:
         failure = output_failure()
@@ -52,3 +56,15 @@ def _run() -> None:
             print(f"error: the output could not be written: {failure}", file=sys.stderr)
             if not isinstance(sys.exception(), SignalError):  # main() exits with its status
                 sys.exit(1)
+
+
+def _explain(error: PermissionError) -> str:
+    """Say which path is closed, and whom to ask."""
+    from pathlib import Path
+
+    from sweeps.store_access import explain_denied
+
+    name = error.filename
+    path = os.fsdecode(name) if isinstance(name, str | bytes) else ""
+    reason = (explain_denied(Path(path)) if path else "") or error.strerror or str(error)
+    return f"{path}: {reason}" if path else reason

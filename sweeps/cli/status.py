@@ -76,9 +76,11 @@ def _reader(
 ) -> tuple[Callable[[], Status], Callable[[Any], RenderableType]]:
     """Return how to read and how to show the status of a sweep, as it was last started."""
     pool = PoolFolder(store, folder.name)
+    if pool.foreign or not pool.submitted:
+        return LocalReader(folder, store).read, local_view
     # A sweep that was submitted once may be run in a terminal now.
     in_terminal = holder(folder.path) is not None and pool.head().state != HeadState.RUNNING
-    if pool.submitted and not in_terminal:
+    if not in_terminal:
         return lambda: submitted.read_status(pool), submitted.status_view
     return LocalReader(folder, store).read, local_view
 

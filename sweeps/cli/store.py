@@ -38,9 +38,10 @@ def open_store(root: Path) -> Store:
     Raises:
         CareError: No store is there.
     """
+    store = Store(root)  # refuses another user's private store
     if not (root / "store.json").exists():
         raise CareError(f"{root}: no store is here; run a sweep first, or name one with --store")
-    return Store(root)
+    return store
 
 
 def usage_command(root: Path, as_json: bool) -> None:

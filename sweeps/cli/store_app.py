@@ -66,6 +66,23 @@ def store_delete(
     raise typer.Exit(delete_command(name, store, yes))
 
 
+@store_app.command("access")
+def store_access(
+    store: StoreOption = DEFAULT_STORE,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Share the store with a group, which may write to it."),
+    ] = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Close the store for all other users.")
+    ] = False,
+) -> None:
+    """Show or set who may use the store: its user alone, or a group."""
+    from sweeps.cli.store_access import access_command
+
+    raise typer.Exit(access_command(store, group, private))
+
+
 @store_app.command("pull")
 def store_pull(
     source: Annotated[

@@ -9,6 +9,7 @@ from pathlib import Path
 from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
+from care.system.permissions import make_folder
 from care.trials.folder import TrialFolder
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.state_files import PoolFolder
@@ -186,7 +187,7 @@ class Deleter:
     def _remove(self, folder: Path, claim: Claim) -> None:
         target = self._store.root / "archive" / hidden_name(folder.name)
         try:
-            target.parent.mkdir(exist_ok=True)
+            make_folder(target.parent)
             claim.move(target)
             remove_tree(target)
         except OSError as error:

@@ -29,6 +29,7 @@ from care.system.files import (
     sync_folder,
     write_atomic,
 )
+from care.system.permissions import adopt, make_folder
 from care.trials.condition import examine
 from care.trials.find import list_trials
 from care.trials.folder import CHECKPOINT_NAME, WEIGHTS_NAME, TrialFolder
@@ -169,7 +170,7 @@ class Puller:
                 return
             _copy_files(there, part, self._copy_file)
             read_reference(part)  # nothing was changed on the way
-            here.parent.mkdir(exist_ok=True)
+            make_folder(here.parent)
             size = measure_below(part)
             part.rename(here)
             sync_folder(here.parent)
@@ -262,12 +263,14 @@ class Puller:
 def _copy_sweep(there: SweepFolder, here: SweepFolder) -> None:
     """Copy log and declaration; the declaration comes last, because it makes the sweep visible."""
     try:
-        here.path.mkdir(parents=True, exist_ok=True)
+        make_folder(here.path)
     except OSError as error:
         raise DiskError(here.path, error) from error
     if there.events():
-        write_atomic(here.path / "events.jsonl", complete_lines(there.path / "events.jsonl"))
-    write_atomic(here.path / "sweep.json", read_whole(there.path / "sweep.json") or b"")
+        events = complete_lines(there.path / "events.jsonl")
+        write_atomic(here.path / "events.jsonl", events, in_store=True)
+    declaration = read_whole(there.path / "sweep.json") or b""
+    write_atomic(here.path / "sweep.json", declaration, in_store=True)
 
 
 def _is_finished(folder: TrialFolder) -> bool:
@@ -295,7 +298,7 @@ def _copy_files(there: Path, part: Path, copy_file: Callable[[str, str], object]
     dropped: list[str] = []
     try:
         shutil.rmtree(part, ignore_errors=True)
-        part.mkdir(parents=True)
+        make_folder(part)
         for entry in _own_files(there):
             target = part / entry.name
             if entry.is_dir():
@@ -312,6 +315,7 @@ def _copy_files(there: Path, part: Path, copy_file: Callable[[str, str], object]
                 continue
             with target.open("rb") as file:
                 os.fsync(file.fileno())
+        adopt(part)
         sync_folder(part)
     except OSError as error:
         raise DiskError(part, error) from error

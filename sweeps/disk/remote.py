@@ -15,6 +15,7 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.system.files import DamagedFileError
+from care.system.permissions import make_folder
 from care.trials.find import list_trials
 from sweeps.disk.pull import PARTS, wants
 from sweeps.store import Store
@@ -63,7 +64,7 @@ def fetch(source: str, store: Store) -> Store:
         )
     digest = hashlib.sha256(source.encode()).hexdigest()[:12]
     copy = store.root / PARTS / f"remote-{digest}"
-    copy.mkdir(parents=True, exist_ok=True)
+    make_folder(copy)
     rules = [f"--include={rule}" for rule in _RECORDS]
     _rsync(["--delete", *rules, "--exclude=*", f"{source.rstrip('/')}/", f"{copy}/"], source)
     if not (copy / "store.json").exists():

@@ -17,6 +17,7 @@ from sweeps.backends.slurm.config import ClusterConfig, JobConfig
 from sweeps.backends.slurm.job_output import find_reason
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.doctor.finding import Finding, bad, note, ok
+from sweeps.store_access import make_root
 
 _COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel", "srun")
 _NODES_SECONDS = 50
@@ -63,7 +64,7 @@ def check_cluster_file(cluster: ClusterConfig, source: str) -> Iterator[Finding]
 def check_nodes(cluster: ClusterConfig, store: Path) -> Iterator[Finding]:
     """Run checks on two nodes, or on one if no second is free within a minute."""
     parent = store.resolve()
-    parent.mkdir(parents=True, exist_ok=True)
+    make_root(parent)
     with tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent) as folder:
         (Path(folder) / "marker").touch()
         check = _NodeCheck(cluster, Path(folder))

@@ -14,9 +14,14 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 from care.system.cores import available_cores
+from care.system.permissions import STORE
+from care.system.redaction import redact
+from care.trials.records import StoreRecord, read_record
 from sweeps.doctor.finding import Finding, bad, note, ok
+from sweeps.store_access import open_entries
 
 _INSTALL = "make setup, or pip install --constraint constraints.txt --editable ."
+_CLOSE = "care store access --private --store {root}, or --group NAME"
 _FREE_BYTES = 2 * 1024**3
 _MOUNTS = Path("/proc/mounts")
 _NETWORKED = ("nfs", "lustre", "gpfs", "beegfs", "cephfs", "cifs", "fuse.sshfs")
@@ -93,6 +98,20 @@ def check_store(root: Path) -> Iterator[Finding]:
         yield ok("store", text)
 
 
+def check_access(root: Path) -> Iterator[Finding]:
+    """Check that only the users whom its setting names can reach the store."""
+    record = read_record(root / STORE, StoreRecord)
+    if record is None:
+        return
+    shared = record.access == "group"
+    opened = open_entries(root.resolve(), group=shared)
+    if opened:
+        others = "other users" if shared else "its group or other users"
+        yield note("access", f"{opened[0]} is open to {others}", _CLOSE.format(root=root))
+    else:
+        yield ok("access", f"shared with group {record.group}" if shared else "private")
+
+
 def _file_system(folder: Path) -> str:
     """Return the type of a folder's file system, with a mark if nodes share it."""
     try:
@@ -118,21 +137,17 @@ def check_ray() -> Iterator[Finding]:
     yield ok("Ray", f"starts and runs a task in {time.monotonic() - started:.0f} s")
 
 
-def check_mlflow(root: Path, uri: str | None) -> Iterator[Finding]:
-    """Write a run to the MLflow server, or to an SQLite file if no server is named."""
+def check_mlflow(root: Path) -> Iterator[Finding]:
+    """Create an SQLite file of MLflow in a temporary folder."""
     from sweeps.tracking.database import try_tracking
-    from sweeps.tracking.tracking_uri import redact
 
     with tempfile.TemporaryDirectory() as folder:
         try:
-            try_tracking(uri or f"sqlite:///{folder}/mlflow.db")
+            try_tracking(f"sqlite:///{folder}/mlflow.db")
         except Exception as error:  # noqa: BLE001 - any error is shown to the user
-            fix = "check --tracking-uri; a server needs --allowed-hosts with this host and port"
-            yield bad("MLflow", redact(_first_line(error)), fix if uri else _INSTALL)
+            yield bad("MLflow", redact(_first_line(error)), _INSTALL)
             return
-    yield ok(
-        "MLflow", f"server {redact(uri)} answers" if uri else f"an SQLite file in {root} will do"
-    )
+    yield ok("MLflow", f"an SQLite file in {root} will do")
 
 
 def _first_line(error: Exception) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 from care.errors import CareError
 from care.system import files
 from care.system.files import DiskError
+from care.system.permissions import make_folder, open_file, user_of
 
 _log = logging.getLogger(__name__)
 
@@ -21,14 +22,18 @@ _NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 
 
 @contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, in_store: bool = True) -> Iterator[None]:
     """Wait for the lock file at ``path`` and hold the lock; a folder of that name is set aside.
+
+    Args:
+        path: The lock file.
+        in_store: Whether it has the mode of a store's files; else the umask decides.
 
     Raises:
         CareError: The file belongs to another user and cannot be opened.
         DiskError: The folder of the lock cannot be written.
     """
-    descriptor = _open(path)
+    descriptor = _open(path, in_store)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -40,9 +45,12 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _open(path: Path) -> int:
+def _open(path: Path, in_store: bool) -> int:
     while True:
         try:
+            if in_store:
+                make_folder(path.parent)
+                return open_file(path, os.O_RDWR | os.O_CREAT)
             path.parent.mkdir(parents=True, exist_ok=True)
             return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         except IsADirectoryError:
@@ -65,8 +73,8 @@ def refuse_foreign(path: Path) -> None:
     owner = path.stat().st_uid
     if owner != os.geteuid():
         raise CareError(
-            f"{path}: belongs to user {owner} and cannot be written. "
-            "Ask them for permission, or choose another store with --store."
+            f"{path}: belongs to {user_of(path)} and cannot be written. Ask them for permission "
+            "(care store access --group NAME), or choose another store with --store."
         )
 
 

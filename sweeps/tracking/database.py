@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from care.errors import CareError
+from care.system.permissions import adopt, make_folder
 from sweeps.process.imports import large_imports
 from sweeps.process.lock import refuse_foreign, set_aside
 from sweeps.store_identity import StoreIdentity
@@ -188,10 +189,11 @@ def _prepare_own(destination: Destination, identity: StoreIdentity) -> None:
     reason = find_damage(file) if file.exists() else ""
     if reason:
         _set_database_aside(destination, reason)
-    create_database(file)
+    make_folder(file.parent / "mlflow-artifacts")
+    create_database(file, in_store=True)
     if not _adopt(file, identity, str(destination.artifacts)):
         _set_database_aside(destination, "belongs to another store")
-        create_database(file)
+        create_database(file, in_store=True)
 
 
 def _set_database_aside(destination: Destination, reason: str) -> None:
@@ -208,9 +210,10 @@ def _with_fresh_uri(destination: Destination) -> Destination:
     return _with_fresh_uri(destination.renewed())
 
 
-def create_database(file: Path) -> None:
+def create_database(file: Path, *, in_store: bool = False) -> None:
     """Create MLflow's database under a temporary name, and rename it when it is complete.
 
+    With ``in_store`` it has the mode of a store's files, which SQLite gives to its journals too.
     MLflow creates the tables one by one. It can never open a database in which a killed process or
     a full disk left only some of them.
     """
@@ -222,6 +225,8 @@ def create_database(file: Path) -> None:
         left.unlink()
     part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
     MlflowClient(tracking_uri=sqlite_uri(part)).search_experiments()
+    if in_store:
+        adopt(part)
     part.replace(file)
 
 

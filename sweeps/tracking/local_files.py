@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote
 
+from care.system.permissions import make_file, make_folder
 from sweeps.tracking.tracking_uri import Destination
 
 _FILE = "file://"
@@ -23,11 +24,22 @@ def local_folder(destination: Destination, artifacts: str) -> Path | None:
     return Path(unquote(artifacts.removeprefix(_FILE)))
 
 
-def write_files(folder: Path, files: Mapping[str, str | bytes]) -> None:
-    """Write files, by path, of which none is ever seen half written."""
+def write_files(folder: Path, files: Mapping[str, str | bytes], *, in_store: bool = False) -> None:
+    """Write files, by path, of which none is ever seen half written.
+
+    Args:
+        folder: Their folder.
+        files: Content by path.
+        in_store: Whether they have the modes of a store; else the umask decides.
+    """
     for path, content in files.items():
         file = folder / path
-        file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f".{file.name}.part")
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        encoded = content.encode() if isinstance(content, str) else content
+        if in_store:
+            make_folder(file.parent)
+            make_file(part, encoded)
+        else:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(encoded)
         part.replace(file)

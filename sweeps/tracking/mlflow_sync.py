@@ -70,7 +70,7 @@ class MlflowSync:
         Processes that open a new SQLite file at one time make each other crash. Two processes that
         search for a trial's run at one time would both create it.
         """
-        with locked(self.destination.lock):
+        with locked(self.destination.lock, in_store=self.destination.in_store):
             if self.runs.renew():
                 self._written.clear()
                 self._deletions_followed = False

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from care.errors import CareError
+from care.system.permissions import adopt
 from sweeps.plan import Plan
 from sweeps.spec.sweep import Sweep
 from sweeps.tracking.answer import AnswerReader, answer_key
@@ -112,6 +113,8 @@ class ModelSync:
         with self._models.files_of(model) as files:
             try:
                 digest = exporter.export(trial.folder.path, files, with_seeds=with_seeds)
+                if self._mlflow.destination.own:
+                    adopt(files)
             except NoEncoderError:
                 with self._mlflow.writing():
                     self._models.discard(model)

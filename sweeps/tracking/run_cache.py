@@ -299,7 +299,7 @@ class RunCache:
         """
         folder = self.folder_of(run.artifacts)
         if folder is not None:
-            write_files(folder, files)
+            write_files(folder, files, in_store=self._destination.own)
             return True
         with tempfile.TemporaryDirectory(prefix="care-mlflow-") as temporary:
             write_files(Path(temporary), files)

@@ -42,7 +42,8 @@ def test_preparing_writes_format_and_identity_once(store: Store) -> None:
     uuid = store.prepare()
     path = store.root / "store.json"
     place = store.root.resolve().as_uri()
-    assert json.loads(path.read_text()) == {"format": FORMAT, "uuid": uuid, "place": place}
+    written = {"format": FORMAT, "uuid": uuid, "place": place, "access": "private"}
+    assert json.loads(path.read_text()) == written
     before = path.stat().st_mtime_ns
     assert Store(store.root).prepare() == uuid
     assert path.stat().st_mtime_ns == before

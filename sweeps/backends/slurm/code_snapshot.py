@@ -16,6 +16,7 @@ from care.errors import CareError
 from care.system.checkout import CODE
 from care.system.files import write_json
 from care.system.git import SNAPSHOT, git_state
+from care.system.permissions import adopt, make_folder
 from care.trials.plugin_versions import plugin_files
 
 _PACKAGES = ("care", "sweeps", "analysis")
@@ -32,7 +33,7 @@ def take_snapshot(folder: Path) -> Path:
     target = folder / _digest(sources)
     if target.exists():
         return target
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
     for name, source in sources.items():
         if source.is_dir():
@@ -40,7 +41,7 @@ def take_snapshot(folder: Path) -> Path:
         else:
             shutil.copy(source, part)
     write_json(part / SNAPSHOT, {"version": __version__, **git_state()})
-    part.chmod(0o755)
+    adopt(part)
     try:
         part.rename(target)
     except OSError:  # another submission has made it

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from care.system.claim import LostClaimError
+from care.system.permissions import open_file
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.backend import SlurmBackend
 from sweeps.backends.slurm.code_snapshot import check_code
@@ -47,7 +48,8 @@ def run_driver(store: str, name: str) -> str:
     deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)
     job_id = this_job()
     leave_job_environment()
-    with folder.log.open("a", encoding="utf-8", errors="backslashreplace") as log:
+    descriptor = open_file(folder.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    with os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace") as log:
         show_log(make_console(log))
         _log.info("head on %s, job %s", socket.gethostname(), job_id)
         with _JobInterrupt(deadline) as interrupt, _watching(deadline, interrupt):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from care.errors import CareError
+from care.system.permissions import open_file
 from care.system.process import all_processes
 from sweeps.backends.ray_environment import set_ray_environment
 from sweeps.backends.scratch import folder_for_ray, make_scratch, remove_scratch
@@ -130,7 +131,8 @@ class RayNode:
         if "HIP_VISIBLE_DEVICES" in devices:
             environment.pop("ROCR_VISIBLE_DEVICES", None)
         environment.update(self.node.environment)
-        with self._log.open("ab") as log:
+        descriptor = open_file(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        with os.fdopen(descriptor, "ab") as log:
             # Its own session marks the processes that must be ended later.
             self._process = subprocess.Popen(
                 command, env=environment, stdout=log, stderr=log, start_new_session=True

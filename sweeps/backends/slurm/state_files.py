@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Literal
 
 from care.config import Model
+from care.errors import CareError
 from care.system.files import DamagedFileError, DiskError, Writer, pack_json
+from care.system.permissions import PRIVATE_FOLDER, adopt, make_folder, user_of
 from care.trials.records import Record, read_record
 from care.trials.state import State
 from sweeps.backends.slurm.commands import QueuedJob
@@ -185,13 +187,28 @@ class PoolFolder:
 
     def prepare(self, request: Request) -> None:
         """Create the files of a submission; keep those of a running head or worker."""
-        (self.path / "workers").mkdir(parents=True, exist_ok=True)
-        self.jobs.mkdir(exist_ok=True)
+        self._make_private()
+        make_folder(self.path / "workers")
+        make_folder(self.jobs)
         if not self.token.exists():
             self._make_token()
         self.write_request(request)
         if not (self.path / "head.json").exists():
             self.write_head(Head())
+
+    def _make_private(self) -> None:
+        """Make the folder private, also one of an earlier version: jobs run what lies in it.
+
+        Raises:
+            CareError: Another user submitted the sweep.
+        """
+        make_folder(self.path, PRIVATE_FOLDER)
+        if self.path.stat().st_uid != os.geteuid():
+            raise CareError(
+                f"{self.path}: {user_of(self.path)} submitted this sweep; only they can submit it "
+                "from this store. 'care sweep run' works, and so does another store (--store)."
+            )
+        adopt(self.path, shared=False)
 
     def _make_token(self) -> None:
         part = self.token.with_suffix(f".{os.getpid()}")
@@ -240,8 +257,15 @@ class PoolFolder:
 
     @property
     def submitted(self) -> bool:
-        """Whether the sweep was ever submitted to a cluster."""
-        return (self.path / "request.json").exists()
+        """Whether the sweep was ever submitted to a cluster, by any user."""
+        return self.foreign or (self.path / "request.json").exists()
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another user submitted the sweep, whose files are theirs alone."""
+        return os.path.lexists(self.path) and not os.access(
+            self.path, os.R_OK | os.X_OK, effective_ids=True
+        )
 
     def head(self) -> Head:
         """Read the head's last state; that of no head before the first one.
