@@ -12,7 +12,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 .PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format ui report bench bench-gpu wheel clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv with all requirements
 
