@@ -38,7 +38,7 @@ test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, st
 
 test-tracking: $(READY) ## Start a tracking server with Postgres and nginx, run its tests, stop it (root, Debian)
 	@docker/tracking/server install
-	@$(BIN)/pytest tests/tracking_server $(ARGS)
+	@$(BIN)/pytest tests/tracking_server --timeout=1200 $(ARGS)
 
 up: ## Start the team's tracking server, bare on Debian or in containers (docs/tracking-server.md)
 	@PYTHON=$(PYTHON) docker/tracking/stack up
