@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format ui report bench bench-gpu wheel clean
+.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format audit ui report bench bench-gpu wheel clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +58,9 @@ lint: $(READY) ## Check style and types
 format: $(READY) ## Format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+audit: ## Look for known vulnerabilities of the pinned packages (needs pypi.org)
+	@docker/audit $(PYTHON) constraints.txt
 
 ui: $(READY) ## Serve MLflow and print the addresses of its charts (ARGS='--port 5001')
 	@$(BIN)/care ui $(ARGS)

@@ -14,6 +14,7 @@ import pandas as pd
 from analysis.labels import value_label
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import CareError
+from care.system.redaction import redact
 from care.trials.folder import TrialFolder
 from care.trials.state import State
 
@@ -147,7 +148,8 @@ def _read_tracebacks(store_trials: Path, trial_ids: Iterable[str]) -> dict[str, 
         lines = [line[_STAMP:] for line in log.splitlines()]
         starts = [index for index, line in enumerate(lines) if line.startswith(_START)]
         if starts:
-            tracebacks[trial_id] = _without_middle("\n".join(lines[starts[-1] :]))
+            text = redact("\n".join(lines[starts[-1] :]))  # a log of an earlier version
+            tracebacks[trial_id] = _without_middle(text)
     return tracebacks
 
 

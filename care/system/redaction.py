@@ -70,6 +70,8 @@ _FORMATS = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,})",
     re.DOTALL,
 )
+_URL = re.compile(r"[\w+.-]{1,40}://\S+$", re.ASCII)
+_PORT = re.compile(r"^[^:@]+:\d{1,5}$")
 _END_OF_URL = re.compile(r"\s|[\"'][,:}\])]|$", re.ASCII)
 _remembered: set[str] = set()
 
@@ -78,6 +80,12 @@ def remember(secret: str) -> None:
     """Remove a value from all text from now on, e.g. a password that was read from a file."""
     if len(secret) >= SHORTEST:
         _remembered.add(secret)
+
+
+def remember_url(url: str) -> None:
+    """Remove the password of a URL, or the token that is its user, from all text from now on."""
+    for secret in _passwords(url):
+        remember(secret)
 
 
 def redact(text: str) -> str:
@@ -123,7 +131,8 @@ def _without_users(text: str) -> str:
     """Replace user and password of every URL.
 
     A password may hold ``/``, ``@`` and quotes: a colon before the first slash, and an ``@`` in the
-    same word, make all in between a user. A path may hold ``@``: ``https://host/a@b`` has no user.
+    same word, make all in between a user. ``https://host/a@b`` and ``https://host:1/a@b`` have
+    none, so a password of digits before a slash has to be escaped (``%2F``).
     """
     if "://" not in text or "@" not in text:
         return text
@@ -133,7 +142,8 @@ def _without_users(text: str) -> str:
         end = _END_OF_URL.search(part)
         word = part[: end.start() if end else None]
         authority = re.split(r"[/?#]", word, maxsplit=1)[0]
-        at = word.rfind("@") if ":" in authority else authority.rfind("@")
+        has_path = ":" not in authority or _PORT.search(authority)
+        at = authority.rfind("@") if has_path else word.rfind("@")
         kept.append(f"{HIDDEN}{part[at:]}" if at > 0 else part)
     return "://".join(kept)
 
@@ -144,7 +154,7 @@ def _known_values() -> Iterator[str]:
     for name, value in os.environ.items():
         if len(value) >= SHORTEST and name not in _FOLDERS and _VARIABLE.search(name):
             yield value
-        if "://" in value and "@" in value:
+        if "@" in value and _URL.match(value):
             yield from _passwords(value)
 
 

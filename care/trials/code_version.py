@@ -6,8 +6,11 @@ import ast
 import copy
 import functools
 import hashlib
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+
+from care.trials.version_cache import cached_version
 
 SCHEME = "ast1"
 """Prefix of a version; versions without a prefix are hashes of the files' bytes."""
@@ -47,6 +50,7 @@ OUTSIDE = {
     "trials/preprocessing.py": "records beside the numbers",
     "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
+    "trials/version_cache.py": "finds a hash by the files' bytes",
     "system/redaction.py": "text for people",
     "trials/reference.py": "how measurements of other encoders are stored",
     "trials/staleness.py": "compares versions",
@@ -95,11 +99,23 @@ def evaluation_version() -> str:
 def _hash_modules(counts: Callable[[str], bool]) -> str:
     """Hash the modules of care/ whose path ``counts``."""
     package = Path(__file__).parents[1]
+    names = {path.relative_to(package).as_posix(): path for path in sorted(package.rglob("*.py"))}
+    sources = {name: path.read_bytes() for name, path in names.items() if counts(name)}
+    return cached_version(_content_hash(sources), lambda: _hash_sources(sources))
+
+
+def _content_hash(sources: Mapping[str, bytes]) -> str:
+    """Hash all that a version depends on, byte by byte, which parses nothing."""
+    digest = hashlib.sha256(f"{SCHEME} {sys.version_info[:2]}".encode())
+    for name, source in {"": Path(__file__).read_bytes(), **sources}.items():
+        digest.update(f"\0{name}\0{len(source)}\0".encode() + source)
+    return digest.hexdigest()
+
+
+def _hash_sources(sources: Mapping[str, bytes]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(package.rglob("*.py")):
-        name = path.relative_to(package).as_posix()
-        if counts(name):
-            digest.update(f"{name}\0{syntax_hash(path.read_bytes())}\n".encode())
+    for name, source in sources.items():
+        digest.update(f"{name}\0{syntax_hash(source)}\n".encode())
     return f"{SCHEME}-{digest.hexdigest()[:16]}"
 
 

@@ -45,6 +45,7 @@ from care.system.files import (
     read_whole,
 )
 from care.system.permissions import make_folder
+from care.system.redaction import redact
 from care.trials.identity import group_id, trial_id
 from care.trials.log import log_text, read_log
 from care.trials.log_lines import (
@@ -142,8 +143,11 @@ class TrialFolder:
             state: The trial's state.
             epoch: Completed epochs.
             epochs: Configured number of epochs.
-            error: Reason of a failure.
+            error: Reason of a failure; its secrets are removed.
         """
+        if error:
+            changes = {"message": redact(error.message), "traceback": redact(error.traceback)}
+            error = error.model_copy(update=changes)
         status = StatusRecord(state=state, epoch=epoch, epochs=epochs, updated=now(), error=error)
         if state == State.FINISHED:
             status = status.model_copy(update={"checksums": self._checksums()})

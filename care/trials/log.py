@@ -13,6 +13,7 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.system.files import DamagedFileError, Writer, read_tail, read_whole, set_aside
+from care.system.redaction import redact
 
 LOG = "log.txt"
 """Name of the file in a trial's folder."""
@@ -30,10 +31,10 @@ def log_text(folder: Path, writer: Writer, text: str) -> None:
     Args:
         folder: The trial's folder.
         writer: The trial's claim, or the writer of a folder with one writer.
-        text: One line or more; the middle of a text above 32 KiB is left out.
+        text: One line or more, without its secrets; the middle of a text above 32 KiB is left out.
     """
     stamp = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
-    kept = _without_middle(text, _LONGEST)
+    kept = _without_middle(redact(text), _LONGEST)
     lines = "".join(f"{stamp} {line}\n" for line in kept.translate(_CONTROL).split("\n"))
     path = folder / LOG
     with contextlib.suppress(CareError, OSError):

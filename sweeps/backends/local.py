@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
+import logging
 import os
 import secrets
 import tempfile
@@ -17,6 +19,8 @@ from sweeps.backends.ray_session import connected
 from sweeps.backends.scratch import LONGEST_PARENT, folder_for_ray, make_scratch, remove_scratch
 from sweeps.resources import Resources
 from sweeps.tune.node import Node
+
+_log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 128 * 1024**2
 
@@ -97,9 +101,22 @@ def local_ray(cores: int, gpus: int, log: Path) -> Iterator[Path]:
     }
     try:
         with connected("local", log, **settings):
+            _check_address()
             yield scratch
     finally:
         remove_scratch(scratch)
+
+
+def _check_address() -> None:
+    """Warn of a Ray that other machines reach: it was imported before its settings were made."""
+    import ray.util
+
+    address = ray.util.get_node_ip_address()
+    if not ipaddress.ip_address(address).is_loopback:
+        _log.warning(
+            f"Ray listens on {address}, protected by its token only, because this process imported "
+            "ray before care. Start the sweep in a process of its own: care sweep run."
+        )
 
 
 def _scratch(parent: Path) -> Path:

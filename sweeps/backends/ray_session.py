@@ -9,7 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from care.errors import CareError
 from care.system.permissions import open_file
+from care.system.redaction import redact
 from sweeps.process.imports import large_imports
 from sweeps.process.logging import logged_to
 
@@ -31,23 +33,55 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
 
     os.close(open_file(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
     handler = _LogFile(log)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Redacted("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     _send_ray_messages_to(handler)
     _raylet_messages_to_log()
+    _keep_credentials_off_command_lines()
     _keep_signal_handlers()
     with logged_to(handler):
         try:
-            ray.init(
-                address=address,
-                log_to_driver=False,
-                logging_level=logging.WARNING,
-                configure_logging=False,
-                **settings,
-            )
+            _init(handler, log, address=address, **settings)
             _send_ray_messages_to(handler)  # again: starting Ray configures its loggers
             yield
         finally:
             ray.shutdown()
+
+
+def _init(handler: logging.Handler, log: Path, **settings: Any) -> None:
+    """Start Ray or connect to one.
+
+    Raises:
+        CareError: Ray did not start, e.g. on a machine that is too busy.
+    """
+    import ray
+
+    try:
+        ray.init(
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+            configure_logging=False,
+            **settings,
+        )
+    except Exception as error:
+        _send_ray_messages_to(handler)  # starting Ray configures its loggers
+        logging.getLogger("ray").exception("Ray did not start")
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CareError(
+            f"Ray did not start ({redact(reason)[:300]}). The machine may be busy or short of "
+            f"memory or processes (ulimit -u). Repeat the command; no trial is lost. Log: {log}"
+        ) from error
+
+
+def _keep_credentials_off_command_lines() -> None:
+    """Stop Tune from passing AWS credentials to trials as arguments of their processes.
+
+    Every user of the machine can read these. Trials inherit the variables anyhow.
+    """
+    from ray.tune.execution import class_cache
+
+    names = getattr(class_cache, "ENV_VARS_TO_PROPAGATE", ())
+    kept = {name for name in names if not name.startswith("AWS_")}
+    class_cache.ENV_VARS_TO_PROPAGATE = kept
 
 
 def _raylet_messages_to_log() -> None:
@@ -65,6 +99,14 @@ def _keep_signal_handlers() -> None:
     import ray._private.utils
 
     ray._private.utils.set_sigterm_handler = lambda handler: None  # noqa: ARG005
+
+
+class _Redacted(logging.Formatter):
+    """Removes secrets from a record and its traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Format a record."""
+        return redact(super().format(record))
 
 
 class _LogFile(logging.FileHandler):

@@ -330,11 +330,19 @@ def ui(
     port: Annotated[int, typer.Option(help="Port to serve on.", min=1, max=65535)] = 5000,
     tracking_uri: TrackingOption = None,
     browser: Annotated[bool, typer.Option("--browser", help="Open the first address.")] = False,
+    allow_anyone: Annotated[
+        bool,
+        typer.Option(
+            "--allow-anyone",
+            help="Serve on a --host that others reach. They can read and delete all runs.",
+        ),
+    ] = False,
 ) -> None:
     """Serve MLflow and print the addresses of the charts, or those on the server with the runs."""
     from sweeps.cli.track import ui_command
 
-    raise typer.Exit(ui_command(store, host, port, tracking_uri, target, browser=browser))
+    options = {"browser": browser, "allow_anyone": allow_anyone}
+    raise typer.Exit(ui_command(store, host, port, tracking_uri, target, **options))
 
 
 @app.command()

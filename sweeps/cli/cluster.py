@@ -12,6 +12,7 @@ from rich.console import Console
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import Claim
 from care.system.permissions import user_of
+from care.system.redaction import redact
 from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
@@ -32,7 +33,6 @@ from sweeps.run import RunOptions
 from sweeps.spec.sweep import load_sweep, restore_sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.tracking_uri import redact
 
 HeadPlace = Literal["job", "here"]
 _OWN_FOLDERS = ("/tmp", "/var/tmp", "/dev/shm", "/run")

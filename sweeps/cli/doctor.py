@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from care.system.redaction import redact
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import load_cluster
 from sweeps.doctor import cluster, machine
@@ -29,9 +30,9 @@ def doctor_command(root: Path, cluster_file: Path | None, tracking_uri: str | No
         bad += finding.verdict == "bad"
         style = _STYLE[finding.verdict]
         verdict = Text(f"{finding.verdict:4s}", style=style)
-        console.print(verdict, f" {finding.subject}: {finding.detail}", soft_wrap=True)
+        console.print(verdict, redact(f" {finding.subject}: {finding.detail}"), soft_wrap=True)
         if finding.fix:
-            console.print(f"      → {finding.fix}", soft_wrap=True)
+            console.print(redact(f"      → {finding.fix}"), soft_wrap=True)
     return 1 if bad else 0
 
 

@@ -32,6 +32,7 @@ def _run() -> None:
     # the objects of torch, Ray and MLflow.
     atexit.register(gc.freeze)
     from care.errors import CareError
+    from care.system.redaction import redact
     from sweeps.process.home import provide_home
     from sweeps.process.logging import show_log
     from sweeps.process.terminal import make_console, output_failure, protect_output
@@ -44,7 +45,7 @@ def _run() -> None:
 
         app(prog_name="care")
     except CareError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(redact(f"error: {error}"), file=sys.stderr)
         sys.exit(2)
     except PermissionError as error:
         print(f"error: {_explain(error)}", file=sys.stderr)

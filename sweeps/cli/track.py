@@ -26,12 +26,20 @@ def sync_command(root: Path, uri: str | None) -> int:
 
 
 def ui_command(
-    root: Path, host: str, port: int, uri: str | None, target: str, *, browser: bool
+    root: Path,
+    host: str,
+    port: int,
+    uri: str | None,
+    target: str,
+    *,
+    browser: bool,
+    allow_anyone: bool,
 ) -> int:
     """Serve the MLflow page, or print the server's address, and return the exit status."""
     from sweeps.tracking.server import serve
 
-    return serve(open_store(root), host, port, uri, target, browser=browser)
+    options = {"browser": browser, "allow_anyone": allow_anyone}
+    return serve(open_store(root), host, port, uri, target, **options)
 
 
 def open_store(root: Path) -> Store:

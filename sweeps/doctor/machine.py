@@ -15,6 +15,7 @@ from packaging.requirements import Requirement
 
 from care.system.cores import available_cores
 from care.system.permissions import STORE
+from care.system.redaction import redact
 from care.trials.records import StoreRecord, read_record
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.store_access import open_entries
@@ -139,7 +140,6 @@ def check_ray() -> Iterator[Finding]:
 def check_mlflow(root: Path) -> Iterator[Finding]:
     """Create an SQLite file of MLflow in a temporary folder."""
     from sweeps.tracking.database import try_tracking
-    from sweeps.tracking.tracking_uri import redact
 
     with tempfile.TemporaryDirectory() as folder:
         try:

@@ -10,11 +10,12 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from care.errors import CareError, nearest
+from care.system.redaction import redact
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.doctor.tracking_server import check_server
 from sweeps.tracking.background import describe_error
 from sweeps.tracking.database import find_damage, try_tracking
-from sweeps.tracking.tracking_uri import Destination, destination_of, redact
+from sweeps.tracking.tracking_uri import Destination, destination_of
 
 _SERVERS = ("http", "https")
 _DATABASES = ("postgresql", "mysql", "mssql")

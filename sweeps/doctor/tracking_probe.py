@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from care.system.redaction import redact
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.tracking.background import describe_error
 from sweeps.tracking.server_probe import ProbeResult, client_login, probe_writing
-from sweeps.tracking.tracking_uri import redact
 
 _RIGHTS = (
     "ask the server's admin for the right to write ('docker/tracking/server user role NAME writer')"

@@ -15,10 +15,10 @@ from urllib.parse import urlsplit
 
 from packaging.version import InvalidVersion, Version
 
+from care.system.redaction import redact
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.doctor.tracking_probe import check_writing
 from sweeps.tracking.server_probe import client_login
-from sweeps.tracking.tracking_uri import redact
 
 if TYPE_CHECKING:
     from requests import Response

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 from care.errors import ConfigError
 from care.system.claim import LostClaimError
+from care.system.redaction import redact
 from care.trials.folder import now
 from care.trials.state import State
 from sweeps.notify.deliver import SECONDS, DeliveryError, deliver
@@ -30,7 +31,6 @@ from sweeps.spec.notify import Event, NotifyConfig
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
-from sweeps.tracking.tracking_uri import redact
 
 _log = logging.getLogger(__name__)
 

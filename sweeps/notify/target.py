@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from care.errors import ConfigError, Problem
+from care.system.redaction import remember
 from sweeps.spec.notify import VARIABLE, NotifyConfig
 
 _SOURCE = "notify"
@@ -86,6 +87,7 @@ def _read(to: str) -> str:
 
 def _parse(value: str, of: str) -> Target:
     """Read an address as that of a webhook, or as a command."""
+    remember(value)
     scheme, separator, _ = value.partition("://")
     if separator and scheme in ("http", "https"):
         return Target(f"the webhook {of}", url=value)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from care.system.redaction import redact
+
 _LOGGERS = ("care", "sweeps")
 
 
@@ -27,9 +29,9 @@ class ConsoleHandler(logging.Handler):
         self.console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Print the message as it is."""
+        """Print the message without its secrets."""
         try:
-            self.console.print(record.getMessage())
+            self.console.print(redact(record.getMessage()))
         except Exception:  # noqa: BLE001 - as every handler of logging
             self.handleError(record)
 

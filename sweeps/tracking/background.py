@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from sweeps.tracking.tracking_uri import redact
+from care.system.redaction import redact
 
 _log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from analysis.labels import VARIANT, axis_name, short_names, value_label
 from care.config import TrialConfig
 from care.errors import CareError
 from care.system.files import DamagedFileError
+from care.system.redaction import redact
 from care.trials.folder import TrialFolder
 from care.trials.identity import flatten
 from care.trials.log import LOG
@@ -23,7 +24,6 @@ from care.trials.state import State
 from sweeps.states import TO_TRAIN
 from sweeps.store import TrialStatus, trial_status
 from sweeps.tracking.run import Dataset, Identity, Row
-from sweeps.tracking.tracking_uri import redact
 
 SYSTEM_METRICS = {
     "cpu_percent": "system/process_cpu_percentage",

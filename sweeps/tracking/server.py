@@ -12,13 +12,15 @@ import time
 import webbrowser
 from collections.abc import Mapping
 
-from care.errors import CareError, ConfigError, Problem
+from care.errors import CareError
+from care.system.permissions import is_shared
 from care.trials.records import StoreRecord, read_record
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
 from sweeps.tracking.background import describe_error
 from sweeps.tracking.database import connect, find_experiment
+from sweeps.tracking.exposure import check_host, check_port, url_of
 from sweeps.tracking.pages import check_target, list_pages
 from sweeps.tracking.tracking_uri import Destination, destination_of
 
@@ -29,21 +31,6 @@ _QUIET_SERVER = {
 }
 
 
-def check_port(host: str, port: int) -> None:
-    """Refuse a port that another process listens on.
-
-    Raises:
-        ConfigError: Names the port and the option that chooses another one.
-    """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            allowed = f"allowed: a free one, e.g. --port {port + 1} ({error.strerror})"
-            raise ConfigError("care ui", [Problem("--port", port, allowed)]) from error
-
-
 def serve(
     store: Store,
     host: str,
@@ -52,6 +39,7 @@ def serve(
     target: str = "",
     *,
     browser: bool = False,
+    allow_anyone: bool = False,
 ) -> int:
     """Serve the page until Ctrl-C or SIGTERM; if a server has the runs, print its addresses.
 
@@ -62,19 +50,21 @@ def serve(
         uri: MLflow's tracking URI; None for the store's SQLite file.
         target: A sweep's name, or the first digits of a trial; empty for all sweeps.
         browser: Whether to open the first address in a browser.
+        allow_anyone: Whether other machines may reach the page.
 
     Returns:
         The server's exit status; 0 after Ctrl-C, and if there is nothing to serve.
 
     Raises:
-        CareError: The port is taken, the target is unknown, or the server that has the runs does
-            not answer.
+        CareError: Others would reach the page, the port is taken, the target is unknown, or the
+            server that has the runs does not answer.
     """
     target = check_target(store, target)
     destination = destination_of(store.root, uri)
     if destination.database is None:
         _print_server(store, destination, target, browser=browser)
         return 0
+    warning = check_host(host, port, allow_anyone=allow_anyone)
     check_port(host, port)
     store.prepare()
     identity = settle_identity(store.root)
@@ -82,14 +72,17 @@ def serve(
         client, experiment = connect(destination, identity)
         pages = list_pages(client, experiment, store, identity.uuid, not destination.own, target)
     print(f"MLflow's runs in {destination} (the first page takes some seconds; Ctrl-C ends it)")
-    first = _print_pages(f"http://{host}:{port}", pages)
+    first = _print_pages(url_of(host, port), pages)
+    if warning:
+        print(warning, file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
     command += ["--artifacts-destination", str(destination.artifacts)]
     command += ["--host", host, "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     # Its own process group: its children end with it, and Ctrl-C reaches this process only.
     environment = {**os.environ, **_QUIET_SERVER}
-    server = subprocess.Popen(command, start_new_session=True, env=environment)
+    umask = 0o007 if is_shared(store.root) else 0o077
+    server = subprocess.Popen(command, start_new_session=True, env=environment, umask=umask)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:

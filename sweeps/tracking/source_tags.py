@@ -7,9 +7,9 @@ import os
 import shlex
 import sys
 
+from care.system.redaction import redact
 from care.trials.records import SweepRecord
 from sweeps.sweep_command import format_command
-from sweeps.tracking.tracking_uri import redact
 
 
 def user_name() -> str:

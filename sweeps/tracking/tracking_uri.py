@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote
 
+from care.system.redaction import redact, remember_url
+
 VARIABLE = "MLFLOW_TRACKING_URI"
 _SQLITE = "sqlite:///"
 # In a path, MLflow reads % as an escape and ? as the start of options.
 _ESCAPES = re.compile(r"[%?]")
-_USER_INFO = re.compile(r"(?<=://)[^/\s]+@")
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def destination_of(store: Path, uri: str | None) -> Destination:
     own = (store / "mlflow.db").resolve()
     database = own if uri is None else _sqlite_file(uri)
     if database is None:
+        remember_url(str(uri))  # MLflow's libraries may quote the password by itself
         return Destination(str(uri), None, False, store / "mlflow.lock", None)
     if database == own:
         artifacts = (store / "mlflow-artifacts").resolve().as_uri()
@@ -76,11 +78,6 @@ def default_tracking_uri(store: Path) -> str:
 def sqlite_uri(file: Path) -> str:
     """Make MLflow's URI of an SQLite file, whatever characters its path has."""
     return f"{_SQLITE}{_plain_alias(file) if _ESCAPES.search(str(file)) else file}"
-
-
-def redact(text: str) -> str:
-    """Replace user and password of every URL in ``text`` with ``***``."""
-    return _USER_INFO.sub("***@", text)
 
 
 def _sqlite_file(uri: str) -> Path | None:

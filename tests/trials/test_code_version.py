@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from care.trials.code_version import (
     syntax_hash,
     tree_hash,
 )
+from care.trials.version_cache import cached_version
 
 PACKAGE = Path(care.__file__).parent
 INSIDE = [
@@ -172,6 +174,7 @@ def version_of(package: Path) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.usefixtures("cache")
 def test_the_version_of_a_package(tmp_path: Path) -> None:
     package = tmp_path / "care"
     shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -211,3 +214,57 @@ def test_what_is_outside_computes_nothing() -> None:
         "trials/failure.py",
         "trials/provenance.py",
     }
+
+
+def never() -> str:
+    raise AssertionError("computed a second time")
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of an empty cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "care" / "code-versions.json"
+
+
+def test_a_version_is_computed_once_for_all_processes(cache: Path) -> None:
+    assert cached_version("one", lambda: "ast1-0123456789abcdef") == "ast1-0123456789abcdef"
+    assert cached_version("one", never) == "ast1-0123456789abcdef"
+    assert cached_version("other", lambda: "ast1-" + 16 * "0") == "ast1-" + 16 * "0"
+    for key in map(str, range(60)):
+        cached_version(key, lambda: "ast1-" + 16 * "1")
+    assert len(json.loads(cache.read_text())) == 50
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff", b"[]", b'{"one": 3}', b'{"one": "x"}', b'{"one": "ast1-0123456789abcdef"'],
+)
+def test_a_damaged_cache_costs_only_time(cache: Path, content: bytes) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(content)
+    assert cached_version("one", lambda: "ast1-" + 16 * "2") == "ast1-" + 16 * "2"
+    assert cached_version("one", never) == "ast1-" + 16 * "2"
+
+
+@pytest.mark.parametrize("home", ["", "relative", "/proc/nowhere", "file"])
+def test_without_a_cache_the_version_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file") if home == "file" else home)
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    assert cached_version("one", lambda: "ast1-" + 16 * "3") == "ast1-" + 16 * "3"
+
+
+def test_the_cache_sees_every_change_of_the_code(cache: Path, tmp_path: Path) -> None:
+    """In copies of the package, whose versions are those without a cache."""
+    copy = tmp_path / "copy" / "care"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    first = version_of(copy)
+    loss = copy / "objectives" / "infonce.py"
+    loss.write_text(loss.read_text() + "\nX = 1\n")
+    assert version_of(copy) != first == code_version()
+    loss.write_text(loss.read_text().removesuffix("\nX = 1\n") + "\n# a comment\n")
+    assert version_of(copy) == first
+    assert len(json.loads(cache.read_text())) == 3

@@ -23,6 +23,7 @@ def test_a_ray_of_this_machine_takes_its_own_token_only() -> None:
     assert os.environ["RAY_AUTH_TOKEN"] == "ours"
     assert os.environ["RAY_AUTH_MODE"] == "token"
     assert not os.environ.keys() & {"RAY_ADDRESS", "RAY_AUTH_TOKEN_PATH"}
+    assert os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] == "0", "on the loopback address"
 
 
 def test_the_nodes_of_a_cluster_read_the_token_from_one_file() -> None:
@@ -30,7 +31,8 @@ def test_the_nodes_of_a_cluster_read_the_token_from_one_file() -> None:
     set_ray_environment(Path("/store/pool/token"))
     assert os.environ["RAY_AUTH_TOKEN_PATH"] == "/store/pool/token"
     assert os.environ["RAY_AUTH_MODE"] == "token"
-    assert not os.environ.keys() & {"RAY_ADDRESS", "RAY_AUTH_TOKEN"}
+    alone = {"RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"}
+    assert not os.environ.keys() & alone
 
 
 def test_ray_reports_nobodys_usage() -> None:

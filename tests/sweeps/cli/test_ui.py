@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
+import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from care.errors import ConfigError, Problem
 from care.trials.identity import trial_id
+from sweeps.store import Store
+from sweeps.tracking.exposure import check_host, check_port, url_of
 from sweeps.tracking.pages import check_target, list_pages
+from sweeps.tracking.server import serve
 from sweeps.tracking.sweep_sync import sync_store
 from tests.helpers.declaring import WEIGHT
 from tests.helpers.processes import alive, care, descendants, start_care, wait_for
@@ -73,3 +80,48 @@ def test_the_pages_of_a_store_a_sweep_and_a_trial(tmp_path: Path, empty_database
     assert first == "λ=0.1 seed=0"
     assert run_ids(store.root)[first] in page
     assert all("workflowType=machine_learning" in page for page in pages(trial).values())
+
+
+@pytest.mark.parametrize(
+    "host", ["0.0.0.0", "::", "", "192.0.2.7", "::ffff:192.0.2.7", "2001:db8::1", "0"]
+)
+def test_other_machines_are_let_in_on_demand_only(
+    host: str, refused: Callable[..., Problem]
+) -> None:
+    problem = refused(functools.partial(check_host, host, 5000, allow_anyone=False))
+    assert problem.field == "--host"
+    assert "no password" in problem.allowed
+    assert "--allow-anyone" in problem.allowed
+    warning = check_host(host, 5000, allow_anyone=True)
+    assert "can read all runs" in warning
+    assert "delete" in warning
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.2", "::ffff:127.0.0.1"])
+def test_this_machine_is_let_in(host: str) -> None:
+    assert check_host(host, 5000, allow_anyone=False) == ""
+
+
+def test_a_host_that_is_none(refused: Callable[..., Problem], tmp_path: Path) -> None:
+    assert (
+        "e.g. 127.0.0.1"
+        in refused(
+            functools.partial(check_host, "no.such.host.invalid", 5000, allow_anyone=True)
+        ).allowed
+    )
+    store = Store(tmp_path / "runs")
+    store.prepare()
+    with pytest.raises(ConfigError, match="--allow-anyone"):
+        serve(store, "0.0.0.0", free_port(), None)
+    assert not (store.root / "mlflow.db").exists(), "refused before anything is written"
+
+
+def test_a_port_of_either_family(refused: Callable[..., Problem]) -> None:
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as taken:
+            taken.bind((host, 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            assert refused(check_port, host, port).field == "--port"
+    check_port("::1", free_port())
+    assert url_of("::1", 5000) == "http://[::1]:5000"

@@ -14,11 +14,12 @@ import sqlalchemy
 from mlflow.tracking._tracking_service.utils import _artifact_repos_cache
 
 from care.config import TrialConfig
+from care.system.redaction import redact
 from care.trials.folder import TrialFolder
 from sweeps.process.lock import locked
 from sweeps.store import Store
 from sweeps.tracking import MlflowSync
-from sweeps.tracking.tracking_uri import Destination, destination_of, redact, sqlite_uri
+from sweeps.tracking.tracking_uri import Destination, destination_of, sqlite_uri
 from tests.helpers.tracked import (
     begin,
     copy_database,
