@@ -12,7 +12,7 @@ export RAY_USAGE_STATS_ENABLED := 0
 .PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format audit ui report bench bench-gpu wheel licenses clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv with all requirements
 
@@ -38,7 +38,7 @@ test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, st
 
 test-tracking: $(READY) ## Start a tracking server with Postgres and nginx, run its tests, stop it (root, Debian)
 	@docker/tracking/server install
-	@$(BIN)/pytest tests/tracking_server $(ARGS)
+	@$(BIN)/pytest tests/tracking_server --timeout=1200 $(ARGS)
 
 up: ## Start the team's tracking server, bare on Debian or in containers (docs/tracking-server.md)
 	@PYTHON=$(PYTHON) docker/tracking/stack up
