@@ -9,10 +9,10 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 export RAY_USAGE_STATS_ENABLED := 0
 
-.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format audit ui report bench bench-gpu wheel clean
+.PHONY: help setup sweep test test-slurm test-tracking test-gpu up down lint format audit ui report bench bench-gpu wheel licenses clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY) ## Create .venv with all requirements
 
@@ -38,7 +38,7 @@ test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, st
 
 test-tracking: $(READY) ## Start a tracking server with Postgres and nginx, run its tests, stop it (root, Debian)
 	@docker/tracking/server install
-	@$(BIN)/pytest tests/tracking_server $(ARGS)
+	@$(BIN)/pytest tests/tracking_server --timeout=1200 $(ARGS)
 
 up: ## Start the team's tracking server, bare on Debian or in containers (docs/tracking-server.md)
 	@PYTHON=$(PYTHON) docker/tracking/stack up
@@ -73,6 +73,9 @@ bench: $(READY) ## Measure speed as ratios in one run (ONLY=name for one line)
 
 bench-gpu: $(READY) ## Measure speed on an Nvidia GPU (ONLY=name for one line)
 	@$(BIN)/python -m benchmarks --gpu $(ONLY)
+
+licenses: $(READY) ## List the libraries with their versions and licences
+	@$(BIN)/python docker/train/licenses
 
 # Equal files give an equal wheel. Of an older build nothing is left in it.
 wheel: $(READY) ## Build the wheel, dist/care_contrastive-*.whl, with the experiments inside

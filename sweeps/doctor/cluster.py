@@ -12,14 +12,21 @@ from typing import Any
 from care.errors import ConfigError
 from care.system.files import read_json
 from sweeps.backends.slurm import commands
-from sweeps.backends.slurm.config import ClusterConfig
+from sweeps.backends.slurm.code_snapshot import take_snapshot
+from sweeps.backends.slurm.config import ClusterConfig, JobConfig
+from sweeps.backends.slurm.job_output import find_reason
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.store_access import make_root
 
 _COMMANDS = ("sbatch", "squeue", "sinfo", "scontrol", "scancel", "srun")
 _NODES_SECONDS = 50
-_CODE = Path(__file__).parents[2]
+_BUSY = ("Unable to allocate resources", "Requested node configuration", "Job violates")
+_FIX_PYTHON = "correct python and setup in the cluster file; a container must see the store"
+
+
+class _FailedCheck(Exception):  # noqa: N818
+    """Python did not start on a node; holds the reason."""
 
 
 def check_slurm() -> Iterator[Finding]:
@@ -60,7 +67,12 @@ def check_nodes(cluster: ClusterConfig, store: Path) -> Iterator[Finding]:
     make_root(parent)
     with tempfile.TemporaryDirectory(prefix=".doctor-", dir=parent) as folder:
         (Path(folder) / "marker").touch()
-        reports = _run_checks(cluster, Path(folder), 2) or _run_checks(cluster, Path(folder), 1)
+        check = _NodeCheck(cluster, Path(folder))
+        try:
+            reports = check.run(cluster, 2) or check.run(cluster, 1)
+        except _FailedCheck as failure:
+            yield bad("nodes", str(failure), _FIX_PYTHON)
+            return
         if isinstance(reports, str):
             yield note("nodes", reports, "try again when the queue is shorter")
             return
@@ -68,6 +80,31 @@ def check_nodes(cluster: ClusterConfig, store: Path) -> Iterator[Finding]:
             yield from _judge(facts, store, cluster)
         if len(reports) < 2:
             yield note("node to node", "not tried: no second node was free", "try again later")
+        yield from _check_head(check, cluster, reports[0])
+
+
+def _check_head(
+    check: _NodeCheck, cluster: ClusterConfig, worker: dict[str, Any]
+) -> Iterator[Finding]:
+    """Check the Python of the driver job: it calls SLURM, and its Ray must be that of workers."""
+    head, facts = cluster.head_job(), worker
+    if (head.python, head.setup, head.srun) != (cluster.python, cluster.setup, cluster.srun):
+        try:
+            reports = check.run(head, 1)
+        except _FailedCheck as failure:
+            yield bad("head", str(failure), _FIX_PYTHON.replace("python and setup", "head.python"))
+            return
+        if isinstance(reports, str):
+            yield note("head", reports, "try again when the queue is shorter")
+            return
+        facts = reports[0]
+    if facts["slurm"]:
+        fix = "bind SLURM's commands into the container, or name another Python as head.python"
+        yield bad("head", f"its Python {facts['slurm']}", fix)
+    for name in ("python", "ray"):
+        if facts[name] != worker[name]:
+            found = f"{name} {facts[name] or 'none'}, workers have {worker[name] or 'none'}"
+            yield bad("head", found, "the head and the workers need equal versions")
 
 
 def _judge(facts: dict[str, Any], store: Path, cluster: ClusterConfig) -> Iterator[Finding]:
@@ -88,36 +125,52 @@ def _judge(facts: dict[str, Any], store: Path, cluster: ClusterConfig) -> Iterat
         yield ok(node, f"sees the store, {parts}, scratch and torch work{reached}")
 
 
-def _run_checks(cluster: ClusterConfig, folder: Path, count: int) -> list[dict[str, Any]] | str:
-    """Run :mod:`sweeps.doctor.node_check` on some nodes.
+class _NodeCheck:
+    """Runs :mod:`sweeps.doctor.node_check` on some nodes, with a copy of this code.
 
     Args:
         cluster: The cluster file.
-        folder: Folder in the store for the nodes' reports.
-        count: Number of nodes.
-
-    Returns:
-        Each node's report; empty if two nodes were wanted and are not free; the reason if the only
-        node sent none.
+        folder: Folder in the store for the copy and the nodes' reports.
     """
-    requested = cluster.sbatch_options()
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in requested.items()]
-    check = f'exec {cluster.python_command} -m sweeps.doctor.node_check "$@"'
-    script = "\n".join([*cluster.shell_setup(str(_CODE)), check])
-    arguments = ["node_check", str(folder), cluster.scratch, cluster.interface or ""]
-    command = [
-        *("srun", "--quiet", "--job-name=care-doctor", "--time=2", f"--nodes={count}"),
-        *(f"--ntasks={count}", "--immediate=25", *options),
-        *("bash", "-c", script, *arguments),
-    ]
-    try:
-        srun = subprocess.run(command, capture_output=True, text=True, timeout=_NODES_SECONDS)
-    except subprocess.TimeoutExpired:
-        return f"no answer within {_NODES_SECONDS} s" if count == 1 else []
-    reports = [read_json(folder / f"node-{rank}.json") for rank in range(count)]
-    if all(reports):
-        return [facts for facts in reports if facts]
-    if count > 1:
-        return []
-    lines = srun.stderr.strip().splitlines() or ["srun printed no reason"]
-    return lines[-1][:200]
+
+    def __init__(self, cluster: ClusterConfig, folder: Path) -> None:
+        self._cluster, self._folder = cluster, folder
+        self._code = str(take_snapshot(folder / "code"))
+
+    def run(self, job: JobConfig, count: int) -> list[dict[str, Any]] | str:
+        """Check as many nodes.
+
+        Returns:
+            Each node's report; empty if two nodes were wanted and are not free; the reason if the
+            only node was not free.
+
+        Raises:
+            _FailedCheck: Python did not start, or ended without a report.
+        """
+        for report in self._folder.glob("*.json"):
+            report.unlink()
+        command = self._command(job, count)
+        try:
+            srun = subprocess.run(command, capture_output=True, text=True, timeout=_NODES_SECONDS)
+        except subprocess.TimeoutExpired:
+            return f"no answer within {_NODES_SECONDS} s" if count == 1 else []
+        reports = [read_json(self._folder / f"node-{rank}.json") for rank in range(count)]
+        if all(reports):
+            return [facts for facts in reports if facts]
+        lines = srun.stderr.strip().splitlines() or ["srun printed no reason"]
+        started = not any(word in srun.stderr for word in _BUSY)
+        if started and srun.returncode and (reason := find_reason(lines)):
+            raise _FailedCheck(reason)
+        return lines[-1][:200] if count == 1 else []
+
+    def _command(self, job: JobConfig, count: int) -> list[str]:
+        requested = job.sbatch_options()
+        options = [f"--{name.replace('_', '-')}={value}" for name, value in requested.items()]
+        check = f'{job.python_command} -m sweeps.doctor.node_check "$@"'
+        script = "\n".join([*job.shell_setup(self._code), f"exec {check}"])
+        arguments = [str(self._folder), self._cluster.scratch, self._cluster.interface or ""]
+        return [
+            *("srun", "--quiet", "--job-name=care-doctor", "--time=2", f"--nodes={count}"),
+            *(f"--ntasks={count}", "--immediate=25", *options, *job.srun_arguments()),
+            *("bash", "-c", script, "node_check", *arguments),
+        ]

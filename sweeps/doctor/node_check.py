@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import json
 import os
+import platform
+import shutil
 import socket
 import sys
 import tempfile
 import time
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from care.system.files import write_json
+from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.network import address_of
 
 _CONNECT_SECONDS = 20.0
+_COMMANDS = ("sbatch", "squeue", "scontrol", "scancel")  # what the driver calls
 
 
 def main(folder: Path, scratch: str, interface: str | None) -> None:
@@ -35,9 +40,30 @@ def main(folder: Path, scratch: str, interface: str | None) -> None:
     allocation = Allocation.of_this_job()
     report["cpus"], report["gpus"] = allocation.cpus, allocation.gpus
     report["torch"] = _check_torch(allocation.gpus)
+    report["python"], report["ray"] = platform.python_version(), _version("ray")
+    report["slurm"] = _check_slurm()
     if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
         report["connection"] = _listen(folder, interface) if rank == 0 else _connect(folder)
     write_json(folder / f"node-{rank}.json", report)
+
+
+def _check_slurm() -> str:
+    """Return the reason why Python here cannot call SLURM; empty if it can."""
+    missing = [name for name in _COMMANDS if shutil.which(name) is None]
+    if missing:
+        return f"does not see {', '.join(missing)}"
+    try:
+        commands.run("squeue", "--noheader", "--states=SUSPENDED")
+    except commands.SlurmError as error:
+        return f"cannot call SLURM: {str(error).partition(chr(10))[0]}"
+    return ""
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
 
 
 def _check_scratch(folder: str) -> str:

@@ -50,7 +50,7 @@ class TrackingServer:
             env={**os.environ, **self.environment, **environment},
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=600,
         )
         assert done.returncode == 0 or not check, done.stdout + done.stderr
         return done

@@ -33,10 +33,10 @@ def test_postgres_restarts_in_the_middle_of_a_sweep(
     declare(tmp_path, seeds=1)
     sweep = start_care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path)
     trials = tmp_path / "runs" / "trials"
-    wait_for(lambda: any(lines_in(log) for log in trials.glob("*/metrics.jsonl")), 200)
+    wait_for(lambda: any(lines_in(log) for log in trials.glob("*/metrics.jsonl")), 600)
     writer.call("down", "database")
     writer.call("up", "database")
-    output, _ = sweep.communicate(timeout=250)
+    output, _ = sweep.communicate(timeout=900)
     assert sweep.returncode == 0, output
     sync_store(Store(tmp_path / "runs"), writer.uri)  # what did not get through by the sweep's end
     assert_exact(tmp_path / "runs")
@@ -78,7 +78,11 @@ def test_two_drivers_write_two_hundred_trials_at_once(
         environment = {**os.environ, **writer.client(user)}
         command = [*CARE, "track", "sync"]
         drivers.append(subprocess.Popen(command, cwd=tmp_path / user, env=environment))
-    assert [driver.wait(280) for driver in drivers] == [0, 0]
+    try:
+        assert [driver.wait(900) for driver in drivers] == [0, 0]
+    finally:
+        for driver in drivers:
+            driver.kill()
     for user in ("writer", "other"):
         assert_exact(tmp_path / user / "runs")
 
@@ -194,7 +198,7 @@ def test_a_killed_server_of_an_older_mlflow_is_upgraded(
     assert "MLflow 2.22.0" in refused
     writer.call("upgrade")
     both = [writer.start("up"), writer.start("up")]
-    assert [one.wait(300) for one in both] == [0, 0]
+    assert [one.wait(600) for one in both] == [0, 0]
     assert_exact(store.root)
     sync_store(store, writer.uri)
     assert_exact(store.root)

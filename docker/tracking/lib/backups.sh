@@ -30,9 +30,11 @@ backup_command() {
         return
     fi
     while :; do
-        # A process of its own: a failure ends this backup, not the next ones.
-        "$HERE/server" backup || say "the next attempt is in $hours hours"
-        sleep $((hours * 3600))
+        # A process of its own: a failure ends this backup, not the next ones. A restart makes no second one.
+        if [[ -z $(find "$BACKUPS" -maxdepth 1 -name 'care-tracking-*.tar.gz' -mmin "-$((hours * 60))" -print -quit) ]]; then
+            "$HERE/server" backup || say "the next attempt is in an hour"
+        fi
+        sleep 3600
     done
 }
 

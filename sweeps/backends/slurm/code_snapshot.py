@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from care import __version__
+from care.errors import CareError
 from care.system.checkout import CODE
 from care.system.files import write_json
 from care.system.git import SNAPSHOT, git_state
@@ -46,6 +47,19 @@ def take_snapshot(folder: Path) -> Path:
     except OSError:  # another submission has made it
         shutil.rmtree(part)
     return target
+
+
+def check_code(code: str) -> None:
+    """Check in a job that Python imports the submitted code, not that of a container's image.
+
+    Raises:
+        CareError: It does not; names both folders.
+    """
+    if CODE.resolve() != Path(code).resolve():
+        raise CareError(
+            f"this job runs the code in {CODE}, not the submitted code in {code}: the Python "
+            "of the cluster file must see that folder, and keep the variable PYTHONPATH"
+        )
 
 
 def _digest(sources: Mapping[str, Path]) -> str:

@@ -21,6 +21,7 @@ from care.plugins import VARIABLE, plugin_modules
 from sweeps.backends.scratch import LONGEST_PARENT
 from sweeps.backends.slurm.durations import parse_duration
 
+_SHARED = ("partition", "account", "qos", "srun", "setup", "python")
 _EXAMPLE = Path(f"{PREFIX}sweeps/clusters/example.yaml")
 
 
@@ -52,6 +53,22 @@ def _scratch(value: Any) -> Any:
     return value
 
 
+def _python(value: Any) -> Any:
+    allowed = (
+        "the command that starts Python on a node: a path, or 'apptainer exec care.sif python'"
+    )
+    if not isinstance(value, str) or not value.strip() or "\n" in value:
+        _refuse(allowed)
+    try:
+        shlex.split(value)
+    except ValueError:  # an open quote
+        _refuse(f"{allowed}, with each quote closed")
+    return value
+
+
+Options = dict[str, str | int | bool]
+
+
 class JobConfig(Model):
     """Resources and options of a job.
 
@@ -64,6 +81,9 @@ class JobConfig(Model):
         cpus: Cores.
         memory_gb: Memory; the partition's default if None.
         options: Other options of sbatch, by name, ``{exclude: n7, reservation: mine}``.
+        srun: Options of srun, which starts Python in the job: ``{container_image: care.sqsh}``.
+        setup: Shell lines before Python starts, e.g. ``module load cuda``.
+        python: Command that starts Python on a node; the Python of the submission if None.
     """
 
     partition: str | None = None
@@ -73,7 +93,10 @@ class JobConfig(Model):
     time: Minutes = 240
     cpus: PositiveInt = 1
     memory_gb: Positive | None = None
-    options: dict[str, str | int | bool] = Field(default_factory=dict)
+    options: Options = Field(default_factory=dict)
+    srun: Options | None = None
+    setup: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
+    python: Annotated[str, BeforeValidator(_python)] | None = None
 
     def sbatch_options(self) -> dict[str, str | int]:
         """Return the options of sbatch and srun, by name with underscores.
@@ -90,11 +113,36 @@ class JobConfig(Model):
         }
         return {name: value for name, value in asked.items() if value is not None}
 
+    def srun_arguments(self) -> list[str]:
+        """Return the options of ``srun`` as arguments; one that is false is left out."""
+        named = {name.replace("_", "-"): value for name, value in (self.srun or {}).items()}
+        return [
+            f"--{name}" if value is True else f"--{name}={value}"
+            for name, value in named.items()
+            if value is not False
+        ]
+
+    @property
+    def python_command(self) -> str:
+        """The command by which a shell on a node starts Python."""
+        return self.python or shlex.quote(sys.executable)
+
+    def shell_setup(self, code: str) -> list[str]:
+        """Return the shell lines before Python starts, which make it import from ``code``."""
+        path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
+        # Some sites pass no environment on to jobs.
+        plugins = f"export {VARIABLE}={shlex.quote(','.join(plugin_modules()))}"
+        # A container without the host's variables (--cleanenv) has those with this prefix.
+        inside = 'export APPTAINERENV_PYTHONPATH="$PYTHONPATH"'
+        inside += f' APPTAINERENV_{VARIABLE}="${VARIABLE}"'
+        return [path, plugins, inside, *(self.setup or ())]
+
 
 class HeadConfig(JobConfig):
     """The driver job: Ray's head and the sweep's driver. It needs no GPU and a long wall time.
 
-    What is left out of ``partition``, ``account``, ``qos`` is that of the workers.
+    Left out, ``partition``, ``account``, ``qos``, ``srun``, ``setup`` and ``python`` are those of
+    the workers. Its Python must see SLURM's commands, which that of a container may not.
     """
 
     time: Minutes = 2880
@@ -108,8 +156,6 @@ class ClusterConfig(JobConfig):
     Attributes:
         gpus: GPUs of a worker.
         head: The driver job.
-        setup: Shell lines before Python starts, e.g. ``module load cuda``.
-        python: Command that starts Python on a node; the Python of the submission if None.
         interface: Network interface for Ray, e.g. ``ib0``; that of the node's host name if None.
         scratch: Local folder of a node for Ray's sockets and logs.
         grace_seconds: Time before the end of the wall time in which a worker's trials checkpoint
@@ -121,8 +167,6 @@ class ClusterConfig(JobConfig):
 
     gpus: Annotated[int, Field(ge=0)] = 0
     head: HeadConfig = HeadConfig()
-    setup: tuple[str, ...] = Field(default=(), strict=False)
-    python: str | None = None
     interface: str | None = None
     scratch: Annotated[str, BeforeValidator(_scratch)] = "/tmp"
     grace_seconds: PositiveInt = 120
@@ -136,20 +180,8 @@ class ClusterConfig(JobConfig):
 
     def head_job(self) -> JobConfig:
         """Return the driver job's resources; unset fields of ``head`` have the workers' values."""
-        shared = self.model_dump(include={"partition", "account", "qos"})
+        shared = self.model_dump(include={*_SHARED})
         return JobConfig.model_validate({**shared, **self.head.model_dump(exclude_none=True)})
-
-    @property
-    def python_command(self) -> str:
-        """The command by which a shell on a node starts Python."""
-        return self.python or shlex.quote(sys.executable)
-
-    def shell_setup(self, code: str) -> list[str]:
-        """Return the shell lines before Python starts, which make it import from ``code``."""
-        path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
-        # Some sites pass no environment on to jobs.
-        plugins = f"export {VARIABLE}={shlex.quote(','.join(plugin_modules()))}"
-        return [path, plugins, *self.setup]
 
 
 def load_cluster(path: Path) -> ClusterConfig:

@@ -16,6 +16,7 @@ from care.system.claim import LostClaimError
 from care.system.permissions import open_file
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.backend import SlurmBackend
+from sweeps.backends.slurm.code_snapshot import check_code
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 from sweeps.backends.slurm.status_file import StatusFile
@@ -43,6 +44,7 @@ def run_driver(store: str, name: str) -> str:
     """
     folder = PoolFolder(Store(Path(store)), name)
     request = folder.request()
+    check_code(request.code)
     deadline = Deadline(end_of_this_job(), request.cluster.grace_seconds)
     job_id = this_job()
     leave_job_environment()

@@ -16,6 +16,7 @@ from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.job_output import last_error
 from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolStatus, Request
 from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
@@ -41,6 +42,7 @@ class SweepStatus:
         running: Trials that train.
         last: The head's last status; None before the first one.
         age: Seconds since the last status; None before the first one.
+        error: The last error of the jobs' output, if none of them works.
     """
 
     name: str
@@ -52,6 +54,7 @@ class SweepStatus:
     running: Sequence[TrialProgress]
     last: PoolStatus | None
     age: float | None
+    error: str = ""
 
     @property
     def active(self) -> bool:
@@ -77,6 +80,7 @@ class SweepStatus:
             "workers": [asdict(job) for job in self.workers or ()],
             "best": self.last.best.model_dump() if self.last and self.last.best else None,
             "seconds_left": self.last.seconds_left if self.last else None,
+            "error": self.error,
         }
 
 
@@ -85,6 +89,7 @@ def read_status(folder: PoolFolder) -> SweepStatus:
     last, head = folder.status(), folder.head()
     age = time.time() - last.at if last else None
     fresh = _writes(head, age)
+    running = last.running if last and fresh else ()
     return SweepStatus(
         folder.name,
         folder.request(),
@@ -92,9 +97,10 @@ def read_status(folder: PoolFolder) -> SweepStatus:
         _jobs(folder.job_name("head")),
         _jobs(folder.job_name("worker")),
         last.counts if last and fresh else _counts(folder),
-        last.running if last and fresh else (),
+        running,
         last,
         age,
+        "" if running else last_error(folder.jobs),
     )
 
 
@@ -139,6 +145,8 @@ def status_view(status: SweepStatus) -> RenderableType:
         lines.append(TrialTable(status.running[:_SHOWN], last.column if last else ""))
         if len(status.running) > _SHOWN:
             lines.append(Text(f"  … and {len(status.running) - _SHOWN} more"))
+    if status.error and not status.complete:
+        lines.append(Text(f"  last error   {status.error}"))
     if not status.active and not status.complete:
         lines.append(Text(f"  to resume: {status.request.command}"))
     return Group(*lines)

@@ -94,18 +94,19 @@ def _submit(action: Any) -> list[str]:
 
 def _executor(folder: PoolFolder, request: Request, job: JobConfig, role: Any) -> SlurmExecutor:
     cluster = request.cluster
-    executor = SlurmExecutor(folder=folder.jobs, python=cluster.python_command)
+    options = {"requeue": True, **job.options}
+    executor = SlurmExecutor(folder=folder.jobs, python=job.python_command)
     executor.update_parameters(
         **job.sbatch_options(),
         job_name=folder.job_name(role),
         time=job.time,
         nodes=1,
         ntasks_per_node=1,
-        setup=cluster.shell_setup(request.code),
+        setup=job.shell_setup(request.code),
         # Since SLURM 22.05 srun does not inherit this option from sbatch.
-        srun_args=[f"--cpus-per-task={job.cpus}"],
+        srun_args=[f"--cpus-per-task={job.cpus}", *job.srun_arguments()],
         signal_delay_s=cluster.grace_seconds,
         stderr_to_stdout=True,
-        additional_parameters={"requeue": True, **job.options},
+        additional_parameters={k: value for k, value in options.items() if value is not False},
     )
     return executor

@@ -15,6 +15,7 @@ from care.errors import CareError
 from care.system.claim import release_dead
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.allocation import Allocation
+from sweeps.backends.slurm.code_snapshot import check_code
 from sweeps.backends.slurm.config import ClusterConfig
 from sweeps.backends.slurm.network import address_of, answers
 from sweeps.backends.slurm.preemption import Deadline, end_of_this_job, this_job
@@ -34,7 +35,9 @@ _STABLE_SECONDS = 30.0  # a Ray that runs this long was not refused
 def run_worker(store: str, name: str) -> None:
     """Run the job: leave when no work is left, requeue when the wall time is almost over."""
     folder = PoolFolder(Store(Path(store)), name)
-    cluster = folder.request().cluster
+    request = folder.request()
+    check_code(request.code)
+    cluster = request.cluster
     deadline = Deadline(end_of_this_job(), cluster.grace_seconds)
     deadline.watch_signals()
     job_id = this_job()

@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from care.errors import ConfigError, Problem
+from care.errors import CareError, ConfigError, Problem
+from care.system.checkout import CODE
+from sweeps.backends.slurm.code_snapshot import check_code
 from sweeps.backends.slurm.commands import Partition
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
+from sweeps.backends.slurm.job_output import last_error
 from sweeps.backends.slurm.validate import check_cluster
 
 Refused = Callable[..., Problem]
@@ -189,3 +192,67 @@ def test_a_node_gets_the_plugins_of_the_submission(monkeypatch: pytest.MonkeyPat
         check=True,
     )
     assert done.stdout == "lab,other.lab\n"
+
+
+def test_the_head_has_a_python_setup_and_srun_of_its_own_or_those_of_the_workers() -> None:
+    container = {"python": "apptainer exec care.sif python", "setup": ["a"], "srun": {"x_y": "z"}}
+    shared = ClusterConfig.model_validate(container).head_job()
+    assert (shared.python, shared.setup) == (container["python"], ("a",))
+    assert shared.srun_arguments() == ["--x-y=z"]
+    own = ClusterConfig.model_validate(
+        {**container, "head": {"python": "/bin/python", "setup": [], "srun": {}}}
+    )
+    # A request in the store has every field.
+    own = ClusterConfig.model_validate_json(own.model_dump_json())
+    assert (own.head_job().python, own.head_job().setup) == ("/bin/python", ())
+    assert own.head_job().srun_arguments() == []
+    assert (own.python, own.setup) == (container["python"], ("a",))
+
+
+def test_options_of_srun_with_either_hyphen() -> None:
+    srun: dict[str, str | int | bool] = {
+        "container-image": "a b.sqsh",
+        "container_mounts": "/x:/x",
+        "exact": True,
+        "no": False,
+    }
+    arguments = ClusterConfig(srun=srun).srun_arguments()
+    assert arguments == ["--container-image=a b.sqsh", "--container-mounts=/x:/x", "--exact"]
+
+
+@pytest.mark.parametrize("text", ["''", "' '", "3", "'python -c \"x'", '"a\\nb"'])
+def test_no_command_is_refused_as_python(refused: Refused, tmp_path: Path, text: str) -> None:
+    for prefix in ("", "head: "):
+        inner = f"python: {text}"
+        problem = refused(
+            load_cluster, written(tmp_path, f"{prefix}{{{inner}}}" if prefix else inner)
+        )
+        assert problem.field.endswith("python")
+        assert "the command that starts Python" in problem.allowed
+
+
+def test_code_of_an_image_is_not_taken_for_the_submitted_code(tmp_path: Path) -> None:
+    """A container may drop PYTHONPATH."""
+    check_code(str(CODE))
+    with pytest.raises(CareError, match="keep the variable PYTHONPATH"):
+        check_code(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (
+            "slurmstepd: error: execve(): /nowhere/python: No such file or directory\n"
+            "srun: error: care1: task 0: Exited with exit code 2\n",
+            "slurmstepd: error: execve(): /nowhere/python: No such file or directory",
+        ),
+        ("submitit INFO - Starting\nslurmstepd: error: *** JOB 1 CANCELLED AT 1 ***\n", ""),
+        ("Traceback\nImportError: No module named 'care'\nsubmitit ERROR - failed\n",
+         "ImportError: No module named 'care'"),
+        ("all is well\n", ""),
+    ],
+)  # fmt: skip
+def test_the_reason_in_the_output_of_a_job(tmp_path: Path, output: str, reason: str) -> None:
+    assert last_error(tmp_path) == ""
+    (tmp_path / "7_0_log.out").write_text(output)
+    assert last_error(tmp_path) == (reason and f"{reason} ({tmp_path}/7_0_log.out)")
