@@ -190,10 +190,16 @@ def _prepare_own(destination: Destination, identity: StoreIdentity) -> None:
     if reason:
         _set_database_aside(destination, reason)
     make_folder(file.parent / "mlflow-artifacts")
-    create_database(file, in_store=True)
+    _create_own(file)
     if not _adopt(file, identity, str(destination.artifacts)):
         _set_database_aside(destination, "belongs to another store")
-        create_database(file, in_store=True)
+        _create_own(file)
+
+
+def _create_own(file: Path) -> None:
+    """Create the store's database with the mode of a store's files; its journals get it, too."""
+    create_database(file)
+    adopt(file)
 
 
 def _set_database_aside(destination: Destination, reason: str) -> None:
@@ -210,10 +216,9 @@ def _with_fresh_uri(destination: Destination) -> Destination:
     return _with_fresh_uri(destination.renewed())
 
 
-def create_database(file: Path, *, in_store: bool = False) -> None:
+def create_database(file: Path) -> None:
     """Create MLflow's database under a temporary name, and rename it when it is complete.
 
-    With ``in_store`` it has the mode of a store's files, which SQLite gives to its journals too.
     MLflow creates the tables one by one. It can never open a database in which a killed process or
     a full disk left only some of them.
     """
@@ -225,8 +230,6 @@ def create_database(file: Path, *, in_store: bool = False) -> None:
         left.unlink()
     part = file.with_name(f".{file.name}.{uuid.uuid4().hex[:8]}.part")
     MlflowClient(tracking_uri=sqlite_uri(part)).search_experiments()
-    if in_store:
-        adopt(part)
     part.replace(file)
 
 

@@ -363,6 +363,8 @@ def test_a_file_that_this_user_may_not_read_is_named(damaged: Damaged, name: str
     for parent in damaged.root.parents:
         if parent.is_relative_to(temporary) and parent != temporary:
             parent.chmod(0o755)
+    for other in (damaged.root, *damaged.root.rglob("*")):  # a store that others may read
+        other.chmod(0o755 if other.is_dir() else 0o644)
     path.chmod(0)
     user = os.geteuid()
     if user == 0:  # who may read everything
