@@ -21,6 +21,8 @@ BATCH = 32
 SIDE = 16
 QUEUE = 96  # three batches: a pause after two finds the place of the oldest key in the middle
 CPU = torch.device("cpu")
+FEW = {"train_images": 10 * BATCH, "test_images": 100}
+"""Data of ten steps an epoch: more would only cost seconds."""
 # Narrow predictors: the widths of the papers cost seconds and show nothing here.
 SMALL: dict[str, dict[str, Any]] = {
     "simclr": {"name": "simclr"},
@@ -71,8 +73,7 @@ def config(name: str, **parts: Any) -> TrialConfig:
 
 @functools.cache
 def _dataset() -> Dataset:
-    """Ten steps an epoch: more would only cost seconds."""
-    return load_dataset(DataConfig(train_images=10 * BATCH, test_images=100), Path())
+    return load_dataset(DataConfig(**FEW), Path())
 
 
 def trainer(name: str, **parts: Any) -> Trainer:
@@ -109,4 +110,4 @@ class Passes:
         self.batches.append(images.numel() // (3 * SIDE**2) if images.dim() == 4 else len(images))
 
 
-__all__ = ["BATCH", "QUEUE", "SMALL", "Passes", "config", "inputs_of", "terms_of", "trainer"]
+__all__ = ["BATCH", "FEW", "QUEUE", "SMALL", "Passes", "config", "inputs_of", "terms_of", "trainer"]

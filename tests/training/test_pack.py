@@ -21,7 +21,7 @@ from care.trials.failure import DivergedError
 from care.trials.folder import TrialFolder
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
-from tests.helpers.stepping import SMALL
+from tests.helpers.stepping import FEW, SMALL
 from tests.helpers.stepping import config as of_objective
 
 EPOCHS = 2
@@ -32,7 +32,7 @@ def tiny(**parts: Any) -> TrialConfig:
     return validate(TrialConfig, {**TINY, "training": training, **parts}, "test")
 
 
-CONFIGS = {name: of_objective(name) for name in SMALL}
+CONFIGS = {name: of_objective(name, data=FEW) for name in SMALL}
 
 
 def alone(config: TrialConfig, folder: Path) -> None:
