@@ -68,6 +68,7 @@ def test_a_wrong_call_says_what_is_allowed(tmp_path: Path) -> None:
         ("python", "x"): "python needs FOLDER and WHEEL",
         ("python", "x", "none.whl"): "no wheel 'none.whl'; 'make wheel' builds it",
         ("python", "x", str(wheel), "rocm"): "'rocm': allowed are cpu and cuda",
+        ("python", "x", str(wheel), "cpu"): "cpu needs TORCH_INDEX",
         ("python", str(tmp_path), str(wheel)): f"'{tmp_path}' exists",
         ("check",): "check needs FOLDER",
     }.items():

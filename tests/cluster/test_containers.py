@@ -74,7 +74,7 @@ def image(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         "PIP_NO_INDEX": "1",
     }
     libraries = Path(sysconfig.get_path("purelib"))
-    command = [str(INSTALL), "python", str(folder / "care"), str(wheel), "cpu"]
+    command = [str(INSTALL), "python", str(folder / "care"), str(wheel)]
     subprocess.run(command, env=environment, check=True)
     packages = next((folder / "care").glob("lib/python3*/site-packages"))
     (packages / "libraries.pth").write_text(f"{libraries}\n")
