@@ -73,7 +73,7 @@ def config(name: str, **parts: Any) -> TrialConfig:
 
 @functools.cache
 def _dataset() -> Dataset:
-    return load_dataset(DataConfig(**FEW), Path())
+    return load_dataset(DataConfig.model_validate(FEW), Path())
 
 
 def trainer(name: str, **parts: Any) -> Trainer:
