@@ -78,7 +78,7 @@ def _dataset() -> Dataset:
 
 def trainer(name: str, **parts: Any) -> Trainer:
     """Its trainer."""
-    return Trainer(config(name, **parts), _dataset(), CPU)
+    return Trainer(config(name, **{"data": FEW, **parts}), _dataset(), CPU)
 
 
 def inputs_of(made: Trainer, step: int = 0) -> Inputs:
