@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from sweeps.store import Store
@@ -23,12 +24,19 @@ def use(monkeypatch: pytest.MonkeyPatch, server: TrackingServer, user: str) -> M
     return MlflowClient(server.uri)
 
 
+def seen_runs(client: MlflowClient) -> list[Run]:
+    """Runs that the user can read; the other tests of the server write some, too."""
+    experiment = client.get_experiment_by_name("care")
+    return list(client.search_runs([experiment.experiment_id])) if experiment else []
+
+
 def test_two_users_write_one_experiment_and_a_reader_only_reads(
     server: TrackingServer,
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     assert_exact: Callable[[Path], None],
 ) -> None:
+    before = len(seen_runs(use(monkeypatch, server, "reader")))
     for user in ("writer", "other"):
         (tmp_path / user).mkdir()
         store, _ = start_sweep(tmp_path / user, [0, 0.1], 1)
@@ -36,14 +44,12 @@ def test_two_users_write_one_experiment_and_a_reader_only_reads(
         sync_store(store, server.uri)
         assert_exact(store.root)
     client = use(monkeypatch, server, "reader")
-    experiment = client.get_experiment_by_name("care")
-    assert experiment
-    runs = client.search_runs([experiment.experiment_id])
-    assert len(runs) == 6
+    runs = seen_runs(client)
+    assert len(runs) == before + 6
     with pytest.raises(MlflowException, match="403"):
         client.log_param(runs[0].info.run_id, "mine", 1)
     with pytest.raises(MlflowException, match="403"):
-        client.create_run(experiment.experiment_id)
+        client.create_run(runs[0].info.experiment_id)
     with pytest.raises(MlflowException, match="403"):
         client.delete_run(runs[0].info.run_id)
 
