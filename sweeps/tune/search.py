@@ -21,12 +21,12 @@ from ray.tune.search.optuna import OptunaSearch
 from care.system.rng import torch_seed
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
-from sweeps.spec.axes import AxisRange
 from sweeps.spec.schema import SweepSpec
 from sweeps.states import MEANING
 from sweeps.store import finite
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
+from sweeps.tune.study_space import StudySpace
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,6 @@ class SearchedTrials:
 
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
-
-
-def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
-    space: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, values in spec.ranges().items():
-        if isinstance(values, AxisRange):
-            space[name] = optuna.distributions.FloatDistribution(
-                values.low, values.high, log=values.log
-            )
-        else:
-            space[name] = optuna.distributions.CategoricalDistribution(values)
-    return space
 
 
 def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
@@ -133,7 +121,8 @@ class StudySearch(Searcher):  # type: ignore[misc]
     """Suggests points by Optuna and hands out their trials, one a task.
 
     Args:
-        spec: The sweep, whose axes are the space.
+        spec: The sweep.
+        space: Its space as Optuna's parameters.
         points: Points that were suggested before, in order; the caller has put those of their
             trials that are to be trained into ``queue``.
         trials: Plans the trials of new points.
@@ -143,15 +132,16 @@ class StudySearch(Searcher):  # type: ignore[misc]
     def __init__(
         self,
         spec: SweepSpec,
+        space: StudySpace,
         points: Sequence[SearchedPoint],
         trials: SearchedTrials,
         queue: TaskQueue,
     ) -> None:
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._spec, self._trials, self._queue = spec, trials, queue
+        self._spec, self._space, self._trials, self._queue = spec, space, trials, queue
         self._inner = OptunaSearch(
-            space=_distributions(spec),
+            space=space.suggest,
             metric=spec.metric.name,
             mode=spec.metric.mode,
             sampler=_sampler(spec.search.sampler, spec.search.seed, 0),
@@ -162,7 +152,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._values: dict[str, float | None] = {}
         self._queued: set[str] = set()
         for point in points:
-            self.study.enqueue_trial(point.suggestion.point)
+            self.study.enqueue_trial(space.params(point.suggestion.point))
             self._inner.suggest(str(point.suggestion.number))
             self._enter(point)
             self._queued.update(trial.trial_id for trial in self._to_run(point))
@@ -213,7 +203,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         number = self._count
         # Tune's own search would let the sampler's generator run on, which no replay could follow.
         self.study.sampler = _sampler(self._spec.search.sampler, self._spec.search.seed, number)
-        suggested = _flat(self._inner.suggest(str(number)))
+        suggested = self._space.point(_flat(self._inner.suggest(str(number))))
         point = self._trials.enter(Suggestion(number, suggested))
         self._enter(point)
         for trial in self._to_run(point):

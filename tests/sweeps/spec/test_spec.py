@@ -79,7 +79,7 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"axes": {SPLITS: [[1, [2]], [1, [2]]]}}, f"axes.{SPLITS}", [[1, [2]], [1, [2]]],
      "each value once", None),
     # unknown names
-    ({"search": {"name": "optun"}}, "search.name", "optun", "allowed: grid, optuna", "optuna"),
+    ({"search": {"name": "optun"}}, "search.name", "optun", "allowed: grid, random, sobol, optuna", "optuna"),
     ({"scheduler": {"name": "ahsa"}}, "scheduler.name", "ahsa", "allowed: none, asha", "asha"),
     ({"metric": {"name": "head/gama"}}, "metric.name", "head/gama", "allowed: train/loss",
      "head/gamma"),
