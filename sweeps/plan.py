@@ -162,7 +162,12 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
 
     points = [point for point, _ in trials]
     identities = [trial_id(configs[0]) for _, configs in trials]
-    allotted = allot_seeds(points, identities, limits, functools.cache(value))
+    allotted = allot_seeds(points, identities, limits, functools.cache(value), sweep.spec.zip)
+    if not allotted.compared and len(set(identities)) > 1:
+        allowed = (
+            "allowed: where points differ in one axis alone; otherwise a number or list of seeds"
+        )
+        raise ConfigError(sweep.source, [Problem("seeds.until", limits.until, allowed)])
     chosen = sweep.selection.seeds
     planned = tuple(
         look_up(point, index)

@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from analysis.labels import UNUSED, VARIANT
 from care.config import Model
+from care.config.base import refuse
 from care.config.fields import canonical_values, kind_of
 from care.config.loading import validate
 from care.errors import ConfigError, nearest
@@ -237,41 +238,37 @@ def _check_nesting(name: str, values: Any, axes: dict[str, Any]) -> None:
 def _check_zips(axes: dict[str, Any], zips: Sequence[Sequence[str]]) -> None:
     """Refuse zipped axes that are unknown, in two groups, conditional or of unequal length."""
     seen: set[str] = set()
-    for group in zips:
+    for number, group in enumerate(zips):
+        field = f"zip.{number}"
         for name in group:
-            _check_zipped(name, axes, seen)
+            _check_zipped(field, name, axes, seen)
             seen.add(name)
         if len(group) < 2:
-            _refuse_zip(list(group), "two axes or more in a group")
+            refuse(field, list(group), "two axes or more")
         columns = [listed(_parse(name, axes[name]).domain) for name in group]
-        lengths = {name: len(column) for name, column in zip(group, columns, strict=True)}
-        if len(set(lengths.values())) > 1:
-            numbers = ", ".join(f"{name} has {number}" for name, number in lengths.items())
-            _refuse_zip(list(group), f"axes with equally many values; {numbers}")
+        if len(set(map(len, columns))) > 1:
+            counts = zip(group, map(len, columns), strict=True)
+            numbers = ", ".join(f"{name} has {count}" for name, count in counts)
+            refuse(field, list(group), f"axes with equally many values; {numbers}")
         rows = list(zip(*columns, strict=True))
         if len(set(map(comparable, rows))) < len(rows):
-            _refuse_zip(list(group), "each combination of values once")
+            refuse(field, list(group), "each combination of values once")
 
 
-def _check_zipped(name: str, axes: dict[str, Any], seen: set[str]) -> None:
+def _check_zipped(field: str, name: str, axes: dict[str, Any], seen: set[str]) -> None:
     if name not in axes:
         close = nearest(name, axes)
         hint = f"; did you mean {close!r}?" if close else ""
-        _refuse_zip(name, f"{', '.join(axes) or 'axes, of which there are none'}{hint}")
+        refuse(field, name, f"{', '.join(axes) or 'axes, of which there are none'}{hint}")
     if name in seen:
-        _refuse_zip(name, "each axis once")
+        refuse(field, name, "each axis once")
     declared = axes[name]
     if isinstance(declared, dict) and (declared.get("when") or not _is_listed(declared)):
-        _refuse_zip(name, "axes with a list of values, and without 'when'")
+        refuse(field, name, "axes with a list of values, and without 'when'")
 
 
 def _is_listed(declared: dict[str, Any]) -> bool:
     return "values" in declared or declared.get("step") is not None
-
-
-def _refuse_zip(value: Any, allowed: str) -> None:
-    allowed = f"allowed: {allowed}"
-    raise PydanticCustomError("zip", "{allowed}", {"allowed": allowed, "value": value})
 
 
 def check_variants(variants: dict[str, dict[str, Any]], axes: dict[str, Any]) -> None:

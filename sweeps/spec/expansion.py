@@ -181,7 +181,7 @@ class Space:
             if not dimension.wanted[name] & set(map(comparable, taken)):
                 labels = [value_label(value) for value in taken]
                 listed_labels = ", ".join(labels[:_MOST_SHOWN])
-                close = nearest(str(wanted[0]), [one for one in labels if isinstance(one, str)])
+                close = nearest(str(wanted[0]), [one for one in taken if isinstance(one, str)])
                 allowed = f"allowed: a value that {name} has in this sweep ({listed_labels})"
                 return Problem(f"{field}.{name}", _short(wanted), allowed, close)
         shown = {name: _short(values) for name, values in dimension.when.items()}

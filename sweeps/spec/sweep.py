@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from analysis.labels import UNUSED, VARIANT
 from care.config import TrialConfig
@@ -20,9 +20,11 @@ from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
 from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
-from sweeps.spec.schema import MOST_TRIALS, SweepSpec
+from sweeps.spec.schema import MOST_TRIALS, DesignName, SweepSpec
 from sweeps.spec.selection import Selection, refuse_selection, select
 from sweeps.spec.space import comparable
+
+MadeT = TypeVar("MadeT")
 
 
 class Sweep:
@@ -77,7 +79,8 @@ class Sweep:
         Raises:
             ConfigError: Conditions depend on each other.
         """
-        return Space(self.spec.parsed_axes(), self.spec.zip, self._needs, self._read)
+        axes, zips = self.spec.parsed_axes(), self.spec.zip
+        return self._named(lambda: Space(axes, zips, self._needs, self._read))
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the chosen points of a grid or a design: dotted axis to value.
@@ -90,8 +93,19 @@ class Sweep:
     def _all_points(self) -> Iterator[dict[str, Any]]:
         search = self.spec.search
         if search.design:
-            return draw_points(self.space, search.design, search.trials, search.seed)
+            return iter(self._design(search.design))
         return self.space.grid()
+
+    def _design(self, name: DesignName) -> list[dict[str, Any]]:
+        trials, seed = self.spec.search.trials, self.spec.search.seed
+        return self._named(lambda: list(draw_points(self.space, name, trials, seed)))
+
+    def _named(self, make: Callable[[], MadeT]) -> MadeT:
+        """Call a function and name the sweep's file in its error."""
+        try:
+            return make()
+        except ConfigError as error:
+            raise ConfigError(self.source, error.problems) from error
 
     def _levels(self) -> dict[str, tuple[Any, ...]]:
         """List the levels of each axis over all points."""
@@ -110,7 +124,7 @@ class Sweep:
 
     def _sets(self, axis: str, field: str) -> bool:
         """Check whether an axis changes the value of a field, or which fields there are."""
-        if axis == VARIANT:
+        if axis == VARIANT and field != VARIANT:
             names = {name for fields in self.spec.variants.values() for name in fields}
             return any(_concerns(name, field) for name in names)
         return _concerns(axis, field)
