@@ -99,6 +99,8 @@ def question_of(sweep: Sweep) -> Question:
     }
     if spec.search.name != "grid":
         settings |= {"search.sampler": spec.search.sampler, "search.seed": spec.search.seed}
+        # Defaults are left out: the questions of earlier versions do not have them.
+        settings |= {f"search.{name}": value for name, value in spec.search.chosen().items()}
     if spec.scheduler.name != "none":
         settings |= {
             "scheduler.grace_epochs": spec.scheduler.grace_epochs,

@@ -16,7 +16,7 @@ from typing import Any
 from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from sweeps.event_log import RungEntry
-from sweeps.spec.schema import MetricConfig, SchedulerConfig
+from sweeps.spec.search import MetricConfig, SchedulerConfig
 from sweeps.store import finite
 from sweeps.tune.messages import PackResult, PackTask, TrialResult
 

@@ -73,6 +73,16 @@ def differing(folder: Path, began: dict[str, Any], changes: dict[str, Any]) -> l
             {"search": {"name": "optuna", "sampler": "random", "seed": 3}},
             ["search.sampler: tpe → random", "search.seed: 0 → 3"],
         ),
+        (
+            OPTUNA,
+            {"search": {"name": "optuna", "multivariate": True, "startup": 5}},
+            ["search.multivariate: unused → True", "search.startup: unused → 5"],
+        ),
+        (
+            {**OPTUNA, "search": {"name": "optuna", "sampler": "nsga2", "population": 8}},
+            {"search": {"name": "optuna", "sampler": "nsga2"}},
+            ["search.population: 8 → unused"],
+        ),
         (OPTUNA, {"scheduler": {"name": "asha"}}, None),
         (
             ASHA,

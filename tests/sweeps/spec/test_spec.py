@@ -26,7 +26,7 @@ AXIS = f"axes.{WEIGHT}"
 BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # unknown key, missing key
     ({"axis": {}}, "axis", {}, "there are axes, checkpoints", "axes"),
-    ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has name, sampler", "name"),
+    ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has group, multivariate, name", "name"),
     ({"axes": None}, "axes", None, "must be given", None),
     ({"name": None}, "name", None, "must be given", None),
     # wrong type
@@ -80,6 +80,19 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
      "each value once", None),
     # unknown names
     ({"search": {"name": "optun"}}, "search.name", "optun", "allowed: grid, optuna", "optuna"),
+    ({"search": {"name": "optuna", "sampler": "cma"}}, "search.sampler", "cma",
+     "allowed: tpe, random, gp, cmaes, qmc, nsga2", "cmaes"),
+    ({"search": {"name": "optuna", "sampler": "gp", "multivariate": True}}, "search.multivariate",
+     True, "allowed: with 'name: optuna' and 'sampler: tpe'", None),
+    ({"search": {"name": "optuna", "population": 8}}, "search.population", 8,
+     "with 'name: optuna' and 'sampler: cmaes' or 'sampler: nsga2'", None),
+    ({"search": {"startup": 3}}, "search.startup", 3, "with 'name: optuna' and 'sampler: tpe'", None),
+    ({"search": {"name": "optuna", "group": True}}, "search.group", True, "'multivariate: true'",
+     None),
+    ({"search": {"name": "optuna", "sampler": "nsga2", "population": 2}}, "search.population", 2,
+     "greater than or equal to 3", None),
+    ({"search": {"name": "optuna", "sampler": "cmaes"}}, "search.sampler", "cmaes",
+     "with an axis that is an interval", None),
     ({"scheduler": {"name": "ahsa"}}, "scheduler.name", "ahsa", "allowed: none, asha", "asha"),
     ({"metric": {"name": "head/gama"}}, "metric.name", "head/gama", "allowed: train/loss",
      "head/gamma"),

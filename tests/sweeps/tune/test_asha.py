@@ -12,7 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, TrialScheduler
 
 from care.system.rng import generator
 from sweeps.event_log import RungEntry
-from sweeps.spec.schema import MetricConfig, SchedulerConfig
+from sweeps.spec.search import MetricConfig, SchedulerConfig
 from sweeps.store import SweepFolder
 from sweeps.tune.asha import ReplayableASHA, build_scheduler
 from sweeps.tune.messages import Outcome
