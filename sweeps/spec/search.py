@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
@@ -115,5 +116,8 @@ def check_search(search: SearchConfig, axes: Mapping[str, Any]) -> None:
             refuse(f"search.{name}", value, f"with 'name: optuna' and {with_samplers}")
     if search.group and not search.multivariate:
         refuse("search.group", True, "with 'multivariate: true'")
-    if search.sampler == "cmaes" and all(isinstance(values, list) for values in axes.values()):
-        refuse("search.sampler", "cmaes", "with an axis that is an interval; tpe searches lists")
+    if search.sampler == "cmaes":
+        if all(isinstance(values, list) for values in axes.values()):
+            refuse("search.sampler", "cmaes", "with an axis that is an interval; tpe takes lists")
+        if find_spec("cmaes") is None:  # an installation of an earlier version has no cmaes
+            refuse("search.sampler", "cmaes", "with the package cmaes: pip install cmaes")

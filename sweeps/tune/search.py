@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
@@ -59,6 +60,7 @@ class SearchedTrials:
 
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -137,7 +139,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._space = _distributions(spec)
         self._generations = Generations()
         self.study = optuna.create_study(
-            study_name=spec.name, directions=[f"{spec.metric.mode}imize"]
+            study_name=spec.name, directions=[_DIRECTIONS[spec.metric.mode]]
         )
         self._open: dict[int, SearchedPoint] = {}
         self._count = 0

@@ -34,7 +34,7 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"name": 7}, "name", 7, "allowed: a valid string", None),
     ({"name": "Upper Case"}, "name", "Upper Case", "lower-case letters", None),
     ({"name": "../up"}, "name", "../up", "lower-case letters", None),
-    ({"search": "optuna"}, "search", "optuna", "a mapping with name, sampler, seed, trials", None),
+    ({"search": "optuna"}, "search", "optuna", "a mapping with group, multivariate, name", None),
     # axes
     ({"axes": {WEIGHT: []}}, AXIS, [], "allowed: a list of one value or more", None),
     ({"axes": {WEIGHT: None}}, AXIS, None, "allowed: a list of one value or more", None),
