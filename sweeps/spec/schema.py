@@ -20,14 +20,19 @@ from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
 from care.config.base import check_unique, refuse
 from care.config.evaluation import is_monitor
-from care.config.metrics import epoch_metrics
 from care.data.shared_batches import SHARED
 from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import AxisRange, check_axes, check_variants
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
-from sweeps.spec.search import MetricConfig, SchedulerConfig, SearchConfig, check_search
+from sweeps.spec.search import (
+    MetricConfig,
+    SchedulerConfig,
+    SearchConfig,
+    check_scheduler,
+    check_search,
+)
 from sweeps.spec.seeds import AdaptiveSeeds, parse_seeds
 
 MOST_TRIALS = 20_000
@@ -58,7 +63,8 @@ class ResourcesConfig(Model):
         pack: Number of trials that one process trains side by side. They share seed, data set,
             augmentation and batch size, so each batch is loaded and augmented once. Their numbers
             equal those of trials that train alone, bit for bit. ``auto`` measures the first steps
-            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with ASHA.
+            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with a
+            scheduler.
         retries: Number of consecutive restarts without progress, after a trial lost its process
             or node.
     """
@@ -178,12 +184,7 @@ class SweepSpec(Model):
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
-        if self.scheduler.name == "asha" and self.metric.name not in epoch_metrics():
-            raise PydanticCustomError(
-                "metric.name",
-                "allowed with asha, which needs a value after every epoch: {names}",
-                {"names": ", ".join(epoch_metrics()), "value": self.metric.name},
-            )
+        check_scheduler(self.scheduler, self.metric)
         return self
 
     def measured_otherwise(self) -> list[str]:

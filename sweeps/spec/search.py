@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -52,25 +52,48 @@ class SearchConfig(Model):
 
     def chosen(self) -> dict[str, Any]:
         """Return the sampler's settings that differ from their defaults, by name."""
-        return {
-            name: value
-            for name in _USED_BY
-            if (value := getattr(self, name)) != type(self).model_fields[name].default
-        }
+        return _changed(self, _USED_BY)
+
+
+def _changed(settings: Model, names: Iterable[str]) -> dict[str, Any]:
+    """Return the settings that differ from their defaults."""
+    fields = type(settings).model_fields
+    return {
+        name: value for name in names if (value := getattr(settings, name)) != fields[name].default
+    }
 
 
 class SchedulerConfig(Model):
-    """Early stopping: none, or ASHA on a per-epoch metric.
+    """Early stopping on a per-epoch metric.
 
     Attributes:
-        name: ``none`` or ``asha``.
+        name: ``none``, ``asha``, ``hyperband`` (ASHA in several brackets, some of which stop
+            later) or ``median``.
         grace_epochs: Epochs that every trial is trained for; the first rung.
-        reduction_factor: Each rung keeps the best 1 / ``reduction_factor`` of its trials.
+        reduction_factor: Each rung of ``asha`` and ``hyperband`` keeps the best
+            1 / ``reduction_factor`` of its trials.
+        every: Epochs between two decisions of ``median``.
+        least_trials: Other trials that came as far, before ``median`` stops one.
     """
 
-    name: Literal["none", "asha"] = "none"
+    name: Literal["none", "asha", "hyperband", "median"] = "none"
     grace_epochs: PositiveInt = 1
     reduction_factor: Annotated[float, Field(gt=1)] = 3.0
+    every: PositiveInt = 1
+    least_trials: PositiveInt = 3
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that the scheduler uses, by name.
+
+        Those that came with a later version are left out at their defaults: the questions of
+        earlier versions do not have them.
+        """
+        if self.name == "none":
+            return {}
+        used = {"grace_epochs": self.grace_epochs}
+        if self.name == "median":
+            return {**used, **_changed(self, ("every", "least_trials"))}
+        return {**used, "reduction_factor": self.reduction_factor}
 
 
 class MetricConfig(Model):
@@ -121,3 +144,24 @@ def check_search(search: SearchConfig, axes: Mapping[str, Any]) -> None:
             refuse("search.sampler", "cmaes", "with an axis that is an interval; tpe takes lists")
         if find_spec("cmaes") is None:  # an installation of an earlier version has no cmaes
             refuse("search.sampler", "cmaes", "with the package cmaes: pip install cmaes")
+
+
+def check_scheduler(scheduler: SchedulerConfig, metric: MetricConfig) -> None:
+    """Refuse settings that the scheduler does not use, and a metric that comes at the end only.
+
+    Args:
+        scheduler: The scheduler.
+        metric: The sweep's metric.
+
+    Raises:
+        PydanticCustomError: Names the field and the allowed values.
+    """
+    if scheduler.name != "median":
+        for name, value in _changed(scheduler, ("every", "least_trials")).items():
+            refuse(f"scheduler.{name}", value, "with 'name: median'")
+    elif changed := _changed(scheduler, ("reduction_factor",)):
+        value = changed["reduction_factor"]
+        refuse("scheduler.reduction_factor", value, "with 'name: asha' or 'name: hyperband'")
+    if scheduler.name != "none" and metric.name not in epoch_metrics():
+        reason = f"with {scheduler.name}, which needs a value after every epoch"
+        refuse("metric.name", metric.name, f"{reason}: {', '.join(epoch_metrics())}")

@@ -83,6 +83,16 @@ def differing(folder: Path, began: dict[str, Any], changes: dict[str, Any]) -> l
             {"search": {"name": "optuna", "sampler": "nsga2"}},
             ["search.population: 8 → unused"],
         ),
+        (
+            {**ASHA, "scheduler": {"name": "median"}},
+            {"scheduler": {"name": "median", "least_trials": 5}},
+            ["scheduler.least_trials: unused → 5"],
+        ),
+        (
+            ASHA,
+            {"scheduler": {"name": "hyperband"}},
+            ["scheduler.name: asha → hyperband"],
+        ),
         (OPTUNA, {"scheduler": {"name": "asha"}}, None),
         (
             ASHA,
