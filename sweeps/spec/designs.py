@@ -13,7 +13,7 @@ from typing import Any
 
 from care.errors import ConfigError, Problem
 from sweeps.spec.expansion import Dimension, Point, Space
-from sweeps.spec.schema import DesignName
+from sweeps.spec.search import DesignName
 from sweeps.spec.space import Choice, Domain, comparable
 
 Draw = Callable[[Dimension, int], float]

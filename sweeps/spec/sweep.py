@@ -20,7 +20,8 @@ from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
 from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
-from sweeps.spec.schema import MOST_TRIALS, DesignName, SweepSpec
+from sweeps.spec.schema import MOST_TRIALS, SweepSpec
+from sweeps.spec.search import DesignName
 from sweeps.spec.selection import Selection, refuse_selection, select
 from sweeps.spec.space import comparable
 

@@ -64,6 +64,12 @@ class StudySpace:
             for words in [self._words[one.axes]]
         }
 
+    @property
+    def unconditional(self) -> dict[str, BaseDistribution]:
+        """The distributions of the parameters that every trial has."""
+        names = {parameter(one) for one in self._space.dimensions if not one.when}
+        return {name: one for name, one in self.distributions.items() if name in names}
+
     def suggest(self, trial: optuna.trial.BaseTrial) -> Point:
         """Ask a trial for the parameters of a point, and return the point's parameters."""
         params: dict[str, Any] = {}
