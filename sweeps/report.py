@@ -116,6 +116,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         references=reference_encoders(sweep, store, _finished_records(plan, store)),
         seeds=_added_seeds(plan),
         objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
+        zips=spec.zip,
     )
 
 

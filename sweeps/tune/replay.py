@@ -25,6 +25,7 @@ from sweeps.tune.search import (
     Values,
     values_of,
 )
+from sweeps.tune.study_space import StudySpace
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
 
@@ -55,12 +56,13 @@ class Replay:
 
     def search(self, queue: TaskQueue) -> Searcher:
         """Build the search, which hands out the tasks of ``queue`` and those of new points."""
-        if self._spec.search.name == "grid":
+        if not self._spec.search.suggests:
             return ListSearch(queue)
         trials = SearchedTrials(
             self._enter, self._values, lambda trial: self._task(trial.config, trial.point)
         )
-        return StudySearch(self._spec, list(self._points()), trials, queue)
+        space = StudySpace(self._plan.sweep.space)
+        return StudySearch(self._spec, space, list(self._points()), trials, queue)
 
     def _build_scheduler(self) -> ReplayableScheduler | None:
         epochs = self._plan.sweep.base_config().training.epochs
