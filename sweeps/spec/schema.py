@@ -176,8 +176,18 @@ class SweepSpec(Model):
         if isinstance(tree, dict) and tree.get("metrics") and "metric" in tree:
             metrics = tree["metrics"]
             if not isinstance(metrics, list | tuple) or tree["metric"] != metrics[0]:
-                refuse("metric", tree["metric"], "without 'metrics', whose first it is then")
+                refuse("metric.name", tree["metric"], "without 'metrics', whose first it is then")
         return tree
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_several(cls, metrics: tuple[MetricConfig, ...]) -> tuple[MetricConfig, ...]:
+        names = [metric.name for metric in metrics]
+        if len(names) == 1:
+            raise PydanticCustomError("name", "allowed: two metrics or more; one is 'metric'")
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("name", "allowed: each metric once")
+        return metrics
 
     @model_validator(mode="after")
     def _set_first_metric(self) -> Self:

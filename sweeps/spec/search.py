@@ -132,7 +132,7 @@ class MetricConfig(Model):
 
 
 def check_metrics(metrics: Sequence[MetricConfig], others: Mapping[str, Any]) -> None:
-    """Refuse several metrics that are not different, or where one value must decide.
+    """Refuse several metrics where one value must decide.
 
     Args:
         metrics: The sweep's ``metrics``; empty for one with a single ``metric``.
@@ -145,10 +145,6 @@ def check_metrics(metrics: Sequence[MetricConfig], others: Mapping[str, Any]) ->
     if not metrics:
         return
     names = [metric.name for metric in metrics]
-    if len(names) < 2:
-        refuse("metrics", names, "two metrics or more; one is 'metric'")
-    if len(set(names)) < len(names):
-        refuse("metrics", names, "each metric once")
     for field, (value, reason) in others.items():
         refuse(field, value, f"with one metric: {reason}; 'metrics' has {', '.join(names)}")
 

@@ -137,7 +137,7 @@ def test_two_metrics_are_both_told_with_their_directions(tmp_path: Path) -> None
 def test_samplers_differ_and_seeds_do(tmp_path: Path) -> None:
     """Each is another search; a Sobol sequence of another seed is scrambled otherwise."""
     firsts = {}
-    for sampler in SAMPLERS:
+    for sampler in (name for name in SAMPLERS if "two metrics" not in name):
         for seed in (0, 1):
             driver = searched(tmp_path / f"{sampler}-{seed}", sampler, seed=seed, trials=8)
             for _ in driver.run():
