@@ -75,6 +75,7 @@ Seeds = Annotated[
     str | None,
     typer.Option(metavar="N|SEED,...", help="Only the first N seeds, or these (1, for seed 1)."),
 ]
+WriteReport = Annotated[bool, typer.Option(help="Write the report at the end.")]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
@@ -241,7 +242,7 @@ def sweep_run(
     rerun_stale: RerunStale = False,
     rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
-    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    report: WriteReport = True,
     timings: Annotated[
         bool, typer.Option("--timings", help="Print the parts of the wall time at the end.")
     ] = False,
@@ -280,6 +281,7 @@ def sweep_submit(
     rerun_stale: RerunStale = False,
     rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
+    report: WriteReport = True,
 ) -> None:
     """Submit the missing trials of a sweep to a SLURM cluster. Twice attaches to the first."""
     from sweeps.cli.cluster import parse_workers, submit_command
@@ -289,8 +291,9 @@ def sweep_submit(
         retry_failed,
         rerun_stale,
         tracking_uri,
-        restart_search=restart_search,
-        rerun_damaged=rerun_damaged,
+        report,
+        restart_search,
+        rerun_damaged,
     )
     arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)

@@ -81,7 +81,9 @@ def submit_command(
         _attach(folder, workers, plan, options, console)
         return 0
     plan = prepare(arguments, plan, store, options, console)
-    typed = ("--cluster", str(cluster_file), "--workers", str(workers))
+    typed = ["--cluster", str(cluster_file), "--workers", str(workers)]
+    if not options.report:
+        typed.append("--no-report")
     counts = plan.counts()
     if not plan.missing() and not plan.unsuggested and not counts[State.RUNNING]:
         console.print(f"{name}: no trial to run, so nothing was submitted ({in_words(counts)})")
@@ -91,6 +93,7 @@ def submit_command(
         cluster=cluster,
         workers=workers,
         tracking_uri=options.tracking_uri,
+        report=options.report,
         folder=str(Path.cwd()),
         code=str(take_snapshot(folder.path / "code")),
         command=arguments.command("submit", *typed),
