@@ -81,8 +81,8 @@ def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, ver
 
 @pytest.mark.long
 def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
-    """A worker of a minute, of which little is left for trials, queues itself again and again."""
-    sweep = pool(time=1, grace_seconds=30)
+    """A worker of two minutes, too few for trials that wait, queues itself again."""
+    sweep = pool(time=2, grace_seconds=30, wait=0.5)
     sweep.submit("1:1")
 
     def interrupted() -> bool:

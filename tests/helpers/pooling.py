@@ -86,6 +86,8 @@ class Pool:
         name: The sweep's.
         seeds: At most ``SEEDS``, which an undisturbed sweep has.
         database: An empty file of MLflow, which takes the head seconds to make; None for none.
+        wait: Seconds of each pass through the encoder until :meth:`hurry`. A step has two, an
+            epoch four steps: with the default an epoch takes a second.
         changes: Of the cluster file; ``models``.
     """
 
@@ -97,13 +99,14 @@ class Pool:
         seeds: int = SEEDS,
         *,
         database: Path | None = None,
+        wait: float = 0.12,
         **changes: Any,
     ) -> None:
         self.folder, self.name, self.seeds = folder, name, seeds
         self._slow = folder / "slow"
         self.environment = {**os.environ, **environment, "CARE_TEST_SLOW": str(self._slow)}
         declare(folder, name, seeds, **changes)
-        self._slow.touch()
+        self._slow.write_text(str(wait))
         self._database = database
 
     def care(self, *arguments: str, check: bool = True) -> str:

@@ -6,6 +6,7 @@ costs no core, changes no number, and ends between two steps as soon as the test
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from torch import nn
 
 VARIABLE = "CARE_TEST_SLOW"
-"""Names a file; while it exists, each training step waits. Child processes and jobs inherit it."""
-_SECONDS = 0.12  # a step embeds two views, an epoch has four steps: a second
+"""Names a file with the seconds that each pass of a training step waits, while it exists.
+
+Child processes and jobs inherit it.
+"""
 
 
 def slow_encoder() -> nn.Module:
@@ -32,8 +35,9 @@ def slow_encoder() -> nn.Module:
 
 def _wait(module: nn.Module, inputs: object) -> None:
     slow = os.environ.get(VARIABLE)
-    if module.training and slow and Path(slow).exists():
-        time.sleep(_SECONDS)
+    if module.training and slow:
+        with contextlib.suppress(FileNotFoundError):
+            time.sleep(float(Path(slow).read_text()))
 
 
 ENCODERS.register("slow-small", EncoderEntry("slow_encoder:slow_encoder", 16, 1.70e6))
