@@ -39,14 +39,22 @@ class Suggestion:
     Attributes:
         number: Its index in the study, from 0.
         point: Dotted axis to value.
+        generation: The sampler's generation; None for a sampler without generations.
+        parents: Numbers of the points that the generation was made from; only in the line that
+            starts a generation.
     """
 
     number: int
     point: dict[str, Any]
+    generation: int | None = None
+    parents: tuple[int, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Convert to the line of the log."""
-        return {"event": "suggest", "number": self.number, "point": self.point}
+        line = {"event": "suggest", "number": self.number, "point": self.point}
+        if self.generation is not None:
+            line["generation"] = self.generation
+        return {**line, "parents": list(self.parents)} if self.parents else line
 
 
 @dataclass(frozen=True)

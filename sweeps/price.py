@@ -35,7 +35,7 @@ from sweeps.store import Store
 _PAST_TRIALS_READ = 200
 _KINDS_MEASURED = 4
 _CHECKPOINTS_KEPT = 2
-_WEAKNESS = ("here", "elsewhere", "flops")
+_WEAKNESS = ("here", "measured", "elsewhere", "flops")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class PastTrial:
         epoch_seconds: Median of its epochs after the first, which includes the warm-up.
         end_seconds: Time from its last epoch to its end, in which it was evaluated.
         bytes: Size of its folder; None unless it is finished.
+        is_whole: False if only its first steps were trained, to measure them.
     """
 
     config: TrialConfig
@@ -57,6 +58,7 @@ class PastTrial:
     epoch_seconds: float
     end_seconds: float | None
     bytes: int | None
+    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,8 @@ class Work:
         seconds: Time from its next epoch to its end, on its share of a machine.
         epoch_seconds: Time of an epoch.
         bytes: Size of its folder at the end; None if unknown.
-        basis: The trials that it rests on: ``here``, ``elsewhere`` or ``flops``.
+        basis: The trials that it rests on: of this machine (``here``), their first steps
+            (``measured``), of others (``elsewhere``), or of another cost (``flops``).
     """
 
     seconds: float
@@ -168,7 +171,9 @@ class PastTrials:
         if equal:
             chosen = self._nearest(equal)
             seconds = statistics.median(map(self._seconds, chosen))
-            basis = "here" if chosen[0].here else "elsewhere"
+            basis = (
+                ("here" if chosen[0].is_whole else "measured") if chosen[0].here else "elsewhere"
+            )
             return _work(config, epoch, seconds, chosen, basis)
         like = self._nearest([past for past in self._past if _flops(past.config)])
         rates = [_flops(past.config) / self._seconds(past) for past in like]
@@ -312,7 +317,7 @@ def _measure(config: TrialConfig, threads: int, seconds: float) -> PastTrial:
         raise CareError(f"the first steps could not be measured: {reason[-1]}")
     epoch_seconds, checkpoint_bytes, _ = json.loads(done.stdout.splitlines()[-1])
     size = _CHECKPOINTS_KEPT * checkpoint_bytes
-    return PastTrial(config, True, threads, epoch_seconds, None, size)
+    return PastTrial(config, True, threads, epoch_seconds, None, size, is_whole=False)
 
 
 def _bytes_below(folder: Path) -> int:

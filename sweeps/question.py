@@ -99,11 +99,10 @@ def question_of(sweep: Sweep) -> Question:
     }
     if spec.search.name != "grid":
         settings |= {"search.sampler": spec.search.sampler, "search.seed": spec.search.seed}
-    if spec.scheduler.name != "none":
-        settings |= {
-            "scheduler.grace_epochs": spec.scheduler.grace_epochs,
-            "scheduler.reduction_factor": spec.scheduler.reduction_factor,
-        }
+        # Defaults are left out: the questions of earlier versions do not have them.
+        settings |= {f"search.{name}": value for name, value in spec.search.chosen().items()}
+    scheduler = spec.scheduler.settings()
+    settings |= {f"scheduler.{name}": value for name, value in scheduler.items()}
     axes = {
         name: values.model_dump() if isinstance(values, AxisRange) else list(values)
         for name, values in spec.ranges().items()

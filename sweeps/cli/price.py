@@ -24,6 +24,7 @@ from sweeps.store import Store
 
 _BASES = {
     "here": "rests on trials of equal cost that this machine trained",
+    "measured": "rests on the first steps, trained here now; without the evaluation at the end",
     "elsewhere": "rests on trials of equal cost that other machines trained",
     "flops": "rests on floating-point operations, at the rate of other trials of the store",
 }

@@ -33,7 +33,7 @@ def check_metric(spec: SweepSpec, config: TrialConfig, source: str) -> None:
         allowed = f"allowed with {missing!r} in evaluation.monitor.measures, which are: {measured}"
         raise ConfigError(source, [Problem("metric.name", name, allowed)])
     grace, every = spec.scheduler.grace_epochs, monitor.every
-    if spec.scheduler.name == "asha" and grace % every and grace < config.training.epochs:
+    if spec.scheduler.name != "none" and grace % every and grace < config.training.epochs:
         allowed = (
             f"allowed: a multiple of {every}, e.g. {grace + -grace % every}, as {name} is measured "
             f"every {every} epochs (evaluation.monitor.every)"

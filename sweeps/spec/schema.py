@@ -20,13 +20,19 @@ from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
 from care.config.base import check_unique, refuse
 from care.config.evaluation import is_monitor
-from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import AxisRange, check_axes, check_variants
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import ProfileConfig, ReproducesConfig
+from sweeps.spec.search import (
+    MetricConfig,
+    SchedulerConfig,
+    SearchConfig,
+    check_scheduler,
+    check_search,
+)
 from sweeps.spec.seeds import AdaptiveSeeds, parse_seeds
 
 MOST_TRIALS = 20_000
@@ -45,36 +51,6 @@ def _check_gpus(gpus: float) -> float:
     return gpus
 
 
-class SearchConfig(Model):
-    """The search: every combination of values, or Optuna through Ray Tune's OptunaSearch.
-
-    Attributes:
-        name: ``grid`` or ``optuna``.
-        trials: Number of points that Optuna suggests; each is trained once per seed.
-        sampler: Optuna's sampler.
-        seed: The sampler's seed.
-    """
-
-    name: Literal["grid", "optuna"] = "grid"
-    trials: PositiveInt = 20
-    sampler: Literal["tpe", "random"] = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class SchedulerConfig(Model):
-    """Early stopping: none, or ASHA on a per-epoch metric.
-
-    Attributes:
-        name: ``none`` or ``asha``.
-        grace_epochs: Epochs that every trial is trained for; the first rung.
-        reduction_factor: Each rung keeps the best 1 / ``reduction_factor`` of its trials.
-    """
-
-    name: Literal["none", "asha"] = "none"
-    grace_epochs: PositiveInt = 1
-    reduction_factor: Annotated[float, Field(gt=1)] = 3.0
-
-
 class ResourcesConfig(Model):
     """The resources of one trial.
 
@@ -87,7 +63,8 @@ class ResourcesConfig(Model):
         pack: Number of trials that one process trains side by side. They share seed, data set,
             augmentation and batch size, so each batch is loaded and augmented once. Their numbers
             equal those of trials that train alone, bit for bit. ``auto`` measures the first steps
-            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with ASHA.
+            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with a
+            scheduler.
         retries: Number of consecutive restarts without progress, after a trial lost its process
             or node.
     """
@@ -118,28 +95,6 @@ class TrackingConfig(Model):
     """
 
     models: Literal["best", "all", "none"] = "best"
-
-
-class MetricConfig(Model):
-    """The metric that compares the trials.
-
-    Attributes:
-        name: A metric of every epoch or a final measure, e.g. ``encoder/probe_accuracy``.
-        mode: Whether a larger or a smaller value is better.
-    """
-
-    name: str = "encoder/probe_accuracy"
-    mode: Literal["max", "min"] = "max"
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        valid = (*epoch_metrics(), *final_measures())
-        if name not in epoch_metrics() and not is_final_measure(name):
-            close = nearest(name, valid)
-            hint = f"; did you mean {close!r}?" if close else ""
-            raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")
-        return name
 
 
 class SweepSpec(Model):
@@ -225,19 +180,11 @@ class SweepSpec(Model):
         check_axes(self.axes, self.search.name)
         check_variants(self.variants, self.axes)
         self._check_references()
-        if self.search.name == "optuna" and not self.axes:
-            raise PydanticCustomError(
-                "search.name", "allowed with one axis or more", {"value": self.search.name}
-            )
+        check_search(self.search, self.axes)
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
-        if self.scheduler.name == "asha" and self.metric.name not in epoch_metrics():
-            raise PydanticCustomError(
-                "metric.name",
-                "allowed with asha, which needs a value after every epoch: {names}",
-                {"names": ", ".join(epoch_metrics()), "value": self.metric.name},
-            )
+        check_scheduler(self.scheduler, self.metric)
         return self
 
     def measured_otherwise(self) -> list[str]:

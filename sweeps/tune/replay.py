@@ -14,9 +14,9 @@ from sweeps.event_log import RungEntry, Suggestion, created, is_of, read_decisio
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder, final_value
-from sweeps.tune.asha import ReplayableASHA, build_scheduler
 from sweeps.tune.messages import TrialTask
 from sweeps.tune.queue import TaskQueue
+from sweeps.tune.scheduler import ReplayableScheduler, build_scheduler
 from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
@@ -55,7 +55,7 @@ class Replay:
         )
         return StudySearch(self._spec, list(self._points()), trials, queue)
 
-    def _build_scheduler(self) -> ReplayableASHA | None:
+    def _build_scheduler(self) -> ReplayableScheduler | None:
         epochs = self._plan.sweep.base_config().training.epochs
         scheduler = build_scheduler(
             self._spec.scheduler,
@@ -115,7 +115,7 @@ class Replay:
         return final_value(self._store.trial(identity), self._spec.metric.name)
 
 
-def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None:
+def _learn(scheduler: ReplayableScheduler, trial: PlannedTrial, store: Store) -> None:
     """Enter a finished trial into the rungs, even if another sweep trained it."""
     if trial.state == State.FINISHED:
         folder = store.trial(trial.trial_id)

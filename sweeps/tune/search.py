@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from care.system.rng import torch_seed
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
 from sweeps.spec.axes import AxisRange
@@ -27,6 +27,7 @@ from sweeps.states import MEANING
 from sweeps.store import finite
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
+from sweeps.tune.samplers import Generations, make_sampler
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class SearchedTrials:
 
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
@@ -71,22 +73,6 @@ def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistri
         else:
             space[name] = optuna.distributions.CategoricalDistribution(values)
     return space
-
-
-def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """Build the sampler of one suggestion."""
-    derived = torch_seed(seed, "suggestion", number) % 2**32
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=derived)
-    # Optuna's defaults change between versions.
-    return optuna.samplers.TPESampler(
-        seed=derived,
-        n_startup_trials=10,
-        n_ei_candidates=24,
-        multivariate=False,
-        group=False,
-        constant_liar=True,
-    )
 
 
 class ListSearch(Searcher):  # type: ignore[misc]
@@ -150,28 +136,19 @@ class StudySearch(Searcher):  # type: ignore[misc]
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._spec, self._trials, self._queue = spec, trials, queue
-        self._inner = OptunaSearch(
-            space=_distributions(spec),
-            metric=spec.metric.name,
-            mode=spec.metric.mode,
-            sampler=_sampler(spec.search.sampler, spec.search.seed, 0),
-            study_name=spec.name,
+        self._space = _distributions(spec)
+        self._generations = Generations()
+        self.study = optuna.create_study(
+            study_name=spec.name, directions=[_DIRECTIONS[spec.metric.mode]]
         )
         self._open: dict[int, SearchedPoint] = {}
         self._count = 0
         self._values: dict[str, float | None] = {}
         self._queued: set[str] = set()
         for point in points:
-            self.study.enqueue_trial(point.suggestion.point)
-            self._inner.suggest(str(point.suggestion.number))
+            self._replay(point.suggestion)
             self._enter(point)
             self._queued.update(trial.trial_id for trial in self._to_run(point))
-
-    @property
-    def study(self) -> optuna.Study:
-        """Optuna's study."""
-        study: optuna.Study = self._inner._ot_study
-        return study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next task; None while one may return later; FINISHED when none will."""
@@ -209,12 +186,25 @@ class StudySearch(Searcher):  # type: ignore[misc]
         """Pickle nothing: Tune saves a search for its own restore, which is never used."""
         return {}
 
+    def _replay(self, suggestion: Suggestion) -> None:
+        """Enter a point of an earlier launch, without asking the sampler again."""
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.RUNNING,
+                params=suggestion.point,
+                distributions={name: self._space[name] for name in suggestion.point},
+            )
+        )
+        self._generations.add(suggestion.number, suggestion.generation, suggestion.parents)
+
     def _suggest_new(self) -> None:
-        number = self._count
-        # Tune's own search would let the sampler's generator run on, which no replay could follow.
-        self.study.sampler = _sampler(self._spec.search.sampler, self._spec.search.seed, number)
-        suggested = _flat(self._inner.suggest(str(number)))
-        point = self._trials.enter(Suggestion(number, suggested))
+        number, known = self._count, set(self._generations.parents)
+        # A sampler of the whole search would let its generator run on, which no replay follows.
+        self.study.sampler = make_sampler(self._spec.search, self._space, number, self._generations)
+        asked = self.study.ask(fixed_distributions=self._space)
+        generation = self._generations.of_point.get(asked.number)
+        made = [] if generation in known else self._generations.parents.get(generation or 0, ())
+        point = self._trials.enter(Suggestion(number, asked.params, generation, tuple(made)))
         self._enter(point)
         for trial in self._to_run(point):
             self._queued.add(trial.trial_id)
@@ -246,9 +236,9 @@ class StudySearch(Searcher):  # type: ignore[misc]
         if not self._values.keys() >= set(identities):
             return
         mean = _mean([self._values[identity] for identity in identities])
-        result = None if mean is None else {self._spec.metric.name: mean}
         number = point.suggestion.number
-        self._inner.on_trial_complete(str(number), result, error=mean is None)
+        state = TrialState.FAIL if mean is None else TrialState.COMPLETE
+        self.study.tell(number, mean, state=state)
         del self._open[number]
 
 
@@ -256,9 +246,3 @@ def _mean(values: list[float | None]) -> float | None:
     """Return the mean, or None when a seed has no value: the others would compare unlike points."""
     known = [value for value in values if value is not None]
     return statistics.fmean(known) if len(known) == len(values) else None
-
-
-def _flat(suggested: dict[str, Any] | None) -> dict[str, Any]:
-    """Copy a suggestion; Ray Tune nests names at '/', which dotted fields do not have."""
-    assert suggested is not None
-    return dict(suggested)

@@ -184,7 +184,7 @@ def test_the_first_steps_are_measured_and_nothing_is_kept(tmp_path: Path, store:
     assert known.measure(plan, seconds=0.2) == 0
     assert sorted(tmp_path.rglob("*")) == before
     found = price_of(plan, known, 2)
-    assert found.basis == "here"
+    assert found.basis == "measured"
     assert found.seconds
     assert found.bytes
 
