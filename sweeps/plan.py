@@ -15,7 +15,7 @@ from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import ConfigError, Problem
 from care.trials.hardware import Machine
-from care.trials.identity import group_id, trial_id, unsigned_zero
+from care.trials.identity import group_id, trial_id
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
@@ -82,7 +82,7 @@ class Plan:
     def unsuggested(self) -> int:
         """Number of trials that Optuna has not suggested yet."""
         spec = self.sweep.spec
-        if spec.search.name == "grid":
+        if not spec.search.suggests:
             return 0
         return max(0, spec.search.trials * len(spec.all_seeds) - len(self.trials))
 
@@ -155,7 +155,12 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
 
     points = [point for point, _ in trials]
     identities = [trial_id(configs[0]) for _, configs in trials]
-    allotted = allot_seeds(points, identities, limits, functools.cache(value))
+    allotted = allot_seeds(points, identities, limits, functools.cache(value), sweep.spec.zip)
+    if not allotted.compared and len(set(identities)) > 1:
+        allowed = (
+            "allowed: where points differ in one axis alone; otherwise a number or list of seeds"
+        )
+        raise ConfigError(sweep.source, [Problem("seeds.until", limits.until, allowed)])
     chosen = sweep.selection.seeds
     planned = tuple(
         look_up(point, index)
@@ -168,8 +173,8 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
 
 
 def _resolvable(sweep: Sweep) -> list[dict[str, Any]]:
-    """List the points of a grid, once each is a valid configuration."""
-    points = list(_grid(sweep))
+    """List the points of a grid or a design, once each is a valid configuration."""
+    points = list(sweep.points())
     _resolve(sweep, points)
     return points
 
@@ -188,9 +193,9 @@ def plan_configs(
 
 
 def _configs(sweep: Sweep, decisions: Decisions) -> list[tuple[dict[str, Any], TrialConfig]]:
-    if sweep.spec.search.name == "grid":
-        return _resolve(sweep, _grid(sweep))
-    _resolve(sweep, _ends(sweep))
+    if not sweep.spec.search.suggests:
+        return _resolve(sweep, sweep.points())
+    _resolve(sweep, sweep.space.ends())  # so that Optuna samples no bad interval
     return _resolve(sweep, _suggested(sweep, decisions))
 
 
@@ -207,8 +212,8 @@ def trial_configs(sweep: Sweep, store: Store) -> dict[str, TrialConfig]:
         ConfigError: A point is not a valid configuration.
         DamagedFileError: The log of decisions cannot be read.
     """
-    if sweep.spec.search.name == "grid":
-        points: Iterable[dict[str, Any]] = _grid(sweep)
+    if not sweep.spec.search.suggests:
+        points: Iterable[dict[str, Any]] = sweep.points()
     else:
         decisions = read_decisions(store.sweep(sweep.spec.name))
         points = [suggestion.point for suggestion in decisions.suggestions]
@@ -261,29 +266,9 @@ def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]
     return (Decisions() if differences else decisions), differences
 
 
-def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
-    axes = sweep.spec.axes
-    for values in itertools.product(*axes.values()):
-        point = dict(zip(axes, map(unsigned_zero, values), strict=True))
-        if sweep.selection.takes(point):
-            yield point
-
-
 def _suggested(sweep: Sweep, decisions: Decisions) -> Iterable[dict[str, Any]]:
     for suggestion in decisions.suggestions[: sweep.spec.search.trials]:
         yield suggestion.point
-
-
-def _ends(sweep: Sweep) -> Iterable[dict[str, Any]]:
-    """Yield the ends of every axis, so that a bad interval is refused before Optuna samples it."""
-    ends = {
-        field: values if isinstance(values, tuple) else (values.low, values.high)
-        for field, values in sweep.spec.ranges().items()
-    }
-    first = {field: values[0] for field, values in ends.items()}
-    for field, values in ends.items():
-        for value in values:
-            yield {**first, field: value}
 
 
 def _resolve(

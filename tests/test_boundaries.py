@@ -23,7 +23,7 @@ OWNERS = {
         "sweeps/backends/",
         "sweeps/tune/",
     ],
-    "optuna": ["sweeps/tune/search.py", "sweeps/tune/samplers.py"],
+    "optuna": ["sweeps/tune/search.py", "sweeps/tune/samplers.py", "sweeps/tune/study_space.py"],
     "typer": ["sweeps/cli/"],
     "matplotlib": ["analysis/"],
     "pandas": ["analysis/"],

@@ -35,6 +35,7 @@ OUTSIDE = {
     "data/archive.py": "how data arrive; their fingerprints are compared",
     "data/fingerprints/": "fingerprints, which are compared separately",
     "errors.py": "messages for people",
+    "config/fields.py": "reads configurations, which are compared as a trial's identity",
     "trials/failure.py": "how a failure is classified",
     "system/files.py": "how files are written",
     "system/git.py": "records beside the numbers",

@@ -6,7 +6,6 @@ import functools
 import json
 import os
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +123,7 @@ def _print_trials(plan: Plan, console: Console) -> None:
 def _describe_selection(sweep: Sweep) -> str:
     """Format the number of chosen trials."""
     spec = sweep.spec
-    points = [dict(zip(spec.axes, values, strict=True)) for values in product(*spec.axes.values())]
+    points = list(sweep.whole().points())
     chosen = sum(sweep.selection.takes(point) for point in points)
     seeds = spec.all_seeds if sweep.selection.seeds is None else sweep.selection.seeds
     total = len(points) * len(spec.all_seeds)
@@ -183,7 +182,7 @@ def prepare(
     """
     sweep = plan.sweep
     to_run = [*plan.missing(), *_list_to_rerun(plan, options)]
-    if to_run or sweep.spec.search.name != "grid":
+    if to_run or sweep.spec.search.suggests:
         prepare_data([sweep.base_config(), *(trial.config for trial in to_run)], console)
     store.prepare()
     folder = store.sweep(sweep.spec.name)
