@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from care.config import TrialConfig
 from care.config.cost import training_flops
 from care.trials.identity import trial_id
-from care.trials.state import State
+from care.trials.state import RecordedState, State
 from sweeps.backends.slurm.state_files import Workers
 from sweeps.cli.price import PriceOptions, PriceView
 from sweeps.plan import make_plan
@@ -48,7 +48,8 @@ def configs(sweep: Sweep) -> list[TrialConfig]:
 def past(store: Store, config: TrialConfig, seconds: list[float], **provenance: Any) -> None:
     """Fabricate a trial whose evaluation took no time."""
     epochs = len(seconds)
-    state = State.FINISHED if epochs == config.training.epochs else State.PAUSED
+    whole = epochs == config.training.epochs
+    state: RecordedState = State.FINISHED if whole else State.PAUSED
     fabricate(
         store,
         config,
