@@ -72,7 +72,9 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     if summary.seeds and summary.seeds.rows:
         tables["seeds"] = with_typed_axes(build_seed_table(summary), axes)
     added = summary.seeds is not None
-    comparison = compare(trials, axes, summary.metric, summary.mode, added_seeds=added)
+    comparison = compare(
+        trials, axes, summary.metric, summary.mode, added_seeds=added, zips=summary.zips
+    )
     if metrics := comparison.measured():
         tables["summary"] = with_typed_axes(build_summary_table(comparison, metrics), axes)
         tables["differences"] = with_typed_axes(build_paired_table(comparison, metrics), axes)

@@ -71,6 +71,7 @@ def build_overview(
     *,
     with_picture: bool,
     added_seeds: bool = False,
+    zips: tuple[tuple[str, ...], ...] = (),
 ) -> Overview | None:
     """Compute the answer of a sweep; None without axes or finished trials.
 
@@ -82,6 +83,7 @@ def build_overview(
         pending: Trials that are running or still to run.
         with_picture: Whether to draw the picture, which takes a second.
         added_seeds: Whether points got seeds until they were decided.
+        zips: Groups of axes that take their values together.
     """
     axes = list(members[0].axes) if members else []
     if not axes or not values:
@@ -96,7 +98,9 @@ def build_overview(
         }
         for member in members
     ]
-    comparison = compare(tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds)
+    comparison = compare(
+        tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds, zips=zips
+    )
     text = answer(comparison)
     if text is None:
         return None
@@ -140,7 +144,7 @@ def _curves(
     steps = {level: step for step, level in enumerate(comparison.levels(comparison.x))}
     lines = list(comparison.lines().items())
     for setting, points in lines[:_MOST_LINES]:
-        end = line_suffix(comparison.axes[1:], setting)
+        end = line_suffix(comparison.line_axes, setting)
         for point in points:
             if not comparison.has_finished(point) or comparison.trial_ids(point) & set(pending):
                 continue

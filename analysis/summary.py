@@ -111,6 +111,7 @@ class SweepSummary:
         mixed: Facts beside the configuration in which its trials differ.
         references: Encoders that it did not train, measured on its data.
         seeds: The seeds that were added until points were decided; None for a list of seeds.
+        zips: Groups of axes that take their values together.
     """
 
     name: str
@@ -126,3 +127,4 @@ class SweepSummary:
     mixed: tuple[Mixture, ...] = ()
     references: tuple[ReferenceEncoder, ...] = ()
     seeds: AddedSeeds | None = None
+    zips: tuple[tuple[str, ...], ...] = ()

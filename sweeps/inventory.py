@@ -180,14 +180,14 @@ class SweepReader:
             CareError: A file of the sweep, or its claim, cannot be read.
         """
         spec = self.sweep.spec
-        if not self._identities or spec.search.name != "grid" or spec.adaptive:
+        if not self._identities or spec.search.suggests or spec.adaptive:
             configs = plan_configs(self.sweep, self._store, self._versions)
             self._identities = {trial_id(config): (point, config) for point, config in configs}
         rows = tuple(
             self._row(identity, point, config)
             for identity, (point, config) in self._identities.items()
         )
-        wanted = spec.search.trials * len(spec.all_seeds) if spec.search.name != "grid" else 0
+        wanted = spec.search.trials * len(spec.all_seeds) if spec.search.suggests else 0
         unsuggested = max(0, wanted - len(rows))
         stopped = self._with_stopped(rows)
         driver = holder(self._folder.path)

@@ -114,6 +114,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         reproduction=_reproduction(sweep),
         references=reference_encoders(sweep, store, _finished_records(plan, store)),
         seeds=_added_seeds(plan),
+        zips=spec.zip,
     )
 
 

@@ -221,12 +221,24 @@ def sweep_plan(
     only: Only = None,
     seeds: Seeds = None,
     store: StoreOption = DEFAULT_STORE,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time the first steps of trials without a past.")
+    ] = False,
+    cluster: Annotated[
+        Path | None,
+        typer.Option("--cluster", metavar="FILE", help="Price on a cluster; by default here."),
+    ] = None,
+    workers: Annotated[str, typer.Option(metavar="N", help="Workers of that cluster.")] = "4",
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
-    """Show each trial of a sweep and its state. Runs and writes nothing."""
+    """Show each trial of a sweep, its state, and the price. Keeps nothing."""
+    from sweeps.cli.cluster import parse_workers
+    from sweeps.cli.price import PriceOptions
     from sweeps.cli.sweep import plan_command
 
-    plan_command(_sweep_arguments(file, overrides, profile, only, seeds, store), store, as_json)
+    options = PriceOptions(measure, cluster, parse_workers(workers))
+    arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
+    plan_command(arguments, store, as_json, options)
 
 
 @sweep_app.command("run")

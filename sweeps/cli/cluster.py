@@ -24,7 +24,8 @@ from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
-from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
+from sweeps.plan import Plan, make_plan
+from sweeps.price import longest_epoch
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
@@ -175,8 +176,9 @@ def _check_trials(
 ) -> None:
     """Refuse trials that no worker can hold, or whose epoch exceeds a worker's time."""
     sweep = arguments.load()
-    split_machine(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
-    seconds = estimate_epoch_seconds(sweep, Store(root))
+    resources = sweep.spec.resources
+    split = split_machine(resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
+    seconds = longest_epoch(sweep, Store(root), split.threads)
     usable = cluster.time * 60 - cluster.grace_seconds
     if usable <= 0:
         allowed = f"allowed: less than the time, {cluster.time} minutes"

@@ -23,9 +23,9 @@ from care.config.evaluation import is_monitor
 from care.data.shared_batches import SHARED
 from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
-from sweeps.spec.axes import AxisRange, check_axes, check_variants
+from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
 from sweeps.spec.notify import NotifyConfig
-from sweeps.spec.paper import ProfileConfig, ReproducesConfig
+from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
 from sweeps.spec.search import (
     MetricConfig,
     SchedulerConfig,
@@ -34,8 +34,9 @@ from sweeps.spec.search import (
     check_search,
 )
 from sweeps.spec.seeds import AdaptiveSeeds, parse_seeds
+from sweeps.spec.space import MOST_VALUES, Choice
 
-MOST_TRIALS = 20_000
+MOST_TRIALS = MOST_VALUES
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -43,6 +44,13 @@ def _count(value: Any) -> Any:
     if value == "auto" or (isinstance(value, int) and value > 0 and not isinstance(value, bool)):
         return value
     raise PydanticCustomError("name", "allowed: auto or a number greater than 0")
+
+
+def _as_groups(value: Any) -> Any:
+    """Convert the lists of YAML to tuples; one list of axes is one group."""
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+        return (tuple(value),)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _check_gpus(gpus: float) -> float:
@@ -107,7 +115,9 @@ class SweepSpec(Model):
         overrides: Dotted fields set in every trial.
         variants: Named sets of dotted fields, e.g. methods. They are the values of the axis
             ``variant``, the first axis; it has all of them by default.
-        axes: Dotted field to its values, or for Optuna also to ``{low, high, log}``.
+        axes: Dotted field to its values, or to a range ``{low, high, step, log}``; a grid needs the
+            step. ``{values: […], when: {field: value}}`` exists at some points only.
+        zip: Groups of axes that take their values together, the first with the first.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
         search: Choice of the points.
@@ -128,7 +138,8 @@ class SweepSpec(Model):
     experiment: str
     overrides: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    axes: dict[str, Any]
+    axes: Annotated[dict[str, Any], AfterValidator(canonical_axes)]
+    zip: Annotated[tuple[Names, ...], BeforeValidator(_as_groups)] = ()
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
@@ -177,7 +188,7 @@ class SweepSpec(Model):
 
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
-        check_axes(self.axes, self.search.name)
+        check_axes(self.axes, self.search.name, self.zip)
         check_variants(self.variants, self.axes)
         self._check_references()
         check_search(self.search, self.axes)
@@ -221,19 +232,27 @@ class SweepSpec(Model):
     def pack(self) -> int | Literal["auto"]:
         """Number of trials in a process, with ``auto`` resolved to 1 if packs are impossible."""
         pack = self.resources.pack
-        one_by_one = self.search.name == "optuna" or self.resources.gpus > 1
+        one_by_one = self.search.suggests or self.resources.gpus > 1
         # A scheduler needs every epoch in order; the epochs of a trial that joins late would come
         # after later epochs of the others.
         if pack == "auto" and (one_by_one or self.scheduler.name != "none"):
             return 1
         return pack
 
-    def ranges(self) -> dict[str, AxisRange | tuple[Any, ...]]:
-        """Return the axes, each an interval or a tuple of values."""
-        return {
-            field: AxisRange.model_validate(values) if isinstance(values, dict) else tuple(values)
-            for field, values in self.axes.items()
-        }
+    def parsed_axes(self) -> dict[str, Axis]:
+        """Return the axes with their domains and conditions."""
+        return parse_axes(self.axes)
+
+    def most_points(self) -> int:
+        """Return the number of points, or a bound where conditions leave out some."""
+        if self.search.name != "grid":
+            return self.search.trials
+        zipped = {name for group in self.zip for name in group[1:]}
+        return math.prod(
+            _count_values(axis) + bool(axis.when)
+            for name, axis in self.parsed_axes().items()
+            if name not in zipped
+        )
 
 
 def _measures_otherwise(field: str) -> bool:
@@ -246,11 +265,11 @@ def _check_seeds(spec: SweepSpec) -> None:
     if not spec.adaptive:
         return
     reason = ""
-    if spec.search.name != "grid":
-        reason = "with a grid; optuna compares the points itself"
+    if spec.search.suggests:
+        reason = "with a grid or a design; optuna compares the points itself"
     elif spec.scheduler.name != "none":
         reason = f"without a scheduler; {spec.scheduler.name} ends trials early"
-    elif math.prod(len(values) for values in spec.axes.values()) < 2:
+    elif spec.most_points() < 2:
         reason = "with two points or more, one of which is the baseline"
     if reason:
         refuse("seeds.until", spec.adaptive.until, f"{reason}; otherwise a number or list of seeds")
@@ -258,22 +277,27 @@ def _check_seeds(spec: SweepSpec) -> None:
 
 def _check_size(spec: SweepSpec) -> None:
     """Refuse more trials than a driver can handle (docs/scaling.md)."""
-    if spec.search.name == "optuna":
-        field, points = "search.trials", spec.search.trials
-        value: Any = points
-    else:
-        largest = max(spec.axes, key=lambda axis: len(spec.axes[axis]), default="")
+    points, axes = spec.most_points(), spec.parsed_axes()
+    field: str = "search.trials"
+    value: Any = spec.search.trials
+    if spec.search.name == "grid":
+        largest = max(axes, key=lambda axis: _count_values(axes[axis]), default="")
         field, value = f"axes.{largest}", spec.axes.get(largest)
-        points = math.prod(len(values) for values in spec.axes.values())
     trials = points * len(spec.all_seeds)
-    if trials > MOST_TRIALS:
+    conditional = any(axis.when for axis in axes.values())  # counted with the base configuration
+    if trials > MOST_TRIALS and not (spec.search.name == "grid" and conditional):
         allowed = f"allowed: at most {MOST_TRIALS} trials in all; these are {trials}"
         raise PydanticCustomError(field, "{allowed}", {"allowed": allowed, "value": value})
 
 
+def _count_values(axis: Axis) -> int:
+    domain = axis.domain
+    return len(domain.values) if isinstance(domain, Choice) else domain.count or 1
+
+
 def _check_pack(spec: SweepSpec) -> None:
     pack, reason = spec.resources.pack, None
-    if spec.search.name == "optuna":
+    if spec.search.suggests:
         reason = "with optuna, which suggests a point once it knows the results before it"
     elif spec.resources.gpus > 1:
         reason = "if a trial trains on several GPUs"

@@ -14,6 +14,7 @@ from care.config.base import refuse
 from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.errors import nearest
 
+DesignName = Literal["random", "sobol"]
 SamplerName = Literal["tpe", "random", "gp", "cmaes", "qmc", "nsga2"]
 
 _USED_BY: dict[str, tuple[str, ...]] = {
@@ -26,14 +27,16 @@ _USED_BY: dict[str, tuple[str, ...]] = {
 
 
 class SearchConfig(Model):
-    """The search: every combination of values, or points that Optuna suggests.
+    """The search: every combination of values, a design, or points that Optuna suggests.
 
     Attributes:
-        name: ``grid`` or ``optuna``.
-        trials: Number of points that Optuna suggests; each is trained once per seed.
+        name: ``grid``; ``random`` or ``sobol`` for a design, whose points are known before the
+            first trial; or ``optuna``.
+        trials: Number of points of a design, or that Optuna suggests; each is trained once per
+            seed.
         sampler: Optuna's sampler: ``tpe``, ``random``, ``gp`` (a Gaussian process), ``cmaes``,
             ``qmc`` (a scrambled Sobol sequence) or ``nsga2``.
-        seed: The sampler's seed.
+        seed: Seed of the design or the sampler.
         multivariate: Whether ``tpe`` models the axes together instead of one by one.
         group: Whether multivariate ``tpe`` models axes that only some points have by themselves.
         startup: Points that ``tpe`` and ``gp`` choose at random before they model values.
@@ -41,7 +44,7 @@ class SearchConfig(Model):
             ``cmaes`` and 20 of ``nsga2``.
     """
 
-    name: Literal["grid", "optuna"] = "grid"
+    name: Literal["grid", "random", "sobol", "optuna"] = "grid"
     trials: PositiveInt = 20
     sampler: SamplerName = "tpe"
     seed: Annotated[int, Field(ge=0)] = 0
@@ -49,6 +52,16 @@ class SearchConfig(Model):
     group: bool = False
     startup: PositiveInt = 10
     population: Annotated[int, Field(ge=3)] | None = None
+
+    @property
+    def suggests(self) -> bool:
+        """Whether a point depends on the results of those before it."""
+        return self.name == "optuna"
+
+    @property
+    def design(self) -> DesignName | None:
+        """The design of the points; None for a grid or a search."""
+        return self.name if self.name == "random" or self.name == "sobol" else None
 
     def chosen(self) -> dict[str, Any]:
         """Return the sampler's settings that differ from their defaults, by name."""
@@ -128,7 +141,7 @@ def check_search(search: SearchConfig, axes: Mapping[str, Any]) -> None:
     Raises:
         PydanticCustomError: Names the field and the allowed values.
     """
-    if search.name == "optuna" and not axes:
+    if search.name != "grid" and not axes:
         raise PydanticCustomError(
             "search.name", "allowed with one axis or more", {"value": search.name}
         )
@@ -140,10 +153,15 @@ def check_search(search: SearchConfig, axes: Mapping[str, Any]) -> None:
     if search.group and not search.multivariate:
         refuse("search.group", True, "with 'multivariate: true'")
     if search.sampler == "cmaes":
-        if all(isinstance(values, list) for values in axes.values()):
+        if not any(map(_is_interval, axes.values())):
             refuse("search.sampler", "cmaes", "with an axis that is an interval; tpe takes lists")
         if find_spec("cmaes") is None:  # an installation of an earlier version has no cmaes
             refuse("search.sampler", "cmaes", "with the package cmaes: pip install cmaes")
+
+
+def _is_interval(declared: Any) -> bool:
+    """Check that an axis is a range at every point."""
+    return isinstance(declared, dict) and "values" not in declared and not declared.get("when")
 
 
 def check_scheduler(scheduler: SchedulerConfig, metric: MetricConfig) -> None:

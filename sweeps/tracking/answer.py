@@ -97,6 +97,7 @@ class AnswerReader:
             pending,
             with_picture=not pending,
             added_seeds=plan.seeds is not None,
+            zips=spec.zip,
         )
         counts = in_words({state: list(by_id.values()).count(state) for state in State})
         axes = overview.axes if overview else tuple(members[0].axes if members else ())

@@ -108,4 +108,4 @@ class Launch:
         Tune's own choice, one, would let nodes that arrive together start one after another. A
         point that Optuna suggests early is suggested with less knowledge.
         """
-        return _STAGED_OF_A_SEARCH if self.sweep.spec.search.name == "optuna" else _STAGED
+        return _STAGED_OF_A_SEARCH if self.sweep.spec.search.suggests else _STAGED

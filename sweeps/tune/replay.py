@@ -18,6 +18,7 @@ from sweeps.tune.messages import TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.scheduler import ReplayableScheduler, build_scheduler
 from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
+from sweeps.tune.study_space import StudySpace
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
 
@@ -48,12 +49,13 @@ class Replay:
 
     def search(self, queue: TaskQueue) -> Searcher:
         """Build the search, which hands out the tasks of ``queue`` and those of new points."""
-        if self._spec.search.name == "grid":
+        if not self._spec.search.suggests:
             return ListSearch(queue)
         trials = SearchedTrials(
             self._enter, self._value, lambda trial: self._task(trial.config, trial.point)
         )
-        return StudySearch(self._spec, list(self._points()), trials, queue)
+        space = StudySpace(self._plan.sweep.space)
+        return StudySearch(self._spec, space, list(self._points()), trials, queue)
 
     def _build_scheduler(self) -> ReplayableScheduler | None:
         epochs = self._plan.sweep.base_config().training.epochs

@@ -21,13 +21,13 @@ from ray.tune.search import Searcher
 
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
-from sweeps.spec.axes import AxisRange
 from sweeps.spec.schema import SweepSpec
 from sweeps.states import MEANING
 from sweeps.store import finite
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.samplers import Generations, make_sampler
+from sweeps.tune.study_space import StudySpace
 
 
 @dataclass(frozen=True)
@@ -61,18 +61,6 @@ class SearchedTrials:
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
 _DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
-
-
-def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
-    space: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, values in spec.ranges().items():
-        if isinstance(values, AxisRange):
-            space[name] = optuna.distributions.FloatDistribution(
-                values.low, values.high, log=values.log
-            )
-        else:
-            space[name] = optuna.distributions.CategoricalDistribution(values)
-    return space
 
 
 class ListSearch(Searcher):  # type: ignore[misc]
@@ -119,7 +107,8 @@ class StudySearch(Searcher):  # type: ignore[misc]
     """Suggests points by Optuna and hands out their trials, one a task.
 
     Args:
-        spec: The sweep, whose axes are the space.
+        spec: The sweep.
+        space: Its space as Optuna's parameters.
         points: Points that were suggested before, in order; the caller has put those of their
             trials that are to be trained into ``queue``.
         trials: Plans the trials of new points.
@@ -129,14 +118,14 @@ class StudySearch(Searcher):  # type: ignore[misc]
     def __init__(
         self,
         spec: SweepSpec,
+        space: StudySpace,
         points: Sequence[SearchedPoint],
         trials: SearchedTrials,
         queue: TaskQueue,
     ) -> None:
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._spec, self._trials, self._queue = spec, trials, queue
-        self._space = _distributions(spec)
+        self._spec, self._space, self._trials, self._queue = spec, space, trials, queue
         self._generations = Generations()
         self.study = optuna.create_study(
             study_name=spec.name, directions=[_DIRECTIONS[spec.metric.mode]]
@@ -188,11 +177,12 @@ class StudySearch(Searcher):  # type: ignore[misc]
 
     def _replay(self, suggestion: Suggestion) -> None:
         """Enter a point of an earlier launch, without asking the sampler again."""
+        params = self._space.params(suggestion.point)
         self.study.add_trial(
             optuna.trial.create_trial(
                 state=TrialState.RUNNING,
-                params=suggestion.point,
-                distributions={name: self._space[name] for name in suggestion.point},
+                params=params,
+                distributions={name: self._space.distributions[name] for name in params},
             )
         )
         self._generations.add(suggestion.number, suggestion.generation, suggestion.parents)
@@ -200,11 +190,14 @@ class StudySearch(Searcher):  # type: ignore[misc]
     def _suggest_new(self) -> None:
         number, known = self._count, set(self._generations.parents)
         # A sampler of the whole search would let its generator run on, which no replay follows.
-        self.study.sampler = make_sampler(self._spec.search, self._space, number, self._generations)
-        asked = self.study.ask(fixed_distributions=self._space)
+        self.study.sampler = make_sampler(
+            self._spec.search, self._space.unconditional, number, self._generations
+        )
+        asked = self.study.ask()
+        chosen = self._space.point(self._space.suggest(asked))
         generation = self._generations.of_point.get(asked.number)
         made = [] if generation in known else self._generations.parents.get(generation or 0, ())
-        point = self._trials.enter(Suggestion(number, asked.params, generation, tuple(made)))
+        point = self._trials.enter(Suggestion(number, chosen, generation, tuple(made)))
         self._enter(point)
         for trial in self._to_run(point):
             self._queued.add(trial.trial_id)

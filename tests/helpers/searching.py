@@ -23,6 +23,7 @@ from sweeps.tune.messages import Outcome, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import NextTry
 from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch
+from sweeps.tune.study_space import StudySpace
 from tests.helpers import messages
 from tests.helpers.declaring import SPLITS, WEIGHT, load
 
@@ -104,7 +105,7 @@ class Driver:
         trials = SearchedTrials(
             self._enter, lambda trial: finite(self.results[trial.trial_id]), self._task
         )
-        self.search = StudySearch(sweep.spec, points, trials, waiting)
+        self.search = StudySearch(sweep.spec, StudySpace(sweep.space), points, trials, waiting)
         self.flying: dict[str, str] = {}
         self._names = map(str, itertools.count())
 
