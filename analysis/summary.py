@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.adaptive_seeds import PointVerdict
+from analysis.pareto import Objective
 from care.trials.hardware import Mixture
 from care.trials.state import State
 
@@ -111,6 +112,7 @@ class SweepSummary:
         mixed: Facts beside the configuration in which its trials differ.
         references: Encoders that it did not train, measured on its data.
         seeds: The seeds that were added until points were decided; None for a list of seeds.
+        objectives: Its metrics, if it has several; ``metric`` is the first.
         zips: Groups of axes that take their values together.
     """
 
@@ -127,4 +129,5 @@ class SweepSummary:
     mixed: tuple[Mixture, ...] = ()
     references: tuple[ReferenceEncoder, ...] = ()
     seeds: AddedSeeds | None = None
+    objectives: tuple[Objective, ...] = ()
     zips: tuple[tuple[str, ...], ...] = ()

@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import itertools
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from analysis.adaptive_seeds import TrialValue
 from analysis.labels import point_name
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import ConfigError, Problem
-from care.system.files import DamagedFileError
-from care.trials.folder import TrialFolder
 from care.trials.hardware import Machine
 from care.trials.identity import group_id, trial_id
 from care.trials.staleness import Versions
@@ -32,7 +25,6 @@ from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import Store, final_values, finite, trial_status
 
-_PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20
 
 
@@ -293,59 +285,3 @@ def _resolve(
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
-
-
-def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None:
-    """Estimate the wall time of the missing trials from past trials of equal cost.
-
-    Args:
-        plan: The plan with the missing trials.
-        store: The store with past trials.
-        concurrency: Number of trials that run side by side.
-
-    Returns:
-        Seconds, or None if no trial of equal cost was run before.
-    """
-    left = [(trial.config, trial.epoch) for trial in plan.missing()]
-    left += [(plan.sweep.base_config(), 0)] * plan.unsuggested
-    if not left:
-        return 0.0
-    past = _past_epochs(store)
-    total = 0.0
-    for config, epoch in left:
-        seconds = past.get(_cost(config))
-        if not seconds:
-            return None
-        total += statistics.median(seconds) * (config.training.epochs - epoch)
-    return total / min(concurrency, len(left))
-
-
-def estimate_epoch_seconds(sweep: Sweep, store: Store) -> float | None:
-    """Estimate the longest epoch of a sweep's trials from past trials; None without any."""
-    past = _past_epochs(store)
-    samples = [past.get(_cost(trial.config), []) for trial in make_plan(sweep, store).trials]
-    return max((statistics.median(seconds) for seconds in samples if seconds), default=None)
-
-
-def _past_epochs(store: Store) -> dict[str, list[float]]:
-    """Collect the seconds per epoch of past trials, by :func:`_cost`."""
-    past: dict[str, list[float]] = {}
-    for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
-        with contextlib.suppress(ValidationError, DamagedFileError):  # e.g. of an older version
-            trial, seconds = folder.read_trial(), _seconds_per_epoch(folder)
-            if trial and seconds:
-                config = TrialConfig.model_validate(trial.config)
-                past.setdefault(_cost(config), []).append(seconds)
-    return past
-
-
-def _seconds_per_epoch(folder: TrialFolder) -> float | None:
-    """Return the median over the epochs after the first, which includes the warm-up."""
-    timings = [timing.seconds for timing in folder.read_timings()]
-    return statistics.median(timings[1:] or timings) if timings else None
-
-
-def _cost(config: TrialConfig) -> str:
-    """Return a key that trials have in common if their epochs take equal time."""
-    parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, config.objective.passes])

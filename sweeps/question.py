@@ -92,12 +92,12 @@ def question_of(sweep: Sweep) -> Question:
         ConfigError: A value of an axis is not valid.
     """
     spec = sweep.spec
-    settings: dict[str, Any] = {
-        "metric.name": spec.metric.name,
-        "metric.mode": spec.metric.mode,
-        "search.name": spec.search.name,
-        "scheduler.name": spec.scheduler.name,
-    }
+    settings: dict[str, Any] = (
+        {"metrics": [metric.model_dump() for metric in spec.metrics]}
+        if spec.metrics
+        else {"metric.name": spec.metric.name, "metric.mode": spec.metric.mode}
+    )
+    settings |= {"search.name": spec.search.name, "scheduler.name": spec.scheduler.name}
     if spec.search.name != "grid":
         settings |= {"search.sampler": spec.search.sampler, "search.seed": spec.search.seed}
         # Defaults are left out: the questions of earlier versions do not have them.

@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from analysis.pareto import Objective
 from analysis.summary import ANSWER, AddedSeeds, Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
@@ -114,6 +115,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         reproduction=_reproduction(sweep),
         references=reference_encoders(sweep, store, _finished_records(plan, store)),
         seeds=_added_seeds(plan),
+        objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
         zips=spec.zip,
     )
 

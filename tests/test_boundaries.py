@@ -68,6 +68,7 @@ ORDER = {
         "paper_experiments",
         "references",
         "inventory",
+        "price",
         "plan_remarks",
         "plan",
         "point_seeds",

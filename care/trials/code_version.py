@@ -46,6 +46,7 @@ OUTSIDE = {
     "system/process.py": "which processes run",
     "config/loading.py": "reads configurations, which are compared as a trial's identity",
     "trials/hardware.py": "records beside the numbers",
+    "training/pace.py": "how long steps take",
     "training/pack_size.py": "how many trials share a process; each equals its solo run",
     "pretrained/": "uses trained networks; a trial's own evaluation does not",
     "trials/preprocessing.py": "records beside the numbers",

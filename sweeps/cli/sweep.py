@@ -22,12 +22,13 @@ from care.trials.state import State
 from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
+from sweeps.cli.price import PriceOptions, PriceView
 from sweeps.cli.report import print_answer
 from sweeps.cli.sweep_arguments import SweepArguments, print_source
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
-from sweeps.live import LiveView, duration
+from sweeps.live import LiveView
 from sweeps.notify.target import find_target
-from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
+from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.point_seeds import PointSeeds
 from sweeps.process.logging import show_log
@@ -48,21 +49,23 @@ _NARROWEST_LABEL = 16  # characters
 _OTHER_COLUMNS = 46  # characters of state, identity and epochs
 
 
-def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
-    """Print each trial of a sweep and its state."""
+def plan_command(
+    arguments: SweepArguments, root: Path, as_json: bool, options: PriceOptions | None = None
+) -> None:
+    """Print each trial of a sweep and its state, and the price of those that are left."""
     sweep = arguments.load()
     store = Store(root)
     show_log(make_console(stderr=True))  # only the plan goes to standard output
     print_source(arguments.file, make_console(stderr=as_json))
     plan = make_plan(sweep, store, versions := Versions())
-    resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
-    seconds = estimate_seconds(plan, store, resources.concurrency)
+    view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
     if as_json:
         summary = {
             "total": plan.wanted,
-            "estimated_seconds": seconds,
+            "estimated_seconds": view.price.wall_seconds,
+            "price": view.as_json(),
             "remarks": plan_remarks(plan),
             "seeds": plan.seeds and _seeds_as_json(plan.seeds),
             "other_question": {
@@ -85,8 +88,8 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
     for name in unmeasured(sweep, store):
         console.print(f"reference to measure: {name}", soft_wrap=True)
     _print_damaged(counts[State.DAMAGED], arguments.command("run"), console)
-    unknown = "unknown until a trial of this kind was run"
-    console.print(f"time of new trials: {unknown if seconds is None else duration(seconds)}")
+    for line in view.lines():
+        console.print(line, soft_wrap=True)
     if plan.differences:
         _print_question(plan, arguments.command("run"), console)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -31,6 +32,7 @@ from sweeps.spec.search import (
     MetricConfig,
     SchedulerConfig,
     SearchConfig,
+    check_metrics,
     check_scheduler,
     check_search,
 )
@@ -126,6 +128,8 @@ class SweepSpec(Model):
         scheduler: Early stopping.
         resources: Resources of each trial.
         metric: The metric that compares the trials.
+        metrics: Several metrics instead, of which the Pareto front is searched and reported. Where
+            one number is shown, it is the first.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
         tracking: The models that MLflow keeps.
@@ -148,6 +152,7 @@ class SweepSpec(Model):
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
+    metrics: Annotated[tuple[MetricConfig, ...], Field(strict=False)] = ()
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -166,6 +171,33 @@ class SweepSpec(Model):
             return tree
         chosen = {VARIANT: axes.get(VARIANT, list(tree["variants"]))}
         return {**tree, "axes": {**chosen, **axes}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_metric_or_metrics(cls, tree: Any) -> Any:
+        """Refuse ``metric`` beside ``metrics``, except the first one: a stored sweep has both."""
+        if isinstance(tree, dict) and tree.get("metrics") and "metric" in tree:
+            metrics = tree["metrics"]
+            if not isinstance(metrics, list | tuple) or tree["metric"] != metrics[0]:
+                refuse("metric.name", tree["metric"], "without 'metrics', whose first it is then")
+        return tree
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_several(cls, metrics: tuple[MetricConfig, ...]) -> tuple[MetricConfig, ...]:
+        names = [metric.name for metric in metrics]
+        if len(names) == 1:
+            raise PydanticCustomError("name", "allowed: two metrics or more; one is 'metric'")
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("name", "allowed: each metric once")
+        return metrics
+
+    @model_validator(mode="after")
+    def _set_first_metric(self) -> Self:
+        """Set ``metric`` to the first of ``metrics``."""
+        if self.metrics:
+            object.__setattr__(self, "metric", self.metrics[0])  # the model is frozen
+        return self
 
     @field_validator("name")
     @classmethod
@@ -200,8 +232,26 @@ class SweepSpec(Model):
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
+        check_metrics(self.metrics, dict(self._one_metric_only()))
         check_scheduler(self.scheduler, self.metric)
         return self
+
+    def _one_metric_only(self) -> Iterator[tuple[str, tuple[Any, str]]]:
+        """Yield the parts of the sweep that compare trials by one metric, with reasons."""
+        if self.scheduler.name != "none":
+            reason = "a trial is stopped by the order of one value"
+            yield "scheduler.name", (self.scheduler.name, reason)
+        if self.search.name == "optuna" and self.search.sampler == "cmaes":
+            reason = "it ranks points by one value; nsga2, tpe and gp take several"
+            yield "search.sampler", ("cmaes", reason)
+        if self.adaptive:
+            reason = "a point is decided by the difference of one value"
+            yield "seeds.until", (self.adaptive.until, reason)
+
+    @property
+    def objectives(self) -> tuple[MetricConfig, ...]:
+        """The metrics that compare the trials; one, unless ``metrics`` has several."""
+        return self.metrics or (self.metric,)
 
     def measured_otherwise(self) -> list[str]:
         """List the axes whose points measure on other data or with other settings."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal
 
@@ -129,6 +129,24 @@ class MetricConfig(Model):
             hint = f"; did you mean {close!r}?" if close else ""
             raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")
         return name
+
+
+def check_metrics(metrics: Sequence[MetricConfig], others: Mapping[str, Any]) -> None:
+    """Refuse several metrics where one value must decide.
+
+    Args:
+        metrics: The sweep's ``metrics``; empty for one with a single ``metric``.
+        others: Reasons by dotted field, each a (value, reason) of a part of the sweep that
+            compares trials by one metric.
+
+    Raises:
+        PydanticCustomError: Names the field and the allowed values.
+    """
+    if not metrics:
+        return
+    names = [metric.name for metric in metrics]
+    for field, (value, reason) in others.items():
+        refuse(field, value, f"with one metric: {reason}; 'metrics' has {', '.join(names)}")
 
 
 def check_search(search: SearchConfig, axes: Mapping[str, Any]) -> None:

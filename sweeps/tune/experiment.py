@@ -62,7 +62,9 @@ class Launch:
             backend.slots,
             backend.resources.largest_share,
         )
-        self._callback = DriverCallback(board, self._queue, changed)
+        self._callback = DriverCallback(
+            board, self._queue, changed, [metric.name for metric in sweep.spec.objectives]
+        )
         self._stopper = InterruptStopper(interrupt, self._callback)
 
     @property

@@ -13,11 +13,18 @@ from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, created, is_of, read_decisions
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
-from sweeps.store import Store, SweepFolder, final_value
+from sweeps.store import Store, SweepFolder, final_value, final_values
 from sweeps.tune.messages import TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.scheduler import ReplayableScheduler, build_scheduler
-from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
+from sweeps.tune.search import (
+    ListSearch,
+    SearchedPoint,
+    SearchedTrials,
+    StudySearch,
+    Values,
+    values_of,
+)
 from sweeps.tune.study_space import StudySpace
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
@@ -52,7 +59,7 @@ class Replay:
         if not self._spec.search.suggests:
             return ListSearch(queue)
         trials = SearchedTrials(
-            self._enter, self._value, lambda trial: self._task(trial.config, trial.point)
+            self._enter, self._values, lambda trial: self._task(trial.config, trial.point)
         )
         space = StudySpace(self._plan.sweep.space)
         return StudySearch(self._spec, space, list(self._points()), trials, queue)
@@ -105,12 +112,12 @@ class Replay:
                 _learn(self.scheduler, trial, self._store)
         return SearchedPoint(suggestion, trials)
 
-    def _value(self, trial: PlannedTrial) -> float | None:
-        """Return the metric of a trial that is over."""
+    def _values(self, trial: PlannedTrial) -> Values | None:
+        """Return the metrics of a trial that is over."""
         if trial.state == State.FINISHED:
-            return self._final_value(trial.trial_id)
-        if trial.state == State.STOPPED:
-            return read_decisions(self._folder).stopped()[trial.trial_id].value
+            return values_of(self._spec, final_values(self._store.trial(trial.trial_id)))
+        if trial.state == State.STOPPED:  # by a scheduler, which compares by one metric
+            return (read_decisions(self._folder).stopped()[trial.trial_id].value,)
         return None
 
     def _final_value(self, identity: str) -> float | None:

@@ -10,7 +10,7 @@ interrupted search makes the suggestions of an uninterrupted one.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,9 @@ from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.samplers import Generations, make_sampler
 from sweeps.tune.study_space import StudySpace
+
+Values = tuple[float, ...]
+"""A value of each of the sweep's metrics."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +52,12 @@ class SearchedTrials:
 
     Attributes:
         enter: Logs a suggestion, then plans its trials.
-        value: Returns the metric of a planned trial that is over, None if it failed.
+        values: Returns the metrics of a planned trial that is over, None if one has no value.
         task: Makes the task that trains a planned trial.
     """
 
     enter: Callable[[Suggestion], SearchedPoint]
-    value: Callable[[PlannedTrial], float | None]
+    values: Callable[[PlannedTrial], Values | None]
     task: Callable[[PlannedTrial], TrialTask]
 
 
@@ -128,11 +131,12 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._spec, self._space, self._trials, self._queue = spec, space, trials, queue
         self._generations = Generations()
         self.study = optuna.create_study(
-            study_name=spec.name, directions=[_DIRECTIONS[spec.metric.mode]]
+            study_name=spec.name,
+            directions=[_DIRECTIONS[metric.mode] for metric in spec.objectives],
         )
         self._open: dict[int, SearchedPoint] = {}
         self._count = 0
-        self._values: dict[str, float | None] = {}
+        self._values: dict[str, Values | None] = {}
         self._queued: set[str] = set()
         for point in points:
             self._replay(point.suggestion)
@@ -158,10 +162,10 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._queue.report(trial_id, last)
         if not self._queue.end(trial_id, lost=error):
             return
-        value = None
+        values = None
         if last.trials and not error and last.trials[0].outcome in _WITH_VALUE:
-            value = finite(last.trials[0].metrics.get(self._spec.metric.name))
-        self._values[task.trial_id] = value
+            values = values_of(self._spec, last.trials[0].metrics)
+        self._values[task.trial_id] = values
         for point in list(self._open.values()):
             self._close(point)
 
@@ -210,7 +214,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         for trial in point.trials:
             known = trial.trial_id in self._values or trial.trial_id in self._queued
             if MEANING[trial.state].over and not known:
-                self._values[trial.trial_id] = self._trials.value(trial)
+                self._values[trial.trial_id] = self._trials.values(trial)
         self._close(point)
 
     def _to_run(self, point: SearchedPoint) -> list[PlannedTrial]:
@@ -228,14 +232,23 @@ class StudySearch(Searcher):  # type: ignore[misc]
         identities = [trial.trial_id for trial in point.trials]
         if not self._values.keys() >= set(identities):
             return
-        mean = _mean([self._values[identity] for identity in identities])
+        means = _means([self._values[identity] for identity in identities])
         number = point.suggestion.number
-        state = TrialState.FAIL if mean is None else TrialState.COMPLETE
-        self.study.tell(number, mean, state=state)
+        state = TrialState.FAIL if means is None else TrialState.COMPLETE
+        self.study.tell(number, means, state=state)
         del self._open[number]
 
 
-def _mean(values: list[float | None]) -> float | None:
-    """Return the mean, or None when a seed has no value: the others would compare unlike points."""
+def values_of(spec: SweepSpec, metrics: Mapping[str, float]) -> Values | None:
+    """Return the values of a sweep's metrics; None if one has no finite value."""
+    values = [finite(metrics.get(metric.name)) for metric in spec.objectives]
     known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None
+    return tuple(known) if len(known) == len(values) else None
+
+
+def _means(values: list[Values | None]) -> Values | None:
+    """Return the means; None if a seed has no value: the others would compare unlike points."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    return tuple(map(statistics.fmean, zip(*known, strict=True)))

@@ -18,16 +18,16 @@ from care.trials.state import State
 from sweeps.event_log import Suggestion, begin, read_decisions
 from sweeps.plan import PlannedTrial
 from sweeps.spec.sweep import Sweep
-from sweeps.store import SweepFolder, finite
+from sweeps.store import SweepFolder
 from sweeps.tune.messages import Outcome, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import NextTry
-from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch
+from sweeps.tune.search import SearchedPoint, SearchedTrials, StudySearch, values_of
 from sweeps.tune.study_space import StudySpace
 from tests.helpers import messages
 from tests.helpers.declaring import SPLITS, WEIGHT, load
 
-METRIC = "heldout/gamma"
+METRIC, LOSS = "heldout/gamma", "train/loss"
 IN_FLIGHT = 2
 POINTS = 14  # after 10 at random, TPE chooses by what it was told
 Event = dict[str, Any]
@@ -52,6 +52,11 @@ def measure(point: dict[str, Any], seed: int) -> float | None:
     if luck == 1:
         return math.nan
     return float((math.log10(point[WEIGHT]) + 1.5) ** 2 + point[SPLITS] / 100 + seed / 10)
+
+
+def metrics_of(value: float | None) -> dict[str, float]:
+    """The metrics of a trial by the value of one; the other goes up and down with it."""
+    return {} if value is None else {METRIC: value, LOSS: value * 7.3 % 1}
 
 
 Results = dict[str, float | None]
@@ -103,7 +108,9 @@ class Driver:
         for trial in {trial.trial_id: trial for trial in new}.values():
             waiting.put(self._task(trial))
         trials = SearchedTrials(
-            self._enter, lambda trial: finite(self.results[trial.trial_id]), self._task
+            self._enter,
+            lambda trial: values_of(sweep.spec, metrics_of(self.results[trial.trial_id])),
+            self._task,
         )
         self.search = StudySearch(sweep.spec, StudySpace(sweep.space), points, trials, waiting)
         self.flying: dict[str, str] = {}
@@ -130,7 +137,7 @@ class Driver:
         (identity,) = self.search._queue.running(name).trial_ids
         self.results[identity] = value
         outcome = Outcome.FAILED if value is None else Outcome.FINISHED
-        metrics = {} if value is None else {METRIC: value}
+        metrics = metrics_of(value)
         self.search.on_trial_complete(name, messages.result({identity: outcome}, metrics))
 
     def fill(self) -> None:
@@ -158,9 +165,10 @@ class Driver:
             yield
 
 
-def trials(search: StudySearch) -> list[tuple[int, dict[str, Any], TrialState, float | None]]:
-    def key(trial: FrozenTrial) -> tuple[int, dict[str, Any], TrialState, float | None]:
-        return trial.number, trial.params, trial.state, trial.value
+def trials(search: StudySearch) -> list[tuple[int, dict[str, Any], TrialState, Any]]:
+    def key(trial: FrozenTrial) -> tuple[int, dict[str, Any], TrialState, Any]:
+        one = trial.values[0] if trial.values and len(trial.values) == 1 else trial.values
+        return trial.number, trial.params, trial.state, one
 
     return [key(trial) for trial in search.study.trials]
 

@@ -21,6 +21,7 @@ from tests.helpers.paths import ROOT
 Refused = Callable[..., Problem]
 AXIS = f"axes.{WEIGHT}"
 BATCH, SPLIT = "training.batch_size", "objective.equivariance.split"
+TWO = [{"name": "encoder/probe_accuracy"}, {"name": "head/gamma", "mode": "min"}]
 SHARED = "objective.equivariance.shared_views"
 
 
@@ -196,6 +197,23 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"scheduler": {"least_trials": 2}}, "scheduler.least_trials", 2, "with 'name: median'", None),
     ({"scheduler": {"name": "median", "reduction_factor": 2}}, "scheduler.reduction_factor", 2.0,
      "with 'name: asha' or 'name: hyperband'", None),
+    ({"metrics": [{"name": "head/gama"}, {"name": "head/gamma"}]}, "metrics.0.name", "head/gama",
+     "allowed: train/loss", "head/gamma"),
+    ({"metrics": [{"name": "head/gamma"}]}, "metrics",
+     [{"name": "head/gamma"}], "two metrics or more", None),
+    ({"metrics": [{"name": "head/gamma"}, {"name": "head/gamma", "mode": "min"}]}, "metrics",
+     [{"name": "head/gamma"}, {"name": "head/gamma", "mode": "min"}], "each metric once", None),
+    ({"metrics": TWO, "metric": {"name": "train/loss"}}, "metric.name", {"name": "train/loss"},
+     "without 'metrics'", None),
+    ({"metrics": TWO, "scheduler": {"name": "asha"}}, "scheduler.name", "asha",
+     "with one metric: a trial is stopped by the order of one value", None),
+    ({"metrics": TWO, "axes": {WEIGHT: {"low": 0, "high": 1}},
+      "search": {"name": "optuna", "sampler": "cmaes"}}, "search.sampler", "cmaes",
+     "with one metric: it ranks points by one value; nsga2, tpe and gp take several", None),
+    ({"metrics": TWO, "seeds": {"least": 3}}, "seeds.until", "decided",
+     "with one metric: a point is decided by the difference of one value", None),
+    ({"metrics": [TWO[0], {"name": "encoder/ranking_mrr"}]}, "metrics.1.name",
+     "encoder/ranking_mrr", "allowed with 'ranking' in evaluation.readouts", None),
     # out of range
     ({"resources": {"threads": 0}}, "resources.threads", 0, "auto or a number greater than 0",
      None),

@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 from sweeps.event_log import read_decisions
 from sweeps.store import SweepFolder
 from tests.helpers.declaring import SPLITS, WEIGHT
-from tests.helpers.searching import Driver, Moment, Results, optuna_sweep, trials
+from tests.helpers.searching import LOSS, METRIC, Driver, Moment, Results, optuna_sweep, trials
 
 TEMPERATURE = "objective.temperature"
 AXES: dict[str, Any] = {
@@ -22,18 +22,29 @@ AXES: dict[str, Any] = {
 SAMPLERS: dict[str, dict[str, Any]] = {
     "tpe, multivariate": {"sampler": "tpe", "multivariate": True, "startup": 4},
     "tpe, group": {"sampler": "tpe", "multivariate": True, "group": True, "startup": 4},
-    "gp": {"sampler": "gp", "startup": 4, "trials": 10},
+    "gp": {"sampler": "gp", "startup": 4, "trials": 8},
     "cmaes": {"sampler": "cmaes", "population": 4},
     "qmc": {"sampler": "qmc", "trials": 8},
     "nsga2": {"sampler": "nsga2", "population": 4},
+    "nsga2, two metrics": {"sampler": "nsga2", "population": 4},
+    "gp, two metrics": {"sampler": "gp", "startup": 4, "trials": 7},
+    "tpe, two metrics": {"sampler": "tpe", "startup": 4, "trials": 12},
 }
-BY_GENERATION = ("cmaes", "nsga2")
+TWO = [{"name": METRIC, "mode": "min"}, {"name": LOSS, "mode": "max"}]
+BY_GENERATION = ("cmaes", "nsga2", "nsga2, two metrics")
 
 
 def searched(folder: Path, sampler: str, **changes: Any) -> Driver:
     folder.mkdir(exist_ok=True)
     search = {"name": "optuna", "trials": 20, **SAMPLERS[sampler], **changes}
-    return Driver(optuna_sweep(folder, axes=AXES, seeds=1, search=search), folder / "log")
+    return Driver(
+        optuna_sweep(folder, axes=AXES, seeds=1, search=search, **metrics_for(sampler)),
+        folder / "log",
+    )
+
+
+def metrics_for(sampler: str) -> dict[str, Any]:
+    return {"metric": None, "metrics": TWO} if "two metrics" in sampler else {}
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -97,22 +108,38 @@ def test_a_search_goes_on_without_the_values_of_deleted_trials(
     driver = searched(tmp_path, sampler)
     for _ in driver.run():
         pass
-    more = {**driver.sweep.spec.search.model_dump(), "trials": 24}
-    grown = optuna_sweep(tmp_path, axes=AXES, seeds=1, search=more)
+    more = {**driver.sweep.spec.search.model_dump(), "trials": driver.sweep.spec.search.trials + 4}
+    grown = optuna_sweep(tmp_path, axes=AXES, seeds=1, search=more, **metrics_for(sampler))
     kept = dict(list(driver.results.items())[3:])
     again = Driver(grown, tmp_path / "log", kept)
     for _ in again.run():
         pass
-    assert len(trials(again.search)) == 24
+    assert len(trials(again.search)) == len(trials(driver.search)) + 4
     assert trials(again.search)[: len(driver.search.study.trials)] == trials(driver.search)
+
+
+def test_two_metrics_are_both_told_with_their_directions(tmp_path: Path) -> None:
+    driver = searched(tmp_path, "nsga2, two metrics")
+    for _ in driver.run():
+        pass
+    study = driver.search.study
+    assert [direction.name for direction in study.directions] == ["MINIMIZE", "MAXIMIZE"]
+    best = study.best_trials
+    assert 1 < len(best) < len(study.trials)
+    for trial in best:
+        assert not any(
+            other.values[0] <= trial.values[0] and other.values[1] > trial.values[1]
+            for other in study.trials
+            if other.values
+        )
 
 
 def test_samplers_differ_and_seeds_do(tmp_path: Path) -> None:
     """Each is another search; a Sobol sequence of another seed is scrambled otherwise."""
     firsts = {}
-    for sampler in SAMPLERS:
+    for sampler in (name for name in SAMPLERS if "two metrics" not in name):
         for seed in (0, 1):
-            driver = searched(tmp_path / f"{sampler}-{seed}", sampler, seed=seed, trials=12)
+            driver = searched(tmp_path / f"{sampler}-{seed}", sampler, seed=seed, trials=8)
             for _ in driver.run():
                 pass
             firsts[sampler, seed] = str([params for _, params, _, _ in trials(driver.search)])
