@@ -106,6 +106,7 @@ def question_of(sweep: Sweep) -> Question:
     settings |= {f"scheduler.{name}": value for name, value in scheduler.items()}
     if spec.zip:
         settings["zip"] = [list(group) for group in spec.zip]
+    settings |= {f"expressions.{field}": text for field, text in spec.expressions.items()}
     axes = {name: _record(axis, spec.search.name) for name, axis in spec.parsed_axes().items()}
     values = (settings, axes, sorted(spec.all_seeds), _base(sweep))
     return Question(*json.loads(json.dumps(values)))

@@ -32,6 +32,11 @@ def kind_of(field: str) -> Kind | None:
     return kinds.pop() if len(kinds) == 1 else None
 
 
+def is_field(field: str) -> bool:
+    """Check that some configuration has a field."""
+    return bool(_annotations(field))
+
+
 def canonical_values(field: str, values: Iterable[Any]) -> list[Any]:
     """Convert numbers to the type that their field has: ``1`` is 1.0 where numbers are real.
 

@@ -25,6 +25,7 @@ from care.data.shared_batches import SHARED
 from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
+from sweeps.spec.expressions import check_expressions
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
 from sweeps.spec.search import (
@@ -120,6 +121,7 @@ class SweepSpec(Model):
         axes: Dotted field to its values, or to a range ``{low, high, step, log}``; a grid needs the
             step. ``{values: […], when: {field: value}}`` exists at some points only.
         zip: Groups of axes that take their values together, the first with the first.
+        expressions: Dotted field to an expression of other fields that gives its value.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
         search: Choice of the points.
@@ -144,6 +146,7 @@ class SweepSpec(Model):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     axes: Annotated[dict[str, Any], AfterValidator(canonical_axes)]
     zip: Annotated[tuple[Names, ...], BeforeValidator(_as_groups)] = ()
+    expressions: dict[str, str] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
@@ -222,6 +225,8 @@ class SweepSpec(Model):
     def _check_across_fields(self) -> Self:
         check_axes(self.axes, self.search.name, self.zip)
         check_variants(self.variants, self.axes)
+        settings = {name for fields in self.variants.values() for name in fields}
+        check_expressions(self.expressions, [*self.axes, *sorted(settings), *self.overrides])
         self._check_references()
         check_search(self.search, self.axes)
         _check_seeds(self)
@@ -266,6 +271,10 @@ class SweepSpec(Model):
             raise PydanticCustomError(
                 f"axes.{axes[0]}", "{allowed}", {"allowed": allowed, "value": value}
             )
+        for field, text in self.expressions.items():
+            if self.references and _measures_otherwise(field):
+                allowed = "a field of the training, as references stand beside every point"
+                refuse(f"expressions.{field}", text, allowed)
 
     @property
     def all_seeds(self) -> tuple[int, ...]:

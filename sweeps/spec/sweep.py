@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from analysis.labels import UNUSED, VARIANT
+from analysis.labels import UNUSED, VARIANT, value_label
 from care.config import TrialConfig
 from care.config.bundled import beside
 from care.config.fields import read_field
@@ -18,6 +19,7 @@ from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
+from sweeps.spec.expressions import Expression, ExpressionError, convert, parse_all
 from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.schema import MOST_TRIALS, SweepSpec
@@ -121,6 +123,8 @@ class Sweep:
 
     def _needs(self, field: str) -> set[str]:
         """Return the axes that a field's value depends on."""
+        if field in self._expressions:
+            return {axis for name in self._expressions[field].names for axis in self._needs(name)}
         return {axis for axis in self.spec.axes if self._sets(axis, field)}
 
     def _sets(self, axis: str, field: str) -> bool:
@@ -136,7 +140,50 @@ class Sweep:
             value = point[field]
             if value != UNUSED or field not in self.space.conditional:
                 return value
-        return read_field(self._tree(point), field)
+        return self._read_in(self._tree(point), field)
+
+    def _read_in(self, tree: dict[str, Any], field: str) -> Any:
+        """Read a field of a tree, or compute it."""
+        if field in self._expressions:
+            return self._compute(tree, field)
+        return read_field(tree, field)
+
+    def _operand(self, tree: dict[str, Any], field: str) -> Any:
+        if field in self._expressions:
+            return self._compute(tree, field)
+        try:
+            return read_field(tree, field)
+        except ConfigError as error:
+            problem = error.problems[0]
+            raise ExpressionError(f"fields that this point has; {problem.allowed}") from error
+
+    def _compute(self, tree: dict[str, Any], field: str) -> float:
+        """Compute a field that has an expression.
+
+        Raises:
+            ConfigError: It has no value at this point, or one that the field cannot hold.
+        """
+        expression = self._expressions[field]
+        try:
+            value = expression.value(functools.partial(self._operand, tree))
+            return convert(field, value)
+        except ExpressionError as error:
+            allowed = f"allowed: {error}{self._operands(tree, expression)}"
+            problem = Problem(f"expressions.{field}", expression.text, allowed)
+            raise ConfigError(self.source, [problem]) from error
+
+    def _operands(self, tree: dict[str, Any], expression: Expression) -> str:
+        """Describe the values of an expression's fields, for a message."""
+        with contextlib.suppress(ConfigError, ExpressionError):
+            values = {name: self._operand(tree, name) for name in expression.names}
+            labels = (f"{name}={value_label(value)}" for name, value in values.items())
+            return f" (at {', '.join(labels)})" if values else ""
+        return ""
+
+    @functools.cached_property
+    def _expressions(self) -> dict[str, Expression]:
+        """The expressions by field, each after those that it reads."""
+        return parse_all(self.spec.expressions)
 
     def base_config(self) -> TrialConfig:
         """Make the configuration of the experiment, without axes."""
@@ -164,6 +211,9 @@ class Sweep:
             ConfigError: The point is not valid; names the field.
         """
         tree = self._tree(point)
+        computed = {field: self._compute(tree, field) for field in self._expressions}
+        for field, value in computed.items():
+            set_field(tree, field, value)
         tree["seed"] = seed
         if self.spec.resources.gpus > 1:
             set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
@@ -238,6 +288,10 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     clash = sorted(set(fields) & set(spec.axes))
     if clash:
         problem = Problem(clash[0], fields[clash[0]], "allowed: a field that is not also an axis")
+        raise ConfigError(str(path), [problem])
+    clash = sorted(set(fields) & set(spec.expressions))
+    if clash:
+        problem = Problem(clash[0], fields[clash[0]], "allowed: a field without an expression")
         raise ConfigError(str(path), [problem])
     validate(TrialConfig, base, str(experiment))
     sweep = Sweep(spec, base, str(path))

@@ -18,6 +18,8 @@ NASTY = (
     "{values: [0.1, 1], when: {objective.name: simclr}}", "{low: 1, high: 8, log: true, when: {seed: 0}}",
     "zip: [objective.equivariance.weight, variant]", "zip: [[a], [a, b], {}]", "when: {variant: [x]}",
     "search: {name: sobol, trials: 3}", "search: {name: random, trials: 20000}", "step: 0.3",
+    "expressions: {training.batch_size: 16 * objective.equivariance.splits}", "expressions: {a: 9**9**9}",
+    "expressions: {training.epochs: training.epochs / 0}", "expressions: {a: b, b: a}", "- " * 9 + "1",
     "seed: 1", "name: grid", "search: {name: optuna, trials: 3}", "a.b.c.d: 1", "." * 500, "a" + ".a" * 500,
 )  # fmt: skip
 """Values and pieces of text that have broken a reader of YAML."""

@@ -20,6 +20,7 @@ from tests.helpers.paths import ROOT
 
 Refused = Callable[..., Problem]
 AXIS = f"axes.{WEIGHT}"
+BATCH, SPLIT = "training.batch_size", "objective.equivariance.split"
 TWO = [{"name": "encoder/probe_accuracy"}, {"name": "head/gamma", "mode": "min"}]
 SHARED = "objective.equivariance.shared_views"
 
@@ -114,6 +115,38 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
      [WEIGHT, SPLITS], "each combination of values once", None),
     ({"axes": {WEIGHT: {"low": 0, "high": 1}, SPLITS: [4]}, "zip": [WEIGHT, SPLITS],
       "search": {"name": "optuna"}}, "zip.0", WEIGHT, "a list of values", None),
+    # expressions
+    ({"expressions": {BATCH: f"16 * {SPLIT}"}}, f"expressions.{BATCH}", SPLIT, "no such field",
+     SPLITS),
+    ({"expressions": {BATCH: f"64 / {WEIGHT}"}}, f"expressions.{BATCH}", f"64 / {WEIGHT}",
+     f"no division by zero (at {WEIGHT}=0)", None),
+    ({"axes": {WEIGHT: [0.5]}, "expressions": {BATCH: f"{SPLITS} + {WEIGHT}"}},
+     f"expressions.{BATCH}", f"{SPLITS} + {WEIGHT}", "an integer, as the field holds integers; it is 16.5",
+     None),
+    ({"expressions": {BATCH: "training.epochs", "training.epochs": f"{BATCH} + 1"}},
+     f"expressions.{BATCH}", "training.epochs", f"no cycle, as of {BATCH}, training.epochs", None),
+    ({"expressions": {BATCH: f"{BATCH} + 1"}}, f"expressions.{BATCH}", f"{BATCH} + 1", "no cycle",
+     None),
+    ({"expressions": {BATCH: "__import__('os')"}}, f"expressions.{BATCH}", "__import__('os')",
+     "min and max; not", None),
+    ({"expressions": {BATCH: "9 ** 9 ** 9"}}, f"expressions.{BATCH}", "9 ** 9 ** 9",
+     "exponents up to 64", None),
+    ({"expressions": {BATCH: "1 if 2 else 3"}}, f"expressions.{BATCH}", "1 if 2 else 3", "max; not",
+     None),
+    ({"expressions": {BATCH: "16 *"}}, f"expressions.{BATCH}", "16 *", "an expression of", None),
+    ({"expressions": {BATCH: 16}}, f"expressions.{BATCH}", 16, "a valid string", None),
+    ({"expressions": {BATCH: "2 * objective.name"}}, f"expressions.{BATCH}", "2 * objective.name",
+     "fields that hold numbers; not 'simclr' (at objective.name=simclr)", None),
+    ({"expressions": {BATCH: "2 * objective.momentum"}}, f"expressions.{BATCH}",
+     "2 * objective.momentum", "fields that this point has; no such field", None),
+    ({"expressions": {BATCH: "2 * seed"}}, f"expressions.{BATCH}", "seed", "fields of a point", None),
+    ({"expressions": {WEIGHT: "1"}}, f"expressions.{WEIGHT}", "1", "no axis, variant or override",
+     None),
+    ({"expressions": {"objective.name": "1"}}, "expressions.objective.name", "1", "holds a number",
+     None),
+    ({"expressions": {"seed": "1"}}, "expressions.seed", "1", "change a number", None),
+    ({"expressions": {"training.batch_siz": "2"}}, "training.batch_siz", 2.0, "training has",
+     "batch_size"),
     # seeds
     ({"seeds": 0}, "seeds", 0, "allowed: one seed or more", None),
     ({"seeds": []}, "seeds", [], "allowed: one seed or more", None),
