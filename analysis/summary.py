@@ -113,6 +113,7 @@ class SweepSummary:
         references: Encoders that it did not train, measured on its data.
         seeds: The seeds that were added until points were decided; None for a list of seeds.
         objectives: Its metrics, if it has several; ``metric`` is the first.
+        notes: Sentences about how its points were chosen.
         zips: Groups of axes that take their values together.
     """
 
@@ -130,4 +131,5 @@ class SweepSummary:
     references: tuple[ReferenceEncoder, ...] = ()
     seeds: AddedSeeds | None = None
     objectives: tuple[Objective, ...] = ()
+    notes: tuple[str, ...] = ()
     zips: tuple[tuple[str, ...], ...] = ()

@@ -69,6 +69,7 @@ ORDER = {
         "references",
         "inventory",
         "price",
+        "warm_start",
         "plan_remarks",
         "plan",
         "point_seeds",

@@ -43,6 +43,7 @@ from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.tracking.source_tags import command_line, user_name
+from sweeps.warm_start import describe_warm_start
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
@@ -60,13 +61,16 @@ def plan_command(
     plan = make_plan(sweep, store, versions := Versions())
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
+    remarks = [*plan_remarks(plan), *changed_points(sweep, store)]
+    if not plan.differences:
+        remarks += describe_warm_start(sweep, store, versions)
     view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
     if as_json:
         summary = {
             "total": plan.wanted,
             "estimated_seconds": view.price.wall_seconds,
             "price": view.as_json(),
-            "remarks": [*plan_remarks(plan), *changed_points(sweep, store)],
+            "remarks": remarks,
             "seeds": plan.seeds and _seeds_as_json(plan.seeds),
             "other_question": {
                 differing.field: [differing.began, differing.now] for differing in plan.differences
@@ -81,7 +85,7 @@ def plan_command(
         console.print(plan.seeds.describe(), soft_wrap=True)
     if sweep.selection:
         console.print(_describe_selection(sweep))
-    for line in [*plan_remarks(plan), *changed_points(sweep, store)]:
+    for line in remarks:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)

@@ -22,6 +22,7 @@ _USED_BY: dict[str, tuple[str, ...]] = {
     "group": ("tpe",),
     "startup": ("tpe", "gp"),
     "population": ("cmaes", "nsga2"),
+    "warm_start": ("tpe", "gp", "cmaes", "nsga2"),
 }
 """The samplers that use a setting; the others have no such setting."""
 
@@ -42,6 +43,8 @@ class SearchConfig(Model):
         startup: Points that ``tpe`` and ``gp`` choose at random before they model values.
         population: Points of a generation of ``cmaes`` and ``nsga2``; None for 4 + 3 ln(axes) of
             ``cmaes`` and 20 of ``nsga2``.
+        warm_start: Whether the sampler is told the values of finished trials of the store that lie
+            in the space, with every seed, when the search starts.
     """
 
     name: Literal["grid", "random", "sobol", "optuna"] = "grid"
@@ -52,6 +55,7 @@ class SearchConfig(Model):
     group: bool = False
     startup: PositiveInt = 10
     population: Annotated[int, Field(ge=3)] | None = None
+    warm_start: bool = False
 
     @property
     def suggests(self) -> bool:

@@ -10,7 +10,7 @@ from ray.tune.search import Searcher
 from care.config import TrialConfig
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.event_log import RungEntry, Suggestion, created, is_of, read_decisions
+from sweeps.event_log import RungEntry, Suggestion, WarmStartLine, created, is_of, read_decisions
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder, final_value, final_values
@@ -22,10 +22,10 @@ from sweeps.tune.search import (
     SearchedPoint,
     SearchedTrials,
     StudySearch,
-    Values,
     values_of,
 )
 from sweeps.tune.study_space import StudySpace
+from sweeps.warm_start import Values, WarmPoint, find_points, read_values
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
 
@@ -62,7 +62,19 @@ class Replay:
             self._enter, self._values, lambda trial: self._task(trial.config, trial.point)
         )
         space = StudySpace(self._plan.sweep.space)
-        return StudySearch(self._spec, space, list(self._points()), trials, queue)
+        points, warm = list(self._points()), list(self._warm_start())
+        return StudySearch(self._spec, space, points, trials, queue, warm)
+
+    def _warm_start(self) -> Iterator[WarmPoint]:
+        """Yield the points that the search starts from; they are chosen and logged only once."""
+        if not self._spec.search.warm_start:
+            return
+        sweep, points = self._plan.sweep, self._decisions.warm_start
+        if points is None:
+            points = tuple(find_points(sweep, self._store, self._versions))
+            self._folder.log(WarmStartLine(points).record())
+        for point in points:
+            yield WarmPoint(point, read_values(sweep, self._store, point, self._versions))
 
     def _build_scheduler(self) -> ReplayableScheduler | None:
         epochs = self._plan.sweep.base_config().training.epochs

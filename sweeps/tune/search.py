@@ -28,9 +28,7 @@ from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.samplers import Generations, make_sampler
 from sweeps.tune.study_space import StudySpace
-
-Values = tuple[float, ...]
-"""A value of each of the sweep's metrics."""
+from sweeps.warm_start import Values, WarmPoint
 
 
 @dataclass(frozen=True)
@@ -116,6 +114,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
             trials that are to be trained into ``queue``.
         trials: Plans the trials of new points.
         queue: Tasks that wait.
+        warm_start: Points that the search starts from; the study has them first.
     """
 
     def __init__(
@@ -125,6 +124,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         points: Sequence[SearchedPoint],
         trials: SearchedTrials,
         queue: TaskQueue,
+        warm_start: Sequence[WarmPoint] = (),
     ) -> None:
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -138,6 +138,12 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._count = 0
         self._values: dict[str, Values | None] = {}
         self._queued: set[str] = set()
+        self._first = len(warm_start)  # the suggestions' place in the study
+        for number, known in enumerate(warm_start):
+            state = TrialState.FAIL if known.values is None else TrialState.COMPLETE
+            self._add(known.point, state, known.values)
+            if spec.search.sampler == "nsga2":  # CMA-ES estimates its first distribution of them
+                self._generations.add(number, 0, ())
         for point in points:
             self._replay(point.suggestion)
             self._enter(point)
@@ -181,21 +187,32 @@ class StudySearch(Searcher):  # type: ignore[misc]
 
     def _replay(self, suggestion: Suggestion) -> None:
         """Enter a point of an earlier launch, without asking the sampler again."""
-        params = self._space.params(suggestion.point)
+        self._add(suggestion.point, TrialState.RUNNING)
+        number = self._first + suggestion.number
+        self._generations.add(number, suggestion.generation, suggestion.parents)
+
+    def _add(
+        self, point: Mapping[str, Any], state: TrialState, values: Values | None = None
+    ) -> None:
+        params = self._space.params(point)
         self.study.add_trial(
             optuna.trial.create_trial(
-                state=TrialState.RUNNING,
+                state=state,
                 params=params,
                 distributions={name: self._space.distributions[name] for name in params},
+                values=values,
             )
         )
-        self._generations.add(suggestion.number, suggestion.generation, suggestion.parents)
 
     def _suggest_new(self) -> None:
         number, known = self._count, set(self._generations.parents)
         # A sampler of the whole search would let its generator run on, which no replay follows.
         self.study.sampler = make_sampler(
-            self._spec.search, self._space.unconditional, number, self._generations
+            self._spec.search,
+            self._space.unconditional,
+            number,
+            self._generations,
+            self.study.trials[: self._first],
         )
         asked = self.study.ask()
         chosen = self._space.point(self._space.suggest(asked))
@@ -235,7 +252,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         means = _means([self._values[identity] for identity in identities])
         number = point.suggestion.number
         state = TrialState.FAIL if means is None else TrialState.COMPLETE
-        self.study.tell(number, means, state=state)
+        self.study.tell(self._first + number, means, state=state)
         del self._open[number]
 
 
