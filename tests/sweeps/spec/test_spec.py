@@ -175,6 +175,8 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
      True, "allowed: with 'name: optuna' and 'sampler: tpe'", None),
     ({"search": {"name": "optuna", "population": 8}}, "search.population", 8,
      "with 'name: optuna' and 'sampler: cmaes' or 'sampler: nsga2'", None),
+    ({"search": {"name": "optuna", "sampler": "qmc", "warm_start": True}}, "search.warm_start",
+     True, "'sampler: tpe' or 'sampler: gp' or 'sampler: cmaes' or 'sampler: nsga2'", None),
     ({"search": {"startup": 3}}, "search.startup", 3, "with 'name: optuna' and 'sampler: tpe'", None),
     ({"search": {"name": "optuna", "group": True}}, "search.group", True, "'multivariate: true'",
      None),
