@@ -29,7 +29,7 @@ from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, PlannedTrial, make_plan
-from sweeps.plan_remarks import plan_remarks
+from sweeps.plan_remarks import changed_points, plan_remarks
 from sweeps.point_seeds import PointSeeds
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
@@ -61,14 +61,16 @@ def plan_command(
     plan = make_plan(sweep, store, versions := Versions())
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
-    warm_start = [] if plan.differences else describe_warm_start(sweep, store, versions)
+    remarks = [*plan_remarks(plan), *changed_points(sweep, store)]
+    if not plan.differences:
+        remarks += describe_warm_start(sweep, store, versions)
     view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
     if as_json:
         summary = {
             "total": plan.wanted,
             "estimated_seconds": view.price.wall_seconds,
             "price": view.as_json(),
-            "remarks": [*plan_remarks(plan), *warm_start],
+            "remarks": remarks,
             "seeds": plan.seeds and _seeds_as_json(plan.seeds),
             "other_question": {
                 differing.field: [differing.began, differing.now] for differing in plan.differences
@@ -83,7 +85,7 @@ def plan_command(
         console.print(plan.seeds.describe(), soft_wrap=True)
     if sweep.selection:
         console.print(_describe_selection(sweep))
-    for line in [*plan_remarks(plan), *warm_start]:
+    for line in remarks:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)

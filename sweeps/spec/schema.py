@@ -28,6 +28,7 @@ from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, p
 from sweeps.spec.expressions import check_expressions
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
+from sweeps.spec.points import PointsConfig
 from sweeps.spec.search import (
     MetricConfig,
     SchedulerConfig,
@@ -121,6 +122,7 @@ class SweepSpec(Model):
         axes: Dotted field to its values, or to a range ``{low, high, step, log}``; a grid needs the
             step. ``{values: […], when: {field: value}}`` exists at some points only.
         zip: Groups of axes that take their values together, the first with the first.
+        points: A CSV file of points; its columns are added to the axes when the file is read.
         expressions: Dotted field to an expression of other fields that gives its value.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
@@ -146,6 +148,7 @@ class SweepSpec(Model):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     axes: Annotated[dict[str, Any], AfterValidator(canonical_axes)]
     zip: Annotated[tuple[Names, ...], BeforeValidator(_as_groups)] = ()
+    points: PointsConfig | None = None
     expressions: dict[str, str] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
@@ -164,6 +167,8 @@ class SweepSpec(Model):
     @classmethod
     def _variants_are_an_axis(cls, tree: Any) -> Any:
         """Put the axis ``variant`` first, with every name by default."""
+        if isinstance(tree, dict) and isinstance(tree.get("points"), dict):
+            tree = {"axes": {}, **tree}
         if not isinstance(tree, dict) or not isinstance(tree.get("variants"), dict):
             return tree
         axes = tree.get("axes", {})
@@ -229,6 +234,8 @@ class SweepSpec(Model):
         check_expressions(self.expressions, [*self.axes, *sorted(settings), *self.overrides])
         self._check_references()
         check_search(self.search, self.axes)
+        if self.points and self.search.name != "grid":
+            refuse("search.name", self.search.name, "grid, as 'points' lists the points")
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
@@ -328,7 +335,7 @@ def _check_seeds(spec: SweepSpec) -> None:
         reason = "with a grid or a design; optuna compares the points itself"
     elif spec.scheduler.name != "none":
         reason = f"without a scheduler; {spec.scheduler.name} ends trials early"
-    elif spec.most_points() < 2:
+    elif spec.most_points() < 2 and not spec.points:
         reason = "with two points or more, one of which is the baseline"
     if reason:
         refuse("seeds.until", spec.adaptive.until, f"{reason}; otherwise a number or list of seeds")

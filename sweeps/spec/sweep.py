@@ -22,6 +22,7 @@ from sweeps.spec.expansion import Space
 from sweeps.spec.expressions import Expression, ExpressionError, convert, parse_all
 from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
+from sweeps.spec.points import add_points, read_points
 from sweeps.spec.schema import MOST_TRIALS, SweepSpec
 from sweeps.spec.search import DesignName
 from sweeps.spec.selection import Selection, refuse_selection, select
@@ -258,12 +259,28 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
     """
     tree = read_yaml(path)
     validate(SweepSpec, tree, str(path))
-    spec = validate(SweepSpec, apply_profile(tree, profile, path), str(path))
+    chosen = apply_profile(tree, profile, path)
+    spec = validate(SweepSpec, chosen, str(path))
+    if spec.points:
+        base = _read_base(spec, path, overrides)[0]
+        chosen = add_points(chosen, read_points(spec.points, path, base), str(path))
+        spec = validate(SweepSpec, chosen, str(path))
     sweep = resolve_sweep(spec, path, overrides)
     if spec.reproduces:
         plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))
         sweep.paper = resolve_sweep(plain, path).base
     return sweep
+
+
+def _read_base(
+    spec: SweepSpec, path: Path, overrides: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the base configuration with its overrides, and the overrides alone."""
+    base = read_yaml(beside(path, spec.experiment))
+    fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
+    for field, value in fields.items():
+        set_field(base, field, value)
+    return base, fields
 
 
 def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
@@ -277,11 +294,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     Raises:
         ConfigError: The experiment or an override is wrong.
     """
-    experiment = beside(path, spec.experiment)
-    base = read_yaml(experiment)
-    fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
-    for field, value in fields.items():
-        set_field(base, field, value)
+    base, fields = _read_base(spec, path, overrides)
     if "seed" in fields:
         problem = Problem("seed", fields["seed"], f"allowed: any other field; {SEEDS_ADVICE}")
         raise ConfigError(str(path), [problem])
@@ -293,7 +306,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     if clash:
         problem = Problem(clash[0], fields[clash[0]], "allowed: a field without an expression")
         raise ConfigError(str(path), [problem])
-    validate(TrialConfig, base, str(experiment))
+    validate(TrialConfig, base, str(beside(path, spec.experiment)))
     sweep = Sweep(spec, base, str(path))
     sweep.space.check(str(path))
     _check_size(sweep)

@@ -20,6 +20,7 @@ NASTY = (
     "search: {name: sobol, trials: 3}", "search: {name: random, trials: 20000}", "step: 0.3",
     "expressions: {training.batch_size: 16 * objective.equivariance.splits}", "expressions: {a: 9**9**9}",
     "expressions: {training.epochs: training.epochs / 0}", "expressions: {a: b, b: a}", "- " * 9 + "1",
+    "points: {file: /dev/zero}", "points: {file: sweep.yaml}", "points: {file: ..}", "points: {}",
     "seed: 1", "name: grid", "search: {name: optuna, trials: 3}", "a.b.c.d: 1", "." * 500, "a" + ".a" * 500,
 )  # fmt: skip
 """Values and pieces of text that have broken a reader of YAML."""
