@@ -33,7 +33,7 @@ test: $(READY) ## Run the tests, three files at a time
 CLUSTER := docker/slurm/cluster
 test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, stop them (root, Debian)
 	@$(CLUSTER) run -- env CARE_SLURM_NAME=second $(CLUSTER) run -- \
-		$(BIN)/pytest tests/cluster --numprocesses 2 --timeout=1200 $(ARGS)
+		$(BIN)/pytest tests/cluster --numprocesses 2 --maxschedchunk 1 --timeout=1200 $(ARGS)
 	@$(if $(ARGS),,$(MAKE) --no-print-directory test-tracking)
 
 test-tracking: $(READY) ## Start a tracking server with Postgres and nginx, run its tests, stop it (root, Debian)

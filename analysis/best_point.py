@@ -58,7 +58,7 @@ def find_best_point(
     rivals = {point: by_seed for point, by_seed in known.items() if point not in collapsed}
     if not rivals:
         return BestPoint(None, None, (), (), (), left_out)
-    seeds = _common_seeds([frozenset(by_seed) for by_seed in rivals.values()], most_points)
+    seeds = common_seeds([frozenset(by_seed) for by_seed in rivals.values()], most_points)
     means = {
         point: statistics.fmean(by_seed[seed] for seed in sorted(seeds))
         for point, by_seed in rivals.items()
@@ -71,7 +71,7 @@ def find_best_point(
     )
 
 
-def _common_seeds(sets: list[frozenset[int]], most_points: bool) -> frozenset[int]:
+def common_seeds(sets: list[frozenset[int]], most_points: bool) -> frozenset[int]:
     """Choose the seeds to compare over: one of the sets, or the intersection of two."""
     counts = Counter(sets)
     common = [seeds for seeds, _ in counts.most_common(_MOST_SETS)]

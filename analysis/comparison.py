@@ -33,6 +33,7 @@ class Comparison:
         metric: The sweep's metric.
         mode: Whether a larger or a smaller value of it is better.
         added_seeds: Whether points got seeds until they were decided.
+        zips: Groups of axes that take their values together.
     """
 
     trials: pd.DataFrame
@@ -41,6 +42,7 @@ class Comparison:
     metric: str = ""
     mode: Literal["max", "min"] = "max"
     added_seeds: bool = False
+    zips: tuple[tuple[str, ...], ...] = ()
 
     @property
     def x(self) -> str:
@@ -147,8 +149,24 @@ class Comparison:
     def _lines(self) -> dict[Point, list[Point]]:
         lines: dict[Point, list[Point]] = {}
         for point in self.points():
-            lines.setdefault(point[1:], []).append(point)
+            lines.setdefault(self._line_of(point), []).append(point)
         return lines
+
+    @cached_property
+    def line_axes(self) -> list[str]:
+        """The axes whose values a line's points have in common: none that changes with x."""
+        return self.other_axes(self.x)
+
+    def other_axes(self, name: str) -> list[str]:
+        """List the axes that can be equal while an axis changes: those not zipped with it."""
+        together = {name, *(axis for group in self.zips if name in group for axis in group)}
+        return [axis for axis in self.axes if axis not in together]
+
+    def _line_of(self, point: Point) -> Point:
+        if not self.zips:
+            return point[1:]
+        levels = dict(zip(self.axes, point, strict=True))
+        return tuple(levels[axis] for axis in self.line_axes)
 
     def by_seed(self, point: Point, metric: str) -> dict[int, float]:
         """Return a metric's values at a point by ascending seed; fast, for thousands of points."""
@@ -185,7 +203,7 @@ class Comparison:
 
     def baseline(self, point: Point) -> Point:
         """Return a point's baseline: the first point of its line, x = 0 or the smallest x."""
-        return self.lines()[point[1:]][0]
+        return self.lines()[self._line_of(point)][0]
 
     def differences(self, point: Point, metric: str) -> pd.Series:
         """Subtract the baseline's values from a point's, for each seed that has both."""
@@ -233,6 +251,7 @@ def compare(
     x: str | None = None,
     *,
     added_seeds: bool = False,
+    zips: tuple[tuple[str, ...], ...] = (),
 ) -> Comparison:
     """Compare trials along the first numeric axis of two levels or more, else the first such axis.
 
@@ -243,12 +262,13 @@ def compare(
         mode: Whether a larger or a smaller value of it is better.
         x: Another axis to compare along.
         added_seeds: Whether points got seeds until they were decided.
+        zips: Groups of axes that take their values together.
     """
     levels = {axis: trials[axis].tolist() for axis in axes}
     first = x or choose_x(axes, levels)
     others = [axis for axis in axes if axis != first]
     is_numeric = all(map(is_number, levels[first]))
-    return Comparison(trials, [first, *others], is_numeric, metric, mode, added_seeds)
+    return Comparison(trials, [first, *others], is_numeric, metric, mode, added_seeds, zips)
 
 
 def build_summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:

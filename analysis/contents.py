@@ -17,6 +17,8 @@ from analysis.drawing import Drawing, draw_as_panels, draw_whole
 from analysis.figure_data import Drawn, FigureData
 from analysis.figures import draw_differences, draw_measures, shown_measures
 from analysis.findings import HEADLINES
+from analysis.front import FrontRow, compare_objectives, describe_front, list_front, tabulate_front
+from analysis.front_figure import describe_front_figure, draw_front
 from analysis.heatmap import describe_heatmap, draw_heatmap, find_grid
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
@@ -45,6 +47,8 @@ class Contents:
         drawn: The figure of the paper that the sweep reproduces.
         remarks: (remark on a measure, the points that it holds for).
         texts: The main table as LaTeX and Markdown, by name of the file.
+        front: The Pareto front in one sentence; empty with one metric.
+        front_rows: The points compared by several metrics, the front first.
     """
 
     comparison: Comparison | None
@@ -53,6 +57,8 @@ class Contents:
     drawn: Drawn = field(default_factory=Drawn)
     remarks: list[tuple[str, str]] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
+    front: str = ""
+    front_rows: list[FrontRow] = field(default_factory=list)
 
 
 def gather(store_trials: Path, summary: SweepSummary) -> Contents:
@@ -72,7 +78,9 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
     if summary.seeds and summary.seeds.rows:
         tables["seeds"] = with_typed_axes(build_seed_table(summary), axes)
     added = summary.seeds is not None
-    comparison = compare(trials, axes, summary.metric, summary.mode, added_seeds=added)
+    comparison = compare(
+        trials, axes, summary.metric, summary.mode, added_seeds=added, zips=summary.zips
+    )
     if metrics := comparison.measured():
         tables["summary"] = with_typed_axes(build_summary_table(comparison, metrics), axes)
         tables["differences"] = with_typed_axes(build_paired_table(comparison, metrics), axes)
@@ -85,12 +93,28 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         name = f"paper-{picture.name}"
         figures[name] = draw_whole(picture.figure, name, f"{_what(summary)}. {picture.caption}")
     remarks = list_remarks(comparison, details)
-    return Contents(comparison, tables, figures, drawn, remarks, _texts(comparison, summary))
+    text, rows = _front(comparison, summary)
+    if rows:
+        table = tabulate_front(comparison, summary.objectives, rows)
+        tables["front"] = with_typed_axes(table, axes)
+        alts = describe_front_figure(summary.objectives, rows)
+        figures["front"] = draw_as_panels(draw_front(summary.objectives, rows), "front", alts)
+    texts = _texts(comparison, summary)
+    return Contents(comparison, tables, figures, drawn, remarks, texts, text, rows)
+
+
+def _front(comparison: Comparison, summary: SweepSummary) -> tuple[str, list[FrontRow]]:
+    """Find the Pareto front of a sweep with several metrics, as far as trials are finished."""
+    if not summary.objectives or comparison.done.empty:
+        return "", []
+    front = compare_objectives(comparison, summary.objectives)
+    rows = list_front(comparison, summary.objectives, front)
+    return (describe_front(summary.objectives, front, rows) if rows else ""), rows
 
 
 def main_metrics(summary: SweepSummary) -> set[str]:
     """Return the metrics that the main table has besides the common ones."""
-    metrics = {summary.metric}
+    metrics = {summary.metric, *(objective.metric for objective in summary.objectives)}
     if summary.reproduction and summary.reproduction.metric:
         metrics.add(summary.reproduction.metric)
     return metrics

@@ -61,6 +61,16 @@ class Axis:
         return self.comparison.axes.index(self.name)
 
     @cached_property
+    def other_axes(self) -> list[str]:
+        """The axes of a setting, in order."""
+        return self.comparison.other_axes(self.name)
+
+    @cached_property
+    def _others(self) -> list[bool]:
+        others = set(self.other_axes)
+        return [axis in others for axis in self.comparison.axes]
+
+    @cached_property
     def _usable_points(self) -> list[Point]:
         comparison = self.comparison
         left_out = set(comparison.collapsed_points)
@@ -72,10 +82,13 @@ class Axis:
 
     @cached_property
     def settings(self) -> dict[Point, dict[Any, Point]]:
-        """For each setting of the other axes, its points by level of this axis."""
+        """For each setting of the other axes, its points by level of this axis.
+
+        Axes that are zipped with this one change with it.
+        """
         settings: dict[Point, dict[Any, Point]] = {}
         for point in self._usable_points:
-            others = (*point[: self._index], *point[self._index + 1 :])
+            others = tuple(level for level, kept in zip(point, self._others, strict=True) if kept)
             settings.setdefault(others, {})[point[self._index]] = point
         return settings
 

@@ -34,7 +34,7 @@ def draw(data: FigureData) -> Drawn:
         axes.set_title(_title(metric))
         positions.dress(axes, axis_label(comparison.x))
         if len(lines) > 1:
-            names = [point_name(comparison.axes[1:], values) for values in lines]
+            names = [point_name(comparison.line_axes, values) for values in lines]
             looks = [Line2D([], [], color=method_color(i), label=n) for i, n in enumerate(names)]
             add_legend(figure, looks)
     caption = _CAPTION + (_HOLLOW if comparison.collapsed_points else "")

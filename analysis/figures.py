@@ -351,7 +351,7 @@ def make_line_handles(comparison: Comparison, *, lines: bool = True) -> list[Lin
     settings = list(comparison.lines()) if lines else []
     if len(settings) > 1:
         for index, values in enumerate(settings):
-            label = point_name(comparison.axes[1:], values)
+            label = point_name(comparison.line_axes, values)
             handle = Line2D([], [], color="#555555", ms=4, label=label)
             handle.set_linestyle(_STYLES[index % len(_STYLES)])  # type: ignore[arg-type]
             handle.set_marker(_MARKERS[index % len(_MARKERS)])

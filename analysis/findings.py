@@ -258,7 +258,7 @@ def _axis_answer(comparison: Comparison, name: str) -> AxisAnswer | None:
     return AxisAnswer(
         axis_label(name),
         point_name([name], [baseline]),
-        ", ".join(axis_label(other) for other in comparison.axes if other != name),
+        ", ".join(map(axis_label, comparison.other_axes(name))),
         sentences,
         findings,
         numeric,
@@ -290,7 +290,7 @@ def _format_trend(trend: Trend) -> str:
 
 def _describe_range(axis: Axis, effect: Effect) -> str:
     """Name the settings with the smallest and the largest mean difference."""
-    others = [name for name in axis.comparison.axes if name != axis.name]
+    others = axis.other_axes
     if not others or not effect.by_setting:
         return ""
     if len(effect.by_setting) == 1:

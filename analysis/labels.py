@@ -15,6 +15,8 @@ from care.registry import (
 
 VARIANT = "variant"
 """The axis whose values are names of methods."""
+UNUSED = "unused"
+"""The level of a conditional axis at points where it does not exist."""
 
 SPACE_LABELS = {"encoder": "head's input", "head": "head's output, on the sphere"}
 SHORT_SPACE_LABELS = {"encoder": "input", "head": "sphere"}

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from analysis.labels import value_label
+from analysis.labels import UNUSED, value_label
 
 
 def to_level(value: Any) -> Any:
@@ -29,9 +29,12 @@ def is_number(value: Any) -> bool:
 
 
 def order_levels(levels: Sequence[Any]) -> list[Any]:
-    """List each level once: numbers ascending, others in the given order."""
+    """List each level once: numbers ascending, before ``unused``; others in the given order."""
     unique = list(dict.fromkeys(levels))
-    return sorted(unique) if all(map(is_number, unique)) else unique
+    if not all(is_number(level) or level == UNUSED for level in unique):
+        return unique
+    absent = [level for level in unique if level == UNUSED]
+    return sorted(level for level in unique if level != UNUSED) + absent
 
 
 def choose_x(axes: Sequence[str], levels: Mapping[str, Sequence[Any]]) -> str:

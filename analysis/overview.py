@@ -11,6 +11,7 @@ from analysis.collect import tabulate
 from analysis.comparison import Comparison, Point, build_summary_table, compare
 from analysis.figures import Positions, draw_measures, shown_measures
 from analysis.findings import HEADLINES, Answer, answer
+from analysis.front import compare_objectives, describe_front, list_front
 from analysis.labels import (
     CURVE_PARTS,
     axis_label,
@@ -20,6 +21,7 @@ from analysis.labels import (
     value_label,
 )
 from analysis.levels import to_level
+from analysis.pareto import Objective
 from analysis.statistics import Estimate
 from analysis.style import png
 from analysis.summary import Member
@@ -48,6 +50,7 @@ class Overview:
         numeric: Whether the values on x are numbers.
         x: Name of the curve with the positions on x; empty if they are no numbers.
         picture: The measures against the axis as PNG; None without finished trials.
+        front: Trials of the points on the Pareto front; empty with one metric.
     """
 
     answer: str
@@ -60,6 +63,7 @@ class Overview:
     numeric: bool
     x: str
     picture: bytes | None = None
+    front: frozenset[str] = frozenset()
 
 
 def build_overview(
@@ -71,6 +75,8 @@ def build_overview(
     *,
     with_picture: bool,
     added_seeds: bool = False,
+    objectives: Sequence[Objective] = (),
+    zips: tuple[tuple[str, ...], ...] = (),
 ) -> Overview | None:
     """Compute the answer of a sweep; None without axes or finished trials.
 
@@ -82,6 +88,8 @@ def build_overview(
         pending: Trials that are running or still to run.
         with_picture: Whether to draw the picture, which takes a second.
         added_seeds: Whether points got seeds until they were decided.
+        objectives: The sweep's metrics, if it has several.
+        zips: Groups of axes that take their values together.
     """
     axes = list(members[0].axes) if members else []
     if not axes or not values:
@@ -96,15 +104,18 @@ def build_overview(
         }
         for member in members
     ]
-    comparison = compare(tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds)
+    comparison = compare(
+        tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds, zips=zips
+    )
     text = answer(comparison)
     if text is None:
         return None
     chief = _chief_metrics(comparison)
+    sentences, front = _front(comparison, objectives)
     picture = draw_measures(comparison) if with_picture and shown_measures(comparison) else None
     return Overview(
         answer=text.headline,
-        remarks=_remarks(comparison, text),
+        remarks=[*sentences, *_remarks(comparison, text)],
         text_table=_format_table(comparison, chief),
         table=_table(comparison, chief),
         curves=dict(_curves(comparison, chief, pending)),
@@ -113,7 +124,20 @@ def build_overview(
         numeric=comparison.numeric,
         x=_x_name(comparison),
         picture=png(picture, _PICTURE_PIXELS) if picture else None,
+        front=front,
     )
+
+
+def _front(
+    comparison: Comparison, objectives: Sequence[Objective]
+) -> tuple[list[str], frozenset[str]]:
+    """Describe the Pareto front, and list its trials."""
+    if not objectives:
+        return [], frozenset()
+    front = compare_objectives(comparison, objectives)
+    rows = list_front(comparison, objectives, front)
+    trials = frozenset[str]().union(*map(comparison.trial_ids, front.points))
+    return ([describe_front(objectives, front, rows)] if rows else []), trials
 
 
 def _chief_metrics(comparison: Comparison) -> list[str]:
@@ -140,7 +164,7 @@ def _curves(
     steps = {level: step for step, level in enumerate(comparison.levels(comparison.x))}
     lines = list(comparison.lines().items())
     for setting, points in lines[:_MOST_LINES]:
-        end = line_suffix(comparison.axes[1:], setting)
+        end = line_suffix(comparison.line_axes, setting)
         for point in points:
             if not comparison.has_finished(point) or comparison.trial_ids(point) & set(pending):
                 continue

@@ -113,6 +113,7 @@ def _write(store_trials: Path, summary: SweepSummary, fresh: Path, out: Path) ->
         (fresh / "tables" / name).write_text(text, encoding="utf-8")
     summarized = answer(contents.comparison) if contents.comparison else None
     sentences = [*(summarized.lines if summarized else []), *describe_seeds(summary)]
+    sentences += [contents.front] if contents.front else []
     lines = "".join(f"{line}\n" for line in sentences)
     (fresh / ANSWER).write_text(lines, encoding="utf-8")
     text = render_page(store_trials, summary, contents, out)

@@ -155,9 +155,15 @@ class SweepResults:
         if not self.axes:
             raise CareError(f"{self.name}: has no axes, so there are no points to compare")
         summary = self.summary_of_sweep
-        added = summary.seeds is not None
-        trials = self._tables[0]
-        return compare(trials, self.axes, summary.metric, summary.mode, x, added_seeds=added)
+        return compare(
+            self._tables[0],
+            self.axes,
+            summary.metric,
+            summary.mode,
+            x,
+            added_seeds=summary.seeds is not None,
+            zips=summary.zips,
+        )
 
     def best(self) -> Best:
         """Find the best point by the sweep's metric, without nearly collapsed points.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.adaptive_seeds import PointVerdict
+from analysis.pareto import Objective
 from care.trials.hardware import Mixture
 from care.trials.state import State
 
@@ -111,6 +112,9 @@ class SweepSummary:
         mixed: Facts beside the configuration in which its trials differ.
         references: Encoders that it did not train, measured on its data.
         seeds: The seeds that were added until points were decided; None for a list of seeds.
+        objectives: Its metrics, if it has several; ``metric`` is the first.
+        notes: Sentences about how its points were chosen.
+        zips: Groups of axes that take their values together.
     """
 
     name: str
@@ -126,3 +130,6 @@ class SweepSummary:
     mixed: tuple[Mixture, ...] = ()
     references: tuple[ReferenceEncoder, ...] = ()
     seeds: AddedSeeds | None = None
+    objectives: tuple[Objective, ...] = ()
+    notes: tuple[str, ...] = ()
+    zips: tuple[tuple[str, ...], ...] = ()

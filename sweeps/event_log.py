@@ -39,14 +39,22 @@ class Suggestion:
     Attributes:
         number: Its index in the study, from 0.
         point: Dotted axis to value.
+        generation: The sampler's generation; None for a sampler without generations.
+        parents: Numbers of the points that the generation was made from; only in the line that
+            starts a generation.
     """
 
     number: int
     point: dict[str, Any]
+    generation: int | None = None
+    parents: tuple[int, ...] = ()
 
     def record(self) -> dict[str, Any]:
         """Convert to the line of the log."""
-        return {"event": "suggest", "number": self.number, "point": self.point}
+        line = {"event": "suggest", "number": self.number, "point": self.point}
+        if self.generation is not None:
+            line["generation"] = self.generation
+        return {**line, "parents": list(self.parents)} if self.parents else line
 
 
 @dataclass(frozen=True)
@@ -74,6 +82,21 @@ class RungEntry:
 
 
 @dataclass(frozen=True)
+class WarmStartLine:
+    """The points of other sweeps that a search starts from; it precedes the first suggestion.
+
+    Attributes:
+        points: Dotted axis to value, each.
+    """
+
+    points: tuple[dict[str, Any], ...]
+
+    def record(self) -> dict[str, Any]:
+        """Convert to the line of the log."""
+        return {"event": "warm_start", "points": list(self.points)}
+
+
+@dataclass(frozen=True)
 class QuestionLine:
     """The line of the log that starts a generation, or extends the current one to more trials.
 
@@ -90,9 +113,10 @@ class QuestionLine:
         return {"event": "question", "at": now(), **asdict(self)}
 
 
-Line = QuestionLine | Suggestion | RungEntry
+Line = QuestionLine | WarmStartLine | Suggestion | RungEntry
 _KINDS: dict[str, TypeAdapter[Any]] = {
     "question": TypeAdapter(QuestionLine),
+    "warm_start": TypeAdapter(WarmStartLine),
     "suggest": TypeAdapter(Suggestion),
     "rung": TypeAdapter(RungEntry),
 }
@@ -110,12 +134,14 @@ class Decisions:
         suggestions: Points in the order of their numbers.
         rungs: Rung entries, oldest first.
         unknown: Whether an older version wrote decisions without their question.
+        warm_start: The points that the search started from; None if none were looked for.
     """
 
     question: Question | None = None
     suggestions: tuple[Suggestion, ...] = ()
     rungs: tuple[RungEntry, ...] = ()
     unknown: bool = False
+    warm_start: tuple[dict[str, Any], ...] | None = None
 
     def stopped(self) -> Mapping[str, RungEntry]:
         """Return the trials that the scheduler ended early, by identity."""
@@ -152,18 +178,21 @@ def read_decisions(folder: SweepFolder) -> Decisions:
     question, unknown = None, False
     suggestions: list[Suggestion] = []
     rungs: list[RungEntry] = []
+    warm_start = None
     for line in _lines(folder):
         if isinstance(line, QuestionLine):
             question, unknown = line.question, False
             if not line.grown:
-                suggestions, rungs = [], []
+                suggestions, rungs, warm_start = [], [], None
         elif question is None:
             unknown = True
         elif isinstance(line, Suggestion):
             suggestions.append(line)
+        elif isinstance(line, WarmStartLine):
+            warm_start = line.points
         elif line is not None:
             rungs.append(line)
-    return Decisions(question, tuple(suggestions), tuple(rungs), unknown)
+    return Decisions(question, tuple(suggestions), tuple(rungs), unknown, warm_start)
 
 
 def _lines(folder: SweepFolder) -> Iterator[Line | None]:

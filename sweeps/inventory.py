@@ -17,6 +17,7 @@ from typing import Any
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.labels import point_name
+from analysis.pareto import Front, Objective, find_front
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed, monitored_metrics
 from care.errors import CareError, ConfigError, Problem, nearest, unknown_name
@@ -153,6 +154,21 @@ class SweepView:
         added = self.sweep.spec.adaptive is not None
         return find_best_point(values, metric.mode, collapsed, most_points=added)
 
+    def front(self) -> Front[tuple[str, str]]:
+        """Find the Pareto front, as (key, label), of the sweep's metrics."""
+        objectives = [Objective(one.name, one.mode) for one in self.sweep.spec.objectives]
+        values: dict[tuple[str, str], dict[int, list[float]]] = {}
+        collapsed: set[tuple[str, str]] = set()
+        for row in self.rows:
+            found = [finite(row.measures.get(objective.metric)) for objective in objectives]
+            known = [value for value in found if value is not None]
+            if row.state == State.FINISHED and len(known) == len(found):
+                point = (repr(row.point), row.point_label)
+                values.setdefault(point, {})[row.seed] = known
+                if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
+                    collapsed.add(point)
+        return find_front(values, objectives, collapsed)
+
 
 class SweepReader:
     """Reads a sweep's trials, again and again with little work for those that are unchanged.
@@ -180,14 +196,14 @@ class SweepReader:
             CareError: A file of the sweep, or its claim, cannot be read.
         """
         spec = self.sweep.spec
-        if not self._identities or spec.search.name != "grid" or spec.adaptive:
+        if not self._identities or spec.search.suggests or spec.adaptive:
             configs = plan_configs(self.sweep, self._store, self._versions)
             self._identities = {trial_id(config): (point, config) for point, config in configs}
         rows = tuple(
             self._row(identity, point, config)
             for identity, (point, config) in self._identities.items()
         )
-        wanted = spec.search.trials * len(spec.all_seeds) if spec.search.name != "grid" else 0
+        wanted = spec.search.trials * len(spec.all_seeds) if spec.search.suggests else 0
         unsuggested = max(0, wanted - len(rows))
         stopped = self._with_stopped(rows)
         driver = holder(self._folder.path)

@@ -15,7 +15,8 @@ from care.config.cost import training_flops
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.state import State
-from sweeps.plan import Plan, estimate_seconds, make_plan
+from sweeps.plan import Plan, make_plan
+from sweeps.price import PastTrials, price_of
 from sweeps.resources import split_this_machine
 from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
@@ -133,4 +134,6 @@ def _trial_flops(config: TrialConfig) -> float | None:
 
 def _seconds(sweep: Sweep, plan: Plan, store: Store) -> float | None:
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
-    return estimate_seconds(plan, store, resources.concurrency)
+    past = PastTrials(store, sweep.spec.resources.gpus, resources.threads)
+    price = price_of(plan, past, resources.concurrency)
+    return None if price.basis == "flops" else price.wall_seconds

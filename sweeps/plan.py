@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import itertools
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from pydantic import ValidationError
 
 from analysis.adaptive_seeds import TrialValue
 from analysis.labels import point_name
 from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import ConfigError, Problem
-from care.system.files import DamagedFileError
-from care.trials.folder import TrialFolder
 from care.trials.hardware import Machine
-from care.trials.identity import group_id, trial_id, unsigned_zero
+from care.trials.identity import group_id, trial_id
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
@@ -32,7 +25,6 @@ from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import Store, final_values, finite, trial_status
 
-_PAST_TRIALS_READ = 200
 _MOST_PROBLEMS = 20
 
 
@@ -89,7 +81,7 @@ class Plan:
     def unsuggested(self) -> int:
         """Number of trials that Optuna has not suggested yet."""
         spec = self.sweep.spec
-        if spec.search.name == "grid":
+        if not spec.search.suggests:
             return 0
         return max(0, spec.search.trials * len(spec.all_seeds) - len(self.trials))
 
@@ -162,7 +154,12 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
 
     points = [point for point, _ in trials]
     identities = [trial_id(configs[0]) for _, configs in trials]
-    allotted = allot_seeds(points, identities, limits, functools.cache(value))
+    allotted = allot_seeds(points, identities, limits, functools.cache(value), sweep.spec.zip)
+    if not allotted.compared and len(set(identities)) > 1:
+        allowed = (
+            "allowed: where points differ in one axis alone; otherwise a number or list of seeds"
+        )
+        raise ConfigError(sweep.source, [Problem("seeds.until", limits.until, allowed)])
     chosen = sweep.selection.seeds
     planned = tuple(
         look_up(point, index)
@@ -175,8 +172,8 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
 
 
 def _resolvable(sweep: Sweep) -> list[dict[str, Any]]:
-    """List the points of a grid, once each is a valid configuration."""
-    points = list(_grid(sweep))
+    """List the points of a grid or a design, once each is a valid configuration."""
+    points = list(sweep.points())
     _resolve(sweep, points)
     return points
 
@@ -195,9 +192,9 @@ def plan_configs(
 
 
 def _configs(sweep: Sweep, decisions: Decisions) -> list[tuple[dict[str, Any], TrialConfig]]:
-    if sweep.spec.search.name == "grid":
-        return _resolve(sweep, _grid(sweep))
-    _resolve(sweep, _ends(sweep))
+    if not sweep.spec.search.suggests:
+        return _resolve(sweep, sweep.points())
+    _resolve(sweep, sweep.space.ends())  # so that Optuna samples no bad interval
     return _resolve(sweep, _suggested(sweep, decisions))
 
 
@@ -214,8 +211,8 @@ def trial_configs(sweep: Sweep, store: Store) -> dict[str, TrialConfig]:
         ConfigError: A point is not a valid configuration.
         DamagedFileError: The log of decisions cannot be read.
     """
-    if sweep.spec.search.name == "grid":
-        points: Iterable[dict[str, Any]] = _grid(sweep)
+    if not sweep.spec.search.suggests:
+        points: Iterable[dict[str, Any]] = sweep.points()
     else:
         decisions = read_decisions(store.sweep(sweep.spec.name))
         points = [suggestion.point for suggestion in decisions.suggestions]
@@ -268,29 +265,9 @@ def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]
     return (Decisions() if differences else decisions), differences
 
 
-def _grid(sweep: Sweep) -> Iterable[dict[str, Any]]:
-    axes = sweep.spec.axes
-    for values in itertools.product(*axes.values()):
-        point = dict(zip(axes, map(unsigned_zero, values), strict=True))
-        if sweep.selection.takes(point):
-            yield point
-
-
 def _suggested(sweep: Sweep, decisions: Decisions) -> Iterable[dict[str, Any]]:
     for suggestion in decisions.suggestions[: sweep.spec.search.trials]:
         yield suggestion.point
-
-
-def _ends(sweep: Sweep) -> Iterable[dict[str, Any]]:
-    """Yield the ends of every axis, so that a bad interval is refused before Optuna samples it."""
-    ends = {
-        field: values if isinstance(values, tuple) else (values.low, values.high)
-        for field, values in sweep.spec.ranges().items()
-    }
-    first = {field: values[0] for field, values in ends.items()}
-    for field, values in ends.items():
-        for value in values:
-            yield {**first, field: value}
 
 
 def _resolve(
@@ -308,59 +285,3 @@ def _resolve(
     if problems:
         raise ConfigError(sweep.source, problems.values())
     return configs
-
-
-def estimate_seconds(plan: Plan, store: Store, concurrency: int) -> float | None:
-    """Estimate the wall time of the missing trials from past trials of equal cost.
-
-    Args:
-        plan: The plan with the missing trials.
-        store: The store with past trials.
-        concurrency: Number of trials that run side by side.
-
-    Returns:
-        Seconds, or None if no trial of equal cost was run before.
-    """
-    left = [(trial.config, trial.epoch) for trial in plan.missing()]
-    left += [(plan.sweep.base_config(), 0)] * plan.unsuggested
-    if not left:
-        return 0.0
-    past = _past_epochs(store)
-    total = 0.0
-    for config, epoch in left:
-        seconds = past.get(_cost(config))
-        if not seconds:
-            return None
-        total += statistics.median(seconds) * (config.training.epochs - epoch)
-    return total / min(concurrency, len(left))
-
-
-def estimate_epoch_seconds(sweep: Sweep, store: Store) -> float | None:
-    """Estimate the longest epoch of a sweep's trials from past trials; None without any."""
-    past = _past_epochs(store)
-    samples = [past.get(_cost(trial.config), []) for trial in make_plan(sweep, store).trials]
-    return max((statistics.median(seconds) for seconds in samples if seconds), default=None)
-
-
-def _past_epochs(store: Store) -> dict[str, list[float]]:
-    """Collect the seconds per epoch of past trials, by :func:`_cost`."""
-    past: dict[str, list[float]] = {}
-    for folder in itertools.islice(store.all_trials(), _PAST_TRIALS_READ):
-        with contextlib.suppress(ValidationError, DamagedFileError):  # e.g. of an older version
-            trial, seconds = folder.read_trial(), _seconds_per_epoch(folder)
-            if trial and seconds:
-                config = TrialConfig.model_validate(trial.config)
-                past.setdefault(_cost(config), []).append(seconds)
-    return past
-
-
-def _seconds_per_epoch(folder: TrialFolder) -> float | None:
-    """Return the median over the epochs after the first, which includes the warm-up."""
-    timings = [timing.seconds for timing in folder.read_timings()]
-    return statistics.median(timings[1:] or timings) if timings else None
-
-
-def _cost(config: TrialConfig) -> str:
-    """Return a key that trials have in common if their epochs take equal time."""
-    parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, config.objective.passes])

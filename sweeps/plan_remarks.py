@@ -6,12 +6,16 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from analysis.labels import point_name
 from care.config import TrialConfig
 from care.config.cost import monitor_share
 from care.config.metrics import COLLAPSE_METRIC
+from care.system.files import DamagedFileError
 from care.trials.hardware import Mixture, compare_machines
 from care.trials.state import State
 from sweeps.plan import Plan
+from sweeps.spec.sweep import Sweep, restore_sweep
+from sweeps.store import Store
 
 _MONITOR_SHARE = 0.02
 
@@ -36,6 +40,25 @@ def plan_remarks(plan: Plan) -> list[str]:
         if trial.reason and trial.state != State.STALE
     ]
     return [*reasons, *problems, *map(str, find_mixtures(plan)), *_describe_monitor(plan)]
+
+
+def changed_points(sweep: Sweep, store: Store) -> list[str]:
+    """Describe how a sweep's file of points has changed since the sweep's last start."""
+    try:
+        began = store.sweep(sweep.spec.name).read()
+    except DamagedFileError:
+        return []
+    if began is None or sweep.spec.points is None:
+        return []
+    names = [
+        {point_name(point, point.values()) for point in each.whole().points()}
+        for each in (restore_sweep(began), sweep)
+    ]
+    more, fewer = len(names[1] - names[0]), len(names[0] - names[1])
+    if not more and not fewer:
+        return []
+    file = sweep.spec.points.file
+    return [f"{file} has changed since the last start: {more} points are new, {fewer} are gone"]
 
 
 def _describe_monitor(plan: Plan) -> list[str]:

@@ -106,6 +106,7 @@ def allot_seeds(
     identities: Sequence[str],
     limits: AdaptiveSeeds,
     value: Callable[[int, int], TrialValue],
+    zips: Sequence[Sequence[str]] = (),
 ) -> PointSeeds:
     """Choose the seeds of each point.
 
@@ -115,8 +116,9 @@ def allot_seeds(
             λ = 0, get equal seeds and are not compared with each other.
         limits: The declared numbers of seeds.
         value: Returns the state of a point's trial by point and index of the seed.
+        zips: Groups of axes that take their values together.
     """
-    baselines = _find_baselines(points, identities)
+    baselines = _find_baselines(points, identities, zips)
     choice = choose_seeds(baselines, value, limits.least, limits.most)
     most: dict[str, int] = {}
     for identity, number in zip(identities, choice.numbers, strict=True):
@@ -125,17 +127,22 @@ def allot_seeds(
     return PointSeeds(limits, points, baselines, choice)
 
 
-def _find_baselines(points: Points, identities: Sequence[str]) -> tuple[int | None, ...]:
-    """Find each point's baseline, as the report has it: the first level of the axis on x."""
-    axes = list(points[0])
-    keys = [tuple(to_level(point[axis]) for axis in axes) for point in points]
-    levels = {axis: [key[column] for key in keys] for column, axis in enumerate(axes)}
-    x = choose_x(axes, levels)
-    column, first = axes.index(x), order_levels(levels[x])[0]
-    index = {key: number for number, key in enumerate(keys)}
-    baselines: list[int | None] = []
-    for number, key in enumerate(keys):
-        baseline = index[(*key[:column], first, *key[column + 1 :])]
-        same = identities[baseline] == identities[number]
-        baselines.append(None if same else baseline)
-    return tuple(baselines)
+def _find_baselines(
+    points: Points, identities: Sequence[str], zips: Sequence[Sequence[str]]
+) -> tuple[int | None, ...]:
+    """Find each point's baseline, as the report has it: of its line the first level on x."""
+    levels = {axis: [to_level(point[axis]) for point in points] for axis in points[0]}
+    x = choose_x(list(levels), levels)
+    rank = {level: number for number, level in enumerate(order_levels(levels[x]))}
+    together = {x, *(axis for group in zips if x in group for axis in group)}
+    others = [column for axis, column in levels.items() if axis not in together]
+    lines = list(zip(*others, strict=True)) if others else [()] * len(points)
+    first: dict[tuple[Any, ...], int] = {}
+    for number, line in enumerate(lines):
+        best = first.setdefault(line, number)
+        if rank[levels[x][number]] < rank[levels[x][best]]:
+            first[line] = number
+    return tuple(
+        None if identities[first[line]] == identities[number] else first[line]
+        for number, line in enumerate(lines)
+    )

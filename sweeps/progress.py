@@ -19,7 +19,7 @@ from care.config.metrics import (
 )
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
-from sweeps.spec.schema import MetricConfig
+from sweeps.spec.search import MetricConfig
 from sweeps.states import MEANING
 from sweeps.store import finite
 

@@ -16,7 +16,8 @@ from analysis.labels import VARIANT
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.trials.identity import canonical, flatten
-from sweeps.spec.axes import AxisRange
+from sweeps.spec.axes import Axis
+from sweeps.spec.space import Choice, listed
 from sweeps.spec.sweep import Sweep
 
 _UNUSED = "unused"
@@ -81,7 +82,7 @@ class OtherQuestionError(ConfigError):
 
 def is_searched(sweep: Sweep) -> bool:
     """Check that a search or scheduler makes decisions that depend on other trials."""
-    return sweep.spec.search.name != "grid" or sweep.spec.scheduler.name != "none"
+    return sweep.spec.search.suggests or sweep.spec.scheduler.name != "none"
 
 
 def question_of(sweep: Sweep) -> Question:
@@ -91,25 +92,35 @@ def question_of(sweep: Sweep) -> Question:
         ConfigError: A value of an axis is not valid.
     """
     spec = sweep.spec
-    settings: dict[str, Any] = {
-        "metric.name": spec.metric.name,
-        "metric.mode": spec.metric.mode,
-        "search.name": spec.search.name,
-        "scheduler.name": spec.scheduler.name,
-    }
+    settings: dict[str, Any] = (
+        {"metrics": [metric.model_dump() for metric in spec.metrics]}
+        if spec.metrics
+        else {"metric.name": spec.metric.name, "metric.mode": spec.metric.mode}
+    )
+    settings |= {"search.name": spec.search.name, "scheduler.name": spec.scheduler.name}
     if spec.search.name != "grid":
         settings |= {"search.sampler": spec.search.sampler, "search.seed": spec.search.seed}
-    if spec.scheduler.name != "none":
-        settings |= {
-            "scheduler.grace_epochs": spec.scheduler.grace_epochs,
-            "scheduler.reduction_factor": spec.scheduler.reduction_factor,
-        }
-    axes = {
-        name: values.model_dump() if isinstance(values, AxisRange) else list(values)
-        for name, values in spec.ranges().items()
-    }
+        # Defaults are left out: the questions of earlier versions do not have them.
+        settings |= {f"search.{name}": value for name, value in spec.search.chosen().items()}
+    scheduler = spec.scheduler.settings()
+    settings |= {f"scheduler.{name}": value for name, value in scheduler.items()}
+    if spec.zip:
+        settings["zip"] = [list(group) for group in spec.zip]
+    settings |= {f"expressions.{field}": text for field, text in spec.expressions.items()}
+    axes = {name: _record(axis, spec.search.name) for name, axis in spec.parsed_axes().items()}
     values = (settings, axes, sorted(spec.all_seeds), _base(sweep))
     return Question(*json.loads(json.dumps(values)))
+
+
+def _record(axis: Axis, search: str) -> Any:
+    """Convert an axis to JSON values; a grid's, which may grow, to its values."""
+    domain = axis.domain
+    if isinstance(domain, Choice) or search == "grid":
+        values = list(listed(domain))
+        return {"values": values, "when": axis.when} if axis.when else values
+    record: dict[str, Any] = {"low": domain.low, "high": domain.high, "log": domain.log}
+    record |= {} if domain.step is None else {"step": domain.step}
+    return record | ({"when": axis.when} if axis.when else {})
 
 
 def differences(began: Question, now: Question) -> list[Difference]:
@@ -187,17 +198,9 @@ def _fields(sweep: Sweep, fixed: dict[str, Any]) -> dict[str, list[Any]]:
 
 def _corners(sweep: Sweep, fixed: dict[str, Any]) -> Iterator[TrialConfig]:
     """Yield the configuration at the axes' first values, then at each other value of each axis."""
-    ends = {
-        name: values if isinstance(values, tuple) else (values.low, values.high)
-        for name, values in sweep.spec.ranges().items()
-    }
-    first = {**{name: values[0] for name, values in ends.items()}, **fixed}
     seed = sweep.spec.all_seeds[0]
-    yield sweep.trial(first, seed)
-    for name, values in ends.items():
-        if name not in fixed:
-            for value in values[1:]:
-                yield sweep.trial({**first, name: value}, seed)
+    for point in sweep.space.ends(fixed):
+        yield sweep.trial(point, seed)
 
 
 def _is_in(field: str, axes: set[str]) -> bool:

@@ -10,12 +10,14 @@ from typing import Any
 
 import yaml
 
+from analysis.pareto import Objective
 from analysis.summary import ANSWER, AddedSeeds, Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
+from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
@@ -26,6 +28,7 @@ from sweeps.references import reference_encoders
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.sweep_command import format_command
+from sweeps.warm_start import describe_warm_start
 
 
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
@@ -114,6 +117,11 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         reproduction=_reproduction(sweep),
         references=reference_encoders(sweep, store, _finished_records(plan, store)),
         seeds=_added_seeds(plan),
+        notes=tuple(
+            f"{line.capitalize()}." for line in describe_warm_start(sweep, store, Versions())
+        ),
+        objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
+        zips=spec.zip,
     )
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import torch
-from sklearn.datasets import load_digits as load_sklearn_digits
 from torch import Tensor
 from torch.nn import functional as fn
 
 from care.config import DataConfig
 from care.data.dataset import Dataset, ImageSet
+from care.data.fingerprints.sources import find_digits
 from care.system.rng import generator
 
 _SIDE = 16
@@ -25,11 +26,11 @@ _GOLDEN = (math.sqrt(5) - 1) / 2
 
 def load_digits(config: DataConfig, root: Path) -> Dataset:  # noqa: ARG001 - in scikit-learn
     """Load digits as 16×16 RGB: 1,437 training and 360 test images, one split for all seeds."""
-    bunch = load_sklearn_digits()
-    gray = torch.from_numpy(bunch.images / 16.0)
+    rows = torch.from_numpy(np.loadtxt(find_digits(), delimiter=","))
+    gray = rows[:, :-1].reshape(-1, 8, 8) / 16
     hue = torch.arange(len(gray), dtype=torch.float64) * _GOLDEN % 1
     images = (_tint(_resize(gray), hue) * 255).round().to(torch.uint8)
-    labels = torch.from_numpy(bunch.target).long()
+    labels = rows[:, -1].long()
     train, test = _split(labels)
     parts = [ImageSet(images[i], labels[i], {"hue": hue[i].float()}) for i in (train, test)]
     pixels = parts[0].images.double() / 255

@@ -70,7 +70,7 @@ _FORMATS = re.compile(
     r"eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]{8,})",
     re.DOTALL,
 )
-_URL = re.compile(r"[\w+.-]{1,40}://\S+$", re.ASCII)
+_URL = re.compile(r"[\w+.-]{1,40}://.+$", re.ASCII | re.DOTALL)
 _PORT = re.compile(r"^[^:@]+:\d{1,5}$")
 _END_OF_URL = re.compile(r"\s|[\"'][,:}\])]|$", re.ASCII)
 _remembered: set[str] = set()
@@ -104,6 +104,16 @@ def redact(text: str) -> str:
     for kind in (_HEADER, _QUERY, _WEBHOOK, _OPTION, _NAMED, _BEARER):
         text = kind.sub(_hide, text)
     return text
+
+
+def redact_url(url: str) -> str:
+    """Replace user and password of a text that is a URL as a whole, and its other secrets.
+
+    A password may then hold blanks, which end a URL within a text, and the scheme may be missing.
+    """
+    scheme, mark, address = url.rpartition("://")
+    at = _end_of_user(address)
+    return redact(f"{scheme}{mark}{HIDDEN}{address[at:]}" if at > 0 else url)
 
 
 def holds_secret(text: str) -> bool:
@@ -140,12 +150,16 @@ def _without_users(text: str) -> str:
     kept = [first]
     for part in rest:
         end = _END_OF_URL.search(part)
-        word = part[: end.start() if end else None]
-        authority = re.split(r"[/?#]", word, maxsplit=1)[0]
-        has_path = ":" not in authority or _PORT.search(authority)
-        at = authority.rfind("@") if has_path else word.rfind("@")
+        at = _end_of_user(part[: end.start() if end else None])
         kept.append(f"{HIDDEN}{part[at:]}" if at > 0 else part)
     return "://".join(kept)
+
+
+def _end_of_user(address: str) -> int:
+    """Return the index of the ``@`` after user and password in a URL without its scheme, or -1."""
+    authority = re.split(r"[/?#]", address, maxsplit=1)[0]
+    has_path = ":" not in authority or _PORT.search(authority)
+    return authority.rfind("@") if has_path else address.rfind("@")
 
 
 def _known_values() -> Iterator[str]:
@@ -160,7 +174,7 @@ def _known_values() -> Iterator[str]:
 
 def _passwords(url: str) -> Iterator[str]:
     """Yield the password of a URL, or the token that is its user."""
-    user, at, _ = url.partition("://")[2].rpartition("@")
+    user, at, _ = (url.partition("://")[2] or url).rpartition("@")
     name, colon, password = user.partition(":")
     secret = password if colon else name
     if at and "/" not in name:

@@ -75,6 +75,7 @@ Seeds = Annotated[
     str | None,
     typer.Option(metavar="N|SEED,...", help="Only the first N seeds, or these (1, for seed 1)."),
 ]
+WriteReport = Annotated[bool, typer.Option(help="Write the report at the end.")]
 SubmittedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a submitted sweep.")
 ]
@@ -220,12 +221,24 @@ def sweep_plan(
     only: Only = None,
     seeds: Seeds = None,
     store: StoreOption = DEFAULT_STORE,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Time the first steps of trials without a past.")
+    ] = False,
+    cluster: Annotated[
+        Path | None,
+        typer.Option("--cluster", metavar="FILE", help="Price on a cluster; by default here."),
+    ] = None,
+    workers: Annotated[str, typer.Option(metavar="N", help="Workers of that cluster.")] = "4",
     as_json: Annotated[bool, typer.Option("--json", help="Counts as one JSON object.")] = False,
 ) -> None:
-    """Show each trial of a sweep and its state. Runs and writes nothing."""
+    """Show each trial of a sweep, its state, and the price. Keeps nothing."""
+    from sweeps.cli.cluster import parse_workers
+    from sweeps.cli.price import PriceOptions
     from sweeps.cli.sweep import plan_command
 
-    plan_command(_sweep_arguments(file, overrides, profile, only, seeds, store), store, as_json)
+    options = PriceOptions(measure, cluster, parse_workers(workers))
+    arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
+    plan_command(arguments, store, as_json, options)
 
 
 @sweep_app.command("run")
@@ -241,7 +254,7 @@ def sweep_run(
     rerun_stale: RerunStale = False,
     rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
-    report: Annotated[bool, typer.Option(help="Write the report at the end.")] = True,
+    report: WriteReport = True,
     timings: Annotated[
         bool, typer.Option("--timings", help="Print the parts of the wall time at the end.")
     ] = False,
@@ -280,6 +293,7 @@ def sweep_submit(
     rerun_stale: RerunStale = False,
     rerun_damaged: RerunDamaged = False,
     restart_search: RestartSearch = False,
+    report: WriteReport = True,
 ) -> None:
     """Submit the missing trials of a sweep to a SLURM cluster. Twice attaches to the first."""
     from sweeps.cli.cluster import parse_workers, submit_command
@@ -289,8 +303,9 @@ def sweep_submit(
         retry_failed,
         rerun_stale,
         tracking_uri,
-        restart_search=restart_search,
-        rerun_damaged=rerun_damaged,
+        report,
+        restart_search,
+        rerun_damaged,
     )
     arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
     range_ = parse_workers(workers)

@@ -24,7 +24,8 @@ from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
-from sweeps.plan import Plan, estimate_epoch_seconds, make_plan
+from sweeps.plan import Plan, make_plan
+from sweeps.price import longest_epoch
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
@@ -81,7 +82,9 @@ def submit_command(
         _attach(folder, workers, plan, options, console)
         return 0
     plan = prepare(arguments, plan, store, options, console)
-    typed = ("--cluster", str(cluster_file), "--workers", str(workers))
+    typed = ["--cluster", str(cluster_file), "--workers", str(workers)]
+    if not options.report:
+        typed.append("--no-report")
     counts = plan.counts()
     if not plan.missing() and not plan.unsuggested and not counts[State.RUNNING]:
         console.print(f"{name}: no trial to run, so nothing was submitted ({in_words(counts)})")
@@ -91,6 +94,7 @@ def submit_command(
         cluster=cluster,
         workers=workers,
         tracking_uri=options.tracking_uri,
+        report=options.report,
         folder=str(Path.cwd()),
         code=str(take_snapshot(folder.path / "code")),
         command=arguments.command("submit", *typed),
@@ -172,8 +176,9 @@ def _check_trials(
 ) -> None:
     """Refuse trials that no worker can hold, or whose epoch exceeds a worker's time."""
     sweep = arguments.load()
-    split_machine(sweep.spec.resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
-    seconds = estimate_epoch_seconds(sweep, Store(root))
+    resources = sweep.spec.resources
+    split = split_machine(resources, cluster.cpus, cluster.gpus, f"a worker ({file})")
+    seconds = longest_epoch(sweep, Store(root), split.threads)
     usable = cluster.time * 60 - cluster.grace_seconds
     if usable <= 0:
         allowed = f"allowed: less than the time, {cluster.time} minutes"

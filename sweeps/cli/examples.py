@@ -34,6 +34,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep plan sweeps/digits-lambda.yaml",
         "care sweep plan experiments/paper/fig7-lambda.yaml --profile small --json",
         "care sweep plan bundled:experiments/paper/fig7-lambda.yaml",
+        "care sweep plan sweeps/digits-lambda.yaml --cluster sweeps/clusters/mine.yaml",
     ),
     "sweep run": (
         "care sweep run sweeps/digits-lambda.yaml",

@@ -195,6 +195,8 @@ def local_view(status: LocalStatus) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_row("  trials", colored(view.counts()))
     grid.add_row("  best so far", _best(view))
+    if front := _front(view):
+        grid.add_row("  Pareto front", front)
     if status.active:
         grid.add_row("  time left", duration(view.seconds_left()))
     lines.append(grid)
@@ -221,6 +223,22 @@ def _headline(status: LocalStatus) -> str:
     if status.active:
         return f"running, {status.view.driver}"
     return State.FINISHED if status.complete else "no driver is running"
+
+
+def _front(view: SweepView) -> str:
+    """List the Pareto front, a point a line; empty for a sweep with one metric."""
+    metrics, front = view.sweep.spec.metrics, view.front()
+    if not metrics or not front.points:
+        return ""
+    names = ", ".join(metric.name for metric in metrics)
+    number = f"{len(front.points)} of {len(front.means)} points"
+    lines = [f"{number}; {names} (means, n = {len(front.seeds)}):"]
+    lines += [
+        f"{point[1]}: {', '.join(f'{mean:.4g}' for mean in front.means[point])}"
+        for point in front.points[:_SHOWN]
+    ]
+    more = len(front.points) - _SHOWN
+    return "\n".join([*lines, *([f"… and {more} more"] if more > 0 else [])])
 
 
 def _best(view: SweepView) -> str:

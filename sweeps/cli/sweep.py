@@ -6,7 +6,6 @@ import functools
 import json
 import os
 from collections.abc import Mapping
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +22,14 @@ from care.trials.state import State
 from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
+from sweeps.cli.price import PriceOptions, PriceView
 from sweeps.cli.report import print_answer
 from sweeps.cli.sweep_arguments import SweepArguments, print_source
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
-from sweeps.live import LiveView, duration
+from sweeps.live import LiveView
 from sweeps.notify.target import find_target
-from sweeps.plan import Plan, PlannedTrial, estimate_seconds, make_plan
-from sweeps.plan_remarks import plan_remarks
+from sweeps.plan import Plan, PlannedTrial, make_plan
+from sweeps.plan_remarks import changed_points, plan_remarks
 from sweeps.point_seeds import PointSeeds
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
@@ -43,28 +43,34 @@ from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.tracking.source_tags import command_line, user_name
+from sweeps.warm_start import describe_warm_start
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
 _NARROWEST_LABEL = 16  # characters
 _OTHER_COLUMNS = 46  # characters of state, identity and epochs
 
 
-def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
-    """Print each trial of a sweep and its state."""
+def plan_command(
+    arguments: SweepArguments, root: Path, as_json: bool, options: PriceOptions | None = None
+) -> None:
+    """Print each trial of a sweep and its state, and the price of those that are left."""
     sweep = arguments.load()
     store = Store(root)
     show_log(make_console(stderr=True))  # only the plan goes to standard output
     print_source(arguments.file, make_console(stderr=as_json))
     plan = make_plan(sweep, store, versions := Versions())
-    resources = split_this_machine(sweep.spec.resources, plan.wanted)
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
-    seconds = estimate_seconds(plan, store, resources.concurrency)
+    remarks = [*plan_remarks(plan), *changed_points(sweep, store)]
+    if not plan.differences:
+        remarks += describe_warm_start(sweep, store, versions)
+    view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
     if as_json:
         summary = {
             "total": plan.wanted,
-            "estimated_seconds": seconds,
-            "remarks": plan_remarks(plan),
+            "estimated_seconds": view.price.wall_seconds,
+            "price": view.as_json(),
+            "remarks": remarks,
             "seeds": plan.seeds and _seeds_as_json(plan.seeds),
             "other_question": {
                 differing.field: [differing.began, differing.now] for differing in plan.differences
@@ -79,15 +85,15 @@ def plan_command(arguments: SweepArguments, root: Path, as_json: bool) -> None:
         console.print(plan.seeds.describe(), soft_wrap=True)
     if sweep.selection:
         console.print(_describe_selection(sweep))
-    for line in plan_remarks(plan):
+    for line in remarks:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
         console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
     for name in unmeasured(sweep, store):
         console.print(f"reference to measure: {name}", soft_wrap=True)
     _print_damaged(counts[State.DAMAGED], arguments.command("run"), console)
-    unknown = "unknown until a trial of this kind was run"
-    console.print(f"time of new trials: {unknown if seconds is None else duration(seconds)}")
+    for line in view.lines():
+        console.print(line, soft_wrap=True)
     if plan.differences:
         _print_question(plan, arguments.command("run"), console)
 
@@ -121,7 +127,7 @@ def _print_trials(plan: Plan, console: Console) -> None:
 def _describe_selection(sweep: Sweep) -> str:
     """Format the number of chosen trials."""
     spec = sweep.spec
-    points = [dict(zip(spec.axes, values, strict=True)) for values in product(*spec.axes.values())]
+    points = list(sweep.whole().points())
     chosen = sum(sweep.selection.takes(point) for point in points)
     seeds = spec.all_seeds if sweep.selection.seeds is None else sweep.selection.seeds
     total = len(points) * len(spec.all_seeds)
@@ -180,7 +186,7 @@ def prepare(
     """
     sweep = plan.sweep
     to_run = [*plan.missing(), *_list_to_rerun(plan, options)]
-    if to_run or sweep.spec.search.name != "grid":
+    if to_run or sweep.spec.search.suggests:
         prepare_data([sweep.base_config(), *(trial.config for trial in to_run)], console)
     store.prepare()
     folder = store.sweep(sweep.spec.name)

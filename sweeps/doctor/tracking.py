@@ -10,7 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from care.errors import CareError, nearest
-from care.system.redaction import redact
+from care.system.redaction import redact, redact_url, remember_url
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.doctor.tracking_server import check_server
 from sweeps.tracking.background import describe_error
@@ -35,7 +35,8 @@ def check_tracking(root: Path, uri: str) -> Iterator[Finding]:
         root: The store, beside whose files relative paths lie.
         uri: The URI.
     """
-    shown = redact(uri)
+    remember_url(uri)  # in a text, a password with a blank could not be told from words
+    shown = redact_url(uri)
     if uri != uri.strip() or not uri.isprintable():
         yield bad("MLflow", f"URI {shown!r} has blanks at an end or control characters", _EXAMPLE)
         return
@@ -60,18 +61,18 @@ def check_tracking(root: Path, uri: str) -> Iterator[Finding]:
 
 def _check_address(uri: str) -> Iterator[Finding]:
     try:
-        parts = urlsplit(uri)
+        parts = urlsplit(redact_url(uri))  # an error of it would quote a part of the password
         host, _ = parts.hostname, parts.port
     except ValueError as error:
-        yield bad("MLflow", f"URI {redact(uri)}: {error}", _EXAMPLE)
+        yield bad("MLflow", f"URI {redact_url(uri)}: {error}", _EXAMPLE)
         return
     if not host:
-        yield bad("MLflow", f"URI {redact(uri)} names no host", _EXAMPLE)
+        yield bad("MLflow", f"URI {redact_url(uri)} names no host", _EXAMPLE)
         return
     if parts.query or parts.fragment:
-        address = redact(f"{parts.scheme}://{parts.netloc}")
+        address = redact_url(f"{parts.scheme}://{parts.netloc}")
         fix = f"leave out the part that the browser adds: {address}"
-        yield bad("MLflow", f"URI {redact(uri)} is the address of a page", fix)
+        yield bad("MLflow", f"URI {redact_url(uri)} is the address of a page", fix)
         return
     if parts.username or parts.password:
         fix = "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead"
@@ -93,7 +94,7 @@ def _check_file(destination: Destination) -> Iterator[Finding]:
     file = destination.database
     if file is None:
         fix = "sqlite:///relative.db has three slashes, sqlite:////absolute.db has four"
-        yield bad("MLflow", f"URI {redact(destination.uri)} names no file", fix)
+        yield bad("MLflow", f"URI {redact_url(destination.uri)} names no file", fix)
         return
     folder = next(path for path in file.parents if path.exists())
     try:
@@ -130,7 +131,7 @@ def _check_other(uri: str, *, database: bool) -> Iterator[Finding]:
     except Exception as error:  # noqa: BLE001 - any error is shown to the user
         yield _judge_database_error(error, Destination(uri, None, False, Path(), None))
         return
-    yield ok("MLflow", f"{redact(uri)} answers")
+    yield ok("MLflow", f"{redact_url(uri)} answers")
     if database:
         text = (
             "everyone who writes needs the database's password, and no user has rights of its own"

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from packaging.version import InvalidVersion, Version
 
-from care.system.redaction import redact
+from care.system.redaction import redact, redact_url
 from sweeps.doctor.finding import Finding, bad, note, ok
 from sweeps.doctor.tracking_probe import check_writing
 from sweeps.tracking.server_probe import client_login
@@ -66,7 +66,7 @@ def check_server(uri: str) -> Iterator[Finding]:
     Args:
         uri: Its address, with http or https.
     """
-    shown = redact(uri).rstrip("/")
+    shown = redact_url(uri).rstrip("/")
     health = _ask(uri, "/health")
     if isinstance(health, Finding):
         yield health
@@ -94,7 +94,7 @@ def _ask(uri: str, path: str) -> _Answer | Finding:
     """Send a request as MLflow would, without redirections and repetitions."""
     import requests
 
-    shown = redact(uri).rstrip("/")
+    shown = redact_url(uri).rstrip("/")
     sent = time.time()
     try:
         response = requests.get(
@@ -168,8 +168,8 @@ def _judge_path(uri: str, answer: _Answer) -> Finding | None:
     answer_of_root = _ask(root, "/health")
     if isinstance(answer_of_root, Finding) or answer_of_root.text.strip() != "OK":
         return None
-    text = f"{redact(uri)}: MLflow is not at the path {parts.path}"
-    return bad("MLflow", text, f"did you mean {redact(root)}?")
+    text = f"{redact_url(uri)}: MLflow is not at the path {parts.path}"
+    return bad("MLflow", text, f"did you mean {redact_url(root)}?")
 
 
 def _judge_health(shown: str, answer: _Answer) -> Finding | None:
@@ -204,7 +204,7 @@ def _judge_refusal(shown: str, uri: str, status: int) -> Finding:
     if login.name and login.has_password:
         fix = f"correct {_NAME} and {_PASSWORD}, or 'docker/tracking/server user password NAME'"
         return bad("MLflow login", f"{shown} refuses the password of {login.name!r}", fix)
-    if redact(uri) != uri:
+    if redact_url(uri) != uri:
         fix = f"set {_NAME} and {_PASSWORD} instead"
         return bad("MLflow login", f"{shown} refuses the name and password of the URI", fix)
     given = ((_NAME, login.name), (_PASSWORD, login.has_password))

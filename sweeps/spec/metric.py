@@ -20,20 +20,28 @@ def check_metric(spec: SweepSpec, config: TrialConfig, source: str) -> None:
     Raises:
         ConfigError: Names the field and the allowed values.
     """
-    name, monitor = spec.metric.name, config.evaluation.monitor
+    for index, metric in enumerate(spec.objectives):
+        field = f"metrics.{index}.name" if spec.metrics else "metric.name"
+        _check_measured(spec, config, source, field, metric.name)
+
+
+def _check_measured(
+    spec: SweepSpec, config: TrialConfig, source: str, field: str, name: str
+) -> None:
+    monitor = config.evaluation.monitor
     for readout, names in READOUTS.items():
         if name in names and readout not in config.evaluation.readouts:
             allowed = f"allowed with {readout!r} in evaluation.readouts"
-            raise ConfigError(source, [Problem("metric.name", name, allowed)])
+            raise ConfigError(source, [Problem(field, name, allowed)])
     if name not in monitored_metrics():
         return
     if name not in monitor.metrics:
         missing = next(key for key, entry in MONITORED.items() if name in entry.names)
         measured = ", ".join(monitor.measures)
         allowed = f"allowed with {missing!r} in evaluation.monitor.measures, which are: {measured}"
-        raise ConfigError(source, [Problem("metric.name", name, allowed)])
+        raise ConfigError(source, [Problem(field, name, allowed)])
     grace, every = spec.scheduler.grace_epochs, monitor.every
-    if spec.scheduler.name == "asha" and grace % every and grace < config.training.epochs:
+    if spec.scheduler.name != "none" and grace % every and grace < config.training.epochs:
         allowed = (
             f"allowed: a multiple of {every}, e.g. {grace + -grace % every}, as {name} is measured "
             f"every {every} epochs (evaluation.monitor.every)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -20,16 +21,26 @@ from analysis.labels import VARIANT
 from care.config import Model, PositiveInt
 from care.config.base import check_unique, refuse
 from care.config.evaluation import is_monitor
-from care.config.metrics import epoch_metrics, final_measures, is_final_measure
 from care.data.shared_batches import SHARED
 from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
-from sweeps.spec.axes import AxisRange, check_axes, check_variants
+from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
+from sweeps.spec.expressions import check_expressions
 from sweeps.spec.notify import NotifyConfig
-from sweeps.spec.paper import ProfileConfig, ReproducesConfig
+from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
+from sweeps.spec.points import PointsConfig
+from sweeps.spec.search import (
+    MetricConfig,
+    SchedulerConfig,
+    SearchConfig,
+    check_metrics,
+    check_scheduler,
+    check_search,
+)
 from sweeps.spec.seeds import AdaptiveSeeds, parse_seeds
+from sweeps.spec.space import MOST_VALUES, Choice
 
-MOST_TRIALS = 20_000
+MOST_TRIALS = MOST_VALUES
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -39,40 +50,17 @@ def _count(value: Any) -> Any:
     raise PydanticCustomError("name", "allowed: auto or a number greater than 0")
 
 
+def _as_groups(value: Any) -> Any:
+    """Convert the lists of YAML to tuples; one list of axes is one group."""
+    if isinstance(value, list) and value and all(isinstance(name, str) for name in value):
+        return (tuple(value),)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _check_gpus(gpus: float) -> float:
     if gpus > 1 and not gpus.is_integer():
         raise PydanticCustomError("name", "allowed: a part of one GPU, or whole ones")
     return gpus
-
-
-class SearchConfig(Model):
-    """The search: every combination of values, or Optuna through Ray Tune's OptunaSearch.
-
-    Attributes:
-        name: ``grid`` or ``optuna``.
-        trials: Number of points that Optuna suggests; each is trained once per seed.
-        sampler: Optuna's sampler.
-        seed: The sampler's seed.
-    """
-
-    name: Literal["grid", "optuna"] = "grid"
-    trials: PositiveInt = 20
-    sampler: Literal["tpe", "random"] = "tpe"
-    seed: Annotated[int, Field(ge=0)] = 0
-
-
-class SchedulerConfig(Model):
-    """Early stopping: none, or ASHA on a per-epoch metric.
-
-    Attributes:
-        name: ``none`` or ``asha``.
-        grace_epochs: Epochs that every trial is trained for; the first rung.
-        reduction_factor: Each rung keeps the best 1 / ``reduction_factor`` of its trials.
-    """
-
-    name: Literal["none", "asha"] = "none"
-    grace_epochs: PositiveInt = 1
-    reduction_factor: Annotated[float, Field(gt=1)] = 3.0
 
 
 class ResourcesConfig(Model):
@@ -87,7 +75,8 @@ class ResourcesConfig(Model):
         pack: Number of trials that one process trains side by side. They share seed, data set,
             augmentation and batch size, so each batch is loaded and augmented once. Their numbers
             equal those of trials that train alone, bit for bit. ``auto`` measures the first steps
-            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with ASHA.
+            and the memory to choose the number, and leaves no core or GPU idle. It is 1 with a
+            scheduler.
         retries: Number of consecutive restarts without progress, after a trial lost its process
             or node.
     """
@@ -120,28 +109,6 @@ class TrackingConfig(Model):
     models: Literal["best", "all", "none"] = "best"
 
 
-class MetricConfig(Model):
-    """The metric that compares the trials.
-
-    Attributes:
-        name: A metric of every epoch or a final measure, e.g. ``encoder/probe_accuracy``.
-        mode: Whether a larger or a smaller value is better.
-    """
-
-    name: str = "encoder/probe_accuracy"
-    mode: Literal["max", "min"] = "max"
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        valid = (*epoch_metrics(), *final_measures())
-        if name not in epoch_metrics() and not is_final_measure(name):
-            close = nearest(name, valid)
-            hint = f"; did you mean {close!r}?" if close else ""
-            raise PydanticCustomError("name", f"allowed: {', '.join(valid)}{hint}")
-        return name
-
-
 class SweepSpec(Model):
     """A sweep as its YAML file declares it.
 
@@ -152,13 +119,19 @@ class SweepSpec(Model):
         overrides: Dotted fields set in every trial.
         variants: Named sets of dotted fields, e.g. methods. They are the values of the axis
             ``variant``, the first axis; it has all of them by default.
-        axes: Dotted field to its values, or for Optuna also to ``{low, high, log}``.
+        axes: Dotted field to its values, or to a range ``{low, high, step, log}``; a grid needs the
+            step. ``{values: […], when: {field: value}}`` exists at some points only.
+        zip: Groups of axes that take their values together, the first with the first.
+        points: A CSV file of points; its columns are added to the axes when the file is read.
+        expressions: Dotted field to an expression of other fields that gives its value.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
         search: Choice of the points.
         scheduler: Early stopping.
         resources: Resources of each trial.
         metric: The metric that compares the trials.
+        metrics: Several metrics instead, of which the Pareto front is searched and reported. Where
+            one number is shown, it is the first.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
         tracking: The models that MLflow keeps.
@@ -173,12 +146,16 @@ class SweepSpec(Model):
     experiment: str
     overrides: dict[str, Any] = Field(default_factory=dict)
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    axes: dict[str, Any]
+    axes: Annotated[dict[str, Any], AfterValidator(canonical_axes)]
+    zip: Annotated[tuple[Names, ...], BeforeValidator(_as_groups)] = ()
+    points: PointsConfig | None = None
+    expressions: dict[str, str] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
+    metrics: Annotated[tuple[MetricConfig, ...], Field(strict=False)] = ()
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -190,6 +167,8 @@ class SweepSpec(Model):
     @classmethod
     def _variants_are_an_axis(cls, tree: Any) -> Any:
         """Put the axis ``variant`` first, with every name by default."""
+        if isinstance(tree, dict) and isinstance(tree.get("points"), dict):
+            tree = {"axes": {}, **tree}
         if not isinstance(tree, dict) or not isinstance(tree.get("variants"), dict):
             return tree
         axes = tree.get("axes", {})
@@ -197,6 +176,33 @@ class SweepSpec(Model):
             return tree
         chosen = {VARIANT: axes.get(VARIANT, list(tree["variants"]))}
         return {**tree, "axes": {**chosen, **axes}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _check_metric_or_metrics(cls, tree: Any) -> Any:
+        """Refuse ``metric`` beside ``metrics``, except the first one: a stored sweep has both."""
+        if isinstance(tree, dict) and tree.get("metrics") and "metric" in tree:
+            metrics = tree["metrics"]
+            if not isinstance(metrics, list | tuple) or tree["metric"] != metrics[0]:
+                refuse("metric.name", tree["metric"], "without 'metrics', whose first it is then")
+        return tree
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics_are_several(cls, metrics: tuple[MetricConfig, ...]) -> tuple[MetricConfig, ...]:
+        names = [metric.name for metric in metrics]
+        if len(names) == 1:
+            raise PydanticCustomError("name", "allowed: two metrics or more; one is 'metric'")
+        if len(set(names)) < len(names):
+            raise PydanticCustomError("name", "allowed: each metric once")
+        return metrics
+
+    @model_validator(mode="after")
+    def _set_first_metric(self) -> Self:
+        """Set ``metric`` to the first of ``metrics``."""
+        if self.metrics:
+            object.__setattr__(self, "metric", self.metrics[0])  # the model is frozen
+        return self
 
     @field_validator("name")
     @classmethod
@@ -222,23 +228,37 @@ class SweepSpec(Model):
 
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
-        check_axes(self.axes, self.search.name)
+        check_axes(self.axes, self.search.name, self.zip)
         check_variants(self.variants, self.axes)
+        settings = {name for fields in self.variants.values() for name in fields}
+        check_expressions(self.expressions, [*self.axes, *sorted(settings), *self.overrides])
         self._check_references()
-        if self.search.name == "optuna" and not self.axes:
-            raise PydanticCustomError(
-                "search.name", "allowed with one axis or more", {"value": self.search.name}
-            )
+        check_search(self.search, self.axes)
+        if self.points and self.search.name != "grid":
+            refuse("search.name", self.search.name, "grid, as 'points' lists the points")
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
-        if self.scheduler.name == "asha" and self.metric.name not in epoch_metrics():
-            raise PydanticCustomError(
-                "metric.name",
-                "allowed with asha, which needs a value after every epoch: {names}",
-                {"names": ", ".join(epoch_metrics()), "value": self.metric.name},
-            )
+        check_metrics(self.metrics, dict(self._one_metric_only()))
+        check_scheduler(self.scheduler, self.metric)
         return self
+
+    def _one_metric_only(self) -> Iterator[tuple[str, tuple[Any, str]]]:
+        """Yield the parts of the sweep that compare trials by one metric, with reasons."""
+        if self.scheduler.name != "none":
+            reason = "a trial is stopped by the order of one value"
+            yield "scheduler.name", (self.scheduler.name, reason)
+        if self.search.name == "optuna" and self.search.sampler == "cmaes":
+            reason = "it ranks points by one value; nsga2, tpe and gp take several"
+            yield "search.sampler", ("cmaes", reason)
+        if self.adaptive:
+            reason = "a point is decided by the difference of one value"
+            yield "seeds.until", (self.adaptive.until, reason)
+
+    @property
+    def objectives(self) -> tuple[MetricConfig, ...]:
+        """The metrics that compare the trials; one, unless ``metrics`` has several."""
+        return self.metrics or (self.metric,)
 
     def measured_otherwise(self) -> list[str]:
         """List the axes whose points measure on other data or with other settings."""
@@ -258,6 +278,10 @@ class SweepSpec(Model):
             raise PydanticCustomError(
                 f"axes.{axes[0]}", "{allowed}", {"allowed": allowed, "value": value}
             )
+        for field, text in self.expressions.items():
+            if self.references and _measures_otherwise(field):
+                allowed = "a field of the training, as references stand beside every point"
+                refuse(f"expressions.{field}", text, allowed)
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
@@ -274,19 +298,27 @@ class SweepSpec(Model):
     def pack(self) -> int | Literal["auto"]:
         """Number of trials in a process, with ``auto`` resolved to 1 if packs are impossible."""
         pack = self.resources.pack
-        one_by_one = self.search.name == "optuna" or self.resources.gpus > 1
+        one_by_one = self.search.suggests or self.resources.gpus > 1
         # A scheduler needs every epoch in order; the epochs of a trial that joins late would come
         # after later epochs of the others.
         if pack == "auto" and (one_by_one or self.scheduler.name != "none"):
             return 1
         return pack
 
-    def ranges(self) -> dict[str, AxisRange | tuple[Any, ...]]:
-        """Return the axes, each an interval or a tuple of values."""
-        return {
-            field: AxisRange.model_validate(values) if isinstance(values, dict) else tuple(values)
-            for field, values in self.axes.items()
-        }
+    def parsed_axes(self) -> dict[str, Axis]:
+        """Return the axes with their domains and conditions."""
+        return parse_axes(self.axes)
+
+    def most_points(self) -> int:
+        """Return the number of points, or a bound where conditions leave out some."""
+        if self.search.name != "grid":
+            return self.search.trials
+        zipped = {name for group in self.zip for name in group[1:]}
+        return math.prod(
+            _count_values(axis) + bool(axis.when)
+            for name, axis in self.parsed_axes().items()
+            if name not in zipped
+        )
 
 
 def _measures_otherwise(field: str) -> bool:
@@ -299,11 +331,11 @@ def _check_seeds(spec: SweepSpec) -> None:
     if not spec.adaptive:
         return
     reason = ""
-    if spec.search.name != "grid":
-        reason = "with a grid; optuna compares the points itself"
+    if spec.search.suggests:
+        reason = "with a grid or a design; optuna compares the points itself"
     elif spec.scheduler.name != "none":
         reason = f"without a scheduler; {spec.scheduler.name} ends trials early"
-    elif math.prod(len(values) for values in spec.axes.values()) < 2:
+    elif spec.most_points() < 2 and not spec.points:
         reason = "with two points or more, one of which is the baseline"
     if reason:
         refuse("seeds.until", spec.adaptive.until, f"{reason}; otherwise a number or list of seeds")
@@ -311,22 +343,27 @@ def _check_seeds(spec: SweepSpec) -> None:
 
 def _check_size(spec: SweepSpec) -> None:
     """Refuse more trials than a driver can handle (docs/scaling.md)."""
-    if spec.search.name == "optuna":
-        field, points = "search.trials", spec.search.trials
-        value: Any = points
-    else:
-        largest = max(spec.axes, key=lambda axis: len(spec.axes[axis]), default="")
+    points, axes = spec.most_points(), spec.parsed_axes()
+    field: str = "search.trials"
+    value: Any = spec.search.trials
+    if spec.search.name == "grid":
+        largest = max(axes, key=lambda axis: _count_values(axes[axis]), default="")
         field, value = f"axes.{largest}", spec.axes.get(largest)
-        points = math.prod(len(values) for values in spec.axes.values())
     trials = points * len(spec.all_seeds)
-    if trials > MOST_TRIALS:
+    conditional = any(axis.when for axis in axes.values())  # counted with the base configuration
+    if trials > MOST_TRIALS and not (spec.search.name == "grid" and conditional):
         allowed = f"allowed: at most {MOST_TRIALS} trials in all; these are {trials}"
         raise PydanticCustomError(field, "{allowed}", {"allowed": allowed, "value": value})
 
 
+def _count_values(axis: Axis) -> int:
+    domain = axis.domain
+    return len(domain.values) if isinstance(domain, Choice) else domain.count or 1
+
+
 def _check_pack(spec: SweepSpec) -> None:
     pack, reason = spec.resources.pack, None
-    if spec.search.name == "optuna":
+    if spec.search.suggests:
         reason = "with optuna, which suggests a point once it knows the results before it"
     elif spec.resources.gpus > 1:
         reason = "if a trial trains on several GPUs"

@@ -10,7 +10,7 @@ from analysis.choice import choose_axis
 from analysis.labels import value_label
 from care.config.yaml_reader import parse_yaml
 from care.errors import ConfigError, Problem, nearest
-from sweeps.spec.axes import comparable
+from sweeps.spec.space import comparable
 
 _SOURCE = "command line"
 _SEED = "seed"
@@ -37,27 +37,22 @@ class Selection:
 
 
 def select(
-    axes: Mapping[str, Any],
+    axes: Mapping[str, Sequence[Any]],
     seeds: Sequence[int],
-    search: str,
     only: Sequence[str],
     seeds_text: str | None,
 ) -> Selection:
     """Select the trials that ``--only`` and ``--seeds`` choose.
 
     Args:
-        axes: The sweep's axes: dotted field to its values.
+        axes: The sweep's axes: dotted field to its levels.
         seeds: The sweep's seeds.
-        search: The sweep's search.
         only: ``AXIS=VALUE[,VALUE]`` each; an axis may have the name that ``care sweep plan`` shows.
         seeds_text: ``3`` for the first three seeds, ``0,2`` for seeds 0 and 2; None for all.
 
     Raises:
-        ConfigError: An axis, value or seed is not in the sweep, or the search chooses points.
+        ConfigError: An axis, value or seed is not in the sweep.
     """
-    if search != "grid":
-        option, given = ("--only", only[0]) if only else ("--seeds", seeds_text)
-        _refuse(option, given, f"allowed with 'search: {{name: grid}}'; {search} chooses points")
     chosen: dict[str, set[Hashable]] = {}
     for text in only:
         name, equals, values = text.partition("=")
@@ -74,6 +69,16 @@ def select(
         if not numbers:
             _refuse("--only", only[0], f"allowed: a seed that --seeds {seeds_text} leaves")
     return Selection({axis: frozenset(values) for axis, values in chosen.items()}, numbers)
+
+
+def refuse_selection(search: str, only: Sequence[str], seeds_text: str | None) -> NoReturn:
+    """Refuse a choice of trials where a search chooses them.
+
+    Raises:
+        ConfigError: Always.
+    """
+    option, given = ("--only", only[0]) if only else ("--seeds", seeds_text)
+    _refuse(option, given, f"allowed with 'search: {{name: grid}}'; {search} chooses points")
 
 
 def _refuse(option: str, given: object, allowed: str, close: str | None = None) -> NoReturn:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import contextlib
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from analysis.labels import VARIANT
+from analysis.labels import UNUSED, VARIANT, value_label
 from care.config import TrialConfig
 from care.config.bundled import beside
+from care.config.fields import read_field
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
+from sweeps.spec.designs import draw_points
+from sweeps.spec.expansion import Space
+from sweeps.spec.expressions import Expression, ExpressionError, convert, parse_all
 from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
-from sweeps.spec.schema import SweepSpec
-from sweeps.spec.selection import Selection, select
+from sweeps.spec.points import add_points, read_points
+from sweeps.spec.schema import MOST_TRIALS, SweepSpec
+from sweeps.spec.search import DesignName
+from sweeps.spec.selection import Selection, refuse_selection, select
+from sweeps.spec.space import comparable
+
+MadeT = TypeVar("MadeT")
 
 
 class Sweep:
@@ -56,13 +67,124 @@ class Sweep:
         """
         chosen = Sweep(self.spec, self.base, self.source, self.paper)
         if only or seeds is not None:
-            spec = self.spec
-            chosen.selection = select(spec.axes, spec.all_seeds, spec.search.name, only, seeds)
+            if self.spec.search.suggests:
+                refuse_selection(self.spec.search.name, only, seeds)
+            chosen.selection = select(self._levels(), self.spec.all_seeds, only, seeds)
         return chosen
 
     def whole(self) -> Sweep:
         """Choose all trials of the sweep."""
         return self.select((), None)
+
+    @functools.cached_property
+    def space(self) -> Space:
+        """The space of its axes.
+
+        Raises:
+            ConfigError: Conditions depend on each other.
+        """
+        axes, zips = self.spec.parsed_axes(), self.spec.zip
+        return self._named(lambda: Space(axes, zips, self._needs, self._read))
+
+    def points(self) -> Iterator[dict[str, Any]]:
+        """Yield the chosen points of a grid or a design: dotted axis to value.
+
+        Raises:
+            ConfigError: The space has fewer points than the design.
+        """
+        return (point for point in self._all_points() if self.selection.takes(point))
+
+    def _all_points(self) -> Iterator[dict[str, Any]]:
+        search = self.spec.search
+        if search.design:
+            return iter(self._design(search.design))
+        return self.space.grid()
+
+    def _design(self, name: DesignName) -> list[dict[str, Any]]:
+        trials, seed = self.spec.search.trials, self.spec.search.seed
+        return self._named(lambda: list(draw_points(self.space, name, trials, seed)))
+
+    def _named(self, make: Callable[[], MadeT]) -> MadeT:
+        """Call a function and name the sweep's file in its error."""
+        try:
+            return make()
+        except ConfigError as error:
+            raise ConfigError(self.source, error.problems) from error
+
+    def _levels(self) -> dict[str, tuple[Any, ...]]:
+        """List the levels of each axis over all points."""
+        if not self.spec.search.design:
+            return self.space.levels()
+        points = list(self._all_points())
+        columns = {axis: [point[axis] for point in points] for axis in self.space.axes}
+        return {
+            axis: tuple({comparable(value): value for value in column}.values())
+            for axis, column in columns.items()
+        }
+
+    def _needs(self, field: str) -> set[str]:
+        """Return the axes that a field's value depends on."""
+        if field in self._expressions:
+            return {axis for name in self._expressions[field].names for axis in self._needs(name)}
+        return {axis for axis in self.spec.axes if self._sets(axis, field)}
+
+    def _sets(self, axis: str, field: str) -> bool:
+        """Check whether an axis changes the value of a field, or which fields there are."""
+        if axis == VARIANT and field != VARIANT:
+            names = {name for fields in self.spec.variants.values() for name in fields}
+            return any(_concerns(name, field) for name in names)
+        return _concerns(axis, field)
+
+    def _read(self, point: dict[str, Any], field: str) -> Any:
+        """Read a field at a point, of which not all axes need be decided."""
+        if field in point:
+            value = point[field]
+            if value != UNUSED or field not in self.space.conditional:
+                return value
+        return self._read_in(self._tree(point), field)
+
+    def _read_in(self, tree: dict[str, Any], field: str) -> Any:
+        """Read a field of a tree, or compute it."""
+        if field in self._expressions:
+            return self._compute(tree, field)
+        return read_field(tree, field)
+
+    def _operand(self, tree: dict[str, Any], field: str) -> Any:
+        if field in self._expressions:
+            return self._compute(tree, field)
+        try:
+            return read_field(tree, field)
+        except ConfigError as error:
+            problem = error.problems[0]
+            raise ExpressionError(f"fields that this point has; {problem.allowed}") from error
+
+    def _compute(self, tree: dict[str, Any], field: str) -> float:
+        """Compute a field that has an expression.
+
+        Raises:
+            ConfigError: It has no value at this point, or one that the field cannot hold.
+        """
+        expression = self._expressions[field]
+        try:
+            value = expression.value(functools.partial(self._operand, tree))
+            return convert(field, value)
+        except ExpressionError as error:
+            allowed = f"allowed: {error}{self._operands(tree, expression)}"
+            problem = Problem(f"expressions.{field}", expression.text, allowed)
+            raise ConfigError(self.source, [problem]) from error
+
+    def _operands(self, tree: dict[str, Any], expression: Expression) -> str:
+        """Describe the values of an expression's fields, for a message."""
+        with contextlib.suppress(ConfigError, ExpressionError):
+            values = {name: self._operand(tree, name) for name in expression.names}
+            labels = (f"{name}={value_label(value)}" for name, value in values.items())
+            return f" (at {', '.join(labels)})" if values else ""
+        return ""
+
+    @functools.cached_property
+    def _expressions(self) -> dict[str, Expression]:
+        """The expressions by field, each after those that it reads."""
+        return parse_all(self.spec.expressions)
 
     def base_config(self) -> TrialConfig:
         """Make the configuration of the experiment, without axes."""
@@ -89,17 +211,35 @@ class Sweep:
         Raises:
             ConfigError: The point is not valid; names the field.
         """
-        tree = _copy(self.base)
-        for field, value in point.items():
-            fields = self.spec.variants[value] if field == VARIANT else {field: value}
-            for name, setting in fields.items():
-                set_field(tree, name, _copy(setting))
+        tree = self._tree(point)
+        computed = {field: self._compute(tree, field) for field in self._expressions}
+        for field, value in computed.items():
+            set_field(tree, field, value)
         tree["seed"] = seed
         if self.spec.resources.gpus > 1:
             set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
         config = validate(TrialConfig, tree, self.source)
         check_metric(self.spec, config, self.source)
         return config
+
+    def _tree(self, point: dict[str, Any]) -> dict[str, Any]:
+        """Make the tree of a point; an axis that does not exist there sets nothing."""
+        tree: dict[str, Any] = _copy(self.base)
+        for field, value in point.items():
+            if value == UNUSED and field in self.space.conditional:
+                continue
+            fields = self.spec.variants[value] if field == VARIANT else {field: value}
+            for name, setting in fields.items():
+                set_field(tree, name, _copy(setting))
+        return tree
+
+
+def _concerns(name: str, field: str) -> bool:
+    """Check whether setting ``name`` changes ``field``, or which fields there are beside it."""
+    model = name.removesuffix(".name")
+    return (
+        name == field or field.startswith((f"{name}.", f"{model}.")) or name.startswith(f"{field}.")
+    )
 
 
 def _copy(tree: Any) -> Any:
@@ -119,12 +259,28 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
     """
     tree = read_yaml(path)
     validate(SweepSpec, tree, str(path))
-    spec = validate(SweepSpec, apply_profile(tree, profile, path), str(path))
+    chosen = apply_profile(tree, profile, path)
+    spec = validate(SweepSpec, chosen, str(path))
+    if spec.points:
+        base = _read_base(spec, path, overrides)[0]
+        chosen = add_points(chosen, read_points(spec.points, path, base), str(path))
+        spec = validate(SweepSpec, chosen, str(path))
     sweep = resolve_sweep(spec, path, overrides)
     if spec.reproduces:
         plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))
         sweep.paper = resolve_sweep(plain, path).base
     return sweep
+
+
+def _read_base(
+    spec: SweepSpec, path: Path, overrides: tuple[str, ...]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Read the base configuration with its overrides, and the overrides alone."""
+    base = read_yaml(beside(path, spec.experiment))
+    fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
+    for field, value in fields.items():
+        set_field(base, field, value)
+    return base, fields
 
 
 def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) -> Sweep:
@@ -138,11 +294,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     Raises:
         ConfigError: The experiment or an override is wrong.
     """
-    experiment = beside(path, spec.experiment)
-    base = read_yaml(experiment)
-    fields = {**spec.overrides, **dict(parse_override(text) for text in overrides)}
-    for field, value in fields.items():
-        set_field(base, field, value)
+    base, fields = _read_base(spec, path, overrides)
     if "seed" in fields:
         problem = Problem("seed", fields["seed"], f"allowed: any other field; {SEEDS_ADVICE}")
         raise ConfigError(str(path), [problem])
@@ -150,8 +302,27 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     if clash:
         problem = Problem(clash[0], fields[clash[0]], "allowed: a field that is not also an axis")
         raise ConfigError(str(path), [problem])
-    validate(TrialConfig, base, str(experiment))
-    return Sweep(spec, base, str(path))
+    clash = sorted(set(fields) & set(spec.expressions))
+    if clash:
+        problem = Problem(clash[0], fields[clash[0]], "allowed: a field without an expression")
+        raise ConfigError(str(path), [problem])
+    validate(TrialConfig, base, str(beside(path, spec.experiment)))
+    sweep = Sweep(spec, base, str(path))
+    sweep.space.check(str(path))
+    _check_size(sweep)
+    return sweep
+
+
+def _check_size(sweep: Sweep) -> None:
+    """Refuse more trials than a driver can handle, where conditions decide their number."""
+    spec, conditional = sweep.spec, sorted(sweep.space.conditional)
+    if spec.search.name != "grid" or not conditional:
+        return
+    most = MOST_TRIALS // len(spec.all_seeds)
+    if sweep.space.size(most) > most:
+        field = f"axes.{conditional[0]}"
+        allowed = f"allowed: at most {MOST_TRIALS} trials in all; these are more"
+        raise ConfigError(sweep.source, [Problem(field, spec.axes[conditional[0]], allowed)])
 
 
 def restore_sweep(declaration: SweepRecord) -> Sweep:

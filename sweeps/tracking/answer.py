@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import yaml
 
+from analysis.pareto import Objective
 from analysis.summary import Member
 from care.errors import CareError
 from care.trials.records import Values
@@ -37,6 +38,7 @@ class SweepAnswer:
         description: The sweep's description.
         declaration: The resolved sweep as YAML.
         monitored: The metrics of held-out samples that its trials report while they train.
+        several: Whether it compares its points by several metrics.
     """
 
     overview: Overview | None
@@ -48,6 +50,7 @@ class SweepAnswer:
     description: str
     declaration: str
     monitored: tuple[str, ...] = ()
+    several: bool = False
 
 
 def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]) -> str:
@@ -97,6 +100,8 @@ class AnswerReader:
             pending,
             with_picture=not pending,
             added_seeds=plan.seeds is not None,
+            objectives=[Objective(one.name, one.mode) for one in spec.metrics],
+            zips=spec.zip,
         )
         counts = in_words({state: list(by_id.values()).count(state) for state in State})
         axes = overview.axes if overview else tuple(members[0].axes if members else ())
@@ -110,6 +115,7 @@ class AnswerReader:
             description=spec.description,
             declaration=_declaration(plan),
             monitored=plan.sweep.base_config().evaluation.monitor.metrics,
+            several=bool(spec.metrics),
         )
 
     def read_values(

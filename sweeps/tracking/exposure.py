@@ -9,8 +9,8 @@ from care.errors import ConfigError, Problem
 
 _SOURCE = "care ui"
 _OPENED = (
-    "WARNING: --allow-anyone: whoever reaches {host}, port {port}, can read all runs, their files "
-    "and logs, and edit and delete them, without a password. Ctrl-C closes it."
+    "WARNING: --allow-anyone: everyone in reach of {host}, port {port}, can read all runs, their "
+    "files and logs, and edit and delete them, without a password. Ctrl-C closes it."
 )
 
 

@@ -9,7 +9,7 @@ from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.trials.records import Values
 from care.trials.state import State
 from sweeps.plan import Plan
-from sweeps.spec.schema import MetricConfig
+from sweeps.spec.search import MetricConfig
 from sweeps.store import finite
 
 

@@ -75,14 +75,7 @@ def serve(
     first = _print_pages(url_of(host, port), pages)
     if warning:
         print(warning, file=sys.stderr, flush=True)
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
-    command += ["--artifacts-destination", str(destination.artifacts)]
-    command += ["--host", host, "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts", "--log-level warning"]
-    # Its own process group: its children end with it, and Ctrl-C reaches this process only.
-    environment = {**os.environ, **_QUIET_SERVER}
-    umask = 0o007 if is_shared(store.root) else 0o077
-    server = subprocess.Popen(command, start_new_session=True, env=environment, umask=umask)
+    server = _start(destination, host, port, shared=is_shared(store.root))
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     try:
@@ -93,6 +86,20 @@ def serve(
         return 0
     finally:
         _end(server)
+
+
+def _start(
+    destination: Destination, host: str, port: int, *, shared: bool
+) -> subprocess.Popen[bytes]:
+    """Start MLflow's server on a store's SQLite file."""
+    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", destination.uri]
+    command += ["--artifacts-destination", str(destination.artifacts)]
+    command += ["--host", host, "--port", str(port), "--workers", "1"]
+    command += ["--uvicorn-opts", "--log-level warning"]
+    environment = {**os.environ, **_QUIET_SERVER}
+    umask = 0o007 if shared else 0o077
+    # Its own process group: its children end with it, and Ctrl-C reaches this process only.
+    return subprocess.Popen(command, start_new_session=True, env=environment, umask=umask)
 
 
 def _print_server(store: Store, destination: Destination, target: str, *, browser: bool) -> None:

@@ -14,7 +14,13 @@ from sweeps.tracking.marks import NOTE, read_marks, set_marks, short_digest
 from sweeps.tracking.notes import merge_note
 from sweeps.tracking.run import Row, Run
 from sweeps.tracking.run_cache import RunCache
-from sweeps.tracking.sweep_views import ViewNames, view_of_sweeps, views_of_sweep
+from sweeps.tracking.sweep_views import (
+    ViewNames,
+    front_tag,
+    member_tag,
+    view_of_sweeps,
+    views_of_sweep,
+)
 from sweeps.tracking.views import LONGEST, PREFIX, View
 
 _PICTURE, _TABLE, _DECLARATION = "note.png", "summary.json", "sweep.yaml"
@@ -84,7 +90,21 @@ class SweepPage:
         marks = {"answer": key if complete else ""} | (
             {} if note is None else {"note": short_digest(text)}
         )
+        self._mark_front(run.tags["sweep"], answer)
         self._runs.log(run, {}, rows, {**tags, **set_marks(run, **marks)})
+
+    def _mark_front(self, sweep: str, answer: SweepAnswer) -> None:
+        """Tag the runs of the trials on the Pareto front, and remove the tag from all others."""
+        front, tag = answer.overview.front if answer.overview else frozenset(), front_tag(sweep)
+        if not answer.several:
+            return
+        for run in self._runs.search([(member_tag(sweep), None)]):
+            if run.deleted:
+                continue
+            if run.tags.get("trial_id") not in front:
+                self._runs.delete_tag(run, tag)
+            elif tag not in run.tags:
+                self._runs.log(run, {}, [], {tag: "yes"})
 
     def _merge(self, run: Run, text: str) -> str | None:
         if NOTE in run.tags:

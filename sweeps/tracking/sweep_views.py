@@ -151,5 +151,10 @@ def member_tag(sweep: str) -> str:
     return f"sweep.{sweep}"
 
 
+def front_tag(sweep: str) -> str:
+    """Return the tag of the trials on a sweep's Pareto front."""
+    return f"front.{sweep}"
+
+
 def _of_store(names: ViewNames) -> str:
     return f" and tags.`care.store` = '{names.store}'" if names.store else ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +36,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         board: Takes each trial's progress.
         queue: The tasks of the launch.
         changed: Called with the identity of each trial that changed.
+        metrics: The metrics that compare the trials.
 
     Attributes:
         active: Trials that a process has now.
@@ -47,8 +48,10 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         board: Board,
         queue: TaskQueue,
         changed: Callable[[str], None],
+        metrics: Sequence[str],
     ) -> None:
         self._board, self._queue = board, queue
+        self._kept = ("epoch", *metrics)
         self._changed = changed
         self._disk_errors: set[str] = set()
         self.lost: dict[str, ErrorRecord] = {}
@@ -70,7 +73,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
         self._board.spend(progress.seconds)
         for of_trial in progress.trials:
             self._report(of_trial)
-        trim_result(result, ("epoch", self._board.metric.name))
+        trim_result(result, self._kept)
 
     def _report(self, progress: TrialResult) -> None:
         identity = progress.trial_id

@@ -62,7 +62,9 @@ class Launch:
             backend.slots,
             backend.resources.largest_share,
         )
-        self._callback = DriverCallback(board, self._queue, changed)
+        self._callback = DriverCallback(
+            board, self._queue, changed, [metric.name for metric in sweep.spec.objectives]
+        )
         self._stopper = InterruptStopper(interrupt, self._callback)
 
     @property
@@ -108,4 +110,4 @@ class Launch:
         Tune's own choice, one, would let nodes that arrive together start one after another. A
         point that Optuna suggests early is suggested with less knowledge.
         """
-        return _STAGED_OF_A_SEARCH if self.sweep.spec.search.name == "optuna" else _STAGED
+        return _STAGED_OF_A_SEARCH if self.sweep.spec.search.suggests else _STAGED

@@ -10,14 +10,22 @@ from ray.tune.search import Searcher
 from care.config import TrialConfig
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.event_log import RungEntry, Suggestion, created, is_of, read_decisions
+from sweeps.event_log import RungEntry, Suggestion, WarmStartLine, created, is_of, read_decisions
 from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
 from sweeps.progress import Board
-from sweeps.store import Store, SweepFolder, final_value
-from sweeps.tune.asha import ReplayableASHA, build_scheduler
+from sweeps.store import Store, SweepFolder, final_value, final_values
 from sweeps.tune.messages import TrialTask
 from sweeps.tune.queue import TaskQueue
-from sweeps.tune.search import ListSearch, SearchedPoint, SearchedTrials, StudySearch
+from sweeps.tune.scheduler import ReplayableScheduler, build_scheduler
+from sweeps.tune.search import (
+    ListSearch,
+    SearchedPoint,
+    SearchedTrials,
+    StudySearch,
+    values_of,
+)
+from sweeps.tune.study_space import StudySpace
+from sweeps.warm_start import Values, WarmPoint, find_points, read_values
 
 MakeTask = Callable[[TrialConfig, dict[str, Any]], TrialTask]
 
@@ -48,14 +56,27 @@ class Replay:
 
     def search(self, queue: TaskQueue) -> Searcher:
         """Build the search, which hands out the tasks of ``queue`` and those of new points."""
-        if self._spec.search.name == "grid":
+        if not self._spec.search.suggests:
             return ListSearch(queue)
         trials = SearchedTrials(
-            self._enter, self._value, lambda trial: self._task(trial.config, trial.point)
+            self._enter, self._values, lambda trial: self._task(trial.config, trial.point)
         )
-        return StudySearch(self._spec, list(self._points()), trials, queue)
+        space = StudySpace(self._plan.sweep.space)
+        points, warm = list(self._points()), list(self._warm_start())
+        return StudySearch(self._spec, space, points, trials, queue, warm)
 
-    def _build_scheduler(self) -> ReplayableASHA | None:
+    def _warm_start(self) -> Iterator[WarmPoint]:
+        """Yield the points that the search starts from; they are chosen and logged only once."""
+        if not self._spec.search.warm_start:
+            return
+        sweep, points = self._plan.sweep, self._decisions.warm_start
+        if points is None:
+            points = tuple(find_points(sweep, self._store, self._versions))
+            self._folder.log(WarmStartLine(points).record())
+        for point in points:
+            yield WarmPoint(point, read_values(sweep, self._store, point, self._versions))
+
+    def _build_scheduler(self) -> ReplayableScheduler | None:
         epochs = self._plan.sweep.base_config().training.epochs
         scheduler = build_scheduler(
             self._spec.scheduler,
@@ -103,19 +124,19 @@ class Replay:
                 _learn(self.scheduler, trial, self._store)
         return SearchedPoint(suggestion, trials)
 
-    def _value(self, trial: PlannedTrial) -> float | None:
-        """Return the metric of a trial that is over."""
+    def _values(self, trial: PlannedTrial) -> Values | None:
+        """Return the metrics of a trial that is over."""
         if trial.state == State.FINISHED:
-            return self._final_value(trial.trial_id)
-        if trial.state == State.STOPPED:
-            return read_decisions(self._folder).stopped()[trial.trial_id].value
+            return values_of(self._spec, final_values(self._store.trial(trial.trial_id)))
+        if trial.state == State.STOPPED:  # by a scheduler, which compares by one metric
+            return (read_decisions(self._folder).stopped()[trial.trial_id].value,)
         return None
 
     def _final_value(self, identity: str) -> float | None:
         return final_value(self._store.trial(identity), self._spec.metric.name)
 
 
-def _learn(scheduler: ReplayableASHA, trial: PlannedTrial, store: Store) -> None:
+def _learn(scheduler: ReplayableScheduler, trial: PlannedTrial, store: Store) -> None:
     """Enter a finished trial into the rungs, even if another sweep trained it."""
     if trial.state == State.FINISHED:
         folder = store.trial(trial.trial_id)

@@ -10,23 +10,25 @@ interrupted search makes the suggestions of an uninterrupted one.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
+from optuna.study import StudyDirection
+from optuna.trial import TrialState
 from ray.tune.search import Searcher
-from ray.tune.search.optuna import OptunaSearch
 
-from care.system.rng import torch_seed
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
-from sweeps.spec.axes import AxisRange
 from sweeps.spec.schema import SweepSpec
 from sweeps.states import MEANING
 from sweeps.store import finite
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
+from sweeps.tune.samplers import Generations, make_sampler
+from sweeps.tune.study_space import StudySpace
+from sweeps.warm_start import Values, WarmPoint
 
 
 @dataclass(frozen=True)
@@ -48,45 +50,18 @@ class SearchedTrials:
 
     Attributes:
         enter: Logs a suggestion, then plans its trials.
-        value: Returns the metric of a planned trial that is over, None if it failed.
+        values: Returns the metrics of a planned trial that is over, None if one has no value.
         task: Makes the task that trains a planned trial.
     """
 
     enter: Callable[[Suggestion], SearchedPoint]
-    value: Callable[[PlannedTrial], float | None]
+    values: Callable[[PlannedTrial], Values | None]
     task: Callable[[PlannedTrial], TrialTask]
 
 
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
-
-
-def _distributions(spec: SweepSpec) -> dict[str, optuna.distributions.BaseDistribution]:
-    space: dict[str, optuna.distributions.BaseDistribution] = {}
-    for name, values in spec.ranges().items():
-        if isinstance(values, AxisRange):
-            space[name] = optuna.distributions.FloatDistribution(
-                values.low, values.high, log=values.log
-            )
-        else:
-            space[name] = optuna.distributions.CategoricalDistribution(values)
-    return space
-
-
-def _sampler(name: str, seed: int, number: int) -> optuna.samplers.BaseSampler:
-    """Build the sampler of one suggestion."""
-    derived = torch_seed(seed, "suggestion", number) % 2**32
-    if name == "random":
-        return optuna.samplers.RandomSampler(seed=derived)
-    # Optuna's defaults change between versions.
-    return optuna.samplers.TPESampler(
-        seed=derived,
-        n_startup_trials=10,
-        n_ei_candidates=24,
-        multivariate=False,
-        group=False,
-        constant_liar=True,
-    )
+_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 class ListSearch(Searcher):  # type: ignore[misc]
@@ -133,45 +108,46 @@ class StudySearch(Searcher):  # type: ignore[misc]
     """Suggests points by Optuna and hands out their trials, one a task.
 
     Args:
-        spec: The sweep, whose axes are the space.
+        spec: The sweep.
+        space: Its space as Optuna's parameters.
         points: Points that were suggested before, in order; the caller has put those of their
             trials that are to be trained into ``queue``.
         trials: Plans the trials of new points.
         queue: Tasks that wait.
+        warm_start: Points that the search starts from; the study has them first.
     """
 
     def __init__(
         self,
         spec: SweepSpec,
+        space: StudySpace,
         points: Sequence[SearchedPoint],
         trials: SearchedTrials,
         queue: TaskQueue,
+        warm_start: Sequence[WarmPoint] = (),
     ) -> None:
         super().__init__(metric=spec.metric.name, mode=spec.metric.mode)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._spec, self._trials, self._queue = spec, trials, queue
-        self._inner = OptunaSearch(
-            space=_distributions(spec),
-            metric=spec.metric.name,
-            mode=spec.metric.mode,
-            sampler=_sampler(spec.search.sampler, spec.search.seed, 0),
+        self._spec, self._space, self._trials, self._queue = spec, space, trials, queue
+        self._generations = Generations()
+        self.study = optuna.create_study(
             study_name=spec.name,
+            directions=[_DIRECTIONS[metric.mode] for metric in spec.objectives],
         )
         self._open: dict[int, SearchedPoint] = {}
         self._count = 0
-        self._values: dict[str, float | None] = {}
+        self._values: dict[str, Values | None] = {}
         self._queued: set[str] = set()
+        self._first = len(warm_start)  # the suggestions' place in the study
+        for number, known in enumerate(warm_start):
+            state = TrialState.FAIL if known.values is None else TrialState.COMPLETE
+            self._add(known.point, state, known.values)
+            if spec.search.sampler == "nsga2":  # CMA-ES estimates its first distribution of them
+                self._generations.add(number, 0, ())
         for point in points:
-            self.study.enqueue_trial(point.suggestion.point)
-            self._inner.suggest(str(point.suggestion.number))
+            self._replay(point.suggestion)
             self._enter(point)
             self._queued.update(trial.trial_id for trial in self._to_run(point))
-
-    @property
-    def study(self) -> optuna.Study:
-        """Optuna's study."""
-        study: optuna.Study = self._inner._ot_study
-        return study
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """Return the next task; None while one may return later; FINISHED when none will."""
@@ -192,10 +168,10 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._queue.report(trial_id, last)
         if not self._queue.end(trial_id, lost=error):
             return
-        value = None
+        values = None
         if last.trials and not error and last.trials[0].outcome in _WITH_VALUE:
-            value = finite(last.trials[0].metrics.get(self._spec.metric.name))
-        self._values[task.trial_id] = value
+            values = values_of(self._spec, last.trials[0].metrics)
+        self._values[task.trial_id] = values
         for point in list(self._open.values()):
             self._close(point)
 
@@ -209,12 +185,40 @@ class StudySearch(Searcher):  # type: ignore[misc]
         """Pickle nothing: Tune saves a search for its own restore, which is never used."""
         return {}
 
+    def _replay(self, suggestion: Suggestion) -> None:
+        """Enter a point of an earlier launch, without asking the sampler again."""
+        self._add(suggestion.point, TrialState.RUNNING)
+        number = self._first + suggestion.number
+        self._generations.add(number, suggestion.generation, suggestion.parents)
+
+    def _add(
+        self, point: Mapping[str, Any], state: TrialState, values: Values | None = None
+    ) -> None:
+        params = self._space.params(point)
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=state,
+                params=params,
+                distributions={name: self._space.distributions[name] for name in params},
+                values=values,
+            )
+        )
+
     def _suggest_new(self) -> None:
-        number = self._count
-        # Tune's own search would let the sampler's generator run on, which no replay could follow.
-        self.study.sampler = _sampler(self._spec.search.sampler, self._spec.search.seed, number)
-        suggested = _flat(self._inner.suggest(str(number)))
-        point = self._trials.enter(Suggestion(number, suggested))
+        number, known = self._count, set(self._generations.parents)
+        # A sampler of the whole search would let its generator run on, which no replay follows.
+        self.study.sampler = make_sampler(
+            self._spec.search,
+            self._space.unconditional,
+            number,
+            self._generations,
+            self.study.trials[: self._first],
+        )
+        asked = self.study.ask()
+        chosen = self._space.point(self._space.suggest(asked))
+        generation = self._generations.of_point.get(asked.number)
+        made = [] if generation in known else self._generations.parents.get(generation or 0, ())
+        point = self._trials.enter(Suggestion(number, chosen, generation, tuple(made)))
         self._enter(point)
         for trial in self._to_run(point):
             self._queued.add(trial.trial_id)
@@ -227,7 +231,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         for trial in point.trials:
             known = trial.trial_id in self._values or trial.trial_id in self._queued
             if MEANING[trial.state].over and not known:
-                self._values[trial.trial_id] = self._trials.value(trial)
+                self._values[trial.trial_id] = self._trials.values(trial)
         self._close(point)
 
     def _to_run(self, point: SearchedPoint) -> list[PlannedTrial]:
@@ -245,20 +249,23 @@ class StudySearch(Searcher):  # type: ignore[misc]
         identities = [trial.trial_id for trial in point.trials]
         if not self._values.keys() >= set(identities):
             return
-        mean = _mean([self._values[identity] for identity in identities])
-        result = None if mean is None else {self._spec.metric.name: mean}
+        means = _means([self._values[identity] for identity in identities])
         number = point.suggestion.number
-        self._inner.on_trial_complete(str(number), result, error=mean is None)
+        state = TrialState.FAIL if means is None else TrialState.COMPLETE
+        self.study.tell(self._first + number, means, state=state)
         del self._open[number]
 
 
-def _mean(values: list[float | None]) -> float | None:
-    """Return the mean, or None when a seed has no value: the others would compare unlike points."""
+def values_of(spec: SweepSpec, metrics: Mapping[str, float]) -> Values | None:
+    """Return the values of a sweep's metrics; None if one has no finite value."""
+    values = [finite(metrics.get(metric.name)) for metric in spec.objectives]
     known = [value for value in values if value is not None]
-    return statistics.fmean(known) if len(known) == len(values) else None
+    return tuple(known) if len(known) == len(values) else None
 
 
-def _flat(suggested: dict[str, Any] | None) -> dict[str, Any]:
-    """Copy a suggestion; Ray Tune nests names at '/', which dotted fields do not have."""
-    assert suggested is not None
-    return dict(suggested)
+def _means(values: list[Values | None]) -> Values | None:
+    """Return the means; None if a seed has no value: the others would compare unlike points."""
+    known = [value for value in values if value is not None]
+    if len(known) < len(values):
+        return None
+    return tuple(map(statistics.fmean, zip(*known, strict=True)))

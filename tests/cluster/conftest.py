@@ -16,11 +16,31 @@ from typing import Any
 
 import pytest
 
+from sweeps.cli.train import train_trial
+from sweeps.plan import make_plan
+from sweeps.process.terminal import make_console
+from sweeps.spec.sweep import load_sweep
+from sweeps.store import Store
 from tests.helpers.paths import ROOT
-from tests.helpers.pooling import MANY_SEEDS, NAME, Pool, declare
-from tests.helpers.processes import care
+from tests.helpers.pooling import NAME, PLUGINS, Pool, declare
 
 _SCRIPT = ROOT / "docker" / "slurm" / "cluster"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start with the tests that others must wait for, then the long ones; end with the short.
+
+    So one of pytest's processes is not left with a test of minutes when the others are done.
+    """
+
+    def rank(item: pytest.Item) -> tuple[bool, bool, bool]:
+        return (
+            item.get_closest_marker("alone") is None,
+            item.get_closest_marker("long") is None,
+            item.path.stem in ("test_bad_input", "test_cluster"),
+        )
+
+    items.sort(key=rank)
 
 
 @dataclass(frozen=True)
@@ -109,23 +129,38 @@ def machine(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def plugins() -> Iterator[None]:
+    """The plugin of the declared trials, for this process and all that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(PLUGINS)
+        patch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
+        patch.setenv("CARE_PLUGINS", "slow_encoder")
+        yield
+
+
 @pytest.fixture(scope="session")
-def undisturbed(cluster: Cluster) -> Path:
-    """The sweep, run on this machine without a cluster."""
-    folder = cluster.shared / f"undisturbed-{uuid.uuid4().hex[:6]}"
-    declare(folder, seeds=MANY_SEEDS)
-    care("sweep", "run", "local.yaml", "--no-report", cwd=folder)
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sweep's trials, trained one by one in this process: no Ray, no cluster."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    declare(folder)
+    store = Store(folder / "runs")
+    for trial in make_plan(load_sweep(folder / "local.yaml"), store).trials:
+        train_trial(trial.config, store, make_console())
     return folder
 
 
 @pytest.fixture
-def pool(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Callable[..., Pool]]:
+def pool(
+    cluster: Cluster, request: pytest.FixtureRequest, empty_database: Path
+) -> Iterator[Callable[..., Pool]]:
     """Makes the sweep in a folder of its own; afterwards no job is left and every node is up."""
     folders: list[Path] = []
 
     def make(name: str = NAME, **changes: Any) -> Pool:
         folder = cluster.shared / f"{request.node.name[:30]}-{uuid.uuid4().hex[:6]}"
         folders.append(folder)
+        changes = {"database": empty_database, **changes}
         return Pool(folder, cluster.environment, name, **changes)
 
     yield make

@@ -12,8 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from care.errors import ConfigError
 from care.trials.folder import TrialFolder
 from care.trials.state import State
+from sweeps.cli.cluster import parse_workers
 from sweeps.plan import make_plan
 from sweeps.spec.sweep import load_sweep
 from sweeps.store import Store
@@ -76,10 +78,16 @@ def test_a_time_shorter_than_an_epoch(cluster: Cluster, pool: MakePool) -> None:
     assert cluster.jobs() == []
 
 
-@pytest.mark.parametrize("workers", ["0", "3:1", "many", "-1:2", "1:2:3"])
-def test_workers_that_are_no_range(pool: MakePool, workers: str) -> None:
-    said = refused(pool(), f"--workers={workers}")
-    assert f"--workers: got {workers!r}; allowed: a number, or MIN:MAX" in said
+@pytest.mark.parametrize("text", ["0", "3:1", "many", "-1:2", "1:2:3"])
+def test_workers_that_are_no_range(text: str) -> None:
+    with pytest.raises(
+        ConfigError, match=f"--workers: got {text!r}; allowed: a number, or MIN:MAX"
+    ):
+        parse_workers(text)
+
+
+def test_a_range_of_workers_is_checked_before_the_rest(pool: MakePool) -> None:
+    assert "--workers: got '3:1'; allowed: a number, or MIN:MAX" in refused(pool(), "--workers=3:1")
 
 
 def test_a_store_that_no_other_node_sees(cluster: Cluster, pool: MakePool, tmp_path: Path) -> None:

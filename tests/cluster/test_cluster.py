@@ -17,7 +17,8 @@ from tests.helpers.paths import ROOT
 from tests.helpers.pooling import wait_until
 
 SCRIPT = ROOT / "docker" / "slurm" / "cluster"
-OTHER = "leftover"  # name of a cluster beside the one that the session uses
+# Name of a cluster beside the one that the session uses, for each of pytest's processes.
+OTHER = "other" + chr(ord("a") + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:]))
 OTHER_STATE = Path(f"/var/lib/{OTHER}-slurm")
 
 
@@ -253,7 +254,6 @@ def test_run_gives_its_commands_exit_status_and_takes_the_cluster_down(code: int
     assert_nothing_new(before)
 
 
-@pytest.mark.alone
 def test_clusters_of_two_names_do_not_meet(cluster: Cluster) -> None:
     in_use = str(cluster.environment["SLURM_CONF"])
     ran = other(
@@ -264,7 +264,6 @@ def test_clusters_of_two_names_do_not_meet(cluster: Cluster) -> None:
     assert set(node_states(cluster).values()) == {"idle"}
 
 
-@pytest.mark.alone
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import Cluster
-from tests.helpers.pooling import CLUSTER, MANY_SEEDS, NAME, Pool, declare, wait_until
+from tests.helpers.pooling import CLUSTER, NAME, Pool, declare, wait_until
 from tests.helpers.serving import Server
 
 MakePool = Callable[..., Pool]
@@ -64,33 +64,33 @@ def test_an_urgent_job_takes_a_worker_away(
     sweep.assert_went_on(trial)
 
 
-@pytest.mark.parametrize("verb", ["down", "off"])
+@pytest.mark.long
+@pytest.mark.parametrize("verb", ["off", "down"])
 def test_a_node_is_lost(cluster: Cluster, pool: MakePool, undisturbed: Path, verb: str) -> None:
     """``down``: SLURM thinks so, though its trials train on. ``off``: they are gone."""
     sweep = pool(**WHOLE_NODE)
     sweep.submit()
     head = wait_until(lambda: sweep.head()["job_id"], what="a head")
     place = cluster.run("squeue", "--noheader", f"--jobs={head}", "--format=%N").strip()
-    trial = sweep.wait_for_training()
-    while sweep.claim(trial)["host"] == place:  # losing the head is another test
-        trial = sweep.wait_for_training()
+    trial = sweep.wait_for_training(not_on=place)  # losing the head is another test
     cluster.node(verb, sweep.claim(trial)["host"])
     sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
     sweep.assert_went_on(trial, interrupted=verb == "off")
 
 
+@pytest.mark.long
 def test_the_wall_time_is_over(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
-    """A worker of a minute, of which little is left for trials, queues itself again and again.
-
-    So little that all of them cannot be done in it, however quick the machine.
-    """
-    sweep = pool(seeds=MANY_SEEDS, time=1, grace_seconds=30)
+    """A worker of two minutes, too few for trials that wait, queues itself again."""
+    sweep = pool(time=2, grace_seconds=30, wait=0.5)
     sweep.submit("1:1")
-    sweep.wait_for_end(800)
+
+    def interrupted() -> bool:
+        return any(len(sweep.starts(trial)) > 1 for trial in sweep.trials())
+
+    wait_until(interrupted, what="a trial is interrupted")
+    sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
-    again = [trial for trial in sweep.trials() if len(sweep.starts(trial)) > 1]
-    assert again, "no trial was interrupted"
     assert len(sweep.workers()) == 1, "the worker was another job"
 
 
@@ -148,18 +148,20 @@ def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undistu
     trial = sweep.wait_for_training()
     said = sweep.care("sweep", "cancel", NAME)
     assert "To resume: care sweep submit sweep.yaml" in said
+    assert "--no-report" in said, "as it was submitted"
     assert cluster.jobs() == []
     assert sweep.status()["active"] is False
     assert json.loads((trial / "status.json").read_text())["state"] == "paused"
     sweep.submit()
     sweep.wait_for_end()
+    assert not sweep.report.exists()
     sweep.assert_as_undisturbed(undisturbed)
     sweep.assert_went_on(trial)
 
 
 def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
-    sweep = pool()
-    sweep.submit()
+    sweep = pool(models="best", database=None)
+    sweep.submit(report=True)
     said = sweep.submit("1:1")
     assert "nothing was submitted twice" in said
     assert "workers: 1:1 from now on (were 1:2)" in said
@@ -174,6 +176,7 @@ def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undistur
     sweep.wait_for_end()
     sweep.assert_as_undisturbed(undisturbed)
     assert all(len(sweep.starts(trial)) == 1 for trial in sweep.trials())
+    assert sweep.report.exists()
     assert "no trial to run, so nothing was submitted (4 finished)" in sweep.submit()
     assert sweep.status()["active"] is False
 
@@ -221,7 +224,7 @@ def test_of_two_pools_on_one_node_one_ends_and_the_other_lives(
 
 
 def test_a_wrong_token_is_refused(cluster: Cluster, pool: MakePool, tmp_path: Path) -> None:
-    sweep = pool()
+    sweep = pool(seeds=1)
     sweep.submit("1:1")
     sweep.wait_for_training(1)
     wrong = sweep.folder / "wrong-token"

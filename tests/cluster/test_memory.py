@@ -5,7 +5,6 @@ It needs root for the control group, no SLURM.
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -13,13 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
-from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
-from tests.helpers.declaring import WEIGHT
-from tests.helpers.pooling import wait_until
-from tests.helpers.processes import CARE, care, lines_in
+from tests.helpers.pooling import Pool, wait_until
+from tests.helpers.processes import CARE
 
 _GROUPS = Path("/sys/fs/cgroup")
 _MIB = 1024**2
@@ -80,29 +76,11 @@ def group() -> Iterator[Group]:
     made.remove()
 
 
-def declare(folder: Path) -> None:
-    folder.mkdir()
-    experiment = {**TINY, "training": {**TINY["training"], "epochs": 30}}
-    sweep = {
-        "name": "full",
-        "experiment": "experiment.yaml",
-        "axes": {WEIGHT: [0, 0.1]},
-        "seeds": 1,
-    }
-    for name, tree in {"experiment": experiment, "sweep": sweep}.items():
-        (folder / f"{name}.yaml").write_text(yaml.safe_dump(tree))
-
-
-def _trained(trials: Path, epochs: int) -> int:
-    """Trials with at least so many epochs."""
-    return sum(lines_in(log) >= epochs for log in trials.glob("*/metrics.jsonl"))
-
-
 def test_a_trial_that_the_kernel_ends_resumes_to_the_undisturbed_numbers(
-    tmp_path: Path, group: Group
+    tmp_path: Path, group: Group, undisturbed: Path, empty_database: Path
 ) -> None:
-    folder, undisturbed = tmp_path / "short", tmp_path / "plenty"
-    declare(folder)
+    sweep = Pool(tmp_path, {}, seeds=1, database=empty_database)
+    sweep.prepare()
     hog = subprocess.Popen(
         [sys.executable, "-c", _HOG], preexec_fn=group.enter, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
@@ -111,11 +89,15 @@ def test_a_trial_that_the_kernel_ends_resumes_to_the_undisturbed_numbers(
     assert hog.stdout
     assert hog.stdout.readline() == "ready\n"
     run = subprocess.Popen(
-        [*CARE, "sweep", "run", "sweep.yaml", "--no-report"], cwd=folder, preexec_fn=group.enter,
+        [*CARE, "sweep", "run", "local.yaml", "--no-report"], cwd=sweep.folder,
+        env=sweep.environment, preexec_fn=group.enter,
         text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     )  # fmt: skip
-    logs = folder / "runs" / "trials"
-    wait_until(lambda: _trained(logs, epochs=2) == 2, what="both trials have a checkpoint")
+
+    def both_have_a_checkpoint() -> bool:
+        return [sweep.epochs(trial) >= 2 for trial in sweep.trials()] == [True, True]
+
+    wait_until(both_have_a_checkpoint, what="both trials have a checkpoint")
     group.limit(group.used + 100 * _MIB)
     hog.stdin.write("300\n")
     hog.stdin.flush()
@@ -123,13 +105,13 @@ def test_a_trial_that_the_kernel_ends_resumes_to_the_undisturbed_numbers(
     wait_until(lambda: group.kills >= 1, what="the kernel ends a process")
     hog.kill()
     hog.wait()
+    sweep.hurry()
     output = run.communicate(timeout=500)[0]
     assert run.returncode == 0, output
     assert "its process was lost; it resumes from its last checkpoint" in output
     assert "(raylet)" not in output, "what a raylet reports is for the log"
-    declare(undisturbed)
-    care("sweep", "run", "sweep.yaml", "--no-report", cwd=undisturbed)
-    for trial in logs.iterdir():
+    assert sweep.finished() == 2
+    for trial in sweep.trials():
         assert_equal_to_the_bit(trial, undisturbed / "runs" / "trials" / trial.name)
-    starts = [json.loads(line) for log in logs.glob("*/starts.jsonl") for line in log.open()]
+    starts = [start for trial in sweep.trials() for start in sweep.starts(trial)]
     assert any(start["epoch"] > 0 for start in starts)

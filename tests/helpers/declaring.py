@@ -54,6 +54,7 @@ def fabricate(
     *,
     code: str | None = None,
     seconds: Sequence[float] = (),
+    finished_at: float = 1e9,
     metrics: dict[str, float] | None = None,
     measures: dict[str, float] | None = None,
     provenance: dict[str, Any] | None = None,
@@ -67,7 +68,7 @@ def fabricate(
     for number in range(1, epoch + 1):
         time = seconds[number - 1] if seconds else 1.0
         timing = TimingRecord(
-            epoch=number, seconds=time, images_per_second=9.0, finished_at=1e9 + number
+            epoch=number, seconds=time, images_per_second=9.0, finished_at=finished_at + number
         )
         folder.append_epoch({"epoch": number, **(metrics or {})}, timing)
     error = ErrorRecord(kind="error", message="broke") if state == State.FAILED else None

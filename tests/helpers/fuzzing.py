@@ -14,6 +14,13 @@ NASTY = (
     "../../..", "/dev/zero", "/", ".", "sweep.yaml", "no/such/file.yaml", "[0, 0.0]", "[1, [1, {}]]",
     "{low: 0, high: 1}", "{low: .inf, high: 1}", "{low: 1, high: 9007199254740993, log: true}",
     "\n".join(["x: &x0 [a, a]", *(f"y{n}: &x{n} [{', '.join([f'*x{n - 1}'] * 9)}]" for n in range(1, 9))]),
+    "{low: 0, high: 1, step: 0.1}", "{low: 1, high: 3, step: 1e-300}", "{values: [1, [2]], when: {a: []}}",
+    "{values: [0.1, 1], when: {objective.name: simclr}}", "{low: 1, high: 8, log: true, when: {seed: 0}}",
+    "zip: [objective.equivariance.weight, variant]", "zip: [[a], [a, b], {}]", "when: {variant: [x]}",
+    "search: {name: sobol, trials: 3}", "search: {name: random, trials: 20000}", "step: 0.3",
+    "expressions: {training.batch_size: 16 * objective.equivariance.splits}", "expressions: {a: 9**9**9}",
+    "expressions: {training.epochs: training.epochs / 0}", "expressions: {a: b, b: a}", "- " * 9 + "1",
+    "points: {file: /dev/zero}", "points: {file: sweep.yaml}", "points: {file: ..}", "points: {}",
     "seed: 1", "name: grid", "search: {name: optuna, trials: 3}", "a.b.c.d: 1", "." * 500, "a" + ".a" * 500,
 )  # fmt: skip
 """Values and pieces of text that have broken a reader of YAML."""

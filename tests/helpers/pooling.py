@@ -12,15 +12,26 @@ from typing import Any
 
 import yaml
 
+from care.trials.folder import CHECKPOINT_NAME, CHECKPOINTS
 from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.declaring import WEIGHT
+from tests.helpers.paths import ROOT
 from tests.helpers.processes import CARE
+from tests.helpers.tracked import copy_database
 
-EPOCHS = 16
+EPOCHS = 12
 NAME = "pooled"
-SEEDS, MANY_SEEDS = 2, 4
+SEEDS = 2
 AXES = {WEIGHT: [0, 0.1]}
+PLUGINS = ROOT / "tests" / "helpers" / "plugins"
+# Of little work, in four steps an epoch; what makes the trial last is the encoder's wait.
+EXPERIMENT: dict[str, Any] = {
+    **TINY,
+    "data": {"train_images": 128, "test_images": 128},
+    "model": {**TINY["model"], "encoder": "slow-small"},
+    "training": {"epochs": EPOCHS, "batch_size": 32},
+}
 CLUSTER: dict[str, Any] = {
     "partition": "low",
     "time": 20,
@@ -34,13 +45,23 @@ CLUSTER: dict[str, Any] = {
 }
 
 
-def declare(folder: Path, name: str = NAME, seeds: int = SEEDS, **cluster: Any) -> None:
-    """Write the sweep, its experiment, and the cluster file with changes."""
+def declare(
+    folder: Path, name: str = NAME, seeds: int = SEEDS, models: str = "none", **cluster: Any
+) -> None:
+    """Write the sweep, its experiment, and the cluster file with changes.
+
+    No model is logged unless ``models`` asks for it: a process with torch takes seconds.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    experiment = {**TINY, "training": {**TINY["training"], "epochs": EPOCHS}}
-    sweep = {"name": name, "experiment": "experiment.yaml", "axes": AXES, "seeds": seeds}
+    sweep = {
+        "name": name,
+        "experiment": "experiment.yaml",
+        "axes": AXES,
+        "seeds": seeds,
+        "tracking": {"models": models},
+    }
     on_gpus = {**sweep, "resources": {"threads": 1, "gpus": 1}}
-    files = {"experiment": experiment, "local": sweep, "sweep": on_gpus}
+    files = {"experiment": EXPERIMENT, "local": sweep, "sweep": on_gpus}
     for file, tree in {**files, "cluster": {**CLUSTER, **cluster}}.items():
         (folder / f"{file}.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
 
@@ -57,12 +78,17 @@ def wait_until(condition: Callable[[], Any], seconds: float = 480.0, what: str =
 class Pool:
     """The sweep in ``folder``, as a person on a login node has it.
 
+    Its trials train slowly until :meth:`hurry`, which :meth:`wait_for_end` calls.
+
     Args:
         folder: On the shared disk.
         environment: That of the cluster.
         name: The sweep's.
-        seeds: At most ``MANY_SEEDS``, which an undisturbed sweep has.
-        cluster: Changes of the cluster file.
+        seeds: At most ``SEEDS``, which an undisturbed sweep has.
+        database: An empty file of MLflow, which takes the head seconds to make; None for none.
+        wait: Seconds of each pass through the encoder until :meth:`hurry`. A step has two, an
+            epoch four steps: with the default an epoch takes a second.
+        changes: Of the cluster file; ``models``.
     """
 
     def __init__(
@@ -71,24 +97,37 @@ class Pool:
         environment: dict[str, str],
         name: str = NAME,
         seeds: int = SEEDS,
-        **cluster: Any,
+        *,
+        database: Path | None = None,
+        wait: float = 0.12,
+        **changes: Any,
     ) -> None:
         self.folder, self.name, self.seeds = folder, name, seeds
-        self._environment = {**os.environ, **environment}
-        declare(folder, name, seeds, **cluster)
+        self._slow = folder / "slow"
+        self.environment = {**os.environ, **environment, "CARE_TEST_SLOW": str(self._slow)}
+        declare(folder, name, seeds, **changes)
+        self._slow.write_text(str(wait))
+        self._database = database
 
     def care(self, *arguments: str, check: bool = True) -> str:
         """Run a command and return what it said."""
         done = subprocess.run(
-            [*CARE, *arguments], cwd=self.folder, env=self._environment,
+            [*CARE, *arguments], cwd=self.folder, env=self.environment,
             capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         said = done.stdout + done.stderr
         assert done.returncode == 0 or not check, said + self.logs()
         return said
 
-    def submit(self, workers: str = "1:2", *more: str) -> str:
+    def prepare(self) -> None:
+        """Give the store its database, if it has none."""
+        store = self.folder / "runs"
+        if self._database and not (store / "mlflow.db").exists():
+            copy_database(self._database, store)
+
+    def submit(self, workers: str = "1:2", *more: str, report: bool = False) -> str:
         """Submit it."""
+        self.prepare()
         return self.care(
             "sweep",
             "submit",
@@ -97,6 +136,7 @@ class Pool:
             "cluster.yaml",
             "--workers",
             workers,
+            *(() if report else ("--no-report",)),
             *more,
         )
 
@@ -112,26 +152,37 @@ class Pool:
         """The pool's files."""
         return self.folder / "runs" / "sweeps" / self.name / "pool"
 
+    @property
+    def report(self) -> Path:
+        """The report's page."""
+        return self.pool.parent / "report" / "report.html"
+
     def trials(self) -> list[Path]:
         """Folders of the trials that were started."""
         return sorted((self.folder / "runs" / "trials").glob("*/"))
 
-    def epochs(self) -> dict[str, int]:
-        """Epochs that are logged, by trial."""
-        logs = {trial.name: trial / "metrics.jsonl" for trial in self.trials()}
-        return {name: log.read_bytes().count(b"\n") for name, log in logs.items() if log.exists()}
+    def epochs(self, trial: Path) -> int:
+        """Whole epochs of a trial that a checkpoint holds."""
+        found = map(CHECKPOINT_NAME.fullmatch, (path.name for path in trial.glob(CHECKPOINTS)))
+        return max((int(match[1]) for match in found if match), default=0)
 
     def starts(self, trial: Path) -> list[dict[str, Any]]:
         """When, where and from which place a trial was started."""
         log = trial / "starts.jsonl"
         return [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
 
-    def wait_for_training(self, epoch: int = 3) -> Path:
-        """A running trial that has trained for so long."""
+    def wait_for_training(self, epoch: int = 3, not_on: str = "") -> Path:
+        """A running trial that has a checkpoint of ``epoch`` or later, and much left to train.
+
+        Args:
+            epoch: Whole epochs that the checkpoint holds.
+            not_on: A node on which the trial may not run.
+        """
 
         def training() -> Path | None:
             for trial in self.trials():
-                if epoch <= self.epochs().get(trial.name, 0) < EPOCHS - 4:
+                ready = epoch <= self.epochs(trial) < EPOCHS - 5
+                if ready and not (not_on and self.claim(trial)["host"] == not_on):
                     return trial
             return None
 
@@ -160,8 +211,13 @@ class Pool:
         found = [json.loads(state.read_text())["state"] for state in states if state.exists()]
         return found.count("finished")
 
+    def hurry(self) -> None:
+        """Let the trials wait no more."""
+        self._slow.unlink(missing_ok=True)
+
     def wait_for_end(self, seconds: float = 700.0) -> None:
-        """Until every trial is finished and the head has said that it is over."""
+        """Hurry, until every trial is finished and the head has said that it is over."""
+        self.hurry()
         wanted = len(AXES[WEIGHT]) * self.seeds
 
         def over() -> bool:

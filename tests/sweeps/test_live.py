@@ -15,7 +15,7 @@ from care.trials.state import State
 from sweeps.live import LiveView, duration
 from sweeps.plan import make_plan
 from sweeps.progress import Board, TrialProgress
-from sweeps.spec.schema import MetricConfig
+from sweeps.spec.search import MetricConfig
 from sweeps.store import Store
 from tests.helpers.declaring import WEIGHT, fabricate, load
 from tests.helpers.processes import wait_for

@@ -15,7 +15,7 @@ from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import RungEntry, Suggestion, begin, created
-from sweeps.plan import Plan, estimate_seconds, make_plan
+from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import plan_remarks
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder
@@ -215,37 +215,6 @@ def test_no_more_points_than_are_wanted_now(tmp_path: Path, store: Store) -> Non
     assert (len(more.trials), more.wanted, more.unsuggested) == (6, 8, 2)
 
 
-def test_the_estimate_follows_past_trials(sweep: Sweep, mixed: Store) -> None:
-    """Missing: λ = 0 with one epoch left of three, λ = 1 with all three."""
-    plan = make_plan(sweep, mixed)
-    assert estimate_seconds(plan, mixed, 1) == pytest.approx(1 + 3)
-    assert estimate_seconds(plan, mixed, 2) == pytest.approx((1 + 3) / 2)
-    assert estimate_seconds(plan, mixed, 16) == pytest.approx((1 + 3) / 2), "no more than 2 trials"
-
-
-def test_the_estimate_tells_costs_apart(
-    sweep: Sweep, store: Store, configs: list[TrialConfig]
-) -> None:
-    """The first epoch, which warms up, is left out; λ = 0 takes two passes instead of four."""
-    fabricate(store, configs[1], State.FINISHED, 3, seconds=[90, 5, 7])
-    plan = make_plan(sweep, store)
-    assert estimate_seconds(plan, store, 1) is None, "no trial without L_equi was run"
-    fabricate(store, configs[0], State.PAUSED, 2, seconds=[50, 2])
-    plan = make_plan(sweep, store)
-    assert estimate_seconds(plan, store, 1) == pytest.approx(1 * 2 + 4 * 3 * 6)
-
-
-def test_the_estimate_counts_what_is_not_suggested_yet(
-    tmp_path: Path, store: Store, configs: list[TrialConfig]
-) -> None:
-    search = {"name": "optuna", "trials": 2}
-    sweep = load(tmp_path, axes={WEIGHT: {"low": 0.1, "high": 1}}, search=search)
-    plan = make_plan(sweep, store)
-    assert estimate_seconds(plan, store, 2) is None
-    fabricate(store, configs[1], State.FINISHED, 3, seconds=[9, 2, 2])
-    assert estimate_seconds(plan, store, 2) == pytest.approx(2 * 2 * 3 * 2 / 2)
-
-
 def test_a_point_that_is_suggested_twice_is_not_waited_for(tmp_path: Path, store: Store) -> None:
     search = {"name": "optuna", "trials": 3}
     sweep = load(tmp_path, axes={WEIGHT: [0.1, 0.2]}, search=search)
@@ -264,7 +233,6 @@ def test_nothing_missing_takes_no_time(
     plan = make_plan(sweep, store)
     assert plan.counts() == {"finished": 6}
     assert plan.missing() == []
-    assert estimate_seconds(plan, store, 2) == 0
 
 
 def test_a_trial_is_named_by_its_point_and_seed(sweep: Sweep, store: Store) -> None:

@@ -73,6 +73,26 @@ def differing(folder: Path, began: dict[str, Any], changes: dict[str, Any]) -> l
             {"search": {"name": "optuna", "sampler": "random", "seed": 3}},
             ["search.sampler: tpe → random", "search.seed: 0 → 3"],
         ),
+        (
+            OPTUNA,
+            {"search": {"name": "optuna", "multivariate": True, "startup": 5}},
+            ["search.multivariate: unused → True", "search.startup: unused → 5"],
+        ),
+        (
+            {**OPTUNA, "search": {"name": "optuna", "sampler": "nsga2", "population": 8}},
+            {"search": {"name": "optuna", "sampler": "nsga2"}},
+            ["search.population: 8 → unused"],
+        ),
+        (
+            {**ASHA, "scheduler": {"name": "median"}},
+            {"scheduler": {"name": "median", "least_trials": 5}},
+            ["scheduler.least_trials: unused → 5"],
+        ),
+        (
+            ASHA,
+            {"scheduler": {"name": "hyperband"}},
+            ["scheduler.name: asha → hyperband"],
+        ),
         (OPTUNA, {"scheduler": {"name": "asha"}}, None),
         (
             ASHA,

@@ -17,7 +17,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from care.system import redaction
-from care.system.redaction import redact, remember
+from care.system.redaction import redact, redact_url, remember
 
 PRINTABLE = st.text(st.characters(min_codepoint=33, max_codepoint=0x17F), min_size=6, max_size=40)
 SECRETS = PRINTABLE.map(lambda text: f"{text[:3]}q7Z{text[3:]}")
@@ -129,6 +129,24 @@ def test_urls_of_variables_and_what_was_read() -> None:
         )
     remember("hunter2-hunter2")
     assert redact("it said 'hunter2-hunter2'") == "it said '***'"
+
+
+@pytest.mark.parametrize(
+    "password", ["pa ss", "a\tb", "a:b@c d", "x/y z", "p@ss 'word' \"x\"", "1 2"]
+)
+@pytest.mark.parametrize("scheme", ["https://", "postgresql+psycopg2://", "https:", ""])
+def test_a_url_as_a_whole_may_hold_blanks(scheme: str, password: str) -> None:
+    assert redact_url(f"{scheme}ada:{password}@host:5443/x").endswith("***@host:5443/x")
+    assert password not in redact_url(f"{scheme}ada:{password}@host:5443/x")
+    with patch.dict(os.environ, {"MLFLOW_TRACKING_URI": f"https://ada:{password}@host"}):
+        assert len(password) < 6 or password not in redact(f"no login with {password}.")
+
+
+@pytest.mark.parametrize(
+    "url", ["https://host:5443/a@b", "https://host/x@y z", "sqlite:////a@b/c d.db"]
+)
+def test_a_url_without_a_user_stays(url: str) -> None:
+    assert redact_url(url) == url
 
 
 def test_known_formats() -> None:

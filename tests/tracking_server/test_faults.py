@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
+import tarfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -99,7 +101,20 @@ def damage(backup: Path, folder: Path) -> dict[str, Path]:
     }
     for name, changed in copies.items():
         (folder / name).write_bytes(changed)
-    return {name: folder / name for name in copies}
+    return {name: folder / name for name in copies} | {"link": with_a_link(backup, folder / "link")}
+
+
+def with_a_link(backup: Path, copy: Path) -> Path:
+    """A copy with a link out of the artifacts, and a list that is longer than a pipe holds."""
+    with tarfile.open(backup) as source, tarfile.open(copy, "w:gz") as target:
+        for member in source:
+            target.addfile(member, source.extractfile(member) if member.isfile() else None)
+        link = tarfile.TarInfo("artifacts/0/out")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
+        target.addfile(link)
+        for number in range(2000):
+            target.addfile(tarfile.TarInfo(f"artifacts/0/{'long' * 20}{number}"))
+    return copy
 
 
 def test_a_backup_is_made_while_trials_write_and_restored(
@@ -134,6 +149,100 @@ def test_a_backup_is_made_while_trials_write_and_restored(
     assert "later" not in writer.call("user", "list").stdout
     sync_store(during, writer.uri)
     assert_exact(during.root)
+
+
+@pytest.fixture
+def backup_disk(server: TrackingServer) -> Iterator[Path]:
+    """A disk of 300 kB for backups, as the settings name it."""
+    disk = server.folder / "backup disk"
+    disk.mkdir()
+    before = (server.state / "server.env").read_text()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "backups", disk], check=True)
+    server.set("BACKUPS", str(disk))
+    yield disk
+    (server.state / "server.env").write_text(before)
+    subprocess.run(["umount", disk], check=True)
+
+
+def test_the_disk_of_the_backups_is_full(server: TrackingServer, backup_disk: Path) -> None:
+    old = backup_disk / "care-tracking-20260101T020000Z.tar.gz"
+    old.write_bytes(b"an older one")
+    assert "no backup was written" in server.refuse("backup")
+    assert [path.name for path in backup_disk.iterdir()] == [old.name]
+    assert old.read_bytes() == b"an older one"
+    server.set("BACKUPS", f"{backup_disk}/not mounted")
+    assert "no such folder" in server.refuse("backup")
+
+
+def test_the_newest_backups_are_kept_and_nothing_else_is_removed(server: TrackingServer) -> None:
+    folder = server.folder / "many backups"
+    folder.mkdir()
+    days = [folder / f"care-tracking-202601{day:02d}T020000Z.tar.gz" for day in (9, 10, 11)]
+    others = [folder / "care-tracking-thesis.tar.gz", folder / "notes.txt"]
+    for path in (*days, *others):
+        path.touch()
+    before = (server.state / "server.env").read_text()
+    server.set("BACKUPS", str(folder))
+    server.set("KEEP_BACKUPS", "2")
+    try:
+        server.call("backup")
+    finally:
+        (server.state / "server.env").write_text(before)
+    left = {path.name for path in folder.iterdir()}
+    assert len(left) == 4
+    assert left > {days[-1].name, *(path.name for path in others)}
+
+
+def test_a_killed_restore_has_changed_everything_or_nothing(writer: TrackingServer) -> None:
+    writer.call("backup")
+    backup = max((writer.state / "backups").glob("*.tar.gz"), key=os.path.getmtime)
+    writer.call("user", "add", "later", password="added-later-1")
+    MlflowClient(writer.uri).create_experiment("later")
+
+    def is_loading() -> bool:
+        names = writer.sql("select datname from pg_database")
+        return "mlflow_new" in names
+
+    moments = {
+        "unpacking": ((writer.state / "restore.part").exists, True),
+        "loading": (is_loading, True),
+        "exchanging": ((writer.state / "swap").exists, False),
+    }
+    for moment, (reached, kept) in moments.items():
+        restore = writer.start("restore", str(backup), "--discard")
+        while not reached() and restore.poll() is None:
+            pass
+        os.killpg(restore.pid, signal.SIGKILL)
+        restore.wait()
+        writer.call("up")
+        assert ("later" in writer.call("user", "list").stdout) == kept, moment
+        found = MlflowClient(writer.uri).get_experiment_by_name("later")
+        assert (found is not None) == kept, moment
+
+
+def test_a_user_without_root_has_a_server(tmp_path: Path) -> None:
+    server = TrackingServer()
+    shutil.chown(server.folder, "nobody")
+    # The Python of this test may lie where only root reads; that right alone is given.
+    alone = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
+    beneath = (*alone, "--inh-caps", "+dac_read_search", "--ambient-caps", "+dac_read_search", "--")
+    try:
+        server.call("init", "--port", str(server.port), beneath=beneath)
+        server.set("WORKERS", "1")
+        shutil.chown(server.state / "server.env", "nobody")
+        server.call("up", beneath=beneath)
+        password = "a-fine-password-1"
+        server.call("user", "add", "ada", password=password, beneath=beneath)
+        status, _ = server.send(
+            "GET", "/api/2.0/mlflow/experiments/get?experiment_id=0", ("ada", password)
+        )
+        assert status == 200
+        server.call("backup", beneath=beneath)
+        server.call("down", beneath=beneath)
+        assert not server.processes()
+    finally:
+        server.call("down", check=False, beneath=beneath)
+        server.remove()
 
 
 _OLDER = """
@@ -171,16 +280,11 @@ with present.connect() as source, older.begin() as target:
 
 def make_older(server: TrackingServer, revision: str) -> None:
     """Replace the runs' database by one with their rows in the schema of an older MLflow."""
-    environment = {**os.environ, "PGHOST": str(server.state / "run"), "PGUSER": "care"}
-
-    def sql(command: str) -> None:
-        subprocess.run(["psql", "-q", "-d", "postgres", "-c", command], env=environment, check=True)
-
-    sql("create database older")
+    server.sql("create database older")
     server.python(_OLDER, revision)
-    sql("drop database mlflow")
-    sql("alter database older rename to mlflow")
-    sql("comment on database mlflow is '3.16.0'")
+    server.sql("drop database mlflow")
+    server.sql("alter database older rename to mlflow")
+    server.sql("comment on database mlflow is '3.16.0'")
 
 
 def test_a_killed_server_of_an_older_mlflow_is_upgraded(

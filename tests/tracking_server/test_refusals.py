@@ -91,6 +91,53 @@ def test_a_state_folder_is_made_once_and_only_where_nothing_else_is(
     assert "run: " in made.refuse("up", CARE_TRACKING_STATE=str(tmp_path / "none"))
 
 
+def test_a_nested_state_folder_is_closed_and_its_parents_are_not() -> None:
+    server = TrackingServer()
+    state = server.folder / "a" / "b" / "state"
+    try:
+        server.call("init", "--port", str(server.port), CARE_TRACKING_STATE=str(state))
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (state, *state.parents[:2])}
+        assert modes == {"state": 0o700, "b": 0o755, "a": 0o755}
+    finally:
+        server.remove()
+
+
+def test_a_folder_that_the_server_may_not_enter_is_refused_before_anything_is_written() -> None:
+    server = TrackingServer()
+    closed = server.folder / "closed"
+    closed.mkdir(mode=0o700)
+    state = closed / "state"
+    try:
+        for _ in range(2):
+            message = server.refuse("init", CARE_TRACKING_STATE=str(state))
+            assert f"may not enter {state}" in message
+            assert not state.exists()
+        closed.chmod(0o755)
+        server.call("init", CARE_TRACKING_STATE=str(state))
+    finally:
+        server.remove()
+
+
+def test_a_folder_of_backups_stays_as_its_owner_made_it(new: TrackingServer) -> None:
+    folder = new.folder / "disk"
+    folder.mkdir(mode=0o755)
+    folder.chmod(0o2775)
+    new.set("BACKUPS", str(folder))
+    new.call("certificate")
+    assert folder.stat().st_mode & 0o7777 == 0o2775
+    folder.rmdir()
+    new.call("certificate")
+    assert not folder.exists()  # its disk may not be mounted
+
+
+def test_the_script_works_through_a_link(made: TrackingServer, tmp_path: Path) -> None:
+    (tmp_path / "server").symlink_to(FOLDER / "server")
+    command = ["server", "certificate"]
+    environment = {**made.environment, "PATH": f"{tmp_path}:/usr/bin:/bin"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_taken_port_is_named(new: TrackingServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]

@@ -54,6 +54,56 @@ def test_two_users_write_one_experiment_and_a_reader_only_reads(
         client.delete_run(runs[0].info.run_id)
 
 
+def test_a_reader_makes_no_experiment_whose_artifacts_are_elsewhere(
+    server: TrackingServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = use(monkeypatch, server, "reader")
+    mine = client.create_experiment("of a reader")
+    assert client.get_experiment(mine).artifact_location == f"mlflow-artifacts:/{mine}"
+    for place in ("file:///tmp/of-a-reader", "/tmp/of-a-reader", "s3://b/x", "mlflow-artifacts:/1"):
+        with pytest.raises(MlflowException, match="artifact_location_must_be_left_out"):
+            client.create_experiment(f"at {place}", artifact_location=place)
+        assert client.get_experiment_by_name(f"at {place}") is None
+    client.delete_experiment(mine)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/3.0/mlflow/gateway/secrets/list",
+        "/ajax-api/3.0/mlflow/assistant/config",
+        "/ajax-api/3.0//mlflow/assi%73tant/config",
+        "/gateway/any/mlflow/invocations",
+        "/ajax-api/3.0/jobs/1",
+        "/ajax-api/2.0/mlflow/gateway-proxy",
+        "/api/3.0/mlflow/mcp-servers",
+    ],
+)
+def test_what_is_no_tracking_is_closed_to_everybody(server: TrackingServer, path: str) -> None:
+    settings = server.settings()
+    admin = (settings["CARE_TRACKING_ADMIN"], settings["CARE_TRACKING_ADMIN_PASSWORD"])
+    status, text = server.send("GET", path, admin)
+    assert status == 404
+    assert "nginx" in text
+
+
+def test_a_large_request_without_a_password_is_refused_unread(server: TrackingServer) -> None:
+    def upload(path: str) -> int:
+        status, _ = server.send("PUT", path, body=(bytes(1 << 20) for _ in range(200)))
+        return status
+
+    before = server.peak_memory("mlflow")
+    assert upload("/api/2.0/mlflow/runs/log-batch") == 413
+    assert upload("/api/2.0/mlflow-artifacts/artifacts/0/x") in (401, 413)
+    assert server.peak_memory("mlflow") - before < 100 << 20
+
+
+def test_users_are_managed_where_only_mlflow_is_seen(server: TrackingServer) -> None:
+    """As in its container: no network, other processes, the same sockets."""
+    alone = ("unshare", "--net", "--pid", "--fork", "--mount-proc")
+    assert "reader  reader\n" in server.call("user", "list", beneath=alone).stdout
+
+
 @pytest.mark.parametrize(("user", "password"), [("", ""), ("writer", "wrong-password-1")])
 def test_without_the_right_password_nothing_is_shown(
     server: TrackingServer,

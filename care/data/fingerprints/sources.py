@@ -38,16 +38,26 @@ class DataFiles(NamedTuple):
     class_list: Sequence[str] = ()
 
 
-def digits_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001 - not below the root
-    """List nothing below the root, but hash the digits in the installed scikit-learn."""
+def find_digits() -> Path:
+    """Find the digits in the installed scikit-learn, whose import would take two seconds.
+
+    Raises:
+        NotHereError: There is no scikit-learn, or it lacks the file.
+    """
     package = find_spec("sklearn")
     if package is None or package.origin is None:
         raise NotHereError("scikit-learn is not installed")
     file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
     if not file.is_file():
         raise NotHereError(f"{file}: missing")
+    return file
+
+
+def digits_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001 - not below the root
+    """List nothing below the root, but hash the digits of scikit-learn."""
     # Unpacked: a newly compressed file has other bytes for equal numbers.
-    return DataFiles("", (), (hashlib.sha256(gzip.decompress(file.read_bytes())).hexdigest(),))
+    content = gzip.decompress(find_digits().read_bytes())
+    return DataFiles("", (), (hashlib.sha256(content).hexdigest(),))
 
 
 def cifar10_files(config: DataConfig, root: Path) -> DataFiles:  # noqa: ARG001

@@ -41,6 +41,7 @@ backup_command() {
 backup() {
     ready_database || die "the database is not up"
     has_database mlflow || die "there is nothing to back up yet"
+    [[ -d $BACKUPS ]] || die "CARE_TRACKING_BACKUPS=$BACKUPS: no such folder; make it, or mount its disk"
     local name part
     name=$(new_backup_name)
     rm -rf "$BACKUPS"/.care-tracking-*.part
@@ -88,38 +89,57 @@ prune_backups() {
 # --- restore --------------------------------------------------------------------------------------
 
 restore() {
-    local file=${1:-} version started=0
+    local file=${1:-} version
     [[ -n $file && (-z ${2:-} || $2 == --discard) && $# -le 2 ]] || die "restore needs FILE [--discard]"
     [[ -f $file && -r $file ]] || die "$file: no such file; backups are: $(list_backups | paste -sd ' ')"
     file=$(realpath "$file")
     lock_data
     unpack_backup "$file"
     version=$(sed -n 's/^mlflow //p' "$STATE/restore.part/manifest")
-    ready_database || { start_service database; started=1; }
-    finish_swap
     refuse_newer "$version" "the backup"
+    pause_mlflow
+    finish_swap
     if [[ ${2:-} != --discard ]] && has_database mlflow; then
         (backup) || die "nothing was restored; with --discard, what is there is lost instead of backed up"
     fi
     load_backup "$version"
-    local was_up=0
-    ! ready_mlflow || was_up=1
-    stop_mlflow
     mv "$STATE/restore.part" "$STATE/restore"
     swap_new
-    ((was_up == 0)) || start_service mlflow
-    ((started == 0)) || stop_service database
+    resume_mlflow
     say "restored $file"
+}
+
+# --- MLflow is down while data are exchanged ------------------------------------------------------
+
+# Nobody writes from here to resume_mlflow, which also runs if this command fails: what was up is up again,
+# and Postgres is left as it was.
+pause_mlflow() {
+    WAS_UP=0 STARTED_DATABASE=0  # not local: the trap runs when this function is gone
+    ! ready_mlflow || WAS_UP=1
+    trap resume_mlflow EXIT
+    stop_mlflow
+    ready_database || { STARTED_DATABASE=1; start_service database; }
+}
+
+resume_mlflow() {
+    trap - EXIT
+    if ((WAS_UP)); then start_service mlflow; elif ((STARTED_DATABASE)); then stop_service database; fi
+}
+
+# The lock is free a moment after its process has gone. In containers, MLflow is a process of another one.
+stop_mlflow() {
+    stop_service mlflow
+    flock --wait 10 "$STATE/run/mlflow.lock" true || die "MLflow still runs in another container; stop it first: stack compose stop mlflow"
 }
 
 # Read the whole archive before anything is changed.
 unpack_backup() {
-    local part=$STATE/restore.part names
+    local part=$STATE/restore.part names kinds
     gzip --test "$1" 2>/dev/null || die "$1 is damaged; nothing was changed"
-    names=$(tar --list --file "$1" 2>/dev/null) || die "$1 is no backup; nothing was changed"
+    names=$(tar --list --file "$1" 2>/dev/null) && kinds=$(tar --list --verbose --file "$1") || die "$1 is no backup; nothing was changed"
     ! grep --quiet --invert-match --extended-regexp "^($PARTS)$" <<<"$names" &&
         ! grep --quiet '\(^\|/\)\.\.\(/\|$\)' <<<"$names" &&
-        ! tar --list --verbose --file "$1" | grep --quiet '^[^d-]' || die "$1 has files that no backup has; nothing was changed"
+        ! grep --quiet '^[^d-]' <<<"$kinds" || die "$1 has files that no backup has; nothing was changed"
     rm -rf "$part"
     mkdir "$part"
     tar --extract --no-same-owner --no-same-permissions --file "$1" --directory "$part" || { rm -rf "$part"; die "$1 was not unpacked; nothing was changed"; }
@@ -148,34 +168,32 @@ load_backup() {
             die "$name cannot be restored; nothing was changed"
     done
     if [[ $1 == "$(installed_mlflow)" ]]; then sql "comment on database mlflow_new is '$1'"; else convert_new "$(installed_mlflow)"; fi
-}
-
-# In containers, MLflow is a process of another one.
-stop_mlflow() {
-    stop_service mlflow
-    flock --nonblock "$STATE/run/mlflow.lock" true || die "MLflow still runs in another container; stop it first: docker compose stop mlflow"
+    keep_artifacts_here mlflow_new
 }
 
 # --- upgrade --------------------------------------------------------------------------------------
 
 upgrade() {
-    local installed version was_up=0 started=0
+    local installed version
     lock_data
-    ready_database || { start_service database; started=1; }
+    installed=$(installed_mlflow)
+    if ready_database && version=$(database_version) && [[ $version == "$installed" && ! -e $STATE/swap ]]; then
+        say "the database is of MLflow $installed already"
+        return
+    fi
+    pause_mlflow
     finish_swap
     has_database mlflow || die "there is no database yet; run: up"
-    installed=$(installed_mlflow) version=$(database_version)
+    version=$(database_version)
     if [[ $version == "$installed" ]]; then
         say "the database is of MLflow $installed already"
     else
         refuse_newer "${version:-0}" "the database"
-        ! ready_mlflow || was_up=1
-        stop_mlflow
         backup
         new_databases mlflow auth
         convert_new "$installed"
         swap_new
         say "converted the database from MLflow ${version:-of no version} to $installed"
     fi
-    if ((was_up)); then start_service mlflow; elif ((started)); then stop_service database; fi
+    resume_mlflow
 }

@@ -132,9 +132,18 @@ choose_python() {
     [[ -x $PYTHON ]] || die "no Python at $PYTHON; run 'make setup', or name one that has MLflow in CARE_TRACKING_PYTHON"
     "$PYTHON" -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, ("mlflow", "psycopg2", "flask_wtf"))))' ||
         die "$PYTHON lacks MLflow, psycopg2 or Flask-WTF; run: pip install 'care-contrastive[server]'"
-    # A virtual environment in /root, for one, is closed to the server's user.
-    MLFLOW_USER=("${AS_OWNER[@]}")
-    if ((EUID == 0)) && id "$OWNER" >/dev/null 2>&1 && ! owner_runs_python; then MLFLOW_USER=(); fi
+    # A virtual environment in /root, for one, is closed to the server's user, who then gets the right to
+    # read what is closed to it. It never gets the rights of root.
+    MLFLOW_USER=("${AS_OWNER[@]}") CLOSED_PYTHON=
+    if ((EUID == 0)) && id "$OWNER" >/dev/null 2>&1 && ! owner_runs_python; then
+        CLOSED_PYTHON=1
+        MLFLOW_USER=("${AS_OWNER[@]:0:${#AS_OWNER[@]}-1}" --inh-caps +dac_read_search --ambient-caps +dac_read_search --)
+    fi
+}
+
+warn_of_closed_python() {
+    [[ -z $CLOSED_PYTHON ]] ||
+        say "warning: MLflow may read every file of this machine, since $OWNER may not read $PYTHON; put the environment where it may, e.g. in /opt"
 }
 
 # By a shell, since setpriv itself may still open what its command may not.
@@ -165,11 +174,27 @@ missing_commands() {
     (IFS=,; echo "${missing[*]}")
 }
 
+# Folders above it are as others make them, it is closed. The user may be made after it, by install.
+make_state_folder() {
+    local made=
+    (umask 022 && mkdir -p "$(dirname "$STATE")") || die "$STATE cannot be made"
+    [[ -d $STATE ]] || { mkdir "$STATE" && made=1; } || die "$STATE cannot be made"
+    if ((EUID)) || ! id "$OWNER" >/dev/null 2>&1; then return; fi
+    local before
+    before=$(stat --format '%u:%g' "$STATE")
+    chown "$OWNER:" "$STATE"
+    as_owner test -x "$STATE/." && return
+    if [[ -n $made ]]; then rmdir "$STATE"; else chown "$before" "$STATE"; fi
+    die_closed
+}
+
+die_closed() { die "user $OWNER may not enter $STATE; choose a folder outside of private ones as CARE_TRACKING_STATE"; }
+
 prepare_folders() {
     local owner=()
     if ((EUID == 0)) && id "$OWNER" >/dev/null 2>&1; then owner=(--owner "$OWNER" --group "$OWNER"); fi
     install -d -m 700 "${owner[@]}" "$STATE" "$STATE"/{run,log,tmp,tls,config,postgres,artifacts}
-    install -d -m 700 "$BACKUPS"
-    ((EUID)) || [[ ${#owner[@]} == 0 ]] || as_owner test -x "$STATE/run" ||
-        die "user $OWNER may not enter $STATE; choose a folder outside of private ones as CARE_TRACKING_STATE"
+    # A folder of the settings is somebody's: its mode stays, and a missing one may be a disk that is not mounted.
+    [[ $BACKUPS != "$STATE/backups" ]] || install -d -m 700 "$BACKUPS"
+    ((EUID)) || [[ ${#owner[@]} == 0 ]] || as_owner test -x "$STATE/run" || die_closed
 }

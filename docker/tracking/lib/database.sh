@@ -48,7 +48,19 @@ prepare_databases() {
     version=$(database_version)
     [[ $version == "$installed" ]] ||
         die "the database is of MLflow ${version:-of no version} and $PYTHON has $installed; run '$HERE/server upgrade', which backs it up first, or install that version"
+    keep_artifacts_here mlflow
     set_admin_password
+}
+
+# Whoever may make experiments could otherwise name a folder of this machine as the place of artifacts,
+# and have the server write there. Users see the name of the rule in MLflow's error.
+keep_artifacts_here() {
+    local rule=artifact_location_must_be_left_out here bad
+    here="coalesce(artifact_location, '') in ('', 'mlflow-artifacts:/' || experiment_id)"
+    bad=$(sql "select string_agg(name, ', ') from experiments where not $here" "$1")
+    [[ -z $bad ]] || die "experiments with artifacts outside of this server, which it neither reads nor writes: $bad"
+    sql "begin; alter table experiments drop constraint if exists $rule;
+        alter table experiments add constraint $rule check ($here); commit;" "$1" 2>/dev/null
 }
 
 drop_databases() {

@@ -1,6 +1,9 @@
 # The services of the tracking server: database, mlflow, proxy; sourced by ../server.
 # shellcheck shell=bash
 
+# Seconds that Postgres may take to recover after a crash.
+readonly RECOVERY=3600
+
 require_service() {
     [[ " ${SERVICES[*]} " == *" $1 "* && -n $1 ]] || die "no service '$1'; services are: ${SERVICES[*]}"
 }
@@ -67,6 +70,7 @@ up() {
     trap 'give_up "${STARTED[@]}"' EXIT
     for service in "${wanted[@]}"; do
         "ready_$service" && continue
+        wait_for_living "$service" && continue
         stop_service "$service"
         [[ $service != proxy ]] || require_free_port
         STARTED=("$service" "${STARTED[@]}")
@@ -74,10 +78,24 @@ up() {
     done
     trap - EXIT
     write_environment
+    warn_of_closed_python
     ((${#STARTED[@]})) || say "is up already"
     say "is up at https://${NAMES%%,*}:$PORT; logs are in $STATE/log"
     [[ $(certificate_advice) == "of an authority" ]] || say "certificate: $(certificate_advice)"
 }
+
+# A service that lives and does not answer is starting, recovering or slow; it is not ended for that. A
+# killed one leaves children that never answer.
+wait_for_living() {
+    ! has_ended "$1" || return 1
+    local seconds=60
+    [[ $1 != database ]] || seconds=$RECOVERY
+    say "$1 runs and does not answer; waiting for it up to $seconds s"
+    wait_until "$seconds" ready_or_ended "$1"
+    "ready_$1"
+}
+
+ready_or_ended() { "ready_$1" || has_ended "$1"; }
 
 # What this call started is ended again; the rest stays as it was.
 give_up() {
@@ -87,7 +105,7 @@ give_up() {
 
 start_service() {
     local service=$1 seconds=60 log=$STATE/log/$1.log process
-    if [[ $service == mlflow ]]; then seconds=180; fi
+    case $service in database) seconds=$RECOVERY ;; mlflow) seconds=180 ;; esac
     : >>"$log"
     local before
     before=$(wc -l <"$log")
@@ -137,8 +155,7 @@ serve_database() {
 serve_mlflow() {
     wait_until 90 ready_database || die "the database does not answer"
     prepare_databases
-    ((${#MLFLOW_USER[@]})) || ((EUID)) ||
-        say "warning: MLflow runs as root, since $OWNER may not use $PYTHON; put the environment where it may, e.g. in /opt"
+    warn_of_closed_python
     rm -f "$STATE/run/mlflow.sock"
     write_login_settings
     local name hosts= origins=

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from care.errors import CareError
 from sweeps.backends.slurm.durations import parse_duration
 
 _SECONDS = 30.0
+_START = re.compile(r"to start at (\d{4}-\d\d-\d\dT[\d:]+)")
 _PENDING = ("PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT")
 # Stopped processes, which may continue at any time.
 _SUSPENDED = ("SUSPENDED", "STOPPED")
@@ -119,6 +123,10 @@ def run(*command: str) -> str:
     Raises:
         SlurmError: It failed, took too long or does not exist; quotes its message.
     """
+    return _ask(command).stdout
+
+
+def _ask(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS)
     except FileNotFoundError as error:
@@ -128,7 +136,26 @@ def run(*command: str) -> str:
     if done.returncode:
         message = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
         raise SlurmError(f"{command[0]}: {message}")
-    return done.stdout
+    return done
+
+
+def expected_start(options: Mapping[str, str | int], minutes: int) -> datetime | None:
+    """Ask the queue when a job would start (``sbatch --test-only``); nothing is submitted.
+
+    Args:
+        options: Options of sbatch by name, with underscores.
+        minutes: Wall time of the job.
+
+    Returns:
+        The local time; None if the answer has no time.
+
+    Raises:
+        SlurmError: The queue refuses such a job, or does not answer.
+    """
+    named = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
+    command = ["sbatch", "--test-only", f"--time={minutes}", *named, "--wrap=true"]
+    found = _START.search(_ask(command).stderr)  # not standard output
+    return datetime.fromisoformat(found[1]).astimezone() if found else None
 
 
 def jobs_named(name: str) -> list[QueuedJob]:

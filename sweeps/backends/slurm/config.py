@@ -150,6 +150,20 @@ class HeadConfig(JobConfig):
     memory_gb: Positive | None = 8.0
 
 
+class PriceConfig(Model):
+    """The price of an hour, for ``care sweep plan``.
+
+    Attributes:
+        core_hour: Price of a core for an hour.
+        gpu_hour: Price of a GPU for an hour.
+        currency: Its name.
+    """
+
+    core_hour: Annotated[float, Field(ge=0)] = 0.0
+    gpu_hour: Annotated[float, Field(ge=0)] = 0.0
+    currency: str = "EUR"
+
+
 class ClusterConfig(JobConfig):
     """A cluster file; its top-level fields describe a worker, which has a share of one node.
 
@@ -163,6 +177,7 @@ class ClusterConfig(JobConfig):
             checkpoint is saved between two steps.
         idle_seconds: Time after which a worker without a trial leaves.
         wait_seconds: Time after which a worker without a head leaves.
+        price: Price of an hour; None if it is of no interest.
     """
 
     gpus: Annotated[int, Field(ge=0)] = 0
@@ -172,6 +187,7 @@ class ClusterConfig(JobConfig):
     grace_seconds: PositiveInt = 120
     idle_seconds: PositiveInt = 120
     wait_seconds: PositiveInt = 900
+    price: PriceConfig | None = None
 
     def sbatch_options(self) -> dict[str, str | int]:
         """Add the GPUs of a worker."""

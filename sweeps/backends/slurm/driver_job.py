@@ -98,7 +98,7 @@ class DriverRun:
         sweep = sweep.select(request.only, request.seeds)
         self._interrupt: Interrupt | None = None
         self.backend = SlurmBackend(folder, worker_resources(sweep, request), job_id, self._cancel)
-        options = RunOptions(tracking_uri=request.tracking_uri)
+        options = RunOptions(tracking_uri=request.tracking_uri, report=request.report)
         self._run = SweepRun(sweep, folder.store, self.backend, options)
 
     def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:

@@ -76,6 +76,7 @@ class Request(Model):
         workers: Range of the number of workers.
         cancel: Whether the sweep is cancelled.
         tracking_uri: MLflow server; None for the store's own file.
+        report: Whether the head writes the report.
         folder: Working folder of the submission, for relative paths.
         code: Folder of the code snapshot.
         command: The command that resumes the sweep.
@@ -87,6 +88,7 @@ class Request(Model):
     workers: Workers
     cancel: bool = False
     tracking_uri: str | None = None
+    report: bool = True
     folder: str
     code: str
     command: str

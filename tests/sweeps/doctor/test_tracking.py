@@ -106,6 +106,18 @@ def test_a_wrong_address_is_named(uri: str, detail: str, fix: str) -> None:
     assert "hidden-word" not in finding.detail + finding.fix
 
 
+@pytest.mark.parametrize(
+    "uri", ["https://me:{}@127.0.0.1:9", "me:{}@lab.org", "htps://me:{}@lab.org"]
+)
+@pytest.mark.parametrize("password", ["p w", "pa ss word", "p[a]s", "a:1/b c", 'it\'s "me"'])
+def test_no_part_of_a_password_is_shown(uri: str, password: str) -> None:
+    findings = check(uri.format(password))
+    assert "bad" in [finding.verdict for finding in findings]
+    for finding in findings:
+        for part in (password, *password.split()):
+            assert len(part) < 3 or part not in f"{finding.detail} {finding.fix}"
+
+
 def test_a_host_that_does_not_answer_is_named_with_the_reason() -> None:
     assert "nothing listens" in only(f"http://127.0.0.1:{free_port()}").detail
     assert "name" in only("https://no-such-host.invalid").detail

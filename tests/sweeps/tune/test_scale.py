@@ -127,7 +127,7 @@ def test_a_trial_that_its_pack_returned_unopened_is_still_new(
 ) -> None:
     board = board_of(2)
     first, second = board.trials
-    callback = DriverCallback(board, queue_of(0), lambda _: None)
+    callback = DriverCallback(board, queue_of(0), lambda _: None, [board.metric.name])
     outcomes = {first: Outcome.RUNNING, second: Outcome.NOT_STARTED}
     result = messages.result(outcomes, {"epoch": 1})
     callback.on_trial_result(0, [], messages.tune_trial(first, second), result)
@@ -140,7 +140,7 @@ def test_a_trial_given_up_for_a_full_disk_was_not_lost(board_of: Callable[[int],
     queue = queue_of(0)
     queue.given_up.update((full, silent))
     board.report(full, State.PAUSED, error="disk: No space left on device")
-    callback = DriverCallback(board, queue, lambda _: None)
+    callback = DriverCallback(board, queue, lambda _: None, [board.metric.name])
     callback.on_trial_complete(0, [], messages.tune_trial(full, silent))
     reasons = {identity: (error.kind, error.message) for identity, error in callback.lost.items()}
     assert reasons == {
@@ -153,7 +153,7 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     """Of every number that it gets, Tune keeps statistics, which it writes when a launch ends."""
     board = board_of(1)
     (identity,) = board.trials
-    callback = DriverCallback(board, queue_of(0), lambda _: None)
+    callback = DriverCallback(board, queue_of(0), lambda _: None, [board.metric.name])
     of_the_end = {"epoch": 3, board.metric.name: 0.5}
     finished = {identity: Outcome.FINISHED}
     result = messages.result(finished, {**dict.fromkeys(epoch_metrics(), 0.25), **of_the_end})

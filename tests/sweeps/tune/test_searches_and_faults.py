@@ -40,6 +40,8 @@ SEARCHES = {
     "optuna": OPTUNA,
     "asha": {**GRID, **ASHA},
     "optuna and asha": {**OPTUNA, **ASHA},
+    "hyperband": {**GRID, "scheduler": {"name": "hyperband", "reduction_factor": 2}},
+    "median": {**GRID, "scheduler": {"name": "median", "least_trials": 2}},
 }
 OTHER_CODE = "0" * 16
 
@@ -144,7 +146,7 @@ def _check_rungs(sweep: Sweep, store: Store, rungs: list[Any]) -> None:
             assert value == -expected
     counted = {identity for identity, trial in trials.items() if trial.state != "stale"}
     if rungs:
-        assert set(rungs[-1][1]) == counted
+        assert {identity for _, values in rungs for identity in values} == counted
 
 
 @pytest.fixture(params=SEARCHES, scope="module")
@@ -164,7 +166,7 @@ def after_a_run(search: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         scenario = Scenario(folder, search, patch)
         assert scenario.run().complete
-        assert bool(scenario.trials("stopped")) == ("asha" in search)
+        assert bool(scenario.trials("stopped")) == ("scheduler" in SEARCHES[search])
         assert scenario.trials("finished")
     return folder
 

@@ -1,21 +1,23 @@
-"""ASHA rebuilt from its log decides as the one that was never interrupted."""
+"""A scheduler rebuilt from its log decides as the one that was never interrupted."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray.tune.schedulers import ASHAScheduler, TrialScheduler
+from ray.tune.schedulers import ASHAScheduler, MedianStoppingRule, TrialScheduler
 
 from care.system.rng import generator
 from sweeps.event_log import RungEntry
-from sweeps.spec.schema import MetricConfig, SchedulerConfig
+from sweeps.spec.search import MetricConfig, SchedulerConfig
 from sweeps.store import SweepFolder
-from sweeps.tune.asha import ReplayableASHA, build_scheduler
 from sweeps.tune.messages import Outcome
+from sweeps.tune.scheduler import ReplayableScheduler, build_scheduler
 from tests.helpers import messages
 
 METRIC = "heldout/gamma"
@@ -23,6 +25,13 @@ EPOCHS = 9
 NAMES = [f"trial-{number}" for number in range(12)]
 _IDS = itertools.count()
 SETTINGS = {"metric": METRIC, "mode": "min", "grace_period": 1, "reduction_factor": 3}
+GAMMA = MetricConfig(name=METRIC, mode="min")
+RULES = {
+    "asha": SchedulerConfig(name="asha", reduction_factor=3),
+    "hyperband": SchedulerConfig(name="hyperband", reduction_factor=2),
+    "median": SchedulerConfig(name="median", grace_epochs=2),
+    "median, every 2": SchedulerConfig(name="median", every=2, least_trials=5),
+}
 
 
 def value(name: str, epoch: int) -> float:
@@ -43,15 +52,15 @@ def tune_trial(name: str) -> Any:
 class Launches:
     """Plays one sweep, of which any number of launches may end anywhere."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rule: str) -> None:
         path.mkdir()
-        self.folder = SweepFolder(path)
+        self.folder, self.rule = SweepFolder(path), rule
         self.epoch = dict.fromkeys(NAMES, 0)
         self.ended: set[str] = set()
 
-    def run(self) -> Iterator[ReplayableASHA]:
+    def run(self) -> Iterator[ReplayableScheduler]:
         """One launch; may be left after any result."""
-        scheduler = scheduler_of(self.folder)
+        scheduler = scheduler_of(self.folder, self.rule)
         trials = {name: tune_trial(name) for name in NAMES if name not in self.ended}
         for name, trial in trials.items():
             scheduler.on_trial_add(None, trial)
@@ -71,7 +80,7 @@ class Launches:
                     self.ended.add(name)
                 yield scheduler
 
-    def _report(self, scheduler: ReplayableASHA, trial: Any, name: str, epoch: int) -> str:
+    def _report(self, scheduler: ReplayableScheduler, trial: Any, name: str, epoch: int) -> str:
         result = messages.epoch(name, {"epoch": epoch, METRIC: value(name, epoch)})
         if epoch == EPOCHS:
             scheduler.on_trial_complete(None, trial, result)
@@ -84,50 +93,96 @@ def entry_of(event: dict[str, Any]) -> RungEntry:
     return RungEntry(**{name: found for name, found in event.items() if name != "event"})
 
 
-def scheduler_of(folder: SweepFolder) -> ReplayableASHA:
+def scheduler_of(folder: SweepFolder, rule: str = "asha") -> ReplayableScheduler:
     scheduler = build_scheduler(
-        SchedulerConfig(name="asha", grace_epochs=1, reduction_factor=3),
-        MetricConfig(name=METRIC, mode="min"),
-        EPOCHS,
-        lambda entry: folder.log(entry.record()),
+        RULES[rule], GAMMA, EPOCHS, lambda entry: folder.log(entry.record())
     )
     assert scheduler
     scheduler.replay(map(entry_of, folder.events()))
     return scheduler
 
 
-def play(path: Path, lengths: Iterator[int]) -> tuple[list[dict[str, Any]], Any]:
+Played = tuple[list[dict[str, Any]], Any]
+
+
+def play(path: Path, rule: str, lengths: Iterator[int]) -> Played:
     """Launch again and again, each time for some results; the log and the last rungs."""
-    launches = Launches(path)
+    launches = Launches(path, rule)
     while len(launches.ended) < len(NAMES):
         for _ in itertools.islice(launches.run(), next(lengths)):
             pass
-    return launches.folder.events(), scheduler_of(launches.folder).rungs()
+    return launches.folder.events(), scheduler_of(launches.folder, rule).rungs()
+
+
+@pytest.fixture(scope="module", params=RULES)
+def rule(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[dict[str, Any]], Any]:
-    return play(tmp_path_factory.mktemp("undisturbed") / "log", itertools.repeat(10**6))
+def undisturbed(rule: str, tmp_path_factory: pytest.TempPathFactory) -> Played:
+    return play(tmp_path_factory.mktemp("undisturbed") / "log", rule, itertools.repeat(10**6))
 
 
-def test_the_play_has_winners_and_losers(undisturbed: tuple[list[dict[str, Any]], Any]) -> None:
+def test_the_play_has_winners_and_losers(rule: str, undisturbed: Played) -> None:
     events, rungs = undisturbed
     stopped = {event["trial_id"] for event in events if event["stopped"]}
     assert 0 < len(stopped) < len(NAMES)
-    assert [milestone for milestone, _ in rungs] == [9, 3, 1]
-    assert len(rungs[2][1]) == len(NAMES)
+    first = {
+        "asha": [9, 3, 1],
+        "hyperband": [8, 4, 2, 1, 8, 4, 2, 8, 4, 8],
+        "median": [8, 7, 6, 5, 4, 3, 2],
+        "median, every 2": [7, 5, 3, 1],
+    }
+    assert [milestone for milestone, _ in rungs] == first[rule]
+    if rule != "hyperband":
+        assert len(rungs[-1][1]) == len(NAMES)
+    else:
+        firsts = [values for (_, values), (after, _) in itertools.pairwise(rungs) if after == 8]
+        assert sum(map(len, firsts)) + len(rungs[-1][1]) == len(NAMES)
+        assert len([values for values in firsts if values]) >= 2, "the brackets share the trials"
 
 
 @pytest.mark.parametrize("length", [1, 2, 3, 5, 7, 11, 13, 17, 23])
 def test_interrupted_again_and_again(
-    undisturbed: tuple[list[dict[str, Any]], Any], tmp_path: Path, length: int
+    rule: str, undisturbed: Played, tmp_path: Path, length: int
 ) -> None:
-    assert play(tmp_path / "log", itertools.repeat(length)) == undisturbed
+    assert play(tmp_path / "log", rule, itertools.repeat(length)) == undisturbed
 
 
-def test_decides_as_ray_tunes_own(tmp_path: Path) -> None:
+@dataclass(frozen=True)
+class Named:
+    """What Ray Tune's median rule needs of a trial."""
+
+    trial_id: str
+
+
+def test_the_median_rule_is_ray_tunes_own(tmp_path: Path) -> None:
+    ours = Launches(tmp_path / "log", "median")
+    for _ in ours.run():
+        pass
+    theirs = MedianStoppingRule(
+        time_attr="epoch", metric=METRIC, mode="min", grace_period=2, min_samples_required=3
+    )
+    controller = SimpleNamespace(get_live_trials=list)
+    trials = {name: Named(name) for name in NAMES}
+    for trial in trials.values():
+        theirs.on_trial_add(controller, trial)
+    stopped: set[str] = set()
+    for turn in range(EPOCHS - 1):
+        for name in (name for name in order(turn) if name not in stopped):
+            # Before the grace ends a value is in no mean, but in Ray Tune's best one.
+            if turn == 0:
+                continue
+            result = {"epoch": turn + 1, METRIC: value(name, turn + 1)}
+            if theirs.on_trial_result(controller, trials[name], result) == TrialScheduler.STOP:
+                stopped.add(name)
+    assert {event["trial_id"] for event in ours.folder.events() if event["stopped"]} == stopped
+
+
+def test_asha_is_ray_tunes_own(tmp_path: Path) -> None:
     """Undisturbed, it is nothing but Ray Tune's ASHA."""
-    ours = Launches(tmp_path / "log")
+    ours = Launches(tmp_path / "log", "asha")
     for _ in ours.run():
         pass
     theirs = ASHAScheduler(time_attr="epoch", max_t=EPOCHS, stop_last_trials=False, **SETTINGS)
@@ -151,7 +206,8 @@ def test_a_decision_is_logged_before_it_takes_effect() -> None:
         lines.append(line)
         raise OSError("no space left")
 
-    scheduler = ReplayableASHA(full, max_t=EPOCHS, **SETTINGS)
+    scheduler = build_scheduler(RULES["asha"], GAMMA, EPOCHS, full)
+    assert scheduler
     trial = tune_trial("a")
     scheduler.on_trial_add(None, trial)
     with pytest.raises(OSError, match="no space"):
@@ -170,7 +226,7 @@ def test_a_trial_that_failed_keeps_its_rungs(tmp_path: Path) -> None:
     assert dict(scheduler.rungs())[1] == {"a": -0.5}
 
 
-def two_at_the_first_rung(folder: SweepFolder) -> ReplayableASHA:
+def two_at_the_first_rung(folder: SweepFolder) -> ReplayableScheduler:
     """``a`` went on, ``b`` was worse and was stopped."""
     scheduler = scheduler_of(folder)
     for name, gamma in (("a", 0.1), ("b", 0.9)):
@@ -249,7 +305,7 @@ def test_a_metric_of_every_third_epoch_is_judged_when_it_is_there(tmp_path: Path
     settings = SchedulerConfig(name="asha", grace_epochs=3, reduction_factor=3)
     metric = MetricConfig(name="heldout/knn_accuracy", mode="max")
 
-    def build() -> ReplayableASHA:
+    def build() -> ReplayableScheduler:
         scheduler = build_scheduler(
             settings, metric, EPOCHS, lambda entry: folder.log(entry.record())
         )

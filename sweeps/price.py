@@ -1,0 +1,338 @@
+"""The price of a plan before it is run: core-hours, disk and the earliest end, from past trials.
+
+An epoch takes as long as those of past trials with equal data, model, batch and passes. Past trials
+of this machine count before those of others. A trial without such a past is estimated by its
+floating-point operations, at the rate of the nearest past trials.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import json
+import socket
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from care.config import TrialConfig
+from care.config.cost import training_flops
+from care.errors import CareError
+from care.system.files import DamagedFileError
+from care.trials.folder import TrialFolder
+from care.trials.state import State
+from sweeps.plan import Plan, make_plan
+from sweeps.spec.sweep import Sweep
+from sweeps.store import Store
+
+_PAST_TRIALS_READ = 200
+_KINDS_MEASURED = 4
+_CHECKPOINTS_KEPT = 2
+_WEAKNESS = ("here", "measured", "elsewhere", "flops")
+
+
+@dataclass(frozen=True)
+class PastTrial:
+    """What a past trial took.
+
+    Attributes:
+        config: Its configuration.
+        here: Whether this machine trained it.
+        threads: Threads that it had.
+        epoch_seconds: Median of its epochs after the first, which includes the warm-up.
+        end_seconds: Time from its last epoch to its end, in which it was evaluated.
+        bytes: Size of its folder; None unless it is finished.
+        is_whole: False if only its first steps were trained, to measure them.
+    """
+
+    config: TrialConfig
+    here: bool
+    threads: int
+    epoch_seconds: float
+    end_seconds: float | None
+    bytes: int | None
+    is_whole: bool = True
+
+
+@dataclass(frozen=True)
+class Work:
+    """An estimate for one trial.
+
+    Attributes:
+        seconds: Time from its next epoch to its end, on its share of a machine.
+        epoch_seconds: Time of an epoch.
+        bytes: Size of its folder at the end; None if unknown.
+        basis: The trials that it rests on: of this machine (``here``), their first steps
+            (``measured``), of others (``elsewhere``), or of another cost (``flops``).
+    """
+
+    seconds: float
+    epoch_seconds: float
+    bytes: int | None
+    basis: str
+
+
+@dataclass(frozen=True)
+class Price:
+    """The price of the trials that a plan has left.
+
+    Attributes:
+        trials: Number of them.
+        unknown: Number of trials without an estimate; with any, the sums are None.
+        threads: CPU threads of a trial.
+        gpus: GPUs of a trial.
+        side_by_side: Trials that run at a time.
+        seconds: Sum of the trials' seconds.
+        wall_seconds: Time to the earliest end, if all workers are there at once.
+        bytes: Disk that the trials fill; None if unknown.
+        seed_seconds: Sum of the seconds of one more seed at every point.
+        basis: The weakest basis of the trials' estimates; empty without any.
+    """
+
+    trials: int
+    unknown: int
+    threads: int
+    gpus: float
+    side_by_side: int
+    seconds: float | None = None
+    wall_seconds: float | None = None
+    bytes: int | None = None
+    seed_seconds: float | None = None
+    basis: str = ""
+
+    @property
+    def core_hours(self) -> float | None:
+        """Hours of the trials times their threads."""
+        return None if self.seconds is None else self.seconds * self.threads / 3600
+
+    @property
+    def gpu_hours(self) -> float | None:
+        """Hours of the trials times their GPUs; a part of a GPU counts as that part."""
+        return None if self.seconds is None else self.seconds * self.gpus / 3600
+
+
+class PastTrials:
+    """The trials of a store that show what others will take.
+
+    Args:
+        store: The store; at most 200 of its trials are read.
+        gpus: GPUs of a trial; only trials on the same kind of device count.
+        threads: Threads of a trial. Those with as many count before those with others, whose
+            seconds times threads are taken to stay the same.
+    """
+
+    def __init__(self, store: Store, gpus: float, threads: int) -> None:
+        self.gpus, self.threads = gpus, threads
+        device = "cuda" if gpus else "cpu"
+        folders = itertools.islice(store.all_trials(), _PAST_TRIALS_READ)
+        self._past = list(_read_past(folders, device))
+
+    def measure(self, plan: Plan, seconds: float = 20.0) -> int:
+        """Train the first steps of the kinds of trials that this machine never trained.
+
+        Each kind is measured in a process of its own, which keeps nothing. Kinds are trials of
+        equal cost; the four with most trials are measured, and the others estimated from them.
+
+        Args:
+            plan: The plan, whose missing trials are measured.
+            seconds: Time for all kinds together, besides the time in which data are loaded.
+
+        Returns:
+            The number of kinds that were measured.
+
+        Raises:
+            CareError: A trial cannot be trained here; quotes the reason.
+        """
+        configs = [trial.config for trial in plan.missing()]
+        configs += [plan.sweep.base_config()] * min(1, plan.unsuggested)
+        kinds: dict[str, list[TrialConfig]] = {}
+        for config in configs:
+            kinds.setdefault(_cost(config), []).append(config)
+        unknown = [
+            equal
+            for cost, equal in kinds.items()
+            if not any(past.here and _cost(past.config) == cost for past in self._past)
+        ]
+        chosen = sorted(unknown, key=len, reverse=True)[:_KINDS_MEASURED]
+        for equal in chosen:
+            self._past.append(_measure(equal[0], self.threads, seconds / len(chosen)))
+        return len(chosen)
+
+    def work(self, config: TrialConfig, epoch: int = 0) -> Work | None:
+        """Estimate the rest of a trial that has completed ``epoch`` epochs; None without a past."""
+        equal = [past for past in self._past if _cost(past.config) == _cost(config)]
+        if equal:
+            chosen = self._nearest(equal)
+            seconds = statistics.median(map(self._seconds, chosen))
+            basis = (
+                ("here" if chosen[0].is_whole else "measured") if chosen[0].here else "elsewhere"
+            )
+            return _work(config, epoch, seconds, chosen, basis)
+        like = self._nearest([past for past in self._past if _flops(past.config)])
+        rates = [_flops(past.config) / self._seconds(past) for past in like]
+        flops = _flops(config)
+        if not rates or not flops:
+            return None
+        return _work(config, epoch, flops / statistics.median(rates), like, "flops")
+
+    def _nearest(self, trials: list[PastTrial]) -> list[PastTrial]:
+        """Return those of this machine with as many threads, or those that come nearest."""
+
+        def nearness(past: PastTrial) -> tuple[bool, bool]:
+            return past.here, past.threads == self.threads
+
+        best = max(map(nearness, trials), default=None)
+        return [past for past in trials if nearness(past) == best]
+
+    def _seconds(self, past: PastTrial) -> float:
+        return max(past.epoch_seconds, 1e-9) * past.threads / self.threads
+
+    def epoch_seconds(self, config: TrialConfig) -> float | None:
+        """Return the time of an epoch of past trials of equal cost; None without any."""
+        work = self.work(config)
+        return work.epoch_seconds if work and work.basis != "flops" else None
+
+
+def _work(
+    config: TrialConfig, epoch: int, seconds: float, past: Sequence[PastTrial], basis: str
+) -> Work:
+    ends = [each.end_seconds for each in past if each.end_seconds is not None]
+    sizes = [each.bytes for each in past if each.bytes is not None]
+    end = statistics.median(ends) if ends else 0.0
+    size = round(statistics.median(sizes)) if sizes and basis != "flops" else None
+    return Work(seconds * (config.training.epochs - epoch) + end, seconds, size, basis)
+
+
+def price_of(plan: Plan, past: PastTrials, side_by_side: int) -> Price:
+    """Estimate the price of the trials that a plan has left.
+
+    Args:
+        plan: The plan.
+        past: The past trials.
+        side_by_side: Number of trials that run at a time.
+    """
+    base = plan.sweep.base_config()
+    left = [(trial.config, trial.epoch) for trial in plan.missing()]
+    left += [(base, 0)] * plan.unsuggested
+    works = [past.work(config, epoch) for config, epoch in left]
+    known = [work for work in works if work is not None]
+    price = Price(len(left), len(left) - len(known), past.threads, past.gpus, side_by_side)
+    if price.unknown:
+        return price
+    sizes = [work.bytes for work in known]
+    seeds = [past.work(config) for config in _one_seed(plan, base)]
+    return replace(
+        price,
+        seconds=sum(work.seconds for work in known),
+        wall_seconds=schedule([work.seconds for work in known], side_by_side),
+        bytes=None if None in sizes else sum(size or 0 for size in sizes),
+        seed_seconds=None if None in seeds else sum(work.seconds for work in seeds if work),
+        basis=max((work.basis for work in known), key=_WEAKNESS.index, default=""),
+    )
+
+
+def schedule(seconds: Iterable[float], side_by_side: int) -> float:
+    """Return the end of trials that start in this order, each as soon as one of the places is free.
+
+    Args:
+        seconds: Time of each trial.
+        side_by_side: Number of places, 1 or more.
+    """
+    places = [0.0] * side_by_side
+    for each in seconds:
+        heapq.heapreplace(places, places[0] + each)
+    return max(places)
+
+
+def longest_epoch(sweep: Sweep, store: Store, threads: int) -> float | None:
+    """Estimate the longest epoch of a sweep's trials from past ones of equal cost; None without.
+
+    Args:
+        sweep: The sweep.
+        store: The store with past trials.
+        threads: Threads of a trial.
+    """
+    past = PastTrials(store, sweep.spec.resources.gpus, threads)
+    costs = {_cost(trial.config): trial.config for trial in make_plan(sweep, store).trials}
+    seconds = [past.epoch_seconds(config) for config in costs.values()]
+    return max((each for each in seconds if each is not None), default=None)
+
+
+def _one_seed(plan: Plan, base: TrialConfig) -> list[TrialConfig]:
+    """List a configuration of each point, for one more seed."""
+    points = {trial.group_id: trial.config for trial in plan.trials}
+    unsuggested = plan.unsuggested // max(1, len(plan.sweep.spec.all_seeds))
+    return [*points.values(), *[base] * unsuggested]
+
+
+def _read_past(folders: Iterable[TrialFolder], device: str) -> Iterable[PastTrial]:
+    machine = socket.gethostname()
+    for folder in folders:
+        with contextlib.suppress(ValidationError, DamagedFileError):  # e.g. of an older version
+            trial, timings = folder.read_trial(), folder.read_timings()
+            provenance = folder.read_provenance()
+            if not (trial and timings and provenance) or (provenance.device or "cpu") != device:
+                continue
+            seconds = [timing.seconds for timing in timings]
+            status = folder.read_status()
+            finished = status is not None and status.state == State.FINISHED
+            end = None
+            if status and finished:
+                # An evaluation may belong to a later start than the last epoch.
+                starts = [_seconds_of(start.at) for start in folder.read_starts()]
+                end = _seconds_of(status.updated) - max(timings[-1].finished_at, *starts, 0.0)
+            yield PastTrial(
+                TrialConfig.model_validate(trial.config),
+                provenance.hostname == machine,
+                provenance.threads,
+                statistics.median(seconds[1:] or seconds),
+                None if end is None else max(0.0, end),
+                _bytes_below(folder.path) if finished else None,
+            )
+
+
+def _seconds_of(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
+
+
+def _measure(config: TrialConfig, threads: int, seconds: float) -> PastTrial:
+    request = {"config": config.model_dump(mode="json"), "threads": threads, "seconds": seconds}
+    # Torch stays out of this process, and its memory is free afterwards.
+    done = subprocess.run(
+        [sys.executable, "-c", "from care.training.pace import main; main()"],
+        input=json.dumps(request),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        reason = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
+        raise CareError(f"the first steps could not be measured: {reason[-1]}")
+    epoch_seconds, checkpoint_bytes, _ = json.loads(done.stdout.splitlines()[-1])
+    size = _CHECKPOINTS_KEPT * checkpoint_bytes
+    return PastTrial(config, True, threads, epoch_seconds, None, size, is_whole=False)
+
+
+def _bytes_below(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _flops(config: TrialConfig) -> float:
+    """Return the floating-point operations of an epoch; 0 if only the files show the samples."""
+    size, side = config.data.train_size, config.data.pixels
+    if size is None or side is None:
+        return 0.0
+    return training_flops(config, size, side) / config.training.epochs
+
+
+def _cost(config: TrialConfig) -> str:
+    """Return a key that trials have in common if their epochs take equal time."""
+    parts = [config.data, config.model, config.training.batch_size, config.objective.name]
+    return repr([*parts, config.objective.passes])
