@@ -45,7 +45,7 @@ def draw_front(objectives: Sequence[Objective], rows: Sequence[FrontRow]) -> Fig
         add_legend(
             figure,
             [
-                Line2D([], [], color=_FRONT, marker="o", ms=5, label="Pareto front"),
+                Line2D([], [], color=_FRONT, marker="o", ms=5, ls=":", label="Pareto front"),
                 Line2D([], [], color=_REST, marker="o", ms=4, ls="none", label="other points"),
             ],
         )
@@ -85,7 +85,7 @@ def _draw_line(
     dots = sorted((row.cells[x].mean, row.cells[y].mean) for row in rows)
     # The steps turn on the side of the worse values.
     where: Literal["post", "pre"] = "post" if objectives[x].mode == "min" else "pre"
-    axes.step(*zip(*dots, strict=True), where=where, color=_FRONT, lw=1.2, alpha=0.6)
+    axes.step(*zip(*dots, strict=True), where=where, color=_FRONT, lw=1.4, ls=":")
 
 
 def describe_front_figure(objectives: Sequence[Objective], rows: Sequence[FrontRow]) -> list[str]:

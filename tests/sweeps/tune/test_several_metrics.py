@@ -16,12 +16,14 @@ from rich.console import Console
 from care.trials.staleness import Versions
 from sweeps.cli.status import LocalStatus, local_view
 from sweeps.inventory import SweepReader
+from sweeps.plan import make_plan
 from sweeps.report import read_answer, write_sweep_report
-from sweeps.spec.sweep import Sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.sweep_sync import sync_store
 from sweeps.tracking.sweep_views import front_tag
 from tests.helpers.declaring import WEIGHT, declare, load
+from tests.helpers.paths import ROOT
 from tests.helpers.playing import METRICS, World, play
 from tests.helpers.processes import care, lines_in, start_care, wait_for
 from tests.helpers.tracked import copy_database, open_mlflow
@@ -145,6 +147,13 @@ def test_killed_at_random_it_ends_in_the_same_front(
     assert fronts[0].read_bytes() == fronts[1].read_bytes()
     answers = [read_answer(store.sweep("tiny").report / "report.html") for store in stores]
     assert answers[0] == answers[1]
+
+
+def test_the_example_is_valid(tmp_path: Path) -> None:
+    sweep = load_sweep(ROOT / "sweeps" / "digits-front.yaml")
+    plan = make_plan(sweep, Store(tmp_path / "runs"))
+    assert plan.wanted == 90
+    assert [metric.mode for metric in sweep.spec.objectives] == ["max", "min"]
 
 
 def progress(folder: Path) -> int:
