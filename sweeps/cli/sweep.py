@@ -301,7 +301,7 @@ def _print_damaged(count: int, command: str, console: Console) -> None:
 def _make_declaration(sweep: Sweep, arguments: SweepArguments) -> SweepRecord:
     return SweepRecord(
         spec=sweep.spec.model_dump(mode="json"),
-        base=sweep.base_config().model_dump(mode="json"),
+        base=sweep.stored_base(),
         paper=sweep.paper_config().model_dump(mode="json"),
         file=os.path.relpath(arguments.file),
         overrides=list(arguments.fields),

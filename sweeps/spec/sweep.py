@@ -190,6 +190,18 @@ class Sweep:
         """Make the configuration of the experiment, without axes."""
         return validate(TrialConfig, self.base, self.source)
 
+    def stored_base(self) -> dict[str, Any]:
+        """Return the base configuration for ``sweep.json``: every field, with its value today.
+
+        Where points have other objectives, the objective is as declared: its other fields are
+        defaults, which the other objectives lack or have with other values.
+        """
+        base = self.base_config().model_dump(mode="json")
+        settings = {name for fields in self.spec.variants.values() for name in fields}
+        if "objective.name" in settings | set(self.spec.axes):
+            base["objective"] = _copy(self.base.get("objective", {}))
+        return base
+
     def paper_config(self) -> TrialConfig:
         """Make the configuration of the experiment with the paper's settings, without axes."""
         return validate(TrialConfig, self.paper, self.source)

@@ -11,10 +11,11 @@ import pytest
 
 from analysis.labels import value_label
 from care.errors import Problem
+from care.trials.records import SweepRecord
 from care.trials.state import State
 from sweeps.plan import make_plan
 from sweeps.report import write_sweep_report
-from sweeps.spec.sweep import Sweep
+from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.tracking.run_record import _params
 from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
@@ -66,6 +67,17 @@ def test_a_conditional_axis_is_unused_in_every_table(tmp_path: Path, store: Stor
     params = _params(trial.config.model_dump(mode="json"), trial.point)
     assert params["momentum"] == "unused"
     assert json.loads(json.dumps(trial.point))[MOMENTUM] == "unused"
+
+
+def test_a_sweep_over_objectives_is_restored(tmp_path: Path, store: Store) -> None:
+    """Their defaults differ; SimCLR's temperature is one of them, and is also set by the base."""
+    axes = {**TWO_OBJECTIVES, WEIGHT: [0.1, 0.2]}
+    default = declared(tmp_path, axes={}).base_config().objective.model_dump()["temperature"]
+    sweep = declared(tmp_path, axes=axes, overrides={"objective.temperature": default})
+    base = json.loads(json.dumps(sweep.stored_base()))
+    record = SweepRecord(spec=sweep.spec.model_dump(mode="json"), base=base, file="sweep.yaml")
+    restored = make_plan(restore_sweep(record), store)
+    assert list(restored.unique()) == list(make_plan(sweep, store).unique())
 
 
 def test_zipped_axes_are_compared_along_both(tmp_path: Path, store: Store) -> None:
