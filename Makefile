@@ -28,7 +28,7 @@ sweep: $(READY) ## Run the default sweep and its report (SWEEP=file, ARGS='--rer
 	@$(BIN)/care sweep run $(SWEEP) $(ARGS)
 
 test: $(READY) ## Run the tests, three files at a time
-	@$(BIN)/pytest --numprocesses 3 --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 CLUSTER := docker/slurm/cluster
 test-slurm: $(READY) ## Start two SLURM test clusters, run the cluster tests, stop them (root, Debian)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from fontTools.subset import Options
 from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -28,6 +30,10 @@ _NUMBER = re.compile(r"-?\d+\.\d+")
 _FONT = re.compile(r"font-family:[^;]*;?\s*")
 _COLOR = re.compile(r"#([0-9a-f]{6})\b")
 _DEFAULT = re.compile(r"(?:stroke-linejoin: (?:miter|round)|stroke-linecap: (?:butt|square));?\s*")
+
+# A PDF positions each glyph itself. Cutting these tables of a font to its glyphs takes longer than
+# all else in writing the file.
+_LAYOUT_TABLES = ("GDEF", "GPOS", "GSUB")
 
 _Box = tuple[float, float, float, float]
 
@@ -142,7 +148,7 @@ def _render(figure: Figure, name: str) -> tuple[dict[str, bytes], ET.Element]:
     }
     dates = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}
     files = {}
-    with use_style(options), warnings.catch_warnings():
+    with use_style(options), _without_layout_tables(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"Glyph \d+", UserWarning)
         for ending, metadata in dates.items():
             buffer = io.BytesIO()
@@ -153,6 +159,17 @@ def _render(figure: Figure, name: str) -> tuple[dict[str, bytes], ET.Element]:
     ET.register_namespace("", _SVG)
     files["svg"] = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return files, root
+
+
+@contextmanager
+def _without_layout_tables() -> Iterator[None]:
+    """Leave the layout tables out of embedded fonts, for which matplotlib has no option."""
+    before = Options._drop_tables_default
+    Options._drop_tables_default = [*before, *_LAYOUT_TABLES]
+    try:
+        yield
+    finally:
+        Options._drop_tables_default = before
 
 
 def _clean(root: ET.Element) -> None:

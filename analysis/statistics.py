@@ -9,7 +9,7 @@ from functools import cache
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import special
 
 CONFIDENCE = 0.95
 _ROUNDING = 1e-12  # largest rounding error of a sum and a division of equal values
@@ -80,7 +80,7 @@ def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
 @cache
 def _quantile(freedom: int) -> float:
     """Return the quantile of the t-distribution for the interval."""
-    return float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom))
+    return float(special.stdtrit(freedom, (1 + CONFIDENCE) / 2))
 
 
 def paired_differences(values: pd.Series, baseline: pd.Series) -> pd.Series:
@@ -106,5 +106,5 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> Trend:
     points = [(a, b) for a, b in zip(x, y, strict=True) if math.isfinite(a) and math.isfinite(b)]
     if len(points) < 3 or any(len(set(column)) == 1 for column in zip(*points, strict=True)):
         return Trend(math.nan, len(points))
-    xs, ys = zip(*points, strict=True)
-    return Trend(float(stats.spearmanr(xs, ys).statistic), len(points))
+    ranks = pd.DataFrame(points).rank()
+    return Trend(float(np.corrcoef(ranks, rowvar=False)[0, 1]), len(points))

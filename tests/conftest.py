@@ -33,6 +33,25 @@ TINY: dict[str, Any] = {
 }
 
 
+# Files that take a minute or more. Started last, one of them would leave the other processes idle.
+LONG = (
+    "sweeps/test_run.py",
+    "training/test_pack.py",
+    "sweeps/tune/test_run_packs.py",
+    "training/ddp/test_equality.py",
+    "analysis/test_report.py",
+    "sweeps/tune/test_adaptive_sweeps.py",
+    "sweeps/notify/test_notify.py",
+    "training/test_resume.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the long files first, in the order of :data:`LONG`."""
+    order = {ROOT / "tests" / name: number for number, name in enumerate(LONG)}
+    items.sort(key=lambda item: order.get(item.path, len(LONG)))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the tests with kills."""
     parser.addoption("--faults", type=int, default=20, help="accidents of the kill loop")

@@ -12,6 +12,7 @@ _EVERYWHERE = {
     # kernel ends a trial's process, which Ray marks as the first to go, and the trial is retried.
     # On a cluster the monitor looks at the whole node's memory; SLURM looks at the job's.
     "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_prestart_worker_first_driver": "0",  # each actor starts its own
     "RAY_raylet_start_wait_time_s": "120",  # a busy machine starts Ray slowly
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the store is the log

@@ -19,6 +19,8 @@ from tests.conftest import TINY
 from tests.helpers.comparing import assert_equal_to_the_bit
 from tests.helpers.crashing import run_trial
 
+STEPS = 1  # of the only epoch, in which other tests stop
+DATA = {"train_images": 300, "test_images": 100}
 PROBE = {"protocols": ["paper", "authors"], "epochs": 3, "milestones": [1], "initializations": 2}
 
 
@@ -28,7 +30,13 @@ def config() -> TrialConfig:
     training = {**TINY["training"], "epochs": 1}
     # Every asking saves, so that a kill finds a state of each epoch.
     runtime = {**TINY["runtime"], "checkpoint_seconds": 1e-6}
-    tree = {**TINY, "training": training, "evaluation": evaluation, "runtime": runtime}
+    tree = {
+        **TINY,
+        "data": DATA,
+        "training": training,
+        "evaluation": evaluation,
+        "runtime": runtime,
+    }
     return validate(TrialConfig, tree, "test")
 
 
@@ -67,9 +75,8 @@ def undisturbed(config: TrialConfig, tmp_path_factory: pytest.TempPathFactory) -
 def test_stopped_at_any_asking(config: TrialConfig, undisturbed: Path, tmp_path: Path) -> None:
     counted = Stop(None)
     run(config, tmp_path / "counted", [counted])
-    training = 5  # steps of the only epoch, that other tests stop in
-    assert counted.asked - training >= 4 + 2 * PROBE["epochs"]  # type: ignore[operator]
-    for number in range(training, counted.asked):
+    assert counted.asked - STEPS >= 4 + 2 * PROBE["epochs"]  # type: ignore[operator]
+    for number in range(STEPS, counted.asked):
         folder = tmp_path / str(number)
         assert run(config, folder, [Stop(number), Stop(None)]) == ["paused", "finished"]
         assert_equal_to_the_bit(folder, undisturbed, f"stopped at asking {number}")
@@ -93,7 +100,7 @@ def test_stopped_again_and_again_nothing_is_measured_twice(
 
     monkeypatch.setattr(final_geometry, "compare_views", noted_geometry)
     monkeypatch.setattr(trained_probe, "learning_rate", noted_rate)
-    run(config, tmp_path, [Stop(5)])
+    run(config, tmp_path, [Stop(STEPS)])
     states: list[str] = []
     while states[-1:] != ["finished"]:
         states += run(config, tmp_path, [Stop(2)])  # the first two may be at one place
@@ -118,7 +125,7 @@ def test_killed_at_any_write(config: TrialConfig, undisturbed: Path, tmp_path: P
 def test_a_damaged_part_is_measured_again(
     config: TrialConfig, undisturbed: Path, tmp_path: Path, name: str
 ) -> None:
-    askings = 5
+    askings = STEPS
     while not (tmp_path / "evaluation" / name).exists():
         run(config, tmp_path, [Stop(askings)])
         askings = 2

@@ -21,6 +21,8 @@ from tests.conftest import TINY
 
 WEIGHT = "objective.equivariance.weight"
 SPLITS = "objective.equivariance.splits"
+# Two steps an epoch, with samples left over.
+EXPERIMENT: dict[str, Any] = {**TINY, "data": {"train_images": 600}}
 SWEEP: dict[str, Any] = {
     "name": "tiny",
     "experiment": "experiment.yaml",
@@ -32,7 +34,7 @@ SWEEP: dict[str, Any] = {
 
 def declare(folder: Path, **changes: Any) -> Path:
     """Write a sweep and its experiment; a change of None leaves the field out."""
-    (folder / "experiment.yaml").write_text(yaml.safe_dump(TINY))
+    (folder / "experiment.yaml").write_text(yaml.safe_dump(EXPERIMENT))
     declared = {name: value for name, value in {**SWEEP, **changes}.items() if value is not None}
     file = folder / "sweep.yaml"
     file.write_text(yaml.safe_dump(declared, sort_keys=False))

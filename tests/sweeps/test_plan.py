@@ -310,8 +310,8 @@ def test_a_monitor_that_costs_much_is_remarked_before_it_runs(tmp_path: Path) ->
     costly = {"evaluation.monitor": {"measures": ["knn_accuracy"]}, **epochs}
     blind = "evaluation.monitor lacks 'uniformity', so nearly collapsed trials are not marked"
     plan = make_plan(load(tmp_path, overrides=costly), Store(tmp_path / "runs"))
-    # 1,437 and 360 samples; an epoch at λ = 0 has 5 batches of 256, two views, three passes each
-    share = (1437 + 360) / (5 * 256 * 2 * 3)
+    # 600 and 360 samples; an epoch at λ = 0 has 2 batches of 256, two views, three passes each
+    share = (600 + 360) / (2 * 256 * 2 * 3)
     every = math.ceil(share / 0.02)
     assert plan_remarks(plan) == [
         f"evaluation.monitor takes about {share:.0%} of the training's passes; "

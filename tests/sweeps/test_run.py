@@ -26,6 +26,8 @@ from tests.helpers.processes import (
 )
 
 EPOCHS = TINY["training"]["epochs"]
+# Processes of Ray that a sweep does not use.
+UNUSED = ("log_monitor.py", "monitor.py", "dashboard.py", "ray::IDLE")
 # Processes of the sweeps that tests ended; the last test looks for them.
 STARTED: set[int] = set()
 
@@ -96,10 +98,14 @@ def test_ended_and_run_again_gives_the_undisturbed_numbers(
     declare(tmp_path)
     run = start_care("sweep", "run", "sweep.yaml", cwd=tmp_path)
     wait_for(lambda: epochs_done(tmp_path) >= 2)
-    STARTED.update(descendants(run.pid))
+    started = descendants(run.pid)
+    commands = [command_of(pid) for pid in started]
+    STARTED.update(started)
     os.kill(run.pid, number)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == (-number if number == signal.SIGKILL else 128 + number)
+    assert [command for command in commands if "/raylet/raylet" in command], commands
+    assert [command for command in commands if any(part in command for part in UNUSED)] == []
     if number != signal.SIGKILL:
         assert "To resume: care sweep run" in output
         assert plan(tmp_path)["running"] == 0

@@ -80,7 +80,7 @@ class RayNode:
             CareError: The head did not start; names its log.
         """
         folder = folder_for_ray(self._folder)
-        arguments = ["--head", "--port=0", "--num-cpus=0", "--num-gpus=0"]
+        arguments = ["--head", "--port=0", "--num-cpus=0", "--num-gpus=0", "--no-monitor"]
         self._start([*arguments, "--include-dashboard=false", f"--temp-dir={folder}"], {})
         end = time.monotonic() + _START_SECONDS
         while self.running and time.monotonic() < end:
@@ -125,6 +125,7 @@ class RayNode:
             *arguments,
             f"--node-ip-address={self._address}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
+            "--include-log-monitor=false",  # it copies the workers' logs to the driver
             *(f"--{name}=0" for name in _ANY_PORT),
         ]
         environment = {**os.environ, **devices}

@@ -288,7 +288,7 @@ BAD_POINTS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({WEIGHT: [0.1, -1]}, WEIGHT, -1, "allowed: greater than or equal to 0", None),
     ({"training.epochs": [1, 2.5]}, "training.epochs", 2.5, "allowed: a valid integer", None),
     ({SPLITS: [8, 7]}, SPLITS, 7, "divides the batch of 256", None),
-    ({"training.batch_size": [256, 2048]}, "training.batch_size", 2048, "at most 1437", None),
+    ({"training.batch_size": [256, 2048]}, "training.batch_size", 2048, "at most 600", None),
     ({"data.name": ["digits", "digit"]}, "data.name", "digit", "cifar10, cifar100, digits", "digits"),
     ({"model.encoder": ["smal"]}, "model.encoder", "smal", "allowed: deep_sets", "small"),
     ({"objective.name": ["dino"]}, "objective.name", "dino", "allowed: alignment", None),

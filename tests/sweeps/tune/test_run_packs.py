@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from care.trials.state import State
+from sweeps.plan import trial_configs
 from sweeps.store import Store
 from tests.helpers.comparing import assert_equal_to_the_bit
-from tests.helpers.declaring import WEIGHT, declare
+from tests.helpers.declaring import WEIGHT, declare, load
 from tests.helpers.processes import care, lines_in, start_care, wait_for
+from tests.helpers.small_store import train
 
 RUN = ("sweep", "run", "sweep.yaml", "--no-report")
 AXES = {WEIGHT: [0.01, 0.1, 1.0]}
@@ -23,9 +25,12 @@ PACKED = {"axes": AXES, "seeds": 2, "resources": {"threads": 1, "pack": 3}}
 
 @pytest.fixture(scope="module")
 def one_by_one(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Each trial trained alone, in this process."""
     folder = tmp_path_factory.mktemp("one-by-one")
-    declare(folder, axes=AXES, seeds=2, resources={"threads": 1, "pack": 1})
-    care(*RUN, cwd=folder)
+    store = Store(folder / "runs")
+    store.prepare()
+    for config in trial_configs(load(folder, axes=AXES, seeds=2), store).values():
+        train(store, config)
     return folder
 
 
