@@ -103,6 +103,7 @@ def test_more_points_move_the_front_and_its_tags(
     assert tagged == set(table[table["front"]][WEIGHT])
 
 
+@pytest.mark.timeout(3600)  # as many starts of Ray as kills
 def test_killed_at_random_it_ends_in_the_same_front(
     tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
