@@ -178,6 +178,16 @@ class LoggedCMAES(optuna.samplers.CmaEsSampler):
         return []
 
 
+class LoggedTPE(optuna.samplers.TPESampler):
+    """TPE that knows of a running point what the log knows.
+
+    Optuna keeps what it drew for axes that turned out not to exist at the point, which no log has.
+    """
+
+    def _get_params(self, trial: FrozenTrial, study: Study) -> dict[str, Any]:
+        return trial.params
+
+
 class NumberedQMC(optuna.samplers.QMCSampler):
     """A Sobol sequence in which a suggestion has the place of its number.
 
@@ -244,7 +254,7 @@ def _make_sampler(
         size = search.population or 4 + int(3 * np.log(len(intervals)))
         return LoggedCMAES(generations, intervals, size, seed, _on(intervals, earlier))
     # Optuna's defaults change between versions.
-    return optuna.samplers.TPESampler(
+    return LoggedTPE(
         seed=seed,
         n_startup_trials=search.startup,
         n_ei_candidates=24,

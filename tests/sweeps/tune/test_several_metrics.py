@@ -112,6 +112,7 @@ def test_killed_at_random_it_ends_in_the_same_front(
     """
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # all cores are one trial's, and others' too
     kills, chance = int(request.config.getoption("--front-kills")), random.Random(3)
+    points = 7 + kills // 3  # a kill that waits for progress uses up an epoch
     folders = [tmp_path / "undisturbed", tmp_path / "disturbed"]
     for folder in folders:
         folder.mkdir()
@@ -119,18 +120,21 @@ def test_killed_at_random_it_ends_in_the_same_front(
             folder,
             axes=AXES,
             metrics=[{"name": "encoder/knn_accuracy"}, {"name": "head/gamma", "mode": "min"}],
-            search={**SEARCH, "trials": 7},
+            search={**SEARCH, "trials": points},
             overrides={"training.epochs": 1},
             resources={"threads": len(os.sched_getaffinity(0))},
         )
     undisturbed, disturbed = folders
     command = ("sweep", "run", "sweep.yaml")
     care(*command, cwd=undisturbed)
-    for _ in range(kills):
+    for number in range(kills):
         before = progress(disturbed)
         run = start_care(*command, cwd=disturbed)
-        wait_for(lambda: progress(disturbed) > before or run.poll() is not None)  # noqa: B023
-        time.sleep(chance.uniform(0, 1.5))
+        if number % 2:  # while it starts, perhaps
+            time.sleep(chance.uniform(1, 15))
+        else:
+            wait_for(lambda: progress(disturbed) > before or run.poll() is not None, 300)  # noqa: B023
+            time.sleep(chance.uniform(0, 1.5))
         if run.poll() is None:
             os.kill(run.pid, signal.SIGKILL)
         run.communicate(timeout=60)
@@ -140,9 +144,9 @@ def test_killed_at_random_it_ends_in_the_same_front(
         [event for event in store.sweep("tiny").events() if event["event"] == "suggest"]
         for store in stores
     ]
-    assert len(suggested[0]) == 7
+    assert len(suggested[0]) == points
     assert suggested[0] == suggested[1]
-    assert {event["generation"] for event in suggested[0]} == {0, 1, 2}
+    assert {event["generation"] for event in suggested[0]} >= {0, 1, 2}
     fronts = [store.sweep("tiny").report / "tables" / "front.csv" for store in stores]
     assert fronts[0].read_bytes() == fronts[1].read_bytes()
     answers = [read_answer(store.sweep("tiny").report / "report.html") for store in stores]
