@@ -51,7 +51,7 @@ def _end(started: subprocess.Popen[str]) -> None:
         os.killpg(started.pid, signal.SIGKILL)
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 90.0) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240.0) -> None:
     """Wait until ``condition`` holds; fail when it does not in time."""
     end = time.monotonic() + seconds
     while not condition():
