@@ -110,6 +110,7 @@ def test_stopped_again_and_again_nothing_is_measured_twice(
     assert_equal_to_the_bit(tmp_path, undisturbed)
 
 
+@pytest.mark.timeout(900)
 def test_killed_at_any_write(config: TrialConfig, undisturbed: Path, tmp_path: Path) -> None:
     before = 4 + 2 + 2  # trial, provenance, start, status; the epoch's logs, checkpoint, status
     number = before
