@@ -209,6 +209,7 @@ def test_what_is_outside_computes_nothing() -> None:
     }
     assert {user for user in users if not user.startswith("pretrained/")} == {
         "system/usage.py",
+        "training/pace.py",
         "training/pack_size.py",
         "trials/checkpoint.py",
         "trials/failure.py",
