@@ -118,7 +118,7 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # expressions
     ({"expressions": {BATCH: f"16 * {SPLIT}"}}, f"expressions.{BATCH}", SPLIT, "no such field",
      SPLITS),
-    ({"expressions": {BATCH: f"64 / {WEIGHT}"}}, f"expressions.{BATCH}", f"64 / {WEIGHT}",
+    ({"expressions": {BATCH: f"16 / {WEIGHT}"}}, f"expressions.{BATCH}", f"16 / {WEIGHT}",
      f"no division by zero (at {WEIGHT}=0)", None),
     ({"axes": {WEIGHT: [0.5]}, "expressions": {BATCH: f"{SPLITS} + {WEIGHT}"}},
      f"expressions.{BATCH}", f"{SPLITS} + {WEIGHT}", "an integer, as the field holds integers; it is 16.5",
