@@ -11,6 +11,7 @@ import contextlib
 import heapq
 import itertools
 import json
+import os
 import socket
 import statistics
 import subprocess
@@ -19,12 +20,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
 from care.config import TrialConfig
 from care.config.cost import training_flops
-from care.errors import CareError
+from care.errors import CareError, ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.state import State
@@ -118,6 +120,24 @@ class Price:
         return None if self.seconds is None else self.seconds * self.gpus / 3600
 
 
+class _Rate(NamedTuple):
+    """What a trial of a cost takes, apart from its number of epochs."""
+
+    epoch_seconds: float
+    end_seconds: float
+    bytes: int | None
+    basis: str
+
+    @classmethod
+    def of(cls, past: Sequence[PastTrial], epoch_seconds: float, basis: str) -> _Rate:
+        """Take the evaluation and the size from past trials; the size only from equal ones."""
+        ends = [each.end_seconds for each in past if each.end_seconds is not None]
+        sizes = [each.bytes for each in past if each.bytes is not None]
+        end = statistics.median(ends) if ends else 0.0
+        size = round(statistics.median(sizes)) if sizes and basis != "flops" else None
+        return cls(epoch_seconds, end, size, basis)
+
+
 class PastTrials:
     """The trials of a store that show what others will take.
 
@@ -132,7 +152,10 @@ class PastTrials:
         self.gpus, self.threads = gpus, threads
         device = "cuda" if gpus else "cpu"
         folders = itertools.islice(store.all_trials(), _PAST_TRIALS_READ)
-        self._past = list(_read_past(folders, device))
+        self._by_cost: dict[str, list[PastTrial]] = {}
+        for past in _read_past(folders, device):
+            self._by_cost.setdefault(_cost(past.config), []).append(past)
+        self._rates: dict[str, _Rate | None] = {}  # of 20,000 trials, few have a cost of their own
 
     def measure(self, plan: Plan, seconds: float = 20.0) -> int:
         """Train the first steps of the kinds of trials that this machine never trained.
@@ -149,38 +172,51 @@ class PastTrials:
 
         Raises:
             CareError: A trial cannot be trained here; quotes the reason.
+            ConfigError: A trial has several GPUs, and one process would not show its pace.
         """
+        if self.gpus > 1:
+            allowed = "allowed for trials with one GPU or none"
+            raise ConfigError(plan.sweep.source, [Problem("--measure", True, allowed)])
         configs = [trial.config for trial in plan.missing()]
         configs += [plan.sweep.base_config()] * min(1, plan.unsuggested)
         kinds: dict[str, list[TrialConfig]] = {}
         for config in configs:
             kinds.setdefault(_cost(config), []).append(config)
         unknown = [
-            equal
-            for cost, equal in kinds.items()
-            if not any(past.here and _cost(past.config) == cost for past in self._past)
+            cost for cost in kinds if not any(past.here for past in self._by_cost.get(cost, ()))
         ]
-        chosen = sorted(unknown, key=len, reverse=True)[:_KINDS_MEASURED]
-        for equal in chosen:
-            self._past.append(_measure(equal[0], self.threads, seconds / len(chosen)))
+        chosen = sorted(unknown, key=lambda cost: -len(kinds[cost]))[:_KINDS_MEASURED]
+        for cost in chosen:
+            measured = _measure(kinds[cost][0], self.gpus, self.threads, seconds / len(chosen))
+            self._by_cost.setdefault(cost, []).append(measured)
+        self._rates.clear()
         return len(chosen)
 
     def work(self, config: TrialConfig, epoch: int = 0) -> Work | None:
         """Estimate the rest of a trial that has completed ``epoch`` epochs; None without a past."""
-        equal = [past for past in self._past if _cost(past.config) == _cost(config)]
-        if equal:
+        cost = _cost(config)
+        if cost not in self._rates:
+            self._rates[cost] = self._rate(config, cost)
+        rate = self._rates[cost]
+        if rate is None:
+            return None
+        rest = rate.epoch_seconds * (config.training.epochs - epoch) + rate.end_seconds
+        return Work(rest, rate.epoch_seconds, rate.bytes, rate.basis)
+
+    def _rate(self, config: TrialConfig, cost: str) -> _Rate | None:
+        """Derive what trials of a cost take from those of equal cost, or from all others."""
+        if equal := self._by_cost.get(cost):
             chosen = self._nearest(equal)
             seconds = statistics.median(map(self._seconds, chosen))
-            basis = (
-                ("here" if chosen[0].is_whole else "measured") if chosen[0].here else "elsewhere"
-            )
-            return _work(config, epoch, seconds, chosen, basis)
-        like = self._nearest([past for past in self._past if _flops(past.config)])
-        rates = [_flops(past.config) / self._seconds(past) for past in like]
+            own = "here" if chosen[0].is_whole else "measured"
+            return _Rate.of(chosen, seconds, own if chosen[0].here else "elsewhere")
+        past = itertools.chain.from_iterable(self._by_cost.values())
+        like = self._nearest([each for each in past if _flops(each.config)])
+        speeds = [_flops(each.config) / self._seconds(each) for each in like]
         flops = _flops(config)
-        if not rates or not flops:
-            return None
-        return _work(config, epoch, flops / statistics.median(rates), like, "flops")
+        return (
+            _Rate.of(like, flops / statistics.median(speeds), "flops") if speeds and flops else None
+        )
 
     def _nearest(self, trials: list[PastTrial]) -> list[PastTrial]:
         """Return those of this machine with as many threads, or those that come nearest."""
@@ -198,16 +234,6 @@ class PastTrials:
         """Return the time of an epoch of past trials of equal cost; None without any."""
         work = self.work(config)
         return work.epoch_seconds if work and work.basis != "flops" else None
-
-
-def _work(
-    config: TrialConfig, epoch: int, seconds: float, past: Sequence[PastTrial], basis: str
-) -> Work:
-    ends = [each.end_seconds for each in past if each.end_seconds is not None]
-    sizes = [each.bytes for each in past if each.bytes is not None]
-    end = statistics.median(ends) if ends else 0.0
-    size = round(statistics.median(sizes)) if sizes and basis != "flops" else None
-    return Work(seconds * (config.training.epochs - epoch) + end, seconds, size, basis)
 
 
 def price_of(plan: Plan, past: PastTrials, side_by_side: int) -> Price:
@@ -302,12 +328,15 @@ def _seconds_of(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
 
-def _measure(config: TrialConfig, threads: int, seconds: float) -> PastTrial:
+def _measure(config: TrialConfig, gpus: float, threads: int, seconds: float) -> PastTrial:
     request = {"config": config.model_dump(mode="json"), "threads": threads, "seconds": seconds}
     # Torch stays out of this process, and its memory is free afterwards.
+    # A trial without a GPU does not see those of the machine.
+    hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
         [sys.executable, "-c", "from care.training.pace import main; main()"],
         input=json.dumps(request),
+        env={**os.environ, **hidden},
         capture_output=True,
         text=True,
         check=False,

@@ -137,8 +137,8 @@ def describe_warm_start(sweep: Sweep, store: Store, versions: Versions) -> list[
     logged = read_decisions(store.sweep(sweep.spec.name)).warm_start
     if logged is None:
         count = len(find_points(sweep, store, versions))
-        return [f"warm start: {_count(count)} of the store will be told to the sampler"]
-    return [f"warm start: {_count(len(logged))} of the store were told to the sampler"]
+        return [f"warm start: {_count(count)} of the store will be given to the sampler"]
+    return [f"warm start: {_count(len(logged))} of the store were given to the sampler"]
 
 
 def _count(number: int) -> str:

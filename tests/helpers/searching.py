@@ -29,7 +29,7 @@ from tests.helpers.declaring import SPLITS, WEIGHT, load
 
 METRIC, LOSS = "heldout/gamma", "train/loss"
 IN_FLIGHT = 2
-POINTS = 14  # after 10 at random, TPE chooses by what it was told
+POINTS = 14  # after 10 at random, TPE chooses by their values
 Event = dict[str, Any]
 
 

@@ -111,12 +111,12 @@ def test_plan_and_report_say_so(
     sweep = searching(tmp_path)
     arguments = SweepArguments(Path(sweep.source))
     plan_command(arguments, store.root, as_json=False)
-    planned = "warm start: 3 earlier points of the store will be told to the sampler\n"
+    planned = "warm start: 3 earlier points of the store will be given to the sampler\n"
     assert planned in capsys.readouterr().out
     play(World(), sweep, store, monkeypatch)
     plan_command(arguments, store.root, as_json=False)
-    assert "warm start: 3 earlier points of the store were told" in capsys.readouterr().out
-    said = "Warm start: 3 earlier points of the store were told to the sampler."
+    assert "warm start: 3 earlier points of the store were given" in capsys.readouterr().out
+    said = "Warm start: 3 earlier points of the store were given to the sampler."
     assert sweep_summary(sweep, store).notes == (said,)
     assert sweep_summary(load(tmp_path, name="grid", axes=GRID), store).notes == ()
     cold = searching(tmp_path, warm=False)
