@@ -184,3 +184,19 @@ class Moment:
     @classmethod
     def of(cls, driver: Driver) -> Moment:
         return cls(driver.folder.events(), dict(driver.results), trials(driver.search))
+
+
+def interrupt_again_and_again(whole: Driver, log: Path) -> None:
+    """Search again with five steps a launch, and check that it makes the same decisions.
+
+    Args:
+        whole: An undisturbed search, which has ended.
+        log: A new folder.
+    """
+    results: Results = {}
+    for _ in range(len(whole.results)):  # a launch ends one trial or more
+        parts = Driver(whole.sweep, log, results)
+        for _, _ in zip(parts.run(), range(5), strict=False):
+            pass
+    assert trials(parts.search) == trials(whole.search)
+    assert parts.folder.events()[1:] == whole.folder.events()[1:]

@@ -23,22 +23,6 @@ from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "runs")
-
-
-@pytest.fixture
-def sweep(tmp_path: Path) -> Sweep:
-    """Six weights with one seed."""
-    return load(tmp_path, axes={WEIGHT: [0, 0.01, 0.03, 0.1, 0.3, 1]}, seeds=1)
-
-
-@pytest.fixture
-def configs(sweep: Sweep) -> list[TrialConfig]:
-    return [sweep.trial({WEIGHT: weight}, 0) for weight in sweep.spec.axes[WEIGHT]]
-
-
-@pytest.fixture
 def mixed(store: Store, configs: list[TrialConfig]) -> Iterator[Store]:
     """A store with a trial of each state; the first one was begun and waits."""
     fabricate(store, configs[0], State.PAUSED, 2)

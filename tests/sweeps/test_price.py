@@ -29,22 +29,6 @@ from tests.helpers.declaring import SPLITS, WEIGHT, fabricate, load
 HERE = {"hostname": socket.gethostname()}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "runs")
-
-
-@pytest.fixture
-def sweep(tmp_path: Path) -> Sweep:
-    """Six weights with one seed of three epochs."""
-    return load(tmp_path, axes={WEIGHT: [0, 0.01, 0.03, 0.1, 0.3, 1]}, seeds=1)
-
-
-@pytest.fixture
-def configs(sweep: Sweep) -> list[TrialConfig]:
-    return [sweep.trial({WEIGHT: weight}, 0) for weight in sweep.spec.axes[WEIGHT]]
-
-
 def past(store: Store, config: TrialConfig, seconds: list[float], **provenance: Any) -> None:
     """Fabricate a trial whose evaluation took no time."""
     epochs = len(seconds)

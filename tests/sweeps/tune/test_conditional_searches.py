@@ -10,7 +10,7 @@ import pytest
 from analysis.labels import UNUSED
 from sweeps.event_log import read_decisions
 from tests.helpers.declaring import SPLITS, WEIGHT
-from tests.helpers.searching import Driver, Results, optuna_sweep, trials
+from tests.helpers.searching import Driver, interrupt_again_and_again, optuna_sweep
 
 TEMPERATURE, EPOCHS, RATE = "objective.temperature", "training.epochs", "optimizer.learning_rate"
 SAMPLERS: dict[str, dict[str, Any]] = {
@@ -42,13 +42,7 @@ def test_interrupted_again_and_again(sampler: str, tmp_path: Path) -> None:
     whole = searched(tmp_path / "undisturbed", sampler)
     for _ in whole.run():
         pass
-    results: Results = {}
-    for _ in range(len(whole.results)):  # a launch ends one trial or more
-        parts = Driver(whole.sweep, tmp_path / "parts", results)
-        for _, _ in zip(parts.run(), range(5), strict=False):
-            pass
-    assert trials(parts.search) == trials(whole.search)
-    assert parts.folder.events()[1:] == whole.folder.events()[1:]
+    interrupt_again_and_again(whole, tmp_path / "parts")
     for suggestion in read_decisions(whole.folder).suggestions:
         point = suggestion.point
         assert (point[TEMPERATURE] == UNUSED) == (point[SPLITS] == 4)

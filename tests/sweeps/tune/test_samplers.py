@@ -11,7 +11,15 @@ from optuna.trial import TrialState
 from sweeps.event_log import read_decisions
 from sweeps.store import SweepFolder
 from tests.helpers.declaring import SPLITS, WEIGHT
-from tests.helpers.searching import LOSS, METRIC, Driver, Moment, Results, optuna_sweep, trials
+from tests.helpers.searching import (
+    LOSS,
+    METRIC,
+    Driver,
+    Moment,
+    interrupt_again_and_again,
+    optuna_sweep,
+    trials,
+)
 
 TEMPERATURE = "objective.temperature"
 AXES: dict[str, Any] = {
@@ -74,13 +82,7 @@ def test_interrupted_again_and_again(sampler: str, tmp_path: Path) -> None:
     whole = searched(tmp_path / "undisturbed", sampler)
     for _ in whole.run():
         pass
-    results: Results = {}
-    for _ in range(len(whole.results)):  # a launch ends one trial or more
-        parts = Driver(whole.sweep, tmp_path / "parts", results)
-        for _, _ in zip(parts.run(), range(5), strict=False):
-            pass
-    assert trials(parts.search) == trials(whole.search)
-    assert parts.folder.events()[1:] == whole.folder.events()[1:]
+    interrupt_again_and_again(whole, tmp_path / "parts")
 
 
 @pytest.mark.parametrize("sampler", BY_GENERATION)
