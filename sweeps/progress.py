@@ -78,7 +78,7 @@ class Board:
         points: Points, axis to value, by identity.
         target: Number of all trials of the sweep.
         spent: Seconds by activity, summed over the trials' processes.
-        first_step_at: Start of the first step, by the monotonic clock.
+        first_step_at: Start of the earliest step, by the monotonic clock.
         column: The metric to show for training trials: the sweep's metric, or one that every epoch
             has if that one is known only at the end.
         activity: The driver's activity while no trial trains; empty otherwise.
@@ -160,8 +160,10 @@ class Board:
 
     def spend(self, seconds: Mapping[str, float]) -> None:
         """Add the seconds of a trial's process, by activity."""
-        if self.first_step_at is None and seconds:
-            self.first_step_at = time.monotonic() - sum(seconds.values())
+        if seconds:
+            # The step that is reported first need not be the one that began first.
+            began = time.monotonic() - sum(seconds.values())
+            self.first_step_at = min(began, self.first_step_at or began)
         self.spent.update(seconds)
 
     def complete(self, trial_id: str) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 
 from sweeps.process.wall_time import Stopwatch, WallTime, format_wall_time
+from sweeps.progress import Board
+from sweeps.spec.schema import MetricConfig
 from tests.helpers.declaring import declare
 from tests.helpers.processes import care
 
@@ -41,6 +43,15 @@ def test_a_watch_loses_nothing() -> None:
 def test_a_table_adds_up() -> None:
     lines = format_wall_time({"training": 30.0, "idle": 10.0})
     assert [line.split()[-2] for line in lines[1:]] == ["75.0", "25.0", "100.0"]
+
+
+def test_the_phase_of_the_trials_begins_with_the_step_that_began_first() -> None:
+    board, began = Board(MetricConfig(name="encoder/knn_accuracy"), target=2), time.monotonic()
+    board.spend({"start of trials": 1.0, "training": 2.0})
+    board.spend({"start of trials": 9.0, "training": 1.0})  # longer, so reported second
+    board.spend({"training": 1.0})
+    assert board.first_step_at is not None
+    assert began - 10 <= board.first_step_at <= time.monotonic() - 10
 
 
 def test_a_sweep_says_where_its_time_went(tmp_path: Path) -> None:
