@@ -20,6 +20,13 @@ from analysis.findings import HEADLINES
 from analysis.front import FrontRow, compare_objectives, describe_front, list_front, tabulate_front
 from analysis.front_figure import describe_front_figure, draw_front
 from analysis.heatmap import describe_heatmap, draw_heatmap, find_grid
+from analysis.importance import (
+    Evaluate,
+    Importances,
+    rank_by_importance,
+    tabulate_importances,
+)
+from analysis.importance_figure import describe_importances, draw_importances
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
 from analysis.parallel import describe_parallel, draw_parallel, spread_axes
@@ -49,6 +56,7 @@ class Contents:
         texts: The main table as LaTeX and Markdown, by name of the file.
         front: The Pareto front in one sentence; empty with one metric.
         front_rows: The points compared by several metrics, the front first.
+        importances: The importance of each axis.
     """
 
     comparison: Comparison | None
@@ -59,14 +67,16 @@ class Contents:
     texts: dict[str, str] = field(default_factory=dict)
     front: str = ""
     front_rows: list[FrontRow] = field(default_factory=list)
+    importances: Importances = field(default_factory=Importances)
 
 
-def gather(store_trials: Path, summary: SweepSummary) -> Contents:
+def gather(store_trials: Path, summary: SweepSummary, evaluate: Evaluate | None = None) -> Contents:
     """Read a sweep's trials, compute the tables and draw the figures.
 
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
+        evaluate: Computes the axes' importance; None leaves it out.
     """
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []
@@ -99,8 +109,13 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         tables["front"] = with_typed_axes(table, axes)
         alts = describe_front_figure(summary.objectives, rows)
         figures["front"] = draw_as_panels(draw_front(summary.objectives, rows), "front", alts)
+    importances = rank_by_importance(comparison, summary, evaluate)
+    if rankings := importances.rankings:
+        tables["importance"] = tabulate_importances(rankings)
+        alts = describe_importances(rankings)
+        figures["importance"] = draw_as_panels(draw_importances(rankings), "importance", alts)
     texts = _texts(comparison, summary)
-    return Contents(comparison, tables, figures, drawn, remarks, texts, text, rows)
+    return Contents(comparison, tables, figures, drawn, remarks, texts, text, rows, importances)
 
 
 def _front(comparison: Comparison, summary: SweepSummary) -> tuple[str, list[FrontRow]]:

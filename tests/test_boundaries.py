@@ -23,7 +23,12 @@ OWNERS = {
         "sweeps/backends/",
         "sweeps/tune/",
     ],
-    "optuna": ["sweeps/tune/search.py", "sweeps/tune/samplers.py", "sweeps/tune/study_space.py"],
+    "optuna": [
+        "sweeps/tune/importance.py",
+        "sweeps/tune/samplers.py",
+        "sweeps/tune/search.py",
+        "sweeps/tune/study_space.py",
+    ],
     "typer": ["sweeps/cli/"],
     "matplotlib": ["analysis/"],
     "pandas": ["analysis/"],
