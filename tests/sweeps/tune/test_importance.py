@@ -62,7 +62,7 @@ def test_the_variance_of_a_grid_is_split_exactly() -> None:
 def test_fanova_gives_the_shares_of_an_additive_function(tmp_path: Path) -> None:
     axes = {TAU: {"low": 0.1, "high": 0.4}, RATE: {"low": 0.001, "high": 0.004}}
     sweep = load(tmp_path, axes=axes, search={"name": "optuna", "trials": 5})
-    units = generator(0, "points").random((80, 2))
+    units = generator(0, "points").random((150, 2))
     points = [{TAU: 0.1 + 0.3 * u, RATE: 0.001 + 0.003 * v} for u, v in units]
     found = shares(sweep, FANOVA, points, [additive(point, 0)[PROBE] for point in points])
     assert found == {TAU: pytest.approx(0.8, abs=0.05), RATE: pytest.approx(0.2, abs=0.05)}
@@ -77,7 +77,7 @@ def test_a_log_axis_counts_on_its_log_scale(tmp_path: Path) -> None:
     search = {"name": "optuna", "trials": 5}
     sweep = load(tmp_path, axes=axes, search=search, metric={"name": GAMMA, "mode": "min"})
     rng = generator(0, "points")
-    units = rng.random((80, 2))
+    units = rng.random((150, 2))
     points = [{WEIGHT: 10 ** (4 * u - 4), TAU: 0.1 + 0.4 * v} for u, v in units]
     found = shares(sweep, FANOVA, points, [float(u + v) for u, v in units])
     assert found == {WEIGHT: pytest.approx(0.5, abs=0.08), TAU: pytest.approx(0.5, abs=0.08)}
