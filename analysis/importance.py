@@ -189,7 +189,7 @@ def _points(comparison: Comparison, metric: str) -> list[Point]:
 
 def _problem(comparison: Comparison, points: Sequence[Point], metric: str) -> str:
     """Return why the importance cannot be computed; empty if it can, or in a small grid."""
-    if len(points) < _LEAST_POINTS and not _is_grid(comparison.points()):
+    if len(points) < _LEAST_POINTS and not _is_grid(comparison, comparison.points()):
         return (
             f"it needs {_LEAST_POINTS} points that are finished and not nearly collapsed, and "
             f"there {'is' if len(points) == 1 else 'are'} {len(points)}"
@@ -198,16 +198,17 @@ def _problem(comparison: Comparison, points: Sequence[Point], metric: str) -> st
     return "all points have one value" if len(means) == 1 else ""
 
 
-def _is_grid(points: Sequence[Point]) -> bool:
+def _is_grid(comparison: Comparison, points: Sequence[Point]) -> bool:
     """Check that points are all combinations of their levels; zipped axes count as one."""
-    columns = {tuple(_indices(column)) for column in zip(*points, strict=True)}
     if any(UNUSED in point for point in points):
         return False
-    return math.prod(len(set(column)) for column in columns) == len(points)
+    groups = [[comparison.axes.index(axis) for axis in one] for one in varying_axes(comparison)]
+    sizes = [len({tuple(point[i] for i in group) for point in points}) for group in groups]
+    return math.prod(sizes) == len(points)
 
 
 def _indices(column: Sequence[Any]) -> list[int]:
-    """Number the levels of an axis by their first point: equal for axes that change together."""
+    """Number the levels of a column in the order of their first point."""
     numbers: dict[Any, int] = {}
     return [numbers.setdefault(level, len(numbers)) for level in column]
 
@@ -223,7 +224,8 @@ def _rank(
     levels = [dict(zip(comparison.axes, point, strict=True)) for point in points]
     counts = {one: sum(point[one[0]] != UNUSED for point in levels) for one in axes}
     present = [one for one in axes if len({point[one[0]] for point in levels} - {UNUSED}) > 1]
-    method = _choose(list(points), bool(np.isfinite(values).all()))
+    grid = bool(np.isfinite(values).all()) and _is_grid(comparison, list(points))
+    method = _choose(list(points), grid)
     draws = make_draws(values, _RESAMPLES[method.name], fixed_points=method.name == "ANOVA")
     if method.name == "ANOVA":
         found = [split_variance(levels, present, draw.values) for draw in draws]
@@ -246,15 +248,15 @@ def _summarize(axes: Axes, found: Sequence[Mapping[Axes, float]], points: int) -
     return AxisImportance(axes, whole[axes], float(low), float(high), first, points)
 
 
-def _choose(points: Sequence[Point], complete: bool) -> Method:
+def _choose(points: Sequence[Point], grid: bool) -> Method:
     """Choose the method: exact in a full grid, by a forest if points are few and have every axis.
 
     Args:
         points: The points.
-        complete: Whether every point has a value for every seed.
+        grid: Whether they are a full grid, and each has a value for every seed.
     """
     top = min(0.5, max(_TOP, _LEAST_TOP / len(points)))
-    if complete and _is_grid(points):
+    if grid:
         return Method("ANOVA", top)
     conditional = any(UNUSED in point for point in points)
     few = len(points) <= _MOST_OF_FANOVA

@@ -13,6 +13,7 @@ import jinja2
 from analysis.comparison import Comparison
 from analysis.contents import MOST_CURVES, Contents, main_metrics
 from analysis.findings import answer
+from analysis.history_figure import explain_history
 from analysis.importance import describe_importance, explain_method
 from analysis.labels import (
     axis_label,
@@ -87,6 +88,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
         rankings=contents.importances.rankings,
         ranking_texts=[describe_importance(one) for one in contents.importances.rankings],
         ranking_notes=list(dict.fromkeys(map(explain_method, contents.importances.rankings))),
+        history_text=explain_history(contents.history) if contents.history else "",
         not_ranked=contents.importances.left_out,
         curve_points=min(MOST_CURVES, len(comparison.points())) if comparison else 0,
         points=len(comparison.points()) if comparison else 0,

@@ -135,6 +135,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         ),
         objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
         zips=spec.zip,
+        searched=spec.search.suggests,
     )
 
 

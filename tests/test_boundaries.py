@@ -27,6 +27,7 @@ OWNERS = {
         "sweeps/tune/importance.py",
         "sweeps/tune/samplers.py",
         "sweeps/tune/search.py",
+        "sweeps/tune/study_file.py",
         "sweeps/tune/study_space.py",
     ],
     "typer": ["sweeps/cli/"],
