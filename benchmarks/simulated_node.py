@@ -137,8 +137,7 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
     """
     os.environ.update(node.environment)
     _clock.epoch_seconds = epoch_seconds
-    # noqa below: names of modules, not attributes.
-    setattr(sweeps.tune.claimed_trial, "TrialRun", UntrainedRun)  # noqa: B010
+    setattr(sweeps.tune.claimed_trial, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name
     setattr(sweeps.tune.trial_actor, "time", _clock)  # noqa: B010
     actors: dict[int, CareTrainable] = {}
     late: list[tuple[float, int, bytes]] = []

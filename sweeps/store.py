@@ -96,7 +96,8 @@ class Store:
     def started(self) -> frozenset[str] | None:
         """Return the names in the folder of trials; None if it cannot be read."""
         try:
-            return frozenset(os.listdir(self.trials))
+            with os.scandir(self.trials) as entries:
+                return frozenset(entry.name for entry in entries)
         except FileNotFoundError:
             return frozenset()
         except OSError:

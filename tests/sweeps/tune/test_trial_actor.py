@@ -19,7 +19,6 @@ from care.training.trial_run import TrialRun
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
-from care.trials.state import State
 from sweeps.backends.scratch import make_scratch
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.trial_actor import TrialActor
