@@ -28,6 +28,8 @@ _LEAST_POINTS = 20  # of a forest; it ascribes the noise of fewer to axes withou
 _MOST_OF_FANOVA = 100  # points; the forest of more takes many seconds for each resample
 # A resample of fANOVA takes fifty times as long as one of PED-ANOVA.
 _RESAMPLES = {"ANOVA": 1000, "fANOVA": 40, "PED-ANOVA": 200}
+_LEAST_RESAMPLES = {"ANOVA": 100, "fANOVA": 40, "PED-ANOVA": 20}
+_MOST_DRAWN = {"ANOVA": 2_000_000, "fANOVA": 4_000, "PED-ANOVA": 40_000}  # points, over all
 _LEAST_TOP = 5  # points among the best, by the advice in Optuna's documentation
 _TOP = 0.1
 _PERCENTILES = (2.5, 97.5)
@@ -226,9 +228,11 @@ def _rank(
     present = [one for one in axes if len({point[one[0]] for point in levels} - {UNUSED}) > 1]
     grid = bool(np.isfinite(values).all()) and _is_grid(comparison, list(points))
     method = _choose(list(points), grid)
-    draws = make_draws(values, _RESAMPLES[method.name], fixed_points=method.name == "ANOVA")
+    affordable = max(_LEAST_RESAMPLES[method.name], _MOST_DRAWN[method.name] // len(points))
+    number = min(_RESAMPLES[method.name], affordable)
+    draws = make_draws(values, number, fixed_points=method.name == "ANOVA")
     if method.name == "ANOVA":
-        found = [split_variance(levels, present, draw.values) for draw in draws]
+        found = split_variance(levels, present, [draw.values for draw in draws])
     else:
         found = evaluate(method, list(points.values()), present, draws)
     rows = [_summarize(one, found, counts[one]) for one in present]
@@ -264,18 +268,27 @@ def _choose(points: Sequence[Point], grid: bool) -> Method:
 
 
 def split_variance(
-    levels: Sequence[Mapping[str, Any]], axes: Sequence[Axes], values: NDArray[np.float64]
-) -> dict[Axes, float]:
+    levels: Sequence[Mapping[str, Any]],
+    axes: Sequence[Axes],
+    draws: Sequence[NDArray[np.float64]],
+) -> list[dict[Axes, float]]:
     """Split the variance over a full grid: the share that the means of an axis's levels have.
 
     What remains is the share of axes together. In a full grid this is the decomposition that fANOVA
     estimates.
+
+    Args:
+        levels: The points.
+        axes: The axes.
+        draws: Values of the points, several times.
     """
-    shares, total = {}, float(values.var())
+    shares: list[dict[Axes, float]] = [{} for _ in draws]
     for one in axes:
         numbers = np.array(_indices([tuple(point[axis] for axis in one) for point in levels]))
-        means = np.bincount(numbers, values) / np.bincount(numbers)
-        shares[one] = float(means.var()) / total
+        sizes = np.bincount(numbers)
+        for found, values in zip(shares, draws, strict=True):
+            means = np.bincount(numbers, values) / sizes
+            found[one] = float(means.var() / values.var())
     return shares
 
 

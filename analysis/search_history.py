@@ -143,14 +143,20 @@ def _volumes(
         low, high = min(column), max(column)
         corner.append(high + _REFERENCE_MARGIN * ((high - low) or abs(high) or 1.0))
     volumes: list[float] = []
-    seen: list[tuple[float, ...]] = []
+    front: list[tuple[float, ...]] = []
     for one in counted:
-        if one:
-            seen.append(tuple(sign * value for sign, value in zip(signs, one, strict=True)))
-        volume = hypervolume(seen, tuple(corner))
-        volumes.append(max([volume, *volumes[-1:]]))  # rounding must not let it fall
+        loss = tuple(sign * value for sign, value in zip(signs, one, strict=True)) if one else None
+        volume = volumes[-1] if volumes else 0.0
+        if loss is not None and not any(_covers(other, loss) for other in front):
+            front = [loss, *(other for other in front if not _covers(loss, other))]
+            volume = max(volume, hypervolume(front, tuple(corner)))  # rounding must not lower it
+        volumes.append(volume)
     reference = tuple(sign * value for sign, value in zip(signs, corner, strict=True))
     return tuple(volumes), reference
+
+
+def _covers(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    return all(a <= b for a, b in zip(one, other, strict=True))
 
 
 def hypervolume(points: Sequence[tuple[float, ...]], corner: tuple[float, ...]) -> float:
@@ -165,11 +171,15 @@ def hypervolume(points: Sequence[tuple[float, ...]], corner: tuple[float, ...]) 
         return 0.0
     if len(corner) == 1:
         return corner[0] - min(one[0] for one in inside)
-    heights = sorted({one[-1] for one in inside})
-    total = 0.0
-    for low, high in zip(heights, [*heights[1:], corner[-1]], strict=True):
-        below = sorted({one[:-1] for one in inside if one[-1] <= low})
-        total += (high - low) * hypervolume(below, corner[:-1])
+    inside.sort(key=lambda one: one[-1])
+    total, below = 0.0, list[tuple[float, ...]]()
+    for index, one in enumerate(inside):
+        part = one[:-1]
+        if not any(_covers(other, part) for other in below):
+            below = [part, *(other for other in below if not _covers(part, other))]
+        end = inside[index + 1][-1] if index + 1 < len(inside) else corner[-1]
+        if end > one[-1]:
+            total += (end - one[-1]) * hypervolume(below, corner[:-1])
     return total
 
 

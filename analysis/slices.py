@@ -28,6 +28,7 @@ _SEED, _MEAN, _LINE = "#999999", "#0072B2", "#D55E00"
 _WIDE = 5.0  # ratio from which positive values are on a logarithmic scale
 _MOST_NAMES = 12  # levels of an axis that are drawn as names
 _MOST_PANELS = 9
+_MOST_VECTORS = 1000  # dots of a panel; more are drawn as pixels
 _MOST_TICKS = 5
 _LEAST_LEVELS = 5  # of an axis of a contour: between few values there is nothing to show
 _LEAST_SPOTS = 12  # different positions of a contour
@@ -77,7 +78,15 @@ def take_sample(comparison: Comparison, metric: str, mode: str) -> Sample:
 
 
 class _Scale:
-    """Coordinates of an axis's levels: numbers, on a log scale if they are wide, or names."""
+    """Coordinates of an axis's levels: numbers, on a log scale if they are wide, or names.
+
+    Attributes:
+        axis: The axis.
+        levels: Its levels, in order.
+        numeric: Whether they are numbers.
+        log: Whether the scale is logarithmic.
+        named: Whether the levels are evenly spaced and labeled, as names are.
+    """
 
     def __init__(self, sample: Sample, axis: str) -> None:
         self.axis = axis
@@ -85,10 +94,12 @@ class _Scale:
         used = {point[self._index] for point in sample.values} - {UNUSED}
         self.levels = [one for one in sample.comparison.levels(axis) if one in used]
         self.numeric = all(map(is_number, self.levels))
-        self.log = (
-            self.numeric and min(self.levels) > 0 and max(self.levels) / min(self.levels) > _WIDE
-        )
-        self.named = not self.numeric
+        positive = [one for one in self.levels if self.numeric and one > 0]
+        wide = bool(positive) and max(positive) / min(positive) > _WIDE
+        self.log = wide and len(positive) == len(self.levels)
+        # Of a wide axis with 0 the small levels would lie on one another.
+        crowded = wide and not self.log and len(self.levels) <= _MOST_NAMES
+        self.named = not self.numeric or crowded
         self._places = {level: place for place, level in enumerate(self.levels)}
 
     def __call__(self, point: Point) -> float:
@@ -112,7 +123,7 @@ class _Scale:
             (side.axes.set_xscale if isinstance(side, XAxis) else side.axes.set_yscale)("log")
             side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
             side.set_minor_formatter(NullFormatter())
-        if self.numeric and len(self.levels) <= _MOST_TICKS:
+        if not self.named and len(self.levels) <= _MOST_TICKS:
             side.set_ticks(self.levels, [value_label(level) for level in self.levels])
 
 
@@ -159,7 +170,8 @@ def _draw_slice(axes: Axes, sample: Sample, scale: _Scale) -> None:
     points = [point for point in means if not math.isnan(scale(point))]
     xs = [scale(point) for point in points for _ in sample.values[point]]
     ys = [value for point in points for value in sample.values[point].values()]
-    axes.plot(xs, ys, "o", color=_SEED, ms=2.4, mew=0, alpha=0.7)
+    pixels = len(xs) > _MOST_VECTORS
+    axes.plot(xs, ys, "o", color=_SEED, ms=2.4, mew=0, alpha=0.7, rasterized=pixels)
     (dots,) = axes.plot(
         [scale(point) for point in points],
         [means[point] for point in points],
@@ -169,9 +181,11 @@ def _draw_slice(axes: Axes, sample: Sample, scale: _Scale) -> None:
         mew=0,
         alpha=0.75,
         zorder=3,
+        rasterized=pixels,
     )
-    names = sample.comparison.axes
-    set_titles(dots, [f"{point_name(names, point)}: {means[point]:.4g}" for point in points])
+    if not pixels:
+        names = sample.comparison.axes
+        set_titles(dots, [f"{point_name(names, point)}: {means[point]:.4g}" for point in points])
     if _is_shared(sample, scale):
         groups: dict[float, list[float]] = {}
         for point in points:
@@ -228,7 +242,7 @@ def find_contour(sample: Sample, ranked: Sequence[AxisNames]) -> Contour | None:
 
 
 def _is_dense(scale: _Scale) -> bool:
-    return scale.numeric and len(scale.levels) >= _LEAST_LEVELS
+    return not scale.named and len(scale.levels) >= _LEAST_LEVELS
 
 
 def _to_unit(spots: Sequence[tuple[float, float]], *logs: bool) -> np.ndarray[Any, Any]:

@@ -53,10 +53,10 @@ def grid_of(axes: dict[str, list[Any]]) -> list[dict[str, Any]]:
 def test_the_variance_of_a_grid_is_split_exactly() -> None:
     points, axes = grid_of(GRID), [(TAU,), (RATE,)]
     values = np.array([additive(point, 0)[PROBE] for point in points])
-    found = split_variance(points, axes, values)
+    product = np.array([(10 * one[TAU] - 2.5) * (1000 * one[RATE] - 2.5) for one in points])
+    found, alone = split_variance(points, axes, [values, product])
     assert found == {(TAU,): pytest.approx(0.8), (RATE,): pytest.approx(0.2)}
-    product = [(10 * point[TAU] - 2.5) * (1000 * point[RATE] - 2.5) for point in points]
-    assert max(split_variance(points, axes, np.array(product)).values()) < 1e-12
+    assert max(alone.values()) < 1e-12
 
 
 def test_fanova_gives_the_shares_of_an_additive_function(tmp_path: Path) -> None:
