@@ -365,6 +365,25 @@ def sweep_best(
     best_command(sweep, store, points, file)
 
 
+@sweep_app.command("extend")
+def sweep_extend(
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="YAML file, or name of a started sweep.")
+    ],
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIELD=VALUE", help="seeds=5, search.trials=60, axes.FIELD=VALUE[,VALUE]"
+        ),
+    ],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Add values, seeds or points to a sweep in its file; refuses to take away a trial."""
+    from sweeps.cli.sweep_extend import extend_command
+
+    extend_command(sweep, changes, store)
+
+
 @sweep_app.command("cancel")
 def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = DEFAULT_STORE) -> None:
     """Cancel a submitted sweep. Its trials checkpoint, its jobs end; submit again to resume."""

@@ -51,6 +51,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep best digits-lambda",
         "care sweep best digits-lambda --points 3 --csv best.csv",
     ),
+    "sweep extend": (
+        "care sweep extend sweeps/digits-lambda.yaml seeds=5",
+        "care sweep extend digits-lambda axes.objective.equivariance.weight=3,10",
+    ),
     "sweep study": (
         "care sweep study digits-lambda",
         "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",

@@ -13,7 +13,7 @@ from care.config import TrialConfig
 from care.config.bundled import beside
 from care.config.fields import read_field
 from care.config.loading import parse_override, set_field, validate
-from care.config.yaml_reader import read_yaml
+from care.config.yaml_reader import parse_mapping, read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
@@ -258,18 +258,24 @@ def _copy(tree: Any) -> Any:
     return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
 
 
-def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None = None) -> Sweep:
+def load_sweep(
+    path: Path,
+    overrides: tuple[str, ...] = (),
+    profile: str | None = None,
+    text: str | None = None,
+) -> Sweep:
     """Load the sweep of a YAML file.
 
     Args:
         path: The file.
         overrides: ``field=value`` to set in its base configuration.
         profile: One of its profiles; None for the sweep without one.
+        text: What the file would hold; its own text when None.
 
     Raises:
         ConfigError: The file, its experiment or a field is wrong; nothing was started.
     """
-    tree = read_yaml(path)
+    tree = read_yaml(path) if text is None else parse_mapping(text, str(path))
     validate(SweepSpec, tree, str(path))
     chosen = apply_profile(tree, profile, path)
     spec = validate(SweepSpec, chosen, str(path))
