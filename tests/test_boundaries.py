@@ -68,6 +68,7 @@ ORDER = {
         "paper_experiments",
         "references",
         "inventory",
+        "account",
         "price",
         "warm_start",
         "plan_remarks",

@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ValidationInfo,
     WrapValidator,
     field_validator,
     model_validator,
@@ -26,6 +27,7 @@ from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
 from sweeps.spec.expressions import check_expressions
+from sweeps.spec.limits import BudgetConfig
 from sweeps.spec.notify import NotifyConfig
 from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
 from sweeps.spec.points import PointsConfig
@@ -132,6 +134,9 @@ class SweepSpec(Model):
         metric: The metric that compares the trials.
         metrics: Several metrics instead, of which the Pareto front is searched and reported. Where
             one number is shown, it is the first.
+        budget: Hours that all its runs may take together; its runs stop in good order after them.
+        fail_fast: Whether a run stops in good order at its first failed trial.
+        max_failures: Failed trials after which a run continues; one more stops it in good order.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
         tracking: The models that MLflow keeps.
@@ -156,6 +161,9 @@ class SweepSpec(Model):
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
     metrics: Annotated[tuple[MetricConfig, ...], Field(strict=False)] = ()
+    budget: BudgetConfig | None = None
+    fail_fast: bool = False
+    max_failures: Annotated[int, Field(ge=0)] | None = None
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -204,6 +212,13 @@ class SweepSpec(Model):
             object.__setattr__(self, "metric", self.metrics[0])  # the model is frozen
         return self
 
+    @field_validator("max_failures")
+    @classmethod
+    def _not_with_fail_fast(cls, most: int | None, info: ValidationInfo) -> int | None:
+        if most is not None and info.data.get("fail_fast"):
+            raise PydanticCustomError("name", "allowed: without 'fail_fast', which is 0 of them")
+        return most
+
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
@@ -239,6 +254,9 @@ class SweepSpec(Model):
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
+        if self.budget and self.budget.gpu_hours and not self.resources.gpus:
+            allowed = "with 'resources.gpus', which is 0; core_hours limits trials on cores"
+            refuse("budget.gpu_hours", self.budget.gpu_hours, allowed)
         check_metrics(self.metrics, dict(self._one_metric_only()))
         check_scheduler(self.scheduler, self.metric)
         return self

@@ -20,6 +20,7 @@ from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
 from sweeps.spec.expressions import Expression, ExpressionError, convert, parse_all
+from sweeps.spec.limits import LIMITS
 from sweeps.spec.metric import check_metric
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.points import add_points, read_points
@@ -263,7 +264,8 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
 
     Args:
         path: The file.
-        overrides: ``field=value`` to set in its base configuration.
+        overrides: ``field=value`` to set in its base configuration, or a limit of the sweep:
+            ``budget.core_hours=60``.
         profile: One of its profiles; None for the sweep without one.
 
     Raises:
@@ -272,6 +274,9 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
     tree = read_yaml(path)
     validate(SweepSpec, tree, str(path))
     chosen = apply_profile(tree, profile, path)
+    for text in filter(_is_limit, overrides):
+        set_field(chosen, *parse_override(text))
+    overrides = tuple(text for text in overrides if not _is_limit(text))
     spec = validate(SweepSpec, chosen, str(path))
     if spec.points:
         base = _read_base(spec, path, overrides)[0]
@@ -282,6 +287,11 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
         plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))
         sweep.paper = resolve_sweep(plain, path).base
     return sweep
+
+
+def _is_limit(override: str) -> bool:
+    """Check whether an override sets a limit of the sweep, not its base configuration."""
+    return override.partition("=")[0].strip().partition(".")[0] in LIMITS
 
 
 def _read_base(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import STOPPED, AccountRecord, describe_stopped, read_account
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.job_output import last_error
@@ -43,6 +44,9 @@ class SweepStatus:
         last: The head's last status; None before the first one.
         age: Seconds since the last status; None before the first one.
         error: The last error of the jobs' output, if none of them works.
+        account: Its hours, and the limit that ended its last run.
+        hours: The hours in words; empty without any.
+        stopped: Why the last run stopped early, and how to continue; empty if it did not.
     """
 
     name: str
@@ -55,6 +59,9 @@ class SweepStatus:
     last: PoolStatus | None
     age: float | None
     error: str = ""
+    account: AccountRecord = field(default_factory=AccountRecord)
+    hours: str = ""
+    stopped: str = ""
 
     @property
     def active(self) -> bool:
@@ -81,6 +88,7 @@ class SweepStatus:
             "best": self.last.best.model_dump() if self.last and self.last.best else None,
             "seconds_left": self.last.seconds_left if self.last else None,
             "error": self.error,
+            **self.account.as_json(),
         }
 
 
@@ -90,9 +98,12 @@ def read_status(folder: PoolFolder) -> SweepStatus:
     age = time.time() - last.at if last else None
     fresh = _writes(head, age)
     running = last.running if last and fresh else ()
+    sweep = folder.store.sweep(folder.name)
+    spec, account = restore_sweep(sweep.declaration()).spec, read_account(sweep)
+    request = folder.request()
     return SweepStatus(
         folder.name,
-        folder.request(),
+        request,
         head,
         _jobs(folder.job_name("head")),
         _jobs(folder.job_name("worker")),
@@ -101,6 +112,9 @@ def read_status(folder: PoolFolder) -> SweepStatus:
         last,
         age,
         "" if running else last_error(folder.jobs),
+        account,
+        account.describe(spec),
+        describe_stopped(account, spec, request.command),
     )
 
 
@@ -137,6 +151,8 @@ def status_view(status: SweepStatus) -> RenderableType:
     grid.add_row("  trials", colored(status.counts))
     grid.add_row("  workers", f"{_workers(status.workers)}, wanted {status.request.workers}")
     last = status.last
+    if status.hours:
+        grid.add_row("  hours", status.hours)
     if status.head.state == HeadState.RUNNING and last:
         grid.add_row("  best so far", _best(last))
         grid.add_row("  time left", duration(last.seconds_left))
@@ -148,7 +164,7 @@ def status_view(status: SweepStatus) -> RenderableType:
     if status.error and not status.complete:
         lines.append(Text(f"  last error   {status.error}"))
     if not status.active and not status.complete:
-        lines.append(Text(f"  to resume: {status.request.command}"))
+        lines.append(Text(f"  {status.stopped or f'to resume: {status.request.command}'}"))
     return Group(*lines)
 
 
@@ -173,7 +189,9 @@ def _headline(status: SweepStatus) -> str:
         silent = status.age is not None and status.age >= _SILENT_SECONDS
         note = f", silent for {duration(status.age)}" if silent else ""
         return f"running, {where} {status.last.node if status.last else 'a node'}{note}"
-    return State.FINISHED if status.complete else "no head is running"
+    if status.complete:
+        return State.FINISHED
+    return STOPPED.get(status.account.stopped, "no head is running")
 
 
 def _workers(jobs: list[QueuedJob] | None) -> str:
