@@ -267,8 +267,10 @@ def with_more_budget(command: str, spec: SweepSpec, spent: Hours) -> str:
     if unit is None or spec.budget is None:
         return command
     words = [word for word in shlex.split(command) if not word.startswith(f"budget.{unit}=")]
-    more = f"{max(_MORE * spec.budget.limits()[unit], _MORE * spent.of(unit)):.3g}"
-    return shlex.join([*words, f"budget.{unit}={more}"])
+    more = _MORE * spec.budget.limits()[unit]
+    if more <= 1.01 * spent.of(unit):  # a budget that was lowered below what was spent
+        more = _MORE * spent.of(unit)
+    return shlex.join([*words, f"budget.{unit}={more:.3g}"])
 
 
 def describe_stopped(account: AccountRecord, spec: SweepSpec, command: str) -> str:

@@ -47,6 +47,7 @@ from sweeps.tracking.source_tags import command_line, user_name
 from sweeps.warm_start import describe_warm_start
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
+_FIRST_SHOWN = 4
 _NARROWEST_LABEL = 16  # characters
 _OTHER_COLUMNS = 46  # characters of state, identity and epochs
 
@@ -87,6 +88,8 @@ def plan_command(
         console.print(plan.seeds.describe(), soft_wrap=True)
     if sweep.selection:
         console.print(_describe_selection(sweep))
+    if order := _describe_order(plan):
+        console.print(order, soft_wrap=True)
     for line in remarks:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
@@ -124,6 +127,15 @@ def _print_trials(plan: Plan, console: Console) -> None:
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
         console.print(line.rstrip(), soft_wrap=True)
+
+
+def _describe_order(plan: Plan) -> str:
+    """Name the trials that start first, if the sweep declares an order; empty otherwise."""
+    spec, missing = plan.sweep.spec, plan.missing()
+    if not missing or (not spec.first and spec.order == "points"):
+        return ""
+    more = ", …" if len(missing) > _FIRST_SHOWN else ""
+    return f"starts with: {', '.join(trial.label for trial in missing[:_FIRST_SHOWN])}{more}"
 
 
 def _describe_selection(sweep: Sweep) -> str:

@@ -29,6 +29,7 @@ from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, p
 from sweeps.spec.expressions import check_expressions
 from sweeps.spec.limits import BudgetConfig
 from sweeps.spec.notify import NotifyConfig
+from sweeps.spec.order import Order
 from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
 from sweeps.spec.points import PointsConfig
 from sweeps.spec.search import (
@@ -129,6 +130,10 @@ class SweepSpec(Model):
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
         search: Choice of the points.
+        order: Whether all seeds of a point start before the next point (``points``), or all points
+            of a seed before the next seed (``seeds``).
+        first: Trials that start before the others: axis, or ``seed``, to a value or a list of
+            values, each. Earlier entries come first.
         scheduler: Early stopping.
         resources: Resources of each trial.
         metric: The metric that compares the trials.
@@ -157,6 +162,8 @@ class SweepSpec(Model):
     expressions: dict[str, str] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
+    order: Order = "points"
+    first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
@@ -211,6 +218,17 @@ class SweepSpec(Model):
         if self.metrics:
             object.__setattr__(self, "metric", self.metrics[0])  # the model is frozen
         return self
+
+    @field_validator("order", "first")
+    @classmethod
+    def _known_before(cls, value: Any, info: ValidationInfo) -> Any:
+        search = info.data.get("search")
+        if value not in ("points", ()) and search and search.suggests:
+            allowed = "allowed: with a grid or a design; optuna suggests one point after another"
+            raise PydanticCustomError("name", allowed)
+        if info.field_name == "first" and not all(value):
+            raise PydanticCustomError("name", "allowed: an axis or 'seed' in each entry")
+        return value
 
     @field_validator("max_failures")
     @classmethod

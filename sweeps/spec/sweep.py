@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from sweeps.spec.expansion import Space
 from sweeps.spec.expressions import Expression, ExpressionError, convert, parse_all
 from sweeps.spec.limits import LIMITS
 from sweeps.spec.metric import check_metric
+from sweeps.spec.order import parse_first, rank
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.points import add_points, read_points
 from sweeps.spec.schema import MOST_TRIALS, SweepSpec
@@ -86,6 +87,30 @@ class Sweep:
         """
         axes, zips = self.spec.parsed_axes(), self.spec.zip
         return self._named(lambda: Space(axes, zips, self._needs, self._read))
+
+    @functools.cached_property
+    def first(self) -> tuple[Selection, ...]:
+        """The trials that start before the others, in this order.
+
+        Raises:
+            ConfigError: An entry names an unknown axis or value, or matches no point.
+        """
+        if not self.spec.first:
+            return ()
+        chosen = parse_first(self.spec.first, self._levels(), self.spec.all_seeds, self.source)
+        left = {*range(len(chosen))}
+        for point in self._all_points():
+            left -= {index for index in left if chosen[index].takes(point)}
+            if not left:
+                return chosen
+        allowed = "allowed: values that a point of the sweep has together"
+        problems = [Problem("first", self.spec.first[index], allowed) for index in sorted(left)]
+        raise ConfigError(self.source, problems)
+
+    def start_order(self, point: Mapping[str, Any], seed: int) -> tuple[int, int]:
+        """Return a trial's rank among those that start first, and the rank of its seed."""
+        by_seed = self.spec.all_seeds.index(seed) if self.spec.order == "seeds" else 0
+        return rank(self.first, point, seed), by_seed
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the chosen points of a grid or a design: dotted axis to value.
@@ -332,6 +357,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     sweep = Sweep(spec, base, str(path))
     sweep.space.check(str(path))
     _check_size(sweep)
+    _ = sweep.first  # so that a wrong entry is refused before anything starts
     return sweep
 
 

@@ -209,13 +209,15 @@ class Driver:
         identity = trial_id(config)
         scheduled = self.sweep.spec.scheduler.name != "none"
         packed = self.sweep.spec.pack != 1
+        # A trial that starts first shares no process with those that come later.
+        rank, _ = self.sweep.start_order(point, config.seed)
         self.board.enter(identity, config, point)
         return TrialTask(
             identity,
             resolved,
             self.store.trial(identity).path.resolve(),
             replay=scheduled,
-            batch_key=batch_key(resolved) if packed else None,
+            batch_key=f"{rank} {batch_key(resolved)}" if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
         )

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 
 from care.system.claim import LostClaimError
-from care.system.files import DiskError
+from care.system.files import DamagedFileError, DiskError
+from care.trials.records import read_record
 from care.trials.state import State
 from sweeps.account import (
     AccountRecord,
@@ -28,6 +30,8 @@ from sweeps.price import PastTrials, price_of
 from sweeps.progress import Board
 from sweeps.resources import Resources
 from sweeps.store import Store, SweepFolder
+
+_log = logging.getLogger(__name__)
 
 _WRITE_SECONDS = 10.0
 
@@ -65,8 +69,14 @@ class Ledger:
         board.meter = Meter(self._account.spent, resources.request)
 
     def _open(self, plan: Plan, slots: int) -> AccountRecord:
-        account = read_account(self._folder)
-        is_new = not (self._folder.path / "account.json").exists()
+        account = AccountRecord()
+        path = self._folder.path / "account.json"
+        is_new = not path.exists()
+        try:
+            account = read_record(path, AccountRecord) or account
+        except DamagedFileError as error:
+            _log.warning("%s Its hours are derived from the trials' logs.", error)
+            is_new = True
         if is_new or account.running:  # no driver has counted, or the last one was killed
             spent = account.spent.or_more(self._derived(plan))
             account = account.model_copy(
@@ -94,14 +104,17 @@ class Ledger:
     def reached(self) -> bool:
         """Return whether a limit is reached; the first one stays the reason."""
         if not self.stopped:
-            if too_many_failed(self._spec, self._board.failed):
-                self.stopped = "failures"
-            elif used_up(self._spec, self._board.meter.read()):
-                self.stopped = "budget"
+            self._check()
             if self.stopped:
                 for action in self._actions:
                     action()
         return bool(self.stopped)
+
+    def _check(self) -> None:
+        if too_many_failed(self._spec, self._board.failed):
+            self.stopped = "failures"
+        elif used_up(self._spec, self._board.meter.read()):
+            self.stopped = "budget"
 
     def look(self) -> bool:
         """Check the limits, and write the account now and then; return False."""
@@ -119,6 +132,8 @@ class Ledger:
             left: Whether trials are left, so that a limit that was reached ended the run.
         """
         self._board.meter.end_all()
+        if not self.stopped:  # an interrupt may have come first
+            self._check()
         account = self._counted(running=False)
         if left and self.stopped:
             account = account.model_copy(
