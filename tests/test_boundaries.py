@@ -70,6 +70,7 @@ ORDER = {
         "inventory",
         "account",
         "price",
+        "past_trials",
         "warm_start",
         "plan_remarks",
         "plan",
