@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from care.errors import CareError
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.account import STOPPED, AccountRecord, describe_stopped, read_account
@@ -22,8 +24,10 @@ from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolS
 from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
+from sweeps.spec.schema import SweepSpec
 from sweeps.spec.sweep import restore_sweep
 from sweeps.states import MEANING
+from sweeps.store import SweepFolder
 
 _SILENT_SECONDS = 30.0
 _SHOWN = 24
@@ -98,9 +102,9 @@ def read_status(folder: PoolFolder) -> SweepStatus:
     age = time.time() - last.at if last else None
     fresh = _writes(head, age)
     running = last.running if last and fresh else ()
-    sweep = folder.store.sweep(folder.name)
-    spec, account = restore_sweep(sweep.declaration()).spec, read_account(sweep)
     request = folder.request()
+    sweep = folder.store.sweep(folder.name)
+    account, spec = read_account(sweep), _spec(sweep)
     return SweepStatus(
         folder.name,
         request,
@@ -113,9 +117,16 @@ def read_status(folder: PoolFolder) -> SweepStatus:
         age,
         "" if running else last_error(folder.jobs),
         account,
-        account.describe(spec),
-        describe_stopped(account, spec, request.command),
+        account.describe(spec) if spec else "",
+        describe_stopped(account, spec, request.command) if spec else "",
     )
+
+
+def _spec(folder: SweepFolder) -> SweepSpec | None:
+    """Read a sweep's declaration for its limits; None if it is missing or damaged."""
+    with contextlib.suppress(CareError):
+        return restore_sweep(folder.declaration()).spec
+    return None
 
 
 def _writes(head: Head, age: float | None) -> bool:
