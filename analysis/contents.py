@@ -20,12 +20,30 @@ from analysis.findings import HEADLINES
 from analysis.front import FrontRow, compare_objectives, describe_front, list_front, tabulate_front
 from analysis.front_figure import describe_front_figure, draw_front
 from analysis.heatmap import describe_heatmap, draw_heatmap, find_grid
+from analysis.history_figure import describe_history, draw_history
+from analysis.importance import (
+    Evaluate,
+    Importances,
+    rank_by_importance,
+    tabulate_importances,
+    varying_axes,
+)
+from analysis.importance_figure import describe_importances, draw_importances
 from analysis.learning_curves import draw_over_epochs, measured_curves
 from analysis.paper_figures import FIGURES
 from analysis.parallel import describe_parallel, draw_parallel, spread_axes
 from analysis.reference_rows import build_reference_table, counted
 from analysis.remarks import list_remarks
+from analysis.search_history import History, read_history, tabulate_history
 from analysis.seed_table import build_seed_table
+from analysis.slices import (
+    describe_contours,
+    describe_slices,
+    draw_contours,
+    draw_slices,
+    find_contour,
+    take_sample,
+)
 from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, select_best
 from analysis.text_tables import format_latex, format_markdown
@@ -49,6 +67,8 @@ class Contents:
         texts: The main table as LaTeX and Markdown, by name of the file.
         front: The Pareto front in one sentence; empty with one metric.
         front_rows: The points compared by several metrics, the front first.
+        importances: The importance of each axis.
+        history: The suggestions of a search; None for a grid.
     """
 
     comparison: Comparison | None
@@ -59,14 +79,17 @@ class Contents:
     texts: dict[str, str] = field(default_factory=dict)
     front: str = ""
     front_rows: list[FrontRow] = field(default_factory=list)
+    importances: Importances = field(default_factory=Importances)
+    history: History | None = None
 
 
-def gather(store_trials: Path, summary: SweepSummary) -> Contents:
+def gather(store_trials: Path, summary: SweepSummary, evaluate: Evaluate | None = None) -> Contents:
     """Read a sweep's trials, compute the tables and draw the figures.
 
     Args:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
+        evaluate: Computes the axes' importance; None leaves it out.
     """
     trials, curves = collect(store_trials, summary)
     axes = list(summary.members[0].axes) if summary.members else []
@@ -99,8 +122,21 @@ def gather(store_trials: Path, summary: SweepSummary) -> Contents:
         tables["front"] = with_typed_axes(table, axes)
         alts = describe_front_figure(summary.objectives, rows)
         figures["front"] = draw_as_panels(draw_front(summary.objectives, rows), "front", alts)
+    history = read_history(comparison, summary)
+    if history:
+        tables["history"] = with_typed_axes(tabulate_history(comparison, history), axes)
+        alts = describe_history(history)
+        figures["history"] = draw_as_panels(draw_history(history), "history", alts)
+    importances = rank_by_importance(comparison, summary, evaluate)
+    if rankings := importances.rankings:
+        tables["importance"] = tabulate_importances(rankings)
+        alts = describe_importances(rankings)
+        figures["importance"] = draw_as_panels(draw_importances(rankings), "importance", alts)
+    figures |= _draw_axes(comparison, summary, importances, with_contour="heatmap" not in figures)
     texts = _texts(comparison, summary)
-    return Contents(comparison, tables, figures, drawn, remarks, texts, text, rows)
+    return Contents(
+        comparison, tables, figures, drawn, remarks, texts, text, rows, importances, history
+    )
 
 
 def _front(comparison: Comparison, summary: SweepSummary) -> tuple[str, list[FrontRow]]:
@@ -110,6 +146,28 @@ def _front(comparison: Comparison, summary: SweepSummary) -> tuple[str, list[Fro
     front = compare_objectives(comparison, summary.objectives)
     rows = list_front(comparison, summary.objectives, front)
     return (describe_front(summary.objectives, front, rows) if rows else ""), rows
+
+
+def _draw_axes(
+    comparison: Comparison, summary: SweepSummary, importances: Importances, *, with_contour: bool
+) -> dict[str, Drawing]:
+    """Draw the metrics against each axis where several vary and no other figure shows them all."""
+    axes = varying_axes(comparison)
+    drawn: dict[str, Drawing] = {}
+    if not importances.rankings or not (summary.searched or len(axes) > 2):
+        return drawn
+    modes = {one.metric: one.mode for one in summary.objectives} or {summary.metric: summary.mode}
+    ranked = {one.metric: [row.axes for row in one.rows] for one in importances.rankings}
+    samples = [take_sample(comparison, metric, modes[metric]) for metric in ranked]
+    first = next(iter(ranked.values()))
+    alts = describe_slices(samples, first)
+    drawn["slices"] = draw_as_panels(draw_slices(samples, first), "slices", alts)
+    found = [(one, find_contour(one, ranked[one.metric])) for one in samples]
+    contours = [(one, contour) for one, contour in found if contour]
+    if with_contour and contours:
+        figure = draw_contours(contours)
+        drawn["contour"] = draw_whole(figure, "contour", describe_contours(contours))
+    return drawn
 
 
 def main_metrics(summary: SweepSummary) -> set[str]:

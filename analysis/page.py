@@ -13,6 +13,8 @@ import jinja2
 from analysis.comparison import Comparison
 from analysis.contents import MOST_CURVES, Contents, main_metrics
 from analysis.findings import answer
+from analysis.history_figure import explain_history
+from analysis.importance import describe_importance, explain_method
 from analysis.labels import (
     axis_label,
     metric_label,
@@ -81,7 +83,13 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
         metric_label=short_metric_label(summary.metric),
         provenance=provenance,
         versions=[f"{name} {', '.join(provenance[name])}" for name in _CITED if name in provenance],
-        importances=rank_axes(comparison) if comparison and "parallel" in contents.figures else [],
+        correlations=rank_axes(comparison) if comparison and "parallel" in contents.figures else [],
+        short_metric_label=short_metric_label,
+        rankings=contents.importances.rankings,
+        ranking_texts=[describe_importance(one) for one in contents.importances.rankings],
+        ranking_notes=list(dict.fromkeys(map(explain_method, contents.importances.rankings))),
+        history_text=explain_history(contents.history) if contents.history else "",
+        not_ranked=contents.importances.left_out,
         curve_points=min(MOST_CURVES, len(comparison.points())) if comparison else 0,
         points=len(comparison.points()) if comparison else 0,
         seed_rows=build_seed_rows(summary),

@@ -12,6 +12,7 @@ from pathlib import Path
 from analysis.contents import gather
 from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
+from analysis.importance import Evaluate
 from analysis.page import render_page
 from analysis.seed_table import describe_seeds
 from analysis.summary import ANSWER, SweepSummary
@@ -23,7 +24,11 @@ _TRIES = 10
 
 
 def write_report(
-    store_trials: Path, summary: SweepSummary, out: Path, work: Path | None = None
+    store_trials: Path,
+    summary: SweepSummary,
+    out: Path,
+    work: Path | None = None,
+    evaluate: Evaluate | None = None,
 ) -> Path:
     """Write the report of a sweep, finished or not.
 
@@ -35,6 +40,7 @@ def write_report(
         out: The report's folder; replaced.
         work: Parent of the temporary folder, on the file system of ``out``; the folder of ``out``
             when None. The driver passes its claim's folder, which is removed with the claim.
+        evaluate: Computes the axes' importance; None leaves it out.
 
     Returns:
         The page, ``out/report.html``.
@@ -51,7 +57,7 @@ def write_report(
             (fresh / name).mkdir(parents=True)
         # Hashed first: a trial that changes while the report is written makes it out of date.
         inputs = fingerprint(store_trials, summary)
-        _write(store_trials, summary, fresh, out)
+        _write(store_trials, summary, fresh, out, evaluate)
         seal(fresh, inputs)
         adopt(fresh)
         _replace(out, fresh, old)
@@ -100,9 +106,11 @@ def _remove(old: Path) -> None:
             old.unlink()
 
 
-def _write(store_trials: Path, summary: SweepSummary, fresh: Path, out: Path) -> None:
+def _write(
+    store_trials: Path, summary: SweepSummary, fresh: Path, out: Path, evaluate: Evaluate | None
+) -> None:
     """Write a report into ``fresh``, with links that are right in ``out``."""
-    contents = gather(store_trials, summary)
+    contents = gather(store_trials, summary, evaluate)
     for name, table in contents.tables.items():
         table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)

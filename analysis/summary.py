@@ -115,6 +115,7 @@ class SweepSummary:
         objectives: Its metrics, if it has several; ``metric`` is the first.
         notes: Sentences about how its points were chosen, why it stopped early, and its hours.
         zips: Groups of axes that take their values together.
+        searched: Whether a search suggested its points, in the order of ``members``.
     """
 
     name: str
@@ -133,3 +134,4 @@ class SweepSummary:
     objectives: tuple[Objective, ...] = ()
     notes: tuple[str, ...] = ()
     zips: tuple[tuple[str, ...], ...] = ()
+    searched: bool = False

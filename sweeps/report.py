@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -30,6 +30,9 @@ from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.store import Store
 from sweeps.sweep_command import format_command
 from sweeps.warm_start import describe_warm_start
+
+if TYPE_CHECKING:
+    from analysis.importance import Axes, Draw, Method
 
 
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
@@ -71,7 +74,17 @@ def write_sweep_report(
     with large_imports():
         from analysis.report import write_report
 
-    return write_report(store.trials, summary, out, work)
+    def evaluate(
+        method: Method,
+        points: Sequence[Mapping[str, Any]],
+        axes: Sequence[Axes],
+        draws: Sequence[Draw],
+    ) -> list[dict[Axes, float]]:
+        from sweeps.tune.importance import StudyImportance  # Optuna, which few reports need
+
+        return StudyImportance(sweep.space)(method, points, axes, draws)
+
+    return write_report(store.trials, summary, out, work, evaluate)
 
 
 def read_answer(page: Path) -> list[str]:
@@ -121,6 +134,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         notes=tuple(f"{line[:1].upper()}{line[1:]}." for line in _notes(plan, store)),
         objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
         zips=spec.zip,
+        searched=spec.search.suggests,
     )
 
 

@@ -327,6 +327,44 @@ def sweep_status(
     raise typer.Exit(status_command(sweep, store, watch, as_json))
 
 
+@sweep_app.command("study")
+def sweep_study(
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
+    ],
+    file: Annotated[
+        Path | None,
+        typer.Option("--storage", metavar="FILE", help="The file; by default SWEEP-study.db."),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that is no study of the sweep.")
+    ] = False,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Write a sweep as a study of Optuna, which optuna-dashboard opens. Twice changes nothing."""
+    from sweeps.cli.sweep_study import study_command
+
+    study_command(sweep, store, file, overwrite)
+
+
+@sweep_app.command("best")
+def sweep_best(
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
+    ],
+    points: Annotated[int, typer.Option("--points", min=1, help="Number of points.")] = 5,
+    file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write them for another sweep's points."),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Rank the points of a sweep by its metric, over equal seeds, without collapsed ones."""
+    from sweeps.cli.sweep_best import best_command
+
+    best_command(sweep, store, points, file)
+
+
 @sweep_app.command("cancel")
 def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = DEFAULT_STORE) -> None:
     """Cancel a submitted sweep. Its trials checkpoint, its jobs end; submit again to resume."""

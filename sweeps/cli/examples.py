@@ -47,6 +47,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "--workers 1:16",
     ),
     "sweep status": ("care sweep status digits-lambda", "care sweep status digits-lambda --watch"),
+    "sweep best": (
+        "care sweep best digits-lambda",
+        "care sweep best digits-lambda --points 3 --csv best.csv",
+    ),
+    "sweep study": (
+        "care sweep study digits-lambda",
+        "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",
+    ),
     "sweep cancel": ("care sweep cancel digits-lambda",),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
     "compare": (

@@ -121,12 +121,15 @@ def _print_trials(plan: Plan, console: Console) -> None:
     widest = max((len(trial.label) for trial in plan.trials), default=0)
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST_LABEL, console.width - _OTHER_COLUMNS))
+    lines = []
     for trial in plan.trials:
         started = trial.epoch or trial.state == State.PAUSED
         progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if started else ""
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
-        console.print(line.rstrip(), soft_wrap=True)
+        lines.append(line.rstrip())
+    if lines:
+        console.out("\n".join(lines), highlight=False)  # print takes as long as the plan
 
 
 def _describe_order(plan: Plan) -> str:

@@ -61,7 +61,7 @@ class SearchedTrials:
 
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
-_DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
+DIRECTIONS = {"max": StudyDirection.MAXIMIZE, "min": StudyDirection.MINIMIZE}
 
 
 class ListSearch(Searcher):  # type: ignore[misc]
@@ -132,7 +132,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._generations = Generations()
         self.study = optuna.create_study(
             study_name=spec.name,
-            directions=[_DIRECTIONS[metric.mode] for metric in spec.objectives],
+            directions=[DIRECTIONS[metric.mode] for metric in spec.objectives],
         )
         self._open: dict[int, SearchedPoint] = {}
         self._count = 0

@@ -8,7 +8,7 @@ import pytest
 
 from sweeps.process.wall_time import Stopwatch, WallTime, format_wall_time
 from sweeps.progress import Board
-from sweeps.spec.schema import MetricConfig
+from sweeps.spec.search import MetricConfig
 from tests.helpers.declaring import declare
 from tests.helpers.processes import care
 
