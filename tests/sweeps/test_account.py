@@ -198,7 +198,7 @@ def test_a_budget_below_a_trial_is_refused_with_the_numbers(
     assert "no past trial" in unknown
     here = {"hostname": socket.gethostname()}
     for config in configs[:2]:  # λ = 0 takes fewer passes than the others
-        times = {"seconds": [10.0] * 3, "finished_at": time.time() + 60}
+        times: dict[str, Any] = {"seconds": [10.0] * 3, "finished_at": time.time() + 60}
         fabricate(store, config, State.FINISHED, 3, **times, provenance=here)
     with pytest.raises(ConfigError) as refused:
         check_budget(make_plan(limited, store), PastTrials(store, 0, 1))
