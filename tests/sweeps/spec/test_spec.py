@@ -28,7 +28,7 @@ SHARED = "objective.equivariance.shared_views"
 # changes, field, value, part of what is allowed, nearest name
 BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # unknown key, missing key
-    ({"axis": {}}, "axis", {}, "there are axes, checkpoints", "axes"),
+    ({"axis": {}}, "axis", {}, "there are axes, budget", "axes"),
     ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has group, multivariate, name", "name"),
     ({"axes": None}, "axes", None, "must be given", None),
     ({"name": None}, "name", None, "must be given", None),
