@@ -46,7 +46,7 @@ def extend_text(text: str, changes: Mapping[str, str], source: str) -> str:
     return text
 
 
-def _add_to_axis(text: str, root: yaml.Node, field: str, value: str, source: str) -> str:
+def _add_to_axis(text: str, root: yaml.Node | None, field: str, value: str, source: str) -> str:
     axes = _children(_find(root, "axes"))
     name = field.removeprefix(_AXES)
     if name not in axes:
@@ -74,7 +74,7 @@ def _append(text: str, node: yaml.SequenceNode, added: Sequence[Any]) -> str:
     return text[:end] + "".join(f"\n{dash}{_format(value)}" for value in added) + text[end:]
 
 
-def _replace(text: str, root: yaml.Node, field: str, value: str, source: str) -> str:
+def _replace(text: str, root: yaml.Node | None, field: str, value: str, source: str) -> str:
     parse_yaml(value, f"{_SOURCE}, {field}")
     node: yaml.Node | None = root
     for part in field.split("."):
