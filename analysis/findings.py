@@ -30,6 +30,7 @@ HEADLINES = (
 _MOST_LEVELS = 24  # of an axis of numbers that is described level by level
 _MOST_RIVALS = 100  # points that are compared with the best one
 _MOST_NAMES = 4
+_MOST_LISTED = 8  # points in a sentence; tables and summary.json have them all
 _LINES = 3  # sentences of a headline
 
 
@@ -219,14 +220,14 @@ def _describe_collapsed(comparison: Comparison) -> str:
 
 
 def _list_points(comparison: Comparison, points: list[Point], *, collapse: bool = False) -> str:
-    names = []
-    for point in points:
+    names, more = [], len(points) - _MOST_LISTED
+    for point in points[:_MOST_LISTED]:
         name = point_name(comparison.axes, point)
         collapsed = len(comparison.collapsed_seeds(point))
         finished = comparison.finished_trials(point)
         part = f" ({collapsed} of {finished} seeds)" if collapse and collapsed < finished else ""
         names.append(name + part)
-    return "; ".join(names)
+    return "; ".join(names) + (f"; … and {more} more" if more > 0 else "")
 
 
 def _axis_answer(comparison: Comparison, name: str) -> AxisAnswer | None:

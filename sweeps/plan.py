@@ -11,6 +11,7 @@ from typing import Any
 from analysis.adaptive_seeds import TrialValue
 from analysis.labels import point_name
 from care.config import TrialConfig
+from care.config.fields import is_field
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import ConfigError, Problem
 from care.trials.hardware import Machine
@@ -25,7 +26,7 @@ from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import Store, final_values, finite, trial_status
 
-_MOST_PROBLEMS = 20
+_MOST_PROBLEMS, _MOST_WRONG = 20, 200  # problems that are listed; points that are looked at
 
 
 @dataclass(frozen=True)
@@ -288,14 +289,18 @@ def _suggested(sweep: Sweep, decisions: Decisions) -> Iterable[dict[str, Any]]:
 def _resolve(
     sweep: Sweep, points: Iterable[dict[str, Any]]
 ) -> list[tuple[dict[str, Any], TrialConfig]]:
-    problems: dict[str, Problem] = {}
-    configs = []
+    problems: dict[tuple[str, str], Problem] = {}
+    configs, wrong = [], 0
     for point in points:
         try:
             configs += [(point, config) for config in sweep.trials(point)]
         except ConfigError as error:
-            problems.update({str(problem): problem for problem in error.problems})
-            if len(problems) >= _MOST_PROBLEMS:
+            wrong += 1
+            for problem in error.problems:
+                # A field that does not exist is wrong whatever its value.
+                value = str(problem) if is_field(problem.field) else problem.allowed
+                problems.setdefault((problem.field, value), problem)
+            if len(problems) >= _MOST_PROBLEMS or wrong >= _MOST_WRONG:
                 break
     if problems:
         raise ConfigError(sweep.source, problems.values())

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from care.config import TrialConfig
+from care.errors import ConfigError
 from care.system.claim import Claim
 from care.trials.identity import trial_id
 from care.trials.records import SweepRecord
@@ -306,3 +307,13 @@ def test_a_monitor_that_costs_much_is_remarked_before_it_runs(tmp_path: Path) ->
     seldom = make_plan(load(tmp_path, overrides=costly), Store(tmp_path / "runs"))
     assert plan_remarks(seldom) == [blind]
     assert not plan_remarks(make_plan(load(tmp_path, overrides=epochs), Store(tmp_path / "runs")))
+
+
+def test_a_field_that_does_not_exist_is_named_once(tmp_path: Path, store: Store) -> None:
+    for axis, values, listed in (
+        ("training.learning_rate", [0.1, 0.2, 0.3], [0.1]),  # of the optimizer
+        ("training.epochs", [0, -1, 2], [0, -1]),
+    ):
+        with pytest.raises(ConfigError) as refused:
+            make_plan(load(tmp_path, axes={axis: values}), store)
+        assert [problem.value for problem in refused.value.problems] == listed
