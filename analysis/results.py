@@ -14,7 +14,7 @@ import pandas as pd
 
 from analysis.choice import choose_axis, choose_level, choose_metric
 from analysis.collect import collect, select_finished, with_typed_axes
-from analysis.comparison import Comparison, build_paired_table, build_summary_table, compare
+from analysis.comparison import Comparison, Point, build_paired_table, build_summary_table, compare
 from analysis.effects import Axis, build_effect_table
 from analysis.findings import answer
 from analysis.labels import axis_label, metric_label, point_name, short_metric_label, value_label
@@ -171,20 +171,29 @@ class SweepResults:
         Raises:
             CareError: There is no best point; states the reason.
         """
+        return self.best_points(1)[0]
+
+    def best_points(self, count: int) -> list[Best]:
+        """Rank the points by the sweep's metric, without nearly collapsed points.
+
+        All means are over the same seeds. A point that lacks one of them is not ranked.
+
+        Args:
+            count: Most points, at least 1.
+
+        Returns:
+            The best point first; at least one.
+
+        Raises:
+            CareError: There is no best point; states the reason.
+        """
         comparison = self._compare()
         best = comparison.best_point()
         if best.point is None:
             text = answer(comparison)
             why = text.best if text else "There is no best point: no trial is finished."
             raise CareError(f"{self.name}: {why}")
-        values = comparison.values(best.point, comparison.metric)
-        return Best(
-            point=dict(zip(comparison.axes, best.point, strict=True)),
-            name=point_name(comparison.axes, best.point),
-            metric=comparison.metric,
-            estimate=estimate([values[seed] for seed in best.seeds]),
-            trials=comparison.finished_by_seed(best.point),
-        )
+        return [_ranked(comparison, point, best.seeds) for point in best.compared[:count]]
 
     @overload
     def compare(
@@ -319,3 +328,14 @@ class SweepResults:
         more = len(points) - _MOST_ROWS
         rest = f"<p>… and {more} more points: .summary</p>" if more > 0 else ""
         return f"<table><tr>{head}</tr>{body}</table>{rest}"
+
+
+def _ranked(comparison: Comparison, point: Point, seeds: Sequence[int]) -> Best:
+    values = comparison.values(point, comparison.metric)
+    return Best(
+        point=dict(zip(comparison.axes, point, strict=True)),
+        name=point_name(comparison.axes, point),
+        metric=comparison.metric,
+        estimate=estimate([values[seed] for seed in seeds]),
+        trials=comparison.finished_by_seed(point),
+    )

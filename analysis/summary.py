@@ -113,7 +113,7 @@ class SweepSummary:
         references: Encoders that it did not train, measured on its data.
         seeds: The seeds that were added until points were decided; None for a list of seeds.
         objectives: Its metrics, if it has several; ``metric`` is the first.
-        notes: Sentences about how its points were chosen.
+        notes: Sentences about how its points were chosen, why it stopped early, and its hours.
         zips: Groups of axes that take their values together.
         searched: Whether a search suggested its points, in the order of ``members``.
     """

@@ -82,6 +82,7 @@ class Sample:
         at: Seconds.
         trials: Trials that were started.
         results: Results that were handled.
+        epochs: Epochs that they reported.
         waited: Idle seconds of the event loop.
         cpu: CPU seconds of the event loop's thread.
         runs: Runs in MLflow.
@@ -91,6 +92,7 @@ class Sample:
     at: float
     trials: int
     results: int
+    epochs: int
     waited: float
     cpu: float
     runs: int
@@ -173,6 +175,7 @@ class Recorder:
     def __init__(self, pool: SimulatedPool, store: Store, board: Board) -> None:
         self.samples: list[Sample] = []
         self._pool, self._database = pool, store.root / "mlflow.db"
+        self._board = board
         self._status = StatusFile(board, cast(SlurmBackend, pool))
         self._cpu = time.pthread_getcpuclockid(threading.get_ident())
         self._began, self._cpu_began = time.perf_counter(), time.clock_gettime(self._cpu)
@@ -202,6 +205,7 @@ class Recorder:
             at=time.perf_counter() - self._began,
             trials=answers.get("__ray_ready__", 0) + answers.get("reset", 0),
             results=answers.get("train", 0),
+            epochs=self._board.epochs_run,
             waited=cluster.waited if cluster else 0.0,
             cpu=time.clock_gettime(self._cpu) - self._cpu_began,
             runs=_count_runs(self._database),
@@ -293,6 +297,7 @@ def windows(samples: list[Sample], trials: int) -> Iterator[dict[str, float]]:
             "known trials": last.trials,
             "trials/s": count / took,
             "results/s": (last.results - first.results) / took,
+            "epochs/s": (last.epochs - first.epochs) / took,
             "busy": busy / took,
             "busy ms/trial": 1e3 * busy / count,
             "CPU ms/trial": 1e3 * (last.cpu - first.cpu) / count,

@@ -13,6 +13,7 @@ import numpy as np
 from ray import cloudpickle
 
 import sweeps.tune.claimed_trial
+import sweeps.tune.trial_actor
 from care.config import TrialConfig
 from care.config.metrics import final_measures, monitored_metrics
 from care.data.shared_batches import SharedBatches
@@ -36,6 +37,22 @@ _METRICS = (
 )
 
 
+class SimulatedClock:
+    """The clock of the simulated workers, which advances with each epoch."""
+
+    sleep = time.sleep
+
+    def __init__(self) -> None:
+        self.now, self.epoch_seconds = 0.0, 0.0
+
+    def monotonic(self) -> float:
+        """Return the seconds that all epochs took together."""
+        return self.now
+
+
+_clock = SimulatedClock()
+
+
 class UntrainedRun:
     """Writes the files of :class:`care.training.trial_run.TrialRun` without training."""
 
@@ -52,7 +69,7 @@ class UntrainedRun:
 
         self.config, self.evaluation_seconds = config, 0.0
         self._epochs, self._seed = config.training.epochs, config.seed
-        self._folder = folder
+        self.folder = folder
         folder.create(config)
         status = folder.read_status()
         self.finished = status is not None and status.finished
@@ -76,28 +93,32 @@ class UntrainedRun:
     def steps(self, stop: Callable[[], bool]) -> Stepwise[Values]:  # noqa: ARG002
         """Log an epoch; after the last one write the measures."""
         yield
+        _clock.now += _clock.epoch_seconds
         self._epoch += 1
         value = self._seed + 1 / self._epoch
         line: dict[str, float] = {"epoch": self._epoch, "step": self._epoch * _STEPS}
         line |= dict.fromkeys(_METRICS, value)
         timing = TimingRecord(
-            epoch=self._epoch, seconds=1.0, images_per_second=1000.0, finished_at=time.time()
+            epoch=self._epoch,
+            seconds=_clock.epoch_seconds,
+            images_per_second=1000.0,
+            finished_at=time.time(),
         )
-        self._folder.append_epoch(line, timing)
-        write_atomic(self._folder.path / "checkpoint-0", bytes(4096))
+        self.folder.append_epoch(line, timing)
+        write_atomic(self.folder.path / "checkpoint-0", bytes(4096))
         if self._epoch < self._epochs:
-            self._folder.write_status(State.RUNNING, self._epoch, self._epochs)
+            self.folder.write_status(State.RUNNING, self._epoch, self._epochs)
             return line
         measures = dict.fromkeys(final_measures(), value)
-        self._folder.write_details({"features": np.zeros(64)})
-        self._folder.write_evaluation(measures)
-        self._folder.write_status(State.FINISHED, self._epoch, self._epochs)
+        self.folder.write_details({"features": np.zeros(64)})
+        self.folder.write_evaluation(measures)
+        self.folder.write_status(State.FINISHED, self._epoch, self._epochs)
         self.finished = True
         return {**line, **measures}
 
     def pause(self) -> None:
         """Mark the trial as paused."""
-        self._folder.write_status(State.PAUSED, self._epoch, self._epochs)
+        self.folder.write_status(State.PAUSED, self._epoch, self._epochs)
 
 
 class _Trainable(CareTrainable):
@@ -111,11 +132,13 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
 
     Args:
         pipe: Takes (number, actor, method, pickled arguments); gives (number, pickled result).
-        epoch_seconds: When the answer to ``train`` leaves, after the call.
+        epoch_seconds: Seconds of an epoch; the answer to ``train`` leaves after those it trained.
         node: Name of the node.
     """
     os.environ.update(node.environment)
-    setattr(sweeps.tune.claimed_trial, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name, not an attribute
+    _clock.epoch_seconds = epoch_seconds
+    setattr(sweeps.tune.claimed_trial, "TrialRun", UntrainedRun)  # noqa: B010 - a module's name
+    setattr(sweeps.tune.trial_actor, "time", _clock)  # noqa: B010
     actors: dict[int, CareTrainable] = {}
     late: list[tuple[float, int, bytes]] = []
     while True:
@@ -128,9 +151,9 @@ def run_node(pipe: Connection, epoch_seconds: float, node: Node) -> None:
         if call is None:
             return
         number, actor, method, content = call
-        asked = time.monotonic()
+        asked, clock = time.monotonic(), _clock.now
         result = cloudpickle.dumps(_answer(actors, actor, method, content))
-        due = asked + epoch_seconds if method == "train" else asked
+        due = asked + _clock.now - clock
         heapq.heappush(late, (due, number, result))
 
 

@@ -31,6 +31,7 @@ from care.trials.records import StatusRecord, Values
 from care.trials.reference import list_references
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import AccountRecord, read_account
 from sweeps.event_log import is_of, read_decisions
 from sweeps.plan import plan_configs
 from sweeps.question import is_searched
@@ -98,6 +99,7 @@ class SweepView:
         unsuggested: Number of trials that Optuna has not suggested yet.
         driver: The process that runs it; None if no process does.
         created: Time of its first start in UTC, ISO 8601; empty for one of an earlier version.
+        account: Its hours, and the limit that ended its last run.
     """
 
     sweep: Sweep
@@ -105,6 +107,12 @@ class SweepView:
     unsuggested: int
     driver: Holder | None
     created: str = ""
+    account: AccountRecord = field(default_factory=AccountRecord)
+
+    @property
+    def stopped(self) -> str:
+        """Why its last run stopped early; empty if it did not, or if nothing is left."""
+        return "" if self.driver or self.complete else self.account.reason
 
     @property
     def name(self) -> str:
@@ -207,7 +215,8 @@ class SweepReader:
         unsuggested = max(0, wanted - len(rows))
         stopped = self._with_stopped(rows)
         driver = holder(self._folder.path)
-        return SweepView(self.sweep, stopped, unsuggested, driver, self._created)
+        account = read_account(self._folder)
+        return SweepView(self.sweep, stopped, unsuggested, driver, self._created, account)
 
     def _row(self, identity: str, point: dict[str, Any], config: TrialConfig) -> TrialRow:
         folder = self._store.trial(identity)

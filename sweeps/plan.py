@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from care.config import TrialConfig
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.errors import ConfigError, Problem
 from care.trials.hardware import Machine
-from care.trials.identity import group_id, trial_id
+from care.trials.identity import identities, trial_id
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
@@ -102,9 +102,17 @@ class Plan:
         return done == self.wanted
 
     def missing(self) -> list[PlannedTrial]:
-        """List the trials to train, those with most completed epochs first."""
+        """List the trials to train in the order in which they start.
+
+        Those that the sweep names come first, then those with most completed epochs.
+        """
+        starts: dict[str, tuple[int, int, int]] = {}
+        for trial in self.trials:  # a trial that two points share starts with the earlier one
+            rank, by_seed = self.sweep.start_order(trial.point, trial.config.seed)
+            start = rank, -trial.epoch, by_seed
+            starts[trial.trial_id] = min(start, starts.get(trial.trial_id, start))
         missing = [trial for trial in self.unique().values() if trial.state in TO_TRAIN]
-        return sorted(missing, key=lambda trial: -trial.epoch)
+        return sorted(missing, key=lambda trial: starts[trial.trial_id])
 
 
 def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:
@@ -126,8 +134,10 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
         return _plan_adaptive(sweep, store, versions, sweep.spec.adaptive)
     decisions, differences = _decisions(sweep, store)
     configs = _configs(sweep, decisions)
-    stopped = decisions.stopped()
-    trials = [plan_trial(store, point, config, versions, stopped) for point, config in configs]
+    stopped, started = decisions.stopped(), store.started()
+    trials = [
+        plan_trial(store, point, config, versions, stopped, started) for point, config in configs
+    ]
     return Plan(sweep, tuple(trials), tuple(differences))
 
 
@@ -225,6 +235,7 @@ def plan_trial(
     config: TrialConfig,
     versions: Versions,
     stopped: Mapping[str, RungEntry],
+    started: Collection[str] | None = None,
 ) -> PlannedTrial:
     """Look up the state of one trial in the store.
 
@@ -234,16 +245,20 @@ def plan_trial(
         config: Its configuration.
         versions: The current code and data; results of others are stale.
         stopped: Trials that the sweep's scheduler ended early, by identity.
+        started: The trials that the store had a moment ago, if known: others are new, and to look
+            for the files of 100,000 of them would take minutes on a shared disk.
     """
-    identity = trial_id(config)
+    identity, group = identities(config)
     folder = store.trial(identity)
+    if started is not None and identity not in started:
+        return PlannedTrial(identity, group, point, config, State.NEW)
     status = trial_status(folder, versions, config)
     state = status.state
     if state in TO_TRAIN and identity in stopped and is_of(stopped[identity], folder):
         state = State.STOPPED
     return PlannedTrial(
         identity,
-        group_id(config),
+        group,
         point,
         config,
         state,

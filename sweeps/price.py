@@ -7,29 +7,21 @@ floating-point operations, at the rate of the nearest past trials.
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 import itertools
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from pathlib import Path
 from typing import NamedTuple
-
-from pydantic import ValidationError
 
 from care.config import TrialConfig
 from care.config.cost import training_flops
 from care.errors import CareError, ConfigError, Problem
-from care.system.files import DamagedFileError
-from care.trials.folder import TrialFolder
-from care.trials.state import State
+from sweeps.past_trials import PastTrial, read_past
 from sweeps.plan import Plan, make_plan
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
@@ -38,29 +30,6 @@ _PAST_TRIALS_READ = 200
 _KINDS_MEASURED = 4
 _CHECKPOINTS_KEPT = 2
 _WEAKNESS = ("here", "measured", "elsewhere", "flops")
-
-
-@dataclass(frozen=True)
-class PastTrial:
-    """What a past trial took.
-
-    Attributes:
-        config: Its configuration.
-        here: Whether this machine trained it.
-        threads: Threads that it had.
-        epoch_seconds: Median of its epochs after the first, which includes the warm-up.
-        end_seconds: Time from its last epoch to its end, in which it was evaluated.
-        bytes: Size of its folder; None unless it is finished.
-        is_whole: False if only its first steps were trained, to measure them.
-    """
-
-    config: TrialConfig
-    here: bool
-    threads: int
-    epoch_seconds: float
-    end_seconds: float | None
-    bytes: int | None
-    is_whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -153,7 +122,7 @@ class PastTrials:
         device = "cuda" if gpus else "cpu"
         folders = itertools.islice(store.all_trials(), _PAST_TRIALS_READ)
         self._by_cost: dict[str, list[PastTrial]] = {}
-        for past in _read_past(folders, device):
+        for past in read_past(folders, device):
             self._by_cost.setdefault(_cost(past.config), []).append(past)
         self._rates: dict[str, _Rate | None] = {}  # of 20,000 trials, few have a cost of their own
 
@@ -298,36 +267,6 @@ def _one_seed(plan: Plan, base: TrialConfig) -> list[TrialConfig]:
     return [*points.values(), *[base] * unsuggested]
 
 
-def _read_past(folders: Iterable[TrialFolder], device: str) -> Iterable[PastTrial]:
-    machine = socket.gethostname()
-    for folder in folders:
-        with contextlib.suppress(ValidationError, DamagedFileError):  # e.g. of an older version
-            trial, timings = folder.read_trial(), folder.read_timings()
-            provenance = folder.read_provenance()
-            if not (trial and timings and provenance) or (provenance.device or "cpu") != device:
-                continue
-            seconds = [timing.seconds for timing in timings]
-            status = folder.read_status()
-            finished = status is not None and status.state == State.FINISHED
-            end = None
-            if status and finished:
-                # An evaluation may belong to a later start than the last epoch.
-                starts = [_seconds_of(start.at) for start in folder.read_starts()]
-                end = _seconds_of(status.updated) - max(timings[-1].finished_at, *starts, 0.0)
-            yield PastTrial(
-                TrialConfig.model_validate(trial.config),
-                provenance.hostname == machine,
-                provenance.threads,
-                statistics.median(seconds[1:] or seconds),
-                None if end is None else max(0.0, end),
-                _bytes_below(folder.path) if finished else None,
-            )
-
-
-def _seconds_of(moment: str) -> float:
-    return datetime.fromisoformat(moment).timestamp() if moment else 0.0
-
-
 def _measure(config: TrialConfig, gpus: float, threads: int, seconds: float) -> PastTrial:
     request = {"config": config.model_dump(mode="json"), "threads": threads, "seconds": seconds}
     # Torch stays out of this process, and its memory is free afterwards.
@@ -347,10 +286,6 @@ def _measure(config: TrialConfig, gpus: float, threads: int, seconds: float) -> 
     epoch_seconds, checkpoint_bytes, _ = json.loads(done.stdout.splitlines()[-1])
     size = _CHECKPOINTS_KEPT * checkpoint_bytes
     return PastTrial(config, True, threads, epoch_seconds, None, size, is_whole=False)
-
-
-def _bytes_below(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def _flops(config: TrialConfig) -> float:

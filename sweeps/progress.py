@@ -18,6 +18,7 @@ from care.config.metrics import (
     monitored_metrics,
 )
 from care.trials.state import State
+from sweeps.account import Meter
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.search import MetricConfig
 from sweeps.states import MEANING
@@ -82,6 +83,8 @@ class Board:
         column: The metric to show for training trials: the sweep's metric, or one that every epoch
             has if that one is known only at the end.
         activity: The driver's activity while no trial trains; empty otherwise.
+        meter: Counts the sweep's hours.
+        failed: Labels of the trials that have failed in this run, by identity.
 
     Args:
         metric: The sweep's metric.
@@ -101,6 +104,8 @@ class Board:
         self.target = target
         self.column = epoch_metric(metric.name, monitor)
         self.activity: Activity = ""
+        self.meter = Meter()
+        self.failed: dict[str, str] = {}
         self.trials: dict[str, TrialProgress] = {}
         self.configs: dict[str, TrialConfig] = {}
         self.points: dict[str, dict[str, Any]] = {}
@@ -201,6 +206,8 @@ class Board:
         epoch = metrics.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
         self._move(trial, state, epoch)
+        if state == State.FAILED:
+            self.failed[trial_id] = trial.label
         trial.value = metrics.get(self.metric.name, trial.value)
         trial.latest = metrics.get(self.column, trial.latest)
         trial.uniformity = metrics.get(COLLAPSE_METRIC, trial.uniformity)

@@ -19,6 +19,7 @@ from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import read_account
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import find_mixtures
@@ -130,13 +131,21 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         reproduction=_reproduction(sweep),
         references=reference_encoders(sweep, store, _finished_records(plan, store)),
         seeds=_added_seeds(plan),
-        notes=tuple(
-            f"{line.capitalize()}." for line in describe_warm_start(sweep, store, Versions())
-        ),
+        notes=tuple(f"{line[:1].upper()}{line[1:]}." for line in _notes(plan, store)),
         objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
         zips=spec.zip,
         searched=spec.search.suggests,
     )
+
+
+def _notes(plan: Plan, store: Store) -> Iterator[str]:
+    """Yield how points were chosen, why the last run stopped early, and the hours."""
+    spec, account = plan.sweep.spec, read_account(store.sweep(plan.sweep.spec.name))
+    yield from describe_warm_start(plan.sweep, store, Versions())
+    if account.stopped and not plan.complete:
+        yield account.reason
+    if not account.running and (hours := account.describe(spec)):
+        yield hours
 
 
 def _added_seeds(plan: Plan) -> AddedSeeds | None:

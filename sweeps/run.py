@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from care.config.metrics import COLLAPSE_METRIC
 from care.system.claim import Claim
 from care.system.files import DiskError
 from care.trials.state import State
+from sweeps.account import AccountRecord, read_account
 from sweeps.notify.notifier import make_notifier
 from sweeps.plan import Plan, make_plan
 from sweeps.process.signals import Interrupt
@@ -57,12 +58,14 @@ class SweepResult:
         page: The report, if one was written.
         seconds: Seconds of wall time by activity.
         without_value: Number of finished trials without a value of the sweep's metric.
+        account: The sweep's hours, and the limit that ended the run.
     """
 
     plan: Plan
     page: Path | None
     seconds: dict[str, float]
     without_value: int = 0
+    account: AccountRecord = field(default_factory=AccountRecord)
 
     @property
     def complete(self) -> bool:
@@ -70,9 +73,11 @@ class SweepResult:
         return self.plan.complete
 
     def in_a_word(self, interrupt: Interrupt) -> str:
-        """Name the outcome: complete, unfinished or interrupted."""
+        """Name the outcome: complete, unfinished, interrupted, or the limit that ended the run."""
         if self.complete:
             return "complete"
+        if self.account.stopped:
+            return self.account.stopped
         return "interrupted" if interrupt.requested else "unfinished"
 
     @property
@@ -103,7 +108,7 @@ class SweepRun:
         self.options = options
 
     def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
-        """Run the sweep until no trial is missing, or until soon after an interrupt.
+        """Run the sweep until no trial is missing, or until soon after an interrupt or a limit.
 
         Args:
             interrupt: Polled throughout the run.
@@ -120,9 +125,12 @@ class SweepRun:
             self.backend.hold(claim)
             outcome = self._drive(claim, interrupt, notifier.watching(view))
             claim.check()
-            self.backend.end(interrupted=interrupt.requested)
+            # After a limit no machine waits for another driver.
+            interrupted = interrupt.requested and not outcome.account.stopped
+            self.backend.end(interrupted=interrupted)
             if interrupt.status != _CTRL_C:  # its user is here
-                notifier.end(outcome.in_a_word(interrupt), outcome.page)
+                word = outcome.in_a_word(interrupt)
+                notifier.end(word, outcome.page, outcome.account.reason or word)
         return outcome
 
     def _drive(self, claim: Claim, interrupt: Interrupt, view: View) -> SweepResult:
@@ -150,7 +158,9 @@ class SweepRun:
             raise
         final = self._finish(tracking, page, interrupt)
         time.mark("tracking")
-        return SweepResult(final, page, time.parts(board.spent), board.without_value())
+        account = read_account(self.store.sweep(self.sweep.spec.name))
+        parts = time.parts(board.spent)
+        return SweepResult(final, page, parts, board.without_value(), account)
 
     def _finish(self, tracking: SweepSync, page: Path | None, interrupt: Interrupt) -> Plan:
         """Bring MLflow up to date. A second signal ends the process without this step."""

@@ -93,6 +93,16 @@ class Store:
         """Yield every trial that was ever started; see :func:`care.trials.find.list_trials`."""
         return list_trials(self.trials)
 
+    def started(self) -> frozenset[str] | None:
+        """Return the names in the folder of trials; None if it cannot be read."""
+        try:
+            with os.scandir(self.trials) as entries:
+                return frozenset(entry.name for entry in entries)
+        except FileNotFoundError:
+            return frozenset()
+        except OSError:
+            return None
+
     def sweep(self, name: str) -> SweepFolder:
         """Return the folder of a sweep, whether it exists or not."""
         return SweepFolder(self.root / "sweeps" / name)

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 
+pytest.register_assert_rewrite("tests.helpers")  # before its import, below
+
 from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import ConfigError, Problem, shortened

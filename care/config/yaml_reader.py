@@ -226,11 +226,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: The file is missing, not regular, too large, empty or not a mapping. Also see
             :func:`parse_yaml`.
     """
-    tree = parse_yaml(_decode(path, _read(path)), str(path))
+    return parse_mapping(read_text(path), str(path))
+
+
+def parse_mapping(text: str, source: str) -> dict[str, Any]:
+    """Parse a YAML text that has to be a mapping; see :func:`parse_yaml`."""
+    tree = parse_yaml(text, source)
     if not isinstance(tree, dict):
         given = "an empty file" if tree is None else type(tree).__name__
-        raise ConfigError(str(path), [Problem("file", given, "allowed: a mapping of fields")])
+        raise ConfigError(source, [Problem("file", given, "allowed: a mapping of fields")])
     return tree
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a YAML file; see :func:`read_yaml`."""
+    return _decode(path, _read(path))
 
 
 def _read(path: Path) -> bytes:

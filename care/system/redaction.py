@@ -166,10 +166,16 @@ def _known_values() -> Iterator[str]:
     """Yield the values that are secret in this process."""
     yield from _remembered
     for name, value in os.environ.items():
-        if len(value) >= SHORTEST and name not in _FOLDERS and _VARIABLE.search(name):
+        if len(value) >= SHORTEST and _is_telling(name):
             yield value
         if "@" in value and _URL.match(value):
             yield from _passwords(value)
+
+
+@functools.lru_cache(maxsize=1024)  # a log line of every epoch asks for the same names
+def _is_telling(variable: str) -> bool:
+    """Check whether the name of a variable says that its value is secret."""
+    return variable not in _FOLDERS and _VARIABLE.search(variable) is not None
 
 
 def _passwords(url: str) -> Iterator[str]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from care.config import DataConfig, EvaluationConfig, TrialConfig
 
 _DIGITS = 16
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 
 def canonical(config: TrialConfig) -> dict[str, Any]:
@@ -25,6 +26,12 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
     - Image augmentations of point clouds. Also -0.0 becomes 0.0.
     """
+    positive: dict[str, Any] = unsigned_zero(_reduced(config))
+    return positive
+
+
+def _reduced(config: TrialConfig) -> dict[str, Any]:
+    """Return the canonical configuration, which may still hold a -0.0."""
     tree = config.model_dump(mode="json", exclude={"runtime"})
     tree["data"] = _canonical_data(config.data)
     tree["evaluation"]["transfer"] = [_canonical_data(data) for data in config.transfer_data]
@@ -44,8 +51,7 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     _reduce_monitor(config.evaluation, tree["evaluation"])
     if not config.evaluation.trained_probe.protocols:
         tree["evaluation"]["trained_probe"] = {"protocols": []}
-    positive: dict[str, Any] = unsigned_zero(tree)
-    return positive
+    return tree
 
 
 def _reduce_monitor(evaluation: EvaluationConfig, tree: dict[str, Any]) -> None:
@@ -82,16 +88,40 @@ def _canonical_data(data: DataConfig) -> dict[str, Any]:
     return tree
 
 
+class Identities(NamedTuple):
+    """The two hashes of a configuration, of 16 hexadecimal digits each.
+
+    Attributes:
+        trial: Of the canonical configuration.
+        group: Of the same without the seed: a group's trials differ in it alone.
+    """
+
+    trial: str
+    group: str
+
+
+def identities(config: TrialConfig) -> Identities:
+    """Hash the canonical configuration with and without its seed."""
+    tree = _reduced(config)
+    seed = tree.pop("seed")
+    # JSON with sorted names, of which the seed is the only part that differs within a group.
+    before, after = (
+        _json({name: part for name, part in tree.items() if (name < "seed") == first})[1:-1]
+        for first in (True, False)
+    )
+    return Identities(
+        _digest(f'{{{before},"seed":{seed},{after}}}'), _digest(f"{{{before},{after}}}")
+    )
+
+
 def trial_id(config: TrialConfig) -> str:
-    """Hash the canonical configuration to 16 hexadecimal digits."""
-    return _digest(canonical(config))
+    """Hash the canonical configuration; see :class:`Identities`."""
+    return identities(config).trial
 
 
 def group_id(config: TrialConfig) -> str:
-    """Hash the canonical configuration without the seed: a group's trials differ in it alone."""
-    tree = canonical(config)
-    del tree["seed"]
-    return _digest(tree)
+    """Hash the canonical configuration without the seed; see :class:`Identities`."""
+    return identities(config).group
 
 
 def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -103,6 +133,11 @@ def flatten(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]
             yield f"{prefix}{name}", value
 
 
-def _digest(tree: dict[str, Any]) -> str:
-    text = json.dumps(tree, sort_keys=True, separators=(",", ":"))
+def _json(tree: Any) -> str:
+    text = _ENCODER.encode(tree)
+    # To copy each tree for a rare zero would take longer than all the rest.
+    return _ENCODER.encode(unsigned_zero(tree)) if "-0.0" in text else text
+
+
+def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]

@@ -347,6 +347,43 @@ def sweep_study(
     study_command(sweep, store, file, overwrite)
 
 
+@sweep_app.command("best")
+def sweep_best(
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
+    ],
+    points: Annotated[int, typer.Option("--points", min=1, help="Number of points.")] = 5,
+    file: Annotated[
+        Path | None,
+        typer.Option("--csv", metavar="FILE", help="Write them for another sweep's points."),
+    ] = None,
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Rank the points of a sweep by its metric, over equal seeds, without collapsed ones."""
+    from sweeps.cli.sweep_best import best_command
+
+    best_command(sweep, store, points, file)
+
+
+@sweep_app.command("extend")
+def sweep_extend(
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="YAML file, or name of a started sweep.")
+    ],
+    changes: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="FIELD=VALUE", help="seeds=5, search.trials=60, axes.FIELD=VALUE[,VALUE]"
+        ),
+    ],
+    store: StoreOption = DEFAULT_STORE,
+) -> None:
+    """Add values, seeds or points to a sweep in its file; refuses to take away a trial."""
+    from sweeps.cli.sweep_extend import extend_command
+
+    extend_command(sweep, changes, store)
+
+
 @sweep_app.command("cancel")
 def sweep_cancel(sweep: SubmittedSweep, store: StoreOption = DEFAULT_STORE) -> None:
     """Cancel a submitted sweep. Its trials checkpoint, its jobs end; submit again to resume."""

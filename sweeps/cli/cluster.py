@@ -14,18 +14,20 @@ from care.system.claim import Claim
 from care.system.permissions import user_of
 from care.system.redaction import redact
 from care.trials.state import State
+from sweeps.account import read_account, with_more_budget
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
 from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
 from sweeps.backends.slurm.status import read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
+from sweeps.cli.price import check_limits, describe_used_up
 from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, make_plan
-from sweeps.price import longest_epoch
+from sweeps.price import PastTrials, longest_epoch
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
@@ -81,14 +83,17 @@ def submit_command(
     if _is_running(folder):
         _attach(folder, workers, plan, options, console)
         return 0
-    plan = prepare(arguments, plan, store, options, console)
     typed = ["--cluster", str(cluster_file), "--workers", str(workers)]
     if not options.report:
         typed.append("--no-report")
+    command = arguments.command("submit", *typed)
+    if _has_no_budget(plan, store, cluster, command, console):
+        return 1
+    plan = prepare(arguments, plan, store, options, console)
     counts = plan.counts()
     if not plan.missing() and not plan.unsuggested and not counts[State.RUNNING]:
         console.print(f"{name}: no trial to run, so nothing was submitted ({in_words(counts)})")
-        print_untrained(counts, arguments.command("submit", *typed), console)
+        print_untrained(counts, command, console)
         return 0 if plan.complete else 1
     request = Request(
         cluster=cluster,
@@ -97,7 +102,7 @@ def submit_command(
         report=options.report,
         folder=str(Path.cwd()),
         code=str(take_snapshot(folder.path / "code")),
-        command=arguments.command("submit", *typed),
+        command=command,
         only=arguments.only,
         seeds=arguments.chosen_seeds,
     )
@@ -105,6 +110,27 @@ def submit_command(
     return (
         _run_driver_here(folder, request, console) if head == "here" else _submit(folder, console)
     )
+
+
+def _has_no_budget(
+    plan: Plan, store: Store, cluster: ClusterConfig, command: str, console: Console
+) -> bool:
+    """Check for a budget that is used up; print it and how to continue.
+
+    Raises:
+        ConfigError: The budget is smaller than the cheapest trial that is left.
+    """
+    spec = plan.sweep.spec
+    split = split_machine(spec.resources, cluster.cpus, cluster.gpus, "a worker")
+    warning = check_limits(plan, store, PastTrials(store, spec.resources.gpus, split.threads))
+    if warning:
+        console.print(warning, soft_wrap=True)
+    reason = describe_used_up(plan, store)
+    if reason:
+        spent = read_account(store.sweep(spec.name)).spent
+        command = with_more_budget(command, spec, spent)
+        console.print(f"{reason}, so nothing was submitted; to continue: {command}", soft_wrap=True)
+    return bool(reason)
 
 
 def _load_and_check(

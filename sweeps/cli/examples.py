@@ -47,6 +47,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "--workers 1:16",
     ),
     "sweep status": ("care sweep status digits-lambda", "care sweep status digits-lambda --watch"),
+    "sweep best": (
+        "care sweep best digits-lambda",
+        "care sweep best digits-lambda --points 3 --csv best.csv",
+    ),
+    "sweep extend": (
+        "care sweep extend sweeps/digits-lambda.yaml seeds=5",
+        "care sweep extend digits-lambda axes.objective.equivariance.weight=3,10",
+    ),
     "sweep study": (
         "care sweep study digits-lambda",
         "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",

@@ -14,6 +14,7 @@ from typing import Any
 from analysis.labels import short_metric_label
 from care.errors import CareError, ConfigError, Problem
 from care.trials.staleness import Versions
+from sweeps.account import STOPPED
 from sweeps.cli.row_query import cell, choose, order
 from sweeps.cli.table import print_table
 from sweeps.disk.scan import measure_below
@@ -112,6 +113,8 @@ def _describe_sweep(folder: SweepFolder, store: Store, versions: Versions) -> di
         if best.point is None
         else {"point": best.point[1], "mean": best.mean, "n": len(best.seeds)},
         "driver": str(view.driver) if view.driver else None,
+        "stopped": (view.stopped and view.account.stopped) or None,
+        "reason": view.stopped or None,
         "changed": view.updated(),
         "bytes": _measure_sweep(view, folder, store),
     }
@@ -132,6 +135,7 @@ def _flat(described: Mapping[str, Any]) -> dict[str, Any]:
         "best": best.get("point", ""),
         "mean": best.get("mean", ""),
         "n": best.get("n", ""),
+        "stopped": described.get("stopped") or "",
         "changed": described["changed"],
         "bytes": described["bytes"],
         "problem": described.get("problem", ""),
@@ -142,8 +146,10 @@ def _sweep_cells(described: Mapping[str, Any]) -> list[str]:
     best = described.get("best")
     value = f"{best['point']}: {best['mean']:.4g}" if best else "–"
     changed = described["changed"]
-    running = " (driver runs)" if described.get("driver") else ""
-    trials = described.get("problem") or f"{in_words(described['counts'])}{running}"
+    note = " (driver runs)" if described.get("driver") else ""
+    stopped = described.get("stopped")
+    note = f" ({STOPPED[stopped]})" if stopped else note
+    trials = described.get("problem") or f"{in_words(described['counts'])}{note}"
     size = format_bytes(described["bytes"])
     return [described["name"], trials, value, age(changed) if changed else "–", size]
 

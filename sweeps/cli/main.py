@@ -31,6 +31,8 @@ def _run() -> None:
     # Frozen objects are skipped by the last garbage collection, which would take two seconds for
     # the objects of torch, Ray and MLflow.
     atexit.register(gc.freeze)
+    # A plan is a million objects without a cycle, which the default would visit again and again.
+    gc.set_threshold(50_000, 20, 100)
     from care.errors import CareError
     from care.system.redaction import redact
     from sweeps.process.home import provide_home

@@ -12,6 +12,8 @@ from typing import Any
 from rich.console import Console
 
 from care.errors import ConfigError, Problem
+from care.trials.state import State
+from sweeps.account import check_budget, describe_budget, read_account, used_up
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.config import load_cluster
 from sweeps.backends.slurm.state_files import Workers
@@ -46,6 +48,38 @@ class PriceOptions:
     workers: Workers | None = None
 
 
+def describe_used_up(plan: Plan, store: Store) -> str:
+    """Describe a budget that is used up though trials are left; empty otherwise."""
+    spec = plan.sweep.spec
+    unit = used_up(spec, read_account(store.sweep(spec.name)).spent)
+    if unit is None or plan.complete:
+        return ""
+    return describe_budget(spec, unit, plan.counts()[State.FINISHED], plan.wanted)
+
+
+def check_limits(plan: Plan, store: Store, past: PastTrials | None = None) -> str:
+    """Refuse a budget that is too small for a trial.
+
+    Args:
+        plan: The plan.
+        store: The store.
+        past: Past trials that show a trial's price; those of the store on this machine by default.
+
+    Returns:
+        A warning if past trials do not show the price of a trial; empty otherwise.
+
+    Raises:
+        ConfigError: The budget is smaller than the cheapest trial that is left.
+    """
+    spec = plan.sweep.spec
+    if spec.budget is None or describe_used_up(plan, store):
+        return ""
+    if past is None:
+        split = split_this_machine(spec.resources, plan.wanted)
+        past = PastTrials(store, spec.resources.gpus, split.threads)
+    return check_budget(plan, past)
+
+
 class PriceView:
     """The price of a plan, on this machine or a cluster.
 
@@ -56,8 +90,8 @@ class PriceView:
         console: Shows what is being measured.
 
     Raises:
-        ConfigError: The cluster file is wrong, its workers are too small for a trial, or it is
-            to be measured from here.
+        ConfigError: The cluster file is wrong, its workers are too small for a trial, it is to be
+            measured from here, or the sweep's budget is smaller than a trial.
     """
 
     def __init__(self, plan: Plan, store: Store, options: PriceOptions, console: Console) -> None:
@@ -74,6 +108,8 @@ class PriceView:
             split = split_this_machine(resources, plan.wanted)
             self._workers = 1
         past = PastTrials(store, resources.gpus, split.threads)
+        remark = describe_used_up(plan, store) or check_limits(plan, store, past)
+        self.remarks = [remark] if remark else []
         if options.measure:
             console.print("measuring the first steps of trials without a past", style="dim")
             past.measure(plan)

@@ -17,6 +17,7 @@ from rich.text import Text
 from care.system.claim import holder
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import STOPPED, describe_stopped
 from sweeps.backends.slurm import status as submitted
 from sweeps.backends.slurm.state_files import HeadState, PoolFolder
 from sweeps.inventory import SweepReader, SweepView, TrialRow, find_sweep_folder
@@ -168,6 +169,7 @@ class LocalStatus:
             "best": best.point
             and {"point": best.point[1], "mean": best.mean, "n": len(best.seeds)},
             "seconds_left": self.view.seconds_left() if self.active else None,
+            **self.view.account.as_json(),
         }
 
 
@@ -197,6 +199,8 @@ def local_view(status: LocalStatus) -> RenderableType:
     grid.add_row("  best so far", _best(view))
     if front := _front(view):
         grid.add_row("  Pareto front", front)
+    if hours := view.account.describe(view.sweep.spec):
+        grid.add_row("  hours", hours)
     if status.active:
         grid.add_row("  time left", duration(view.seconds_left()))
     lines.append(grid)
@@ -211,8 +215,10 @@ def local_view(status: LocalStatus) -> RenderableType:
 
 
 def _how_to_continue(status: LocalStatus) -> Iterator[str]:
-    counts = status.view.counts()
-    if any(MEANING[state].left for state in counts):
+    counts, view = status.view.counts(), status.view
+    if view.stopped:
+        yield describe_stopped(view.account, view.sweep.spec, status.command)
+    elif any(MEANING[state].left for state in counts):
         yield f"to resume: {status.command}"
     for state, option in _AGAIN.items():
         if counts.get(state):
@@ -222,7 +228,9 @@ def _how_to_continue(status: LocalStatus) -> Iterator[str]:
 def _headline(status: LocalStatus) -> str:
     if status.active:
         return f"running, {status.view.driver}"
-    return State.FINISHED if status.complete else "no driver is running"
+    if status.complete:
+        return State.FINISHED
+    return STOPPED[status.view.account.stopped] if status.view.stopped else "no driver is running"
 
 
 def _front(view: SweepView) -> str:

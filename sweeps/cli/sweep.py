@@ -19,10 +19,11 @@ from care.trials.folder import TrialFolder
 from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import describe_stopped
 from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
-from sweeps.cli.price import PriceOptions, PriceView
+from sweeps.cli.price import PriceOptions, PriceView, check_limits
 from sweeps.cli.report import print_answer
 from sweeps.cli.sweep_arguments import SweepArguments, print_source
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
@@ -46,6 +47,7 @@ from sweeps.tracking.source_tags import command_line, user_name
 from sweeps.warm_start import describe_warm_start
 
 _PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
+_FIRST_SHOWN = 4
 _NARROWEST_LABEL = 16  # characters
 _OTHER_COLUMNS = 46  # characters of state, identity and epochs
 
@@ -65,6 +67,7 @@ def plan_command(
     if not plan.differences:
         remarks += describe_warm_start(sweep, store, versions)
     view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
+    remarks += view.remarks
     if as_json:
         summary = {
             "total": plan.wanted,
@@ -85,6 +88,8 @@ def plan_command(
         console.print(plan.seeds.describe(), soft_wrap=True)
     if sweep.selection:
         console.print(_describe_selection(sweep))
+    if order := _describe_order(plan):
+        console.print(order, soft_wrap=True)
     for line in remarks:
         console.print(line, soft_wrap=True)
     for data in sorted(versions.absent):
@@ -116,12 +121,24 @@ def _print_trials(plan: Plan, console: Console) -> None:
     widest = max((len(trial.label) for trial in plan.trials), default=0)
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST_LABEL, console.width - _OTHER_COLUMNS))
+    lines = []
     for trial in plan.trials:
         started = trial.epoch or trial.state == State.PAUSED
         progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if started else ""
         label = shorten(trial.label, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
-        console.print(line.rstrip(), soft_wrap=True)
+        lines.append(line.rstrip())
+    if lines:
+        console.out("\n".join(lines), highlight=False)  # print takes as long as the plan
+
+
+def _describe_order(plan: Plan) -> str:
+    """Name the trials that start first, if the sweep declares an order; empty otherwise."""
+    spec, missing = plan.sweep.spec, plan.missing()
+    if not missing or (not spec.first and spec.order == "points"):
+        return ""
+    more = ", …" if len(missing) > _FIRST_SHOWN else ""
+    return f"starts with: {', '.join(trial.label for trial in missing[:_FIRST_SHOWN])}{more}"
 
 
 def _describe_selection(sweep: Sweep) -> str:
@@ -157,9 +174,12 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     check_question(plan, arguments.command("run"), options)
     find_target(sweep.spec.notify)
     _check_machine(plan)
+    warning = check_limits(plan, store)
     backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
     prepare(arguments, plan, store, options, console)
     measure_missing(sweep, store, console, stale=options.rerun_stale)
+    if warning:
+        console.print(warning, soft_wrap=True)
     run = SweepRun(sweep, store, backend, options)
     with Interrupt() as interrupt:
         backend.on_full = functools.partial(interrupt.request, hurried=False)
@@ -250,10 +270,16 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
     counts = plan.counts()
     for line in plan_remarks(plan):
         console.print(line, soft_wrap=True)
+    account = outcome.account
+    if hours := account.describe(plan.sweep.spec):
+        console.print(hours, soft_wrap=True)
+    if account.stopped and not outcome.complete:
+        stopped = describe_stopped(account, plan.sweep.spec, command)
+        console.print(stopped, soft_wrap=True, highlight=False)
     if signalled is not None:
         console.print(f"Stopped; nothing is lost. To resume: {command}", soft_wrap=True)
         return signalled
-    if counts[State.PAUSED]:
+    if counts[State.PAUSED] and account.stopped != "budget":
         console.print(
             f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,

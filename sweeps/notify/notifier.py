@@ -96,14 +96,15 @@ class Notifier:
 
         return watched if self._target else view
 
-    def end(self, outcome: str, page: Path | None) -> None:
+    def end(self, outcome: str, page: Path | None, text: str = "") -> None:
         """Send the message that the sweep has ended.
 
         Args:
-            outcome: ``complete``, ``unfinished`` or ``interrupted``.
+            outcome: ``complete``, ``unfinished``, ``interrupted``, ``budget`` or ``failures``.
             page: The report, if one was written.
+            text: The outcome in words, if it needs some.
         """
-        self._put("end", outcome, outcome=outcome, page=page)
+        self._put("end", text or outcome, outcome=outcome, page=page)
 
     def _put(self, event: Event, text: str, **facts: Any) -> None:
         if self._target and event in self._config.events:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from care.config import TrialConfig
-from care.config.metrics import monitored_metrics
 from care.errors import ConfigError, Problem
 from care.registry import MONITORED, READOUTS
 from sweeps.spec.schema import SweepSpec
@@ -33,10 +32,10 @@ def _check_measured(
         if name in names and readout not in config.evaluation.readouts:
             allowed = f"allowed with {readout!r} in evaluation.readouts"
             raise ConfigError(source, [Problem(field, name, allowed)])
-    if name not in monitored_metrics():
+    missing = next((key for key, entry in MONITORED.items() if name in entry.names), None)
+    if missing is None:
         return
     if name not in monitor.metrics:
-        missing = next(key for key, entry in MONITORED.items() if name in entry.names)
         measured = ", ".join(monitor.measures)
         allowed = f"allowed with {missing!r} in evaluation.monitor.measures, which are: {measured}"
         raise ConfigError(source, [Problem(field, name, allowed)])

@@ -11,6 +11,7 @@ from pydantic import (
     AfterValidator,
     BeforeValidator,
     Field,
+    ValidationInfo,
     WrapValidator,
     field_validator,
     model_validator,
@@ -26,7 +27,9 @@ from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
 from sweeps.spec.expressions import check_expressions
+from sweeps.spec.limits import BudgetConfig
 from sweeps.spec.notify import NotifyConfig
+from sweeps.spec.order import Order
 from sweeps.spec.paper import Names, ProfileConfig, ReproducesConfig
 from sweeps.spec.points import PointsConfig
 from sweeps.spec.search import (
@@ -38,9 +41,9 @@ from sweeps.spec.search import (
     check_search,
 )
 from sweeps.spec.seeds import AdaptiveSeeds, parse_seeds
-from sweeps.spec.space import MOST_VALUES, Choice
+from sweeps.spec.space import Choice
 
-MOST_TRIALS = MOST_VALUES
+MOST_TRIALS = 100_000
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 
@@ -127,11 +130,18 @@ class SweepSpec(Model):
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
         search: Choice of the points.
+        order: Whether all seeds of a point start before the next point (``points``), or all points
+            of a seed before the next seed (``seeds``).
+        first: Trials that start before the others: axis, or ``seed``, to a value or a list of
+            values, each. Earlier entries come first.
         scheduler: Early stopping.
         resources: Resources of each trial.
         metric: The metric that compares the trials.
         metrics: Several metrics instead, of which the Pareto front is searched and reported. Where
             one number is shown, it is the first.
+        budget: Hours that all its runs may take together; its runs stop in good order after them.
+        fail_fast: Whether a run stops in good order at its first failed trial.
+        max_failures: Failed trials after which a run continues; one more stops it in good order.
         notify: Messages about its end, first failure or stall; None for those of ``CARE_NOTIFY``.
         checkpoints: The checkpoints that finished trials keep.
         tracking: The models that MLflow keeps.
@@ -152,10 +162,15 @@ class SweepSpec(Model):
     expressions: dict[str, str] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
+    order: Order = "points"
+    first: Annotated[tuple[dict[str, Any], ...], Field(strict=False)] = ()
     scheduler: SchedulerConfig = SchedulerConfig()
     resources: ResourcesConfig = ResourcesConfig()
     metric: MetricConfig = MetricConfig()
     metrics: Annotated[tuple[MetricConfig, ...], Field(strict=False)] = ()
+    budget: BudgetConfig | None = None
+    fail_fast: bool = False
+    max_failures: Annotated[int, Field(ge=0)] | None = None
     notify: NotifyConfig | None = None
     checkpoints: CheckpointsConfig = CheckpointsConfig()
     tracking: TrackingConfig = TrackingConfig()
@@ -204,6 +219,24 @@ class SweepSpec(Model):
             object.__setattr__(self, "metric", self.metrics[0])  # the model is frozen
         return self
 
+    @field_validator("order", "first")
+    @classmethod
+    def _known_before(cls, value: Any, info: ValidationInfo) -> Any:
+        search = info.data.get("search")
+        if value not in ("points", ()) and search and search.suggests:
+            allowed = "allowed: with a grid or a design; optuna suggests one point after another"
+            raise PydanticCustomError("name", allowed)
+        if info.field_name == "first" and not all(value):
+            raise PydanticCustomError("name", "allowed: an axis or 'seed' in each entry")
+        return value
+
+    @field_validator("max_failures")
+    @classmethod
+    def _not_with_fail_fast(cls, most: int | None, info: ValidationInfo) -> int | None:
+        if most is not None and info.data.get("fail_fast"):
+            raise PydanticCustomError("name", "allowed: without 'fail_fast', which is 0 of them")
+        return most
+
     @field_validator("name")
     @classmethod
     def _name_is_a_folder(cls, name: str) -> str:
@@ -239,6 +272,9 @@ class SweepSpec(Model):
         _check_seeds(self)
         _check_size(self)
         _check_pack(self)
+        if self.budget and self.budget.gpu_hours and not self.resources.gpus:
+            allowed = "with 'resources.gpus', which is 0; core_hours limits trials on cores"
+            refuse("budget.gpu_hours", self.budget.gpu_hours, allowed)
         check_metrics(self.metrics, dict(self._one_metric_only()))
         check_scheduler(self.scheduler, self.metric)
         return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,14 +13,16 @@ from care.config import TrialConfig
 from care.config.bundled import beside
 from care.config.fields import read_field
 from care.config.loading import parse_override, set_field, validate
-from care.config.yaml_reader import read_yaml
+from care.config.yaml_reader import parse_mapping, read_yaml
 from care.errors import ConfigError, Problem
 from care.trials.records import SweepRecord
 from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
 from sweeps.spec.expressions import Expression, ExpressionError, convert, parse_all
+from sweeps.spec.limits import LIMITS
 from sweeps.spec.metric import check_metric
+from sweeps.spec.order import parse_first, rank
 from sweeps.spec.paper import apply_profile, rename_stored_figure
 from sweeps.spec.points import add_points, read_points
 from sweeps.spec.schema import MOST_TRIALS, SweepSpec
@@ -85,6 +87,30 @@ class Sweep:
         """
         axes, zips = self.spec.parsed_axes(), self.spec.zip
         return self._named(lambda: Space(axes, zips, self._needs, self._read))
+
+    @functools.cached_property
+    def first(self) -> tuple[Selection, ...]:
+        """The trials that start before the others, in this order.
+
+        Raises:
+            ConfigError: An entry names an unknown axis or value, or matches no point.
+        """
+        if not self.spec.first:
+            return ()
+        chosen = parse_first(self.spec.first, self._levels(), self.spec.all_seeds, self.source)
+        left = {*range(len(chosen))}
+        for point in self._all_points():
+            left -= {index for index in left if chosen[index].takes(point)}
+            if not left:
+                return chosen
+        allowed = "allowed: values that a point of the sweep has together"
+        problems = [Problem("first", self.spec.first[index], allowed) for index in sorted(left)]
+        raise ConfigError(self.source, problems)
+
+    def start_order(self, point: Mapping[str, Any], seed: int) -> tuple[int, int]:
+        """Return a trial's rank among those that start first, and the rank of its seed."""
+        by_seed = self.spec.all_seeds.index(seed) if self.spec.order == "seeds" else 0
+        return rank(self.first, point, seed), by_seed
 
     def points(self) -> Iterator[dict[str, Any]]:
         """Yield the chosen points of a grid or a design: dotted axis to value.
@@ -258,20 +284,30 @@ def _copy(tree: Any) -> Any:
     return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
 
 
-def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None = None) -> Sweep:
+def load_sweep(
+    path: Path,
+    overrides: tuple[str, ...] = (),
+    profile: str | None = None,
+    text: str | None = None,
+) -> Sweep:
     """Load the sweep of a YAML file.
 
     Args:
         path: The file.
-        overrides: ``field=value`` to set in its base configuration.
+        overrides: ``field=value`` to set in its base configuration, or a limit of the sweep:
+            ``budget.core_hours=60``.
         profile: One of its profiles; None for the sweep without one.
+        text: What the file would hold; its own text when None.
 
     Raises:
         ConfigError: The file, its experiment or a field is wrong; nothing was started.
     """
-    tree = read_yaml(path)
+    tree = read_yaml(path) if text is None else parse_mapping(text, str(path))
     validate(SweepSpec, tree, str(path))
     chosen = apply_profile(tree, profile, path)
+    for text in filter(_is_limit, overrides):
+        set_field(chosen, *parse_override(text))
+    overrides = tuple(text for text in overrides if not _is_limit(text))
     spec = validate(SweepSpec, chosen, str(path))
     if spec.points:
         base = _read_base(spec, path, overrides)[0]
@@ -282,6 +318,11 @@ def load_sweep(path: Path, overrides: tuple[str, ...] = (), profile: str | None 
         plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))
         sweep.paper = resolve_sweep(plain, path).base
     return sweep
+
+
+def _is_limit(override: str) -> bool:
+    """Check whether an override sets a limit of the sweep, not its base configuration."""
+    return override.partition("=")[0].strip().partition(".")[0] in LIMITS
 
 
 def _read_base(
@@ -322,6 +363,7 @@ def resolve_sweep(spec: SweepSpec, path: Path, overrides: tuple[str, ...] = ()) 
     sweep = Sweep(spec, base, str(path))
     sweep.space.check(str(path))
     _check_size(sweep)
+    _ = sweep.first  # so that a wrong entry is refused before anything starts
     return sweep
 
 

@@ -1,4 +1,4 @@
-"""Tune's callback, which reports to the driver, and its stopper, which ends it on an interrupt."""
+"""Tune's callback, which reports to the driver, and its stopper, which ends it early."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any
 from ray import tune
 
 from care.trials.records import ErrorRecord
-from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, trim_result
 from sweeps.tune.queue import TaskQueue
@@ -59,7 +58,9 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Note that trials got their process."""
-        self.active.update(PackTask.from_config(trial.config).trial_ids)
+        task = PackTask.from_config(trial.config)
+        self.active.update(task.trial_ids)
+        self._board.meter.begin(trial.trial_id, task.share)
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -92,6 +93,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Close a pack's trials; one that still counts as running was stopped by the scheduler."""
+        self._board.meter.end(trial.trial_id)
         for identity in PackTask.from_config(trial.config).trial_ids:
             self.active.discard(identity)
             self._board.complete(identity)
@@ -105,6 +107,7 @@ class DriverCallback(_NotSaved, tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Report a lost process; the queue has decided about another try of its trials."""
+        self._board.meter.end(trial.trial_id)
         for identity in PackTask.from_config(trial.config).trial_ids:
             self.active.discard(identity)
             lost = self._board.lose(identity)
@@ -136,11 +139,11 @@ def _reason(trial: Any) -> ErrorRecord:
     return ErrorRecord(kind="lost", message=text.splitlines()[-1], traceback=text)
 
 
-class InterruptStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
-    """Ends the experiment after an interrupt, once the running trials have paused."""
+class PausedStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
+    """Ends the experiment after an interrupt or a limit, once the running trials have paused."""
 
-    def __init__(self, interrupt: Interrupt, callback: DriverCallback) -> None:
-        self._interrupt = interrupt
+    def __init__(self, stopping: Callable[[], bool], callback: DriverCallback) -> None:
+        self._is_stopping = stopping
         self._callback = callback
         self._asked_at: float | None = None
 
@@ -150,7 +153,7 @@ class InterruptStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Return whether the experiment is over."""
-        if not self._interrupt.requested:
+        if not self._is_stopping():
             return False
         if self._asked_at is None:
             self._asked_at = time.monotonic()

@@ -27,17 +27,20 @@ from care.trials.records import ErrorRecord
 from care.trials.state import State
 from sweeps.event_log import begin
 from sweeps.plan import Plan, PlannedTrial, make_plan
+from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder, final_value
 from sweeps.tune.backend import Backend
 from sweeps.tune.disk_wait import PatientFolder
+from sweeps.tune.ledger import Ledger
 from sweeps.tune.messages import TrialTask
 
 _log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.5
+_LOOK_SECONDS = 1.0
 
 
 def take_sweep(folder: SweepFolder, interrupt: Interrupt) -> Claim | None:
@@ -91,16 +94,30 @@ class Driver:
         self._may_grow = 0
 
     def run(self, interrupt: Interrupt) -> None:
-        """Return when nothing is missing, or soon after an interrupt.
+        """Return when nothing is missing, or soon after an interrupt or a limit of the sweep.
 
         Raises:
             LostClaimError: Another driver has taken the sweep over.
             OtherQuestionError: The decisions in the sweep's log are about another question.
         """
+        begin(self._folder, self.sweep)
+        plan = make_plan(self.sweep, self.store)
+        backend = self.backend
+        ledger = Ledger(
+            plan, self.store, self._folder, self.board, backend.resources, backend.slots
+        )
+        try:
+            self._run(ledger, interrupt)
+        finally:
+            ledger.close(left=self.board.left() > 0)
+
+    def _run(self, ledger: Ledger, interrupt: Interrupt) -> None:
+        def stopping() -> bool:
+            return interrupt.requested or ledger.reached()
+
         with ExitStack() as stack:
-            begin(self._folder, self.sweep)
             scratch = None
-            while not interrupt.requested:
+            while not stopping():
                 plan = make_plan(self.sweep, self.store)
                 self._add_seeds(plan, interrupt)
                 self.backend.wants(self._left())
@@ -112,9 +129,12 @@ class Driver:
                         scratch = stack.enter_context(self.backend.start(log))
                         interrupt.arm()
                         interrupt.on_request(self._pause)
-                        if not interrupt.requested:
+                        ledger.on_reached(self._pause)
+                        if not stopping():
                             self.board.activity = "starting trials"
-                    self._launch(plan, missing, scratch, interrupt)
+                        stack.enter_context(polling("limits", _LOOK_SECONDS, ledger.look))
+                    self._launch(plan, missing, scratch, stopping)
+                    self.board.meter.end_all()
                 else:
                     return
 
@@ -154,12 +174,16 @@ class Driver:
         return plan.missing() + others
 
     def _launch(
-        self, plan: Plan, missing: list[PlannedTrial], scratch: Path, interrupt: Interrupt
+        self,
+        plan: Plan,
+        missing: list[PlannedTrial],
+        scratch: Path,
+        stopping: Callable[[], bool],
     ) -> None:
         from sweeps.tune.experiment import Launch
         from sweeps.tune.replay import Replay
 
-        folder = PatientFolder(self._folder, lambda: interrupt.requested)
+        folder = PatientFolder(self._folder, stopping)
         launch = Launch(
             self.sweep,
             Replay(plan, self.store, folder, self.board, self._task),
@@ -167,7 +191,7 @@ class Driver:
             self.board,
             scratch,
             changed=self._changed,
-            interrupt=interrupt,
+            stopping=stopping,
         )
         try:
             launch.run([self._task(trial.config, trial.point) for trial in missing])
@@ -185,13 +209,15 @@ class Driver:
         identity = trial_id(config)
         scheduled = self.sweep.spec.scheduler.name != "none"
         packed = self.sweep.spec.pack != 1
+        # A trial that starts first shares no process with those that come later.
+        rank, _ = self.sweep.start_order(point, config.seed)
         self.board.enter(identity, config, point)
         return TrialTask(
             identity,
             resolved,
             self.store.trial(identity).path.resolve(),
             replay=scheduled,
-            batch_key=batch_key(resolved) if packed else None,
+            batch_key=f"{rank} {batch_key(resolved)}" if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
         )

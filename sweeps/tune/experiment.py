@@ -10,11 +10,10 @@ from pathlib import Path
 from ray import tune
 
 from care.trials.records import ErrorRecord
-from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
 from sweeps.tune.backend import Backend
-from sweeps.tune.callback import DriverCallback, InterruptStopper
+from sweeps.tune.callback import DriverCallback, PausedStopper
 from sweeps.tune.messages import PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.replay import Replay
@@ -26,7 +25,7 @@ _STAGED_OF_A_SEARCH = 4
 
 
 class Launch:
-    """Runs tasks until they are done, failed or, after an interrupt, paused.
+    """Runs tasks until they are done, failed or, if the launch is stopped, paused.
 
     Tune itself retries nothing: a trial that is not over returns to the queue.
 
@@ -37,7 +36,7 @@ class Launch:
         board: Takes each trial's progress.
         scratch: A local folder for Tune's files.
         changed: Called with the identity of each trial that changed.
-        interrupt: Ends the launch.
+        stopping: Returns whether the launch is to end.
     """
 
     def __init__(
@@ -49,7 +48,7 @@ class Launch:
         scratch: Path,
         *,
         changed: Callable[[str], None],
-        interrupt: Interrupt,
+        stopping: Callable[[], bool],
     ) -> None:
         self.sweep, self.backend, self.scratch = sweep, backend, scratch
         self._replay = replay
@@ -57,7 +56,7 @@ class Launch:
         pack = sweep.spec.pack
         self._queue = TaskQueue(
             policy,
-            lambda: interrupt.requested,
+            stopping,
             pack,
             backend.slots,
             backend.resources.largest_share,
@@ -65,7 +64,7 @@ class Launch:
         self._callback = DriverCallback(
             board, self._queue, changed, [metric.name for metric in sweep.spec.objectives]
         )
-        self._stopper = InterruptStopper(interrupt, self._callback)
+        self._stopper = PausedStopper(stopping, self._callback)
 
     @property
     def lost(self) -> dict[str, ErrorRecord]:

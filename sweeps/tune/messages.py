@@ -156,7 +156,7 @@ class TrialResult:
         trial_id: The trial.
         outcome: Its last event.
         created: When its folder was created; empty for a trial that was not opened.
-        metrics: The epoch's line of ``metrics.jsonl`` and images per second, with the final
+        metrics: The last epoch's line of ``metrics.jsonl`` and images per second, with the final
             measures of a finished trial.
         warnings: For the user.
         error: The error that ended it, or None.

@@ -49,5 +49,5 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
         self._actor.close()
 
     def step(self) -> dict[str, Any]:
-        """Train for one epoch."""
+        """Train for an epoch, or for a second of short ones."""
         return self._actor.step().to_result()

@@ -7,6 +7,7 @@ machine may have trained it before.
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 from care.data.shared_batches import SharedBatches
 from care.training.pack import EpochResult, lockstep
@@ -23,6 +24,7 @@ from sweeps.tune.node import Node
 
 _STOP_POLL_SECONDS = 0.25
 _PAUSING_SECONDS = 0.5
+_REPORT_SECONDS = 1.0
 _ENDS_THE_PROCESS = ("out_of_memory", "lost")
 
 
@@ -79,7 +81,7 @@ class TrialActor:
         self._size: int | None = None
 
     def step(self) -> PackResult:
-        """Train for one epoch, and report each trial that changed.
+        """Train for an epoch, or for a second of short ones, and report each trial that changed.
 
         Raises:
             Exception: The memory is full, or another process of the trial was lost; this process
@@ -147,6 +149,26 @@ class TrialActor:
         ]
 
     def _train(self) -> list[TrialResult]:
+        """Train for an epoch; follow it by further ones that end within a second of its start.
+
+        The driver handles some hundred results a second, whatever the length of an epoch. It needs
+        each one for a scheduler only, and at once if a trial has ended or a pack still grows.
+        """
+        began = time.monotonic()
+        results = self._train_epoch()
+        longest = time.monotonic() - began
+        while self._may_go_on(results) and time.monotonic() - began + longest < _REPORT_SECONDS:
+            epoch_began = time.monotonic()
+            results = _latest(results + self._train_epoch())
+            longest = max(longest, time.monotonic() - epoch_began)
+        return results
+
+    def _may_go_on(self, results: list[TrialResult]) -> bool:
+        scheduled = any(trial.replay for trial in self._task.trials)
+        quiet = not any(result.done for result in results)
+        return bool(self._training) and quiet and not scheduled and self._pace is None
+
+    def _train_epoch(self) -> list[TrialResult]:
         """Train the trials with the lowest epoch for one epoch; release those that finished."""
         results = [
             self._release_finished(trial)
@@ -244,3 +266,13 @@ class TrialActor:
     @property
     def _packed(self) -> bool:
         return len(self._trials) > 1
+
+
+def _latest(results: list[TrialResult]) -> list[TrialResult]:
+    """Keep the last result of each trial, with the warnings of all."""
+    latest: dict[str, TrialResult] = {}
+    for result in results:
+        earlier = latest.pop(result.trial_id, None)
+        warnings = earlier.warnings if earlier else ()
+        latest[result.trial_id] = replace(result, warnings=warnings + result.warnings)
+    return list(latest.values())

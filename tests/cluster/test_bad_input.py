@@ -71,7 +71,8 @@ def test_a_time_shorter_than_an_epoch(cluster: Cluster, pool: MakePool) -> None:
     store = Store(sweep.folder / "runs")
     declared = load_sweep(sweep.folder / "sweep.yaml")
     config = make_plan(declared, store).trials[0].config
-    done: TrialFolder = fabricate(store, config, State.PAUSED, 3, seconds=[200.0, 200.0, 200.0])
+    seconds, made = [200.0, 200.0, 200.0], {"device": "cuda"}
+    done: TrialFolder = fabricate(store, config, State.PAUSED, 3, seconds=seconds, provenance=made)
     assert done.read_timings()
     said = refused(sweep)
     assert "time: got 2; allowed: more than an epoch, which took 3 minutes here" in said

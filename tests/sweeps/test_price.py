@@ -65,6 +65,20 @@ def test_an_epoch_takes_as_long_as_in_trials_of_equal_cost(
     assert longest == pytest.approx(6)
 
 
+def test_trials_of_a_pack_share_the_seconds_of_its_epochs(
+    sweep: Sweep, store: Store, configs: list[TrialConfig]
+) -> None:
+    """The wall time of an epoch includes the steps of the others in the process."""
+    for config in configs[1:5]:
+        past(store, config, [12, 12, 12])
+    alone = price(sweep, store).seconds
+    for config in configs[1:5]:
+        store.trial(trial_id(config)).append_start(0, 0)  # in one process, at one time
+    packed = price(sweep, store).seconds
+    assert alone
+    assert packed == pytest.approx(alone / 4)
+
+
 def test_a_kind_without_a_past_is_estimated_by_its_operations(
     sweep: Sweep, store: Store, configs: list[TrialConfig]
 ) -> None:

@@ -21,10 +21,11 @@ from care.errors import CareError, ConfigError
 from care.system.claim import Claim
 from care.trials.state import RecordedState, State
 from sweeps.plan import make_plan
-from sweeps.spec.sweep import Sweep
+from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
-from tests.helpers.declaring import SPLITS, WEIGHT, fabricate
+from tests.helpers.declaring import SPLITS, WEIGHT, declare, fabricate
 from tests.helpers.processes import CARE
+from tests.helpers.processes import care as care_command
 from tests.helpers.small_store import declared
 
 WEIGHTS = (0.0, 0.1, 1.0)
@@ -124,6 +125,24 @@ def test_the_best_point_is_not_a_collapsed_one_and_its_trials_can_be_loaded(
     assert "λ=0.1" in str(best)
     assert "nearly collapsed" in repr(results)
     assert "λ=1" in repr(results)
+
+
+def test_the_best_points_are_the_points_of_another_sweep(
+    results: SweepResults, store: Store, tmp_path: Path
+) -> None:
+    ranked = results.best_points(9)
+    assert [best.point for best in ranked] == [{WEIGHT: 0.1}, {WEIGHT: 0.0}]
+    means = [np.mean([gamma(weight, seed) for seed in range(SEEDS)]) for weight in (0.1, 0.0)]
+    assert [best.estimate.mean for best in ranked] == pytest.approx(means)
+    said = care_command(
+        "sweep", "best", "tiny", "--points=9", "--csv=best.csv", f"--store={store.root}",
+        cwd=tmp_path,
+    ).stdout  # fmt: skip
+    assert [line.split()[:2] for line in said.splitlines()[1:3]] == [["1", "λ=0.1"], ["2", "λ=0"]]
+    assert "asked for 9" in said
+    (again := tmp_path / "again").mkdir()
+    file = declare(again, name="again", axes=None, points={"file": str(tmp_path / "best.csv")})
+    assert [*load_sweep(file).points()] == [best.point for best in ranked]
 
 
 @pytest.mark.parametrize(("state", "epoch"), [(State.FAILED, 1), (State.PAUSED, 2)])

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_core import PydanticCustomError
 
 from care.config import Model, PositiveInt
@@ -44,6 +44,14 @@ def _minutes(value: Any) -> Any:
 Minutes = Annotated[int, BeforeValidator(_minutes)]
 
 
+def _partitions(value: str) -> str:
+    """Remove blanks around the names: SLURM would look for a partition `` b`` in ``a, b``."""
+    names = [name.strip() for name in value.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        _refuse("a name, or several with commas between, each once")
+    return ",".join(names)
+
+
 def _scratch(value: Any) -> Any:
     if not isinstance(value, str) or not value.startswith("/") or len(value) > LONGEST_PARENT:
         _refuse(
@@ -73,7 +81,8 @@ class JobConfig(Model):
     """Resources and options of a job.
 
     Attributes:
-        partition: Name of the partition; SLURM's default if None.
+        partition: Name of the partition, or several with commas between, of which SLURM takes the
+            one that starts the job first; SLURM's default if None.
         account: Account to charge.
         qos: Quality of service.
         constraint: Required features of the node.
@@ -86,7 +95,7 @@ class JobConfig(Model):
         python: Command that starts Python on a node; the Python of the submission if None.
     """
 
-    partition: str | None = None
+    partition: Annotated[str, AfterValidator(_partitions)] | None = None
     account: str | None = None
     qos: str | None = None
     constraint: str | None = None
@@ -97,6 +106,11 @@ class JobConfig(Model):
     srun: Options | None = None
     setup: Annotated[tuple[str, ...] | None, Field(strict=False)] = None
     python: Annotated[str, BeforeValidator(_python)] | None = None
+
+    @property
+    def partitions(self) -> tuple[str | None, ...]:
+        """The names of the partitions; one None for SLURM's default."""
+        return tuple(self.partition.split(",")) if self.partition else (None,)
 
     def sbatch_options(self) -> dict[str, str | int]:
         """Return the options of sbatch and srun, by name with underscores.

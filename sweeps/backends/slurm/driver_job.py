@@ -59,11 +59,12 @@ def run_driver(store: str, name: str) -> str:
             except LostClaimError as error:
                 _log.error("%s", error)
                 return "superseded"
-        again = interrupt.requested and not folder.request().cancel
+        interrupted = interrupt.requested and not outcome.account.stopped
+        again = interrupted and not folder.request().cancel
         if again and deadline.passed == "time":
             with contextlib.suppress(commands.SlurmError):
                 commands.requeue(job_id)
-    if interrupt.requested:
+    if interrupted:
         return "interrupted"
     return "finished" if outcome.complete else "unfinished"
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from care.errors import CareError
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import STOPPED, AccountRecord, describe_stopped, read_account
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.job_output import last_error
@@ -21,8 +24,10 @@ from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolS
 from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
+from sweeps.spec.schema import SweepSpec
 from sweeps.spec.sweep import restore_sweep
 from sweeps.states import MEANING
+from sweeps.store import SweepFolder
 
 _SILENT_SECONDS = 30.0
 _SHOWN = 24
@@ -43,6 +48,9 @@ class SweepStatus:
         last: The head's last status; None before the first one.
         age: Seconds since the last status; None before the first one.
         error: The last error of the jobs' output, if none of them works.
+        account: Its hours, and the limit that ended its last run.
+        hours: The hours in words; empty without any.
+        stopped: Why the last run stopped early, and how to continue; empty if it did not.
     """
 
     name: str
@@ -55,6 +63,9 @@ class SweepStatus:
     last: PoolStatus | None
     age: float | None
     error: str = ""
+    account: AccountRecord = field(default_factory=AccountRecord)
+    hours: str = ""
+    stopped: str = ""
 
     @property
     def active(self) -> bool:
@@ -81,6 +92,7 @@ class SweepStatus:
             "best": self.last.best.model_dump() if self.last and self.last.best else None,
             "seconds_left": self.last.seconds_left if self.last else None,
             "error": self.error,
+            **self.account.as_json(),
         }
 
 
@@ -90,9 +102,12 @@ def read_status(folder: PoolFolder) -> SweepStatus:
     age = time.time() - last.at if last else None
     fresh = _writes(head, age)
     running = last.running if last and fresh else ()
+    request = folder.request()
+    sweep = folder.store.sweep(folder.name)
+    account, spec = read_account(sweep), _spec(sweep)
     return SweepStatus(
         folder.name,
-        folder.request(),
+        request,
         head,
         _jobs(folder.job_name("head")),
         _jobs(folder.job_name("worker")),
@@ -101,7 +116,17 @@ def read_status(folder: PoolFolder) -> SweepStatus:
         last,
         age,
         "" if running else last_error(folder.jobs),
+        account,
+        account.describe(spec) if spec else "",
+        describe_stopped(account, spec, request.command) if spec else "",
     )
+
+
+def _spec(folder: SweepFolder) -> SweepSpec | None:
+    """Read a sweep's declaration for its limits; None if it is missing or damaged."""
+    with contextlib.suppress(CareError):
+        return restore_sweep(folder.declaration()).spec
+    return None
 
 
 def _writes(head: Head, age: float | None) -> bool:
@@ -137,6 +162,8 @@ def status_view(status: SweepStatus) -> RenderableType:
     grid.add_row("  trials", colored(status.counts))
     grid.add_row("  workers", f"{_workers(status.workers)}, wanted {status.request.workers}")
     last = status.last
+    if status.hours:
+        grid.add_row("  hours", status.hours)
     if status.head.state == HeadState.RUNNING and last:
         grid.add_row("  best so far", _best(last))
         grid.add_row("  time left", duration(last.seconds_left))
@@ -148,7 +175,7 @@ def status_view(status: SweepStatus) -> RenderableType:
     if status.error and not status.complete:
         lines.append(Text(f"  last error   {status.error}"))
     if not status.active and not status.complete:
-        lines.append(Text(f"  to resume: {status.request.command}"))
+        lines.append(Text(f"  {status.stopped or f'to resume: {status.request.command}'}"))
     return Group(*lines)
 
 
@@ -173,7 +200,9 @@ def _headline(status: SweepStatus) -> str:
         silent = status.age is not None and status.age >= _SILENT_SECONDS
         note = f", silent for {duration(status.age)}" if silent else ""
         return f"running, {where} {status.last.node if status.last else 'a node'}{note}"
-    return State.FINISHED if status.complete else "no head is running"
+    if status.complete:
+        return State.FINISHED
+    return STOPPED.get(status.account.stopped, "no head is running")
 
 
 def _workers(jobs: list[QueuedJob] | None) -> str:

@@ -29,15 +29,17 @@ def check_cluster(cluster: ClusterConfig, partitions: Sequence[Partition], sourc
 def _problems(
     job: JobConfig, gpus: int, partitions: Sequence[Partition], prefix: str
 ) -> list[Problem]:
-    kinds = [kind for kind in partitions if _named(kind, job.partition)]
-    if not kinds:
-        return [_unknown_partition(job.partition, partitions, prefix)]
-    if not any(kind.up for kind in kinds):
+    named = {name: [kind for kind in partitions if _named(kind, name)] for name in job.partitions}
+    unknown = [name for name, kinds in named.items() if not kinds]
+    if unknown:
+        return [_unknown_partition(name, partitions, prefix) for name in unknown]
+    if not any(kind.up for kinds in named.values() for kind in kinds):
         up = sorted({kind.name for kind in partitions if kind.up})
         allowed = f"allowed: a partition that is up ({', '.join(up) or 'none is'})"
         return [Problem(f"{prefix}partition", job.partition, allowed)]
-    problems = _limits(job, gpus, kinds, prefix)
-    features = {feature for kind in kinds for feature in kind.features}
+    # Many sites refuse a job that one of its partitions cannot hold; elsewhere it waits there.
+    problems = [found for kinds in named.values() for found in _limits(job, gpus, kinds, prefix)]
+    features = {feature for kinds in named.values() for kind in kinds for feature in kind.features}
     if job.constraint and job.constraint.isidentifier() and job.constraint not in features:
         names = ", ".join(sorted(features)) or "none: this partition's nodes have no features"
         close = nearest(job.constraint, features)

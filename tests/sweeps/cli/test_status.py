@@ -112,7 +112,7 @@ def test_an_unknown_name(store: Store, tmp_path: Path) -> None:
 
 
 def test_watched_from_another_terminal_until_it_ends(tmp_path: Path) -> None:
-    declare(tmp_path, axes={}, seeds=2)
+    declare(tmp_path, axes={}, seeds=2, overrides={"training.epochs": 40})  # longer than a start
     run = start_care("sweep", "run", "sweep.yaml", "--no-report", cwd=tmp_path)
     wait_for(lambda: (tmp_path / "runs" / "sweeps" / "tiny" / "sweep.json").exists())
     trials = tmp_path / "runs" / "trials"
@@ -122,4 +122,5 @@ def test_watched_from_another_terminal_until_it_ends(tmp_path: Path) -> None:
     lines = watched.stdout.splitlines()
     assert lines[0].startswith("tiny: running, process ")
     assert any("2 finished" in line for line in lines)
-    assert lines[-3] == "tiny: finished"
+    assert lines[-4] == "tiny: finished"
+    assert lines[-1].split()[:2] == ["hours", "core-hours:"]

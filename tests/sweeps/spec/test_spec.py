@@ -28,7 +28,7 @@ SHARED = "objective.equivariance.shared_views"
 # changes, field, value, part of what is allowed, nearest name
 BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     # unknown key, missing key
-    ({"axis": {}}, "axis", {}, "there are axes, checkpoints", "axes"),
+    ({"axis": {}}, "axis", {}, "there are axes, budget", "axes"),
     ({"search": {"nam": "grid"}}, "search.nam", "grid", "search has group, multivariate, name", "name"),
     ({"axes": None}, "axes", None, "must be given", None),
     ({"name": None}, "name", None, "must be given", None),
@@ -158,10 +158,10 @@ BAD_SWEEPS: list[tuple[dict[str, Any], str, Any, str, str | None]] = [
     ({"seeds": 11125}, "seeds", 11125, "at most 1000 seeds", None),
     ({"seeds": 10**12}, "seeds", 10**12, "at most 1000 seeds", None),
     # size
-    ({"axes": {WEIGHT: [*range(101)]}, "seeds": 200}, AXIS, [*range(101)],
-     "at most 20000 trials in all; these are 20200", None),
-    ({"axes": {WEIGHT: [0, 1]}, "search": {"name": "optuna", "trials": 20001}}, "search.trials",
-     20001, "at most 20000 trials", None),
+    ({"axes": {WEIGHT: [*range(101)]}, "seeds": 1000}, AXIS, [*range(101)],
+     "at most 100000 trials in all; these are 101000", None),
+    ({"axes": {WEIGHT: [0, 1]}, "search": {"name": "optuna", "trials": 100001}}, "search.trials",
+     100001, "at most 100000 trials", None),
     # variants
     ({"variants": {"two\nlines": {}}}, "variants.name", "two\nlines", "visible characters", None),
     ({"variants": {"x" * 201: {}}}, "variants.name", "x" * 201, "at most 200", None),

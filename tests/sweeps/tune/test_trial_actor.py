@@ -6,6 +6,7 @@ import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,6 +36,31 @@ def config(tiny_config: TrialConfig) -> TrialConfig:
 @pytest.fixture(autouse=True)
 def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CARE_NODE_FOLDER", str(make_scratch(tmp_path)))
+
+
+class Clock:
+    """A clock on which an epoch takes the time that a test says."""
+
+    def __init__(self, epoch_seconds: float) -> None:
+        self.now, self.epoch_seconds = 0.0, epoch_seconds
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """An epoch takes a second unless a test changes that: each is reported."""
+    made = Clock(1.0)
+    append = TrialFolder.append_epoch
+
+    def tick(folder: TrialFolder, *arguments: Any) -> None:
+        made.now += made.epoch_seconds
+        append(folder, *arguments)
+
+    monkeypatch.setattr(TrialFolder, "append_epoch", tick)
+    monkeypatch.setattr("sweeps.tune.trial_actor.time", made)
+    return made
 
 
 def alone(config: TrialConfig, folder: Path) -> None:
@@ -71,6 +97,57 @@ def test_a_pack_whose_size_is_measured(
     for name in "ab":
         assert_equal_to_the_bit(tmp_path / name, tmp_path / "alone")
     assert not (tmp_path / "c").exists()
+
+
+def epochs_of(actor: TrialActor) -> list[list[tuple[str, int]]]:
+    """Trials and epochs of each message."""
+    found = []
+    while True:
+        result = actor.step()
+        found.append([(trial.trial_id, trial.metrics["epoch"]) for trial in result.trials])
+        if result.done:
+            actor.close()
+            return found
+
+
+def pack_of_epochs(config: TrialConfig, folder: Path, epochs: int, replay: bool) -> PackTask:
+    training = config.training.model_copy(update={"epochs": epochs})
+    config = config.model_copy(update={"training": training})
+    return PackTask((TrialTask("a", config, folder / "a", replay=replay),))
+
+
+@pytest.mark.parametrize(
+    ("epoch_seconds", "replay", "reported"),
+    [
+        (1.0, False, [1, 2, 3, 4, 5]),
+        (0.6, False, [1, 2, 3, 4, 5]),  # a second one would end too late
+        (0.4, False, [2, 4, 5]),
+        (0.01, False, [5]),
+        (0.01, True, [1, 2, 3, 4, 5]),  # a scheduler compares each epoch
+    ],
+)
+def test_messages_come_at_most_once_a_second(
+    config: TrialConfig,
+    tmp_path: Path,
+    clock: Clock,
+    epoch_seconds: float,
+    replay: bool,
+    reported: list[int],
+) -> None:
+    clock.epoch_seconds = epoch_seconds
+    actor = TrialActor(pack_of_epochs(config, tmp_path, 5, replay))
+    assert epochs_of(actor) == [[("a", epoch)] for epoch in reported]
+    assert [line["epoch"] for line in TrialFolder(tmp_path / "a").read_metrics()] == [1, 2, 3, 4, 5]
+
+
+def test_the_end_of_a_trial_waits_for_no_other(
+    config: TrialConfig, tmp_path: Path, clock: Clock
+) -> None:
+    clock.epoch_seconds = 0.01
+    longer = config.training.model_copy(update={"epochs": 4})
+    other = TrialTask("b", config.model_copy(update={"training": longer}), tmp_path / "b")
+    actor = TrialActor(PackTask((TrialTask("a", config, tmp_path / "a"), other)))
+    assert epochs_of(actor) == [[("a", 2), ("b", 2)], [("b", 4)]]
 
 
 def test_members_that_need_no_training(config: TrialConfig, tmp_path: Path) -> None:

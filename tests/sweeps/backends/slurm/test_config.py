@@ -86,6 +86,13 @@ def test_a_wrong_field_is_named(
     assert (problem.field, problem.nearest) == (field, nearest)
 
 
+@pytest.mark.parametrize("names", ["gpu,", ",gpu", "gpu,,cpu", "gpu, gpu", ""])
+def test_names_of_partitions(refused: Refused, tmp_path: Path, names: str) -> None:
+    problem = refused(load_cluster, written(tmp_path, f"partition: {names!r}"))
+    assert problem.field == "partition"
+    assert "each once" in problem.allowed
+
+
 def cluster(**fields: Any) -> ClusterConfig:
     return ClusterConfig.model_validate({"partition": "gpu", "gpus": 1, **fields})
 
@@ -103,6 +110,8 @@ def check(config: ClusterConfig) -> None:
         {"constraint": "a100&nvlink"},
         {"partition": None, "gpus": 0, "time": 100_000},
         {"head": {"partition": "cpu"}, "time": 240},
+        {"partition": "cpu, gpu", "gpus": 0, "time": 240},
+        {"partition": "old,cpu", "gpus": 0, "time": 60, "cpus": 8, "memory_gb": 4.0},
     ],
 )
 def test_what_there_is_may_be_asked_for(fields: dict[str, Any]) -> None:
@@ -114,6 +123,9 @@ def test_what_there_is_may_be_asked_for(fields: dict[str, Any]) -> None:
     [
         ({"partition": "gpus"}, "partition", "cpu, gpu, old"),
         ({"partition": "old"}, "partition", "up"),
+        ({"partition": "gpu,cpus"}, "partition", "cpu, gpu, old"),
+        ({"partition": "gpu,cpu"}, "gpus", "at most 0, those of a node of partition cpu"),
+        ({"partition": "cpu,gpu", "gpus": 0, "time": 300}, "time", "limit of partition gpu"),
         ({"gpus": 8}, "gpus", "at most 4"),
         ({"gpus": 4, "cpus": 40}, "cpus", "at most 32"),
         ({"cpus": 100}, "cpus", "at most 48"),
