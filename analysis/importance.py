@@ -157,18 +157,19 @@ def rank_by_importance(
         tuple(to_level(one.axes[axis]) for axis in comparison.axes): one.axes
         for one in summary.members
     }
-    rankings, left_out = [], []
-    objectives = summary.objectives or (Objective(summary.metric, summary.mode),)
-    for objective in objectives:
+    rankings: list[Ranking] = []
+    problems: dict[str, list[str]] = {}
+    for objective in summary.objectives or (Objective(summary.metric, summary.mode),):
         points = _points(comparison, objective.metric)
         if problem := _problem(comparison, points, objective.metric):
-            left_out.append(
-                f"The axes' importance for {short_metric_label(objective.metric)} is not computed: "
-                f"{problem}."
-            )
+            problems.setdefault(problem, []).append(short_metric_label(objective.metric))
         elif len(points) >= _LEAST_OF_GRID:
             raw = {point: known[point] for point in points}
             rankings.append(_rank(comparison, objective, raw, axes, evaluate))
+    left_out = (
+        f"The axes' importance for {' and for '.join(names)} is not computed: {problem}."
+        for problem, names in problems.items()
+    )
     return Importances(tuple(rankings), tuple(left_out))
 
 

@@ -20,7 +20,7 @@ import optuna
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from care.config.metrics import epoch_metrics
+from care.config.metrics import COLLAPSE_METRIC, epoch_metrics, is_collapsed
 from care.errors import CareError
 from care.system.files import DamagedFileError, write_atomic
 from care.trials.folder import TrialFolder
@@ -180,6 +180,8 @@ class _StudyTrials:
                 for index, metric in enumerate(self._spec.objectives)
             },
         }
+        if collapsed := [seed for seed, trial in by_seed.items() if self._collapsed(trial)]:
+            attributes["nearly collapsed"] = collapsed  # Optuna's best trial may be one of these
         means = None
         if state in (TrialState.COMPLETE, TrialState.PRUNED):
             means = [_mean(column) for column in zip(*values.values(), strict=True)]
@@ -199,6 +201,11 @@ class _StudyTrials:
         if trial.state == State.FINISHED:
             known = final_values(self._store.trial(trial.trial_id))
         return [finite(known.get(metric.name)) for metric in self._spec.objectives]
+
+    def _collapsed(self, trial: PlannedTrial) -> bool:
+        if trial.state != State.FINISHED:
+            return False
+        return is_collapsed(final_values(self._store.trial(trial.trial_id)).get(COLLAPSE_METRIC))
 
     def _intermediate(self, folders: Sequence[TrialFolder]) -> dict[int, float]:
         """Return the mean by epoch of a metric of the training, up to an epoch that all have."""

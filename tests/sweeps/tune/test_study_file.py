@@ -13,9 +13,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
+from care.config.metrics import COLLAPSE_METRIC
 from care.errors import CareError, ConfigError
 from care.trials.identity import trial_id
 from care.trials.state import State
+from sweeps.event_log import WarmStartLine
 from sweeps.report import find_sweep
 from sweeps.store import Store
 from sweeps.tune.study_file import write_study
@@ -120,6 +122,28 @@ def test_two_metrics_of_a_grid(tmp_path: Path) -> None:
     assert [trial.number for trial in study.best_trials] == [3]
     importances = optuna.importance.get_param_importances(study)
     assert set(importances) == {WEIGHT, SPLITS}
+
+
+def test_points_of_a_warm_start_come_first(store: Store, tmp_path: Path) -> None:
+    log = store.sweep("tiny")
+    log.log(WarmStartLine((POINTS[0], {**POINTS[3], TAU: 0.1})).record())
+    first, second, *others = written(store, tmp_path / "a.db").trials
+    assert (first.state, first.params) == (TrialState.COMPLETE, POINTS[0])
+    assert first.value == pytest.approx(0.55)
+    assert (second.state, second.values) == (TrialState.FAIL, None)
+    assert first.user_attrs == second.user_attrs == {"warm start": True}
+    assert [trial.state for trial in others] == STATES
+
+
+def test_a_nearly_collapsed_seed_is_named(tmp_path: Path) -> None:
+    def value(number: int, point: dict[str, Any], seed: int) -> Result:
+        return {LOSS: 0.5, COLLAPSE_METRIC: 0.97 if seed == number else 0.1}
+
+    search, metric = {"name": "optuna", "trials": 3}, {"name": LOSS, "mode": "min"}
+    _, store = search_store(tmp_path, POINTS[:3], value, axes=SPACE, search=search, metric=metric)
+    trials = written(store, tmp_path / "a.db").trials
+    found = [trial.user_attrs.get("nearly collapsed") for trial in trials]
+    assert found == [["0"], ["1"], None]
 
 
 def test_twice_gives_the_same_content_and_follows_the_store(store: Store, tmp_path: Path) -> None:
