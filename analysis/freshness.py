@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 from analysis.summary import SweepSummary
 from care.system.files import DamagedFileError, read_whole
 
 NAME = "inputs.sha256"
+_LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy")  # they compute and draw
 _TRIAL_FILES = (
     "trial.json",
     "metrics.jsonl",
@@ -22,8 +24,9 @@ _TRIAL_FILES = (
 
 
 def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
-    """Hash the inputs of a report: the sweep, its trials' files and this package's code."""
-    digest = hashlib.sha256(repr(summary).encode())
+    """Hash the inputs of a report: the sweep, its trials' files, this package's code, libraries."""
+    libraries = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
+    digest = hashlib.sha256(repr((summary, libraries)).encode())
     for file in [*_own_code(), *_files(store_trials, summary)]:
         _add(digest, file.name, file)
     return digest.hexdigest()

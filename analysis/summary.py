@@ -116,6 +116,7 @@ class SweepSummary:
         notes: Sentences about how its points were chosen, why it stopped early, and its hours.
         zips: Groups of axes that take their values together.
         searched: Whether a search suggested its points, in the order of ``members``.
+        computed_by: What computes numbers of the report outside this package, with its version.
     """
 
     name: str
@@ -135,3 +136,4 @@ class SweepSummary:
     notes: tuple[str, ...] = ()
     zips: tuple[tuple[str, ...], ...] = ()
     searched: bool = False
+    computed_by: tuple[str, ...] = ()

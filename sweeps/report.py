@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +89,13 @@ def write_sweep_report(
     return write_report(store.trials, summary, out, work, evaluate)
 
 
+def _importance_version() -> tuple[str, ...]:
+    """Return what the importance of axes depends on beside the package ``analysis``."""
+    code = (Path(__file__).parent / "tune" / "importance.py").read_bytes()
+    libraries = (f"{name} {metadata.version(name)}" for name in ("optuna", "scikit-learn"))
+    return (hashlib.sha256(code).hexdigest(), *libraries)
+
+
 def read_answer(page: Path) -> list[str]:
     """Read the answer of a written report, line by line; empty before a trial is finished."""
     try:
@@ -135,6 +144,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
         zips=spec.zip,
         searched=spec.search.suggests,
+        computed_by=_importance_version(),
     )
 
 

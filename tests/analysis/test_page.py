@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,16 @@ def test_new_code_of_a_figure_makes_a_report_old(
             file.write("\n")
         seen.add(fingerprint(trials, summary))
     assert len(seen) == 4
+
+
+def test_other_libraries_make_a_report_old(
+    store: MadeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials, summary = store.root / "trials", store.summary("wahba")
+    now = fingerprint(trials, summary)
+    assert fingerprint(trials, replace(summary, computed_by=("optuna 1.0",))) != now
+    monkeypatch.setattr("analysis.freshness.metadata.version", lambda _: "1.0")
+    assert fingerprint(trials, summary) != now
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
