@@ -117,7 +117,7 @@ def test_plan_and_report_say_so(
     plan_command(arguments, store.root, as_json=False)
     assert "warm start: 3 earlier points of the store were given" in capsys.readouterr().out
     said = "Warm start: 3 earlier points of the store were given to the sampler."
-    assert sweep_summary(sweep, store).notes == (said,)
+    assert sweep_summary(sweep, store).notes[0] == said  # its hours follow
     assert sweep_summary(load(tmp_path, name="grid", axes=GRID), store).notes == ()
     cold = searching(tmp_path, warm=False)
     fields = [one.field for one in make_plan(cold, store).differences]
