@@ -192,13 +192,24 @@ def _points(comparison: Comparison, metric: str) -> list[Point]:
 
 def _problem(comparison: Comparison, points: Sequence[Point], metric: str) -> str:
     """Return why the importance cannot be computed; empty if it can, or in a small grid."""
-    if len(points) < _LEAST_POINTS and not _is_grid(comparison, comparison.points()):
+    declared = comparison.points()
+    if len(declared) < _LEAST_OF_GRID and _is_grid(comparison, declared):
+        return ""
+    if len(points) < _LEAST_POINTS and not _is_whole_grid(comparison, points, metric):
         return (
-            f"it needs {_LEAST_POINTS} points that are finished and not nearly collapsed, and "
-            f"there {'is' if len(points) == 1 else 'are'} {len(points)}"
+            f"it needs a full grid with all seeds, or {_LEAST_POINTS} points, that are finished "
+            f"and not nearly collapsed, and there {'is' if len(points) == 1 else 'are'} "
+            f"{len(points)}"
         )
     means = {comparison.mean(point, metric).mean for point in points}
     return "all points have one value" if len(means) == 1 else ""
+
+
+def _is_whole_grid(comparison: Comparison, points: Sequence[Point], metric: str) -> bool:
+    """Check that points are a full grid, and that each has a value for every seed."""
+    columns = [comparison.by_seed(point, metric) for point in points]
+    known = [{s for s, value in column.items() if math.isfinite(value)} for column in columns]
+    return _is_grid(comparison, points) and all(seeds == known[0] for seeds in known)
 
 
 def _is_grid(comparison: Comparison, points: Sequence[Point]) -> bool:
@@ -227,7 +238,7 @@ def _rank(
     levels = [dict(zip(comparison.axes, point, strict=True)) for point in points]
     counts = {one: sum(point[one[0]] != UNUSED for point in levels) for one in axes}
     present = [one for one in axes if len({point[one[0]] for point in levels} - {UNUSED}) > 1]
-    grid = bool(np.isfinite(values).all()) and _is_grid(comparison, list(points))
+    grid = _is_whole_grid(comparison, list(points), objective.metric)
     method = _choose(list(points), grid)
     affordable = max(_LEAST_RESAMPLES[method.name], _MOST_DRAWN[method.name] // len(points))
     number = min(_RESAMPLES[method.name], affordable)

@@ -116,4 +116,4 @@ def test_a_stopped_point_is_shown_and_is_never_the_best(tmp_path: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert "stopped early" in text
     assert "hypervolume" not in text
-    assert "is not computed: it needs 20 points that are finished and not nearly" in text
+    assert "is not computed: it needs a full grid with all seeds, or 20" in text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 from analysis.importance import Draw, Method, make_draws, split_variance
 from care.system.rng import generator
 from care.trials.state import State
+from sweeps.plan import make_plan
 from sweeps.report import write_sweep_report
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
@@ -218,5 +220,15 @@ def test_too_few_points_outside_of_a_grid_have_a_reason(tmp_path: Path) -> None:
     axes = {WEIGHT: [0, 0.1], SPLITS: {"values": [4, 8], "when": {WEIGHT: 0.1}}}
     page = report(tmp_path / "few", axes, lambda point, seed: {PROBE: point[WEIGHT]})
     text = page.read_text(encoding="utf-8")
-    assert "class, probe, input is not computed: it needs 20 points that are finished and" in text
+    assert "class, probe, input is not computed: it needs a full grid with all seeds, or 20" in text
     assert 'id="importance"' not in text
+
+
+def test_a_small_grid_with_a_hole_is_left_out(tmp_path: Path) -> None:
+    """A forest of sixteen points would ascribe noise to the axes."""
+    sweep, store = finished_sweep(tmp_path, additive, axes=GRID)
+    lost = next(iter(make_plan(sweep, store).trials))
+    shutil.rmtree(store.trial(lost.trial_id).path)
+    page = write_sweep_report(sweep, store)
+    assert "it needs a full grid with all seeds, or 20 points" in page.read_text(encoding="utf-8")
+    assert not (page.parent / "tables" / "importance.csv").exists()
