@@ -8,9 +8,9 @@ resamples that are chosen here.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -65,17 +65,13 @@ class Draw:
     counts: NDArray[np.int64]
 
 
-class Evaluate(Protocol):
-    """Computes importances; of the first draw with most care, as it is the one that is shown."""
+Evaluate = Callable[
+    [Method, Sequence[Mapping[str, Any]], Sequence[Axes], Sequence[Draw]], list[dict[Axes, float]]
+]
+"""Computes the importance of each of the axes for each draw, given the points.
 
-    def __call__(
-        self,
-        method: Method,
-        points: Sequence[Mapping[str, Any]],
-        axes: Sequence[Axes],
-        draws: Sequence[Draw],
-    ) -> list[dict[Axes, float]]:
-        """Return the importance of each of ``axes`` for each draw."""
+The first draw is the one that is shown, so it may be computed with more care.
+"""
 
 
 @dataclass(frozen=True)
@@ -371,51 +367,4 @@ def tabulate_importances(rankings: Sequence[Ranking]) -> pd.DataFrame:
         }
         for ranking in rankings
         for row in ranking.rows
-    )
-
-
-def describe_importance(ranking: Ranking) -> str:
-    """Describe the most important axis in one sentence, and how sure its rank is."""
-    first, *others = ranking.rows
-    text = f"For {short_metric_label(ranking.metric)}, {first.label} matters most: {_text(first)}"
-    if others:
-        text += f", before {others[0].label} with {_text(others[0])}"
-    if ranking.resamples and others:
-        text += f". It is first in {100 * first.first:.0f} % of the resamples"
-    return f"{text}."
-
-
-def _text(row: AxisImportance) -> str:
-    return f"{row.share:.2f}" + ("" if math.isnan(row.low) else f" ({row.interval})")
-
-
-def explain_method(ranking: Ranking) -> str:
-    """Explain the numbers of a ranking."""
-    rests = f"{ranking.points} points and {ranking.seeds} seed{'' if ranking.seeds == 1 else 's'}"
-    interval = (
-        f"The interval has 95 % of {ranking.resamples} resamples of points and seeds."
-        if ranking.method.name != "ANOVA"
-        else f"The interval has 95 % of {ranking.resamples} resamples of the seeds; with few it is "
-        "too narrow."
-        if ranking.resamples
-        else "With one seed there is no interval."
-    )
-    return f"{_explain(ranking)}, on {rests}. {interval}"
-
-
-def _explain(ranking: Ranking) -> str:
-    if ranking.method.name == "ANOVA":
-        return (
-            "ANOVA of the full grid: the share of the variance of the points' means that the axis "
-            "has alone; the rest is due to axes together and to seeds"
-        )
-    if ranking.method.name == "fANOVA":
-        return (
-            "fANOVA by Optuna: the share of the variance over the space that the axis has alone, "
-            "by a random forest of the points' means"
-        )
-    top = math.ceil(ranking.method.top * ranking.points)
-    return (
-        f"PED-ANOVA by Optuna: how far the axis's values of the best {top} points differ from "
-        "those of all, as shares that sum to 1"
     )

@@ -14,7 +14,7 @@ from analysis.comparison import Comparison
 from analysis.contents import MOST_CURVES, Contents, main_metrics
 from analysis.findings import answer
 from analysis.history_figure import explain_history
-from analysis.importance import describe_importance, explain_method
+from analysis.importance_words import describe_importance, explain_method
 from analysis.labels import (
     axis_label,
     metric_label,

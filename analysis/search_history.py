@@ -6,6 +6,7 @@ import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from analysis.collect import tabulate
@@ -121,12 +122,8 @@ def _state(members: Sequence[Member], rows: Sequence[Mapping[Hashable, object]])
 
 def _best_so_far(values: Sequence[float], sign: int) -> tuple[float, ...]:
     """Return the best value after each one: the smallest if ``sign`` is 1, the largest if -1."""
-    found, best = [], math.nan
-    for value in values:
-        if not math.isnan(value) and not sign * value >= sign * best:
-            best = value
-        found.append(best)
-    return tuple(found)
+    losses = np.fmin.accumulate(sign * np.array(values))  # of a number and NaN: the number
+    return tuple((sign * losses).tolist())
 
 
 def _volumes(

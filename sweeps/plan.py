@@ -108,12 +108,13 @@ class Plan:
         Those that the sweep names come first, then those with most completed epochs.
         """
         starts: dict[str, tuple[int, int, int]] = {}
-        for trial in self.trials:  # a trial that two points share starts with the earlier one
+        missing = [trial for trial in self.trials if trial.state in TO_TRAIN]
+        for trial in missing:  # a trial that two points share starts with the earlier one
             rank, by_seed = self.sweep.start_order(trial.point, trial.config.seed)
             start = rank, -trial.epoch, by_seed
             starts[trial.trial_id] = min(start, starts.get(trial.trial_id, start))
-        missing = [trial for trial in self.unique().values() if trial.state in TO_TRAIN]
-        return sorted(missing, key=lambda trial: starts[trial.trial_id])
+        unique = {trial.trial_id: trial for trial in missing}
+        return sorted(unique.values(), key=lambda trial: starts[trial.trial_id])
 
 
 def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> Plan:

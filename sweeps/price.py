@@ -124,7 +124,7 @@ class PastTrials:
         self._by_cost: dict[str, list[PastTrial]] = {}
         for past in read_past(folders, device):
             self._by_cost.setdefault(_cost(past.config), []).append(past)
-        self._rates: dict[str, _Rate | None] = {}  # of 20,000 trials, few have a cost of their own
+        self._rates: dict[str, _Rate | None] = {}  # of 100,000 trials, few have a cost of their own
 
     def measure(self, plan: Plan, seconds: float = 20.0) -> int:
         """Train the first steps of the kinds of trials that this machine never trained.

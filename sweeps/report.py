@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,7 +34,7 @@ from sweeps.sweep_command import format_command
 from sweeps.warm_start import describe_warm_start
 
 if TYPE_CHECKING:
-    from analysis.importance import Axes, Draw, Method
+    from analysis.importance import Axes
 
 
 def find_sweep(name: str, profile: str | None, store: Store) -> Sweep:
@@ -76,15 +76,10 @@ def write_sweep_report(
     with large_imports():
         from analysis.report import write_report
 
-    def evaluate(
-        method: Method,
-        points: Sequence[Mapping[str, Any]],
-        axes: Sequence[Axes],
-        draws: Sequence[Draw],
-    ) -> list[dict[Axes, float]]:
+    def evaluate(*arguments: Any) -> list[dict[Axes, float]]:
         from sweeps.tune.importance import StudyImportance  # Optuna, which few reports need
 
-        return StudyImportance(sweep.space)(method, points, axes, draws)
+        return StudyImportance(sweep.space)(*arguments)
 
     return write_report(store.trials, summary, out, work, evaluate)
 

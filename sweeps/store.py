@@ -96,11 +96,8 @@ class Store:
     def started(self) -> frozenset[str] | None:
         """Return the names in the folder of trials; None if it cannot be read."""
         try:
-            with os.scandir(self.trials) as entries:
-                return frozenset(entry.name for entry in entries)
-        except FileNotFoundError:
-            return frozenset()
-        except OSError:
+            return frozenset(list_names(self.trials))
+        except CareError:  # each trial then says so
             return None
 
     def sweep(self, name: str) -> SweepFolder:

@@ -46,7 +46,7 @@ from care.system.files import (
 )
 from care.system.permissions import make_folder
 from care.system.redaction import redact
-from care.trials.identity import group_id, trial_id
+from care.trials.identity import identities
 from care.trials.log import log_text, read_log
 from care.trials.log_lines import (
     describe_end,
@@ -117,14 +117,15 @@ class TrialFolder:
             check_format(existing.format, self.path)
             return
         make_folder(self.path)
-        trial = TrialRecord(
+        trial, group = identities(config)
+        record = TrialRecord(
             format=FORMAT,
-            trial_id=trial_id(config),
-            group_id=group_id(config),
+            trial_id=trial,
+            group_id=group,
             config=config.model_dump(mode="json"),
             created=now(),
         )
-        self._write_record("trial.json", trial)
+        self._write_record("trial.json", record)
 
     def read_trial(self) -> TrialRecord | None:
         """Return identity and configuration, or None before the first start."""

@@ -121,6 +121,8 @@ def _has_no_budget(
         ConfigError: The budget is smaller than the cheapest trial that is left.
     """
     spec = plan.sweep.spec
+    if spec.budget is None:
+        return False
     split = split_machine(spec.resources, cluster.cpus, cluster.gpus, "a worker")
     warning = check_limits(plan, store, PastTrials(store, spec.resources.gpus, split.threads))
     if warning:

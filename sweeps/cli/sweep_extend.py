@@ -10,7 +10,6 @@ from care.config.yaml_reader import read_text
 from care.errors import CareError, ConfigError, Problem, nearest
 from care.system.claim import holder
 from care.system.files import write_atomic
-from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
 from sweeps.process.terminal import make_console
 from sweeps.spec.extend import extend_text
@@ -36,8 +35,13 @@ def extend_command(name: str, changes: list[str], root: Path) -> None:
     before = read_text(file)
     after = extend_text(before, _split(changes), str(file))
     old = make_plan(load_sweep(file), store)
+    if old.sweep.spec.name != name and file != Path(name):
+        raise CareError(
+            f"{name} is another sweep than {file} declares now, {old.sweep.spec.name!r}: it was "
+            "started with a profile, or renamed. Name the file to extend what it declares."
+        )
     new = make_plan(load_sweep(file, text=after), store)
-    _check(old, new)
+    _check(old, new, " ".join(changes))
     mode = file.stat().st_mode
     write_atomic(file.resolve(), after.encode())
     file.chmod(mode)
@@ -64,7 +68,7 @@ def _find_file(name: str, store: Store) -> Path:
         if not file.is_file() and not is_bundled(file):
             raise CareError(
                 f"{name} was started from {file}, which is not here. Name its file: "
-                f"care sweep extend FILE …"
+                "care sweep extend FILE …"
             )
     if is_bundled(file):
         allowed = "allowed: a file of your own; care init copies the bundled ones"
@@ -83,22 +87,20 @@ def _split(changes: list[str]) -> dict[str, str]:
     return found
 
 
-def _check(old: Plan, new: Plan) -> None:
+def _check(old: Plan, new: Plan, changes: str) -> None:
     """Refuse a plan that lacks a trial of the old one, has none more, or asks something else.
 
     Raises:
         ConfigError: Says why.
     """
-    source = old.sweep.source
-    gone = old.unique().keys() - new.unique().keys()
-    if gone or new.wanted < old.wanted:
-        number = max(len(gone), old.wanted - new.wanted)
-        allowed = f"allowed: what keeps each trial; {number} of {old.wanted} would be gone"
-        raise ConfigError(_SOURCE, [Problem("change", source, allowed)])
-    if new.wanted == old.wanted:
-        allowed = f"allowed: values that {source} does not have; it has all {old.wanted} trials"
-        raise ConfigError(_SOURCE, [Problem("change", source, allowed)])
-    if new.differences:
-        differences = "; ".join(map(str, new.differences))
-        ways = describe_ways_to_continue(new.sweep, f"care sweep run {shlex.quote(source)}")
-        raise ConfigError(_SOURCE, [Problem("change", differences, f"{ways}\n(not written)")])
+    source, allowed = old.sweep.source, ""
+    gone = len(old.unique().keys() - new.unique().keys()) or old.wanted - new.wanted
+    if gone > 0:
+        allowed = f"what keeps each trial; {gone} of {old.wanted} would be gone"
+    elif new.wanted == old.wanted:
+        allowed = f"what {source} does not have; it has all {old.wanted} trials"
+    elif new.differences:
+        asked = "; ".join(map(str, new.differences))
+        allowed = f"what leaves the question of its search; {asked}. Give the sweep another name"
+    if allowed:
+        raise ConfigError(_SOURCE, [Problem("change", changes, f"allowed: {allowed}")])

@@ -305,9 +305,9 @@ def load_sweep(
     tree = read_yaml(path) if text is None else parse_mapping(text, str(path))
     validate(SweepSpec, tree, str(path))
     chosen = apply_profile(tree, profile, path)
-    for text in filter(_is_limit, overrides):
-        set_field(chosen, *parse_override(text))
-    overrides = tuple(text for text in overrides if not _is_limit(text))
+    for limit in filter(_is_limit, overrides):
+        set_field(chosen, *parse_override(limit))
+    overrides = tuple(override for override in overrides if not _is_limit(override))
     spec = validate(SweepSpec, chosen, str(path))
     if spec.points:
         base = _read_base(spec, path, overrides)[0]

@@ -107,19 +107,18 @@ class Driver:
             plan, self.store, self._folder, self.board, backend.resources, backend.slots
         )
         try:
-            self._run(ledger, interrupt)
+            self._run(plan, ledger, interrupt)
         finally:
             ledger.close(left=self.board.left() > 0)
 
-    def _run(self, ledger: Ledger, interrupt: Interrupt) -> None:
+    def _run(self, plan: Plan, ledger: Ledger, interrupt: Interrupt) -> None:
         def stopping() -> bool:
             return interrupt.requested or ledger.reached()
 
         with ExitStack() as stack:
             scratch = None
             while not stopping():
-                plan = make_plan(self.sweep, self.store)
-                self._add_seeds(plan, interrupt)
+                self._add_seeds(plan, stopping)
                 self.backend.wants(self._left())
                 missing = self._missing(plan)
                 if missing or plan.unsuggested:
@@ -137,19 +136,21 @@ class Driver:
                     self.board.meter.end_all()
                 else:
                     return
+                if not stopping():
+                    plan = make_plan(self.sweep, self.store)
 
     def _pause(self) -> None:
         self.board.activity = "pausing trials"
         self.backend.pause_trials()
 
-    def _add_seeds(self, plan: Plan, interrupt: Interrupt) -> None:
+    def _add_seeds(self, plan: Plan, stopping: Callable[[], bool]) -> None:
         """Log the comparisons that gave points their seeds, then enter the new trials."""
         if plan.seeds is None:
             return
         logged = self._folder.events()
         for record in plan.seeds.records():
             if record not in logged:
-                PatientFolder(self._folder, lambda: interrupt.requested).log(record)
+                PatientFolder(self._folder, stopping).log(record)
         self._may_grow = plan.seeds.may_grow
         self.board.extend(plan, self._metric)
 

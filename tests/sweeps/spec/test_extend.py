@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from care.errors import ConfigError
+from care.errors import CareError, ConfigError
 from care.trials.state import State
 from sweeps.cli.sweep_extend import extend_command
 from sweeps.plan import make_plan
@@ -120,6 +120,17 @@ def test_trials_that_are_there_stay_finished(
     assert plan.counts() == {State.FINISHED: 4, State.NEW: 5}
     assert "5 trials more, 9 in all" in capsys.readouterr().out
     assert file.stat().st_mode & 0o777 == 0o640
+
+
+def test_a_name_of_another_sweep_than_the_file_declares_is_refused(tmp_path: Path) -> None:
+    """It was started with a profile, whose trials the file alone does not have."""
+    store = Store(tmp_path / "runs")
+    declared(tmp_path, store)
+    file = declare(tmp_path, name="renamed")
+    before = file.read_bytes()
+    with pytest.raises(CareError, match=r"tiny is another sweep than .* declares now, 'renamed'"):
+        extend(tmp_path, "seeds=3", name="tiny")
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize(
