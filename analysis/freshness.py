@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 
 from analysis.summary import SweepSummary
 from care.system.files import DamagedFileError, read_whole
+from care.system.libraries import library_versions
 
 NAME = "inputs.sha256"
 _LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy")  # they compute and draw
@@ -25,8 +25,7 @@ _TRIAL_FILES = (
 
 def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
     """Hash the inputs of a report: the sweep, its trials' files, this package's code, libraries."""
-    libraries = [f"{name} {metadata.version(name)}" for name in _LIBRARIES]
-    digest = hashlib.sha256(repr((summary, libraries)).encode())
+    digest = hashlib.sha256(repr((summary, library_versions(*_LIBRARIES))).encode())
     for file in [*_own_code(), *_files(store_trials, summary)]:
         _add(digest, file.name, file)
     return digest.hexdigest()

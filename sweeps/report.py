@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import shlex
 from collections.abc import Iterator
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from analysis.pareto import Objective
 from analysis.summary import ANSWER, AddedSeeds, Member, Reproduction, SweepSummary
 from care.errors import ConfigError, unknown_name
 from care.system.files import DamagedFileError
+from care.system.libraries import library_versions
 from care.trials.code_version import code_version
 from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
@@ -87,8 +87,7 @@ def write_sweep_report(
 def _importance_version() -> tuple[str, ...]:
     """Return what the importance of axes depends on beside the package ``analysis``."""
     code = (Path(__file__).parent / "tune" / "importance.py").read_bytes()
-    libraries = (f"{name} {metadata.version(name)}" for name in ("optuna", "scikit-learn"))
-    return (hashlib.sha256(code).hexdigest(), *libraries)
+    return hashlib.sha256(code).hexdigest(), *library_versions("optuna", "scikit-learn")
 
 
 def read_answer(page: Path) -> list[str]:

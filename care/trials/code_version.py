@@ -42,6 +42,7 @@ OUTSIDE = {
     "trials/identity.py": "the identity of a trial, which is compared separately",
     "system/heartbeat.py": "which process may write",
     "system/holder.py": "which process may write",
+    "system/libraries.py": "records beside the numbers",
     "system/permissions.py": "who may read and write",
     "system/process.py": "which processes run",
     "config/loading.py": "reads configurations, which are compared as a trial's identity",

@@ -114,7 +114,7 @@ def test_other_libraries_make_a_report_old(
     trials, summary = store.root / "trials", store.summary("wahba")
     now = fingerprint(trials, summary)
     assert fingerprint(trials, replace(summary, computed_by=("optuna 1.0",))) != now
-    monkeypatch.setattr("analysis.freshness.metadata.version", lambda _: "1.0")
+    monkeypatch.setattr("analysis.freshness.library_versions", lambda *_: ("numpy 1.0",))
     assert fingerprint(trials, summary) != now
 
 

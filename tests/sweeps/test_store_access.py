@@ -115,7 +115,6 @@ def test_a_group_shares_all_but_tokens_and_jobs(folder: Path, tiny_config: Trial
 
 
 @pytest.mark.usefixtures("used")
-@pytest.mark.usefixtures("used")
 def test_reports_and_runs_are_shared(folder: Path) -> None:
     """What pandas, matplotlib, SQLite and MLflow write has the modes of the store, too."""
     store = Store(folder / "runs")
