@@ -65,7 +65,7 @@ def describe_curves(
     comparison: Comparison, curves: pd.DataFrame, metrics: Sequence[str], points: Sequence[Point]
 ) -> list[str]:
     """Describe each panel of learning curves: the means of the first and the last epoch."""
-    curves_of = split_by_point(comparison, curves)
+    curves_of = split_by_point(comparison, curves, points)
     shown = points if len(points) <= _MOST_CURVES else [points[0], points[-1]]
     texts = []
     for metric in metrics:

@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.best_point import BestPoint, find_best_point
 from analysis.collect import select_finished
 from analysis.labels import MEASURE_LABELS
 from analysis.levels import choose_x, is_number, order_levels
-from analysis.statistics import Estimate, estimate, paired_differences
+from analysis.statistics import Estimate, Estimates, estimate_rows, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.registry import SPACES
 
 _SPACES = tuple(f"{space}/" for space in SPACES)
+Array = NDArray[Any]
 Point = tuple[Any, ...]
 """A level of each axis, as :mod:`analysis.levels` makes them."""
 
@@ -191,6 +194,43 @@ class Comparison:
             for point, rows in self._rows.items()
         }
 
+    @cached_property
+    def seeds(self) -> list[int]:
+        """The seeds of finished trials, ascending."""
+        return sorted(set(map(int, self.done["seed"])))
+
+    def by_point_and_seed(self, metric: str) -> Array:
+        """Return a metric's values, a row for each point and a column for each of its seeds.
+
+        NaN where the trial is not finished or has no value.
+        """
+        values = np.full((len(self._points), len(self.seeds)), math.nan)
+        if metric in self.done:
+            values[self._cells] = self.done[metric].to_numpy(float)
+        return values
+
+    @cached_property
+    def _cells(self) -> tuple[Array, Array]:
+        """The point and the seed of each finished trial, as indices."""
+        column = {seed: index for index, seed in enumerate(self.seeds)}
+        points = self.done[self.axes].itertuples(index=False, name=None)
+        rows = np.array([self._index[point] for point in points], dtype=int)
+        return rows, np.array([column[int(seed)] for seed in self.done["seed"]], dtype=int)
+
+    @cached_property
+    def baselines(self) -> Array:
+        """The index of each point's baseline among the points."""
+        return np.array([self._index[self.baseline(point)] for point in self._points], dtype=int)
+
+    @cached_property
+    def _index(self) -> dict[Point, int]:
+        return {point: row for row, point in enumerate(self._points)}
+
+    @cached_property
+    def collapsed_by_point(self) -> Array:
+        """The number of nearly collapsed trials of each point."""
+        return np.array([len(self.collapsed_seeds(point)) for point in self._points], dtype=int)
+
     def values(self, point: Point, metric: str) -> pd.Series:
         """Return a metric's values at a point, indexed by seed."""
         values = self.by_seed(point, metric)
@@ -199,7 +239,17 @@ class Comparison:
 
     def mean(self, point: Point, metric: str) -> Estimate:
         """Estimate a metric's mean at a point."""
-        return estimate(list(self.by_seed(point, metric).values()))
+        return self.means(metric).row(self._index[point])
+
+    def means(self, metric: str) -> Estimates:
+        """Estimate a metric's mean at each point, cached: a report asks for some thousand."""
+        if metric not in self._means:
+            self._means[metric] = estimate_rows(self.by_point_and_seed(metric))
+        return self._means[metric]
+
+    @cached_property
+    def _means(self) -> dict[str, Estimates]:
+        return {}
 
     def baseline(self, point: Point) -> Point:
         """Return a point's baseline: the first point of its line, x = 0 or the smallest x."""
@@ -213,7 +263,23 @@ class Comparison:
 
     def difference(self, point: Point, metric: str) -> Estimate:
         """Estimate the mean of :meth:`differences`."""
-        return estimate(list(self.differences_by_seed(point, metric).values()))
+        return self.changes(metric).row(self._index[point])
+
+    def changes(self, metric: str) -> Estimates:
+        """Estimate the mean of each point's differences to its baseline, cached."""
+        if metric not in self._changes:
+            self._changes[metric] = estimate_rows(self.differences_by_point(metric))
+        return self._changes[metric]
+
+    @cached_property
+    def _changes(self) -> dict[str, Estimates]:
+        return {}
+
+    def differences_by_point(self, metric: str) -> Array:
+        """Return :meth:`differences`, a row for each point and a column for each seed."""
+        values = self.by_point_and_seed(metric)
+        with np.errstate(invalid="ignore"):  # infinity minus infinity
+            return values - values[self.baselines]
 
     def differences_by_seed(self, point: Point, metric: str) -> dict[int, float]:
         """Return :meth:`differences` by ascending seed; fast, for thousands of points."""
@@ -273,35 +339,54 @@ def compare(
 
 def build_summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:
     """Make a row for each point and metric: mean and paired difference with interval and n."""
-    rows = []
-    for point in comparison.points():
-        for metric in metrics:
-            mean, change = comparison.mean(point, metric), comparison.difference(point, metric)
-            rows.append(
-                {
-                    **dict(zip(comparison.axes, point, strict=True)),
-                    "metric": metric,
-                    "mean": mean.mean,
-                    "low": mean.low,
-                    "high": mean.high,
-                    "n": mean.n,
-                    "collapsed": len(comparison.collapsed_seeds(point)),
-                    "difference": change.mean,
-                    "difference_low": change.low,
-                    "difference_high": change.high,
-                    "difference_n": change.n,
-                }
-            )
-    return pd.DataFrame(rows)
+    if not metrics:
+        return pd.DataFrame()
+    points = comparison.points()
+    found: list[dict[str, Array]] = []
+    for metric in metrics:
+        mean, change = comparison.means(metric), comparison.changes(metric)
+        found.append(
+            {
+                "mean": mean.mean,
+                "low": mean.low,
+                "high": mean.high,
+                "n": mean.n,
+                "collapsed": comparison.collapsed_by_point,
+                "difference": change.mean,
+                "difference_low": change.low,
+                "difference_high": change.high,
+                "difference_n": change.n,
+            }
+        )
+    columns = {name: np.stack([one[name] for one in found], axis=1).ravel() for name in found[0]}
+    levels = tabulate_levels(comparison.axes, points, len(metrics))
+    return pd.DataFrame({**levels, "metric": metrics * len(points), **columns})
 
 
 def build_paired_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:
     """Make a row for each point, metric and seed: the value minus the baseline's."""
-    rows = []
-    for point in comparison.points():
-        for metric in metrics:
-            for seed, value in comparison.differences_by_seed(point, metric).items():
-                levels = dict(zip(comparison.axes, point, strict=True))
-                rows.append({**levels, "metric": metric, "seed": seed, "difference": value})
-    columns = [*comparison.axes, "metric", "seed", "difference"]
-    return pd.DataFrame(rows, columns=columns)
+    points, seeds = comparison.points(), comparison.seeds
+    if not metrics or not seeds:
+        return pd.DataFrame(columns=[*comparison.axes, "metric", "seed", "difference"])
+    differences = np.stack([*map(comparison.differences_by_point, metrics)], axis=1)
+    rows = len(metrics) * len(seeds)
+    table = pd.DataFrame(
+        {
+            **tabulate_levels(comparison.axes, points, rows),
+            "metric": np.tile(np.repeat(np.array(metrics, dtype=object), len(seeds)), len(points)),
+            "seed": np.tile(np.array(seeds, dtype="int64"), len(points) * len(metrics)),
+            "difference": differences.ravel(),
+        }
+    )
+    return table[table["difference"].notna()].reset_index(drop=True)
+
+
+def tabulate_levels(axes: list[str], points: list[Point], rows: int) -> dict[str, Array]:
+    """Make a column for each axis, with ``rows`` rows for each point."""
+    columns: dict[str, Array] = {}
+    for axis, levels in zip(axes, zip(*points, strict=True), strict=True):
+        column = np.empty(len(points), dtype=object)
+        for index, level in enumerate(levels):  # column[:] would read tuples as rows of an array
+            column[index] = level
+        columns[axis] = np.repeat(column, rows)
+    return columns

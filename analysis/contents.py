@@ -52,6 +52,7 @@ from care.trials.state import State
 MOST_CURVES = 12
 """Points with learning curves; of more, those with the best values of the sweep's metric."""
 _MOST_MAPS = 4
+_MOST_CSV_ROWS = 1_048_575  # of a spreadsheet, beside the header
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,16 @@ class Contents:
     front_rows: list[FrontRow] = field(default_factory=list)
     importances: Importances = field(default_factory=Importances)
     history: History | None = None
+
+    def table_file(self, name: str) -> str:
+        """Return the file that the page names for a table."""
+        table = self.tables.get(name)
+        return f"{name}.csv" if table is None or fits_csv(table) else f"{name}.parquet"
+
+
+def fits_csv(table: pd.DataFrame) -> bool:
+    """Check that a spreadsheet can open a table; a longer one is written as Parquet alone."""
+    return len(table) <= _MOST_CSV_ROWS
 
 
 def gather(store_trials: Path, summary: SweepSummary, evaluate: Evaluate | None = None) -> Contents:

@@ -56,7 +56,7 @@ def draw_over_epochs(
     with use_style():
         width, height = (3.4, 2.6) if len(metrics) > 1 else (5.8, 3.2)
         figure, panels = panel_grid(len(metrics), width, height)
-        curves_of = split_by_point(comparison, curves)
+        curves_of = split_by_point(comparison, curves, points)
         for axes, metric in zip(panels, metrics, strict=True):
             for point, style in zip(points, styles, strict=True):
                 curve = curves_of[point]
@@ -80,12 +80,15 @@ def draw_over_epochs(
     return figure
 
 
-def split_by_point(comparison: Comparison, curves: pd.DataFrame) -> dict[Point, pd.DataFrame]:
-    """Split the rows of the curves by point."""
-    rows: dict[Point, list[int]] = {point: [] for point in comparison.points()}
+def split_by_point(
+    comparison: Comparison, curves: pd.DataFrame, points: Sequence[Point]
+) -> dict[Point, pd.DataFrame]:
+    """Select the rows of the curves of each of ``points``."""
+    rows: dict[Point, list[int]] = {point: [] for point in points}
     for row, point in enumerate(curves[comparison.axes].itertuples(index=False, name=None)):
-        rows[point].append(row)
-    return {point: curves.iloc[selected] for point, selected in rows.items()}
+        if point in rows:
+            rows[point].append(row)
+    return {point: curves.iloc[rows[point]] for point in points}
 
 
 def _line_styles(comparison: Comparison, count: int) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import shutil
 import socket
 from pathlib import Path
 
-from analysis.contents import gather
+from analysis.contents import fits_csv, gather
 from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
 from analysis.importance import Evaluate
@@ -112,7 +112,8 @@ def _write(
     """Write a report into ``fresh``, with links that are right in ``out``."""
     contents = gather(store_trials, summary, evaluate)
     for name, table in contents.tables.items():
-        table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
+        if fits_csv(table):
+            table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
     for name, drawing in contents.figures.items():
         for ending, content in drawing.files.items():

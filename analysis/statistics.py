@@ -6,12 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
 CONFIDENCE = 0.95
+Array = NDArray[Any]
 _ROUNDING = 1e-12  # largest rounding error of a sum and a division of equal values
 
 
@@ -75,6 +78,38 @@ def estimate(values: Sequence[float], digits: int = 3) -> Estimate:
         return Estimate(mean, math.nan, math.nan, 1, digits)
     half = float(_quantile(n - 1) * known.std(ddof=1) / math.sqrt(n))
     return Estimate(mean, mean - half, mean + half, n, digits)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """Means and intervals as arrays; see :class:`Estimate` for each."""
+
+    mean: Array
+    low: Array
+    high: Array
+    n: Array
+
+    def row(self, index: int) -> Estimate:
+        """Return the estimate of one row."""
+        mean, low, high = (float(part[index]) for part in (self.mean, self.low, self.high))
+        return Estimate(mean, low, high, int(self.n[index]))
+
+
+def estimate_rows(values: Array) -> Estimates:
+    """Estimate the mean of each row, as :func:`estimate` does; fast, for thousands of rows.
+
+    Args:
+        values: A row each, with a column for each seed; NaN and infinities are left out.
+    """
+    known = np.isfinite(values)
+    n = known.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        mean = np.where(known, values, 0.0).sum(axis=1) / n
+        deviations = np.where(known, values - mean[:, None], 0.0)
+        deviation = np.sqrt((deviations**2).sum(axis=1) / (n - 1))
+        quantiles = np.array([math.nan, math.nan, *map(_quantile, range(1, values.shape[1]))])
+        half = quantiles[n] * deviation / np.sqrt(n)
+    return Estimates(mean, mean - half, mean + half, n)
 
 
 @cache

@@ -7,6 +7,7 @@ environment variable ``CARE_PLUGINS`` names the plugins, separated by commas: do
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
@@ -35,7 +36,7 @@ class Entry:
         values = (getattr(self, field.name) for field in fields(self))
         return tuple(text for text in values if isinstance(text, str) and _PATH.fullmatch(text))
 
-    @property
+    @functools.cached_property
     def is_plugin(self) -> bool:
         """Whether some of its code lies outside this repository."""
         return any(path.partition(".")[0].partition(":")[0] not in OWN for path in self.paths)

@@ -150,6 +150,44 @@ def test_files_and_tables(tmp_path: Path, lambda_sweep: list[Member]) -> None:
         assert len(csv)
 
 
+def test_a_table_too_long_for_a_spreadsheet_is_parquet_alone(
+    tmp_path: Path, lambda_sweep: list[Member], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("analysis.contents._MOST_CSV_ROWS", 40)
+    page = report(tmp_path, lambda_sweep)
+    tables = tmp_path / "report" / "tables"
+    assert {path.stem for path in tables.glob("*.csv")} == {"trials", "curves", "summary"}
+    assert len(pd.read_parquet(tables / "differences.parquet")) > 40
+    linked = re.findall(r'href="(tables/[^"]*)"', page)
+    assert "tables/differences.parquet" in linked
+    assert all((tmp_path / "report" / name).exists() for name in linked)
+
+
+def test_tables_hold_what_each_point_has_alone(tmp_path: Path, lambda_sweep: list[Member]) -> None:
+    """Means and differences of all points at once are those of the trials' files one by one."""
+    lambda_sweep = [one for one in lambda_sweep if one.trial_id != "0.1-1"]  # not finished yet
+    report(tmp_path, lambda_sweep)
+    values = {
+        one.trial_id: 1.0 - one.axes[WEIGHT] * 0.5 + place / 50
+        for weight in (0.0, 0.1, 1.0)
+        for place, one in enumerate(member({WEIGHT: weight}, seed) for seed in range(3))
+    }
+    tables = tmp_path / "report" / "tables"
+    summary_table = pd.read_csv(tables / "summary.csv")
+    pairs = pd.read_csv(tables / "differences.csv")
+    for weight in (0.0, 0.1, 1.0):
+        seeds = [one.seed for one in lambda_sweep if one.axes[WEIGHT] == weight]
+        own = [values[f"{weight}-{seed}"] for seed in seeds]
+        changes = [values[f"{weight}-{seed}"] - values[f"0.0-{seed}"] for seed in seeds]
+        row = summary_table.query(f"`{WEIGHT}` == {weight} and metric == 'head/gamma'").iloc[0]
+        assert (row["n"], row["difference_n"]) == (len(own), len(changes))
+        assert row["mean"] == pytest.approx(sum(own) / len(own))
+        assert row["difference"] == pytest.approx(sum(changes) / len(changes))
+        found = pairs.query(f"`{WEIGHT}` == {weight} and metric == 'head/gamma'")
+        assert found["seed"].tolist() == seeds
+        assert found["difference"].tolist() == pytest.approx(changes)
+
+
 def test_the_same_store_gives_the_same_tables(tmp_path: Path, lambda_sweep: list[Member]) -> None:
     report(tmp_path, lambda_sweep)
     tables = tmp_path / "report" / "tables"

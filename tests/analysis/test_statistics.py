@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from analysis.statistics import estimate, paired_differences, spearman
+from analysis.statistics import estimate, estimate_rows, paired_differences, spearman
 
 values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=30)
 
@@ -24,6 +24,25 @@ def test_interval_is_scipys(data: list[float]) -> None:
     if np.std(data) > 1e-6:
         low, high = stats.t.interval(0.95, len(data) - 1, loc=np.mean(data), scale=stats.sem(data))
         assert (found.low, found.high) == pytest.approx((low, high), abs=1e-6)
+
+
+floats = st.floats(-1e3, 1e3) | st.sampled_from([math.nan, math.inf, -math.inf])
+tables = st.integers(1, 12).flatmap(
+    lambda seeds: st.lists(st.lists(floats, min_size=seeds, max_size=seeds), min_size=1)
+)
+
+
+@given(tables)
+def test_rows_are_estimated_as_each_alone(rows: list[list[float]]) -> None:
+    found = estimate_rows(np.array(rows))
+    for index, row in enumerate(rows):
+        one, alone = found.row(index), estimate(row)
+        assert one.n == alone.n
+        numbers = (one.mean, one.low, one.high)
+        expected = (alone.mean, alone.low, alone.high)
+        assert numbers == pytest.approx(expected, rel=1e-12, abs=1e-9, nan_ok=True)
+        if len(row) < 8:  # numpy adds fewer numbers one after another, in either case
+            assert one == alone or alone.n < 2
 
 
 def test_three_seeds_by_hand() -> None:
