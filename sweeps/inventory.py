@@ -26,13 +26,13 @@ from care.system.files import DamagedFileError, parse_json, read_tail
 from care.system.holder import Holder
 from care.trials.find import find_trial, list_trials, match_digits, nearest_identity
 from care.trials.folder import TrialFolder
-from care.trials.identity import trial_id
+from care.trials.identity import identities, trial_id
 from care.trials.records import StatusRecord, Values
 from care.trials.reference import list_references
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.account import AccountRecord, read_account
-from sweeps.event_log import is_of, read_decisions
+from sweeps.event_log import SeedEntry, is_of, read_decisions, stopped_points
 from sweeps.plan import plan_configs
 from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
@@ -57,7 +57,8 @@ class TrialRow:
         state: Its state.
         epoch: Completed epochs.
         epochs: Epochs to train.
-        reason: Cause of a failed, stale or damaged state; empty otherwise.
+        reason: Cause of a failed, stale or damaged state, or why its point was stopped; empty
+            otherwise.
         measures: Metrics of the last epoch, and the final measures.
         images_per_second: Throughput of the last epoch; None before it.
         epoch_seconds: Wall time of the last epoch; None before it.
@@ -82,6 +83,11 @@ class TrialRow:
     def point_label(self) -> str:
         """Its point: ``λ=0.1``."""
         return point_name(self.point, self.point.values())
+
+    @property
+    def is_further_seed(self) -> bool:
+        """Whether it was not started, since its point was worse than the best one."""
+        return self.state == State.STOPPED and bool(self.reason)
 
     @property
     def label(self) -> str:
@@ -159,8 +165,21 @@ class SweepView:
                 values.setdefault(point, {})[row.seed] = value
                 if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
                     collapsed.add(point)
+        stopped = {(repr(row.point), row.point_label) for row in self.rows if row.is_further_seed}
         added = self.sweep.spec.adaptive is not None
-        return find_best_point(values, metric.mode, collapsed, most_points=added)
+        return find_best_point(values, metric.mode, collapsed, most_points=added, stopped=stopped)
+
+    def stopped_points(self) -> list[str]:
+        """Describe the points that got no further seed, as they were worse, a line each."""
+        points: dict[str, list[TrialRow]] = {}
+        for row in self.rows:
+            points.setdefault(repr(row.point), []).append(row)
+        lines = []
+        for rows in points.values():
+            if reason := next((row.reason for row in rows if row.is_further_seed), ""):
+                finished = sum(row.state == State.FINISHED for row in rows)
+                lines.append(f"{rows[0].point_label}: {finished} of {len(rows)} seeds: {reason}")
+        return lines
 
     def front(self) -> Front[tuple[str, str]]:
         """Find the Pareto front, as (key, label), of the sweep's metrics."""
@@ -261,7 +280,10 @@ class SweepReader:
         """Mark the trials that the sweep's scheduler ended early."""
         if not is_searched(self.sweep):
             return rows
-        stopped = read_decisions(self._folder).stopped()
+        decisions = read_decisions(self._folder)
+        stopped, points = decisions.stopped(), stopped_points(decisions, self._store.trials)
+        if points:
+            return tuple(self._stop_further_seed(row, points) for row in rows)
         return tuple(
             replace(row, state=State.STOPPED)
             if row.state in TO_TRAIN
@@ -270,6 +292,12 @@ class SweepReader:
             else row
             for row in rows
         )
+
+    def _stop_further_seed(self, row: TrialRow, points: Mapping[str, SeedEntry]) -> TrialRow:
+        entry = points.get(identities(self._identities[row.trial_id][1])[1])
+        if entry is None or row.state not in TO_TRAIN or row.seed in entry.running:
+            return row
+        return replace(row, state=State.STOPPED, reason=entry.reason)
 
 
 def _make_row(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.adaptive_seeds import TrialValue
@@ -18,7 +18,14 @@ from care.trials.hardware import Machine
 from care.trials.identity import identities, trial_id
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
+from sweeps.event_log import (
+    Decisions,
+    RungEntry,
+    SeedEntry,
+    is_of,
+    read_decisions,
+    stopped_points,
+)
 from sweeps.point_seeds import PointSeeds, allot_seeds
 from sweeps.question import Difference, is_searched
 from sweeps.spec.seeds import AdaptiveSeeds
@@ -38,7 +45,8 @@ class PlannedTrial:
         config: The resolved configuration.
         state: The state of :class:`sweeps.store.TrialStatus`, or stopped by the scheduler.
         epoch: Completed epochs.
-        reason: Cause of a failed, stale or damaged state; empty otherwise.
+        reason: Cause of a failed, stale or damaged state, or why its point was stopped; empty
+            otherwise.
         machine: The machine that trained it, if it is neither stale nor damaged.
     """
 
@@ -137,8 +145,13 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
     decisions, differences = _decisions(sweep, store)
     configs = _configs(sweep, decisions)
     stopped, started = decisions.stopped(), store.started()
+    points = stopped_points(decisions, store.trials)
     trials = [
-        plan_trial(store, point, config, versions, stopped, started) for point, config in configs
+        mark_stopped(
+            plan_trial(store, point, config, versions, stopped, started),
+            points,
+        )
+        for point, config in configs
     ]
     return Plan(sweep, tuple(trials), tuple(differences))
 
@@ -268,6 +281,19 @@ def plan_trial(
         status.reason,
         status.machine,
     )
+
+
+def mark_stopped(trial: PlannedTrial, points: Mapping[str, SeedEntry]) -> PlannedTrial:
+    """Mark a trial as stopped if its point gets no further seed.
+
+    Args:
+        trial: The trial.
+        points: The stopped points by identity.
+    """
+    entry = points.get(trial.group_id)
+    if entry is None or trial.state not in TO_TRAIN or trial.config.seed in entry.running:
+        return trial
+    return replace(trial, state=State.STOPPED, reason=entry.reason)
 
 
 def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]:

@@ -13,7 +13,7 @@ from care.config.metrics import COLLAPSE_METRIC
 from care.system.files import DamagedFileError
 from care.trials.hardware import Mixture, compare_machines
 from care.trials.state import State
-from sweeps.plan import Plan
+from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
@@ -37,9 +37,25 @@ def plan_remarks(plan: Plan) -> list[str]:
     problems = [
         f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}"
         for trial in trials
-        if trial.reason and trial.state != State.STALE
+        if trial.reason and trial.state not in (State.STALE, State.STOPPED)
     ]
-    return [*reasons, *problems, *map(str, find_mixtures(plan)), *_describe_monitor(plan)]
+    stopped = describe_stopped_points(plan)
+    return [*reasons, *problems, *stopped, *map(str, find_mixtures(plan)), *_describe_monitor(plan)]
+
+
+def describe_stopped_points(plan: Plan) -> list[str]:
+    """Describe the points that got no further seed, as they were worse, a line each."""
+    points: dict[str, list[PlannedTrial]] = {}
+    for trial in plan.trials:
+        points.setdefault(repr(trial.point), []).append(trial)
+    lines = []
+    for trials in points.values():
+        reason = next((one.reason for one in trials if one.state == State.STOPPED), "")
+        if reason:
+            finished = sum(trial.state == State.FINISHED for trial in trials)
+            name = point_name(trials[0].point, trials[0].point.values())
+            lines.append(f"{name}: {finished} of {len(trials)} seeds: {reason}")
+    return lines
 
 
 def changed_points(sweep: Sweep, store: Store) -> list[str]:

@@ -271,13 +271,18 @@ class Board:
         """
         values: dict[tuple[str, str], dict[int, float]] = {}
         collapsed: set[tuple[str, str]] = set()
+        stopped: set[tuple[str, str]] = set()
         for trial in self._entries():
             point = (trial.key, trial.point)
+            if trial.state == State.STOPPED and trial.epoch == 0:  # a further seed
+                stopped.add(point)
             if trial.state == State.FINISHED and (value := finite(trial.value)) is not None:
                 values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
-        return find_best_point(values, self.metric.mode, collapsed, most_points=self._added_seeds)
+        return find_best_point(
+            values, self.metric.mode, collapsed, most_points=self._added_seeds, stopped=stopped
+        )
 
     def best(self) -> tuple[str, float, int] | None:
         """Return the best point's label, mean and number of seeds; None without a best point."""

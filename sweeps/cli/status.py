@@ -204,6 +204,7 @@ def local_view(status: LocalStatus) -> RenderableType:
     if status.active:
         grid.add_row("  time left", duration(view.seconds_left()))
     lines.append(grid)
+    lines += [Text(f"  {line}") for line in view.stopped_points()[:_SHOWN]]
     running = status.running()
     if running:
         lines.append(TrialTable(running[:_SHOWN], status.column))

@@ -208,7 +208,7 @@ class Driver:
         """Make a trial's task, and enter the trial on the board."""
         resolved = self._resolved(config)
         identity = trial_id(config)
-        scheduled = self.sweep.spec.scheduler.name != "none"
+        scheduled = self.sweep.spec.scheduler.by_epoch
         packed = self.sweep.spec.pack != 1
         # A trial that starts first shares no process with those that come later.
         rank, _ = self.sweep.start_order(point, config.seed)

@@ -65,6 +65,7 @@ class Launch:
             board, self._queue, changed, [metric.name for metric in sweep.spec.objectives]
         )
         self._stopper = PausedStopper(stopping, self._callback)
+        self._queue.on_stop.append(changed)
 
     @property
     def lost(self) -> dict[str, ErrorRecord]:
@@ -107,6 +108,9 @@ class Launch:
         """Trials that Tune has actors started for at a time.
 
         Tune's own choice, one, would let nodes that arrive together start one after another. A
-        point that Optuna suggests early is suggested with less knowledge.
+        point that Optuna suggests early is suggested with less knowledge, and a further seed that
+        is taken early is decided about with less.
         """
+        if self.sweep.spec.scheduler.by_seed:
+            return 1
         return _STAGED_OF_A_SEARCH if self.sweep.spec.search.suggests else _STAGED
