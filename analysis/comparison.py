@@ -145,11 +145,14 @@ class Comparison:
             self.mode,
             self.collapsed_points,
             most_points=self.added_seeds,
-            stopped=self._stopped_points if self.raced else (),
+            stopped=self.stopped_points,
         )
 
     @property
-    def _stopped_points(self) -> set[Point]:
+    def stopped_points(self) -> set[Point]:
+        """The points that got no further seeds, as they were worse."""
+        if not self.raced:
+            return set()
         stopped = self.trials[self.trials["state"] == State.STOPPED.value]
         return set(stopped[self.axes].itertuples(index=False, name=None))
 

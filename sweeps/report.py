@@ -147,7 +147,12 @@ def _notes(plan: Plan, store: Store) -> Iterator[str]:
     """Yield how points were chosen, why the last run stopped early, and the hours."""
     spec, account = plan.sweep.spec, read_account(store.sweep(plan.sweep.spec.name))
     yield from describe_warm_start(plan.sweep, store, Versions())
-    yield from describe_stopped_points(plan)
+    if stopped := describe_stopped_points(plan):
+        yield from (f"stopped early: {line}" for line in stopped)
+        yield (
+            "the mean of a point that was stopped early tends to be too bad: with other first "
+            "seeds it might have gone on"
+        )
     if account.stopped and not plan.complete:
         yield account.reason
     if not account.running and (hours := account.describe(spec)):
