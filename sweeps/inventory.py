@@ -33,6 +33,7 @@ from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.account import AccountRecord, read_account
 from sweeps.event_log import SeedEntry, is_of, read_decisions, stopped_points
+from sweeps.holds import Holds, read_holds
 from sweeps.plan import plan_configs
 from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
@@ -57,8 +58,8 @@ class TrialRow:
         state: Its state.
         epoch: Completed epochs.
         epochs: Epochs to train.
-        reason: Cause of a failed, stale or damaged state, or why its point was stopped; empty
-            otherwise.
+        reason: Cause of a failed, stale or damaged state, why its point was stopped, or by whose
+            wish it is held; empty otherwise.
         measures: Metrics of the last epoch, and the final measures.
         images_per_second: Throughput of the last epoch; None before it.
         epoch_seconds: Wall time of the last epoch; None before it.
@@ -181,6 +182,17 @@ class SweepView:
                 lines.append(f"{rows[0].point_label}: {finished} of {len(rows)} seeds: {reason}")
         return lines
 
+    def held(self) -> list[str]:
+        """Describe the held trials, a line for each point and wish."""
+        held: dict[tuple[str, str], list[int]] = {}
+        for row in self.rows:
+            if row.state == State.HELD:
+                held.setdefault((row.point_label, row.reason), []).append(row.seed)
+        return [
+            f"held: {point} seed={','.join(map(str, seeds))}, {wish}"
+            for (point, wish), seeds in held.items()
+        ]
+
     def front(self) -> Front[tuple[str, str]]:
         """Find the Pareto front, as (key, label), of the sweep's metrics."""
         objectives = [Objective(one.name, one.mode) for one in self.sweep.spec.objectives]
@@ -232,7 +244,7 @@ class SweepReader:
         )
         wanted = spec.search.trials * len(spec.all_seeds) if spec.search.suggests else 0
         unsuggested = max(0, wanted - len(rows))
-        stopped = self._with_stopped(rows)
+        stopped = self._with_held(self._with_stopped(rows))
         driver = holder(self._folder.path)
         account = read_account(self._folder)
         return SweepView(self.sweep, stopped, unsuggested, driver, self._created, account)
@@ -292,6 +304,18 @@ class SweepReader:
             else row
             for row in rows
         )
+
+    def _with_held(self, rows: tuple[TrialRow, ...]) -> tuple[TrialRow, ...]:
+        """Mark the trials that a user holds and no process trains."""
+        holds = read_holds(self._folder.path)
+        if not holds.by_group:
+            return rows
+        return tuple(self._hold(row, holds) if row.state in TO_TRAIN else row for row in rows)
+
+    def _hold(self, row: TrialRow, holds: Holds) -> TrialRow:
+        group = identities(self._identities[row.trial_id][1])[1]
+        hold = holds.of(group, row.seed)
+        return replace(row, state=State.HELD, reason=hold.wish) if hold else row
 
     def _stop_further_seed(self, row: TrialRow, points: Mapping[str, SeedEntry]) -> TrialRow:
         entry = points.get(identities(self._identities[row.trial_id][1])[1])

@@ -26,6 +26,7 @@ from sweeps.event_log import (
     read_decisions,
     stopped_points,
 )
+from sweeps.holds import Holds, read_holds
 from sweeps.point_seeds import PointSeeds, allot_seeds
 from sweeps.question import Difference, is_searched
 from sweeps.spec.seeds import AdaptiveSeeds
@@ -45,8 +46,8 @@ class PlannedTrial:
         config: The resolved configuration.
         state: The state of :class:`sweeps.store.TrialStatus`, or stopped by the scheduler.
         epoch: Completed epochs.
-        reason: Cause of a failed, stale or damaged state, or why its point was stopped; empty
-            otherwise.
+        reason: Cause of a failed, stale or damaged state, why its point was stopped, or by whose
+            wish it is held; empty otherwise.
         machine: The machine that trained it, if it is neither stale nor damaged.
     """
 
@@ -106,17 +107,25 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
-        counts = self.counts()
-        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
-        return done == self.wanted
+        return self.done == self.wanted
 
-    def missing(self) -> list[PlannedTrial]:
+    @property
+    def done(self) -> int:
+        """Number of trials for which nothing is left to do."""
+        counts = self.counts()
+        return sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
+
+    def missing(self, *, held: bool = False) -> list[PlannedTrial]:
         """List the trials to train in the order in which they start.
 
         Those that the sweep names come first, then those with most completed epochs.
+
+        Args:
+            held: Whether to include those that a user holds.
         """
+        states = (*TO_TRAIN, State.HELD) if held else TO_TRAIN
         starts: dict[str, tuple[int, int, int]] = {}
-        missing = [trial for trial in self.trials if trial.state in TO_TRAIN]
+        missing = [trial for trial in self.trials if trial.state in states]
         for trial in missing:  # a trial that two points share starts with the earlier one
             rank, by_seed = self.sweep.start_order(trial.point, trial.config.seed)
             start = rank, -trial.epoch, by_seed
@@ -146,10 +155,11 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
     configs = _configs(sweep, decisions)
     stopped, started = decisions.stopped(), store.started()
     points = stopped_points(decisions, store.trials)
+    holds = read_holds(store.sweep(sweep.spec.name).path)
     trials = [
-        mark_stopped(
-            plan_trial(store, point, config, versions, stopped, started),
-            points,
+        mark_held(
+            mark_stopped(plan_trial(store, point, config, versions, stopped, started), points),
+            holds,
         )
         for point, config in configs
     ]
@@ -162,11 +172,13 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
     seeds = whole.spec.all_seeds
     trials = [(point, list(whole.trials(point))) for point in _resolvable(whole)]
     known: dict[tuple[int, int], PlannedTrial] = {}
+    holds = read_holds(store.sweep(whole.spec.name).path)
 
     def look_up(point: int, seed: int) -> PlannedTrial:
         if (point, seed) not in known:
             levels, configs = trials[point]
-            known[point, seed] = plan_trial(store, levels, configs[seed], versions, {})
+            trial = plan_trial(store, levels, configs[seed], versions, {})
+            known[point, seed] = mark_held(trial, holds)
         return known[point, seed]
 
     def value(point: int, seed: int) -> TrialValue:
@@ -294,6 +306,14 @@ def mark_stopped(trial: PlannedTrial, points: Mapping[str, SeedEntry]) -> Planne
     if entry is None or trial.state not in TO_TRAIN or trial.config.seed in entry.running:
         return trial
     return replace(trial, state=State.STOPPED, reason=entry.reason)
+
+
+def mark_held(trial: PlannedTrial, holds: Holds) -> PlannedTrial:
+    """Mark a trial as held if a user holds it and no process trains it."""
+    hold = holds.of(trial.group_id, trial.config.seed)
+    if hold is None or trial.state not in TO_TRAIN:
+        return trial
+    return replace(trial, state=State.HELD, reason=hold.wish)
 
 
 def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]:

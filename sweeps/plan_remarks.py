@@ -37,10 +37,18 @@ def plan_remarks(plan: Plan) -> list[str]:
     problems = [
         f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}"
         for trial in trials
-        if trial.reason and trial.state not in (State.STALE, State.STOPPED)
+        if trial.reason and trial.state not in (State.STALE, State.STOPPED, State.HELD)
     ]
     stopped = describe_stopped_points(plan)
-    return [*reasons, *problems, *stopped, *map(str, find_mixtures(plan)), *_describe_monitor(plan)]
+    held = describe_held(plan)
+    return [
+        *reasons,
+        *problems,
+        *stopped,
+        *held,
+        *map(str, find_mixtures(plan)),
+        *_describe_monitor(plan),
+    ]
 
 
 def describe_stopped_points(plan: Plan) -> list[str]:
@@ -56,6 +64,19 @@ def describe_stopped_points(plan: Plan) -> list[str]:
             name = point_name(trials[0].point, trials[0].point.values())
             lines.append(f"{name}: {finished} of {len(trials)} seeds: {reason}")
     return lines
+
+
+def describe_held(plan: Plan) -> list[str]:
+    """Describe the trials that a user holds, a line for each point and wish."""
+    held: dict[tuple[str, str], list[int]] = {}
+    for trial in plan.unique().values():
+        if trial.state == State.HELD:
+            name = point_name(trial.point, trial.point.values()) or "every trial"
+            held.setdefault((name, trial.reason), []).append(trial.config.seed)
+    return [
+        f"held: {name} seed={','.join(map(str, seeds))}, {wish}"
+        for (name, wish), seeds in held.items()
+    ]
 
 
 def changed_points(sweep: Sweep, store: Store) -> list[str]:

@@ -43,6 +43,7 @@ from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
+from sweeps.sweep_command import format_release
 from sweeps.tracking.source_tags import command_line, user_name
 from sweeps.warm_start import describe_warm_start
 
@@ -284,6 +285,11 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
             f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
+    if held := counts[State.HELD]:
+        release = format_release(plan.sweep.spec.name, command=command)
+        rest = "Finished but for " if held == plan.wanted - plan.done else ""
+        trials = f"{held} held trial{'' if held == 1 else 's'}"
+        console.print(f"{rest}{trials}. To release: {release}", soft_wrap=True)
     print_untrained(counts, command, console)
     _print_incomparable(outcome, console)
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1

@@ -17,7 +17,7 @@ from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.plan_remarks import describe_stopped_points
 from sweeps.process.imports import large_imports
-from sweeps.states import MEANING, in_words
+from sweeps.states import UNFINISHED, in_words
 from sweeps.store import Store
 from sweeps.tracking.marks import short_digest
 
@@ -94,7 +94,7 @@ class AnswerReader:
         spec = plan.sweep.spec
         members = [_member(trial, states) for trial in plan.trials]
         by_id = {member.trial_id: member.state for member in members}
-        pending = {identity for identity, state in by_id.items() if MEANING[state].left}
+        pending = {identity for identity, state in by_id.items() if state in UNFINISHED}
         if plan.unsuggested:  # steps are levels, and more levels will come
             pending = set(by_id)
         overview = build_overview(

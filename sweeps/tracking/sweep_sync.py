@@ -23,7 +23,7 @@ from sweeps.plan_remarks import find_mixtures
 from sweeps.progress import Board
 from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, restore_sweep
-from sweeps.states import MEANING
+from sweeps.states import UNFINISHED
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.answer import AnswerReader, answer_key
 from sweeps.tracking.background import BackgroundSync, describe_error
@@ -342,6 +342,6 @@ def _mixed(plan: Plan) -> str:
 def _state(plan: Plan) -> RecordedState:
     """Return the state of a sweep that no driver runs."""
     states = plan.counts()
-    if plan.unsuggested or any(MEANING[state].left for state in states):
+    if plan.unsuggested or any(state in UNFINISHED for state in states):
         return State.PAUSED
     return State.FAILED if states.keys() & {State.FAILED, State.DAMAGED} else State.FINISHED

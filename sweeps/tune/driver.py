@@ -22,7 +22,7 @@ from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
 from care.trials.folder import TrialFolder
-from care.trials.identity import trial_id
+from care.trials.identity import identities
 from care.trials.records import ErrorRecord
 from care.trials.state import State
 from sweeps.event_log import begin
@@ -191,10 +191,15 @@ class Driver:
             self.backend,
             self.board,
             scratch,
+            holds=self._folder.path,
             changed=self._changed,
             stopping=stopping,
         )
         try:
+            held = {trial.trial_id for trial in plan.unique().values() if trial.state == State.HELD}
+            if held:  # they may be released while others train
+                waiting = plan.missing(held=True)
+                missing = waiting + [trial for trial in missing if trial not in waiting]
             launch.run([self._task(trial.config, trial.point) for trial in missing])
         except Exception:
             self._claim.check()  # a lost claim may have ended the launch
@@ -207,7 +212,7 @@ class Driver:
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> TrialTask:
         """Make a trial's task, and enter the trial on the board."""
         resolved = self._resolved(config)
-        identity = trial_id(config)
+        identity, group = identities(config)
         scheduled = self.sweep.spec.scheduler.by_epoch
         packed = self.sweep.spec.pack != 1
         # A trial that starts first shares no process with those that come later.
@@ -221,6 +226,8 @@ class Driver:
             batch_key=f"{rank} {batch_key(resolved)}" if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
+            group_id=group,
+            holds=self._folder.path.resolve(),
         )
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:

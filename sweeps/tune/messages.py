@@ -95,6 +95,8 @@ class TrialTask:
         alone: Never packed again, because it lost its process or memory in a pack.
         unopened: Losses so far, for the next decision about another try.
         only_weights: Replace the checkpoints by a weights file once the trial is finished.
+        group_id: Its identity without the seed, by which users hold points.
+        holds: Folder of the sweep whose users may hold it, or None.
     """
 
     trial_id: str
@@ -108,6 +110,8 @@ class TrialTask:
     alone: bool = False
     unopened: UnopenedStarts | None = None
     only_weights: bool = False
+    group_id: str = ""
+    holds: Path | None = None
 
 
 @dataclass(frozen=True)

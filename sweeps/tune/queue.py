@@ -50,6 +50,7 @@ class TaskQueue:
         pruner: Decides about the further seeds of points; None trains all of them.
         on_stop: Called with the identity of each trial that is not trained, since its point is
             stopped.
+        is_held: Returns whether a user holds a trial, which is then set aside.
         given_up: Identities of the trials that were not over and get no other try.
     """
 
@@ -73,6 +74,8 @@ class TaskQueue:
         self.given_up: set[str] = set()
         self.pruner: Pruner | None = None
         self.on_stop: list[Callable[[str], None]] = []
+        self.is_held: Callable[[TrialTask], bool] = lambda _: False
+        self._held: list[TrialTask] = []
 
     def __len__(self) -> int:
         """Count the trials that wait."""
@@ -80,15 +83,22 @@ class TaskQueue:
 
     def put(self, task: TrialTask) -> None:
         """Append a trial."""
-        self._ready.append(task)
+        (self._held if self.is_held(task) else self._ready).append(task)
+
+    def sort_held(self) -> None:
+        """Set held trials aside, and put back those that were released, first."""
+        waiting = [*self._held, *self._ready]
+        self._held = [task for task in waiting if self.is_held(task)]
+        self._ready = deque(task for task in waiting if not self.is_held(task))
 
     def take(self, key: str) -> PackTask | None:
         """Return the next task that is due, known as ``key`` while it runs; None when none is."""
         if self.stopping:
             return None
-        due = []
+        due: list[TrialTask] = []
         while self._later and self._later[0][0] <= time.monotonic():
-            due.append(heapq.heappop(self._later)[2])
+            task = heapq.heappop(self._later)[2]
+            (self._held if self.is_held(task) else due).append(task)
         # Trials that were tried before end before others start.
         self._ready.extendleft(reversed(due))
         first = self._next()
@@ -120,7 +130,9 @@ class TaskQueue:
             return True
         stopped = [task.trial_id]
         stopped += [each.trial_id for each in self._ready if self.pruner.is_stopped(each.trial_id)]
+        stopped += [each.trial_id for each in self._held if self.pruner.is_stopped(each.trial_id)]
         self._ready = deque(each for each in self._ready if each.trial_id not in stopped)
+        self._held = [each for each in self._held if each.trial_id not in stopped]
         for identity in stopped:
             for notify in self.on_stop:
                 notify(identity)
@@ -137,7 +149,7 @@ class TaskQueue:
 
     @property
     def over(self) -> bool:
-        """Whether no task waits and none that runs can return."""
+        """Whether no task waits and none that runs can return; held ones do not count."""
         return self.stopping or not (self._ready or self._later or self._running)
 
     def report(self, key: str, result: PackResult) -> None:

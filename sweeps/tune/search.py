@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
 from sweeps.spec.schema import SweepSpec
-from sweeps.states import MEANING
+from sweeps.states import MEANING, UNFINISHED
 from sweeps.store import finite
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
@@ -250,7 +250,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         return [
             trial
             for trial in point.trials
-            if MEANING[trial.state].left
+            if trial.state in UNFINISHED
             and trial.trial_id not in self._values
             and trial.trial_id not in self._queued
         ]
