@@ -183,6 +183,11 @@ class HoldWatch:
         self._next_look = time.monotonic() + _LOOK_SECONDS
         return self._holds != before
 
+    @property
+    def empty(self) -> bool:
+        """Whether nothing was held at the last look."""
+        return not self._holds.by_group
+
     def of(self, group_id: str, seed: int) -> HoldRecord | None:
         """Return the hold of a trial as of the last look."""
         return self._holds.of(group_id, seed)
