@@ -91,7 +91,7 @@ def test_held_while_it_runs_killed_and_released(tmp_path: Path) -> None:
     file = declare(
         tmp_path,
         axes={WEIGHT: [0.01, 0.3]},
-        overrides={"training.epochs": 12},
+        overrides={"training.epochs": 9},
         resources={"pack": 2},
     )
     store = Store(tmp_path / "runs")
@@ -113,7 +113,7 @@ def test_held_while_it_runs_killed_and_released(tmp_path: Path) -> None:
     hold_command("tiny", ["λ=0.01"], store.root)
     wait_for(lambda: sum(epochs(0.3)) > sum(epochs(0.01)))
     before = sum(epochs(0.01))
-    assert before < 24
+    assert before < 18
     assert count(State.HELD) == 2
     os.kill(run.pid, signal.SIGKILL)
     run.communicate(timeout=60)
@@ -130,5 +130,5 @@ def test_held_while_it_runs_killed_and_released(tmp_path: Path) -> None:
     assert "held: λ=0.01 seed=1, by " in said
     assert "Finished but for 1 held trial. To release: care sweep release tiny" in said
     assert count(State.FINISHED) == 3
-    assert epochs(0.3) == [12, 12]
-    assert 12 in epochs(0.01)
+    assert epochs(0.3) == [9, 9]
+    assert 9 in epochs(0.01)
