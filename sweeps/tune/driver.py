@@ -196,10 +196,10 @@ class Driver:
             stopping=stopping,
         )
         try:
-            held = {trial.trial_id for trial in plan.unique().values() if trial.state == State.HELD}
-            if held:  # they may be released while others train
+            if plan.counts()[State.HELD]:  # they may be released while others train
                 waiting = plan.missing(held=True)
-                missing = waiting + [trial for trial in missing if trial not in waiting]
+                known = {trial.trial_id for trial in waiting}
+                missing = waiting + [trial for trial in missing if trial.trial_id not in known]
             launch.run([self._task(trial.config, trial.point) for trial in missing])
         except Exception:
             self._claim.check()  # a lost claim may have ended the launch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from care.trials.state import State
+from care.trials.identity import identities
 from sweeps.holds import HoldWatch
 from sweeps.progress import Board
 from sweeps.tune.messages import TrialTask
@@ -41,8 +41,9 @@ class HeldTrials:
         self._queue.sort_held()
         for identity in self._board.sort_held():
             self._changed(identity)
-            state = self._board.trials[identity].state
-            word = "held" if state == State.HELD else "released"
+            config = self._board.configs[identity]
+            hold = self._watch.of(identities(config)[1], config.seed)
+            word = f"held {hold.wish}" if hold else "released"
             _log.info("%s: %s", self._board.trials[identity].label, word)
 
     def _is_held(self, task: TrialTask) -> bool:

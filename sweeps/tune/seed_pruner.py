@@ -139,7 +139,9 @@ class SeedPruner:
         self._of_trial[trial.trial_id] = trial.group_id, trial.config.seed
         if trial.state == State.FINISHED:
             self._read(trial.trial_id)
-        elif trial.state in (State.PAUSED, State.RUNNING):  # an earlier launch started it
+        elif trial.state in (State.PAUSED, State.RUNNING) or (
+            trial.state == State.HELD and trial.machine is not None
+        ):  # an earlier launch started it
             self._admitted.add(trial.trial_id)
 
     def replay(self, entries: Iterable[SeedEntry]) -> None:
