@@ -35,6 +35,7 @@ from sweeps.account import AccountRecord, read_account
 from sweeps.event_log import SeedEntry, is_of, read_decisions, stopped_points
 from sweeps.holds import Holds, read_holds
 from sweeps.plan import plan_configs
+from sweeps.plan_remarks import ShownTrial, describe_held, describe_stopped
 from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.states import MEANING, TO_TRAIN
@@ -170,28 +171,11 @@ class SweepView:
         added = self.sweep.spec.adaptive is not None
         return find_best_point(values, metric.mode, collapsed, most_points=added, stopped=stopped)
 
-    def stopped_points(self) -> list[str]:
-        """Describe the points that got no further seed, as they were worse, a line each."""
-        points: dict[str, list[TrialRow]] = {}
-        for row in self.rows:
-            points.setdefault(repr(row.point), []).append(row)
-        lines = []
-        for rows in points.values():
-            if reason := next((row.reason for row in rows if row.is_further_seed), ""):
-                finished = sum(row.state == State.FINISHED for row in rows)
-                lines.append(f"{rows[0].point_label}: {finished} of {len(rows)} seeds: {reason}")
-        return lines
-
-    def held(self) -> list[str]:
-        """Describe the held trials, a line for each point and wish."""
-        held: dict[tuple[str, str], list[int]] = {}
-        for row in self.rows:
-            if row.state == State.HELD:
-                held.setdefault((row.point_label, row.reason), []).append(row.seed)
-        return [
-            f"held: {point} seed={','.join(map(str, seeds))}, {wish}"
-            for (point, wish), seeds in held.items()
-        ]
+    def remarks(self) -> list[str]:
+        """Describe the points that got no further seed, and the held trials, a line each."""
+        rows = self.rows
+        shown = [ShownTrial(row.point_label, row.seed, row.state, row.reason) for row in rows]
+        return [*describe_stopped(shown), *describe_held(shown)]
 
     def front(self) -> Front[tuple[str, str]]:
         """Find the Pareto front, as (key, label), of the sweep's metrics."""

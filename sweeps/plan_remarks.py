@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from analysis.labels import point_name
 from care.config import TrialConfig
@@ -13,7 +14,7 @@ from care.config.metrics import COLLAPSE_METRIC
 from care.system.files import DamagedFileError
 from care.trials.hardware import Mixture, compare_machines
 from care.trials.state import State
-from sweeps.plan import Plan, PlannedTrial
+from sweeps.plan import Plan
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
@@ -40,7 +41,7 @@ def plan_remarks(plan: Plan) -> list[str]:
         if trial.reason and trial.state not in (State.STALE, State.STOPPED, State.HELD)
     ]
     stopped = describe_stopped_points(plan)
-    held = describe_held(plan)
+    held = describe_held_points(plan)
     return [
         *reasons,
         *problems,
@@ -51,31 +52,68 @@ def plan_remarks(plan: Plan) -> list[str]:
     ]
 
 
+class ShownTrial(NamedTuple):
+    """The parts of a trial that remarks on its point need.
+
+    Attributes:
+        point: Label of its point.
+        seed: Its seed.
+        state: Its state.
+        reason: Reason of the state.
+    """
+
+    point: str
+    seed: int
+    state: State
+    reason: str
+
+
 def describe_stopped_points(plan: Plan) -> list[str]:
     """Describe the points that got no further seed, as they were worse, a line each."""
-    points: dict[str, list[PlannedTrial]] = {}
-    for trial in plan.trials:
-        points.setdefault(repr(trial.point), []).append(trial)
+    return describe_stopped(_shown(plan))
+
+
+def describe_held_points(plan: Plan) -> list[str]:
+    """Describe the trials that a user holds, a line for each point and wish."""
+    return describe_held(_shown(plan))
+
+
+def _shown(plan: Plan) -> list[ShownTrial]:
+    return [
+        ShownTrial(
+            point_name(trial.point, trial.point.values()),
+            trial.config.seed,
+            trial.state,
+            trial.reason,
+        )
+        for trial in plan.trials
+    ]
+
+
+def describe_stopped(trials: Iterable[ShownTrial]) -> list[str]:
+    """Describe the points with stopped seeds, a line each."""
+    points: dict[str, list[ShownTrial]] = {}
+    for trial in trials:
+        points.setdefault(trial.point, []).append(trial)
     lines = []
-    for trials in points.values():
-        reason = next((one.reason for one in trials if one.state == State.STOPPED), "")
+    for point, seeds in points.items():
+        # A trial that was stopped while it trained has no reason.
+        reason = next((one.reason for one in seeds if one.state == State.STOPPED), "")
         if reason:
-            finished = sum(trial.state == State.FINISHED for trial in trials)
-            name = point_name(trials[0].point, trials[0].point.values())
-            lines.append(f"{name}: {finished} of {len(trials)} seeds: {reason}")
+            finished = sum(one.state == State.FINISHED for one in seeds)
+            lines.append(f"{point}: {finished} of {len(seeds)} seeds: {reason}")
     return lines
 
 
-def describe_held(plan: Plan) -> list[str]:
-    """Describe the trials that a user holds, a line for each point and wish."""
+def describe_held(trials: Iterable[ShownTrial]) -> list[str]:
+    """Describe the held trials, a line for each point and wish."""
     held: dict[tuple[str, str], list[int]] = {}
-    for trial in plan.unique().values():
+    for trial in trials:
         if trial.state == State.HELD:
-            name = point_name(trial.point, trial.point.values()) or "every trial"
-            held.setdefault((name, trial.reason), []).append(trial.config.seed)
+            held.setdefault((trial.point, trial.reason), []).append(trial.seed)
     return [
-        f"held: {name} seed={','.join(map(str, seeds))}, {wish}"
-        for (name, wish), seeds in held.items()
+        f"held: {point} seed={','.join(map(str, seeds))}, {wish}".replace(":  ", ": ")
+        for (point, wish), seeds in held.items()
     ]
 
 

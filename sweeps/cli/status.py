@@ -204,8 +204,7 @@ def local_view(status: LocalStatus) -> RenderableType:
     if status.active:
         grid.add_row("  time left", duration(view.seconds_left()))
     lines.append(grid)
-    remarks = [*view.stopped_points(), *view.held()]
-    lines += [Text(f"  {line}") for line in remarks[:_SHOWN]]
+    lines += [Text(f"  {line}") for line in view.remarks()[:_SHOWN]]
     running = status.running()
     if running:
         lines.append(TrialTable(running[:_SHOWN], status.column))

@@ -59,7 +59,7 @@ def test_a_point_is_held_and_released(
     (line,) = plan_remarks(plan)
     assert line.startswith("held: λ=0.1 seed=0,1, by ")
     view = SweepReader(store.sweep("tiny"), store, Versions()).read()
-    assert view.held() == [line]
+    assert view.remarks() == [line]
     assert view.counts() == {State.FINISHED: 2, State.NEW: 2, State.HELD: 2}
     assert not view.complete
     assert "Held: λ=0.1 seed=0,1, by " in write_sweep_report(sweep, store).read_text()

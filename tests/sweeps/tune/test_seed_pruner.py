@@ -208,7 +208,7 @@ def test_grid_in_words(
     plan_command(SweepArguments(Path("sweep.yaml")), store.root, as_json=False)
     assert line in capsys.readouterr().out
     view = SweepReader(store.sweep("tiny"), store, Versions()).read()
-    assert view.stopped_points() == [line]
+    assert view.remarks() == [line]
     assert view.counts() == {State.FINISHED: 28, State.STOPPED: 4}
     assert view.complete
     assert len(view.best().seeds) == 8
