@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 
 from care.errors import CareError, ConfigError, Problem, nearest
+from care.plugins import plugin_modules
 from care.system.claim import Claim
 from care.system.permissions import user_of
 from care.system.redaction import redact
 from care.trials.state import State
 from sweeps.account import read_account, with_more_budget
 from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.autoscaling import Volunteers
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
 from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
@@ -31,6 +35,7 @@ from sweeps.price import PastTrials, longest_epoch
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
+from sweeps.progress import Board
 from sweeps.resources import split_machine
 from sweeps.run import RunOptions
 from sweeps.spec.sweep import load_sweep, restore_sweep
@@ -105,6 +110,8 @@ def submit_command(
         command=command,
         only=arguments.only,
         seeds=arguments.chosen_seeds,
+        plugins=plugin_modules(),
+        store=str(folder.store.root),
     )
     folder.prepare(request)
     return (
@@ -270,11 +277,18 @@ def _submitted_trials(folder: PoolFolder) -> set[str]:
 
 def _run_driver_here(folder: PoolFolder, request: Request, console: Console) -> int:
     from sweeps.backends.slurm.driver_job import DriverRun
+    from sweeps.backends.slurm.status_file import StatusFile
 
     show_log(console)
     run = DriverRun(folder, request, "")
+
+    @contextlib.contextmanager
+    def view(board: Board) -> Iterator[None]:
+        with StatusFile(board, run.backend), LiveView(board, folder.name, console):
+            yield
+
     with Interrupt() as interrupt:
-        outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
+        outcome = run(interrupt, view)
     cancelled = folder.request().cancel
     return conclude(console, request.command, outcome, None if cancelled else interrupt.status)
 
@@ -324,9 +338,12 @@ def cancel_command(name: str, root: Path) -> int:
 
 
 def _wait_for_end(folder: PoolFolder) -> None:
+    """Wait until no job runs and no volunteer is left; one that was killed is not waited for."""
     end = time.monotonic() + _CANCEL_SECONDS
     names = [folder.job_name("head"), folder.job_name("worker")]
-    while any(job.running for name in names for job in commands.jobs_named(name)):
-        if time.monotonic() > end:
+    volunteers = Volunteers()
+    while time.monotonic() < end:
+        jobs = any(job.running for name in names for job in commands.jobs_named(name))
+        if not jobs and not volunteers.living(folder.workers(), time.monotonic()):
             return
         time.sleep(1.0)

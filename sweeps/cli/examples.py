@@ -60,6 +60,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",
     ),
     "sweep cancel": ("care sweep cancel digits-lambda",),
+    "worker": (
+        "care worker digits-lambda",
+        "care worker digits-lambda --cores 8 --gpus 1 --store /shared/runs",
+    ),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
     "compare": (
         "care compare digits-lambda temperature",

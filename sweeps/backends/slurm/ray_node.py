@@ -41,8 +41,13 @@ _ANY_PORT = (
 )
 # Ray's command line without the commands of these modules, which it allows to be missing. Importing
 # them takes longer than the rest: a second of each node's start.
+#
+# The kernel ends Ray's first process, and Ray the others, when their keeper is killed.
 _RAY = """
-import sys
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv.pop(1)):
+    sys.exit("its keeper has ended")
 for name in ("ray.util.state.state_cli", "ray.dashboard.modules.job.cli", "ray.serve.scripts"):
     sys.modules[name] = None
 from ray.scripts.scripts import main
@@ -112,6 +117,13 @@ class RayNode:
         """Whether Ray runs."""
         return self._process is not None and self._process.poll() is None
 
+    def explain_end(self) -> str:
+        """Explain why Ray may have ended by itself."""
+        return (
+            f"its log: {self._log}; the head must reach {self._address}, on every port, and may "
+            "not if a firewall lies between"
+        )
+
     def stop(self) -> None:
         """End Ray and all its processes, if it runs."""
         if self._process is None:
@@ -130,7 +142,7 @@ class RayNode:
 
     def _start(self, arguments: list[str], devices: dict[str, str]) -> None:
         command = [
-            *(sys.executable, "-c", _RAY, "start", "--block"),
+            *(sys.executable, "-c", _RAY, str(os.getpid()), "start", "--block"),
             *arguments,
             f"--node-ip-address={self._address}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
