@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep run sweeps/digits-lambda.yaml --only λ=0.1,0.3 --seeds 1",
         "care sweep run sweeps/digits-lambda.yaml training.epochs=5 --store /tmp/try",
         "care sweep run sweeps/digits-lambda.yaml --retry-failed",
+        "care sweep run sweeps/digits-lambda.yaml --open --store /shared/runs",
     ),
     "sweep submit": (
         "care sweep submit sweeps/digits-lambda.yaml --cluster sweeps/clusters/mine.yaml "

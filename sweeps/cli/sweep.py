@@ -25,7 +25,7 @@ from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
 from sweeps.cli.price import PriceOptions, PriceView, check_limits
 from sweeps.cli.report import print_answer
-from sweeps.cli.sweep_arguments import SweepArguments, print_source
+from sweeps.cli.sweep_arguments import Opening, SweepArguments, print_source
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
@@ -153,7 +153,13 @@ def _describe_selection(sweep: Sweep) -> str:
     return f"chosen: {chosen * len(seeds)} of the sweep's {total} trials"
 
 
-def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timings: bool) -> int:
+def run_command(
+    arguments: SweepArguments,
+    root: Path,
+    options: RunOptions,
+    timings: bool,
+    opening: Opening | None = None,
+) -> int:
     """Run the missing trials of a sweep on this machine, track and report them.
 
     Args:
@@ -161,6 +167,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
         root: Folder of the store.
         options: Options of the run.
         timings: Whether to print the parts of the wall time.
+        opening: How other machines join the run; None if they may not.
 
     Returns:
         0 if every trial is finished, 1 if some failed or are stale, 130 after Ctrl-C, 143 after
@@ -175,18 +182,26 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     find_target(sweep.spec.notify)
     _check_machine(plan)
     warning = check_limits(plan, store)
-    backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
+    resources = split_this_machine(sweep.spec.resources, plan.wanted)
+    command = arguments.command("run", *(opening.typed if opening else ()))
     prepare(arguments, plan, store, options, console)
     measure_missing(sweep, store, console, stale=options.rerun_stale)
     if warning:
         console.print(warning, soft_wrap=True)
-    run = SweepRun(sweep, store, backend, options)
     with Interrupt() as interrupt:
-        backend.on_full = functools.partial(interrupt.request, hurried=False)
-        outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
+        if opening:
+            from sweeps.cli.open_run import open_pool, run_open
+
+            pool = open_pool(sweep.spec.name, store, resources, options, opening, command)
+            outcome = run_open(SweepRun(sweep, store, pool, options), pool, interrupt)
+        else:
+            backend = LocalBackend(resources)
+            backend.on_full = functools.partial(interrupt.request, hurried=False)
+            run = SweepRun(sweep, store, backend, options)
+            outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(format_wall_time(outcome.seconds)))
-    status = conclude(console, arguments.command("run"), outcome, interrupt.status)
+    status = conclude(console, command, outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         command = arguments.without_selection.command("run")
         console.print(f"{_describe_selection(sweep)}; all of them: {command}", soft_wrap=True)

@@ -32,6 +32,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.process.terminal import make_console
 from sweeps.spec.sweep import restore_sweep
 from sweeps.store import Store
+from sweeps.sweep_command import format_command
 
 _START = "from sweeps.cli.main import main; main()"
 _COMMAND = "sweeps/cli/worker.py"
@@ -87,8 +88,10 @@ def _find_pool(name: str, root: Path) -> PoolFolder:
     if not folder.submitted:
         running = holder(sweep.path)
         where = f"is run by {running}, for that machine alone" if running else "does not run"
+        command = format_command(sweep.declaration())
         raise CareError(
-            f"{sweep.name} {where}. Workers join a sweep that was submitted: care sweep submit FILE"
+            f"{sweep.name} {where}. Start it for others to join: {command} --open, or on a "
+            "cluster with care sweep submit"
         )
     owner = folder.path.stat().st_uid if not folder.foreign else -1
     if owner != os.geteuid():

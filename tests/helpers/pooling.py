@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
 import uuid
@@ -315,8 +316,11 @@ class Volunteer:
     def name(self) -> str:
         """Its name among the workers, once it has joined."""
 
+        here = f"{socket.gethostname()}-{self._process.pid}"
+
         def new() -> str | None:
-            return next(iter(set(self._sweep.joined()) - self._before), None)
+            names = set(self._sweep.joined()) - self._before
+            return next(iter(names if self._on else names & {here}), None)
 
         if not hasattr(self, "_name"):
             self._name: str = wait_until(new, what=f"it joins\n{self.output}")

@@ -64,13 +64,15 @@ class RayNode:
         address: Address of this node.
         token: File of Ray's token.
         log: File for the output of Ray's processes.
+        code: Folder that trials import from; empty if PYTHONPATH names it already.
 
     Attributes:
         node: Files through which trials of this node are paused.
     """
 
-    def __init__(self, scratch: str, address: str, token: Path, log: Path) -> None:
+    def __init__(self, scratch: str, address: str, token: Path, log: Path, code: str = "") -> None:
         self._scratch, self._address, self._token, self._log = scratch, address, token, log
+        self._code = code
         self._process: subprocess.Popen[bytes] | None = None
         self.node: Node
 
@@ -153,6 +155,9 @@ class RayNode:
         if "HIP_VISIBLE_DEVICES" in devices:
             environment.pop("ROCR_VISIBLE_DEVICES", None)
         environment.update(self.node.environment)
+        if self._code:
+            path = (self._code, environment.get("PYTHONPATH", ""))
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         descriptor = open_file(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with os.fdopen(descriptor, "ab") as log:
             # Its own session marks the processes that must be ended later.

@@ -84,6 +84,7 @@ class Request(Model):
         seeds: ``--seeds`` of the submission; None for all.
         plugins: Modules of ``CARE_PLUGINS``.
         store: Root of the store, below which trials get their paths in messages.
+        slurm: Whether its workers are jobs; else those of an open run, which join by themselves.
     """
 
     cluster: ClusterConfig
@@ -98,6 +99,7 @@ class Request(Model):
     seeds: str | None = None
     plugins: tuple[str, ...] = ()
     store: str = ""
+    slurm: bool = True
 
 
 class Head(Record):

@@ -122,8 +122,8 @@ def read_status(folder: PoolFolder) -> SweepStatus:
         folder.name,
         request,
         head,
-        _jobs(folder.job_name("head")),
-        _jobs(folder.job_name("worker")),
+        _jobs(folder.job_name("head")) if request.slurm else [],
+        _jobs(folder.job_name("worker")) if request.slurm else [],
         last.counts if last and fresh else _counts(folder),
         running,
         last,
@@ -173,7 +173,7 @@ def status_view(status: SweepStatus) -> RenderableType:
     lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
     grid = Table.grid(padding=(0, 2))
     grid.add_row("  trials", colored(status.counts))
-    grid.add_row("  workers", f"{_workers(status)}, wanted {status.request.workers}")
+    grid.add_row("  workers", _workers(status))
     last = status.last
     if status.hours:
         grid.add_row("  hours", status.hours)
@@ -219,11 +219,13 @@ def _headline(status: SweepStatus) -> str:
 
 
 def _workers(status: SweepStatus) -> str:
-    parts = _jobs_in_words(status.workers)
+    request, here = status.request, status.last.node if status.last and status.active else ""
+    open_run = [f"1 running ({here})" if here else "0 running"]
+    parts = _jobs_in_words(status.workers) if request.slurm else open_run
     if status.joined:
         nodes = sorted({worker.node for worker in status.joined})
         parts.append(f"{len(status.joined)} joined ({', '.join(nodes)})")
-    return ", ".join(parts)
+    return ", ".join([*parts, f"wanted {request.workers}"] if request.slurm else parts)
 
 
 def _jobs_in_words(jobs: list[QueuedJob] | None) -> list[str]:
