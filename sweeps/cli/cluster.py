@@ -256,7 +256,7 @@ def _attach(
     console.print(f"{folder.name} is submitted already; nothing was submitted twice.")
     if request.cancel:
         console.print("It is being cancelled; submit it again once it has ended.")
-    elif request.workers != workers:
+    elif request.slurm and request.workers != workers:
         folder.write_request(request.model_copy(update={"workers": workers}))
         console.print(f"workers: {workers} from now on (were {request.workers})")
     console.print(status_view(read_status(folder)))

@@ -7,12 +7,10 @@ resources and its paths from the submission, a volunteer has its own.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import logging
 import os
 import socket
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -205,26 +203,18 @@ def only_worker(*, whole: bool) -> Iterator[None]:
     Raises:
         CareError: Another worker has it.
     """
-    job = os.environ.get("SLURM_JOB_ID", "")
-    path = Path(tempfile.gettempdir(), f"care-worker-{os.geteuid()}{job and f'-{job}'}.lock")
-    descriptor = None
-    with contextlib.suppress(OSError):
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-    try:
-        if descriptor is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                if whole:
-                    raise CareError(
-                        "another worker has this machine already. Start a second one with its part "
-                        "of the cores, and of the GPUs: --cores N --gpus N"
-                    ) from error
+    # A name of the kernel's, without a file: it is free again once its holder is killed.
+    name = f"\0care-worker-{os.geteuid()}-{os.environ.get('SLURM_JOB_ID', '')}"
+    with socket.socket(socket.AF_UNIX) as lock:
+        try:
+            lock.bind(name)
+        except OSError as error:
+            if whole:
+                raise CareError(
+                    "another worker has this machine already. Start a second one with its part "
+                    "of the cores, and of the GPUs: --cores N --gpus N"
+                ) from error
         yield
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
 
 
 def run_volunteer(folder: PoolFolder, head: Head, given: Allocation, interrupt: Interrupt) -> None:
