@@ -118,18 +118,19 @@ def _print_question(plan: Plan, command: str, console: Console) -> None:
 
 def _print_trials(plan: Plan, console: Console) -> None:
     """Print a line for each trial; on a terminal the label is shortened to fit."""
-    widest = max((len(trial.label) for trial in plan.trials), default=0)
+    labels = [trial.label for trial in plan.trials]
+    widest = max(map(len, labels), default=0)
     if console.is_terminal:
         widest = min(widest, max(_NARROWEST_LABEL, console.width - _OTHER_COLUMNS))
     lines = []
-    for trial in plan.trials:
+    for trial, whole in zip(plan.trials, labels, strict=True):
         started = trial.epoch or trial.state == State.PAUSED
         progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if started else ""
-        label = shorten(trial.label, widest)
+        label = shorten(whole, widest)
         line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
         lines.append(line.rstrip())
     if lines:
-        console.out("\n".join(lines), highlight=False)  # print takes as long as the plan
+        print("\n".join(lines), file=console.file)  # rich would take as long as the plan
 
 
 def _describe_order(plan: Plan) -> str:
