@@ -92,6 +92,7 @@ ORDER = {
         "sweep_command",
         "study",
         "spec",
+        "revisions",
         "process",
     ],
 }

@@ -94,6 +94,7 @@ class TrialTask:
         disk_errors: Tries in a row that ended because the folder could not be written.
         alone: Never packed again, because it lost its process or memory in a pack.
         unopened: Losses so far, for the next decision about another try.
+        snapshot: Folder of the code that trains it; None for this code.
         only_weights: Replace the checkpoints by a weights file once the trial is finished.
     """
 
@@ -108,6 +109,7 @@ class TrialTask:
     alone: bool = False
     unopened: UnopenedStarts | None = None
     only_weights: bool = False
+    snapshot: Path | None = None
 
 
 @dataclass(frozen=True)
