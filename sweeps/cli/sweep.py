@@ -66,7 +66,7 @@ def plan_command(
     plan = make_plan(sweep, store, versions := Versions())
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
-    check_code(plan, store)
+    check_revisions_of(plan, store)
     remarks = [*plan_remarks(plan), *changed_points(sweep, store), *code_remarks(sweep, store)]
     if not plan.differences:
         remarks += describe_warm_start(sweep, store, versions)
@@ -183,7 +183,7 @@ def run_command(
     print_source(arguments.file, console)
     store = Store(root)
     plan = make_plan(sweep, store)
-    check_code(plan, store, console)
+    check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("run"), options)
     find_target(sweep.spec.notify)
     _check_machine(plan)
@@ -241,7 +241,7 @@ def prepare(
     return plan
 
 
-def check_code(plan: Plan, store: Store, console: Console | None = None) -> None:
+def check_revisions_of(plan: Plan, store: Store, console: Console | None = None) -> None:
     """Refuse revisions that cannot train a sweep, and print what their names stand for.
 
     Raises:

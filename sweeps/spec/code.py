@@ -31,7 +31,7 @@ def parse_code(value: Any) -> Any:
     return {name: {} for name in value}
 
 
-def check_code(
+def check_code_axis(
     search: str, zips: Sequence[Sequence[str]], references: Sequence[str], gpus: float
 ) -> None:
     """Refuse parts of a sweep that leave out points of a revision, or run this code beside it.

@@ -27,7 +27,7 @@ from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
 from sweeps.revisions.revision import Revision
 from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
-from sweeps.spec.code import check_code, parse_code
+from sweeps.spec.code import check_code_axis, parse_code
 from sweeps.spec.expressions import check_expressions
 from sweeps.spec.limits import BudgetConfig
 from sweeps.spec.notify import NotifyConfig
@@ -282,7 +282,7 @@ class SweepSpec(Model):
     def _check_across_fields(self) -> Self:
         if self.code:
             zips, gpus = self.zip, self.resources.gpus
-            check_code(self.search.name, zips, self.references, gpus)
+            check_code_axis(self.search.name, zips, self.references, gpus)
         elif CODE in self.axes:
             refuse(f"axes.{CODE}", self.axes[CODE], f"'{CODE}: [HEAD~1, HEAD]' beside 'axes'")
         check_axes(self.axes, self.search.name, self.zip)
