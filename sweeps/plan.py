@@ -276,9 +276,9 @@ def plan_trial(
             for the files of 100,000 of them would take minutes on a shared disk.
     """
     identity, group = identities(config)
-    folder = store.trial(identity)
     if started is not None and identity not in started:
         return PlannedTrial(identity, group, point, config, State.NEW)
+    folder = store.trial(identity)
     status = trial_status(folder, versions, config)
     state = status.state
     if state in TO_TRAIN and identity in stopped and is_of(stopped[identity], folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from analysis.labels import point_name
@@ -14,7 +14,9 @@ from care.config.metrics import COLLAPSE_METRIC
 from care.system.files import DamagedFileError
 from care.trials.hardware import Mixture, compare_machines
 from care.trials.state import State
-from sweeps.plan import Plan
+from sweeps.plan import Plan, trial_configs
+from sweeps.revisions.resolve import has_changes, head, subject
+from sweeps.revisions.revision import WORKING, Revision
 from sweeps.spec.sweep import Sweep, restore_sweep
 from sweeps.store import Store
 
@@ -134,6 +136,63 @@ def changed_points(sweep: Sweep, store: Store) -> list[str]:
         return []
     file = sweep.spec.points.file
     return [f"{file} has changed since the last start: {more} points are new, {fewer} are gone"]
+
+
+def code_remarks(sweep: Sweep, store: Store) -> list[str]:
+    """Describe what a sweep's revisions stand for now, and what has changed since its last start.
+
+    Revisions of one code version share their trials.
+    """
+    code = sweep.spec.code
+    names: dict[str, list[str]] = {}
+    for name, revision in code.items():
+        names.setdefault(revision.code_version, []).append(name)
+    return [
+        *(_describe_revision(name, revision) for name, revision in code.items()),
+        *(
+            f"{', '.join(some[:-1])} and {some[-1]} share their trials: nothing between them can "
+            "change a number"
+            for some in names.values()
+            if len(some) > 1
+        ),
+        *_describe_uncommitted(code),
+        *_describe_moved(sweep, store),
+    ]
+
+
+def _describe_revision(name: str, revision: Revision) -> str:
+    if not revision.commit:
+        return f"code={name}: the working tree, {revision.code_version}"
+    what = f"{revision.commit[:12]} ({subject(revision.commit)})"
+    return f"code={name}: {what}, {revision.code_version}"
+
+
+def _describe_uncommitted(code: Mapping[str, Revision]) -> list[str]:
+    named = [name for name, revision in code.items() if revision.commit == head()]
+    if not named or WORKING in code or not has_changes():
+        return []
+    return [f"uncommitted changes of care/ are not in {named[0]}; '{WORKING}' would have them"]
+
+
+def _describe_moved(sweep: Sweep, store: Store) -> list[str]:
+    """Describe the names that stood for other code at the sweep's last start."""
+    try:
+        declared = store.sweep(sweep.spec.name).read()
+    except DamagedFileError:
+        return []
+    if declared is None:
+        return []
+    began = restore_sweep(declared)
+    moved = [
+        f"{name} was {before.commit[:12] or 'other code'}"
+        for name, before in began.spec.code.items()
+        if (now := sweep.spec.code.get(name)) and now.code_version != before.code_version
+    ]
+    if not moved:
+        return []
+    old, new = (set(trial_configs(each.whole(), store)) for each in (began, sweep))
+    counts = f"{len(new - old)} trials are new, {len(old - new)} are gone"
+    return [f"at the last start {', '.join(moved)}: {counts}"]
 
 
 def _describe_monitor(plan: Plan) -> list[str]:

@@ -14,7 +14,7 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -121,10 +121,11 @@ class PastTrials:
         self.gpus, self.threads = gpus, threads
         device = "cuda" if gpus else "cpu"
         folders = itertools.islice(store.all_trials(), _PAST_TRIALS_READ)
-        self._by_cost: dict[str, list[PastTrial]] = {}
+        self._by_cost: dict[Hashable, list[PastTrial]] = {}
         for past in read_past(folders, device):
             self._by_cost.setdefault(_cost(past.config), []).append(past)
-        self._rates: dict[str, _Rate | None] = {}  # of 100,000 trials, few have a cost of their own
+        # Of 100,000 trials few have a cost of their own.
+        self._rates: dict[Hashable, _Rate | None] = {}
 
     def measure(self, plan: Plan, seconds: float = 20.0) -> int:
         """Train the first steps of the kinds of trials that this machine never trained.
@@ -148,7 +149,7 @@ class PastTrials:
             raise ConfigError(plan.sweep.source, [Problem("--measure", True, allowed)])
         configs = [trial.config for trial in plan.missing()]
         configs += [plan.sweep.base_config()] * min(1, plan.unsuggested)
-        kinds: dict[str, list[TrialConfig]] = {}
+        kinds: dict[Hashable, list[TrialConfig]] = {}
         for config in configs:
             kinds.setdefault(_cost(config), []).append(config)
         unknown = [
@@ -172,7 +173,7 @@ class PastTrials:
         rest = rate.epoch_seconds * (config.training.epochs - epoch) + rate.end_seconds
         return Work(rest, rate.epoch_seconds, rate.bytes, rate.basis)
 
-    def _rate(self, config: TrialConfig, cost: str) -> _Rate | None:
+    def _rate(self, config: TrialConfig, cost: Hashable) -> _Rate | None:
         """Derive what trials of a cost take from those of equal cost, or from all others."""
         if equal := self._by_cost.get(cost):
             chosen = self._nearest(equal)
@@ -268,7 +269,11 @@ def _one_seed(plan: Plan, base: TrialConfig) -> list[TrialConfig]:
 
 
 def _measure(config: TrialConfig, gpus: float, threads: int, seconds: float) -> PastTrial:
-    request = {"config": config.model_dump(mode="json"), "threads": threads, "seconds": seconds}
+    request = {
+        "config": config.model_dump(mode="json", exclude={"code_version"}),
+        "threads": threads,
+        "seconds": seconds,
+    }
     # Torch stays out of this process, and its memory is free afterwards.
     # A trial without a GPU does not see those of the machine.
     hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}
@@ -296,7 +301,13 @@ def _flops(config: TrialConfig) -> float:
     return training_flops(config, size, side) / config.training.epochs
 
 
-def _cost(config: TrialConfig) -> str:
+def _cost(config: TrialConfig) -> Hashable:
     """Return a key that trials have in common if their epochs take equal time."""
-    parts = [config.data, config.model, config.training.batch_size, config.objective.name]
-    return repr([*parts, config.objective.passes])
+    objective = config.objective
+    return (
+        config.data,
+        config.model,
+        config.training.batch_size,
+        objective.name,
+        objective.passes,
+    )

@@ -93,6 +93,7 @@ ORDER = {
         "sweep_command",
         "study",
         "spec",
+        "revisions",
         "process",
     ],
 }

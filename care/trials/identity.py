@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from care.config import DataConfig, EvaluationConfig, TrialConfig
+from care.trials.pinned import PinnedTrial
 
 _DIGITS = 16
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -25,33 +26,51 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     - The order of readouts, and their absence.
     - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
     - Image augmentations of point clouds. Also -0.0 becomes 0.0.
+
+    A pinned trial also has its code version.
     """
-    positive: dict[str, Any] = unsigned_zero(_reduced(config))
+    points = config.data.source.kind == "points"
+    parts = [name for name in PARTS if not (points and name == "augmentation")]
+    tree = {name: _reduced(name, config) for name in parts}
+    if isinstance(config, PinnedTrial):
+        tree["code_version"] = config.code_version
+    positive: dict[str, Any] = unsigned_zero({"seed": config.seed, **tree})
     return positive
 
 
-def _reduced(config: TrialConfig) -> dict[str, Any]:
-    """Return the canonical configuration, which may still hold a -0.0."""
-    tree = config.model_dump(mode="json", exclude={"runtime"})
-    tree["data"] = _canonical_data(config.data)
-    tree["evaluation"]["transfer"] = [_canonical_data(data) for data in config.transfer_data]
-    if config.training.batch_norm_groups == 1:
-        del tree["training"]["batch_norm_groups"]
-    for part, default in (("training", "auto"), ("evaluation", "fp32")):
-        if tree[part]["precision"] == default:
-            del tree[part]["precision"]
-    tree["evaluation"]["readouts"].sort()
-    if not config.evaluation.readouts:
-        del tree["evaluation"]["readouts"]
-    if config.data.source.kind == "points":
-        del tree["augmentation"]
-    for part in ("equivariance", "equimod"):
-        if tree["objective"].get(part, {}).get("weight") == 0:
-            tree["objective"][part] = {"weight": 0.0}
-    _reduce_monitor(config.evaluation, tree["evaluation"])
-    if not config.evaluation.trained_probe.protocols:
-        tree["evaluation"]["trained_probe"] = {"protocols": []}
+PARTS = tuple(name for name in TrialConfig.model_fields if name not in ("seed", "runtime"))
+"""The parts of a configuration that change a number."""
+
+
+def _reduced(name: str, config: TrialConfig) -> Any:
+    """Return a part of the canonical configuration, which may still hold a -0.0."""
+    if name == "data":
+        return _canonical_data(config.data)
+    tree = getattr(config, name).model_dump(mode="json")
+    if name == "evaluation":
+        _reduce_evaluation(config, tree)
+    if name == "training":
+        if tree["batch_norm_groups"] == 1:
+            del tree["batch_norm_groups"]
+        if tree["precision"] == "auto":
+            del tree["precision"]
+    if name == "objective":
+        for loss in ("equivariance", "equimod"):
+            if tree.get(loss, {}).get("weight") == 0:
+                tree[loss] = {"weight": 0.0}
     return tree
+
+
+def _reduce_evaluation(config: TrialConfig, tree: dict[str, Any]) -> None:
+    tree["transfer"] = [_canonical_data(data) for data in config.transfer_data]
+    if tree["precision"] == "fp32":
+        del tree["precision"]
+    tree["readouts"].sort()
+    if not tree["readouts"]:
+        del tree["readouts"]
+    _reduce_monitor(config.evaluation, tree)
+    if not config.evaluation.trained_probe.protocols:
+        tree["trained_probe"] = {"protocols": []}
 
 
 def _reduce_monitor(evaluation: EvaluationConfig, tree: dict[str, Any]) -> None:
@@ -102,16 +121,40 @@ class Identities(NamedTuple):
 
 def identities(config: TrialConfig) -> Identities:
     """Hash the canonical configuration with and without its seed."""
-    tree = _reduced(config)
-    seed = tree.pop("seed")
+    points = config.data.source.kind == "points"
+    names = [name for name in _SORTED if not (points and name == "augmentation")]
     # JSON with sorted names, of which the seed is the only part that differs within a group.
     before, after = (
-        _json({name: part for name, part in tree.items() if (name < "seed") == first})[1:-1]
+        ",".join(f'"{name}":{_text(name, config)}' for name in names if (name < "seed") == first)
         for first in (True, False)
     )
+    code = f" {config.code_version}" if isinstance(config, PinnedTrial) else ""
     return Identities(
-        _digest(f'{{{before},"seed":{seed},{after}}}'), _digest(f"{{{before},{after}}}")
+        _digest(f'{{{before},"seed":{config.seed},{after}}}{code}'),
+        _digest(f"{{{before},{after}}}{code}"),
     )
+
+
+_SORTED = sorted(PARTS)
+_texts: dict[tuple[int, int], tuple[Any, DataConfig, str]] = {}
+_MOST_TEXTS = 10_000
+
+
+def _text(name: str, config: TrialConfig) -> str:
+    """Return a part of the canonical configuration as JSON.
+
+    The configurations of a sweep share their parts (:mod:`sweeps.spec.parts`), which are frozen.
+    So the text of each object is kept.
+    """
+    part = getattr(config, name)
+    # The data decide how the evaluation is written. Kept objects keep their addresses.
+    key = id(part), id(config.data)
+    known = _texts.get(key)
+    if known is None:
+        if len(_texts) > _MOST_TEXTS:
+            _texts.clear()
+        known = _texts[key] = part, config.data, _json(_reduced(name, config))
+    return known[2]
 
 
 def trial_id(config: TrialConfig) -> str:

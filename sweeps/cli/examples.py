@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep run sweeps/digits-lambda.yaml --only λ=0.1,0.3 --seeds 1",
         "care sweep run sweeps/digits-lambda.yaml training.epochs=5 --store /tmp/try",
         "care sweep run sweeps/digits-lambda.yaml --retry-failed",
+        "care sweep run sweeps/digits-lambda.yaml --open --store /shared/runs",
     ),
     "sweep submit": (
         "care sweep submit sweeps/digits-lambda.yaml --cluster sweeps/clusters/mine.yaml "
@@ -68,6 +69,10 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",
     ),
     "sweep cancel": ("care sweep cancel digits-lambda",),
+    "worker": (
+        "care worker digits-lambda",
+        "care worker digits-lambda --cores 8 --gpus 1 --store /shared/runs",
+    ),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
     "compare": (
         "care compare digits-lambda temperature",

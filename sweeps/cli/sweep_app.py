@@ -123,16 +123,28 @@ def sweep_run(
     timings: Annotated[
         bool, typer.Option("--timings", help="Print the parts of the wall time at the end.")
     ] = False,
+    open_: Annotated[
+        bool,
+        typer.Option("--open", help="Let machines that share the store join by care worker."),
+    ] = False,
+    interface: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Network interface of --open, e.g. eth0."),
+    ] = None,
 ) -> None:
     """Run the missing trials of a sweep on this machine, track and report them."""
     from sweeps.cli.sweep import run_command
+    from sweeps.cli.sweep_arguments import Opening
     from sweeps.run import RunOptions
 
     options = RunOptions(
         retry_failed, rerun_stale, tracking_uri, report, restart_search, rerun_damaged
     )
+    if interface and not open_:
+        raise typer.BadParameter("is of --open", param_hint="--interface")
     arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
-    raise typer.Exit(run_command(arguments, store, options, timings))
+    opening = Opening(interface) if open_ else None
+    raise typer.Exit(run_command(arguments, store, options, timings, opening))
 
 
 @sweep_app.command("submit")

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from analysis.labels import UNUSED, VARIANT, value_label
+from analysis.labels import CODE, UNUSED, VARIANT, value_label
 from care.config import TrialConfig
 from care.config.bundled import beside
 from care.config.fields import read_field
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import parse_mapping, read_yaml
 from care.errors import ConfigError, Problem
+from care.trials.pinned import pin
 from care.trials.records import SweepRecord
+from sweeps.revisions.resolve import resolve_revisions
 from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
@@ -24,6 +26,7 @@ from sweeps.spec.limits import LIMITS
 from sweeps.spec.metric import check_metric
 from sweeps.spec.order import parse_first, rank
 from sweeps.spec.paper import apply_profile, rename_stored_figure
+from sweeps.spec.parts import Parts, copy_tree
 from sweeps.spec.points import add_points, read_points
 from sweeps.spec.schema import MOST_TRIALS, SweepSpec
 from sweeps.spec.search import DesignName
@@ -225,7 +228,7 @@ class Sweep:
         base = self.base_config().model_dump(mode="json")
         settings = {name for fields in self.spec.variants.values() for name in fields}
         if "objective.name" in settings | set(self.spec.axes):
-            base["objective"] = _copy(self.base.get("objective", {}))
+            base["objective"] = copy_tree(self.base.get("objective", {}))
         return base
 
     def paper_config(self) -> TrialConfig:
@@ -239,8 +242,9 @@ class Sweep:
             ConfigError: The point is not valid; names the field.
         """
         seeds = self.spec.all_seeds if self.selection.seeds is None else self.selection.seeds
-        first = self.trial(point, seeds[0])  # validated once: validation takes milliseconds
-        for seed in seeds:
+        first = self.trial(point, seeds[0])
+        yield first
+        for seed in seeds[1:]:
             yield first.model_copy(update={"seed": seed})
 
     def trial(self, point: dict[str, Any], seed: int) -> TrialConfig:
@@ -249,27 +253,39 @@ class Sweep:
         Raises:
             ConfigError: The point is not valid; names the field.
         """
-        tree = self._tree(point)
-        computed = {field: self._compute(tree, field) for field in self._expressions}
-        for field, value in computed.items():
-            set_field(tree, field, value)
-        tree["seed"] = seed
+        settings = self._settings(point)
+        if self._expressions:
+            tree = self._parts.tree(settings)
+            settings += [(field, self._compute(tree, field)) for field in self._expressions]
         if self.spec.resources.gpus > 1:
-            set_field(tree, "runtime.processes", int(self.spec.resources.gpus))
-        config = validate(TrialConfig, tree, self.source)
+            settings.append(("runtime.processes", int(self.spec.resources.gpus)))
+        config = self._parts.config(settings, seed)
         check_metric(self.spec, config, self.source)
+        if self.spec.code:
+            return pin(config, self.spec.code[point[CODE]].code_version)
         return config
 
+    @functools.cached_property
+    def _parts(self) -> Parts:
+        return Parts(self.base, self.source)
+
     def _tree(self, point: dict[str, Any]) -> dict[str, Any]:
-        """Make the tree of a point; an axis that does not exist there sets nothing."""
-        tree: dict[str, Any] = _copy(self.base)
+        """Make the tree of a point, without its expressions."""
+        return self._parts.tree(self._settings(point))
+
+    def _settings(self, point: dict[str, Any]) -> list[tuple[str, Any]]:
+        """List the fields that a point sets; an axis that does not exist there sets nothing."""
+        settings: list[tuple[str, Any]] = []
         for field, value in point.items():
             if value == UNUSED and field in self.space.conditional:
                 continue
-            fields = self.spec.variants[value] if field == VARIANT else {field: value}
-            for name, setting in fields.items():
-                set_field(tree, name, _copy(setting))
-        return tree
+            if field == CODE:
+                continue  # the code that trains the point, not a field
+            if field == VARIANT:
+                settings += self.spec.variants[value].items()
+            else:
+                settings.append((field, value))
+        return settings
 
 
 def _concerns(name: str, field: str) -> bool:
@@ -278,10 +294,6 @@ def _concerns(name: str, field: str) -> bool:
     return (
         name == field or field.startswith((f"{name}.", f"{model}.")) or name.startswith(f"{field}.")
     )
-
-
-def _copy(tree: Any) -> Any:
-    return {key: _copy(value) for key, value in tree.items()} if isinstance(tree, dict) else tree
 
 
 def load_sweep(
@@ -313,6 +325,8 @@ def load_sweep(
         base = _read_base(spec, path, overrides)[0]
         chosen = add_points(chosen, read_points(spec.points, path, base), str(path))
         spec = validate(SweepSpec, chosen, str(path))
+    if spec.code:
+        spec = spec.model_copy(update={"code": resolve_revisions(spec.code, str(path))})
     sweep = resolve_sweep(spec, path, overrides)
     if spec.reproduces:
         plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))

@@ -23,6 +23,7 @@ from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
 from care.trials.folder import TrialFolder
 from care.trials.identity import identities
+from care.trials.pinned import PinnedTrial
 from care.trials.records import ErrorRecord
 from care.trials.state import State
 from sweeps.event_log import begin
@@ -30,6 +31,7 @@ from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
+from sweeps.revisions.snapshot import snapshot_folder
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder, final_value
 from sweeps.tune.backend import Backend
@@ -228,7 +230,14 @@ class Driver:
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
             group_id=group,
             holds=self._folder.path.resolve(),
+            snapshot=self._snapshot(config),
         )
+
+    def _snapshot(self, config: TrialConfig) -> Path | None:
+        """Return the folder of the code that trains a trial; None for this code."""
+        if not isinstance(config, PinnedTrial):
+            return None
+        return snapshot_folder(self._folder.path.resolve(), config.code_version)
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:
         """Return a configuration as a process of the backend runs it."""

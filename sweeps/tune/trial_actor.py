@@ -22,52 +22,19 @@ from sweeps.store import SweepFolder
 from sweeps.tune.claimed_trial import ClaimedTrial
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult
 from sweeps.tune.node import Node
+from sweeps.tune.pause_flag import PAUSING_SECONDS, REPORT_SECONDS, PauseFlag
 
-_STOP_POLL_SECONDS = 0.25
-_PAUSING_SECONDS = 0.5
-_REPORT_SECONDS = 1.0
 _ENDS_THE_PROCESS = ("out_of_memory", "lost")
 
 
-class PauseFlag:
-    """Reports whether the trials of a node should checkpoint and pause, checked now and then."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._checked_at = 0.0
-        self._pausing = False
-
-    def __call__(self) -> bool:
-        """Return whether they should."""
-        if not self._pausing and time.monotonic() - self._checked_at > _STOP_POLL_SECONDS:
-            self._pausing = self._node.pausing
-            self._checked_at = time.monotonic()
-        return self._pausing
-
-
 class TrialActor:
-    """Trains the trials of one task at a time.
+    """Trains the trials of one task.
 
     Args:
-        task: The first task.
+        task: The task.
     """
 
-    _trials: list[ClaimedTrial]
-
     def __init__(self, task: PackTask) -> None:
-        self._take(task)
-
-    def next_task(self, task: PackTask) -> None:
-        """Release the task that ended and take the next one."""
-        self.close()
-        self._take(task)
-
-    def close(self) -> None:
-        """Release all trials of the task."""
-        for trial in self._trials:
-            trial.close()
-
-    def _take(self, task: PackTask) -> None:
         self._task = task
         self._node = Node.of_this_process()
         self._stop = PauseFlag(self._node)
@@ -83,6 +50,11 @@ class TrialActor:
         self._search: SizeSearch | None = None
         self._pace: Pace | None = None
         self._size: int | None = None
+
+    def close(self) -> None:
+        """Release all trials of the task."""
+        for trial in self._trials:
+            trial.close()
 
     def step(self) -> PackResult:
         """Train for an epoch, or for a second of short ones, and report each trial that changed.
@@ -115,7 +87,7 @@ class TrialActor:
             self._pace = self._new_pace()
         if not self._training and self._stop():
             # A node that pauses gets one trial after another until its Ray has ended.
-            time.sleep(_PAUSING_SECONDS)
+            time.sleep(PAUSING_SECONDS)
         return results
 
     def _open_next(self, count: int) -> list[TrialResult]:
@@ -162,7 +134,7 @@ class TrialActor:
         began = time.monotonic()
         results = self._train_epoch()
         longest = time.monotonic() - began
-        while self._may_go_on(results) and time.monotonic() - began + longest < _REPORT_SECONDS:
+        while self._may_go_on(results) and time.monotonic() - began + longest < REPORT_SECONDS:
             epoch_began = time.monotonic()
             results = _latest(results + self._train_epoch())
             longest = max(longest, time.monotonic() - epoch_began)

@@ -1,0 +1,99 @@
+"""Two machines and a shared disk, no SLURM: ``care sweep run --open`` and ``care worker``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from sweeps.cli.train import train_trial
+from sweeps.plan import make_plan
+from sweeps.process.terminal import make_console
+from sweeps.spec.sweep import load_sweep
+from sweeps.store import Store
+from tests.helpers.comparing import assert_equal_to_the_bit
+from tests.helpers.pooling import PLUGINS, Pool, Volunteer, wait_until
+from tests.helpers.processes import start_care
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path) -> Pool:
+    """A sweep whose trials train slowly, for this process and all that it starts."""
+    monkeypatch.syspath_prepend(PLUGINS)
+    monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
+    monkeypatch.setenv("CARE_PLUGINS", "slow_encoder")
+    monkeypatch.setenv("CARE_TEST_SLOW", str(tmp_path / "lab" / "slow"))
+    made = Pool(tmp_path / "lab", {}, database=empty_database, wait=1.0)
+    made.prepare()
+    return made
+
+
+@pytest.fixture
+def run(sweep: Pool) -> Iterator[subprocess.Popen[str]]:
+    """The open run; ended afterwards."""
+    started = start_care("sweep", "run", "local.yaml", "--open", "--no-report", cwd=sweep.folder)
+    yield started
+    if started.poll() is None:
+        started.kill()
+
+
+def test_a_machine_joins_leaves_and_is_killed(
+    sweep: Pool, run: subprocess.Popen[str], tmp_path: Path
+) -> None:
+    head = sweep.pool / "head.json"
+    wait_until(lambda: head.exists() and sweep.head()["state"] == "running", what="a head")
+    part = ("--cores", "1")
+    with Volunteer(sweep, options=part) as killed:
+        trial = killed.wait_for_trial()
+        assert f"1 joined ({killed.host})" in sweep.care("sweep", "status", sweep.name)
+        said = sweep.care("worker", sweep.name, check=False)
+        assert "another worker has this machine already" in said
+        epoch, process = sweep.epochs(trial), sweep.claim(trial)["pid"]
+        killed.signal(signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{process}").exists(), 20, "its trials end with it")
+    wait_until(lambda: len(sweep.starts(trial)) > 1, 60, "the trial resumes without a lease")
+    sweep.assert_went_on(trial, epoch)
+
+    with Volunteer(sweep, options=part) as leaving, Volunteer(sweep, options=part) as hurried:
+        trial = leaving.wait_for_trial()
+        leaving.signal(signal.SIGTERM)
+        assert leaving.wait() == 0
+        assert "nothing is lost, its trials resume elsewhere" in leaving.output
+        hurried.wait_for_trial()
+        for _ in range(2):
+            hurried.signal(signal.SIGINT)
+        assert hurried.wait(20) == 130
+    with Volunteer(sweep, options=part) as last:
+        last.wait_for_trial()
+        assert "is cancelled" in sweep.care("sweep", "cancel", sweep.name)
+        assert last.wait(30) == 0
+        assert "pooled has ended; this machine has left it" in last.output
+    said, _ = run.communicate(timeout=60)
+    assert "may join: care worker pooled --store" in said
+    assert "To resume: care sweep run local.yaml --open" in said
+    assert sweep.status()["active"] is False
+
+    sweep.hurry()
+    sweep.care("sweep", "run", "local.yaml", "--no-report")
+    plan = make_plan(load_sweep(sweep.folder / "local.yaml"), store := Store(tmp_path / "alone"))
+    for planned in plan.trials:
+        train_trial(planned.config, store, make_console())
+        assert_equal_to_the_bit(
+            sweep.folder / "runs" / "trials" / planned.trial_id, store.trial(planned.trial_id).path
+        )
+
+
+def test_a_run_that_is_not_open_names_the_option(sweep: Pool) -> None:
+    said = sweep.care("worker", sweep.name, check=False)
+    assert "sweep: got 'pooled'; allowed: none yet" in said
+    sweep.hurry()
+    sweep.care("sweep", "run", "local.yaml", "--no-report", "training.epochs=1", "--seeds=1")
+    said = sweep.care("worker", sweep.name, check=False)
+    assert "pooled does not run. Start it for others to join: care sweep run" in said
+    assert "--open" in said
+    said = sweep.care("sweep", "run", "local.yaml", "--open", "--interface", "eth77", check=False)
+    assert "interface: got 'eth77'; allowed on this node:" in said
