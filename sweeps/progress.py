@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -190,10 +190,18 @@ class Board:
         self._move(trial, self._if_held(trial_id, State.PAUSED), trial.epoch)
         return True
 
-    def sort_held(self) -> list[str]:
-        """Show which trials are held now, and return the identities of those that changed."""
+    def sort_held(self, set_aside: Collection[str]) -> list[str]:
+        """Show which trials are held now, and return the identities of those that changed.
+
+        Args:
+            set_aside: Held trials that wait, also those of a driver that was killed, whose
+                processes may have lived on for a moment.
+        """
         changed = []
         for identity, trial in self.trials.items():
+            if identity in set_aside and trial.state in _LEFT:
+                self._move(trial, State.HELD, trial.epoch)
+                changed.append(identity)
             if trial.state not in (*TO_TRAIN, State.HELD):
                 continue
             free = State.PAUSED if trial.epoch else State.NEW

@@ -30,16 +30,19 @@ class HeldTrials:
         self, watch: HoldWatch, board: Board, queue: TaskQueue, changed: Callable[[str], None]
     ) -> None:
         self._watch, self._board, self._queue, self._changed = watch, board, queue, changed
+        self._shown: set[str] = set()
         watch.look()
         board.is_held = lambda group, seed: watch.of(group, seed) is not None
         queue.is_held = self._is_held
 
     def look(self) -> None:
         """Follow the wishes of users since the last call."""
-        if not self._watch.look():
+        if self._watch.look():
+            self._queue.sort_held()
+        elif self._queue.set_aside == self._shown:
             return
-        self._queue.sort_held()
-        for identity in self._board.sort_held():
+        self._shown = self._queue.set_aside
+        for identity in self._board.sort_held(self._shown):
             self._changed(identity)
             config = self._board.configs[identity]
             hold = self._watch.of(identities(config)[1], config.seed)

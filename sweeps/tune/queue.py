@@ -85,6 +85,11 @@ class TaskQueue:
         """Append a trial."""
         (self._held if self.is_held(task) else self._ready).append(task)
 
+    @property
+    def set_aside(self) -> set[str]:
+        """Identities of the held trials that would wait otherwise."""
+        return {task.trial_id for task in self._held}
+
     def sort_held(self) -> None:
         """Set held trials aside, and put back those that were released, first."""
         waiting = [*self._held, *self._ready]

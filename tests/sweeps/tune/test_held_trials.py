@@ -20,7 +20,7 @@ from sweeps.tune.retry import NextTry
 from sweeps.tune.search import ListSearch
 from tests.helpers import messages
 from tests.helpers.declaring import WEIGHT, declare
-from tests.helpers.processes import lines_in, start_care, wait_for
+from tests.helpers.processes import alive, descendants, lines_in, start_care, wait_for
 from tests.helpers.searching import Driver, optuna_sweep
 
 RUN = ("sweep", "run", "sweep.yaml", "--no-report")
@@ -115,8 +115,10 @@ def test_held_while_it_runs_killed_and_released(tmp_path: Path) -> None:
     before = sum(epochs(0.01))
     assert before < 18
     assert count(State.HELD) == 2
+    orphans = descendants(run.pid)
     os.kill(run.pid, signal.SIGKILL)
     run.communicate(timeout=60)
+    wait_for(lambda: not alive(orphans))  # they train on for a moment
     assert count(State.HELD) == 2
 
     trained = sum(epochs(0.3))
