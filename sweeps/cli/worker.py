@@ -139,6 +139,8 @@ def _prepare(folder: PoolFolder, request: Request, console: Console) -> None:
 
 
 def _describe_end(folder: PoolFolder) -> str:
+    if folder.request().cancel:
+        return f"{folder.name} is cancelled; this machine has left it."
     if folder.head().state == HeadState.ENDED:
         return f"{folder.name} has ended; this machine has left it."
     return f"This machine has left {folder.name}; nothing is lost, its trials resume elsewhere."
