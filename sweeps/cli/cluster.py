@@ -24,7 +24,7 @@ from sweeps.backends.slurm.state_files import HeadState, PoolFolder, Request, Wo
 from sweeps.backends.slurm.status import read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.price import check_limits, describe_used_up
-from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
+from sweeps.cli.sweep import check_question, check_revisions_of, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, make_plan
@@ -79,6 +79,7 @@ def submit_command(
     plan = make_plan(arguments.load(), store)
     name = plan.sweep.spec.name
     folder = PoolFolder(store, name)
+    check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("submit"), options)
     find_target(plan.sweep.spec.notify)
     if _is_running(folder):

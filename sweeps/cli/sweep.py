@@ -17,6 +17,7 @@ from care.system.claim import Claim
 from care.system.git import git_state
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
+from care.trials.pinned import PinnedTrial
 from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
@@ -31,7 +32,7 @@ from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, PlannedTrial, make_plan
-from sweeps.plan_remarks import changed_points, plan_remarks
+from sweeps.plan_remarks import changed_points, code_remarks, plan_remarks
 from sweeps.point_seeds import PointSeeds
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
@@ -40,10 +41,13 @@ from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
 from sweeps.references import unmeasured
 from sweeps.resources import split_this_machine
+from sweeps.revisions.check import check_revisions
+from sweeps.revisions.snapshot import make_snapshot
 from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
+from sweeps.sweep_command import format_release
 from sweeps.tracking.source_tags import command_line, user_name
 from sweeps.warm_start import describe_warm_start
 
@@ -64,7 +68,8 @@ def plan_command(
     plan = make_plan(sweep, store, versions := Versions())
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
-    remarks = [*plan_remarks(plan), *changed_points(sweep, store)]
+    check_revisions_of(plan, store)
+    remarks = [*plan_remarks(plan), *changed_points(sweep, store), *code_remarks(sweep, store)]
     if not plan.differences:
         remarks += describe_warm_start(sweep, store, versions)
     view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
@@ -180,6 +185,7 @@ def run_command(
     print_source(arguments.file, console)
     store = Store(root)
     plan = make_plan(sweep, store)
+    check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("run"), options)
     find_target(sweep.spec.notify)
     check_devices([sweep.base_config(), *(trial.config for trial in plan.missing())])
@@ -229,10 +235,30 @@ def prepare(
     folder = store.sweep(sweep.spec.name)
     if options.restart_search:
         restart(folder, sweep)
+    for revision in sweep.spec.code.values():
+        make_snapshot(revision, folder.path)
     folder.write(_make_declaration(sweep, arguments))
     if _reset_trials(plan, store, options) or options.restart_search:
         return make_plan(sweep, store)
     return plan
+
+
+def check_revisions_of(plan: Plan, store: Store, console: Console | None = None) -> None:
+    """Refuse revisions that cannot train a sweep, and print what their names stand for.
+
+    Raises:
+        ConfigError: The code of a revision refuses a configuration; names both.
+    """
+    sweep = plan.sweep
+    if not sweep.spec.code:
+        return
+    groups = {trial.group_id: trial.config for trial in plan.trials}
+    configs = [config for config in groups.values() if isinstance(config, PinnedTrial)]
+    folder = store.sweep(sweep.spec.name).path
+    check_revisions(sweep.spec.code, configs, folder, sweep.source)
+    if console:
+        for line in code_remarks(sweep, store):
+            console.print(line, soft_wrap=True)
 
 
 def check_question(plan: Plan, command: str, options: RunOptions) -> None:
@@ -300,6 +326,11 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
             f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
+    if held := counts[State.HELD]:
+        release = format_release(plan.sweep.spec.name, command=command)
+        rest = "Finished but for " if held == plan.wanted - plan.done else ""
+        trials = f"{held} held trial{'' if held == 1 else 's'}"
+        console.print(f"{rest}{trials}. To release: {release}", soft_wrap=True)
     print_untrained(counts, command, console)
     _print_incomparable(outcome, console)
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1
