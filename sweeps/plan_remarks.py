@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from analysis.labels import point_name
 from care.config import TrialConfig
@@ -39,9 +40,83 @@ def plan_remarks(plan: Plan) -> list[str]:
     problems = [
         f"{trial.state}: {trial.label} ({trial.trial_id}): {trial.reason}"
         for trial in trials
-        if trial.reason and trial.state != State.STALE
+        if trial.reason and trial.state not in (State.STALE, State.STOPPED, State.HELD)
     ]
-    return [*reasons, *problems, *map(str, find_mixtures(plan)), *_describe_monitor(plan)]
+    stopped = describe_stopped_points(plan)
+    held = describe_held_points(plan)
+    return [
+        *reasons,
+        *problems,
+        *stopped,
+        *held,
+        *map(str, find_mixtures(plan)),
+        *_describe_monitor(plan),
+    ]
+
+
+class ShownTrial(NamedTuple):
+    """The parts of a trial that remarks on its point need.
+
+    Attributes:
+        point: Label of its point.
+        seed: Its seed.
+        state: Its state.
+        reason: Reason of the state.
+    """
+
+    point: str
+    seed: int
+    state: State
+    reason: str
+
+
+def describe_stopped_points(plan: Plan) -> list[str]:
+    """Describe the points that got no further seed, as they were worse, a line each."""
+    return describe_stopped(_shown(plan))
+
+
+def describe_held_points(plan: Plan) -> list[str]:
+    """Describe the trials that a user holds, a line for each point and wish."""
+    return describe_held(_shown(plan))
+
+
+def _shown(plan: Plan) -> list[ShownTrial]:
+    return [
+        ShownTrial(
+            point_name(trial.point, trial.point.values()),
+            trial.config.seed,
+            trial.state,
+            trial.reason,
+        )
+        for trial in plan.trials
+    ]
+
+
+def describe_stopped(trials: Iterable[ShownTrial]) -> list[str]:
+    """Describe the points with stopped seeds, a line each."""
+    points: dict[str, list[ShownTrial]] = {}
+    for trial in trials:
+        points.setdefault(trial.point, []).append(trial)
+    lines = []
+    for point, seeds in points.items():
+        # A trial that was stopped while it trained has no reason.
+        reason = next((one.reason for one in seeds if one.state == State.STOPPED), "")
+        if reason:
+            finished = sum(one.state == State.FINISHED for one in seeds)
+            lines.append(f"{point}: {finished} of {len(seeds)} seeds: {reason}")
+    return lines
+
+
+def describe_held(trials: Iterable[ShownTrial]) -> list[str]:
+    """Describe the held trials, a line for each point and wish."""
+    held: dict[tuple[str, str], list[int]] = {}
+    for trial in trials:
+        if trial.state == State.HELD:
+            held.setdefault((trial.point, trial.reason), []).append(trial.seed)
+    return [
+        f"held: {point} seed={','.join(map(str, seeds))}, {wish}".replace(":  ", ": ")
+        for (point, wish), seeds in held.items()
+    ]
 
 
 def changed_points(sweep: Sweep, store: Store) -> list[str]:

@@ -56,6 +56,14 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep extend sweeps/digits-lambda.yaml seeds=5",
         "care sweep extend digits-lambda axes.objective.equivariance.weight=3,10",
     ),
+    "sweep hold": (
+        "care sweep hold digits-lambda λ=0.1",
+        "care sweep hold digits-lambda λ=0.1,0.3 seed=2",
+    ),
+    "sweep release": (
+        "care sweep release digits-lambda",
+        "care sweep release digits-lambda λ=0.1",
+    ),
     "sweep study": (
         "care sweep study digits-lambda",
         "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",

@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.system.claim import Claim
 from care.system.git import git_state
@@ -46,6 +47,7 @@ from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
+from sweeps.sweep_command import format_release
 from sweeps.tracking.source_tags import command_line, user_name
 from sweeps.warm_start import describe_warm_start
 
@@ -186,7 +188,7 @@ def run_command(
     check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("run"), options)
     find_target(sweep.spec.notify)
-    _check_machine(plan)
+    check_devices([sweep.base_config(), *(trial.config for trial in plan.missing())])
     warning = check_limits(plan, store)
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     command = arguments.command("run", *(opening.typed if opening else ()))
@@ -278,9 +280,8 @@ def check_question(plan: Plan, command: str, options: RunOptions) -> None:
         raise ConfigError(plan.sweep.source, [Problem("--restart-search", True, allowed)])
 
 
-def _check_machine(plan: Plan) -> None:
+def check_devices(configs: Iterable[TrialConfig]) -> None:
     """Refuse a device or precision that this machine lacks."""
-    configs = [plan.sweep.base_config(), *(trial.config for trial in plan.missing())]
     kinds = {
         (config.runtime.device, config.training.precision, config.evaluation.precision): config
         for config in configs
@@ -325,6 +326,11 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
             f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
+    if held := counts[State.HELD]:
+        release = format_release(plan.sweep.spec.name, command=command)
+        rest = "Finished but for " if held == plan.wanted - plan.done else ""
+        trials = f"{held} held trial{'' if held == 1 else 's'}"
+        console.print(f"{rest}{trials}. To release: {release}", soft_wrap=True)
     print_untrained(counts, command, console)
     _print_incomparable(outcome, console)
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1

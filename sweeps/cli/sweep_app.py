@@ -57,6 +57,12 @@ StartedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
 ]
 
+_TRIALS_HELP = "The points with these values of an axis, or these seeds; repeatable."
+Trials = Annotated[list[str], typer.Argument(metavar="AXIS=VALUE[,VALUE]", help=_TRIALS_HELP)]
+SomeTrials = Annotated[
+    list[str] | None, typer.Argument(metavar="AXIS=VALUE[,VALUE]", help=_TRIALS_HELP)
+]
+
 
 def _sweep_arguments(
     file: Path,
@@ -245,6 +251,24 @@ def sweep_extend(
     from sweeps.cli.sweep_extend import extend_command
 
     extend_command(sweep, changes, store)
+
+
+@sweep_app.command("hold")
+def sweep_hold(sweep: StartedSweep, trials: Trials, store: StoreOption = DEFAULT_STORE) -> None:
+    """Hold points of a sweep: their trials pause, and none starts until they are released."""
+    from sweeps.cli.sweep_hold import hold_command
+
+    hold_command(sweep, trials, store)
+
+
+@sweep_app.command("release")
+def sweep_release(
+    sweep: StartedSweep, trials: SomeTrials = None, store: StoreOption = DEFAULT_STORE
+) -> None:
+    """Release held points of a sweep, by default all; a driver that runs trains them at once."""
+    from sweeps.cli.sweep_hold import release_command
+
+    release_command(sweep, trials or [], store)
 
 
 @sweep_app.command("cancel")

@@ -303,13 +303,14 @@ class SweepSpec(Model):
             allowed = "with 'resources.gpus', which is 0; core_hours limits trials on cores"
             refuse("budget.gpu_hours", self.budget.gpu_hours, allowed)
         check_metrics(self.metrics, dict(self._one_metric_only()))
-        check_scheduler(self.scheduler, self.metric)
+        check_scheduler(self.scheduler, self.metric, len(self.all_seeds))
         return self
 
     def _one_metric_only(self) -> Iterator[tuple[str, tuple[Any, str]]]:
         """Yield the parts of the sweep that compare trials by one metric, with reasons."""
         if self.scheduler.name != "none":
-            reason = "a trial is stopped by the order of one value"
+            stopped = "a point" if self.scheduler.by_seed else "a trial"
+            reason = f"{stopped} is stopped by the order of one value"
             yield "scheduler.name", (self.scheduler.name, reason)
         if self.search.name == "optuna" and self.search.sampler == "cmaes":
             reason = "it ranks points by one value; nsga2, tpe and gp take several"
@@ -362,9 +363,9 @@ class SweepSpec(Model):
         """Number of trials in a process, with ``auto`` resolved to 1 if packs are impossible."""
         pack = self.resources.pack
         one_by_one = self.search.suggests or self.resources.gpus > 1
-        # A process has the code of one revision. A scheduler needs every epoch in order; the epochs
-        # of a trial that joins late would come after later epochs of the others.
-        if pack == "auto" and (self.code or one_by_one or self.scheduler.name != "none"):
+        # A process has the code of one revision. A scheduler by epoch needs every epoch in order;
+        # the epochs of a trial that joins late would come after later epochs of the others.
+        if pack == "auto" and (self.code or one_by_one or self.scheduler.by_epoch):
             return 1
         return pack
 

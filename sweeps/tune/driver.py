@@ -22,7 +22,7 @@ from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
 from care.trials.folder import TrialFolder
-from care.trials.identity import trial_id
+from care.trials.identity import identities
 from care.trials.pinned import PinnedTrial
 from care.trials.records import ErrorRecord
 from care.trials.state import State
@@ -193,10 +193,15 @@ class Driver:
             self.backend,
             self.board,
             scratch,
+            holds=self._folder.path,
             changed=self._changed,
             stopping=stopping,
         )
         try:
+            if plan.counts()[State.HELD]:  # they may be released while others train
+                waiting = plan.missing(held=True)
+                known = {trial.trial_id for trial in waiting}
+                missing = waiting + [trial for trial in missing if trial.trial_id not in known]
             launch.run([self._task(trial.config, trial.point) for trial in missing])
         except Exception:
             self._claim.check()  # a lost claim may have ended the launch
@@ -209,8 +214,8 @@ class Driver:
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> TrialTask:
         """Make a trial's task, and enter the trial on the board."""
         resolved = self._resolved(config)
-        identity = trial_id(config)
-        scheduled = self.sweep.spec.scheduler.name != "none"
+        identity, group = identities(config)
+        scheduled = self.sweep.spec.scheduler.by_epoch
         packed = self.sweep.spec.pack != 1
         # A trial that starts first shares no process with those that come later.
         rank, _ = self.sweep.start_order(point, config.seed)
@@ -223,6 +228,8 @@ class Driver:
             batch_key=f"{rank} {batch_key(resolved)}" if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
+            group_id=group,
+            holds=self._folder.path.resolve(),
             snapshot=self._snapshot(config),
         )
 

@@ -96,6 +96,8 @@ class TrialTask:
         unopened: Losses so far, for the next decision about another try.
         snapshot: Folder of the code that trains it; None for this code.
         only_weights: Replace the checkpoints by a weights file once the trial is finished.
+        group_id: Its identity without the seed, by which users hold points.
+        holds: Folder of the sweep whose users may hold it, or None.
     """
 
     trial_id: str
@@ -109,6 +111,8 @@ class TrialTask:
     alone: bool = False
     unopened: UnopenedStarts | None = None
     only_weights: bool = False
+    group_id: str = ""
+    holds: Path | None = None
     snapshot: Path | None = None
 
 

@@ -16,6 +16,7 @@ from care.training.trial_run import TrialRun
 from care.trials.failure import classify
 from care.trials.records import Values
 from sweeps.event_log import read_decisions
+from sweeps.holds import HoldWatch
 from sweeps.process.wall_time import Stopwatch
 from sweeps.store import SweepFolder
 from sweeps.tune.claimed_trial import ClaimedTrial
@@ -37,6 +38,9 @@ class TrialActor:
         self._task = task
         self._node = Node.of_this_process()
         self._stop = PauseFlag(self._node)
+        self._holds = HoldWatch(task.trials[0].holds)
+        self._holds.look()
+        self._pausing = False  # as a user holds one of the trials
         self._trials = [ClaimedTrial(trial, self._node) for trial in task.trials]
         self._shared: SharedBatches | None = None
         self._waiting = list(self._trials)
@@ -92,14 +96,15 @@ class TrialActor:
         while self._waiting and len(self._training) < count:
             trial = self._waiting.pop(0)
             try:
-                run = None if self._stop() else trial.open(self._shared)
+                waits = self._stop() or self._is_held(trial)
+                run = None if waits else trial.open(self._shared)
             except Exception as error:  # noqa: BLE001 - the trial's own, which it reports
                 results.append(self._fail(trial, error))
                 continue
             if run:
                 self._training[run] = trial
             else:
-                outcome = Outcome.PAUSED if self._stop() else Outcome.BUSY
+                outcome = Outcome.PAUSED if waits else Outcome.BUSY
                 results.append(trial.result(outcome))
         return results
 
@@ -147,11 +152,25 @@ class TrialActor:
             for run, trial in list(self._training.items())
             if run.finished
         ]
-        for step in lockstep(self._training, self._stop):
+        for step in lockstep(self._training, self._should_pause):
             results += [self._report(run, epoch) for run, epoch in step.ended.items()]
             if self._pace and (seconds := self._pace.measure(step)):
                 results += self._grow(seconds)
         return results
+
+    def _should_pause(self) -> bool:
+        """Return whether all trials here should pause: the node does, or a user holds one of them.
+
+        The others of a pack resume at once, in another one.
+        """
+        if self._stop():
+            return True
+        if self._holds.look():
+            self._pausing = any(map(self._is_held, self._training.values()))
+        return self._pausing
+
+    def _is_held(self, trial: ClaimedTrial) -> bool:
+        return self._holds.of(trial.task.group_id, trial.task.config.seed) is not None
 
     def _report(self, run: TrialRun, epoch: EpochResult) -> TrialResult:
         trial = self._training[run]
