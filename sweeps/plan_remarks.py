@@ -144,6 +144,8 @@ def code_remarks(sweep: Sweep, store: Store) -> list[str]:
     Revisions of one code version share their trials.
     """
     code = sweep.spec.code
+    if not code:
+        return []
     names: dict[str, list[str]] = {}
     for name, revision in code.items():
         names.setdefault(revision.code_version, []).append(name)

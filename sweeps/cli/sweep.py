@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.system.claim import Claim
 from care.system.git import git_state
@@ -187,7 +188,7 @@ def run_command(
     check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("run"), options)
     find_target(sweep.spec.notify)
-    _check_machine(plan)
+    check_devices([sweep.base_config(), *(trial.config for trial in plan.missing())])
     warning = check_limits(plan, store)
     resources = split_this_machine(sweep.spec.resources, plan.wanted)
     command = arguments.command("run", *(opening.typed if opening else ()))
@@ -279,9 +280,8 @@ def check_question(plan: Plan, command: str, options: RunOptions) -> None:
         raise ConfigError(plan.sweep.source, [Problem("--restart-search", True, allowed)])
 
 
-def _check_machine(plan: Plan) -> None:
+def check_devices(configs: Iterable[TrialConfig]) -> None:
     """Refuse a device or precision that this machine lacks."""
-    configs = [plan.sweep.base_config(), *(trial.config for trial in plan.missing())]
     kinds = {
         (config.runtime.device, config.training.precision, config.evaluation.precision): config
         for config in configs

@@ -25,6 +25,7 @@ from sweeps.backends.slurm.volunteer import (
     wait_for_head,
 )
 from sweeps.cli.data import prepare_data
+from sweeps.cli.sweep import check_devices
 from sweeps.inventory import find_sweep_folder
 from sweeps.plan import plan_configs
 from sweeps.process.logging import show_log
@@ -125,9 +126,10 @@ def _run_submitted_code(request: Request, folder: PoolFolder) -> None:
 
 
 def _prepare(folder: PoolFolder, request: Request, console: Console) -> None:
-    """Prepare the data of all trials here; a missing data set would fail them one by one."""
+    """Check devices, and prepare the data of all trials: else they would fail here one by one."""
     sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
     configs = [sweep.base_config(), *(config for _, config in plan_configs(sweep, folder.store))]
+    check_devices(configs)
     resolved = []
     for config in configs:
         data_root = str(Path(request.folder, config.runtime.data_root))
@@ -137,6 +139,8 @@ def _prepare(folder: PoolFolder, request: Request, console: Console) -> None:
 
 
 def _describe_end(folder: PoolFolder) -> str:
+    if folder.request().cancel:
+        return f"{folder.name} is cancelled; this machine has left it."
     if folder.head().state == HeadState.ENDED:
         return f"{folder.name} has ended; this machine has left it."
     return f"This machine has left {folder.name}; nothing is lost, its trials resume elsewhere."

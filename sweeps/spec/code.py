@@ -45,6 +45,6 @@ def check_code_axis(
         if CODE in group:
             refuse(f"zip.{index}", list(group), "other axes: each revision trains every point")
     if references:
-        refuse("references", list(references), "none with 'code': this code measures them")
+        refuse("references.0", references[0], "none with 'code': this code measures them")
     if gpus > 1:
         refuse("resources.gpus", gpus, "at most 1 with 'code'")

@@ -202,9 +202,12 @@ class SweepSpec(Model):
     @classmethod
     def _revisions_are_an_axis(cls, tree: Any) -> Any:
         """Put the axis ``code`` last, with every revision."""
-        if not isinstance(tree, dict) or not isinstance(tree.get("code"), dict | list):
+        if not isinstance(tree, dict) or "code" not in tree:
             return tree
-        axes, names = tree.get("axes", {}), list(tree["code"])
+        tree = {"axes": {}, **tree}
+        if not isinstance(tree["code"], dict | list):
+            return tree
+        axes, names = tree["axes"], list(tree["code"])
         if not names or not isinstance(axes, dict):
             return tree
         if axes.get(CODE, names) != names:

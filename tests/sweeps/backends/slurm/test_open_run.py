@@ -27,7 +27,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_database: Path)
     monkeypatch.setenv("PYTHONPATH", str(PLUGINS), prepend=os.pathsep)
     monkeypatch.setenv("CARE_PLUGINS", "slow_encoder")
     monkeypatch.setenv("CARE_TEST_SLOW", str(tmp_path / "lab" / "slow"))
-    made = Pool(tmp_path / "lab", {}, database=empty_database, wait=1.0)
+    made = Pool(tmp_path / "lab", {}, seeds=4, database=empty_database, wait=0.6)
     made.prepare()
     return made
 
@@ -41,7 +41,7 @@ def run(sweep: Pool) -> Iterator[subprocess.Popen[str]]:
         started.kill()
 
 
-def test_a_machine_joins_leaves_and_is_killed(
+def test_machines_join_are_killed_and_leave_when_it_is_cancelled(
     sweep: Pool, run: subprocess.Popen[str], tmp_path: Path
 ) -> None:
     head = sweep.pool / "head.json"
@@ -55,14 +55,7 @@ def test_a_machine_joins_leaves_and_is_killed(
         epoch, process = sweep.epochs(trial), sweep.claim(trial)["pid"]
         killed.signal(signal.SIGKILL)
         wait_until(lambda: not Path(f"/proc/{process}").exists(), 20, "its trials end with it")
-    wait_until(lambda: len(sweep.starts(trial)) > 1, 60, "the trial resumes without a lease")
-    sweep.assert_went_on(trial, epoch)
-
-    with Volunteer(sweep, options=part) as leaving, Volunteer(sweep, options=part) as hurried:
-        trial = leaving.wait_for_trial()
-        leaving.signal(signal.SIGTERM)
-        assert leaving.wait() == 0
-        assert "nothing is lost, its trials resume elsewhere" in leaving.output
+    with Volunteer(sweep, options=part) as hurried:
         hurried.wait_for_trial()
         for _ in range(2):
             hurried.signal(signal.SIGINT)
@@ -71,7 +64,7 @@ def test_a_machine_joins_leaves_and_is_killed(
         last.wait_for_trial()
         assert "is cancelled" in sweep.care("sweep", "cancel", sweep.name)
         assert last.wait(30) == 0
-        assert "pooled has ended; this machine has left it" in last.output
+        assert "pooled is cancelled; this machine has left it" in last.output
     said, _ = run.communicate(timeout=60)
     assert "may join: care worker pooled --store" in said
     assert "To resume: care sweep run local.yaml --open" in said
@@ -79,21 +72,11 @@ def test_a_machine_joins_leaves_and_is_killed(
 
     sweep.hurry()
     sweep.care("sweep", "run", "local.yaml", "--no-report")
+    sweep.assert_went_on(trial, epoch)
     plan = make_plan(load_sweep(sweep.folder / "local.yaml"), store := Store(tmp_path / "alone"))
+    assert len(plan.trials) == sweep.finished()
     for planned in plan.trials:
-        train_trial(planned.config, store, make_console())
-        assert_equal_to_the_bit(
-            sweep.folder / "runs" / "trials" / planned.trial_id, store.trial(planned.trial_id).path
-        )
-
-
-def test_a_run_that_is_not_open_names_the_option(sweep: Pool) -> None:
-    said = sweep.care("worker", sweep.name, check=False)
-    assert "sweep: got 'pooled'; allowed: none yet" in said
-    sweep.hurry()
-    sweep.care("sweep", "run", "local.yaml", "--no-report", "training.epochs=1", "--seeds=1")
-    said = sweep.care("worker", sweep.name, check=False)
-    assert "pooled does not run. Start it for others to join: care sweep run" in said
-    assert "--open" in said
-    said = sweep.care("sweep", "run", "local.yaml", "--open", "--interface", "eth77", check=False)
-    assert "interface: got 'eth77'; allowed on this node:" in said
+        joined = sweep.folder / "runs" / "trials" / planned.trial_id
+        if len(sweep.starts(joined)) > 1:
+            train_trial(planned.config, store, make_console())
+            assert_equal_to_the_bit(joined, store.trial(planned.trial_id).path)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from care.errors import CareError, ConfigError
+from care.system.claim import Claim
 from sweeps.backends.slurm import volunteer
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.code_snapshot import needed_versions
@@ -27,6 +28,7 @@ from sweeps.process.signals import Interrupt
 from sweeps.store import Store
 from tests.helpers.users import BOB, public_folder
 from tests.sweeps.backends.slurm.test_state_files import request
+from tests.sweeps.cli.test_list import start
 
 
 @pytest.fixture
@@ -188,6 +190,21 @@ def test_a_sweep_of_another_user_is_refused(tmp_path: Path) -> None:
         with BOB.acting(), pytest.raises(CareError, match="Ray's token is theirs alone"):
             worker_command("tiny", root, None, None)
         assert pool.path.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_run_that_is_not_open_names_the_command_that_opens_it(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    with pytest.raises(ConfigError, match="sweep: got 'tiny'; allowed: none yet"):
+        worker_command("tiny", store.root, None, None)
+    start(store, tmp_path)
+    with pytest.raises(ConfigError, match="did you mean 'tiny'"):
+        worker_command("tinny", store.root, None, None)
+    with pytest.raises(CareError, match=r"does not run. Start it .*: care sweep run .* --open, or"):
+        worker_command("tiny", store.root, None, None)
+    claim = Claim.take(store.sweep("tiny").path)
+    assert claim
+    with claim, pytest.raises(CareError, match=r"is run by process \d+ .*for that machine alone"):
+        worker_command("tiny", store.root, None, None)
 
 
 def test_an_allocation_is_written_as_people_say_it() -> None:
