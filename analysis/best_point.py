@@ -40,6 +40,7 @@ def find_best_point(
     collapsed: Collection[PointKey] = (),
     *,
     most_points: bool = False,
+    stopped: Collection[PointKey] = (),
 ) -> BestPoint[PointKey]:
     """Find the point with the best mean.
 
@@ -52,13 +53,16 @@ def find_best_point(
         collapsed: Nearly collapsed points, which are left out.
         most_points: Compare as many points as possible, even if over fewer seeds: where seeds are
             added until a point is decided, the decided points have the fewest.
+        stopped: Points that were worse than another one with the seeds that they have, and so got
+            no further seeds; they do not reduce the seeds of the others.
     """
     known = {point: dict(by_seed) for point, by_seed in values.items() if by_seed}
     left_out = tuple(point for point in known if point in collapsed)
     rivals = {point: by_seed for point, by_seed in known.items() if point not in collapsed}
     if not rivals:
         return BestPoint(None, None, (), (), (), left_out)
-    seeds = common_seeds([frozenset(by_seed) for by_seed in rivals.values()], most_points)
+    going_on = [one for point, one in rivals.items() if point not in stopped] or rivals.values()
+    seeds = common_seeds([frozenset(by_seed) for by_seed in going_on], most_points)
     means = {
         point: statistics.fmean(by_seed[seed] for seed in sorted(seeds))
         for point, by_seed in rivals.items()

@@ -18,6 +18,7 @@ from analysis.levels import choose_x, is_number, order_levels
 from analysis.statistics import Estimate, Estimates, estimate_rows, paired_differences
 from care.config.metrics import COLLAPSE_METRIC, is_collapsed
 from care.registry import SPACES
+from care.trials.state import State
 
 _SPACES = tuple(f"{space}/" for space in SPACES)
 Array = NDArray[Any]
@@ -37,6 +38,7 @@ class Comparison:
         mode: Whether a larger or a smaller value of it is better.
         added_seeds: Whether points got seeds until they were decided.
         zips: Groups of axes that take their values together.
+        raced: Whether a point that was worse got no further seeds.
     """
 
     trials: pd.DataFrame
@@ -46,6 +48,7 @@ class Comparison:
     mode: Literal["max", "min"] = "max"
     added_seeds: bool = False
     zips: tuple[tuple[str, ...], ...] = ()
+    raced: bool = False
 
     @property
     def x(self) -> str:
@@ -141,8 +144,20 @@ class Comparison:
             if point in chosen  # points that share their trials count once
         }
         return find_best_point(
-            values, self.mode, self.collapsed_points, most_points=self.added_seeds
+            values,
+            self.mode,
+            self.collapsed_points,
+            most_points=self.added_seeds,
+            stopped=self.stopped_points,
         )
+
+    @property
+    def stopped_points(self) -> set[Point]:
+        """The points that got no further seeds, as they were worse."""
+        if not self.raced:
+            return set()
+        stopped = self.trials[self.trials["state"] == State.STOPPED.value]
+        return set(stopped[self.axes].itertuples(index=False, name=None))
 
     def lines(self) -> dict[Point, list[Point]]:
         """Group the points into a figure's lines, by the values of the axes that are not on x."""
@@ -318,6 +333,7 @@ def compare(
     *,
     added_seeds: bool = False,
     zips: tuple[tuple[str, ...], ...] = (),
+    raced: bool = False,
 ) -> Comparison:
     """Compare trials along the first numeric axis of two levels or more, else the first such axis.
 
@@ -329,12 +345,14 @@ def compare(
         x: Another axis to compare along.
         added_seeds: Whether points got seeds until they were decided.
         zips: Groups of axes that take their values together.
+        raced: Whether a point that was worse got no further seeds.
     """
     levels = {axis: trials[axis].tolist() for axis in axes}
     first = x or choose_x(axes, levels)
     others = [axis for axis in axes if axis != first]
     is_numeric = all(map(is_number, levels[first]))
-    return Comparison(trials, [first, *others], is_numeric, metric, mode, added_seeds, zips)
+    ordered = [first, *others]
+    return Comparison(trials, ordered, is_numeric, metric, mode, added_seeds, zips, raced)
 
 
 def build_summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:

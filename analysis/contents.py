@@ -113,7 +113,13 @@ def gather(store_trials: Path, summary: SweepSummary, evaluate: Evaluate | None 
         tables["seeds"] = with_typed_axes(build_seed_table(summary), axes)
     added = summary.seeds is not None
     comparison = compare(
-        trials, axes, summary.metric, summary.mode, added_seeds=added, zips=summary.zips
+        trials,
+        axes,
+        summary.metric,
+        summary.mode,
+        added_seeds=added,
+        zips=summary.zips,
+        raced=summary.raced,
     )
     if metrics := comparison.measured():
         tables["summary"] = with_typed_axes(build_summary_table(comparison, metrics), axes)

@@ -155,7 +155,11 @@ def _describe_best(comparison: Comparison) -> tuple[str, int]:
     compared = len(best.compared)
     point = point_name(comparison.axes, best.point)
     rivals = 0
-    if compared == 1:
+    stopped = [other for other in best.other_seeds if other in comparison.stopped_points]
+    others = [other for other in best.other_seeds if other not in stopped]
+    if compared == 1 and stopped:
+        text = f"Best by {name} is {point}: {mean.value} ({mean.interval})."
+    elif compared == 1:
         text = f"Only {point} can be judged by {name}: {mean.value} ({mean.interval})."
     else:
         seeds = _count_seeds(best.seeds)
@@ -165,9 +169,10 @@ def _describe_best(comparison: Comparison) -> tuple[str, int]:
         )
         rivals = min(compared - 1, _MOST_RIVALS) if len(best.seeds) > 1 else 0
         text += _describe_rivals(comparison, best)
-    if best.other_seeds:
-        names = _list_points(comparison, list(best.other_seeds))
-        text += f" Not compared, as n differs: {names}."
+    if stopped:
+        text += f" Worse, so stopped after fewer seeds: {_list_points(comparison, stopped)}."
+    if others:
+        text += f" Not compared, as n differs: {_list_points(comparison, others)}."
     return text, rivals
 
 

@@ -15,6 +15,8 @@ from care.registry import (
 
 VARIANT = "variant"
 """The axis whose values are names of methods."""
+CODE = "code"
+"""The axis whose values are revisions of the code."""
 UNUSED = "unused"
 """The level of a conditional axis at points where it does not exist."""
 

@@ -77,6 +77,7 @@ def build_overview(
     added_seeds: bool = False,
     objectives: Sequence[Objective] = (),
     zips: tuple[tuple[str, ...], ...] = (),
+    raced: bool = False,
 ) -> Overview | None:
     """Compute the answer of a sweep; None without axes or finished trials.
 
@@ -90,6 +91,7 @@ def build_overview(
         added_seeds: Whether points got seeds until they were decided.
         objectives: The sweep's metrics, if it has several.
         zips: Groups of axes that take their values together.
+        raced: Whether a point that was worse got no further seeds.
     """
     axes = list(members[0].axes) if members else []
     if not axes or not values:
@@ -105,7 +107,7 @@ def build_overview(
         for member in members
     ]
     comparison = compare(
-        tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds, zips=zips
+        tabulate(rows, axes), axes, metric, mode, added_seeds=added_seeds, zips=zips, raced=raced
     )
     text = answer(comparison)
     if text is None:

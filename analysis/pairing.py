@@ -11,12 +11,12 @@ from analysis.collect import read_final_values
 from analysis.labels import axis_label, point_name, value_label
 from analysis.levels import to_level
 from analysis.side import Side, SideTrial
-from care.config import TrialConfig
 from care.config.loading import validate
 from care.errors import CareError
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import canonical, flatten
+from care.trials.pinned import trial_model
 from care.trials.records import ProvenanceRecord, Values
 from care.trials.state import State
 
@@ -176,7 +176,9 @@ def _read(trial: SideTrial) -> Candidate:
     every = dict(flatten({name: part for name, part in config.items() if name != "runtime"}))
     settings = every
     with contextlib.suppress(CareError):  # written by another version: as it was written
-        settings = dict(flatten(canonical(validate(TrialConfig, config, str(trial.folder)))))
+        settings = dict(
+            flatten(canonical(validate(trial_model(config), config, str(trial.folder))))
+        )
     values = read_final_values(folder)
     return Candidate(trial, settings, every, folder.read_provenance(), values)
 

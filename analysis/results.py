@@ -163,6 +163,7 @@ class SweepResults:
             x,
             added_seeds=summary.seeds is not None,
             zips=summary.zips,
+            raced=summary.raced,
         )
 
     def best(self) -> Best:

@@ -93,8 +93,14 @@ def _suggested(
 ) -> Suggested:
     point = tuple(to_level(members[0].axes[axis]) for axis in comparison.axes)
     of_trials = [rows[member.trial_id] for member in members]
+    # A point that was worse has the mean of the seeds that were trained.
+    trained = [
+        rows[member.trial_id]
+        for member in members
+        if member.state != State.STOPPED or not comparison.raced
+    ]
     values = tuple(
-        math.fsum(_number(row.get(objective.metric)) for row in of_trials) / len(of_trials)
+        math.fsum(_number(row.get(objective.metric)) for row in trained) / len(trained)
         for objective in objectives
     )
     state = _state(members, of_trials)

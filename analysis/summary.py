@@ -24,7 +24,7 @@ class Member:
         seed: The seed.
         axes: Dotted field to value.
         state: As in the plan.
-        reason: Cause of a failed, stale or damaged state.
+        reason: Cause of a failed, stale or damaged state, or why its point was stopped.
     """
 
     trial_id: str
@@ -116,6 +116,7 @@ class SweepSummary:
         notes: Sentences about how its points were chosen, why it stopped early, and its hours.
         zips: Groups of axes that take their values together.
         searched: Whether a search suggested its points, in the order of ``members``.
+        raced: Whether a point that was worse than the best one got no further seeds.
         computed_by: What computes numbers of the report outside this package, with its version.
     """
 
@@ -136,4 +137,5 @@ class SweepSummary:
     notes: tuple[str, ...] = ()
     zips: tuple[tuple[str, ...], ...] = ()
     searched: bool = False
+    raced: bool = False
     computed_by: tuple[str, ...] = ()

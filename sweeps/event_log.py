@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
+from analysis.labels import point_name
 from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
@@ -82,6 +84,48 @@ class RungEntry:
 
 
 @dataclass(frozen=True)
+class SeedEntry:
+    """The comparison of a point with the best one before a further seed, and the decision.
+
+    Attributes:
+        group_id: The point's identity.
+        seed: The seed that was to start.
+        point: Dotted axis to value.
+        seeds: Seeds that both points have; without another point, the seeds of the point.
+        values: The point's values of the sweep's metric with these seeds.
+        best: The best other point; None without one that has enough of the seeds.
+        best_values: Its values with the same seeds.
+        p: One-sided p-value of Wilcoxon's test that the point is worse; None without a best point.
+        stopped: Whether the point gets no further seed.
+        running: Seeds that had started before and are trained to their end.
+        trials: Creation time of the folder of each of the point's trials, by identity. If one was
+            deleted or archived since, the entry does not apply any more.
+    """
+
+    group_id: str
+    seed: int
+    point: dict[str, Any]
+    seeds: tuple[int, ...]
+    values: tuple[float, ...]
+    best: dict[str, Any] | None
+    best_values: tuple[float, ...]
+    p: float | None
+    stopped: bool
+    running: tuple[int, ...]
+    trials: dict[str, str]
+
+    def record(self) -> dict[str, Any]:
+        """Convert to the line of the log."""
+        return {"event": "seed", **vars(self)}
+
+    @property
+    def reason(self) -> str:
+        """Why the point was stopped: ``worse than λ=0.1, Wilcoxon p = 0.06``."""
+        best = self.best or {}
+        return f"worse than {point_name(best, best.values())}, Wilcoxon p = {self.p:.2g}"
+
+
+@dataclass(frozen=True)
 class WarmStartLine:
     """The points of other sweeps that a search starts from; it precedes the first suggestion.
 
@@ -113,12 +157,13 @@ class QuestionLine:
         return {"event": "question", "at": now(), **asdict(self)}
 
 
-Line = QuestionLine | WarmStartLine | Suggestion | RungEntry
+Line = QuestionLine | WarmStartLine | Suggestion | RungEntry | SeedEntry
 _KINDS: dict[str, TypeAdapter[Any]] = {
     "question": TypeAdapter(QuestionLine),
     "warm_start": TypeAdapter(WarmStartLine),
     "suggest": TypeAdapter(Suggestion),
     "rung": TypeAdapter(RungEntry),
+    "seed": TypeAdapter(SeedEntry),
 }
 _OLDER_KINDS = ("value",)
 _RECORDS = ("seeds",)
@@ -135,6 +180,7 @@ class Decisions:
         rungs: Rung entries, oldest first.
         unknown: Whether an older version wrote decisions without their question.
         warm_start: The points that the search started from; None if none were looked for.
+        seeds: Comparisons of points before their further seeds, oldest first.
     """
 
     question: Question | None = None
@@ -142,6 +188,7 @@ class Decisions:
     rungs: tuple[RungEntry, ...] = ()
     unknown: bool = False
     warm_start: tuple[dict[str, Any], ...] | None = None
+    seeds: tuple[SeedEntry, ...] = ()
 
     def stopped(self) -> Mapping[str, RungEntry]:
         """Return the trials that the scheduler ended early, by identity."""
@@ -169,6 +216,32 @@ def is_of(entry: RungEntry, folder: TrialFolder) -> bool:
     return bool(entry.created) and entry.created == created(folder)
 
 
+def present_seed_entries(decisions: Decisions, trials: Path) -> Iterator[SeedEntry]:
+    """Yield the comparisons of points whose trials are still those that were compared.
+
+    Args:
+        decisions: The sweep's decisions.
+        trials: The folder of the trials' folders.
+    """
+    known: dict[str, str] = {}
+    for entry in decisions.seeds:
+        for identity in entry.trials.keys() - known.keys():
+            known[identity] = created(TrialFolder(trials / identity))
+        if all(made and known[identity] == made for identity, made in entry.trials.items()):
+            yield entry
+
+
+def stopped_points(decisions: Decisions, trials: Path) -> dict[str, SeedEntry]:
+    """Return the points that get no further seed, by identity, with the reason.
+
+    Args:
+        decisions: The sweep's decisions.
+        trials: The folder of the trials' folders.
+    """
+    entries = present_seed_entries(decisions, trials)
+    return {entry.group_id: entry for entry in entries if entry.stopped}
+
+
 def read_decisions(folder: SweepFolder) -> Decisions:
     """Read the last generation of a sweep's log.
 
@@ -178,21 +251,25 @@ def read_decisions(folder: SweepFolder) -> Decisions:
     question, unknown = None, False
     suggestions: list[Suggestion] = []
     rungs: list[RungEntry] = []
+    seeds: list[SeedEntry] = []
     warm_start = None
     for line in _lines(folder):
         if isinstance(line, QuestionLine):
             question, unknown = line.question, False
             if not line.grown:
-                suggestions, rungs, warm_start = [], [], None
+                suggestions, rungs, seeds, warm_start = [], [], [], None
         elif question is None:
             unknown = True
         elif isinstance(line, Suggestion):
             suggestions.append(line)
         elif isinstance(line, WarmStartLine):
             warm_start = line.points
+        elif isinstance(line, SeedEntry):
+            seeds.append(line)
         elif line is not None:
             rungs.append(line)
-    return Decisions(question, tuple(suggestions), tuple(rungs), unknown, warm_start)
+    decided = tuple(suggestions), tuple(rungs), unknown, warm_start, tuple(seeds)
+    return Decisions(question, *decided)
 
 
 def _lines(folder: SweepFolder) -> Iterator[Line | None]:

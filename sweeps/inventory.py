@@ -26,14 +26,16 @@ from care.system.files import DamagedFileError, parse_json, read_tail
 from care.system.holder import Holder
 from care.trials.find import find_trial, list_trials, match_digits, nearest_identity
 from care.trials.folder import TrialFolder
-from care.trials.identity import trial_id
+from care.trials.identity import identities, trial_id
 from care.trials.records import StatusRecord, Values
 from care.trials.reference import list_references
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.account import AccountRecord, read_account
-from sweeps.event_log import is_of, read_decisions
+from sweeps.event_log import SeedEntry, is_of, read_decisions, stopped_points
+from sweeps.holds import Holds, read_holds
 from sweeps.plan import plan_configs
+from sweeps.plan_remarks import ShownTrial, describe_held, describe_stopped
 from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
 from sweeps.states import MEANING, TO_TRAIN
@@ -57,7 +59,8 @@ class TrialRow:
         state: Its state.
         epoch: Completed epochs.
         epochs: Epochs to train.
-        reason: Cause of a failed, stale or damaged state; empty otherwise.
+        reason: Cause of a failed, stale or damaged state, why its point was stopped, or by whose
+            wish it is held; empty otherwise.
         measures: Metrics of the last epoch, and the final measures.
         images_per_second: Throughput of the last epoch; None before it.
         epoch_seconds: Wall time of the last epoch; None before it.
@@ -82,6 +85,11 @@ class TrialRow:
     def point_label(self) -> str:
         """Its point: ``λ=0.1``."""
         return point_name(self.point, self.point.values())
+
+    @property
+    def is_further_seed(self) -> bool:
+        """Whether it was not started, since its point was worse than the best one."""
+        return self.state == State.STOPPED and bool(self.reason)
 
     @property
     def label(self) -> str:
@@ -159,8 +167,15 @@ class SweepView:
                 values.setdefault(point, {})[row.seed] = value
                 if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
                     collapsed.add(point)
+        stopped = {(repr(row.point), row.point_label) for row in self.rows if row.is_further_seed}
         added = self.sweep.spec.adaptive is not None
-        return find_best_point(values, metric.mode, collapsed, most_points=added)
+        return find_best_point(values, metric.mode, collapsed, most_points=added, stopped=stopped)
+
+    def remarks(self) -> list[str]:
+        """Describe the points that got no further seed, and the held trials, a line each."""
+        rows = self.rows
+        shown = [ShownTrial(row.point_label, row.seed, row.state, row.reason) for row in rows]
+        return [*describe_stopped(shown), *describe_held(shown)]
 
     def front(self) -> Front[tuple[str, str]]:
         """Find the Pareto front, as (key, label), of the sweep's metrics."""
@@ -213,7 +228,7 @@ class SweepReader:
         )
         wanted = spec.search.trials * len(spec.all_seeds) if spec.search.suggests else 0
         unsuggested = max(0, wanted - len(rows))
-        stopped = self._with_stopped(rows)
+        stopped = self._with_held(self._with_stopped(rows))
         driver = holder(self._folder.path)
         account = read_account(self._folder)
         return SweepView(self.sweep, stopped, unsuggested, driver, self._created, account)
@@ -261,7 +276,10 @@ class SweepReader:
         """Mark the trials that the sweep's scheduler ended early."""
         if not is_searched(self.sweep):
             return rows
-        stopped = read_decisions(self._folder).stopped()
+        decisions = read_decisions(self._folder)
+        stopped, points = decisions.stopped(), stopped_points(decisions, self._store.trials)
+        if points:
+            return tuple(self._stop_further_seed(row, points) for row in rows)
         return tuple(
             replace(row, state=State.STOPPED)
             if row.state in TO_TRAIN
@@ -270,6 +288,24 @@ class SweepReader:
             else row
             for row in rows
         )
+
+    def _with_held(self, rows: tuple[TrialRow, ...]) -> tuple[TrialRow, ...]:
+        """Mark the trials that a user holds and no process trains."""
+        holds = read_holds(self._folder.path)
+        if not holds.by_group:
+            return rows
+        return tuple(self._hold(row, holds) if row.state in TO_TRAIN else row for row in rows)
+
+    def _hold(self, row: TrialRow, holds: Holds) -> TrialRow:
+        group = identities(self._identities[row.trial_id][1])[1]
+        hold = holds.of(group, row.seed)
+        return replace(row, state=State.HELD, reason=hold.wish) if hold else row
+
+    def _stop_further_seed(self, row: TrialRow, points: Mapping[str, SeedEntry]) -> TrialRow:
+        entry = points.get(identities(self._identities[row.trial_id][1])[1])
+        if entry is None or row.state not in TO_TRAIN or row.seed in entry.running:
+            return row
+        return replace(row, state=State.STOPPED, reason=entry.reason)
 
 
 def _make_row(

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from care.config import TrialConfig
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
+from care.trials.pinned import trial_model
 from care.trials.records import (
     ProvenanceRecord,
     StartRecord,
@@ -113,7 +114,7 @@ def read_past(folders: Iterable[TrialFolder], device: str) -> Iterable[PastTrial
         seconds = [process.share(timing) for timing in one.timings]
         with contextlib.suppress(ValidationError):  # e.g. of an older version
             yield PastTrial(
-                TrialConfig.model_validate(one.trial.config),
+                trial_model(one.trial.config).model_validate(one.trial.config),
                 one.provenance.hostname == machine,
                 one.provenance.threads,
                 statistics.median(seconds[1:] or seconds),

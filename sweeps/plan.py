@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from analysis.adaptive_seeds import TrialValue
@@ -18,7 +18,15 @@ from care.trials.hardware import Machine
 from care.trials.identity import identities, trial_id
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.event_log import Decisions, RungEntry, is_of, read_decisions
+from sweeps.event_log import (
+    Decisions,
+    RungEntry,
+    SeedEntry,
+    is_of,
+    read_decisions,
+    stopped_points,
+)
+from sweeps.holds import Holds, read_holds
 from sweeps.point_seeds import PointSeeds, allot_seeds
 from sweeps.question import Difference, is_searched
 from sweeps.spec.seeds import AdaptiveSeeds
@@ -38,7 +46,8 @@ class PlannedTrial:
         config: The resolved configuration.
         state: The state of :class:`sweeps.store.TrialStatus`, or stopped by the scheduler.
         epoch: Completed epochs.
-        reason: Cause of a failed, stale or damaged state; empty otherwise.
+        reason: Cause of a failed, stale or damaged state, why its point was stopped, or by whose
+            wish it is held; empty otherwise.
         machine: The machine that trained it, if it is neither stale nor damaged.
     """
 
@@ -98,17 +107,25 @@ class Plan:
     @property
     def complete(self) -> bool:
         """Whether every trial is finished, or was stopped by the scheduler."""
-        counts = self.counts()
-        done = sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
-        return done == self.wanted
+        return self.done == self.wanted
 
-    def missing(self) -> list[PlannedTrial]:
+    @property
+    def done(self) -> int:
+        """Number of trials for which nothing is left to do."""
+        counts = self.counts()
+        return sum(counts[state] for state, meaning in MEANING.items() if meaning.complete)
+
+    def missing(self, *, held: bool = False) -> list[PlannedTrial]:
         """List the trials to train in the order in which they start.
 
         Those that the sweep names come first, then those with most completed epochs.
+
+        Args:
+            held: Whether to include those that a user holds.
         """
+        states = (*TO_TRAIN, State.HELD) if held else TO_TRAIN
         starts: dict[str, tuple[int, int, int]] = {}
-        missing = [trial for trial in self.trials if trial.state in TO_TRAIN]
+        missing = [trial for trial in self.trials if trial.state in states]
         for trial in missing:  # a trial that two points share starts with the earlier one
             rank, by_seed = self.sweep.start_order(trial.point, trial.config.seed)
             start = rank, -trial.epoch, by_seed
@@ -137,8 +154,14 @@ def make_plan(sweep: Sweep, store: Store, versions: Versions | None = None) -> P
     decisions, differences = _decisions(sweep, store)
     configs = _configs(sweep, decisions)
     stopped, started = decisions.stopped(), store.started()
+    points = stopped_points(decisions, store.trials)
+    holds = read_holds(store.sweep(sweep.spec.name).path)
     trials = [
-        plan_trial(store, point, config, versions, stopped, started) for point, config in configs
+        mark_held(
+            mark_stopped(plan_trial(store, point, config, versions, stopped, started), points),
+            holds,
+        )
+        for point, config in configs
     ]
     return Plan(sweep, tuple(trials), tuple(differences))
 
@@ -149,11 +172,13 @@ def _plan_adaptive(sweep: Sweep, store: Store, versions: Versions, limits: Adapt
     seeds = whole.spec.all_seeds
     trials = [(point, list(whole.trials(point))) for point in _resolvable(whole)]
     known: dict[tuple[int, int], PlannedTrial] = {}
+    holds = read_holds(store.sweep(whole.spec.name).path)
 
     def look_up(point: int, seed: int) -> PlannedTrial:
         if (point, seed) not in known:
             levels, configs = trials[point]
-            known[point, seed] = plan_trial(store, levels, configs[seed], versions, {})
+            trial = plan_trial(store, levels, configs[seed], versions, {})
+            known[point, seed] = mark_held(trial, holds)
         return known[point, seed]
 
     def value(point: int, seed: int) -> TrialValue:
@@ -268,6 +293,27 @@ def plan_trial(
         status.reason,
         status.machine,
     )
+
+
+def mark_stopped(trial: PlannedTrial, points: Mapping[str, SeedEntry]) -> PlannedTrial:
+    """Mark a trial as stopped if its point gets no further seed.
+
+    Args:
+        trial: The trial.
+        points: The stopped points by identity.
+    """
+    entry = points.get(trial.group_id)
+    if entry is None or trial.state not in TO_TRAIN or trial.config.seed in entry.running:
+        return trial
+    return replace(trial, state=State.STOPPED, reason=entry.reason)
+
+
+def mark_held(trial: PlannedTrial, holds: Holds) -> PlannedTrial:
+    """Mark a trial as held if a user holds it and no process trains it."""
+    hold = holds.of(trial.group_id, trial.config.seed)
+    if hold is None or trial.state not in TO_TRAIN:
+        return trial
+    return replace(trial, state=State.HELD, reason=hold.wish)
 
 
 def _decisions(sweep: Sweep, store: Store) -> tuple[Decisions, list[Difference]]:

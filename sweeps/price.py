@@ -269,7 +269,11 @@ def _one_seed(plan: Plan, base: TrialConfig) -> list[TrialConfig]:
 
 
 def _measure(config: TrialConfig, gpus: float, threads: int, seconds: float) -> PastTrial:
-    request = {"config": config.model_dump(mode="json"), "threads": threads, "seconds": seconds}
+    request = {
+        "config": config.model_dump(mode="json", exclude={"code_version"}),
+        "threads": threads,
+        "seconds": seconds,
+    }
     # Torch stays out of this process, and its memory is free afterwards.
     # A trial without a GPU does not see those of the machine.
     hidden = {} if gpus else {"CUDA_VISIBLE_DEVICES": ""}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,7 +21,7 @@ from care.trials.state import State
 from sweeps.account import Meter
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.spec.search import MetricConfig
-from sweeps.states import MEANING
+from sweeps.states import MEANING, TO_TRAIN
 from sweeps.store import finite
 
 Activity = Literal["", "starting Ray", "starting trials", "pausing trials"]
@@ -85,6 +85,8 @@ class Board:
         activity: The driver's activity while no trial trains; empty otherwise.
         meter: Counts the sweep's hours.
         failed: Labels of the trials that have failed in this run, by identity.
+        is_held: Returns whether a user holds a trial, by its identity without the seed and its
+            seed.
 
     Args:
         metric: The sweep's metric.
@@ -109,6 +111,8 @@ class Board:
         self.trials: dict[str, TrialProgress] = {}
         self.configs: dict[str, TrialConfig] = {}
         self.points: dict[str, dict[str, Any]] = {}
+        self.is_held: Callable[[str, int], bool] = lambda _group, _seed: False
+        self._groups: dict[str, str] = {}
         self._started = time.monotonic()
         self._uniformity = uniformity
         self._epochs_run = 0
@@ -142,6 +146,7 @@ class Board:
 
     def _add(self, trial: PlannedTrial, value: Callable[[str], float | None]) -> None:
         entry = self.enter(trial.trial_id, trial.config, trial.point)
+        self._groups[trial.trial_id] = trial.group_id
         self._move(entry, trial.state, trial.epoch)
         if trial.state == State.FINISHED:
             entry.value = value(trial.trial_id)
@@ -182,8 +187,35 @@ class Board:
         trial = self.trials[trial_id]
         if MEANING[trial.state].over:
             return False
-        self._move(trial, State.PAUSED, trial.epoch)
+        self._move(trial, self._if_held(trial_id, State.PAUSED), trial.epoch)
         return True
+
+    def sort_held(self, set_aside: Collection[str]) -> list[str]:
+        """Show which trials are held now, and return the identities of those that changed.
+
+        Args:
+            set_aside: Held trials that wait, also those of a driver that was killed, whose
+                processes may have lived on for a moment.
+        """
+        changed = []
+        for identity, trial in self.trials.items():
+            if identity in set_aside and trial.state in _LEFT:
+                self._move(trial, State.HELD, trial.epoch)
+                changed.append(identity)
+            if trial.state not in (*TO_TRAIN, State.HELD):
+                continue
+            free = State.PAUSED if trial.epoch else State.NEW
+            state = self._if_held(identity, free if trial.state == State.HELD else trial.state)
+            if state != trial.state:
+                self._move(trial, state, trial.epoch)
+                changed.append(identity)
+        return changed
+
+    def _if_held(self, trial_id: str, state: State) -> State:
+        """Return the state of a trial that no process trains: held, or as it is."""
+        group = self._groups.get(trial_id, "")
+        waits = state in TO_TRAIN and self.is_held(group, self.trials[trial_id].seed)
+        return State.HELD if waits else state
 
     def report(
         self,
@@ -205,7 +237,7 @@ class Board:
         trial.images_per_second = metrics.get("images_per_second", trial.images_per_second)
         epoch = metrics.get("epoch", trial.epoch)
         self._epochs_run += max(0, epoch - trial.epoch)
-        self._move(trial, state, epoch)
+        self._move(trial, self._if_held(trial_id, state), epoch)
         if state == State.FAILED:
             self.failed[trial_id] = trial.label
         trial.value = metrics.get(self.metric.name, trial.value)
@@ -271,13 +303,18 @@ class Board:
         """
         values: dict[tuple[str, str], dict[int, float]] = {}
         collapsed: set[tuple[str, str]] = set()
+        stopped: set[tuple[str, str]] = set()
         for trial in self._entries():
             point = (trial.key, trial.point)
+            if trial.state == State.STOPPED and trial.epoch == 0:  # a further seed
+                stopped.add(point)
             if trial.state == State.FINISHED and (value := finite(trial.value)) is not None:
                 values.setdefault(point, {})[trial.seed] = value
                 if is_collapsed(trial.uniformity):
                     collapsed.add(point)
-        return find_best_point(values, self.metric.mode, collapsed, most_points=self._added_seeds)
+        return find_best_point(
+            values, self.metric.mode, collapsed, most_points=self._added_seeds, stopped=stopped
+        )
 
     def best(self) -> tuple[str, float, int] | None:
         """Return the best point's label, mean and number of seeds; None without a best point."""

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from analysis.labels import VARIANT
+from analysis.labels import CODE, VARIANT
 from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.trials.identity import canonical, flatten
@@ -108,6 +108,8 @@ def question_of(sweep: Sweep) -> Question:
         settings["zip"] = [list(group) for group in spec.zip]
     settings |= {f"expressions.{field}": text for field, text in spec.expressions.items()}
     axes = {name: _record(axis, spec.search.name) for name, axis in spec.parsed_axes().items()}
+    if spec.code:  # a name may stand for other code another day
+        axes[CODE] = [revision.code_version for revision in spec.code.values()]
     values = (settings, axes, sorted(spec.all_seeds), _base(sweep))
     return Question(*json.loads(json.dumps(values)))
 

@@ -24,7 +24,7 @@ from care.trials.state import State
 from sweeps.account import read_account
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
-from sweeps.plan_remarks import find_mixtures
+from sweeps.plan_remarks import describe_held_points, describe_stopped_points, find_mixtures
 from sweeps.process.imports import large_imports
 from sweeps.question import OtherQuestionError
 from sweeps.references import reference_encoders
@@ -138,6 +138,7 @@ def sweep_summary(sweep: Sweep, store: Store) -> SweepSummary:
         objectives=tuple(Objective(one.name, one.mode) for one in spec.metrics),
         zips=spec.zip,
         searched=spec.search.suggests,
+        raced=spec.scheduler.by_seed,
         computed_by=_importance_version(),
     )
 
@@ -146,6 +147,13 @@ def _notes(plan: Plan, store: Store) -> Iterator[str]:
     """Yield how points were chosen, why the last run stopped early, and the hours."""
     spec, account = plan.sweep.spec, read_account(store.sweep(plan.sweep.spec.name))
     yield from describe_warm_start(plan.sweep, store, Versions())
+    yield from describe_held_points(plan)
+    if stopped := describe_stopped_points(plan):
+        yield from (f"stopped early: {line}" for line in stopped)
+        yield (
+            "the mean of a point that was stopped early tends to be too bad: with other first "
+            "seeds it might have gone on"
+        )
     if account.stopped and not plan.complete:
         yield account.reason
     if not account.running and (hours := account.describe(spec)):

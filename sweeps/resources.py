@@ -58,7 +58,7 @@ def split_this_machine(config: ResourcesConfig, trials: int) -> Resources:
     Raises:
         ConfigError: The machine has too few cores or GPUs for one trial.
     """
-    machine_gpus = _count_gpus() if config.gpus else 0
+    machine_gpus = count_gpus() if config.gpus else 0
     return split_machine(config, available_cores(), machine_gpus, "this machine", trials)
 
 
@@ -92,7 +92,8 @@ def _check(field: str, requested: float, available: int, what: str) -> None:
         raise ConfigError("sweep", [Problem(field, requested, allowed)])
 
 
-def _count_gpus() -> int:
+def count_gpus() -> int:
+    """Count the GPUs that torch sees."""
     import torch
 
     return torch.accelerator.device_count()

@@ -80,6 +80,7 @@ ORDER = {
         "warm_start",
         "plan_remarks",
         "plan",
+        "holds",
         "point_seeds",
         "resources",
         "event_log",
@@ -92,6 +93,7 @@ ORDER = {
         "sweep_command",
         "study",
         "spec",
+        "revisions",
         "process",
     ],
 }

@@ -22,6 +22,7 @@ from care.config.loading import validate
 from care.errors import CareError
 from care.system.files import DamagedFileError, read_whole
 from care.trials.identity import trial_id
+from care.trials.pinned import trial_model
 from care.trials.records import (
     PreprocessingRecord,
     ProvenanceRecord,
@@ -75,7 +76,7 @@ class ExportRecord(Record):
             ConfigError: A value is not allowed, or needs a plugin.
             DamagedFileError: The configuration is of another trial.
         """
-        config = validate(TrialConfig, dict(self.config), str(source))
+        config = validate(trial_model(self.config), dict(self.config), str(source))
         if trial_id(config) != self.trial_id:
             problem = f"holds the configuration of another trial, {trial_id(config)}"
             raise DamagedFileError(source, problem, f"{_AGAIN}.")

@@ -13,6 +13,7 @@ from care.errors import CareError, ConfigError, Problem
 from care.pretrained.exported import RECORD, WEIGHTS, ExportRecord, is_exported, read_exported
 from care.pretrained.model_card import read_card
 from care.trials.folder import TrialFolder
+from care.trials.pinned import PinnedTrial
 from care.trials.records import ProvenanceRecord
 
 _SCALARS = ("code_version", "device", "device_name", "cpu", "threads", "processes", "precision")
@@ -75,9 +76,15 @@ def recipe_config(record: ExportRecord, source: Path, overrides: list[str]) -> T
         overrides: ``field=value`` below ``runtime``.
 
     Raises:
+        CareError: It was trained with the code of another revision, by a sweep with ``code``.
         ConfigError: Another field, or a value that is not allowed.
     """
     config = record.trial_config(source)
+    if isinstance(config, PinnedTrial):
+        raise CareError(
+            f"{source}: was trained by a sweep with 'code'; only such a sweep trains it again, "
+            f"with commit {record.provenance.git_commit or 'unknown'} ({config.code_version})"
+        )
     tree = config.model_dump(mode="json", exclude={"runtime"})
     provenance = record.provenance
     set_field(tree, "runtime.threads", provenance.threads)

@@ -17,6 +17,7 @@ from care.system.files import DamagedFileError
 from care.trials.find import find_trial
 from care.trials.folder import TrialFolder, check_format
 from care.trials.identity import trial_id
+from care.trials.pinned import trial_model
 
 _DIGITS = re.compile(r"[0-9a-fA-F]{1,16}")
 _MODEL_URI = "models:/"
@@ -103,8 +104,8 @@ def read_config(folder: TrialFolder) -> TrialConfig:
         raise CareError(f"{folder.path}: was never started, so there is no network")
     check_format(trial.format, folder.path)
     identifying = {name: part for name, part in trial.config.items() if name != "runtime"}
-    identity = trial_id(validate(TrialConfig, identifying, str(folder.path)))
+    identity = trial_id(validate(trial_model(identifying), identifying, str(folder.path)))
     if identity != trial.trial_id:
         problem = f"holds the configuration of another trial, {identity}"
         raise DamagedFileError(folder.path / "trial.json", problem)
-    return validate(TrialConfig, trial.config, str(folder.path))
+    return validate(trial_model(trial.config), trial.config, str(folder.path))

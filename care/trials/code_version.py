@@ -30,6 +30,7 @@ OUTSIDE = {
     "system/cores.py": "limits of the machine",
     "config/cost.py": "estimates",
     "data/download.py": "how data arrive; their fingerprints are compared",
+    "trials/pinned.py": "the identity of a trial, which is compared separately",
     "plugins.py": "finds code by its name; that code is compared by itself",
     "trials/plugin_versions.py": "compares versions",
     "data/archive.py": "how data arrive; their fingerprints are compared",

@@ -16,6 +16,7 @@ from care.system.arrays import check_end
 from care.system.files import DamagedFileError, checksum, read_whole, set_aside
 from care.trials.folder import CHECKPOINT_NAME, FORMAT, SEALED, WEIGHTS_NAME, TrialFolder, now
 from care.trials.identity import trial_id
+from care.trials.pinned import trial_model
 from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
 from care.trials.state import State
 
@@ -172,7 +173,7 @@ def _check_identity(folder: TrialFolder, trial: TrialRecord | None, config: Tria
     declared = {name: part for name, part in trial.config.items() if name != "runtime"}
     if declared != config.model_dump(mode="json", exclude={"runtime"}):
         try:
-            identity = trial_id(TrialConfig.model_validate(declared))
+            identity = trial_id(trial_model(declared).model_validate(declared))
         except ValidationError as error:
             raise DamagedFileError(path, "holds no valid configuration") from error
         if identity != trial_id(config):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from care.config import DataConfig, EvaluationConfig, TrialConfig
+from care.trials.pinned import PinnedTrial
 
 _DIGITS = 16
 _ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
@@ -25,10 +26,14 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
     - The order of readouts, and their absence.
     - Values that equal the default: image size, number of samples, one BatchNorm group, precision.
     - Image augmentations of point clouds. Also -0.0 becomes 0.0.
+
+    A pinned trial also has its code version.
     """
     points = config.data.source.kind == "points"
     parts = [name for name in PARTS if not (points and name == "augmentation")]
     tree = {name: _reduced(name, config) for name in parts}
+    if isinstance(config, PinnedTrial):
+        tree["code_version"] = config.code_version
     positive: dict[str, Any] = unsigned_zero({"seed": config.seed, **tree})
     return positive
 
@@ -123,8 +128,10 @@ def identities(config: TrialConfig) -> Identities:
         ",".join(f'"{name}":{_text(name, config)}' for name in names if (name < "seed") == first)
         for first in (True, False)
     )
+    code = f" {config.code_version}" if isinstance(config, PinnedTrial) else ""
     return Identities(
-        _digest(f'{{{before},"seed":{config.seed},{after}}}'), _digest(f"{{{before},{after}}}")
+        _digest(f'{{{before},"seed":{config.seed},{after}}}{code}'),
+        _digest(f"{{{before},{after}}}{code}"),
     )
 
 

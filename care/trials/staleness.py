@@ -9,6 +9,7 @@ from care.config import DataConfig, TrialConfig
 from care.data.fingerprints.fingerprint import CLASS_LIST, fingerprints
 from care.errors import CareError
 from care.trials.code_version import code_version
+from care.trials.pinned import PinnedTrial
 from care.trials.plugin_versions import plugin_difference, plugin_versions
 from care.trials.records import ProvenanceRecord
 
@@ -26,7 +27,7 @@ class Versions:
 
     Args:
         code: Code version to compare with. None for the running code and its plugins; with another
-            version plugins are not compared.
+            version plugins are not compared. Pinned trials are compared with their own code.
 
     Attributes:
         absent: Data sets that are not on this machine; trials are not compared with them.
@@ -45,9 +46,11 @@ class Versions:
             provenance: Record of the trial's last start; None without one.
             config: The trial's planned configuration, with its data root.
         """
-        if provenance is None or provenance.code_version != self.code:
-            return _why_other_code(provenance.code_version if provenance else "", self.code)
-        if self._is_this_code:
+        pinned = isinstance(config, PinnedTrial)
+        code = config.code_version if isinstance(config, PinnedTrial) else self.code
+        if provenance is None or provenance.code_version != code:
+            return _why_other_code(provenance.code_version if provenance else "", code)
+        if self._is_this_code and not pinned:
             difference = plugin_difference(provenance.plugins, plugin_versions(config))
             if difference:
                 return difference

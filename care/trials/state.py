@@ -14,7 +14,8 @@ class State(enum.StrEnum):
         RUNNING: A living process trains it.
         PAUSED: Resumes from a checkpoint, perhaps within its first epoch.
         NEW: Nothing is computed.
-        STOPPED: A sweep's scheduler ended it early.
+        HELD: Not to be trained until a user releases it.
+        STOPPED: A sweep's scheduler ended it early, or did not start it.
         ELSEWHERE: A process of another sweep, or of ``care train``, trains it.
         FAILED: An error ended it.
         STALE: Computed with other code or data than the present ones.
@@ -25,6 +26,7 @@ class State(enum.StrEnum):
     RUNNING = "running"
     PAUSED = "paused"
     NEW = "new"
+    HELD = "held"
     STOPPED = "stopped"
     ELSEWHERE = "elsewhere"
     FAILED = "failed"

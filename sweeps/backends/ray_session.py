@@ -41,6 +41,8 @@ def connected(address: str, log: Path, **settings: Any) -> Iterator[None]:
     _start_used_processes_only()
     with logged_to(handler):
         try:
+            if address != "local":
+                settings["job_config"] = _import_submitted_code()
             _init(handler, log, address=address, **settings)
             _send_ray_messages_to(handler)  # again: starting Ray configures its loggers
             yield
@@ -71,6 +73,18 @@ def _init(handler: logging.Handler, log: Path, **settings: Any) -> None:
             f"Ray did not start ({redact(reason)[:300]}). The machine may be busy or short of "
             f"memory or processes (ulimit -u). Repeat the command; no trial is lost. Log: {log}"
         ) from error
+
+
+def _import_submitted_code() -> Any:
+    """Make trials import from their node's PYTHONPATH, the copy of the submission.
+
+    Ray would add this process's working folder before it, which may be a checkout that is edited.
+    """
+    from ray.job_config import JobConfig
+
+    job = JobConfig()
+    job._runtime_env_has_working_dir = lambda: True
+    return job
 
 
 def _keep_credentials_off_command_lines() -> None:

@@ -115,6 +115,25 @@ def evaluate(
 
 
 @app.command()
+def worker(
+    sweep: Annotated[
+        str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a running sweep.")
+    ],
+    store: StoreOption = DEFAULT_STORE,
+    cores: Annotated[
+        int | None, typer.Option(min=1, help="Cores for its trials; by default all.")
+    ] = None,
+    gpus: Annotated[
+        int | None, typer.Option(min=0, help="GPUs for its trials; by default all visible ones.")
+    ] = None,
+) -> None:
+    """Let this machine train trials of a running sweep, until the sweep ends or Ctrl-C."""
+    from sweeps.cli.worker import worker_command
+
+    raise typer.Exit(worker_command(sweep, store, cores, gpus))
+
+
+@app.command()
 def export(
     trial: Annotated[
         str, typer.Argument(metavar="TRIAL", help="First digits of a trial, or its folder.")

@@ -10,21 +10,22 @@ from typing import Literal
 from rich.console import Console
 
 from care.errors import CareError, ConfigError, Problem, nearest
-from care.system.claim import Claim
+from care.plugins import plugin_modules
+from care.system.claim import Claim, holder
 from care.system.permissions import user_of
 from care.system.redaction import redact
 from care.trials.state import State
 from sweeps.account import read_account, with_more_budget
 from sweeps.backends.slurm import commands
+from sweeps.backends.slurm.autoscaling import Volunteers
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
-from sweeps.backends.slurm.state_files import PoolFolder, Request, Workers
+from sweeps.backends.slurm.state_files import HeadState, PoolFolder, Request, Workers
 from sweeps.backends.slurm.status import read_status, status_view
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.price import check_limits, describe_used_up
-from sweeps.cli.sweep import check_question, conclude, prepare, print_untrained
+from sweeps.cli.sweep import check_question, check_revisions_of, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
-from sweeps.live import LiveView
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, make_plan
 from sweeps.price import PastTrials, longest_epoch
@@ -78,6 +79,7 @@ def submit_command(
     plan = make_plan(arguments.load(), store)
     name = plan.sweep.spec.name
     folder = PoolFolder(store, name)
+    check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("submit"), options)
     find_target(plan.sweep.spec.notify)
     if _is_running(folder):
@@ -105,6 +107,8 @@ def submit_command(
         command=command,
         only=arguments.only,
         seeds=arguments.chosen_seeds,
+        plugins=plugin_modules(),
+        store=str(folder.store.root),
     )
     folder.prepare(request)
     return (
@@ -253,7 +257,7 @@ def _attach(
     console.print(f"{folder.name} is submitted already; nothing was submitted twice.")
     if request.cancel:
         console.print("It is being cancelled; submit it again once it has ended.")
-    elif request.workers != workers:
+    elif request.slurm and request.workers != workers:
         folder.write_request(request.model_copy(update={"workers": workers}))
         console.print(f"workers: {workers} from now on (were {request.workers})")
     console.print(status_view(read_status(folder)))
@@ -270,11 +274,12 @@ def _submitted_trials(folder: PoolFolder) -> set[str]:
 
 def _run_driver_here(folder: PoolFolder, request: Request, console: Console) -> int:
     from sweeps.backends.slurm.driver_job import DriverRun
+    from sweeps.cli.open_run import pool_view
 
     show_log(console)
     run = DriverRun(folder, request, "")
     with Interrupt() as interrupt:
-        outcome = run(interrupt, lambda board: LiveView(board, folder.name, console))
+        outcome = run(interrupt, lambda board: pool_view(board, run.backend, console))
     cancelled = folder.request().cancel
     return conclude(console, request.command, outcome, None if cancelled else interrupt.status)
 
@@ -309,24 +314,34 @@ def cancel_command(name: str, root: Path) -> int:
     """
     console = make_console()
     folder = find_pool(name, root)
-    folder.write_request(folder.request().model_copy(update={"cancel": True}))
-    heads = commands.jobs_named(folder.job_name("head"))
-    if any(job.running for job in heads):
+    request = folder.request().model_copy(update={"cancel": True})
+    folder.write_request(request)
+    jobs = request.slurm and commands.jobs_named(folder.job_name("head"))
+    if any(job.running for job in jobs or ()) or _is_driven(folder, request):
         console.print("asked the trials to checkpoint …")
-        _wait_for_end(folder)
-    left = commands.jobs_named(folder.job_name("head"))
-    left += commands.jobs_named(folder.job_name("worker"))
-    commands.cancel([job.job_id for job in left])
-    console.print(
-        f"{folder.name} is cancelled; nothing is lost. To resume: {folder.request().command}"
-    )
+        _wait_for_end(folder, request)
+    if request.slurm:
+        left = commands.jobs_named(folder.job_name("head"))
+        left += commands.jobs_named(folder.job_name("worker"))
+        commands.cancel([job.job_id for job in left])
+    console.print(f"{folder.name} is cancelled; nothing is lost. To resume: {request.command}")
     return 0
 
 
-def _wait_for_end(folder: PoolFolder) -> None:
+def _is_driven(folder: PoolFolder, request: Request) -> bool:
+    """Check for the driver of an open run, which is no job."""
+    driven = folder.head().state == HeadState.RUNNING and holder(folder.path.parent)
+    return not request.slurm and bool(driven)
+
+
+def _wait_for_end(folder: PoolFolder, request: Request) -> None:
+    """Wait until nothing of the sweep runs; a killed volunteer is waited for half a minute."""
     end = time.monotonic() + _CANCEL_SECONDS
-    names = [folder.job_name("head"), folder.job_name("worker")]
-    while any(job.running for name in names for job in commands.jobs_named(name)):
-        if time.monotonic() > end:
+    names = [folder.job_name("head"), folder.job_name("worker")] if request.slurm else []
+    volunteers = Volunteers()
+    while time.monotonic() < end:
+        busy = any(job.running for name in names for job in commands.jobs_named(name))
+        living = volunteers.living(folder.workers(), time.monotonic())
+        if not (busy or living or _is_driven(folder, request)):
             return
         time.sleep(1.0)

@@ -13,6 +13,7 @@ from care.errors import CareError, ConfigError, Problem
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.pinned import PinnedTrial, trial_model
 from sweeps.cli.data import prepare_data
 from sweeps.inventory import find_started
 from sweeps.process.terminal import make_console
@@ -26,6 +27,11 @@ def evaluate_command(name: str, overrides: list[str], root: Path, as_json: bool)
     console = make_console(stderr=True)
     folder = find_started(name, Store(root))
     config = evaluation_config(folder, overrides)
+    if isinstance(config, PinnedTrial):
+        raise CareError(
+            f"{folder.path}: was trained and measured with the code of another revision, "
+            f"{config.code_version}; measures of this code would not compare with its own"
+        )
     # Imported after the checks: torch takes seconds.
     from care.evaluation.reevaluate import reevaluate
     from care.system.device import resolve_device
@@ -66,7 +72,7 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
         raise CareError(f"{folder.path}: was never started, so there is no network to measure")
     tree = trial.config
     identifying = {name: part for name, part in tree.items() if name != "runtime"}
-    identity = trial_id(validate(TrialConfig, identifying, str(folder.path)))
+    identity = trial_id(validate(trial_model(identifying), identifying, str(folder.path)))
     if identity != folder.trial_id:
         problem = f"holds the configuration of another trial, {identity}"
         raise DamagedFileError(folder.path / "trial.json", problem)
@@ -79,4 +85,4 @@ def evaluation_config(folder: TrialFolder, overrides: Sequence[str]) -> TrialCon
             allowed = "allowed: other fields of evaluation; this one measures while a trial trains"
             raise ConfigError("command line", [Problem(field, value, allowed)])
         set_field(tree, field, value)
-    return validate(TrialConfig, tree, str(folder.path))
+    return validate(trial_model(tree), tree, str(folder.path))

@@ -41,6 +41,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep run sweeps/digits-lambda.yaml --only λ=0.1,0.3 --seeds 1",
         "care sweep run sweeps/digits-lambda.yaml training.epochs=5 --store /tmp/try",
         "care sweep run sweeps/digits-lambda.yaml --retry-failed",
+        "care sweep run sweeps/digits-lambda.yaml --open --store /shared/runs",
     ),
     "sweep submit": (
         "care sweep submit sweeps/digits-lambda.yaml --cluster sweeps/clusters/mine.yaml "
@@ -55,11 +56,23 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
         "care sweep extend sweeps/digits-lambda.yaml seeds=5",
         "care sweep extend digits-lambda axes.objective.equivariance.weight=3,10",
     ),
+    "sweep hold": (
+        "care sweep hold digits-lambda λ=0.1",
+        "care sweep hold digits-lambda λ=0.1,0.3 seed=2",
+    ),
+    "sweep release": (
+        "care sweep release digits-lambda",
+        "care sweep release digits-lambda λ=0.1",
+    ),
     "sweep study": (
         "care sweep study digits-lambda",
         "care sweep study digits-lambda --storage /tmp/digits.db --overwrite",
     ),
     "sweep cancel": ("care sweep cancel digits-lambda",),
+    "worker": (
+        "care worker digits-lambda",
+        "care worker digits-lambda --cores 8 --gpus 1 --store /shared/runs",
+    ),
     "report": ("care report digits-lambda", "care report sweeps/digits-lambda.yaml"),
     "compare": (
         "care compare digits-lambda temperature",

@@ -15,6 +15,7 @@ from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.identity import canonical, flatten
 from care.trials.log_lines import describe_device
+from care.trials.pinned import PinnedTrial, trial_model
 from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
@@ -68,7 +69,7 @@ def _lines(folder: TrialFolder, members: Members) -> Iterator[tuple[str, str]]:
     yield "trial", folder.trial_id
     try:
         trial = folder.read_trial()
-        config = TrialConfig.model_validate(trial.config) if trial else None
+        config = trial_model(trial.config).model_validate(trial.config) if trial else None
     except (DamagedFileError, ValueError) as error:
         config = None
         yield "damaged", str(error)
@@ -83,7 +84,7 @@ def _lines(folder: TrialFolder, members: Members) -> Iterator[tuple[str, str]]:
         yield from _measure_lines(folder)
     yield "files", f"{folder.path}  ({_size(folder.path)})"
     yield "MLflow", f"care ui {folder.trial_id[:8]}"
-    for number, command in enumerate(_next(folder.trial_id[:8], state, members)):
+    for number, command in enumerate(_next(config, folder.trial_id[:8], state, members)):
         yield ("" if number else "next"), command
 
 
@@ -159,7 +160,7 @@ def _size(folder: Path) -> str:
     return format_bytes(total)
 
 
-def _next(short: str, state: TrialStatus, members: Members) -> Iterator[str]:
+def _next(config: TrialConfig, short: str, state: TrialStatus, members: Members) -> Iterator[str]:
     """Yield the commands that a user may want now."""
     declaration = next((declaration for _, _, declaration in members.values()), None)
     again = {
@@ -170,7 +171,7 @@ def _next(short: str, state: TrialStatus, members: Members) -> Iterator[str]:
         State.NEW: [],
     }
     yield f"care logs {short}" + (" --follow" if state.state == State.RUNNING else "")
-    if state.state == State.FINISHED:
+    if state.state == State.FINISHED and not isinstance(config, PinnedTrial):
         yield f"care evaluate {short} FIELD=VALUE"
     if declaration and state.state in again:
         yield format_command(declaration, *again[state.state])

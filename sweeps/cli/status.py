@@ -26,7 +26,7 @@ from sweeps.process.terminal import is_live, make_console
 from sweeps.progress import TrialProgress, epoch_metric
 from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
-from sweeps.sweep_command import format_command
+from sweeps.sweep_command import format_command, format_release
 
 _WATCH_SECONDS = 2.0
 _SHOWN = 24
@@ -204,6 +204,7 @@ def local_view(status: LocalStatus) -> RenderableType:
     if status.active:
         grid.add_row("  time left", duration(view.seconds_left()))
     lines.append(grid)
+    lines += [Text(f"  {line}") for line in view.remarks()[:_SHOWN]]
     running = status.running()
     if running:
         lines.append(TrialTable(running[:_SHOWN], status.column))
@@ -220,6 +221,8 @@ def _how_to_continue(status: LocalStatus) -> Iterator[str]:
         yield describe_stopped(view.account, view.sweep.spec, status.command)
     elif any(MEANING[state].left for state in counts):
         yield f"to resume: {status.command}"
+    if held := counts.get(State.HELD):
+        yield f"{held} held; to release them: {format_release(view.name, command=status.command)}"
     for state, option in _AGAIN.items():
         if counts.get(state):
             yield f"{counts[state]} {state}; to train them: {status.command} {option}"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from care.config import TrialConfig
 from care.errors import ConfigError, Problem
 from care.system.claim import Claim
 from care.system.git import git_state
 from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
+from care.trials.pinned import PinnedTrial
 from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
@@ -25,12 +27,12 @@ from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
 from sweeps.cli.price import PriceOptions, PriceView, check_limits
 from sweeps.cli.report import print_answer
-from sweeps.cli.sweep_arguments import SweepArguments, print_source
+from sweeps.cli.sweep_arguments import Opening, SweepArguments, print_source
 from sweeps.event_log import describe_ways_to_continue, refuse, restart
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, PlannedTrial, make_plan
-from sweeps.plan_remarks import changed_points, plan_remarks
+from sweeps.plan_remarks import changed_points, code_remarks, plan_remarks
 from sweeps.point_seeds import PointSeeds
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
@@ -39,10 +41,13 @@ from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
 from sweeps.references import unmeasured
 from sweeps.resources import split_this_machine
+from sweeps.revisions.check import check_revisions
+from sweeps.revisions.snapshot import make_snapshot
 from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
 from sweeps.states import in_words
 from sweeps.store import Store
+from sweeps.sweep_command import format_release
 from sweeps.tracking.source_tags import command_line, user_name
 from sweeps.warm_start import describe_warm_start
 
@@ -63,7 +68,8 @@ def plan_command(
     plan = make_plan(sweep, store, versions := Versions())
     counts = plan.counts()
     counts[State.NEW] += plan.unsuggested
-    remarks = [*plan_remarks(plan), *changed_points(sweep, store)]
+    check_revisions_of(plan, store)
+    remarks = [*plan_remarks(plan), *changed_points(sweep, store), *code_remarks(sweep, store)]
     if not plan.differences:
         remarks += describe_warm_start(sweep, store, versions)
     view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
@@ -154,7 +160,13 @@ def _describe_selection(sweep: Sweep) -> str:
     return f"chosen: {chosen * len(seeds)} of the sweep's {total} trials"
 
 
-def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timings: bool) -> int:
+def run_command(
+    arguments: SweepArguments,
+    root: Path,
+    options: RunOptions,
+    timings: bool,
+    opening: Opening | None = None,
+) -> int:
     """Run the missing trials of a sweep on this machine, track and report them.
 
     Args:
@@ -162,6 +174,7 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
         root: Folder of the store.
         options: Options of the run.
         timings: Whether to print the parts of the wall time.
+        opening: How other machines join the run; None if they may not.
 
     Returns:
         0 if every trial is finished, 1 if some failed or are stale, 130 after Ctrl-C, 143 after
@@ -172,22 +185,31 @@ def run_command(arguments: SweepArguments, root: Path, options: RunOptions, timi
     print_source(arguments.file, console)
     store = Store(root)
     plan = make_plan(sweep, store)
+    check_revisions_of(plan, store, console)
     check_question(plan, arguments.command("run"), options)
     find_target(sweep.spec.notify)
-    _check_machine(plan)
+    check_devices([sweep.base_config(), *(trial.config for trial in plan.missing())])
     warning = check_limits(plan, store)
-    backend = LocalBackend(split_this_machine(sweep.spec.resources, plan.wanted))
+    resources = split_this_machine(sweep.spec.resources, plan.wanted)
+    command = arguments.command("run", *(opening.typed if opening else ()))
     prepare(arguments, plan, store, options, console)
     measure_missing(sweep, store, console, stale=options.rerun_stale)
     if warning:
         console.print(warning, soft_wrap=True)
-    run = SweepRun(sweep, store, backend, options)
     with Interrupt() as interrupt:
-        backend.on_full = functools.partial(interrupt.request, hurried=False)
-        outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
+        if opening:
+            from sweeps.cli.open_run import open_pool, run_open
+
+            pool = open_pool(sweep.spec.name, store, resources, options, opening, command)
+            outcome = run_open(SweepRun(sweep, store, pool, options), pool, interrupt)
+        else:
+            backend = LocalBackend(resources)
+            backend.on_full = functools.partial(interrupt.request, hurried=False)
+            run = SweepRun(sweep, store, backend, options)
+            outcome = run(interrupt, lambda board: LiveView(board, sweep.spec.name, console))
     if timings:
         console.print("\n".join(format_wall_time(outcome.seconds)))
-    status = conclude(console, arguments.command("run"), outcome, interrupt.status)
+    status = conclude(console, command, outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         command = arguments.without_selection.command("run")
         console.print(f"{_describe_selection(sweep)}; all of them: {command}", soft_wrap=True)
@@ -213,10 +235,30 @@ def prepare(
     folder = store.sweep(sweep.spec.name)
     if options.restart_search:
         restart(folder, sweep)
+    for revision in sweep.spec.code.values():
+        make_snapshot(revision, folder.path)
     folder.write(_make_declaration(sweep, arguments))
     if _reset_trials(plan, store, options) or options.restart_search:
         return make_plan(sweep, store)
     return plan
+
+
+def check_revisions_of(plan: Plan, store: Store, console: Console | None = None) -> None:
+    """Refuse revisions that cannot train a sweep, and print what their names stand for.
+
+    Raises:
+        ConfigError: The code of a revision refuses a configuration; names both.
+    """
+    sweep = plan.sweep
+    if not sweep.spec.code:
+        return
+    groups = {trial.group_id: trial.config for trial in plan.trials}
+    configs = [config for config in groups.values() if isinstance(config, PinnedTrial)]
+    folder = store.sweep(sweep.spec.name).path
+    check_revisions(sweep.spec.code, configs, folder, sweep.source)
+    if console:
+        for line in code_remarks(sweep, store):
+            console.print(line, soft_wrap=True)
 
 
 def check_question(plan: Plan, command: str, options: RunOptions) -> None:
@@ -238,9 +280,8 @@ def check_question(plan: Plan, command: str, options: RunOptions) -> None:
         raise ConfigError(plan.sweep.source, [Problem("--restart-search", True, allowed)])
 
 
-def _check_machine(plan: Plan) -> None:
+def check_devices(configs: Iterable[TrialConfig]) -> None:
     """Refuse a device or precision that this machine lacks."""
-    configs = [plan.sweep.base_config(), *(trial.config for trial in plan.missing())]
     kinds = {
         (config.runtime.device, config.training.precision, config.evaluation.precision): config
         for config in configs
@@ -285,6 +326,11 @@ def conclude(console: Console, command: str, outcome: SweepResult, signalled: in
             f"{counts[State.PAUSED]} paused. To resume: {command}",
             soft_wrap=True,
         )
+    if held := counts[State.HELD]:
+        release = format_release(plan.sweep.spec.name, command=command)
+        rest = "Finished but for " if held == plan.wanted - plan.done else ""
+        trials = f"{held} held trial{'' if held == 1 else 's'}"
+        console.print(f"{rest}{trials}. To release: {release}", soft_wrap=True)
     print_untrained(counts, command, console)
     _print_incomparable(outcome, console)
     return 0 if outcome.complete and (outcome.compared or not is_searched(plan.sweep)) else 1

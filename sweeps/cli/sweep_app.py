@@ -57,6 +57,12 @@ StartedSweep = Annotated[
     str, typer.Argument(metavar="SWEEP", help="Name or YAML file of a started sweep.")
 ]
 
+_TRIALS_HELP = "The points with these values of an axis, or these seeds; repeatable."
+Trials = Annotated[list[str], typer.Argument(metavar="AXIS=VALUE[,VALUE]", help=_TRIALS_HELP)]
+SomeTrials = Annotated[
+    list[str] | None, typer.Argument(metavar="AXIS=VALUE[,VALUE]", help=_TRIALS_HELP)
+]
+
 
 def _sweep_arguments(
     file: Path,
@@ -117,16 +123,28 @@ def sweep_run(
     timings: Annotated[
         bool, typer.Option("--timings", help="Print the parts of the wall time at the end.")
     ] = False,
+    open_: Annotated[
+        bool,
+        typer.Option("--open", help="Let machines that share the store join by care worker."),
+    ] = False,
+    interface: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Network interface of --open, e.g. eth0."),
+    ] = None,
 ) -> None:
     """Run the missing trials of a sweep on this machine, track and report them."""
     from sweeps.cli.sweep import run_command
+    from sweeps.cli.sweep_arguments import Opening
     from sweeps.run import RunOptions
 
     options = RunOptions(
         retry_failed, rerun_stale, tracking_uri, report, restart_search, rerun_damaged
     )
+    if interface and not open_:
+        raise typer.BadParameter("is of --open", param_hint="--interface")
     arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)
-    raise typer.Exit(run_command(arguments, store, options, timings))
+    opening = Opening(interface) if open_ else None
+    raise typer.Exit(run_command(arguments, store, options, timings, opening))
 
 
 @sweep_app.command("submit")
@@ -233,6 +251,24 @@ def sweep_extend(
     from sweeps.cli.sweep_extend import extend_command
 
     extend_command(sweep, changes, store)
+
+
+@sweep_app.command("hold")
+def sweep_hold(sweep: StartedSweep, trials: Trials, store: StoreOption = DEFAULT_STORE) -> None:
+    """Hold points of a sweep: their trials pause, and none starts until they are released."""
+    from sweeps.cli.sweep_hold import hold_command
+
+    hold_command(sweep, trials, store)
+
+
+@sweep_app.command("release")
+def sweep_release(
+    sweep: StartedSweep, trials: SomeTrials = None, store: StoreOption = DEFAULT_STORE
+) -> None:
+    """Release held points of a sweep, by default all; a driver that runs trains them at once."""
+    from sweeps.cli.sweep_hold import release_command
+
+    release_command(sweep, trials or [], store)
 
 
 @sweep_app.command("cancel")

@@ -74,6 +74,22 @@ class SweepArguments:
         return shlex.join([*words, *options])
 
 
+@dataclass(frozen=True)
+class Opening:
+    """How other machines join a run.
+
+    Attributes:
+        interface: Network interface for Ray; that of the host name if None.
+    """
+
+    interface: str | None = None
+
+    @property
+    def typed(self) -> tuple[str, ...]:
+        """The options that open a run."""
+        return ("--open", *(("--interface", self.interface) if self.interface else ()))
+
+
 def print_source(file: Path, console: Console) -> None:
     """Print which file a name with the prefix ``bundled:`` stands for."""
     if is_bundled(file):

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from care.config import TrialConfig
 from care.errors import CareError
 from care.system.claim import Claim
 from care.trials.condition import examine
 from care.trials.folder import CHECKPOINTS, WEIGHTS, TrialFolder
+from care.trials.pinned import trial_model
 from sweeps.disk.garbage import Findings, Garbage, Keep, What
 from sweeps.disk.removal import discard
 from sweeps.disk.scan import measure_below
@@ -153,7 +153,7 @@ def _sound_end(folder: TrialFolder) -> int:
     if trial is None:
         raise CareError("it has no trial.json; its files are kept")
     try:
-        config = TrialConfig.model_validate(trial.config)
+        config = trial_model(trial.config).model_validate(trial.config)
     except ValidationError as error:
         raise CareError("trial.json holds no valid configuration; its files are kept") from error
     condition = examine(folder, config)

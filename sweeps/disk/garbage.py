@@ -215,6 +215,7 @@ class GarbageSearch:
     def _search_sweep(self, folder: Path) -> None:
         garbage = list(self._leftovers(folder))
         garbage += self._leftovers(folder / "report")
+        garbage += self._leftovers(folder / "code")
         garbage += self._snapshots(folder.name)
         if not garbage:
             return

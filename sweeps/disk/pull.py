@@ -33,6 +33,7 @@ from care.system.permissions import adopt, make_folder
 from care.trials.condition import examine
 from care.trials.find import list_trials
 from care.trials.folder import CHECKPOINT_NAME, WEIGHTS_NAME, TrialFolder
+from care.trials.pinned import trial_model
 from care.trials.records import StatusRecord
 from care.trials.reference import list_references, read_reference, references_of
 from sweeps.disk.differences import differences
@@ -286,7 +287,7 @@ def _config(there: TrialFolder) -> TrialConfig:
     if trial is None:
         raise DamagedFileError(there.path / "trial.json", "is missing")
     try:
-        return TrialConfig.model_validate(trial.config)
+        return trial_model(trial.config).model_validate(trial.config)
     except ValidationError as error:
         raise DamagedFileError(
             there.path / "trial.json", "holds no configuration of this version"

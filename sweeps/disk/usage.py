@@ -111,7 +111,8 @@ def _sweep_sizes(entry: os.DirEntry[str]) -> Iterator[tuple[Kind, int]]:
         for inner in entries(entry.path):
             yield Kind.CODE if inner.name == "code" else Kind.LOGS, measure(inner).bytes
         return
-    kind = Kind.REPORTS if entry.name == "report" else _leftover_or(entry.name, Kind.LOGS)
+    known = {"report": Kind.REPORTS, "code": Kind.CODE}
+    kind = known.get(entry.name) or _leftover_or(entry.name, Kind.LOGS)
     yield kind, measure(entry).bytes
 
 

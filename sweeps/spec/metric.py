@@ -40,7 +40,7 @@ def _check_measured(
         allowed = f"allowed with {missing!r} in evaluation.monitor.measures, which are: {measured}"
         raise ConfigError(source, [Problem(field, name, allowed)])
     grace, every = spec.scheduler.grace_epochs, monitor.every
-    if spec.scheduler.name != "none" and grace % every and grace < config.training.epochs:
+    if spec.scheduler.by_epoch and grace % every and grace < config.training.epochs:
         allowed = (
             f"allowed: a multiple of {every}, e.g. {grace + -grace % every}, as {name} is measured "
             f"every {every} epochs (evaluation.monitor.every)"

@@ -18,14 +18,16 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-from analysis.labels import VARIANT
+from analysis.labels import CODE, VARIANT
 from care.config import Model, PositiveInt
 from care.config.base import check_unique, refuse
 from care.config.evaluation import is_monitor
 from care.data.shared_batches import SHARED
 from care.errors import nearest
 from care.trials.reference import LIBRARIES, MEASURED_PARTS
+from sweeps.revisions.revision import Revision
 from sweeps.spec.axes import Axis, canonical_axes, check_axes, check_variants, parse_axes
+from sweeps.spec.code import check_code_axis, parse_code
 from sweeps.spec.expressions import check_expressions
 from sweeps.spec.limits import BudgetConfig
 from sweeps.spec.notify import NotifyConfig
@@ -126,6 +128,9 @@ class SweepSpec(Model):
             step. ``{values: […], when: {field: value}}`` exists at some points only.
         zip: Groups of axes that take their values together, the first with the first.
         points: A CSV file of points; its columns are added to the axes when the file is read.
+        code: Revisions of the code, each of which trains every point: commits, tags, branches, or
+            ``working``. They are the values of the axis ``code``, the last one. A sweep's file
+            lists their names.
         expressions: Dotted field to an expression of other fields that gives its value.
         seeds: Seeds that each point is trained with; a number n is short for 0 … n - 1.
             ``{least: 3, most: 10, until: decided}`` gives points more until they are decided.
@@ -159,6 +164,7 @@ class SweepSpec(Model):
     axes: Annotated[dict[str, Any], AfterValidator(canonical_axes)]
     zip: Annotated[tuple[Names, ...], BeforeValidator(_as_groups)] = ()
     points: PointsConfig | None = None
+    code: Annotated[dict[str, Revision], BeforeValidator(parse_code)] = Field(default_factory=dict)
     expressions: dict[str, str] = Field(default_factory=dict)
     seeds: Annotated[tuple[int, ...] | AdaptiveSeeds, WrapValidator(parse_seeds)] = (0,)
     search: SearchConfig = SearchConfig()
@@ -191,6 +197,22 @@ class SweepSpec(Model):
             return tree
         chosen = {VARIANT: axes.get(VARIANT, list(tree["variants"]))}
         return {**tree, "axes": {**chosen, **axes}}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _revisions_are_an_axis(cls, tree: Any) -> Any:
+        """Put the axis ``code`` last, with every revision."""
+        if not isinstance(tree, dict) or "code" not in tree:
+            return tree
+        tree = {"axes": {}, **tree}
+        if not isinstance(tree["code"], dict | list):
+            return tree
+        axes, names = tree["axes"], list(tree["code"])
+        if not names or not isinstance(axes, dict):
+            return tree
+        if axes.get(CODE, names) != names:
+            refuse(f"axes.{CODE}", axes[CODE], f"no such axis beside '{CODE}', which makes it")
+        return {**tree, "axes": {**axes, CODE: names}}
 
     @model_validator(mode="before")
     @classmethod
@@ -261,6 +283,11 @@ class SweepSpec(Model):
 
     @model_validator(mode="after")
     def _check_across_fields(self) -> Self:
+        if self.code:
+            zips, gpus = self.zip, self.resources.gpus
+            check_code_axis(self.search.name, zips, self.references, gpus)
+        elif CODE in self.axes:
+            refuse(f"axes.{CODE}", self.axes[CODE], f"'{CODE}: [HEAD~1, HEAD]' beside 'axes'")
         check_axes(self.axes, self.search.name, self.zip)
         check_variants(self.variants, self.axes)
         settings = {name for fields in self.variants.values() for name in fields}
@@ -276,13 +303,14 @@ class SweepSpec(Model):
             allowed = "with 'resources.gpus', which is 0; core_hours limits trials on cores"
             refuse("budget.gpu_hours", self.budget.gpu_hours, allowed)
         check_metrics(self.metrics, dict(self._one_metric_only()))
-        check_scheduler(self.scheduler, self.metric)
+        check_scheduler(self.scheduler, self.metric, len(self.all_seeds))
         return self
 
     def _one_metric_only(self) -> Iterator[tuple[str, tuple[Any, str]]]:
         """Yield the parts of the sweep that compare trials by one metric, with reasons."""
         if self.scheduler.name != "none":
-            reason = "a trial is stopped by the order of one value"
+            stopped = "a point" if self.scheduler.by_seed else "a trial"
+            reason = f"{stopped} is stopped by the order of one value"
             yield "scheduler.name", (self.scheduler.name, reason)
         if self.search.name == "optuna" and self.search.sampler == "cmaes":
             reason = "it ranks points by one value; nsga2, tpe and gp take several"
@@ -335,9 +363,9 @@ class SweepSpec(Model):
         """Number of trials in a process, with ``auto`` resolved to 1 if packs are impossible."""
         pack = self.resources.pack
         one_by_one = self.search.suggests or self.resources.gpus > 1
-        # A scheduler needs every epoch in order; the epochs of a trial that joins late would come
-        # after later epochs of the others.
-        if pack == "auto" and (one_by_one or self.scheduler.name != "none"):
+        # A process has the code of one revision. A scheduler by epoch needs every epoch in order;
+        # the epochs of a trial that joins late would come after later epochs of the others.
+        if pack == "auto" and (self.code or one_by_one or self.scheduler.by_epoch):
             return 1
         return pack
 
@@ -401,6 +429,8 @@ def _check_pack(spec: SweepSpec) -> None:
     pack, reason = spec.resources.pack, None
     if spec.search.suggests:
         reason = "with optuna, which suggests a point once it knows the results before it"
+    elif spec.code:
+        reason = "with 'code', whose trials have a process each"
     elif spec.resources.gpus > 1:
         reason = "if a trial trains on several GPUs"
     elif spec.axes and all(_changes_batches(field) for field in spec.axes):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -80,23 +81,38 @@ def _changed(settings: Model, names: Iterable[str]) -> dict[str, Any]:
 
 
 class SchedulerConfig(Model):
-    """Early stopping on a per-epoch metric.
+    """Early stopping: of a trial by a metric of its epochs, or of a point by its seeds so far.
 
     Attributes:
         name: ``none``, ``asha``, ``hyperband`` (ASHA in several brackets, some of which stop
-            later) or ``median``.
+            later), ``median``, or ``wilcoxon``, which trains no further seed of a point that is
+            worse than the best one.
         grace_epochs: Epochs that every trial is trained for; the first rung.
         reduction_factor: Each rung of ``asha`` and ``hyperband`` keeps the best
             1 / ``reduction_factor`` of its trials.
         every: Epochs between two decisions of ``median``.
         least_trials: Other trials that came as far, before ``median`` stops one.
+        p: ``wilcoxon`` stops a point if the one-sided p-value is below.
+        least_seeds: Finished seeds of a point before ``wilcoxon`` compares it.
     """
 
-    name: Literal["none", "asha", "hyperband", "median"] = "none"
+    name: Literal["none", "asha", "hyperband", "median", "wilcoxon"] = "none"
     grace_epochs: PositiveInt = 1
     reduction_factor: Annotated[float, Field(gt=1)] = 3.0
     every: PositiveInt = 1
     least_trials: PositiveInt = 3
+    p: Annotated[float, Field(gt=0, le=0.5)] = 0.1
+    least_seeds: Annotated[int, Field(ge=2)] = 4
+
+    @property
+    def by_epoch(self) -> bool:
+        """Whether it compares trials while they train."""
+        return self.name in ("asha", "hyperband", "median")
+
+    @property
+    def by_seed(self) -> bool:
+        """Whether it compares points before each further seed."""
+        return self.name == "wilcoxon"
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that the scheduler uses, by name.
@@ -106,6 +122,8 @@ class SchedulerConfig(Model):
         """
         if self.name == "none":
             return {}
+        if self.by_seed:
+            return {"p": self.p, "least_seeds": self.least_seeds}
         used = {"grace_epochs": self.grace_epochs}
         if self.name == "median":
             return {**used, **_changed(self, ("every", "least_trials"))}
@@ -182,22 +200,60 @@ def _is_interval(declared: Any) -> bool:
     return isinstance(declared, dict) and "values" not in declared and not declared.get("when")
 
 
-def check_scheduler(scheduler: SchedulerConfig, metric: MetricConfig) -> None:
-    """Refuse settings that the scheduler does not use, and a metric that comes at the end only.
+_SCHEDULERS: dict[str, tuple[str, ...]] = {
+    "grace_epochs": ("asha", "hyperband", "median"),
+    "reduction_factor": ("asha", "hyperband"),
+    "every": ("median",),
+    "least_trials": ("median",),
+    "p": ("wilcoxon",),
+    "least_seeds": ("wilcoxon",),
+}
+"""The schedulers that use a setting."""
+
+
+def check_scheduler(scheduler: SchedulerConfig, metric: MetricConfig, seeds: int) -> None:
+    """Refuse settings that the scheduler does not use, and a metric or seeds that it cannot judge.
 
     Args:
         scheduler: The scheduler.
         metric: The sweep's metric.
+        seeds: Number of seeds of each point.
 
     Raises:
         PydanticCustomError: Names the field and the allowed values.
     """
-    if scheduler.name != "median":
-        for name, value in _changed(scheduler, ("every", "least_trials")).items():
-            refuse(f"scheduler.{name}", value, "with 'name: median'")
-    elif changed := _changed(scheduler, ("reduction_factor",)):
-        value = changed["reduction_factor"]
-        refuse("scheduler.reduction_factor", value, "with 'name: asha' or 'name: hyperband'")
-    if scheduler.name != "none" and metric.name not in epoch_metrics():
+    for name, value in _changed(scheduler, _SCHEDULERS).items():
+        users = _SCHEDULERS[name]
+        # Without a scheduler these were never refused; files may have them.
+        harmless = scheduler.name == "none" and "asha" in users
+        if scheduler.name not in users and not harmless:
+            refuse(f"scheduler.{name}", value, f"with {' or '.join(map(_named, users))}")
+    if scheduler.by_epoch and metric.name not in epoch_metrics():
         reason = f"with {scheduler.name}, which needs a value after every epoch"
         refuse("metric.name", metric.name, f"{reason}: {', '.join(epoch_metrics())}")
+    if scheduler.by_seed:
+        _check_wilcoxon(scheduler, seeds)
+
+
+def _named(scheduler: str) -> str:
+    return f"'name: {scheduler}'"
+
+
+def _check_wilcoxon(scheduler: SchedulerConfig, seeds: int) -> None:
+    """Refuse numbers of seeds with which no point is ever stopped."""
+    least, p = scheduler.least_seeds, scheduler.p
+    if seeds < 2:
+        refuse("scheduler.name", scheduler.name, "with several seeds; this sweep has one")
+    # Smallest one-sided p-value of n pairs, if every pair is worse.
+    needed = math.floor(-math.log2(p)) + 1
+    if needed >= seeds:
+        reason = (
+            f"more than {2.0 ** -(seeds - 1):.3g} with {seeds} seeds, as {seeds - 1} pairs have "
+            "no smaller p-value before the last seed"
+        )
+        refuse("scheduler.p", p, reason)
+    if least < needed:
+        reason = f"{needed} or more with p = {p:g}, as {least} pairs have p = {2.0**-least:.3g}"
+        refuse("scheduler.least_seeds", least, f"{reason} or more")
+    if least >= seeds:
+        refuse("scheduler.least_seeds", least, f"fewer than the sweep's {seeds} seeds")

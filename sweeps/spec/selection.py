@@ -41,6 +41,7 @@ def select(
     seeds: Sequence[int],
     only: Sequence[str],
     seeds_text: str | None,
+    option: str = "--only",
 ) -> Selection:
     """Select the trials that ``--only`` and ``--seeds`` choose.
 
@@ -49,6 +50,7 @@ def select(
         seeds: The sweep's seeds.
         only: ``AXIS=VALUE[,VALUE]`` each; an axis may have the name that ``care sweep plan`` shows.
         seeds_text: ``3`` for the first three seeds, ``0,2`` for seeds 0 and 2; None for all.
+        option: Name of the argument ``only``, for messages.
 
     Raises:
         ConfigError: An axis, value or seed is not in the sweep.
@@ -57,17 +59,17 @@ def select(
     for text in only:
         name, equals, values = text.partition("=")
         if not equals or not _split(values):
-            _refuse("--only", text, "allowed: AXIS=VALUE[,VALUE]")
-        axis = choose_axis(name.strip(), list(axes), _SOURCE, "--only", also=[_SEED])
+            _refuse(option, text, "allowed: AXIS=VALUE[,VALUE]")
+        axis = choose_axis(name.strip(), list(axes), _SOURCE, option, also=[_SEED])
         allowed = list(seeds) if axis == _SEED else list(axes[axis])
-        matching = _find_values(name.strip(), values.strip(), allowed)
+        matching = _find_values(name.strip(), values.strip(), allowed, option)
         chosen.setdefault(axis, set()).update(map(comparable, matching))
     numbers = None if seeds_text is None else _parse_seeds(seeds_text, seeds)
     if _SEED in chosen:
         seeds_of_only = chosen.pop(_SEED)
         numbers = tuple(seed for seed in numbers or seeds if seed in seeds_of_only)
         if not numbers:
-            _refuse("--only", only[0], f"allowed: a seed that --seeds {seeds_text} leaves")
+            _refuse(option, only[0], f"allowed: a seed that --seeds {seeds_text} leaves")
     return Selection({axis: frozenset(values) for axis, values in chosen.items()}, numbers)
 
 
@@ -85,7 +87,7 @@ def _refuse(option: str, given: object, allowed: str, close: str | None = None) 
     raise ConfigError(_SOURCE, [Problem(option, given, allowed, close)])
 
 
-def _find_values(name: str, text: str, allowed: Sequence[Any]) -> list[Any]:
+def _find_values(name: str, text: str, allowed: Sequence[Any], option: str) -> list[Any]:
     """Find the allowed values that ``text`` names: a single one, or several between commas."""
     single = [value for value in allowed if is_named(text, value)]
     if single:  # first: the value itself may contain a comma
@@ -96,7 +98,12 @@ def _find_values(name: str, text: str, allowed: Sequence[Any]) -> list[Any]:
         if not matching:
             labels = [value_label(value) for value in allowed]
             words = [label for value, label in zip(allowed, labels, strict=True) if value == label]
-            _refuse(f"--only {name}", part, f"allowed: {', '.join(labels)}", nearest(part, words))
+            _refuse(
+                f"{option} {name}".strip(),
+                part,
+                f"allowed: {', '.join(labels)}",
+                nearest(part, words),
+            )
         values += matching
     return values
 

@@ -8,14 +8,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from analysis.labels import UNUSED, VARIANT, value_label
+from analysis.labels import CODE, UNUSED, VARIANT, value_label
 from care.config import TrialConfig
 from care.config.bundled import beside
 from care.config.fields import read_field
 from care.config.loading import parse_override, set_field, validate
 from care.config.yaml_reader import parse_mapping, read_yaml
 from care.errors import ConfigError, Problem
+from care.trials.pinned import pin
 from care.trials.records import SweepRecord
+from sweeps.revisions.resolve import resolve_revisions
 from sweeps.spec.axes import SEEDS_ADVICE
 from sweeps.spec.designs import draw_points
 from sweeps.spec.expansion import Space
@@ -259,6 +261,8 @@ class Sweep:
             settings.append(("runtime.processes", int(self.spec.resources.gpus)))
         config = self._parts.config(settings, seed)
         check_metric(self.spec, config, self.source)
+        if self.spec.code:
+            return pin(config, self.spec.code[point[CODE]].code_version)
         return config
 
     @functools.cached_property
@@ -275,6 +279,8 @@ class Sweep:
         for field, value in point.items():
             if value == UNUSED and field in self.space.conditional:
                 continue
+            if field == CODE:
+                continue  # the code that trains the point, not a field
             if field == VARIANT:
                 settings += self.spec.variants[value].items()
             else:
@@ -319,6 +325,8 @@ def load_sweep(
         base = _read_base(spec, path, overrides)[0]
         chosen = add_points(chosen, read_points(spec.points, path, base), str(path))
         spec = validate(SweepSpec, chosen, str(path))
+    if spec.code:
+        spec = spec.model_copy(update={"code": resolve_revisions(spec.code, str(path))})
     sweep = resolve_sweep(spec, path, overrides)
     if spec.reproduces:
         plain = validate(SweepSpec, apply_profile(tree, None, path), str(path))

@@ -15,8 +15,9 @@ from care.errors import CareError
 from care.trials.records import Values
 from care.trials.state import State
 from sweeps.plan import Plan, PlannedTrial
+from sweeps.plan_remarks import describe_stopped_points
 from sweeps.process.imports import large_imports
-from sweeps.states import MEANING, in_words
+from sweeps.states import UNFINISHED, in_words
 from sweeps.store import Store
 from sweeps.tracking.marks import short_digest
 
@@ -39,6 +40,7 @@ class SweepAnswer:
         declaration: The resolved sweep as YAML.
         monitored: The metrics of held-out samples that its trials report while they train.
         several: Whether it compares its points by several metrics.
+        stopped: A line for each point that got no further seed, as it was worse.
     """
 
     overview: Overview | None
@@ -51,6 +53,7 @@ class SweepAnswer:
     declaration: str
     monitored: tuple[str, ...] = ()
     several: bool = False
+    stopped: tuple[str, ...] = ()
 
 
 def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]) -> str:
@@ -59,7 +62,9 @@ def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, s
         (trial.trial_id, states.get(trial.trial_id, trial.state), versions.get(trial.trial_id, ""))
         for trial in plan.trials
     ]
-    return short_digest([trials, plan.unsuggested, _declaration(plan)])
+    stopped = describe_stopped_points(plan)
+    parts = [trials, plan.unsuggested, _declaration(plan)]
+    return short_digest([*parts, stopped] if stopped else parts)
 
 
 class AnswerReader:
@@ -89,7 +94,7 @@ class AnswerReader:
         spec = plan.sweep.spec
         members = [_member(trial, states) for trial in plan.trials]
         by_id = {member.trial_id: member.state for member in members}
-        pending = {identity for identity, state in by_id.items() if MEANING[state].left}
+        pending = {identity for identity, state in by_id.items() if state in UNFINISHED}
         if plan.unsuggested:  # steps are levels, and more levels will come
             pending = set(by_id)
         overview = build_overview(
@@ -102,6 +107,7 @@ class AnswerReader:
             added_seeds=plan.seeds is not None,
             objectives=[Objective(one.name, one.mode) for one in spec.metrics],
             zips=spec.zip,
+            raced=spec.scheduler.by_seed,
         )
         counts = in_words({state: list(by_id.values()).count(state) for state in State})
         axes = overview.axes if overview else tuple(members[0].axes if members else ())
@@ -116,6 +122,7 @@ class AnswerReader:
             declaration=_declaration(plan),
             monitored=plan.sweep.base_config().evaluation.monitor.metrics,
             several=bool(spec.metrics),
+            stopped=tuple(describe_stopped_points(plan)),
         )
 
     def read_values(

@@ -19,7 +19,7 @@ _OURS = (
     "mixed", "point", "precision", "seed", "slurm_job", "stale", "stale_reason", "state", "sweep",
     "threads", "trial_id",
 )  # fmt: skip
-_OUR_PREFIXES = ("care.", "sweep.", "mlflow.")
+_OUR_PREFIXES = ("care.", "sweep.", "held.", "mlflow.")
 
 
 def read_marks(run: Run) -> dict[str, Any]:

@@ -52,6 +52,7 @@ class TrackedTrial:
         status: Its state, as a plan shows it.
         updated: Time of its last status; empty if it was never started.
         point: Its point, axis to value.
+        held: By whose wish it is held in the sweep; empty if it is not.
     """
 
     folder: TrialFolder
@@ -59,13 +60,15 @@ class TrackedTrial:
     status: TrialStatus
     updated: str
     point: Mapping[str, Any] = field(default_factory=dict)
+    held: str = ""
 
     @property
     def version(self) -> str:
         """A text that changes whenever the trial does; empty if it was never started."""
         if not self.updated and self.status.state != State.DAMAGED:
             return ""
-        return "|".join((self.updated, self.status.state, self.status.reason))
+        parts = (self.updated, self.status.state, self.status.reason)
+        return "|".join((*parts, self.held) if self.held else parts)
 
 
 def inspect_trial(
@@ -109,6 +112,7 @@ class RunRecord:
         datasets: The data sets of the training and of the measures.
         epochs: The metric rows of each epoch.
         measures: The metric rows of the final measures.
+        held: By whose wish it is held in the sweep; empty if it is not.
     """
 
     identity: Identity
@@ -122,6 +126,7 @@ class RunRecord:
     datasets: list[Dataset]
     epochs: list[list[Row]]
     measures: list[Row]
+    held: str = ""
 
 
 def read_record(trial: TrackedTrial) -> RunRecord:
@@ -153,6 +158,7 @@ def read_record(trial: TrackedTrial) -> RunRecord:
         datasets=list(_datasets(content.config, provenance)),
         epochs=[list(_epoch_rows(line, times, created)) for line in metrics],
         measures=measures,
+        held=trial.held,
     )
 
 

@@ -7,7 +7,7 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,15 +15,17 @@ from care.config import TrialConfig
 from care.errors import CareError
 from care.system.claim import LostClaimError, holder
 from care.system.files import Writer
+from care.trials.identity import identities
 from care.trials.staleness import Versions
 from care.trials.state import RecordedState, State
 from sweeps.deletions import read_deletions
+from sweeps.holds import HoldWatch
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import find_mixtures
 from sweeps.progress import Board
 from sweeps.question import is_searched
 from sweeps.spec.sweep import Sweep, restore_sweep
-from sweeps.states import MEANING
+from sweeps.states import TO_TRAIN, UNFINISHED
 from sweeps.store import Store, SweepFolder
 from sweeps.tracking.answer import AnswerReader, answer_key
 from sweeps.tracking.background import BackgroundSync, describe_error
@@ -81,6 +83,7 @@ class SweepSync:
         self._background = BackgroundSync(self._sync)
         self._models = ModelSync(self._mlflow)
         self._exporter = EncoderExporter()
+        self._holds = HoldWatch(store.sweep(sweep.spec.name).path)
         self._choice = ModelChoice()
         self._logged: set[str] = set()
         self._newly_finished = False
@@ -213,8 +216,18 @@ class SweepSync:
             trial = inspect_trial(
                 folder, planned.label, self._versions, planned.config, planned.point
             )
+            if trial.status.state in TO_TRAIN and (held := self._describe_hold(planned.config)):
+                trial = replace(trial, held=held)
             self._seen[identity] = trial
             yield trial
+
+    def _describe_hold(self, config: TrialConfig) -> str:
+        """Return by whose wish a trial is held; empty if it is not."""
+        self._holds.look()
+        if self._holds.empty:
+            return ""
+        hold = self._holds.of(identities(config)[1], config.seed)
+        return hold.wish if hold else ""
 
 
 class Planned(NamedTuple):
@@ -289,12 +302,13 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
         except (CareError, KeyError, TypeError, AttributeError) as error:
             left_out.append(f"sweep {folder.name} is left out: {describe_error(error)}")
             continue
-        trials = {
-            identity: inspect_trial(
+        trials = {}
+        for identity, planned in plan.unique().items():
+            trial = inspect_trial(
                 store.trial(identity), planned.label, versions, planned.config, planned.point
             )
-            for identity, planned in plan.unique().items()
-        }
+            held = planned.reason if planned.state == State.HELD else ""
+            trials[identity] = replace(trial, held=held)
         running = holder(folder.path) is not None
         state = State.RUNNING if running else _state(plan)
         mlflow.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
@@ -342,6 +356,6 @@ def _mixed(plan: Plan) -> str:
 def _state(plan: Plan) -> RecordedState:
     """Return the state of a sweep that no driver runs."""
     states = plan.counts()
-    if plan.unsuggested or any(MEANING[state].left for state in states):
+    if plan.unsuggested or any(state in UNFINISHED for state in states):
         return State.PAUSED
     return State.FAILED if states.keys() & {State.FAILED, State.DAMAGED} else State.FINISHED

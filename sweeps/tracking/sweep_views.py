@@ -146,6 +146,11 @@ def view_of_sweeps(names: ViewNames, curves: set[str]) -> dict[str, View]:
     return {names.sweeps: view}
 
 
+def held_tag(sweep: str) -> str:
+    """Return the tag of a trial's run that names the user who holds it in a sweep, and the time."""
+    return f"held.{sweep}"
+
+
 def member_tag(sweep: str) -> str:
     """Return the tag of a sweep's trials, whose value is the trial's point."""
     return f"sweep.{sweep}"

@@ -21,7 +21,7 @@ from sweeps.tracking.run import Identity, Row, Run
 from sweeps.tracking.run_cache import RunCache
 from sweeps.tracking.run_record import LONGEST_MESSAGE, RunRecord, trial_identity
 from sweeps.tracking.source_tags import source_tags, user_tag
-from sweeps.tracking.sweep_views import ViewNames, member_tag
+from sweeps.tracking.sweep_views import ViewNames, held_tag, member_tag
 
 _MAYBE_ABSENT = ("error", "stale_reason")
 _PARENT = "mlflow.parentRunId"
@@ -129,11 +129,13 @@ class TrialRuns:
             rows += record.measures
         member = member_tag(sweep)
         tags = {**record.tags, member: record.origin["point"] or "all"}
+        held = held_tag(sweep)
+        tags |= {held: record.held} if record.held else {}
         changes: dict[str, Any] = {"epochs": len(record.epochs), **self._log_files(run, record)}
         # Tags are written last, so a run without a sweep's tag may lack its parameters.
         params = {} if member in run.tags else record.params
         self._runs.log(run, params, rows, {**tags, **set_marks(run, **changes)})
-        for name in _MAYBE_ABSENT:
+        for name in (*_MAYBE_ABSENT, held):
             if name not in tags:
                 self._runs.delete_tag(run, name)
         self._runs.set_status(run, MEANING[record.state].mlflow, record.updated)

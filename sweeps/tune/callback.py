@@ -140,10 +140,21 @@ def _reason(trial: Any) -> ErrorRecord:
 
 
 class PausedStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
-    """Ends the experiment after an interrupt or a limit, once the running trials have paused."""
+    """Ends the experiment after an interrupt or a limit, once the running trials have paused.
 
-    def __init__(self, stopping: Callable[[], bool], callback: DriverCallback) -> None:
-        self._is_stopping = stopping
+    Args:
+        stopping: Returns whether the launch is to end.
+        callback: Knows the running trials.
+        look: Called again and again in Tune's thread.
+    """
+
+    def __init__(
+        self,
+        stopping: Callable[[], bool],
+        callback: DriverCallback,
+        look: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._is_stopping, self._look = stopping, look
         self._callback = callback
         self._asked_at: float | None = None
 
@@ -153,6 +164,7 @@ class PausedStopper(_NotSaved, tune.Stopper):  # type: ignore[misc]
 
     def stop_all(self) -> bool:
         """Return whether the experiment is over."""
+        self._look()
         if not self._is_stopping():
             return False
         if self._asked_at is None:

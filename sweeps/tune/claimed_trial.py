@@ -29,6 +29,7 @@ class ClaimedTrial:
         node: The node of this process.
 
     Attributes:
+        task: The trial.
         run: Its training, while it is open.
         replayed: Epochs to report again, the first one next.
     """
@@ -36,7 +37,7 @@ class ClaimedTrial:
     def __init__(self, task: TrialTask, node: Node) -> None:
         self.run: TrialRun | None = None
         self.replayed: list[Values] = []
-        self._task, self._node = task, node
+        self.task, self._node = task, node
         self._folder = TrialFolder(task.folder)
         self._warnings: list[str] = []
         self._claim: Claim | None = None
@@ -58,8 +59,8 @@ class ClaimedTrial:
         self._folder = TrialFolder(self._folder.path, self._claim)
         process_log.start(self._folder)
         with process_log.owned_by(self._folder):
-            run = TrialRun(self._task.config, self._folder, self._warn, shared)
-        if self._task.replay:
+            run = TrialRun(self.task.config, self._folder, self._warn, shared)
+        if self.task.replay:
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()
             self.replayed = done[:-1] if run.finished else done
@@ -86,7 +87,7 @@ class ClaimedTrial:
 
     def is_stopped(self, stopped: Mapping[str, RungEntry]) -> bool:
         """Return whether the scheduler ended the trial that lies in the folder now."""
-        entry = stopped.get(self._task.trial_id)
+        entry = stopped.get(self.task.trial_id)
         return entry is not None and entry.created == self._created
 
     def prune_checkpoints(self) -> None:
@@ -94,12 +95,12 @@ class ClaimedTrial:
 
         An error loses nothing: the checkpoints stay for ``care store gc``.
         """
-        if not self._task.only_weights:
+        if not self.task.only_weights:
             return
-        epochs = self._task.config.training.epochs
+        epochs = self.task.config.training.epochs
         warn, writer = self._warnings.append, self._folder.writer
         try:
-            keep_only_weights(self._folder.path, epochs, self._task.trial_id, warn, writer)
+            keep_only_weights(self._folder.path, epochs, self.task.trial_id, warn, writer)
         except CareError as error:
             warn(f"its checkpoints stay: {error}")
 
@@ -127,7 +128,7 @@ class ClaimedTrial:
         status = self._folder.read_status()
         epoch = status.epoch if status else 0
         with contextlib.suppress(LostClaimError):
-            self._folder.write_status(State.PAUSED, epoch, self._task.config.training.epochs)
+            self._folder.write_status(State.PAUSED, epoch, self.task.config.training.epochs)
         self.close()
 
     def result(
@@ -139,5 +140,5 @@ class ClaimedTrial:
         """Make a result about the trial, with the warnings since the last one."""
         warnings, self._warnings = tuple(self._warnings), []
         return TrialResult(
-            self._task.trial_id, outcome, self._created, metrics or {}, warnings, error
+            self.task.trial_id, outcome, self._created, metrics or {}, warnings, error
         )

@@ -22,7 +22,8 @@ from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError, DiskError
 from care.trials.folder import TrialFolder
-from care.trials.identity import trial_id
+from care.trials.identity import identities
+from care.trials.pinned import PinnedTrial
 from care.trials.records import ErrorRecord
 from care.trials.state import State
 from sweeps.event_log import begin
@@ -30,6 +31,7 @@ from sweeps.plan import Plan, PlannedTrial, make_plan
 from sweeps.process.polling import polling
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
+from sweeps.revisions.snapshot import snapshot_folder
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, SweepFolder, final_value
 from sweeps.tune.backend import Backend
@@ -191,10 +193,15 @@ class Driver:
             self.backend,
             self.board,
             scratch,
+            holds=self._folder.path,
             changed=self._changed,
             stopping=stopping,
         )
         try:
+            if plan.counts()[State.HELD]:  # they may be released while others train
+                waiting = plan.missing(held=True)
+                known = {trial.trial_id for trial in waiting}
+                missing = waiting + [trial for trial in missing if trial.trial_id not in known]
             launch.run([self._task(trial.config, trial.point) for trial in missing])
         except Exception:
             self._claim.check()  # a lost claim may have ended the launch
@@ -207,8 +214,8 @@ class Driver:
     def _task(self, config: TrialConfig, point: dict[str, Any]) -> TrialTask:
         """Make a trial's task, and enter the trial on the board."""
         resolved = self._resolved(config)
-        identity = trial_id(config)
-        scheduled = self.sweep.spec.scheduler.name != "none"
+        identity, group = identities(config)
+        scheduled = self.sweep.spec.scheduler.by_epoch
         packed = self.sweep.spec.pack != 1
         # A trial that starts first shares no process with those that come later.
         rank, _ = self.sweep.start_order(point, config.seed)
@@ -221,7 +228,16 @@ class Driver:
             batch_key=f"{rank} {batch_key(resolved)}" if packed else None,
             sweep=self._folder.path.resolve() if packed and scheduled else None,
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
+            group_id=group,
+            holds=self._folder.path.resolve(),
+            snapshot=self._snapshot(config),
         )
+
+    def _snapshot(self, config: TrialConfig) -> Path | None:
+        """Return the folder of the code that trains a trial; None for this code."""
+        if not isinstance(config, PinnedTrial):
+            return None
+        return snapshot_folder(self._folder.path.resolve(), config.code_version)
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:
         """Return a configuration as a process of the backend runs it."""

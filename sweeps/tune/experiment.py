@@ -10,10 +10,12 @@ from pathlib import Path
 from ray import tune
 
 from care.trials.records import ErrorRecord
+from sweeps.holds import HoldWatch
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
 from sweeps.tune.backend import Backend
 from sweeps.tune.callback import DriverCallback, PausedStopper
+from sweeps.tune.held_trials import HeldTrials
 from sweeps.tune.messages import PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.replay import Replay
@@ -35,6 +37,7 @@ class Launch:
         backend: Machines that its trials run on.
         board: Takes each trial's progress.
         scratch: A local folder for Tune's files.
+        holds: The sweep's folder, where users hold points.
         changed: Called with the identity of each trial that changed.
         stopping: Returns whether the launch is to end.
     """
@@ -47,6 +50,7 @@ class Launch:
         board: Board,
         scratch: Path,
         *,
+        holds: Path,
         changed: Callable[[str], None],
         stopping: Callable[[], bool],
     ) -> None:
@@ -64,7 +68,9 @@ class Launch:
         self._callback = DriverCallback(
             board, self._queue, changed, [metric.name for metric in sweep.spec.objectives]
         )
-        self._stopper = PausedStopper(stopping, self._callback)
+        held = HeldTrials(HoldWatch(holds), board, self._queue, changed)
+        self._stopper = PausedStopper(stopping, self._callback, held.look)
+        self._queue.on_stop.append(changed)
 
     @property
     def lost(self) -> dict[str, ErrorRecord]:
@@ -107,6 +113,9 @@ class Launch:
         """Trials that Tune has actors started for at a time.
 
         Tune's own choice, one, would let nodes that arrive together start one after another. A
-        point that Optuna suggests early is suggested with less knowledge.
+        point that Optuna suggests early is suggested with less knowledge, and a further seed that
+        is taken early is decided about with less.
         """
+        if self.sweep.spec.scheduler.by_seed:
+            return 1
         return _STAGED_OF_A_SEARCH if self.sweep.spec.search.suggests else _STAGED

@@ -94,7 +94,10 @@ class TrialTask:
         disk_errors: Tries in a row that ended because the folder could not be written.
         alone: Never packed again, because it lost its process or memory in a pack.
         unopened: Losses so far, for the next decision about another try.
+        snapshot: Folder of the code that trains it; None for this code.
         only_weights: Replace the checkpoints by a weights file once the trial is finished.
+        group_id: Its identity without the seed, by which users hold points.
+        holds: Folder of the sweep whose users may hold it, or None.
     """
 
     trial_id: str
@@ -108,6 +111,9 @@ class TrialTask:
     alone: bool = False
     unopened: UnopenedStarts | None = None
     only_weights: bool = False
+    group_id: str = ""
+    holds: Path | None = None
+    snapshot: Path | None = None
 
 
 @dataclass(frozen=True)

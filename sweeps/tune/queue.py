@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal
+from typing import Literal, Protocol
 
 from care.data.shared_batches import LARGEST_PACK
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
@@ -17,6 +17,22 @@ from sweeps.tune.retry import NextTry
 Retry = Callable[[TrialTask, Outcome], NextTry | None]
 # Trials that share batches lie near each other: seeds are the innermost axis of a plan.
 _NEAREST = 256
+
+
+class Pruner(Protocol):
+    """Decides whether the further seeds of a point are trained."""
+
+    def should_wait(self, trial_id: str) -> bool:
+        """Return whether a decision about a trial's point will know more after running trials."""
+
+    def admit(self, trial_id: str) -> bool:
+        """Decide whether a trial that is about to start is trained."""
+
+    def is_stopped(self, trial_id: str) -> bool:
+        """Return whether a trial is not trained, since its point is stopped."""
+
+    def end(self, trial_id: str, *, finished: bool) -> None:
+        """Note that a trial ended for good."""
 
 
 class TaskQueue:
@@ -31,6 +47,10 @@ class TaskQueue:
         neighbors: Tasks that share a GPU, or the memory of a machine without one.
 
     Attributes:
+        pruner: Decides about the further seeds of points; None trains all of them.
+        on_stop: Called with the identity of each trial that is not trained, since its point is
+            stopped.
+        is_held: Returns whether a user holds a trial, which is then set aside.
         given_up: Identities of the trials that were not over and get no other try.
     """
 
@@ -52,6 +72,10 @@ class TaskQueue:
         self._running: dict[str, PackTask] = {}
         self._outcomes: dict[str, dict[str, Outcome]] = {}
         self.given_up: set[str] = set()
+        self.pruner: Pruner | None = None
+        self.on_stop: list[Callable[[str], None]] = []
+        self.is_held: Callable[[TrialTask], bool] = lambda _: False
+        self._held: list[TrialTask] = []
 
     def __len__(self) -> int:
         """Count the trials that wait."""
@@ -59,21 +83,65 @@ class TaskQueue:
 
     def put(self, task: TrialTask) -> None:
         """Append a trial."""
-        self._ready.append(task)
+        (self._held if self.is_held(task) else self._ready).append(task)
+
+    @property
+    def set_aside(self) -> set[str]:
+        """Identities of the held trials that would wait otherwise."""
+        return {task.trial_id for task in self._held}
+
+    def sort_held(self) -> None:
+        """Set held trials aside, and put back those that were released, first."""
+        waiting = [*self._held, *self._ready]
+        self._held = [task for task in waiting if self.is_held(task)]
+        self._ready = deque(task for task in waiting if not self.is_held(task))
 
     def take(self, key: str) -> PackTask | None:
         """Return the next task that is due, known as ``key`` while it runs; None when none is."""
         if self.stopping:
             return None
-        due = []
+        due: list[TrialTask] = []
         while self._later and self._later[0][0] <= time.monotonic():
-            due.append(heapq.heappop(self._later)[2])
+            task = heapq.heappop(self._later)[2]
+            (self._held if self.is_held(task) else due).append(task)
         # Trials that were tried before end before others start.
         self._ready.extendleft(reversed(due))
-        if not self._ready:
+        first = self._next()
+        if first is None:
             return None
-        self._running[key] = self._pack_with_others(self._ready.popleft())
+        self._running[key] = self._pack_with_others(first)
         return self._running[key]
+
+    def _next(self) -> TrialTask | None:
+        """Remove and return the first trial to train.
+
+        One whose point may still be stopped by running trials comes after all others: a machine
+        that has no other work trains it.
+        """
+        while self._ready:
+            index = next((n for n, task in enumerate(self._ready) if not self._waits(task)), 0)
+            task = self._ready[index]
+            del self._ready[index]
+            if self._admit(task):
+                return task
+        return None
+
+    def _waits(self, task: TrialTask) -> bool:
+        return self.pruner is not None and self.pruner.should_wait(task.trial_id)
+
+    def _admit(self, task: TrialTask) -> bool:
+        """Decide whether a trial is trained; otherwise, drop the further seeds of its point."""
+        if self.pruner is None or self.pruner.admit(task.trial_id):
+            return True
+        stopped = [task.trial_id]
+        stopped += [each.trial_id for each in self._ready if self.pruner.is_stopped(each.trial_id)]
+        stopped += [each.trial_id for each in self._held if self.pruner.is_stopped(each.trial_id)]
+        self._ready = deque(each for each in self._ready if each.trial_id not in stopped)
+        self._held = [each for each in self._held if each.trial_id not in stopped]
+        for identity in stopped:
+            for notify in self.on_stop:
+                notify(identity)
+        return False
 
     def running(self, key: str) -> PackTask:
         """Return the task that runs as ``key``."""
@@ -86,7 +154,7 @@ class TaskQueue:
 
     @property
     def over(self) -> bool:
-        """Whether no task waits and none that runs can return."""
+        """Whether no task waits and none that runs can return; held ones do not count."""
         return self.stopping or not (self._ready or self._later or self._running)
 
     def report(self, key: str, result: PackResult) -> None:
@@ -95,6 +163,9 @@ class TaskQueue:
             self._pack, self._auto = result.size, False
         outcomes = {trial.trial_id: trial.outcome for trial in result.trials}
         self._outcomes.setdefault(key, {}).update(outcomes)
+        for trial in result.trials:
+            if self.pruner and trial.outcome == Outcome.FINISHED:
+                self.pruner.end(trial.trial_id, finished=True)
 
     def end(self, key: str, *, lost: bool = False) -> bool:
         """End the try known as ``key``.
@@ -123,6 +194,8 @@ class TaskQueue:
         task = replace(task, disk_errors=errors)
         again = self._retry(task, outcome)
         if again is None:
+            if self.pruner:
+                self.pruner.end(task.trial_id, finished=outcome == Outcome.FINISHED)
             if outcome in (Outcome.LOST, Outcome.DISK_ERROR):
                 self.given_up.add(task.trial_id)
             return True
@@ -138,18 +211,22 @@ class TaskQueue:
             free = self._slots - len(self._running) % self._slots
             wanted = min(wanted, -(-(len(self) + 1) // free))
         packed = wanted > 1 and _may_share(first)
-        near = itertools.islice(self._ready, _NEAREST) if packed else ()
-        indices = [
-            index
-            for index, task in enumerate(near)
-            if _may_share(task) and task.batch_key == first.batch_key
-        ][: wanted - 1]
-        if not indices:
+        near = list(itertools.islice(self._ready, _NEAREST)) if packed else []
+        others: list[TrialTask] = []
+        for task in near:
+            shares = _may_share(task) and task.batch_key == first.batch_key
+            if len(others) < wanted - 1 and shares and not self._waits(task):
+                others += self._take_out(task)
+        if not others:
             return PackTask((first,))
-        others = [self._ready[index] for index in indices]
-        for index in reversed(indices):
-            del self._ready[index]
         return PackTask((first, *others), self._neighbors if self._auto else None)
+
+    def _take_out(self, task: TrialTask) -> list[TrialTask]:
+        """Remove a waiting trial, and return it unless it is not trained."""
+        if task not in self._ready:  # its point was stopped just now
+            return []
+        self._ready.remove(task)
+        return [task] if self._admit(task) else []
 
 
 def _may_share(task: TrialTask) -> bool:

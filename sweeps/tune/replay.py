@@ -10,20 +10,32 @@ from ray.tune.search import Searcher
 from care.config import TrialConfig
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.event_log import RungEntry, Suggestion, WarmStartLine, created, is_of, read_decisions
-from sweeps.plan import Plan, PlannedTrial, make_plan, plan_trial
+from sweeps.event_log import (
+    RungEntry,
+    SeedEntry,
+    Suggestion,
+    WarmStartLine,
+    created,
+    is_of,
+    present_seed_entries,
+    read_decisions,
+    stopped_points,
+)
+from sweeps.plan import Plan, PlannedTrial, make_plan, mark_stopped, plan_trial
 from sweeps.progress import Board
 from sweeps.store import Store, SweepFolder, final_value, final_values
 from sweeps.tune.messages import TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.scheduler import ReplayableScheduler, build_scheduler
 from sweeps.tune.search import (
+    NOT_TRAINED,
     ListSearch,
     SearchedPoint,
     SearchedTrials,
     StudySearch,
     values_of,
 )
+from sweeps.tune.seed_pruner import SeedPruner
 from sweeps.tune.study_space import StudySpace
 from sweeps.warm_start import Values, WarmPoint, find_points, read_values
 
@@ -41,7 +53,7 @@ class Replay:
         task: Makes a task of a configuration and its point.
 
     Attributes:
-        scheduler: The sweep's scheduler, or None.
+        scheduler: The scheduler that judges epochs, or None.
     """
 
     def __init__(
@@ -53,9 +65,12 @@ class Replay:
         self._spec = plan.sweep.spec
         self._decisions = read_decisions(folder)
         self.scheduler = self._build_scheduler()
+        self._pruner = self._build_pruner()
 
     def search(self, queue: TaskQueue) -> Searcher:
         """Build the search, which hands out the tasks of ``queue`` and those of new points."""
+        queue.pruner = self._pruner
+        queue.on_stop.append(lambda identity: self._board.report(identity, State.STOPPED))
         if not self._spec.search.suggests:
             return ListSearch(queue)
         trials = SearchedTrials(
@@ -90,12 +105,27 @@ class Replay:
                 _learn(scheduler, trial, self._store)
         return scheduler
 
+    def _build_pruner(self) -> SeedPruner | None:
+        if not self._spec.scheduler.by_seed:
+            return None
+
+        def log(entry: SeedEntry) -> None:
+            self._folder.log(entry.record())
+
+        pruner = SeedPruner(self._spec.scheduler, self._spec.metric, self._store, log)
+        for trial in self._whole().trials:
+            pruner.enter(trial)
+        pruner.replay(present_seed_entries(self._decisions, self._store.trials))
+        return pruner
+
+    def _whole(self) -> Plan:
+        """Return the plan of all trials: a part of a sweep that is run competes with the whole."""
+        sweep = self._plan.sweep
+        return make_plan(sweep.whole(), self._store) if sweep.selection else self._plan
+
     def _standing(self) -> Iterator[RungEntry]:
         """Yield the rung entries of trials that still lie in the store and are not stale."""
-        sweep = self._plan.sweep
-        # A part of a sweep that is run competes with the whole.
-        plan = make_plan(sweep.whole(), self._store) if sweep.selection else self._plan
-        trials = plan.unique()
+        trials = self._whole().unique()
         for entry in self._decisions.rungs:
             trial = trials.get(entry.trial_id)
             if trial is None or trial.state in (State.STALE, State.DAMAGED):
@@ -113,11 +143,18 @@ class Replay:
         """Log a new point, then plan its trials."""
         self._folder.log(suggestion.record())
         sweep, point = self._plan.sweep, suggestion.point
-        stopped = read_decisions(self._folder).stopped()
+        decisions = read_decisions(self._folder)
+        stopped, points = decisions.stopped(), stopped_points(decisions, self._store.trials)
         trials = tuple(
-            plan_trial(self._store, point, sweep.trial(point, seed), self._versions, stopped)
+            mark_stopped(
+                plan_trial(self._store, point, sweep.trial(point, seed), self._versions, stopped),
+                points,
+            )
             for seed in self._spec.all_seeds
         )
+        if self._pruner:
+            for trial in trials:
+                self._pruner.enter(trial)
         self._board.suggest(trials, self._final_value)
         if self.scheduler is not None:
             for trial in trials:
@@ -128,6 +165,8 @@ class Replay:
         """Return the metrics of a trial that is over."""
         if trial.state == State.FINISHED:
             return values_of(self._spec, final_values(self._store.trial(trial.trial_id)))
+        if trial.state == State.STOPPED and self._pruner:
+            return NOT_TRAINED
         if trial.state == State.STOPPED:  # by a scheduler, which compares by one metric
             return (read_decisions(self._folder).stopped()[trial.trial_id].value,)
         return None

@@ -137,7 +137,7 @@ def build_scheduler(
     epochs: int,
     log: Callable[[RungEntry], None],
 ) -> ReplayableScheduler | None:
-    """Build the sweep's scheduler with an empty record, or None if it has none.
+    """Build the sweep's scheduler with an empty record, or None if none judges its epochs.
 
     Args:
         config: Its name and settings.
@@ -145,7 +145,7 @@ def build_scheduler(
         epochs: Of a whole trial.
         log: Called with each new entry before it takes effect.
     """
-    if config.name == "none":
+    if not config.by_epoch:
         return None
     grace = min(config.grace_epochs, epochs)
     rule: StoppingRule

@@ -22,7 +22,7 @@ from ray.tune.search import Searcher
 from sweeps.event_log import Suggestion
 from sweeps.plan import PlannedTrial
 from sweeps.spec.schema import SweepSpec
-from sweeps.states import MEANING
+from sweeps.states import MEANING, UNFINISHED
 from sweeps.store import finite
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
@@ -58,6 +58,9 @@ class SearchedTrials:
     values: Callable[[PlannedTrial], Values | None]
     task: Callable[[PlannedTrial], TrialTask]
 
+
+NOT_TRAINED: Values = ()
+"""Stands for the values of a seed that is not trained, since its point is worse with others."""
 
 # The scheduler stops a trial after it has reported an epoch as running.
 _WITH_VALUE = (Outcome.FINISHED, Outcome.RUNNING)
@@ -138,6 +141,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         self._count = 0
         self._values: dict[str, Values | None] = {}
         self._queued: set[str] = set()
+        queue.on_stop.append(self._leave_out)
         self._first = len(warm_start)  # the suggestions' place in the study
         for number, known in enumerate(warm_start):
             state = TrialState.FAIL if known.values is None else TrialState.COMPLETE
@@ -171,7 +175,14 @@ class StudySearch(Searcher):  # type: ignore[misc]
         values = None
         if last.trials and not error and last.trials[0].outcome in _WITH_VALUE:
             values = values_of(self._spec, last.trials[0].metrics)
-        self._values[task.trial_id] = values
+        self._end(task.trial_id, values)
+
+    def _leave_out(self, trial_id: str) -> None:
+        """Note that a trial is not trained, since its point was stopped."""
+        self._end(trial_id, NOT_TRAINED)
+
+    def _end(self, trial_id: str, values: Values | None) -> None:
+        self._values[trial_id] = values
         for point in list(self._open.values()):
             self._close(point)
 
@@ -239,7 +250,7 @@ class StudySearch(Searcher):  # type: ignore[misc]
         return [
             trial
             for trial in point.trials
-            if MEANING[trial.state].left
+            if trial.state in UNFINISHED
             and trial.trial_id not in self._values
             and trial.trial_id not in self._queued
         ]
@@ -264,8 +275,12 @@ def values_of(spec: SweepSpec, metrics: Mapping[str, float]) -> Values | None:
 
 
 def _means(values: list[Values | None]) -> Values | None:
-    """Return the means; None if a seed has no value: the others would compare unlike points."""
-    known = [value for value in values if value is not None]
-    if len(known) < len(values):
+    """Return the means; None if a seed has no value: the others would compare unlike points.
+
+    A point that was stopped since it is worse has the mean of the seeds that were trained.
+    """
+    trained = [value for value in values if value != NOT_TRAINED]
+    known = [value for value in trained if value is not None]
+    if not known or len(known) < len(trained):
         return None
     return tuple(map(statistics.fmean, zip(*known, strict=True)))

@@ -170,7 +170,12 @@ class _StudyTrials:
     def _convert(self, trials: Sequence[PlannedTrial]) -> FrozenTrial:
         by_seed = {str(trial.config.seed): trial for trial in trials}
         values = {seed: self._values(trial) for seed, trial in by_seed.items()}
-        state = _state(trials, all(map(_complete, values.values())))
+        trained = [
+            values[seed]
+            for seed, trial in by_seed.items()
+            if trial.state != State.STOPPED or self._spec.scheduler.by_epoch
+        ]
+        state = _state(trials, bool(trained) and all(map(_complete, trained)))
         attributes: dict[str, Any] = {
             "point": trials[0].label.rpartition(" seed=")[0],
             "trials": {seed: trial.trial_id for seed, trial in by_seed.items()},
@@ -180,11 +185,13 @@ class _StudyTrials:
                 for index, metric in enumerate(self._spec.objectives)
             },
         }
+        if reasons := {trial.reason for trial in trials if trial.state == State.STOPPED} - {""}:
+            attributes["stopped"] = "; ".join(sorted(reasons))
         if collapsed := [seed for seed, trial in by_seed.items() if self._collapsed(trial)]:
             attributes["nearly collapsed"] = collapsed  # Optuna's best trial may be one of these
         means = None
         if state in (TrialState.COMPLETE, TrialState.PRUNED):
-            means = [_mean(column) for column in zip(*values.values(), strict=True)]
+            means = [_mean(column) for column in zip(*trained, strict=True)]
         folders = [self._store.trial(trial.trial_id) for trial in trials]
         epochs = self._intermediate(folders) if state != TrialState.WAITING else {}
         made = self._make(trials[0].point, state, means, attributes, epochs)
@@ -195,7 +202,8 @@ class _StudyTrials:
 
     def _values(self, trial: PlannedTrial) -> list[float | None]:
         """Return the metrics of a trial that is finished or stopped."""
-        if trial.state == State.STOPPED:  # by a scheduler, which compares by one metric
+        # A scheduler compares by one metric.
+        if trial.state == State.STOPPED and self._spec.scheduler.by_epoch:
             return [self._decisions.stopped()[trial.trial_id].value]
         known = {}
         if trial.state == State.FINISHED:

@@ -15,6 +15,7 @@ from sweeps.process.imports import large_imports
 from sweeps.tune.messages import PackTask
 
 if TYPE_CHECKING:
+    from sweeps.tune.snapshot_actor import SnapshotActor
     from sweeps.tune.trial_actor import TrialActor
 
 
@@ -26,18 +27,20 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     and a trial is tried again in another process.
     """
 
-    _actor: TrialActor
+    _actor: TrialActor | SnapshotActor
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the first task."""
+        task = PackTask.from_config(config)
         with large_imports():
-            from sweeps.tune.trial_actor import TrialActor
-
-        self._actor = TrialActor(PackTask.from_config(config))
+            actor_class = _actor_class(task)
+        self._actor = actor_class(task)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Release the task that ended and take the next one."""
-        self._actor.next_task(PackTask.from_config(new_config))
+        self._actor.close()
+        task = PackTask.from_config(new_config)
+        self._actor = _actor_class(task)(task)
         return True
 
     def get_auto_filled_metrics(self, *_: Any, **__: Any) -> dict[str, Any]:
@@ -51,3 +54,13 @@ class CareTrainable(tune.Trainable):  # type: ignore[misc]
     def step(self) -> dict[str, Any]:
         """Train for an epoch, or for a second of short ones."""
         return self._actor.step().to_result()
+
+
+def _actor_class(task: PackTask) -> type[TrialActor | SnapshotActor]:
+    if task.trials[0].snapshot:
+        from sweeps.tune.snapshot_actor import SnapshotActor
+
+        return SnapshotActor
+    from sweeps.tune.trial_actor import TrialActor
+
+    return TrialActor

@@ -16,60 +16,31 @@ from care.training.trial_run import TrialRun
 from care.trials.failure import classify
 from care.trials.records import Values
 from sweeps.event_log import read_decisions
+from sweeps.holds import HoldWatch
 from sweeps.process.wall_time import Stopwatch
 from sweeps.store import SweepFolder
 from sweeps.tune.claimed_trial import ClaimedTrial
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult
 from sweeps.tune.node import Node
+from sweeps.tune.pause_flag import PAUSING_SECONDS, REPORT_SECONDS, PauseFlag
 
-_STOP_POLL_SECONDS = 0.25
-_PAUSING_SECONDS = 0.5
-_REPORT_SECONDS = 1.0
 _ENDS_THE_PROCESS = ("out_of_memory", "lost")
 
 
-class PauseFlag:
-    """Reports whether the trials of a node should checkpoint and pause, checked now and then."""
-
-    def __init__(self, node: Node) -> None:
-        self._node = node
-        self._checked_at = 0.0
-        self._pausing = False
-
-    def __call__(self) -> bool:
-        """Return whether they should."""
-        if not self._pausing and time.monotonic() - self._checked_at > _STOP_POLL_SECONDS:
-            self._pausing = self._node.pausing
-            self._checked_at = time.monotonic()
-        return self._pausing
-
-
 class TrialActor:
-    """Trains the trials of one task at a time.
+    """Trains the trials of one task.
 
     Args:
-        task: The first task.
+        task: The task.
     """
 
-    _trials: list[ClaimedTrial]
-
     def __init__(self, task: PackTask) -> None:
-        self._take(task)
-
-    def next_task(self, task: PackTask) -> None:
-        """Release the task that ended and take the next one."""
-        self.close()
-        self._take(task)
-
-    def close(self) -> None:
-        """Release all trials of the task."""
-        for trial in self._trials:
-            trial.close()
-
-    def _take(self, task: PackTask) -> None:
         self._task = task
         self._node = Node.of_this_process()
         self._stop = PauseFlag(self._node)
+        self._holds = HoldWatch(task.trials[0].holds)
+        self._holds.look()
+        self._pausing = False  # as a user holds one of the trials
         self._trials = [ClaimedTrial(trial, self._node) for trial in task.trials]
         self._shared: SharedBatches | None = None
         self._waiting = list(self._trials)
@@ -79,6 +50,11 @@ class TrialActor:
         self._search: SizeSearch | None = None
         self._pace: Pace | None = None
         self._size: int | None = None
+
+    def close(self) -> None:
+        """Release all trials of the task."""
+        for trial in self._trials:
+            trial.close()
 
     def step(self) -> PackResult:
         """Train for an epoch, or for a second of short ones, and report each trial that changed.
@@ -111,7 +87,7 @@ class TrialActor:
             self._pace = self._new_pace()
         if not self._training and self._stop():
             # A node that pauses gets one trial after another until its Ray has ended.
-            time.sleep(_PAUSING_SECONDS)
+            time.sleep(PAUSING_SECONDS)
         return results
 
     def _open_next(self, count: int) -> list[TrialResult]:
@@ -120,14 +96,15 @@ class TrialActor:
         while self._waiting and len(self._training) < count:
             trial = self._waiting.pop(0)
             try:
-                run = None if self._stop() else trial.open(self._shared)
+                waits = self._stop() or self._is_held(trial)
+                run = None if waits else trial.open(self._shared)
             except Exception as error:  # noqa: BLE001 - the trial's own, which it reports
                 results.append(self._fail(trial, error))
                 continue
             if run:
                 self._training[run] = trial
             else:
-                outcome = Outcome.PAUSED if self._stop() else Outcome.BUSY
+                outcome = Outcome.PAUSED if waits else Outcome.BUSY
                 results.append(trial.result(outcome))
         return results
 
@@ -157,7 +134,7 @@ class TrialActor:
         began = time.monotonic()
         results = self._train_epoch()
         longest = time.monotonic() - began
-        while self._may_go_on(results) and time.monotonic() - began + longest < _REPORT_SECONDS:
+        while self._may_go_on(results) and time.monotonic() - began + longest < REPORT_SECONDS:
             epoch_began = time.monotonic()
             results = _latest(results + self._train_epoch())
             longest = max(longest, time.monotonic() - epoch_began)
@@ -175,11 +152,25 @@ class TrialActor:
             for run, trial in list(self._training.items())
             if run.finished
         ]
-        for step in lockstep(self._training, self._stop):
+        for step in lockstep(self._training, self._should_pause):
             results += [self._report(run, epoch) for run, epoch in step.ended.items()]
             if self._pace and (seconds := self._pace.measure(step)):
                 results += self._grow(seconds)
         return results
+
+    def _should_pause(self) -> bool:
+        """Return whether all trials here should pause: the node does, or a user holds one of them.
+
+        The others of a pack resume at once, in another one.
+        """
+        if self._stop():
+            return True
+        if self._holds.look():
+            self._pausing = any(map(self._is_held, self._training.values()))
+        return self._pausing
+
+    def _is_held(self, trial: ClaimedTrial) -> bool:
+        return self._holds.of(trial.task.group_id, trial.task.config.seed) is not None
 
     def _report(self, run: TrialRun, epoch: EpochResult) -> TrialResult:
         trial = self._training[run]

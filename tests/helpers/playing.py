@@ -31,6 +31,7 @@ from care.trials.state import State
 from sweeps.cli.sweep import check_question, prepare
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.event_log import created
+from sweeps.holds import HoldWatch
 from sweeps.plan import make_plan
 from sweeps.process.signals import Interrupt
 from sweeps.progress import Board
@@ -39,6 +40,7 @@ from sweeps.run import RunOptions, SweepResult
 from sweeps.spec.sweep import Sweep
 from sweeps.store import Store, final_value
 from sweeps.tune.driver import Driver
+from sweeps.tune.held_trials import HeldTrials
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.replay import Replay
@@ -143,9 +145,18 @@ class PlayedLaunch:
     world: World
 
     def __init__(
-        self, sweep: Sweep, replay: Replay, pool: Pool, board: Board, scratch: Path, **_: Any
+        self,
+        sweep: Sweep,
+        replay: Replay,
+        pool: Pool,
+        board: Board,
+        scratch: Path,
+        *,
+        holds: Path,
+        **_: Any,
     ) -> None:
         self._queue = TaskQueue(RetryPolicy(0, 1))
+        HeldTrials(HoldWatch(holds), board, self._queue, lambda _: None)
         self._replay, self._board, self._metric = replay, board, sweep.spec.metric.name
         self.lost: dict[str, ErrorRecord] = {}
 
@@ -228,7 +239,10 @@ def play(
     assert final.unsuggested == 0
     planned = {trial.trial_id for trial in plan.missing()}
     new = planned | (set(final.unique()) - set(plan.unique()))
-    assert planned <= set(world.taken) <= new, "the plan said something else"
+    stopped = set()
+    if sweep.spec.scheduler.by_seed:  # further seeds of a point that is worse
+        stopped = {trial.trial_id for trial in final.trials if trial.state == State.STOPPED}
+    assert planned - stopped <= set(world.taken) <= new - stopped, "the plan said something else"
     assert len(set(world.taken)) == len(world.taken), "a trial was handed out twice"
     return SweepResult(final, None, {}, board.without_value())
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -24,6 +26,8 @@ EPOCHS = 12
 NAME = "pooled"
 SEEDS = 2
 AXES = {WEIGHT: [0, 0.1]}
+# As the installed command: Python does not import from the working folder.
+_CARE = [CARE[0], "-P", *CARE[1:]]
 PLUGINS = ROOT / "tests" / "helpers" / "plugins"
 # Of little work, in four steps an epoch; what makes the trial last is the encoder's wait.
 EXPERIMENT: dict[str, Any] = {
@@ -112,7 +116,7 @@ class Pool:
     def care(self, *arguments: str, check: bool = True) -> str:
         """Run a command and return what it said."""
         done = subprocess.run(
-            [*CARE, *arguments], cwd=self.folder, env=self.environment,
+            [*_CARE, *arguments], cwd=self.folder, env=self.environment,
             capture_output=True, text=True, timeout=600,
         )  # fmt: skip
         said = done.stdout + done.stderr
@@ -126,8 +130,11 @@ class Pool:
             copy_database(self._database, store)
 
     def submit(self, workers: str = "1:2", *more: str, report: bool = False) -> str:
-        """Submit it."""
+        """Submit it, from a checkout whose code is edited later: no job may import that."""
         self.prepare()
+        for package in ("care", "sweeps"):
+            (self.folder / package).mkdir(exist_ok=True)
+            (self.folder / package / "__init__.py").write_text("raise SystemExit('edited code')")
         return self.care(
             "sweep",
             "submit",
@@ -200,6 +207,10 @@ class Pool:
             path.stem: json.loads(path.read_text()) for path in self.pool.glob("workers/*.json")
         }
 
+    def joined(self) -> dict[str, dict[str, Any]]:
+        """What the workers that are no jobs say of themselves, by name."""
+        return {name: worker for name, worker in self.workers().items() if worker["joined"]}
+
     def head(self) -> dict[str, Any]:
         """What the head says."""
         found: dict[str, Any] = json.loads((self.pool / "head.json").read_text())
@@ -259,6 +270,98 @@ class Pool:
         again = self.starts(trial)[1:]
         assert again or not interrupted, "was not started again"
         assert all(start["epoch"] >= epoch for start in again), again
+
+
+class Volunteer:
+    """A ``care worker`` that runs while entered.
+
+    Args:
+        sweep: What it joins.
+        prefix: Command that starts it elsewhere.
+        on: Runs a command on a node; None for this machine.
+        options: Of the command.
+    """
+
+    def __init__(
+        self,
+        sweep: Pool,
+        prefix: Sequence[str] = (),
+        on: Callable[..., str] | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        self._sweep, self._on = sweep, on
+        self._log = sweep.folder / f"volunteer-{uuid.uuid4().hex[:6]}.log"
+        self._before = set(sweep.joined())
+        with self._log.open("w") as log:
+            self._process = subprocess.Popen(
+                [*prefix, *_CARE, "worker", sweep.name, *options],
+                cwd=sweep.folder, env=sweep.environment, stdout=log, stderr=log,
+                start_new_session=True,
+            )  # fmt: skip
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+
+    @property
+    def output(self) -> str:
+        """What it said so far."""
+        return self._log.read_text()
+
+    @property
+    def name(self) -> str:
+        """Its name among the workers, once it has joined."""
+
+        here = f"{socket.gethostname()}-{self._process.pid}"
+
+        def new() -> str | None:
+            names = set(self._sweep.joined()) - self._before
+            return next(iter(names if self._on else names & {here}), None)
+
+        if not hasattr(self, "_name"):
+            self._name: str = wait_until(new, what=f"it joins\n{self.output}")
+        return self._name
+
+    @property
+    def host(self) -> str:
+        """The machine that it runs on."""
+        return self.name.rpartition("-")[0]
+
+    def wait_for_trial(self) -> Path:
+        """A trial that trains there and has a checkpoint of an epoch that it trained."""
+        trials = self._sweep.folder / "runs" / "trials"
+
+        def training() -> Path | None:
+            for name in self._sweep.joined().get(self.name, {}).get("trials", []):
+                trial: Path = trials / name
+                starts = self._sweep.starts(trial)
+                if starts and self._sweep.epochs(trial) > starts[-1]["epoch"]:
+                    return trial
+            return None
+
+        found: Path = wait_until(training, what=f"it trains\n{self.output}")
+        return found
+
+    def signal(self, number: int) -> None:
+        """Send a signal to it alone."""
+        self._run("kill", f"-{number}", self.name.rpartition("-")[2])
+
+    def wait(self, seconds: float = 120.0) -> int:
+        """Its exit status."""
+        return self._process.wait(seconds)
+
+    def ray_processes(self) -> set[str]:
+        """Ray's processes of its machine."""
+        return set(self._run("pgrep", "raylet", check=False).split())
+
+    def _run(self, *command: str, check: bool = True) -> str:
+        if self._on:
+            return self._on(self.host, *command, check=check)
+        return subprocess.run(command, check=check, capture_output=True, text=True).stdout
 
 
 def mlflow_runs(uri: str) -> dict[str, str]:

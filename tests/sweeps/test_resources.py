@@ -19,7 +19,7 @@ from sweeps.spec.schema import ResourcesConfig
 def machine(cores: int, gpus: int = 0) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(resources, "available_cores", lambda: cores)
-        patch.setattr(resources, "_count_gpus", lambda: gpus)
+        patch.setattr(resources, "count_gpus", lambda: gpus)
         yield
 
 

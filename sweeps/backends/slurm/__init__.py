@@ -1,4 +1,4 @@
-"""A SLURM cluster: one job with Ray's head and the driver, and workers that come and go.
+"""Pools of workers that come and go, on a SLURM cluster or open to other machines.
 
 ====================  ============================================================================
 ``config.py``         the cluster file: what a worker and the head's job ask SLURM for
@@ -15,8 +15,12 @@
 ``ray_node.py``       Ray's processes of one node, in a session of their own
 ``preemption.py``     when a job has to end: before its wall time is over, or by a signal
 ``driver_job.py``     the head's job: Ray's head and the sweep's driver
-``backend.py``        the driver's side: Ray's address, submission and release of workers
+``backend.py``        the driver's side: Ray's address, and the workers of a pool
+``elastic_jobs.py``   the driver's side: submission and release of jobs
 ``autoscaling.py``    how many workers there should be
+``keeper.py``         a worker's side: joins its machine's Ray to one head after another
 ``worker_job.py``     a worker's job
+``volunteer.py``      a worker that is no job: ``care worker``
+``open_backend.py``   a pool without SLURM: ``care sweep run --open``
 ====================  ============================================================================
 """

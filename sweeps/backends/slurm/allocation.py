@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from care.system.cgroup import memory_limit
 from care.system.cores import available_cores
@@ -28,12 +28,37 @@ class Allocation:
     memory_bytes: int | None
     devices: dict[str, str]
 
+    def __str__(self) -> str:
+        """Format as ``4 cores, 1 GPU``."""
+        cores = f"{self.cpus} core{'s' * (self.cpus != 1)}"
+        return f"{cores}, {self.gpus} GPU{'s' * (self.gpus != 1)}" if self.gpus else cores
+
     @classmethod
     def of_this_job(cls, environment: Mapping[str, str] = os.environ) -> Allocation:
         """Read the affinity, the control group and the variables of SLURM."""
         cpus = _cpus(environment)
         gpus, devices = _gpus(environment)
         return cls(cpus, gpus, _memory(environment, cpus, gpus), devices)
+
+    @classmethod
+    def of_this_machine(cls, gpus: int) -> Allocation:
+        """Take all that this process may use outside of SLURM.
+
+        Args:
+            gpus: GPUs that torch sees.
+        """
+        found, devices = _gpus(os.environ)
+        # Ray numbers visible GPUs by itself.
+        named = {name: value for name, value in devices.items() if value}
+        return cls(available_cores(), min(gpus, found) if named else gpus, memory_limit(), named)
+
+    def part(self, cpus: int, gpus: int) -> Allocation:
+        """Return the first of its cores and GPUs."""
+        devices = {name: ",".join(value.split(",")[:gpus]) for name, value in self.devices.items()}
+        # Without GPUs of its own, a worker must not use those of others on its node.
+        return replace(
+            self, cpus=cpus, gpus=gpus, devices=devices if gpus else {"CUDA_VISIBLE_DEVICES": ""}
+        )
 
 
 def _cpus(environment: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
 # KillWait, 30 s unless a site changed it, and an epilog.
 _LONGEST_COMPLETING_SECONDS = 120.0
+_SILENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,57 @@ class StuckJobs:
         return [job for job in jobs if job.job_id not in stuck]
 
 
-def wanted(left: int, per_worker: int, workers: Workers) -> int:
-    """Return the number of workers for ``left`` trials, ``per_worker`` at once on each."""
+class Volunteers:
+    """Workers that joined by themselves (``care worker``), while they show signs of life.
+
+    Attributes:
+        silent: Names of those that show none, as after SIGKILL, which leaves their state behind.
+    """
+
+    def __init__(self) -> None:
+        self.silent: list[str] = []
+        self._seen: dict[str, tuple[float, float]] = {}
+
+    def living(self, workers: Mapping[str, WorkerStatus], now: float) -> list[WorkerStatus]:
+        """Return those that live; to be called at each look at the workers.
+
+        Clocks of machines differ, so a state's time is a sign of life only when it changes.
+
+        Args:
+            workers: Last states of all workers, by name.
+            now: Seconds of a clock that never goes back.
+        """
+        joined = {name: worker for name, worker in workers.items() if worker.joined}
+        seen = {}
+        for name, worker in joined.items():
+            at, since = self._seen.get(name, (worker.at, now))
+            seen[name] = (worker.at, since if at == worker.at else now)
+        self._seen = seen
+        self.silent = [name for name, (_, at) in seen.items() if now - at >= _SILENT_SECONDS]
+        return [worker for name, worker in joined.items() if name not in self.silent]
+
+
+def slots_of(worker: WorkerStatus, idle_seconds: float) -> int:
+    """Count the trials that need no job because a volunteer trains them, or soon will.
+
+    One that is idle although trials are left takes none of them: they may be too large for it.
+    """
+    return worker.slots if worker.idle < idle_seconds else 0
+
+
+def wanted(left: int, per_worker: int, workers: Workers, taken: int = 0) -> int:
+    """Return the number of worker jobs.
+
+    Args:
+        left: Trials that wait or run.
+        per_worker: Trials that a worker runs at once.
+        workers: Range of the number of jobs, also if volunteers could run all trials.
+        taken: Trials that volunteers run at once.
+    """
     if left == 0:
         return 0
-    return min(workers.most, max(workers.least, math.ceil(left / per_worker)))
+    needed = math.ceil(max(0, left - taken) / per_worker)
+    return min(workers.most, max(workers.least, needed))
 
 
 def change(

@@ -1,4 +1,4 @@
-"""Run a sweep on SLURM: start Ray's head, and keep as many workers as there is work for."""
+"""Run a sweep with a pool of workers: start Ray's head, and keep the workers it needs."""
 
 from __future__ import annotations
 
@@ -8,59 +8,56 @@ import os
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from care.errors import CareError
 from care.system.claim import Claim, LostClaimError
 from care.system.files import DiskError
 from sweeps.backends.ray_session import connected
-from sweeps.backends.slurm import commands
-from sweeps.backends.slurm.autoscaling import StuckJobs, change, wanted
+from sweeps.backends.slurm.autoscaling import Volunteers, slots_of, wanted
+from sweeps.backends.slurm.code_snapshot import needed_versions
+from sweeps.backends.slurm.commands import QueuedJob
+from sweeps.backends.slurm.elastic_jobs import ElasticJobs
 from sweeps.backends.slurm.network import address_of
 from sweeps.backends.slurm.ray_node import RayNode
-from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, Request, WorkerState
-from sweeps.backends.slurm.submission import submit_workers
-from sweeps.backends.slurm.worker_job import run_worker
+from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, Request, WorkerStatus
 from sweeps.resources import Resources
 
 _log = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 2.0
 _QUEUE_SECONDS = 10.0
-_LONGEST_BACKOFF_SECONDS = 600.0
 
 
-class SlurmBackend:
-    """Workers of a SLURM cluster.
+class PoolBackend:
+    """Workers that find this head by its files, and come and go.
 
     Args:
         folder: The sweep's files.
         resources: A worker's resources, and a trial's share of them.
         job_id: The driver job; empty outside of a job.
-        cancelled: Called once when the sweep is cancelled.
 
     Attributes:
-        jobs: The workers in SLURM's queue, as last seen.
+        on_cancel: Called once when the sweep is cancelled.
+        joined: The workers that joined by themselves, as last seen.
     """
 
-    def __init__(
-        self,
-        folder: PoolFolder,
-        resources: Resources,
-        job_id: str,
-        cancelled: Callable[[], None],
-    ) -> None:
+    def __init__(self, folder: PoolFolder, resources: Resources, job_id: str = "") -> None:
         self.folder, self.resources = folder, resources
-        self._cancelled = cancelled
-        self._head = Head(job_id=job_id)
+        self.on_cancel: Callable[[], None] = lambda: None
+        self._head = Head(
+            job_id=job_id,
+            versions=needed_versions(),
+            threads=resources.threads,
+            gpus=resources.gpus,
+        )
         self._left = 0
         self._over = threading.Event()
         self._writing = threading.Lock()
-        self._retry_at, self._backoff = 0.0, _QUEUE_SECONDS
         self._complaint = ""
-        self.jobs: list[commands.QueuedJob] = []
-        self._stuck = StuckJobs()
+        self.joined: Sequence[WorkerStatus] = ()
+        self._volunteers = Volunteers()
 
     @property
     def concurrency(self) -> int | None:
@@ -69,12 +66,17 @@ class SlurmBackend:
 
     @property
     def slots(self) -> int:
-        """Trials that run side by side when all workers have joined."""
-        return self.folder.request().workers.most * self.resources.concurrency
+        """Trials that run side by side on one worker."""
+        return self.resources.concurrency
+
+    @property
+    def queued(self) -> Sequence[QueuedJob]:
+        """The workers in SLURM's queue, as last seen."""
+        return ()
 
     @contextlib.contextmanager
     def start(self, log: Path) -> Iterator[Path]:
-        """Start Ray's head, connect to it, and keep the wanted number of workers."""
+        """Start Ray's head, connect to it, and watch over its workers."""
         request = self.folder.request()
         address = address_of(request.cluster.interface)
         name = os.environ.get("SLURM_JOB_ID", str(os.getpid()))
@@ -114,10 +116,6 @@ class SlurmBackend:
         again = interrupted and bool(self._head.job_id) and not self.folder.request().cancel
         state = HeadState.STOPPING if again else HeadState.ENDED
         self._update_head(state=state, left=self._left if again else 0)
-        if not again:
-            with contextlib.suppress(commands.SlurmError):
-                waiting = commands.jobs_named(self.folder.job_name("worker"))
-                commands.cancel([job.job_id for job in waiting if job.pending])
 
     def _update_head(self, **changes: object) -> None:
         """Change fields of ``head.json``; a stopping head stays stopping."""
@@ -135,7 +133,7 @@ class SlurmBackend:
             try:
                 request = self.folder.request()
                 if request.cancel:
-                    self._cancelled()
+                    self.on_cancel()
                     return
                 if time.monotonic() - looked > _QUEUE_SECONDS or not looked:
                     looked = time.monotonic()
@@ -146,37 +144,57 @@ class SlurmBackend:
                 self._warn_once(f"The workers cannot be adjusted for now ({error}).")
 
     def _adjust(self, request: Request) -> None:
-        """Submit, cancel and release workers."""
-        self.jobs = commands.jobs_named(self.folder.job_name("worker"))
-        for job in self.jobs:
-            if job.held_back:
-                commands.start_now(job.job_id)
-        target = wanted(self._left, self.resources.concurrency, request.workers)
+        """Look who has joined, and adjust the other workers to that."""
         workers = self.folder.workers()
-        jobs = self._stuck.leave_out(self.jobs, time.monotonic())
-        todo = change(target, jobs, workers, request.cluster.idle_seconds)
-        commands.cancel(list(todo.cancel))
-        if set(todo.release) != set(self._head.release):
-            self._update_head(release=todo.release)
-        joined = {job for job, worker in workers.items() if worker.state == WorkerState.RUNNING}
-        if any(job.running and job.job_id in joined for job in self.jobs):
-            self._backoff = _QUEUE_SECONDS
-        if todo.submit and time.monotonic() >= self._retry_at:
-            self._submit(request, todo.submit)
-
-    def _submit(self, request: Request, count: int) -> None:
-        """Submit workers, and delay the next submission longer while none of them joins."""
-        self._retry_at = time.monotonic() + self._backoff
-        self._backoff = min(2 * self._backoff, _LONGEST_BACKOFF_SECONDS)
-        try:
-            submitted = submit_workers(self.folder, request, count, run_worker)
-        except commands.SlurmError as error:
-            self._warn_once(f"No worker can be submitted for now ({error}).")
-            return
+        self.joined = self._volunteers.living(workers, time.monotonic())
+        for name in self._volunteers.silent:
+            self.folder.remove_worker(name)
+        release = self._adjust_jobs(request, workers)
+        if set(release) != set(self._head.release):
+            self._update_head(release=release)
         self._complaint = ""
-        _log.info("%d workers submitted: %s", count, ", ".join(submitted))
+
+    def _adjust_jobs(
+        self,
+        request: Request,  # noqa: ARG002
+        workers: Mapping[str, WorkerStatus],  # noqa: ARG002
+    ) -> tuple[str, ...]:
+        """Return the workers that may leave; without jobs each leaves as it likes."""
+        return ()
 
     def _warn_once(self, text: str) -> None:
         if text != self._complaint:
             self._complaint = text
-            _log.warning("%s It is tried again.", text)
+            _log.warning("%s", text)
+
+
+class SlurmBackend(PoolBackend):
+    """Workers of a SLURM cluster, as many as there is work for."""
+
+    def __init__(self, folder: PoolFolder, resources: Resources, job_id: str) -> None:
+        super().__init__(folder, resources, job_id)
+        self._jobs = ElasticJobs(folder)
+
+    @property
+    def slots(self) -> int:
+        """Trials that run side by side when all workers have joined."""
+        return self.folder.request().workers.most * self.resources.concurrency
+
+    @property
+    def queued(self) -> Sequence[QueuedJob]:
+        """The workers in SLURM's queue, as last seen."""
+        return self._jobs.queued
+
+    def end(self, *, interrupted: bool) -> None:
+        """Record that this head has ended, and cancel waiting jobs if no other head follows."""
+        super().end(interrupted=interrupted)
+        if self._head.state == HeadState.ENDED:
+            self._jobs.cancel_waiting()
+
+    def _adjust_jobs(
+        self, request: Request, workers: Mapping[str, WorkerStatus]
+    ) -> tuple[str, ...]:
+        """Submit, cancel and release workers, in view of those that have joined."""
+        taken = sum(slots_of(worker, request.cluster.idle_seconds) for worker in self.joined)
+        target = wanted(self._left, self.resources.concurrency, request.workers, taken)
+        return self._jobs.adjust(target, request, workers)

@@ -5,7 +5,9 @@ A job may wait for days while its user edits the code.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from care.errors import CareError
 from care.system.checkout import CODE
 from care.system.files import write_json
 from care.system.git import SNAPSHOT, git_state
+from care.system.libraries import library_versions
 from care.system.permissions import adopt, make_folder
 from care.trials.plugin_versions import plugin_files
 
@@ -49,17 +52,34 @@ def take_snapshot(folder: Path) -> Path:
     return target
 
 
+def is_running_code(code: str) -> bool:
+    """Check whether this process runs the code of a submission."""
+    with contextlib.suppress(OSError):
+        return CODE.samefile(code)
+    return False
+
+
 def check_code(code: str) -> None:
     """Check in a job that Python imports the submitted code, not that of a container's image.
 
     Raises:
         CareError: It does not; names both folders.
     """
-    if CODE.resolve() != Path(code).resolve():
+    if not is_running_code(code):
         raise CareError(
             f"this job runs the code in {CODE}, not the submitted code in {code}: the Python "
             "of the cluster file must see that folder, and keep the variable PYTHONPATH"
         )
+
+
+def needed_versions() -> tuple[str, ...]:
+    """Return the versions that head and workers of a sweep must share.
+
+    Ray refuses a node with another Ray or Python. Another torch may change numbers; its build for
+    a device, as in ``2.9.1+cu128``, may differ.
+    """
+    libraries = (text.partition("+")[0] for text in library_versions("ray", "torch"))
+    return (f"python {platform.python_version()}", *libraries)
 
 
 def _digest(sources: Mapping[str, Path]) -> str:

@@ -144,12 +144,14 @@ class JobConfig(Model):
     def shell_setup(self, code: str) -> list[str]:
         """Return the shell lines before Python starts, which make it import from ``code``."""
         path = f"export PYTHONPATH={shlex.quote(code)}${{PYTHONPATH:+:$PYTHONPATH}}"
+        # Else `python -m` would import from the working folder first, which may be a checkout.
+        safe = "export PYTHONSAFEPATH=1"
         # Some sites pass no environment on to jobs.
         plugins = f"export {VARIABLE}={shlex.quote(','.join(plugin_modules()))}"
         # A container without the host's variables (--cleanenv) has those with this prefix.
-        inside = 'export APPTAINERENV_PYTHONPATH="$PYTHONPATH"'
+        inside = 'export APPTAINERENV_PYTHONPATH="$PYTHONPATH" APPTAINERENV_PYTHONSAFEPATH=1'
         inside += f' APPTAINERENV_{VARIABLE}="${VARIABLE}"'
-        return [path, plugins, inside, *(self.setup or ())]
+        return [path, safe, plugins, inside, *(self.setup or ())]
 
 
 class HeadConfig(JobConfig):

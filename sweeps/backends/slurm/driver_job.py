@@ -97,19 +97,14 @@ class DriverRun:
         os.chdir(request.folder)
         sweep = restore_sweep(folder.store.sweep(folder.name).declaration())
         sweep = sweep.select(request.only, request.seeds)
-        self._interrupt: Interrupt | None = None
-        self.backend = SlurmBackend(folder, worker_resources(sweep, request), job_id, self._cancel)
+        self.backend = SlurmBackend(folder, worker_resources(sweep, request), job_id)
         options = RunOptions(tracking_uri=request.tracking_uri, report=request.report)
         self._run = SweepRun(sweep, folder.store, self.backend, options)
 
     def __call__(self, interrupt: Interrupt, view: View) -> SweepResult:
         """Run until every trial is finished, or until an interrupt or ``care sweep cancel``."""
-        self._interrupt = interrupt
+        self.backend.on_cancel = interrupt.request
         return self._run(interrupt, view)
-
-    def _cancel(self) -> None:
-        if self._interrupt is not None:
-            self._interrupt.request()
 
 
 def worker_resources(sweep: Sweep, request: Request) -> Resources:

@@ -30,6 +30,14 @@ def address_of(interface: str | None) -> str:
     return next((found for found in others if found and not found.startswith("127.")), "127.0.0.1")
 
 
+def address_towards(head: str) -> str:
+    """Return this machine's IPv4 address on its way to ``host:port``."""
+    host, _, port = head.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, int(port)))  # sends nothing: the kernel chooses the way
+        return str(probe.getsockname()[0])
+
+
 def _of_name(name: str) -> str | None:
     try:
         return socket.gethostbyname(name)

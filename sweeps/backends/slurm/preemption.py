@@ -41,6 +41,10 @@ class Deadline:
         signal.signal(signal.SIGTERM, self._handle)
         signal.signal(signal.SIGCONT, signal.SIG_DFL)
 
+    def end(self) -> None:
+        """End the time now; safe in a signal handler."""
+        self._end = "signal"
+
     @property
     def passed(self) -> End | None:
         """Why the job must end now; None while it may run."""

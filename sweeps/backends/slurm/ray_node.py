@@ -41,8 +41,13 @@ _ANY_PORT = (
 )
 # Ray's command line without the commands of these modules, which it allows to be missing. Importing
 # them takes longer than the rest: a second of each node's start.
+#
+# The kernel ends Ray's first process, and Ray the others, when their keeper is killed.
 _RAY = """
-import sys
+import ctypes, os, signal, sys
+ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+if os.getppid() != int(sys.argv.pop(1)):
+    sys.exit("its keeper has ended")
 for name in ("ray.util.state.state_cli", "ray.dashboard.modules.job.cli", "ray.serve.scripts"):
     sys.modules[name] = None
 from ray.scripts.scripts import main
@@ -59,13 +64,15 @@ class RayNode:
         address: Address of this node.
         token: File of Ray's token.
         log: File for the output of Ray's processes.
+        code: Folder that trials import from; empty if PYTHONPATH names it already.
 
     Attributes:
         node: Files through which trials of this node are paused.
     """
 
-    def __init__(self, scratch: str, address: str, token: Path, log: Path) -> None:
+    def __init__(self, scratch: str, address: str, token: Path, log: Path, code: str = "") -> None:
         self._scratch, self._address, self._token, self._log = scratch, address, token, log
+        self._code = code
         self._process: subprocess.Popen[bytes] | None = None
         self.node: Node
 
@@ -112,6 +119,13 @@ class RayNode:
         """Whether Ray runs."""
         return self._process is not None and self._process.poll() is None
 
+    def explain_end(self) -> str:
+        """Explain why Ray may have ended by itself."""
+        return (
+            f"its log: {self._log}; the head must reach {self._address}, on every port, and may "
+            "not if a firewall lies between"
+        )
+
     def stop(self) -> None:
         """End Ray and all its processes, if it runs."""
         if self._process is None:
@@ -130,7 +144,7 @@ class RayNode:
 
     def _start(self, arguments: list[str], devices: dict[str, str]) -> None:
         command = [
-            *(sys.executable, "-c", _RAY, "start", "--block"),
+            *(sys.executable, "-c", _RAY, str(os.getpid()), "start", "--block"),
             *arguments,
             f"--node-ip-address={self._address}",
             f"--object-store-memory={_OBJECT_STORE_BYTES}",
@@ -141,6 +155,9 @@ class RayNode:
         if "HIP_VISIBLE_DEVICES" in devices:
             environment.pop("ROCR_VISIBLE_DEVICES", None)
         environment.update(self.node.environment)
+        if self._code:
+            path = (self._code, environment.get("PYTHONPATH", ""))
+            environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         descriptor = open_file(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         with os.fdopen(descriptor, "ab") as log:
             # Its own session marks the processes that must be ended later.

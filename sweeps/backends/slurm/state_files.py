@@ -5,13 +5,13 @@ file                  type                   replaced by
 ===================== ====================== ==================================================
 ``request.json``      :class:`Request`       ``care sweep submit`` and ``care sweep cancel``
 ``head.json``         :class:`Head`          the head
-``workers/JOB.json``  :class:`WorkerStatus`  the worker
+``workers/*.json``    :class:`WorkerStatus`  the worker
 ``status.json``       :class:`PoolStatus`    the head, every few seconds
 ``token``             Ray's authentication   never; only this user can read it
 ===================== ====================== ==================================================
 
-Every one of them exists from the submission on and is read by content: on a shared folder a new
-name may stay unseen for a minute, but a file that is opened is up to date.
+All but those of workers exist from the submission on and are read by content: on a shared folder a
+new name may stay unseen for a minute, but a file that is opened is up to date.
 """
 
 from __future__ import annotations
@@ -82,6 +82,9 @@ class Request(Model):
         command: The command that resumes the sweep.
         only: ``--only`` of the submission: ``AXIS=VALUE[,VALUE]`` each.
         seeds: ``--seeds`` of the submission; None for all.
+        plugins: Modules of ``CARE_PLUGINS``.
+        store: Root of the store, below which trials get their paths in messages.
+        slurm: Whether its workers are jobs; else those of an open run, which join by themselves.
     """
 
     cluster: ClusterConfig
@@ -94,6 +97,9 @@ class Request(Model):
     command: str
     only: tuple[str, ...] = ()
     seeds: str | None = None
+    plugins: tuple[str, ...] = ()
+    store: str = ""
+    slurm: bool = True
 
 
 class Head(Record):
@@ -106,6 +112,9 @@ class Head(Record):
         job_id: SLURM's job; empty when the head is no job.
         left: Trials still to run or running.
         release: Jobs of the workers that may leave.
+        versions: Those that each worker must have, e.g. ``ray 2.60.0``.
+        threads: Cores of a trial.
+        gpus: GPUs of a trial.
     """
 
     state: HeadState = HeadState.NONE
@@ -114,6 +123,14 @@ class Head(Record):
     job_id: str = ""
     left: int = 0
     release: tuple[str, ...] = ()
+    versions: tuple[str, ...] = ()
+    threads: int = 1
+    gpus: float = 0.0
+
+    def slots(self, cpus: int, gpus: int) -> int:
+        """Count the trials that a worker with these cores and GPUs runs side by side."""
+        fit = cpus // self.threads
+        return min(fit, int(gpus / self.gpus)) if self.gpus else fit
 
 
 class WorkerStatus(Record):
@@ -125,8 +142,10 @@ class WorkerStatus(Record):
         node: Name of its node.
         trials: Trials that train on its node.
         idle: Seconds since a trial last trained.
-        cpus: Cores of its job.
-        gpus: GPUs of its job.
+        cpus: Its cores.
+        gpus: Its GPUs.
+        joined: Whether it is no job of the sweep's (``care worker``).
+        slots: Trials that it runs side by side; 0 without a head.
     """
 
     at: float
@@ -136,6 +155,8 @@ class WorkerStatus(Record):
     idle: float = 0.0
     cpus: int = 0
     gpus: int = 0
+    joined: bool = False
+    slots: int = 0
 
 
 class Best(Record):
@@ -160,6 +181,7 @@ class PoolStatus(Record):
         left_out: Points that were not compared for it, and why.
         seconds_left: Estimated time until the sweep is complete.
         workers: The workers in SLURM's queue.
+        joined: The workers outside of it.
     """
 
     at: float
@@ -172,6 +194,7 @@ class PoolStatus(Record):
     left_out: str = ""
     seconds_left: float | None
     workers: tuple[QueuedJob, ...] = ()
+    joined: tuple[WorkerStatus, ...] = ()
 
 
 class PoolFolder:
@@ -285,7 +308,7 @@ class PoolFolder:
         _write(self.path / "head.json", head, self.writer)
 
     def workers(self) -> dict[str, WorkerStatus]:
-        """Read each worker's last state, by job."""
+        """Read each worker's last state, by job or name."""
         workers = {}
         for path in sorted((self.path / "workers").glob("*.json")):
             with contextlib.suppress(DamagedFileError):  # the worker replaces it soon
@@ -293,10 +316,20 @@ class PoolFolder:
                     workers[path.stem] = status
         return workers
 
-    def write_worker(self, job_id: str, status: WorkerStatus) -> None:
-        """Replace a worker's state; write nothing while the shared folder is unavailable."""
+    def write_worker(self, name: str, status: WorkerStatus) -> None:
+        """Replace a worker's state; write nothing while the shared folder is unavailable.
+
+        Args:
+            name: Its job, or a name of its own.
+            status: The state.
+        """
         with contextlib.suppress(DiskError):
-            _write(self.path / "workers" / f"{job_id}.json", status, Writer())
+            _write(self.path / "workers" / f"{name}.json", status, Writer())
+
+    def remove_worker(self, name: str) -> None:
+        """Remove the state of a worker that never returns under its name."""
+        with contextlib.suppress(OSError):
+            (self.path / "workers" / f"{name}.json").unlink()
 
     def status(self) -> PoolStatus | None:
         """Read the sweep's last status; None before the first one."""

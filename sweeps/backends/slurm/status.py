@@ -20,7 +20,14 @@ from sweeps.account import STOPPED, AccountRecord, describe_stopped, read_accoun
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.job_output import last_error
-from sweeps.backends.slurm.state_files import Head, HeadState, PoolFolder, PoolStatus, Request
+from sweeps.backends.slurm.state_files import (
+    Head,
+    HeadState,
+    PoolFolder,
+    PoolStatus,
+    Request,
+    WorkerStatus,
+)
 from sweeps.live import TrialTable, colored, duration
 from sweeps.plan import make_plan
 from sweeps.progress import TrialProgress
@@ -68,6 +75,11 @@ class SweepStatus:
     stopped: str = ""
 
     @property
+    def joined(self) -> tuple[WorkerStatus, ...]:
+        """The workers outside of SLURM's queue, as a running head sees them."""
+        return self.last.joined if self.last and _writes(self.head, self.age) else ()
+
+    @property
     def active(self) -> bool:
         """Whether a head runs, or waits in the queue."""
         if self.heads is not None and any(job.present for job in self.heads):
@@ -89,6 +101,7 @@ class SweepStatus:
             "counts": self.counts,
             "running": [asdict(trial) for trial in self.running],
             "workers": [asdict(job) for job in self.workers or ()],
+            "joined": [worker.model_dump() for worker in self.joined],
             "best": self.last.best.model_dump() if self.last and self.last.best else None,
             "seconds_left": self.last.seconds_left if self.last else None,
             "error": self.error,
@@ -109,8 +122,8 @@ def read_status(folder: PoolFolder) -> SweepStatus:
         folder.name,
         request,
         head,
-        _jobs(folder.job_name("head")),
-        _jobs(folder.job_name("worker")),
+        _jobs(folder.job_name("head")) if request.slurm else [],
+        _jobs(folder.job_name("worker")) if request.slurm else [],
         last.counts if last and fresh else _counts(folder),
         running,
         last,
@@ -160,7 +173,7 @@ def status_view(status: SweepStatus) -> RenderableType:
     lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
     grid = Table.grid(padding=(0, 2))
     grid.add_row("  trials", colored(status.counts))
-    grid.add_row("  workers", f"{_workers(status.workers)}, wanted {status.request.workers}")
+    grid.add_row("  workers", _workers(status))
     last = status.last
     if status.hours:
         grid.add_row("  hours", status.hours)
@@ -205,9 +218,19 @@ def _headline(status: SweepStatus) -> str:
     return STOPPED.get(status.account.stopped, "no head is running")
 
 
-def _workers(jobs: list[QueuedJob] | None) -> str:
+def _workers(status: SweepStatus) -> str:
+    request, here = status.request, status.last.node if status.last and status.active else ""
+    open_run = [f"1 running ({here})" if here else "0 running"]
+    parts = _jobs_in_words(status.workers) if request.slurm else open_run
+    if status.joined:
+        nodes = sorted({worker.node for worker in status.joined})
+        parts.append(f"{len(status.joined)} joined ({', '.join(nodes)})")
+    return ", ".join([*parts, f"wanted {request.workers}"] if request.slurm else parts)
+
+
+def _jobs_in_words(jobs: list[QueuedJob] | None) -> list[str]:
     if jobs is None:
-        return "unknown: SLURM does not answer here"
+        return ["unknown: SLURM does not answer here"]
     running = [job.node for job in jobs if job.running]
     waiting = Counter(job.reason for job in jobs if job.pending)
     parts = [
@@ -215,5 +238,4 @@ def _workers(jobs: list[QueuedJob] | None) -> str:
     ]
     suspended = sum(job.suspended for job in jobs)
     parts += [f"{suspended} suspended"] if suspended else []
-    parts += [f"{number} waiting ({reason})" for reason, number in waiting.items()]
-    return ", ".join(parts)
+    return parts + [f"{number} waiting ({reason})" for reason, number in waiting.items()]

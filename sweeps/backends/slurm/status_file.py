@@ -10,7 +10,7 @@ from typing import Self
 
 from care.system.claim import LostClaimError
 from care.system.files import DiskError
-from sweeps.backends.slurm.backend import SlurmBackend
+from sweeps.backends.slurm.backend import PoolBackend
 from sweeps.backends.slurm.state_files import Best, PoolStatus
 from sweeps.live import describe_left_out
 from sweeps.progress import Board
@@ -26,7 +26,7 @@ class StatusFile:
         backend: Its workers.
     """
 
-    def __init__(self, board: Board, backend: SlurmBackend) -> None:
+    def __init__(self, board: Board, backend: PoolBackend) -> None:
         self._board, self._backend = board, backend
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="status", daemon=True)
@@ -63,5 +63,6 @@ class StatusFile:
             best=None if best is None else Best(point=best[0], mean=best[1], n=best[2]),
             left_out=describe_left_out(board),
             seconds_left=board.seconds_left(),
-            workers=tuple(self._backend.jobs),
+            workers=tuple(self._backend.queued),
+            joined=tuple(self._backend.joined),
         )

@@ -5,7 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sweeps.backends.slurm.autoscaling import Change, StuckJobs, change, wanted
+from sweeps.backends.slurm.autoscaling import (
+    Change,
+    StuckJobs,
+    Volunteers,
+    change,
+    slots_of,
+    wanted,
+)
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.state_files import Workers, WorkerState, WorkerStatus
 
@@ -53,6 +60,28 @@ def test_only_idle_workers_and_waiting_jobs_go(
     if len(live) >= target:
         assert after >= target
         assert after == target or set(todo.cancel) | set(todo.release) == pending | idle
+
+
+def test_no_job_is_submitted_for_what_volunteers_train() -> None:
+    range_ = Workers(least=1, most=8)
+    assert wanted(8, 2, range_, taken=4) == 2
+    assert wanted(8, 2, range_, taken=20) == 1, "the least is of jobs"
+    assert wanted(0, 2, range_, taken=20) == 0
+    busy = WorkerStatus(at=0.0, state=WorkerState.RUNNING, joined=True, slots=4, idle=1.0)
+    assert slots_of(busy, 60.0) == 4
+    assert slots_of(busy.model_copy(update={"idle": 61.0}), 60.0) == 0, "no trial fits it"
+
+
+def test_a_killed_volunteer_is_one_whose_state_stays_the_same() -> None:
+    job = WorkerStatus(at=0.0, state=WorkerState.RUNNING)
+    killed = job.model_copy(update={"joined": True})
+    volunteers = Volunteers()
+    for now in range(0, 60, 10):
+        living = job.model_copy(update={"joined": True, "at": float(now), "node": "lives"})
+        states = {"1": job, "ws-1": killed, "ws-2": living}
+        found = [worker.node for worker in volunteers.living(states, 1000.0 + now)]
+        assert found == (["", "lives"] if now < 30 else ["lives"])
+    assert volunteers.silent == ["ws-1"]
 
 
 def test_a_requeued_worker_is_not_replaced_while_its_processes_end() -> None:
