@@ -239,11 +239,11 @@ class _StudyTrials:
         attributes: dict[str, Any],
         epochs: dict[int, float] | None = None,
     ) -> FrozenTrial:
-        params = self._space.params(point)
+        params, distributions = self._space.shown(point)
         trial = optuna.trial.create_trial(
             state=state,
             params=params,
-            distributions={name: self._space.distributions[name] for name in params},
+            distributions=distributions,
             values=values,
             user_attrs=attributes,
             intermediate_values=epochs or {},

@@ -96,6 +96,19 @@ class StudySpace:
             if not (dimension.when and point[dimension.axes[0]] == UNUSED)
         }
 
+    def shown(self, point: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, BaseDistribution]]:
+        """Convert a point to parameters, and their distributions, for people to read.
+
+        An axis of real numbers with steps has its values, not their indices.
+        """
+        params, distributions = self.params(point), dict(self.distributions)
+        for dimension in self._space.dimensions:
+            name, domain = parameter(dimension), dimension.domain
+            if name in params and isinstance(domain, Range) and _is_indexed(domain):
+                params[name] = point[dimension.axes[0]]
+                distributions[name] = FloatDistribution(domain.low, domain.high, step=domain.step)
+        return params, {name: distributions[name] for name in params}
+
     def _value(self, dimension: Dimension, param: Any) -> Any:
         words, domain = self._words[dimension.axes], dimension.domain
         if words:

@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
@@ -122,6 +122,28 @@ def test_two_metrics_of_a_grid(tmp_path: Path) -> None:
     assert [trial.number for trial in study.best_trials] == [3]
     importances = optuna.importance.get_param_importances(study)
     assert set(importances) == {WEIGHT, SPLITS}
+
+
+def test_a_range_with_steps_has_its_values(tmp_path: Path) -> None:
+    axes = {
+        TAU: {"low": 0.1, "high": 0.5, "step": 0.1},
+        SPLITS: {"low": 4, "high": 8, "step": 2},
+    }
+    points = [{TAU: tau, SPLITS: splits} for tau in (0.1, 0.3, 0.5) for splits in (4, 8)]
+    _, store = search_store(
+        tmp_path,
+        points,
+        lambda number, point, seed: {LOSS: 0.5},
+        axes=axes,
+        search={"name": "optuna", "trials": 6},
+        metric={"name": LOSS, "mode": "min"},
+    )
+    study = written(store, tmp_path / "a.db")
+    assert [trial.params for trial in study.trials] == points
+    assert study.trials[0].distributions == {
+        TAU: FloatDistribution(0.1, 0.5, step=0.1),
+        SPLITS: IntDistribution(4, 8, step=2),
+    }
 
 
 def test_points_of_a_warm_start_come_first(store: Store, tmp_path: Path) -> None:
