@@ -80,6 +80,8 @@ def read_holds(sweep: Path) -> Holds:
     try:
         record = read_record(sweep / HOLDS, HoldsRecord)
     except DamagedFileError as error:
+        if isinstance(error.__cause__, NotADirectoryError):
+            return Holds({})  # no folder, no holds; what writes to the folder names the problem
         raise error if error.denied else error.with_advice(_ADVICE) from error
     return Holds({hold.group_id: hold for hold in record.holds} if record else {})
 
