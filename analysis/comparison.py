@@ -277,7 +277,7 @@ class Comparison:
         )
 
     def difference(self, point: Point, metric: str) -> Estimate:
-        """Estimate the mean of :meth:`differences`."""
+        """Estimate the mean of a point's differences to its baseline, paired by seed."""
         return self.changes(metric).row(self._index[point])
 
     def changes(self, metric: str) -> Estimates:
@@ -291,19 +291,13 @@ class Comparison:
         return {}
 
     def differences_by_point(self, metric: str) -> Array:
-        """Return :meth:`differences`, a row for each point and a column for each seed."""
+        """Subtract the baseline's values from each point's: a row a point, a column a seed.
+
+        NaN for a seed that only one of them has.
+        """
         values = self.by_point_and_seed(metric)
         with np.errstate(invalid="ignore"):  # infinity minus infinity
             return values - values[self.baselines]
-
-    def differences_by_seed(self, point: Point, metric: str) -> dict[int, float]:
-        """Return :meth:`differences` by ascending seed; fast, for thousands of points."""
-        baseline = self.by_seed(self.baseline(point), metric)
-        return {
-            seed: value - baseline[seed]
-            for seed, value in self.by_seed(point, metric).items()
-            if seed in baseline and not math.isnan(value - baseline[seed])
-        }
 
     def measured(self) -> list[str]:
         """List the final measures that have a value, in the labels' order; the sweep's own first.
@@ -353,58 +347,3 @@ def compare(
     is_numeric = all(map(is_number, levels[first]))
     ordered = [first, *others]
     return Comparison(trials, ordered, is_numeric, metric, mode, added_seeds, zips, raced)
-
-
-def build_summary_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:
-    """Make a row for each point and metric: mean and paired difference with interval and n."""
-    if not metrics:
-        return pd.DataFrame()
-    points = comparison.points()
-    found: list[dict[str, Array]] = []
-    for metric in metrics:
-        mean, change = comparison.means(metric), comparison.changes(metric)
-        found.append(
-            {
-                "mean": mean.mean,
-                "low": mean.low,
-                "high": mean.high,
-                "n": mean.n,
-                "collapsed": comparison.collapsed_by_point,
-                "difference": change.mean,
-                "difference_low": change.low,
-                "difference_high": change.high,
-                "difference_n": change.n,
-            }
-        )
-    columns = {name: np.stack([one[name] for one in found], axis=1).ravel() for name in found[0]}
-    levels = tabulate_levels(comparison.axes, points, len(metrics))
-    return pd.DataFrame({**levels, "metric": metrics * len(points), **columns})
-
-
-def build_paired_table(comparison: Comparison, metrics: list[str]) -> pd.DataFrame:
-    """Make a row for each point, metric and seed: the value minus the baseline's."""
-    points, seeds = comparison.points(), comparison.seeds
-    if not metrics or not seeds:
-        return pd.DataFrame(columns=[*comparison.axes, "metric", "seed", "difference"])
-    differences = np.stack([*map(comparison.differences_by_point, metrics)], axis=1)
-    rows = len(metrics) * len(seeds)
-    table = pd.DataFrame(
-        {
-            **tabulate_levels(comparison.axes, points, rows),
-            "metric": np.tile(np.repeat(np.array(metrics, dtype=object), len(seeds)), len(points)),
-            "seed": np.tile(np.array(seeds, dtype="int64"), len(points) * len(metrics)),
-            "difference": differences.ravel(),
-        }
-    )
-    return table[table["difference"].notna()].reset_index(drop=True)
-
-
-def tabulate_levels(axes: list[str], points: list[Point], rows: int) -> dict[str, Array]:
-    """Make a column for each axis, with ``rows`` rows for each point."""
-    columns: dict[str, Array] = {}
-    for axis, levels in zip(axes, zip(*points, strict=True), strict=True):
-        column = np.empty(len(points), dtype=object)
-        for index, level in enumerate(levels):  # column[:] would read tuples as rows of an array
-            column[index] = level
-        columns[axis] = np.repeat(column, rows)
-    return columns

@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 
 from analysis.alt_texts import describe_curves, describe_differences, describe_measures
 from analysis.collect import collect, with_typed_axes
-from analysis.comparison import Comparison, build_paired_table, build_summary_table, compare
+from analysis.comparison import Comparison, compare
+from analysis.comparison_tables import build_paired_table, build_summary_table
 from analysis.crowd import draw_crowd, is_crowded
 from analysis.details import Details
 from analysis.drawing import Drawing, draw_as_panels, draw_whole

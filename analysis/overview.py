@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from analysis.collect import tabulate
-from analysis.comparison import Comparison, Point, build_summary_table, compare
+from analysis.comparison import Comparison, Point, compare
+from analysis.comparison_tables import build_summary_table
 from analysis.figures import Positions, draw_measures, shown_measures
 from analysis.findings import HEADLINES, Answer, answer
 from analysis.front import compare_objectives, describe_front, list_front

@@ -14,7 +14,8 @@ import pandas as pd
 
 from analysis.choice import choose_axis, choose_level, choose_metric
 from analysis.collect import collect, select_finished, with_typed_axes
-from analysis.comparison import Comparison, Point, build_paired_table, build_summary_table, compare
+from analysis.comparison import Comparison, Point, compare
+from analysis.comparison_tables import build_paired_table, build_summary_table
 from analysis.effects import Axis, build_effect_table
 from analysis.findings import answer
 from analysis.labels import axis_label, metric_label, point_name, short_metric_label, value_label

@@ -26,7 +26,7 @@ from care.system.files import DamagedFileError, parse_json, read_tail
 from care.system.holder import Holder
 from care.trials.find import find_trial, list_trials, match_digits, nearest_identity
 from care.trials.folder import TrialFolder
-from care.trials.identity import identities, trial_id
+from care.trials.identity import group_id, trial_id
 from care.trials.records import StatusRecord, Values
 from care.trials.reference import list_references
 from care.trials.staleness import Versions
@@ -297,12 +297,12 @@ class SweepReader:
         return tuple(self._hold(row, holds) if row.state in TO_TRAIN else row for row in rows)
 
     def _hold(self, row: TrialRow, holds: Holds) -> TrialRow:
-        group = identities(self._identities[row.trial_id][1])[1]
+        group = group_id(self._identities[row.trial_id][1])
         hold = holds.of(group, row.seed)
         return replace(row, state=State.HELD, reason=hold.wish) if hold else row
 
     def _stop_further_seed(self, row: TrialRow, points: Mapping[str, SeedEntry]) -> TrialRow:
-        entry = points.get(identities(self._identities[row.trial_id][1])[1])
+        entry = points.get(group_id(self._identities[row.trial_id][1]))
         if entry is None or row.state not in TO_TRAIN or row.seed in entry.running:
             return row
         return replace(row, state=State.STOPPED, reason=entry.reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from care.config import DataConfig, EvaluationConfig, TrialConfig
@@ -29,9 +29,7 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
 
     A pinned trial also has its code version.
     """
-    points = config.data.source.kind == "points"
-    parts = [name for name in PARTS if not (points and name == "augmentation")]
-    tree = {name: _reduced(name, config) for name in parts}
+    tree = {name: _reduced(name, config) for name in _counted(PARTS, config)}
     if isinstance(config, PinnedTrial):
         tree["code_version"] = config.code_version
     positive: dict[str, Any] = unsigned_zero({"seed": config.seed, **tree})
@@ -40,6 +38,12 @@ def canonical(config: TrialConfig) -> dict[str, Any]:
 
 PARTS = tuple(name for name in TrialConfig.model_fields if name not in ("seed", "runtime"))
 """The parts of a configuration that change a number."""
+
+
+def _counted(parts: Sequence[str], config: TrialConfig) -> list[str]:
+    """Select the parts that change a number of this trial."""
+    points = config.data.source.kind == "points"
+    return [name for name in parts if not (points and name == "augmentation")]
 
 
 def _reduced(name: str, config: TrialConfig) -> Any:
@@ -121,8 +125,7 @@ class Identities(NamedTuple):
 
 def identities(config: TrialConfig) -> Identities:
     """Hash the canonical configuration with and without its seed."""
-    points = config.data.source.kind == "points"
-    names = [name for name in _SORTED if not (points and name == "augmentation")]
+    names = _counted(_SORTED, config)
     # JSON with sorted names, of which the seed is the only part that differs within a group.
     before, after = (
         ",".join(f'"{name}":{_text(name, config)}' for name in names if (name < "seed") == first)

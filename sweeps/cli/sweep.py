@@ -1,13 +1,11 @@
-"""``care sweep plan`` and ``care sweep run``."""
+"""``care sweep run``."""
 
 from __future__ import annotations
 
 import functools
-import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -19,145 +17,32 @@ from care.trials.code_version import code_version
 from care.trials.folder import TrialFolder
 from care.trials.pinned import PinnedTrial
 from care.trials.records import SweepRecord
-from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.account import describe_stopped
 from sweeps.backends.local import LocalBackend
 from sweeps.cli.data import prepare_data
 from sweeps.cli.measure import measure_missing
-from sweeps.cli.price import PriceOptions, PriceView, check_limits
+from sweeps.cli.price import check_limits
 from sweeps.cli.report import print_answer
 from sweeps.cli.sweep_arguments import Opening, SweepArguments, print_source
-from sweeps.event_log import describe_ways_to_continue, refuse, restart
+from sweeps.event_log import refuse, restart
 from sweeps.live import LiveView
 from sweeps.notify.target import find_target
 from sweeps.plan import Plan, PlannedTrial, make_plan
-from sweeps.plan_remarks import changed_points, code_remarks, plan_remarks
-from sweeps.point_seeds import PointSeeds
+from sweeps.plan_remarks import code_remarks, plan_remarks
 from sweeps.process.logging import show_log
 from sweeps.process.signals import Interrupt
-from sweeps.process.terminal import make_console, shorten
+from sweeps.process.terminal import make_console
 from sweeps.process.wall_time import format_wall_time
 from sweeps.question import is_searched
-from sweeps.references import unmeasured
 from sweeps.resources import split_this_machine
 from sweeps.revisions.check import check_revisions
 from sweeps.revisions.snapshot import make_snapshot
 from sweeps.run import RunOptions, SweepResult, SweepRun
 from sweeps.spec.sweep import Sweep
-from sweeps.states import in_words
 from sweeps.store import Store
 from sweeps.sweep_command import format_release
 from sweeps.tracking.source_tags import command_line, user_name
-from sweeps.warm_start import describe_warm_start
-
-_PLANNED = [state for state in State if state != State.ELSEWHERE]  # a plan has no driver
-_FIRST_SHOWN = 4
-_NARROWEST_LABEL = 16  # characters
-_OTHER_COLUMNS = 46  # characters of state, identity and epochs
-
-
-def plan_command(
-    arguments: SweepArguments, root: Path, as_json: bool, options: PriceOptions | None = None
-) -> None:
-    """Print each trial of a sweep and its state, and the price of those that are left."""
-    sweep = arguments.load()
-    store = Store(root)
-    show_log(make_console(stderr=True))  # only the plan goes to standard output
-    print_source(arguments.file, make_console(stderr=as_json))
-    plan = make_plan(sweep, store, versions := Versions())
-    counts = plan.counts()
-    counts[State.NEW] += plan.unsuggested
-    check_revisions_of(plan, store)
-    remarks = [*plan_remarks(plan), *changed_points(sweep, store), *code_remarks(sweep, store)]
-    if not plan.differences:
-        remarks += describe_warm_start(sweep, store, versions)
-    view = PriceView(plan, store, options or PriceOptions(), make_console(stderr=True))
-    remarks += view.remarks
-    if as_json:
-        summary = {
-            "total": plan.wanted,
-            "estimated_seconds": view.price.wall_seconds,
-            "price": view.as_json(),
-            "remarks": remarks,
-            "seeds": plan.seeds and _seeds_as_json(plan.seeds),
-            "other_question": {
-                differing.field: [differing.began, differing.now] for differing in plan.differences
-            },
-        }
-        print(json.dumps({**{state: counts[state] for state in _PLANNED}, **summary}))
-        return
-    console = make_console()
-    _print_trials(plan, console)
-    console.print(in_words(counts))
-    if plan.seeds:
-        console.print(plan.seeds.describe(), soft_wrap=True)
-    if sweep.selection:
-        console.print(_describe_selection(sweep))
-    if order := _describe_order(plan):
-        console.print(order, soft_wrap=True)
-    for line in remarks:
-        console.print(line, soft_wrap=True)
-    for data in sorted(versions.absent):
-        console.print(f"not compared with their data, which are not here: {data}", soft_wrap=True)
-    for name in unmeasured(sweep, store):
-        console.print(f"reference to measure: {name}", soft_wrap=True)
-    _print_damaged(counts[State.DAMAGED], arguments.command("run"), console)
-    for line in view.lines():
-        console.print(line, soft_wrap=True)
-    if plan.differences:
-        _print_question(plan, arguments.command("run"), console)
-
-
-def _seeds_as_json(seeds: PointSeeds) -> dict[str, Any]:
-    return {**seeds.limits.model_dump(), "may_grow": seeds.may_grow, "looks": seeds.records()}
-
-
-def _print_question(plan: Plan, command: str, console: Console) -> None:
-    """Print how the sweep differs from the question that its search started with."""
-    name = plan.sweep.spec.name
-    lines = [f"{name} will not run: it asks something else than its search began with:"]
-    lines += [f"  {difference}" for difference in plan.differences]
-    lines.append(describe_ways_to_continue(plan.sweep, command))
-    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-
-
-def _print_trials(plan: Plan, console: Console) -> None:
-    """Print a line for each trial; on a terminal the label is shortened to fit."""
-    labels = [trial.label for trial in plan.trials]
-    widest = max(map(len, labels), default=0)
-    if console.is_terminal:
-        widest = min(widest, max(_NARROWEST_LABEL, console.width - _OTHER_COLUMNS))
-    lines = []
-    for trial, whole in zip(plan.trials, labels, strict=True):
-        started = trial.epoch or trial.state == State.PAUSED
-        progress = f"{trial.epoch}/{trial.config.training.epochs} epochs" if started else ""
-        label = shorten(whole, widest)
-        line = f"  {trial.state:8s} {trial.trial_id}  {label:{widest}s}  {progress}"
-        lines.append(line.rstrip())
-    if lines:
-        print("\n".join(lines), file=console.file)  # rich would take as long as the plan
-
-
-def _describe_order(plan: Plan) -> str:
-    """Name the trials that start first, if the sweep declares an order; empty otherwise."""
-    spec, missing = plan.sweep.spec, plan.missing()
-    if not missing or (not spec.first and spec.order == "points"):
-        return ""
-    more = ", …" if len(missing) > _FIRST_SHOWN else ""
-    return f"starts with: {', '.join(trial.label for trial in missing[:_FIRST_SHOWN])}{more}"
-
-
-def _describe_selection(sweep: Sweep) -> str:
-    """Format the number of chosen trials."""
-    spec = sweep.spec
-    points = list(sweep.whole().points())
-    chosen = sum(sweep.selection.takes(point) for point in points)
-    seeds = spec.all_seeds if sweep.selection.seeds is None else sweep.selection.seeds
-    total = len(points) * len(spec.all_seeds)
-    if spec.adaptive:
-        return f"chosen: at most {chosen * len(seeds)} of the sweep's at most {total} trials"
-    return f"chosen: {chosen * len(seeds)} of the sweep's {total} trials"
 
 
 def run_command(
@@ -212,8 +97,20 @@ def run_command(
     status = conclude(console, command, outcome, interrupt.status)
     if sweep.selection and not interrupt.requested:
         command = arguments.without_selection.command("run")
-        console.print(f"{_describe_selection(sweep)}; all of them: {command}", soft_wrap=True)
+        console.print(f"{describe_selection(sweep)}; all of them: {command}", soft_wrap=True)
     return status
+
+
+def describe_selection(sweep: Sweep) -> str:
+    """Format the number of chosen trials."""
+    spec = sweep.spec
+    points = list(sweep.whole().points())
+    chosen = sum(sweep.selection.takes(point) for point in points)
+    seeds = spec.all_seeds if sweep.selection.seeds is None else sweep.selection.seeds
+    total = len(points) * len(spec.all_seeds)
+    if spec.adaptive:
+        return f"chosen: at most {chosen * len(seeds)} of the sweep's at most {total} trials"
+    return f"chosen: {chosen * len(seeds)} of the sweep's {total} trials"
 
 
 def prepare(
@@ -349,7 +246,7 @@ def print_untrained(counts: Mapping[State, int], command: str, console: Console)
             f"To rerun them: {command} --rerun-stale",
             soft_wrap=True,
         )
-    _print_damaged(counts[State.DAMAGED], command, console)
+    print_damaged(counts[State.DAMAGED], command, console)
 
 
 def _print_incomparable(outcome: SweepResult, console: Console) -> None:
@@ -363,7 +260,8 @@ def _print_incomparable(outcome: SweepResult, console: Console) -> None:
         )
 
 
-def _print_damaged(count: int, command: str, console: Console) -> None:
+def print_damaged(count: int, command: str, console: Console) -> None:
+    """Print the command that trains damaged trials again, if there are any."""
     if count:
         console.print(
             f"{count} damaged and left out. To archive and rerun them: {command} --rerun-damaged",

@@ -99,7 +99,7 @@ def sweep_plan(
     """Show each trial of a sweep, its state, and the price. Keeps nothing."""
     from sweeps.cli.cluster import parse_workers
     from sweeps.cli.price import PriceOptions
-    from sweeps.cli.sweep import plan_command
+    from sweeps.cli.sweep_plan import plan_command
 
     options = PriceOptions(measure, cluster, parse_workers(workers))
     arguments = _sweep_arguments(file, overrides, profile, only, seeds, store)

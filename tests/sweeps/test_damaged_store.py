@@ -27,8 +27,9 @@ from care.trials import checkpoint
 from care.trials.records import SweepRecord
 from care.trials.state import RecordedState, State
 from sweeps.cli.evaluate import evaluate_command
-from sweeps.cli.sweep import plan_command, prepare
+from sweeps.cli.sweep import prepare
 from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.cli.sweep_plan import plan_command
 from sweeps.event_log import begin
 from sweeps.plan import make_plan
 from sweeps.process.terminal import make_console

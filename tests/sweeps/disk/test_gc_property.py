@@ -14,7 +14,8 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from analysis.collect import collect as collect_tables
-from analysis.comparison import build_paired_table, build_summary_table, compare
+from analysis.comparison import compare
+from analysis.comparison_tables import build_paired_table, build_summary_table
 from analysis.reference_rows import build_reference_table
 from care.errors import CareError
 from care.system.claim import Claim

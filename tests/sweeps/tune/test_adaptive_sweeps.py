@@ -17,8 +17,8 @@ from care.config import TrialConfig
 from care.errors import Problem
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.cli.sweep import plan_command
 from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.cli.sweep_plan import plan_command
 from sweeps.inventory import SweepReader
 from sweeps.plan import Plan, make_plan, trial_configs
 from sweeps.report import read_answer, write_sweep_report

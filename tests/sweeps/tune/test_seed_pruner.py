@@ -22,8 +22,8 @@ from optuna.trial import TrialState, create_trial
 from care.config import TrialConfig
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.cli.sweep import plan_command
 from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.cli.sweep_plan import plan_command
 from sweeps.event_log import SeedEntry, read_decisions
 from sweeps.inventory import SweepReader
 from sweeps.plan import Plan, make_plan

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from sweeps.cli.sweep import plan_command
 from sweeps.cli.sweep_arguments import SweepArguments
+from sweeps.cli.sweep_plan import plan_command
 from sweeps.event_log import read_decisions
 from sweeps.plan import make_plan
 from sweeps.report import sweep_summary
