@@ -134,13 +134,15 @@ class TrialActor:
         began = time.monotonic()
         results = self._train_epoch()
         longest = time.monotonic() - began
-        while self._may_go_on(results) and time.monotonic() - began + longest < REPORT_SECONDS:
+        while (
+            self._may_train_another(results) and time.monotonic() - began + longest < REPORT_SECONDS
+        ):
             epoch_began = time.monotonic()
             results = _latest(results + self._train_epoch())
             longest = max(longest, time.monotonic() - epoch_began)
         return results
 
-    def _may_go_on(self, results: list[TrialResult]) -> bool:
+    def _may_train_another(self, results: list[TrialResult]) -> bool:
         scheduled = any(trial.replay for trial in self._task.trials)
         quiet = not any(result.done for result in results)
         return bool(self._training) and quiet and not scheduled and self._pace is None

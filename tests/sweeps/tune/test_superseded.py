@@ -127,7 +127,7 @@ def test_a_trial_that_was_taken_over_is_elsewhere(
     tmp_path: Path, tiny_config: TrialConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CARE_NODE_FOLDER", str(make_scratch(tmp_path)))
-    monkeypatch.setattr("sweeps.tune.trial_actor._REPORT_SECONDS", 0.0)  # an epoch a step
+    monkeypatch.setattr("sweeps.tune.trial_actor.REPORT_SECONDS", 0.0)  # an epoch a step
     folder = tmp_path / trial_id(tiny_config)
     actor = TrialActor(PackTask((TrialTask(folder.name, tiny_config, folder),)))
     assert [trial.outcome for trial in actor.step().trials] == [Outcome.RUNNING]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -167,7 +168,10 @@ def test_a_part_is_of_the_visible_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (given.gpus, given.devices) == (1, {"CUDA_VISIBLE_DEVICES": "5"})
 
 
-def test_one_worker_has_a_machine_and_a_second_one_a_part_of_it() -> None:
+def test_one_worker_has_a_machine_and_a_second_one_a_part_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", f"test-{os.getpid()}")  # other tests' workers are elsewhere
     with volunteer.only_worker(whole=True):
         taken = pytest.raises(CareError, match="another worker has this machine already")
         with taken, volunteer.only_worker(whole=True):
