@@ -140,18 +140,18 @@ class Meter:
 
     Args:
         before: Hours of earlier runs.
-        request: Returns the ``cpu`` and ``gpu`` of a process by its share of a machine.
+        request: Returns the cores and GPUs of a process by its share of a machine.
         clock: Returns the time in seconds.
     """
 
     def __init__(
         self,
         before: Hours = Hours(),
-        request: Callable[[int], Mapping[str, float]] = lambda share: {"cpu": share, "gpu": 0.0},
+        request: Callable[[int], tuple[float, float]] = lambda share: (share, 0.0),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._ended, self._request, self._clock = before, request, clock
-        self._running: dict[str, tuple[float, Mapping[str, float]]] = {}
+        self._running: dict[str, tuple[float, tuple[float, float]]] = {}
 
     def begin(self, process: str, share: int) -> None:
         """Start to count a process."""
@@ -171,9 +171,9 @@ class Meter:
         """Return the hours until now, those of earlier runs among them."""
         return sum((self._hours(*one) for one in list(self._running.values())), self._ended)
 
-    def _hours(self, began: float, parts: Mapping[str, float]) -> Hours:
+    def _hours(self, began: float, parts: tuple[float, float]) -> Hours:
         hours = (self._clock() - began) / 3600
-        return Hours(hours * parts["cpu"], hours * parts["gpu"])
+        return Hours(*(hours * part for part in parts))
 
 
 def hours_in_store(trials: Iterable[TrialFolder], since: str, gpus: float) -> Hours:

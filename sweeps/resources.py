@@ -39,10 +39,10 @@ class Resources:
             return math.ceil(1 / self.gpus)
         return self.cores // self.threads
 
-    def request(self, share: int) -> dict[str, float]:
-        """Return the resources to request from Ray: ``share`` times those of one trial."""
+    def request(self, share: int) -> tuple[int, float]:
+        """Return the cores and GPUs to request from Ray: ``share`` times those of one trial."""
         gpus = min(1.0, share * self.gpus) if self.gpus < 1 else self.gpus
-        return {"cpu": min(self.cores, share * self.threads), "gpu": gpus}
+        return min(self.cores, share * self.threads), gpus
 
 
 def split_this_machine(config: ResourcesConfig, trials: int) -> Resources:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from ray import tune
 
@@ -86,7 +88,8 @@ class Launch:
         request = self.backend.resources.request
         tuner = tune.Tuner(
             tune.with_resources(
-                CareTrainable, lambda config: request(PackTask.from_config(config).share)
+                CareTrainable,
+                lambda config: _placement(*request(PackTask.from_config(config).share)),
             ),
             tune_config=tune.TuneConfig(
                 search_alg=self._replay.search(self._queue),
@@ -119,3 +122,9 @@ class Launch:
         if self.sweep.spec.scheduler.by_seed:
             return 1
         return _STAGED_OF_A_SEARCH if self.sweep.spec.search.suggests else _STAGED
+
+
+@functools.cache
+def _placement(cpus: float, gpus: float) -> Any:
+    """Make the request of a trial; one object for all trials, since Tune keeps it with each."""
+    return tune.PlacementGroupFactory([{"CPU": cpus, "GPU": gpus}])

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
+
+from ray.tune.experiment import Trial
 
 from care.config import TrialConfig
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult, TrialTask
@@ -19,9 +20,9 @@ def task(trial_id: str, **changes: Any) -> TrialTask:
 
 
 def tune_trial(*trial_ids: str, key: str = "tune") -> Any:
-    """Make what Tune's scheduler and callbacks get of one of its trials."""
+    """Make one of Tune's trials, which its scheduler and callbacks get."""
     config = PackTask(tuple(task(trial_id) for trial_id in trial_ids)).to_config()
-    return SimpleNamespace(config=config, trial_id=key)
+    return Trial("CareTrainable", config=config, trial_id=key, stub=True)
 
 
 def result(

@@ -140,7 +140,7 @@ def test_the_length_of_a_union_counts_each_second_once(
 
 def test_the_meter_counts_while_processes_run() -> None:
     now = 0.0
-    meter = Meter(Hours(1.0, 0.5), lambda share: {"cpu": 2 * share, "gpu": 0.5}, lambda: now)
+    meter = Meter(Hours(1.0, 0.5), lambda share: (2 * share, 0.5), lambda: now)
     meter.begin("a", 1)
     meter.begin("b", 2)
     now = HOUR

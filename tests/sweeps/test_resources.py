@@ -79,5 +79,4 @@ def test_less_packing_ends_where_a_trial_is_alone(
     shares = [1]
     while shares[-1] < resources.largest_share:
         shares.append(min(2 * shares[-1], resources.largest_share))
-    requests = [resources.request(share) for share in shares]
-    assert [(request["cpu"], request["gpu"]) for request in requests] == parts
+    assert [resources.request(share) for share in shares] == parts

@@ -118,6 +118,7 @@ def test_a_trial_of_the_plan(tmp_path: Path) -> None:
             fabricate(store, trial.config, State.FINISHED, 3)
         return calls(lambda: make_plan(sweep, store))
 
+    planning(1)  # what is done once a process
     once, twice, four_times = planning(20), planning(40), planning(80)
     assert four_times - twice == pytest.approx(2 * (twice - once), rel=0.02)
 
@@ -160,3 +161,19 @@ def test_tune_is_left_little_of_a_result(board_of: Callable[[int], Board]) -> No
     callback.on_trial_result(0, [], messages.tune_trial(identity), result)
     assert result == messages.result(finished, of_the_end)
     assert board.best() == (board.trials[identity].point, 0.5, 1)
+
+
+def test_tune_is_left_little_of_a_trial_that_is_over(board_of: Callable[[int], Board]) -> None:
+    """Tune keeps each trial until a launch ends, and pickles its configuration then."""
+    board = board_of(2)
+    callback = DriverCallback(board, queue_of(0), lambda _: None, [board.metric.name])
+    for identity, end in zip(
+        board.trials, (callback.on_trial_complete, callback.on_trial_error), strict=True
+    ):
+        trial = messages.tune_trial(identity)
+        before = len(trial.get_json_state()[0])
+        trial.run_metadata.update_metric("done", True)
+        end(0, [], trial)
+        trial.invalidate_json_state()
+        assert len(trial.get_json_state()[0]) < before / 2
+        assert trial.run_metadata.metric_analysis == {}

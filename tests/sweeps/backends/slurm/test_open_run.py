@@ -59,8 +59,9 @@ def test_machines_join_are_killed_and_leave_when_it_is_cancelled(
         wait_until(lambda: not Path(f"/proc/{process}").exists(), 20, "its trials end with it")
     with Volunteer(sweep, options=part) as hurried:
         hurried.wait_for_trial()
-        for _ in range(2):
-            hurried.signal(signal.SIGINT)
+        hurried.signal(signal.SIGINT)
+        wait_until(lambda: "leaving: a signal" in hurried.output, what="the first Ctrl-C")
+        hurried.signal(signal.SIGINT)
         assert hurried.wait(20) == 130
     with Volunteer(sweep, options=part) as last:
         last.wait_for_trial()
