@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from analysis.contents import fits_csv, gather
+from analysis.csv_file import write_csv
 from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
 from analysis.importance import Evaluate
@@ -113,7 +114,7 @@ def _write(
     contents = gather(store_trials, summary, evaluate)
     for name, table in contents.tables.items():
         if fits_csv(table):
-            table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
+            write_csv(table, fresh / "tables" / f"{name}.csv")
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
     for name, drawing in contents.figures.items():
         for ending, content in drawing.files.items():
