@@ -21,6 +21,7 @@ from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 from sweeps.account import read_account
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
@@ -69,10 +70,14 @@ def write_sweep_report(
     """
     from analysis.freshness import fingerprint, is_current
 
-    summary = sweep_summary(sweep, store)
+    # Kept files would fill the memory for a report that is up to date.
+    files = StoreFiles(store.trials, kept=if_current)
+    summary = sweep_summary(sweep, Store(store.root, files))
     out = store.sweep(sweep.spec.name).report
-    if not if_current and is_current(out, fingerprint(store.trials, summary)):
-        return out / "report.html"
+    if not if_current:
+        if is_current(out, fingerprint(files, summary)):
+            return out / "report.html"
+        files = StoreFiles(store.trials, kept=True)
     with large_imports():
         from analysis.report import write_report
 
@@ -81,7 +86,7 @@ def write_sweep_report(
 
         return StudyImportance(sweep.space)(*arguments)
 
-    return write_report(store.trials, summary, out, work, evaluate)
+    return write_report(files, summary, out, work, evaluate)
 
 
 def _importance_version() -> tuple[str, ...]:
