@@ -188,8 +188,11 @@ def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
         descriptor, size = file
         if size > largest:
             raise DamagedFileError(path, f"is too large ({size:,} bytes)")
+        content = os.read(descriptor, size + 1)
+        if len(content) == size:  # a stream would ask for the size and position again
+            return content
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
+            return content + stream.read()
 
 
 def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:

@@ -26,7 +26,9 @@ class TrialFiles(TrialFolder):
     Later changes on the disk are not seen. The content is dropped once it is parsed.
     """
 
-    _contents: dict[str, bytes] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _contents: dict[str, tuple[Path, bytes]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
     _digests: dict[str, str | DamagedFileError | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -51,13 +53,14 @@ class TrialFiles(TrialFolder):
         return None if digest is None else digest[:CHECKSUM_DIGITS]
 
     def _load(self, name: str) -> str | DamagedFileError | None:
+        path = self.path / name
         try:
-            content = read_whole(self.path / name)
+            content = read_whole(path)
         except DamagedFileError as error:
             return error
         if content is None:
             return None
-        self._contents[name] = content
+        self._contents[name] = path, content
         return hashlib.sha256(content).hexdigest()
 
     def _read(self, name: str, parse: Callable[[Path, bytes], _Parsed]) -> _Parsed | None:
@@ -76,7 +79,7 @@ class TrialFiles(TrialFolder):
         try:
             if name not in self._contents:  # dropped
                 return super()._read(name, parse)
-            return parse(self.path / name, self._contents.pop(name))
+            return parse(*self._contents.pop(name))
         except DamagedFileError as error:
             return error
 
