@@ -70,14 +70,14 @@ def write_sweep_report(
     """
     from analysis.freshness import fingerprint, is_current
 
-    # Kept files would fill the memory for a report that is up to date.
-    files = StoreFiles(store.trials, kept=if_current)
-    summary = sweep_summary(sweep, Store(store.root, files))
     out = store.sweep(sweep.spec.name).report
-    if not if_current:
-        if is_current(out, fingerprint(files, summary)):
+    files = StoreFiles(store.trials, kept=True)
+    if if_current:
+        summary = sweep_summary(sweep, Store(store.root, files))
+    else:  # kept files would fill the memory for nothing where the report is up to date
+        summary = sweep_summary(sweep, store)
+        if is_current(out, fingerprint(StoreFiles(store.trials), summary)):
             return out / "report.html"
-        files = StoreFiles(store.trials, kept=True)
     with large_imports():
         from analysis.report import write_report
 

@@ -79,7 +79,7 @@ def test_a_report_sees_a_trial_that_changed_since_the_last(
     def values() -> list[float]:
         page = write_sweep_report(sweep, store, if_current=if_current)
         table = pd.read_csv(page.parent / "tables" / "trials.csv")
-        return table["head/gamma"].tolist()  # type: ignore[no-any-return]
+        return table["head/gamma"].tolist()
 
     before = values()
     trial = make_plan(sweep, store).trials[1]
