@@ -19,6 +19,7 @@ from care.system.git import SNAPSHOT
 from sweeps.revisions.process import SnapshotProcess, describe_config
 from sweeps.revisions.revision import Revision
 from sweeps.revisions.snapshot import (
+    SnapshotError,
     ask,
     copy_code,
     is_unchanged,
@@ -215,6 +216,12 @@ def test_a_damaged_snapshot_is_made_again(snapshot: Path, tmp_path: Path) -> Non
     make_snapshot(revision, tmp_path)
     assert files(folder) == whole
     assert [path.name for path in (tmp_path / "code").iterdir()] == [folder.name]
+
+
+def test_a_tree_that_changed_since_the_sweep_was_read_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SnapshotError, match=r"has changed to ast1-.* since .* ast1-before; repeat"):
+        make_snapshot(Revision(code_version="ast1-before"), tmp_path)
+    assert not list((tmp_path / "code").iterdir())
 
 
 def test_code_of_another_version_than_its_trial_is_refused(
