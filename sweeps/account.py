@@ -113,6 +113,23 @@ class AccountRecord(Record):
         }
 
 
+@dataclass(frozen=True)
+class Ending:
+    """The end of a sweep's last run, in words.
+
+    Attributes:
+        stopped: Why it stopped early; empty if it did not, or if nothing is left to do.
+        hours: Planned and spent hours; empty without any, and while a driver counts.
+    """
+
+    stopped: str = ""
+    hours: str = ""
+
+    def lines(self) -> list[str]:
+        """List what there is to say, a line each."""
+        return [line for line in (self.stopped, self.hours) if line]
+
+
 def _number(hours: float) -> str:
     return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
 
@@ -279,6 +296,18 @@ def describe_stopped(account: AccountRecord, spec: SweepSpec, command: str) -> s
         command = with_more_budget(command, spec, account.spent)
         return f"{account.reason}; to continue: {command}"
     return f"{account.reason}; to train the others: {command}" if account.stopped else ""
+
+
+def describe_end(account: AccountRecord, spec: SweepSpec, *, complete: bool) -> Ending:
+    """Describe why the last run stopped early, and the hours.
+
+    Args:
+        account: The sweep's account.
+        spec: Its declaration.
+        complete: Whether nothing is left to do.
+    """
+    reason = "" if complete else account.reason
+    return Ending(reason, "" if account.running else account.describe(spec))
 
 
 def check_budget(plan: Plan, past: PastTrials) -> str:

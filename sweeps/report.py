@@ -21,7 +21,7 @@ from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.account import read_account
+from sweeps.account import describe_end, read_account
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import describe_held_points, describe_stopped_points, find_mixtures
@@ -154,10 +154,7 @@ def _notes(plan: Plan, store: Store) -> Iterator[str]:
             "the mean of a point that was stopped early tends to be too bad: with other first "
             "seeds it might have gone on"
         )
-    if account.stopped and not plan.complete:
-        yield account.reason
-    if not account.running and (hours := account.describe(spec)):
-        yield hours
+    yield from describe_end(account, spec, complete=plan.complete).lines()
 
 
 def _added_seeds(plan: Plan) -> AddedSeeds | None:
