@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import shlex
 from collections.abc import Iterator
@@ -76,12 +77,15 @@ def write_sweep_report(
     with large_imports():
         from analysis.report import write_report
 
-    def evaluate(*arguments: Any) -> list[dict[Axes, float]]:
-        from sweeps.tune.importance import StudyImportance  # Optuna, which few reports need
-
-        return StudyImportance(sweep.space)(*arguments)
-
+    evaluate = functools.partial(evaluate_importance, sweep)
     return write_report(store.trials, summary, out, work, evaluate)
+
+
+def evaluate_importance(sweep: Sweep, *arguments: Any) -> list[dict[Axes, float]]:
+    """Compute the importance of a sweep's axes; see :data:`analysis.importance.Evaluate`."""
+    from sweeps.tune.importance import StudyImportance  # Optuna, which few reports need
+
+    return StudyImportance(sweep.space)(*arguments)
 
 
 def _importance_version() -> tuple[str, ...]:
