@@ -26,6 +26,7 @@ from sweeps.spec.limits import UNITS, Unit, unit_label
 from sweeps.spec.schema import SweepSpec
 from sweeps.store import SweepFolder
 
+ACCOUNT = "account.json"
 StopName = Literal["", "budget", "failures"]
 STOPPED: Mapping[str, str] = {"budget": "budget used up", "failures": "stopped at failures"}
 """The state of a sweep whose last run a limit ended, for people."""
@@ -87,6 +88,24 @@ class AccountRecord(Record):
             return None
         return Hours(self.planned_core_hours, self.planned_gpu_hours or 0.0)
 
+    def merge(self, other: AccountRecord) -> AccountRecord:
+        """Take over what the account of the same sweep in another store has more.
+
+        Hours are not added: one store may have been copied from the other, so the larger number is
+        the one that cannot be too large. The rest is that of the account with more hours.
+        """
+        spent = self.spent.or_more(other.spent)
+        newer, older = (other, self) if other.core_hours > self.core_hours else (self, other)
+        priced = newer if newer.planned else older
+        return newer.model_copy(
+            update={
+                "core_hours": spent.core,
+                "gpu_hours": spent.gpu,
+                "planned_core_hours": priced.planned_core_hours,
+                "planned_gpu_hours": priced.planned_gpu_hours,
+            }
+        )
+
     def describe(self, spec: SweepSpec) -> str:
         """Describe the hours in one line; empty if nothing was planned or spent."""
         limits = spec.budget.limits() if spec.budget else {}
@@ -137,7 +156,7 @@ def _number(hours: float) -> str:
 def read_account(folder: SweepFolder) -> AccountRecord:
     """Read a sweep's account; an empty one if there is none, or if it is damaged."""
     with contextlib.suppress(DamagedFileError):
-        return read_record(folder.path / "account.json", AccountRecord) or AccountRecord()
+        return read_record(folder.path / ACCOUNT, AccountRecord) or AccountRecord()
     return AccountRecord()
 
 
@@ -148,7 +167,7 @@ def write_account(folder: SweepFolder, account: AccountRecord) -> None:
         LostClaimError: Another driver has taken over the sweep.
         DiskError: The disk is full or not available.
     """
-    path = folder.path / "account.json"
+    path = folder.path / ACCOUNT
     folder.writer.replace(path, pack_json(path, account.model_dump(mode="json")))
 
 
