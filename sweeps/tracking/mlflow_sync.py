@@ -82,8 +82,8 @@ class MlflowSync:
                     follow_deletions(self.runs, Store(self.store))
                     self._deletions_followed = True
                 yield
-            except BaseException:
-                self.runs.suspect()
+            except BaseException as error:
+                self.runs.suspect(error)
                 raise
 
     def sync_sweep(
