@@ -76,15 +76,11 @@ def find_front(
         point: tuple(sign * mean for sign, mean in zip(signs, of_point, strict=True))
         for point, of_point in means.items()
     }
-    points = sorted(
-        (
-            point
-            for point in goods
-            if not any(_beats(other, goods[point]) for other in goods.values())
-        ),
-        key=lambda point: goods[point],
-        reverse=True,
-    )
+    points: list[PointKey] = []
+    # The points that beat a point come before it, and one of them is on the front.
+    for point in sorted(goods, key=lambda point: goods[point], reverse=True):
+        if not any(_beats(goods[other], goods[point]) for other in points):
+            points.append(point)
     others = tuple(point for point in rivals if point not in means)
     return Front(tuple(points), means, tuple(seeds), others, left_out)
 

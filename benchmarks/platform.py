@@ -31,12 +31,12 @@ def resume() -> list[Result]:
 
 def plan() -> list[Result]:
     """Time the plan of 10,000 trials with an empty store."""
-    from benchmarks.scale import Load, declare
+    from benchmarks.scale import declare
     from sweeps.plan import make_plan
     from sweeps.store import Store
 
     with tempfile.TemporaryDirectory() as folder:
-        sweep = declare(Path(folder), Load(_TRIALS, 1, _EPOCHS, 0.0, False))
+        sweep = declare(Path(folder), _TRIALS, _EPOCHS)
         store = Store(Path(folder, "runs"))
         assert len(make_plan(sweep, store).trials) == _TRIALS
         return [_seconds("plan-10000", "an empty store", lambda: make_plan(sweep, store))]

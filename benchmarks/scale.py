@@ -62,6 +62,7 @@ class Load:
     Attributes:
         trials: Number of trials of the sweep.
         workers: Number of trials side by side.
+        processes: Number of processes that the simulated workers share.
         epochs: Epochs of a trial.
         epoch_seconds: Seconds of an epoch.
         catch_up: Whether to wait until MLflow has everything, and to time a second run.
@@ -69,6 +70,7 @@ class Load:
 
     trials: int
     workers: int
+    processes: int
     epochs: int
     epoch_seconds: float
     catch_up: bool
@@ -99,17 +101,17 @@ class Sample:
     mebibytes: float
 
 
-def declare(folder: Path, load: Load) -> Sweep:
-    """Declare a grid of ``load.trials`` trials of the default experiment, shortened."""
-    weights = max(1, load.trials // _SEEDS)
+def declare(folder: Path, trials: int, epochs: int) -> Sweep:
+    """Declare a grid of ``trials`` trials of the default experiment, shortened to ``epochs``."""
+    weights = max(1, trials // _SEEDS)
     declared = {
         "name": _NAME,
         "experiment": str(_EXPERIMENT),
         "axes": {
-            "training.epochs": [load.epochs],
+            "training.epochs": [epochs],
             "objective.equivariance.weight": [number / weights for number in range(weights)],
         },
-        "seeds": min(load.trials, _SEEDS),
+        "seeds": min(trials, _SEEDS),
         "resources": {"pack": 1},
     }
     file = folder / "sweep.yaml"
@@ -129,7 +131,8 @@ class SimulatedPool:
         folder.path.mkdir(parents=True)
         self.resources = Resources(load.workers, 1, 0.0, 0)
         self.folder = folder
-        self.jobs = [QueuedJob(str(n), "RUNNING", f"node{n}", "") for n in range(load.workers)]
+        self.queued = [QueuedJob(str(n), "RUNNING", f"node{n}", "") for n in range(load.workers)]
+        self.joined = ()
         self.cluster: SimulatedCluster | None = None
         self._load = load
 
@@ -151,7 +154,8 @@ class SimulatedPool:
             from benchmarks.simulated_ray import SimulatedCluster
 
             node = Node(scratch)
-            self.cluster = SimulatedCluster(self._load.workers, self._load.epoch_seconds, node)
+            load = self._load
+            self.cluster = SimulatedCluster(load.workers, load.processes, load.epoch_seconds, node)
             with self.cluster.in_place_of_ray():
                 yield scratch
 
@@ -224,7 +228,7 @@ def measure(load: Load) -> dict[str, Any]:
     """Time the plan, the run, and a second run without missing trials, in a temporary store."""
     # Errors are ignored: MLflow's thread may still write to the folder when it is removed.
     with tempfile.TemporaryDirectory(prefix="care-scale-", ignore_cleanup_errors=True) as folder:
-        sweep, store = declare(Path(folder), load), Store(Path(folder, "runs"))
+        sweep, store = declare(Path(folder), load.trials, load.epochs), Store(Path(folder, "runs"))
         stages = {"plan, empty store": seconds(lambda: make_plan(sweep, store))}
         store.prepare()
         store.sweep(_NAME).write(_declaration(sweep))
@@ -337,6 +341,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.scale", description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=256)
+    parser.add_argument("--processes", type=int, default=1, help="which the workers share")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--epoch-seconds", type=float, default=1.0)
     parser.add_argument("--catch-up", action="store_true", help="wait for MLflow; run once more")

@@ -1,4 +1,4 @@
-"""Ray's core API as Tune's controller uses it, answered by one process instead of a cluster.
+"""Ray's core API as Tune's controller uses it, answered by some processes instead of a cluster.
 
 Everything above it is real: Tune's controller, its actor manager, its bookkeeping; below it is
 :mod:`benchmarks.simulated_node`. Replaced are ``ray.wait``, ``ray.get``, ``ray.kill``, the calls of
@@ -14,7 +14,8 @@ import multiprocessing
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from multiprocessing.connection import Connection, wait
+from typing import Any, cast
 from unittest import mock
 
 from ray import cloudpickle
@@ -37,10 +38,11 @@ class Future:
 
 
 class SimulatedCluster:
-    """The simulated workers, all of them in one process beside this one.
+    """The simulated workers, in processes beside this one.
 
     Args:
         workers: Number of actors at one time.
+        processes: Number of processes that they share.
         epoch_seconds: Seconds of an epoch.
         node: The node in which a real worker registers its trials.
 
@@ -49,15 +51,18 @@ class SimulatedCluster:
         answers: Number of results that Tune got from actors, by method.
     """
 
-    def __init__(self, workers: int, epoch_seconds: float, node: Node) -> None:
+    def __init__(self, workers: int, processes: int, epoch_seconds: float, node: Node) -> None:
         self.free = workers
         self.waited = 0.0
         self.answers: dict[str, int] = {}
         context = multiprocessing.get_context("spawn")
-        self._pipe, there = context.Pipe()
-        self._process = context.Process(
-            target=run_node, args=(there, epoch_seconds, node), daemon=True
-        )
+        self._pipes: list[Connection] = []
+        self._processes = []
+        for _ in range(processes):
+            here, there = context.Pipe()
+            self._pipes.append(here)
+            arguments = (there, epoch_seconds, node)
+            self._processes.append(context.Process(target=run_node, args=arguments, daemon=True))
         self._numbers = itertools.count()
         self._methods: dict[int, str] = {}
         self._pending: weakref.WeakValueDictionary[int, Future] = weakref.WeakValueDictionary()
@@ -65,7 +70,8 @@ class SimulatedCluster:
     @contextlib.contextmanager
     def in_place_of_ray(self) -> Iterator[None]:
         """Make Tune's controllers run on this cluster while entered."""
-        self._process.start()
+        for process in self._processes:
+            process.start()
         ray, resources = _Ray(self), functools.partial(_Resources, self)
         with (
             mock.patch.object(actor_manager, "ray", ray),
@@ -73,15 +79,17 @@ class SimulatedCluster:
             mock.patch.object(tune_controller, "PlacementGroupResourceManager", resources),
         ):
             yield
-        self._pipe.send(None)
-        self._process.join()
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            pipe.send(None)
+            process.join()
 
     def call(self, actor: int, method: str, *args: Any, **kwargs: Any) -> Future:
         """Send a call to an actor, serialized as Ray does."""
         future = Future(next(self._numbers))
         self._methods[future.number] = method
         self._pending[future.number] = future
-        self._pipe.send((future.number, actor, method, cloudpickle.dumps((args, kwargs))))
+        pipe = self._pipes[actor % len(self._pipes)]
+        pipe.send((future.number, actor, method, cloudpickle.dumps((args, kwargs))))
         return future
 
     def wait(self, futures: Sequence[Future], timeout: float | None) -> Future | None:
@@ -106,15 +114,16 @@ class SimulatedCluster:
     def _receive(self, seconds: float) -> None:
         """Receive every available answer; wait for the first one."""
         start = time.perf_counter()
-        arrived = self._pipe.poll(seconds)
+        arrived = wait(self._pipes, seconds)
         if seconds:
             self.waited += time.perf_counter() - start
         while arrived:
-            number, content = self._pipe.recv()
-            future = self._pending.get(number)
-            if future is not None:  # otherwise Tune has dropped it
-                future.result, future.done = cloudpickle.loads(content), True
-            arrived = self._pipe.poll(0)
+            for pipe in arrived:
+                number, content = cast(Connection, pipe).recv()
+                future = self._pending.get(number)
+                if future is not None:  # otherwise Tune has dropped it
+                    future.result, future.done = cloudpickle.loads(content), True
+            arrived = wait(self._pipes, 0.0)
 
 
 class _Ray:

@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-import statistics
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from analysis.best_point import BestPoint, find_best_point
-from analysis.labels import point_name
-from analysis.pareto import Front, Objective, find_front
 from care.config import TrialConfig
-from care.config.metrics import COLLAPSE_METRIC, is_collapsed, monitored_metrics
+from care.config.metrics import monitored_metrics
 from care.errors import CareError, ConfigError, Problem, nearest, unknown_name
 from care.system.claim import holder
 from care.system.files import DamagedFileError, parse_json, read_tail
-from care.system.holder import Holder
 from care.trials.find import find_trial, list_trials, match_digits, nearest_identity
 from care.trials.folder import TrialFolder
 from care.trials.identity import group_id, trial_id
@@ -31,166 +25,21 @@ from care.trials.records import StatusRecord, Values
 from care.trials.reference import list_references
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.account import AccountRecord, read_account
+from sweeps.account import read_account
 from sweeps.event_log import SeedEntry, is_of, read_decisions, stopped_points
 from sweeps.holds import Holds, read_holds
 from sweeps.plan import plan_configs
-from sweeps.plan_remarks import ShownTrial, describe_held, describe_stopped
 from sweeps.question import is_searched
-from sweeps.spec.sweep import Sweep, load_sweep, restore_sweep
-from sweeps.states import MEANING, TO_TRAIN
-from sweeps.store import Store, SweepFolder, TrialStatus, finite, trial_status
+from sweeps.spec.sweep import load_sweep, restore_sweep
+from sweeps.states import TO_TRAIN
+from sweeps.store import Store, SweepFolder, TrialStatus, trial_status
 from sweeps.sweep_command import format_command
+from sweeps.sweep_view import SweepView, TrialRow
 
 _DIGITS = re.compile(r"[0-9a-f]+")
 _LAST_LINES = 2**14
 _MONITORED = frozenset(monitored_metrics())
 _MOST_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class TrialRow:
-    """A trial of a sweep at one moment.
-
-    Attributes:
-        trial_id: Its identity.
-        point: Dotted axis to value.
-        seed: Its seed.
-        state: Its state.
-        epoch: Completed epochs.
-        epochs: Epochs to train.
-        reason: Cause of a failed, stale or damaged state, why its point was stopped, or by whose
-            wish it is held; empty otherwise.
-        measures: Metrics of the last epoch, and the final measures.
-        images_per_second: Throughput of the last epoch; None before it.
-        epoch_seconds: Wall time of the last epoch; None before it.
-        host: Name of the machine of the last start; empty before it.
-        updated: Time of the last change in UTC, ISO 8601; empty before it.
-    """
-
-    trial_id: str
-    point: Mapping[str, Any]
-    seed: int
-    state: State
-    epoch: int
-    epochs: int
-    reason: str = ""
-    measures: Mapping[str, float] = field(default_factory=dict)
-    images_per_second: float | None = None
-    epoch_seconds: float | None = None
-    host: str = ""
-    updated: str = ""
-
-    @property
-    def point_label(self) -> str:
-        """Its point: ``λ=0.1``."""
-        return point_name(self.point, self.point.values())
-
-    @property
-    def is_further_seed(self) -> bool:
-        """Whether it was not started, since its point was worse than the best one."""
-        return self.state == State.STOPPED and bool(self.reason)
-
-    @property
-    def label(self) -> str:
-        """Its label: ``λ=0.1 seed=2``."""
-        return f"{self.point_label} seed={self.seed}".strip()
-
-
-@dataclass(frozen=True)
-class SweepView:
-    """A sweep with its trials at one moment.
-
-    Attributes:
-        sweep: The sweep.
-        rows: Its trials, each once, in the order of its plan.
-        unsuggested: Number of trials that Optuna has not suggested yet.
-        driver: The process that runs it; None if no process does.
-        created: Time of its first start in UTC, ISO 8601; empty for one of an earlier version.
-        account: Its hours, and the limit that ended its last run.
-    """
-
-    sweep: Sweep
-    rows: tuple[TrialRow, ...]
-    unsuggested: int
-    driver: Holder | None
-    created: str = ""
-    account: AccountRecord = field(default_factory=AccountRecord)
-
-    @property
-    def stopped(self) -> str:
-        """Why its last run stopped early; empty if it did not, or if nothing is left."""
-        return "" if self.driver or self.complete else self.account.reason
-
-    @property
-    def name(self) -> str:
-        """The sweep's name."""
-        return self.sweep.spec.name
-
-    def counts(self) -> dict[State, int]:
-        """Return the number of trials by state; those that Optuna has yet to suggest are new."""
-        counts = Counter(row.state for row in self.rows)
-        counts[State.NEW] += self.unsuggested
-        return {state: number for state, number in counts.items() if number}
-
-    @property
-    def complete(self) -> bool:
-        """Whether every trial is finished, or was stopped by the scheduler."""
-        return all(MEANING[state].complete for state in self.counts())
-
-    def seconds_left(self) -> float | None:
-        """Estimate the seconds left from the last epochs of the trials that train; None without."""
-        training = [row for row in self.rows if row.state == State.RUNNING]
-        seconds = [row.epoch_seconds for row in training if row.epoch_seconds]
-        if not seconds:
-            return None
-        left = sum(row.epochs - row.epoch for row in self.rows if MEANING[row.state].left)
-        left += self.unsuggested * max(row.epochs for row in training)
-        return left * statistics.median(seconds) / len(training)
-
-    def updated(self) -> str:
-        """Return the time of the last change of a trial, or of the declaration, in UTC."""
-        return max([self.created, *(row.updated for row in self.rows)])
-
-    def best(self) -> BestPoint[tuple[str, str]]:
-        """Find the best point, as (key, label), by the sweep's metric.
-
-        Points with a trial that nearly collapsed are left out.
-        """
-        metric = self.sweep.spec.metric
-        values: dict[tuple[str, str], dict[int, float]] = {}
-        collapsed: set[tuple[str, str]] = set()
-        for row in self.rows:
-            value = finite(row.measures.get(metric.name))
-            if row.state == State.FINISHED and value is not None:
-                point = (repr(row.point), row.point_label)  # two points may have one label
-                values.setdefault(point, {})[row.seed] = value
-                if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
-                    collapsed.add(point)
-        stopped = {(repr(row.point), row.point_label) for row in self.rows if row.is_further_seed}
-        added = self.sweep.spec.adaptive is not None
-        return find_best_point(values, metric.mode, collapsed, most_points=added, stopped=stopped)
-
-    def remarks(self) -> list[str]:
-        """Describe the points that got no further seed, and the held trials, a line each."""
-        rows = self.rows
-        shown = [ShownTrial(row.point_label, row.seed, row.state, row.reason) for row in rows]
-        return [*describe_stopped(shown), *describe_held(shown)]
-
-    def front(self) -> Front[tuple[str, str]]:
-        """Find the Pareto front, as (key, label), of the sweep's metrics."""
-        objectives = [Objective(one.name, one.mode) for one in self.sweep.spec.objectives]
-        values: dict[tuple[str, str], dict[int, list[float]]] = {}
-        collapsed: set[tuple[str, str]] = set()
-        for row in self.rows:
-            found = [finite(row.measures.get(objective.metric)) for objective in objectives]
-            known = [value for value in found if value is not None]
-            if row.state == State.FINISHED and len(known) == len(found):
-                point = (repr(row.point), row.point_label)
-                values.setdefault(point, {})[row.seed] = known
-                if is_collapsed(row.measures.get(COLLAPSE_METRIC)):
-                    collapsed.add(point)
-        return find_front(values, objectives, collapsed)
 
 
 class SweepReader:
@@ -200,14 +49,24 @@ class SweepReader:
         folder: The sweep's folder.
         store: Its store.
         versions: The present code and data; results of others are stale.
+        only: As of ``--only``: the points to read.
+        seeds: As of ``--seeds``: the seeds to read; None for all.
 
     Raises:
         DamagedFileError: The sweep's declaration cannot be read.
     """
 
-    def __init__(self, folder: SweepFolder, store: Store, versions: Versions) -> None:
+    def __init__(
+        self,
+        folder: SweepFolder,
+        store: Store,
+        versions: Versions,
+        only: Sequence[str] = (),
+        seeds: str | None = None,
+    ) -> None:
         declaration = folder.declaration()
-        self.sweep, self._created = restore_sweep(declaration), declaration.created
+        self.sweep = restore_sweep(declaration).select(only, seeds)
+        self._created = declaration.created
         self._folder, self._store, self._versions = folder, store, versions
         self._identities: dict[str, tuple[dict[str, Any], TrialConfig]] = {}
         self._finished: dict[str, tuple[StatusRecord, TrialRow]] = {}
@@ -222,8 +81,10 @@ class SweepReader:
         if not self._identities or spec.search.suggests or spec.adaptive:
             configs = plan_configs(self.sweep, self._store, self._versions)
             self._identities = {trial_id(config): (point, config) for point, config in configs}
+        # A look for the files of each trial that has none yet takes long on a shared disk.
+        started = self._store.started()
         rows = tuple(
-            self._row(identity, point, config)
+            self._row(identity, point, config, started)
             for identity, (point, config) in self._identities.items()
         )
         wanted = spec.search.trials * len(spec.all_seeds) if spec.search.suggests else 0
@@ -233,8 +94,16 @@ class SweepReader:
         account = read_account(self._folder)
         return SweepView(self.sweep, stopped, unsuggested, driver, self._created, account)
 
-    def _row(self, identity: str, point: dict[str, Any], config: TrialConfig) -> TrialRow:
+    def _row(
+        self,
+        identity: str,
+        point: dict[str, Any],
+        config: TrialConfig,
+        started: Collection[str] | None,
+    ) -> TrialRow:
         folder = self._store.trial(identity)
+        if started is not None and identity not in started:
+            return _make_row(folder, TrialStatus(State.NEW), point, config)
         known = self._finished.get(identity)
         try:
             status = folder.read_status()

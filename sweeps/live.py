@@ -13,6 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from analysis.best_point import BestPoint
 from care.trials.state import State
 from sweeps.process.terminal import is_live, shorten
 from sweeps.progress import Board, TrialProgress
@@ -104,14 +105,12 @@ class LiveView:
 
     def _format_best(self, width: int | None = None) -> str:
         """Format the best point so far; its label is shortened to fit ``width``."""
-        best, note = self._board.best(), describe_left_out(self._board)
-        if best is None:
-            return f"best so far –{note and f' ({note})'}"
-        label, mean, count = best
-        value = f"{self._board.metric.name} {mean:.4g} (mean, n = {count}{note and f'; {note}'})"
+        best, metric = self._board.best_point(), self._board.metric.name
+        label = best.point[1] if best.point else ""
         if width is not None:
-            label = shorten(label, max(_NARROWEST_LABEL, width - len(f"best so far : {value}")))
-        return f"best so far {label}: {value}"
+            rest = len(f"best so far {format_best(best, metric, label)}") - len(label)
+            label = shorten(label, max(_NARROWEST_LABEL, width - rest))
+        return f"best so far {format_best(best, metric, label)}"
 
     def _summary(self) -> str:
         counts = in_words(self._board.counts())
@@ -131,9 +130,22 @@ class LiveView:
                 shown, logged_at = now, time.monotonic()
 
 
-def describe_left_out(board: Board) -> str:
+def format_best(best: BestPoint[tuple[str, str]], metric: str, label: str) -> str:
+    """Format the best point with its mean and what was not compared; a dash without one."""
+    value = None if best.mean is None else (label, best.mean, len(best.seeds))
+    return format_mean(value, metric, describe_left_out(best))
+
+
+def format_mean(best: tuple[str, float, int] | None, metric: str, left_out: str) -> str:
+    """Format the label, mean and number of seeds of the best point; a dash without one."""
+    if best is None:
+        return f"–{left_out and f' ({left_out})'}"
+    label, mean, count = best
+    return f"{label}: {metric} {mean:.4g} (mean, n = {count}{left_out and f'; {left_out}'})"
+
+
+def describe_left_out(best: BestPoint[tuple[str, str]]) -> str:
     """Describe the points that were not compared for the best one; empty if there are none."""
-    best = board.best_point()
     parts = []
     if best.collapsed:
         parts.append(f"⚠ {len(best.collapsed)} nearly collapsed")

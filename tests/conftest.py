@@ -57,7 +57,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the tests with kills."""
     parser.addoption("--faults", type=int, default=20, help="accidents of the kill loop")
-    parser.addoption("--front-kills", type=int, default=3, help="kills of the search for a front")
+    parser.addoption("--kills", type=int, default=2, help="kills of a search")
+    parser.addoption("--every-search", action="store_true", help="kill every kind of search")
     parser.addoption("--fault-seed", type=int, default=0, help="which accidents, in which order")
 
 

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
-import multiprocessing
-import threading
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from ray import cloudpickle
 
 from benchmarks.__main__ import main
 from benchmarks.agreement import check_step
 from benchmarks.history import slower_than_before
 from benchmarks.measure import FASTER, SECONDS, Line, ratios
 from benchmarks.sides import SideError
-from benchmarks.simulated_node import UntrainedRun, run_node
 from benchmarks.whole_sweep import check_equal
 from benchmarks.workload import Workload
-from care.config import TrialConfig
 from care.errors import ConfigError
-from care.trials.folder import TrialFolder
-from sweeps.backends.scratch import make_scratch
-from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
-from sweeps.tune.node import Node
 
 
 def _line(low: float, high: float, unit: str = FASTER) -> Line:
@@ -85,34 +79,15 @@ def test_a_sweep_is_compared_with_equal_work_only() -> None:
             check_equal(ours, {"trial": other})
 
 
-def test_a_simulated_worker_does_all_of_a_trial_but_its_training(
-    tiny_config: TrialConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    node = Node(make_scratch(tmp_path))
-    for name, value in node.environment.items():
-        monkeypatch.setenv(name, value)
-    for name in ("claimed_trial.TrialRun", "trial_actor.time"):  # to be restored afterwards
-        monkeypatch.setattr(f"sweeps.tune.{name}", UntrainedRun)
-    here, there = multiprocessing.Pipe()
-    worker = threading.Thread(target=run_node, args=(there, 0.3, node), daemon=True)
-    worker.start()
-
-    def call(number: int, method: str, **arguments: object) -> object:
-        here.send((number, 0, method, cloudpickle.dumps(((), arguments))))
-        assert here.poll(60), "no answer"
-        return cloudpickle.loads(here.recv()[1])
-
-    folder = tmp_path / "trial"
-    call(0, "__init__", config=PackTask((TrialTask("a", tiny_config, folder),)).to_config())
-    results = [PackResult.from_result(call(1, "train")).trials[0]]  # type: ignore[arg-type]
-    while not results[-1].done:
-        results.append(PackResult.from_result(call(2, "train")).trials[0])  # type: ignore[arg-type]
-    assert [one.metrics["epoch"] for one in results] == [3], "of 0.3 s each: one message"
-    assert results[-1].outcome == Outcome.FINISHED
-    status = TrialFolder(folder).read_status()
-    assert status
-    assert status.finished
-    call(3, "stop")
-    here.send(None)
-    worker.join(60)
-    assert not worker.is_alive()
+def test_the_scale_benchmark_runs_a_whole_sweep(tmp_path: Path) -> None:
+    """Real are plan, store, driver, Tune's controller and MLflow; the trials are not trained."""
+    file = tmp_path / "scale.json"
+    options = "--trials 12 --workers 4 --processes 2 --epochs 5 --epoch-seconds 0.3 --catch-up"
+    command = [sys.executable, "-m", "benchmarks.scale", *options.split(), "--json", str(file)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert run.returncode == 0, run.stderr
+    assert "Traceback" not in run.stderr, "of a thread"
+    results = json.loads(file.read_text())
+    assert results["windows"]
+    assert results["MLflow runs at the end"] == 13, "one of the sweep"
+    assert {"care track sync", "second run"} <= results["stages"].keys()

@@ -74,6 +74,7 @@ ORDER = {
         "paper_experiments",
         "references",
         "inventory",
+        "sweep_view",
         "account",
         "price",
         "past_trials",

@@ -21,9 +21,10 @@ from sweeps.backends.slurm.autoscaling import Volunteers
 from sweeps.backends.slurm.code_snapshot import take_snapshot
 from sweeps.backends.slurm.config import ClusterConfig, load_cluster
 from sweeps.backends.slurm.state_files import HeadState, PoolFolder, Request, Workers
-from sweeps.backends.slurm.status import read_status, status_view
+from sweeps.backends.slurm.status import StatusReader
 from sweeps.backends.slurm.validate import check_cluster
 from sweeps.cli.price import check_limits, describe_used_up
+from sweeps.cli.status_view import submitted_view
 from sweeps.cli.sweep import check_question, check_revisions_of, conclude, prepare, print_untrained
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.notify.target import find_target
@@ -260,7 +261,7 @@ def _attach(
     elif request.slurm and request.workers != workers:
         folder.write_request(request.model_copy(update={"workers": workers}))
         console.print(f"workers: {workers} from now on (were {request.workers})")
-    console.print(status_view(read_status(folder)))
+    console.print(submitted_view(StatusReader(folder).read()))
     if plan.unique().keys() != _submitted_trials(folder):
         console.print("It runs other trials than these; submit again once it has ended.")
 

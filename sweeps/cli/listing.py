@@ -19,12 +19,13 @@ from sweeps.cli.row_query import cell, choose, order
 from sweeps.cli.table import print_table
 from sweeps.disk.scan import measure_below
 from sweeps.disk.units import format_bytes
-from sweeps.inventory import SweepReader, SweepView, TrialRow, find_sweep_folder
+from sweeps.inventory import SweepReader, find_sweep_folder
 from sweeps.process.terminal import make_console
 from sweeps.references import read_references
 from sweeps.spec.sweep import Sweep
 from sweeps.states import MEANING, in_words
 from sweeps.store import Store, SweepFolder
+from sweeps.sweep_view import SweepView, TrialRow
 
 _SHORT_ID = 8
 

@@ -10,8 +10,8 @@ from typing import Any, NoReturn
 from analysis.labels import SPELLED, axis_name, value_label
 from care.errors import ConfigError, Problem, nearest
 from care.trials.state import State
-from sweeps.inventory import SweepView, TrialRow
 from sweeps.spec.selection import is_named
+from sweeps.sweep_view import SweepView, TrialRow
 
 _SOURCE = "command line"
 _CONDITION = re.compile(r"(.+?)(>=|<=|!=|==|=|>|<|~)(.*)", re.DOTALL)

@@ -4,37 +4,36 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType
 from rich.live import Live
-from rich.table import Table
-from rich.text import Text
 
 from care.system.claim import holder
 from care.trials.staleness import Versions
 from care.trials.state import State
 from sweeps.account import STOPPED, describe_stopped
-from sweeps.backends.slurm import status as submitted
 from sweeps.backends.slurm.state_files import HeadState, PoolFolder
-from sweeps.inventory import SweepReader, SweepView, TrialRow, find_sweep_folder
-from sweeps.live import TrialTable, colored, duration
+from sweeps.backends.slurm.status import StatusReader
+from sweeps.cli.status_view import (
+    StatusPage,
+    advise,
+    format_best_of,
+    format_front,
+    submitted_view,
+)
+from sweeps.inventory import SweepReader, find_sweep_folder
+from sweeps.live import duration
 from sweeps.process.terminal import is_live, make_console
 from sweeps.progress import TrialProgress, epoch_metric
-from sweeps.states import MEANING
 from sweeps.store import Store, SweepFolder
-from sweeps.sweep_command import format_command, format_release
+from sweeps.sweep_command import format_command
+from sweeps.sweep_view import SweepView, TrialRow
 
 _WATCH_SECONDS = 2.0
-_SHOWN = 24
-_AGAIN = {
-    State.FAILED: "--retry-failed",
-    State.STALE: "--rerun-stale",
-    State.DAMAGED: "--rerun-damaged",
-}
 
 
 class Status(Protocol):
@@ -82,7 +81,7 @@ def _reader(
     # A sweep that was submitted once may be run in a terminal now.
     in_terminal = holder(folder.path) is not None and pool.head().state != HeadState.RUNNING
     if not in_terminal:
-        return lambda: submitted.read_status(pool), submitted.status_view
+        return StatusReader(pool).read, submitted_view
     return LocalReader(folder, store).read, local_view
 
 
@@ -158,7 +157,6 @@ class LocalStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Convert to JSON for ``--json``; the names are those of a submitted sweep."""
-        best = self.view.best()
         return {
             "name": self.view.name,
             "active": self.active,
@@ -166,9 +164,8 @@ class LocalStatus:
             "driver": str(self.view.driver) if self.view.driver else None,
             "counts": self.view.counts(),
             "running": [asdict(trial) for trial in self.running()],
-            "best": best.point
-            and {"point": best.point[1], "mean": best.mean, "n": len(best.seeds)},
             "seconds_left": self.view.seconds_left() if self.active else None,
+            **self.view.as_json(),
             **self.view.account.as_json(),
         }
 
@@ -192,40 +189,22 @@ class LocalReader:
 
 def local_view(status: LocalStatus) -> RenderableType:
     """Format the status of a sweep whose driver is no job, for a terminal."""
-    view = status.view
-    lines: list[RenderableType] = [Text(f"{view.name}: {_headline(status)}", style="bold")]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("  trials", colored(view.counts()))
-    grid.add_row("  best so far", _best(view))
-    if front := _front(view):
-        grid.add_row("  Pareto front", front)
-    if hours := view.account.describe(view.sweep.spec):
-        grid.add_row("  hours", hours)
-    if status.active:
-        grid.add_row("  time left", duration(view.seconds_left()))
-    lines.append(grid)
-    lines += [Text(f"  {line}") for line in view.remarks()[:_SHOWN]]
-    running = status.running()
-    if running:
-        lines.append(TrialTable(running[:_SHOWN], status.column))
-    if len(running) > _SHOWN:
-        lines.append(Text(f"  … and {len(running) - _SHOWN} more"))
-    if not status.active:
-        lines += [Text(f"  {line}") for line in _how_to_continue(status)]
-    return Group(*lines)
-
-
-def _how_to_continue(status: LocalStatus) -> Iterator[str]:
-    counts, view = status.view.counts(), status.view
-    if view.stopped:
-        yield describe_stopped(view.account, view.sweep.spec, status.command)
-    elif any(MEANING[state].left for state in counts):
-        yield f"to resume: {status.command}"
-    if held := counts.get(State.HELD):
-        yield f"{held} held; to release them: {format_release(view.name, command=status.command)}"
-    for state, option in _AGAIN.items():
-        if counts.get(state):
-            yield f"{counts[state]} {state}; to train them: {status.command} {option}"
+    view, counts = status.view, status.view.counts()
+    account, spec = view.account, view.sweep.spec
+    stopped = describe_stopped(account, spec, status.command) if view.stopped else ""
+    advice = advise(view.name, counts, status.command, stopped, active=status.active)
+    return StatusPage(
+        f"{view.name}: {_headline(status)}",
+        counts,
+        format_best_of(view),
+        front=format_front(view),
+        hours=account.describe(spec),
+        time_left=duration(view.seconds_left()) if status.active else "",
+        remarks=view.remarks(),
+        running=status.running(),
+        column=status.column,
+        advice=tuple(advice),
+    ).render()
 
 
 def _headline(status: LocalStatus) -> str:
@@ -234,27 +213,3 @@ def _headline(status: LocalStatus) -> str:
     if status.complete:
         return State.FINISHED
     return STOPPED[status.view.account.stopped] if status.view.stopped else "no driver is running"
-
-
-def _front(view: SweepView) -> str:
-    """List the Pareto front, a point a line; empty for a sweep with one metric."""
-    metrics, front = view.sweep.spec.metrics, view.front()
-    if not metrics or not front.points:
-        return ""
-    names = ", ".join(metric.name for metric in metrics)
-    number = f"{len(front.points)} of {len(front.means)} points"
-    lines = [f"{number}; {names} (means, n = {len(front.seeds)}):"]
-    lines += [
-        f"{point[1]}: {', '.join(f'{mean:.4g}' for mean in front.means[point])}"
-        for point in front.points[:_SHOWN]
-    ]
-    more = len(front.points) - _SHOWN
-    return "\n".join([*lines, *([f"… and {more} more"] if more > 0 else [])])
-
-
-def _best(view: SweepView) -> str:
-    best, metric = view.best(), view.sweep.spec.metric.name
-    if best.point is None or best.mean is None:
-        return "–"
-    note = f"; ⚠ {len(best.collapsed)} nearly collapsed left out" if best.collapsed else ""
-    return f"{best.point[1]}: {metric} {best.mean:.4g} (mean, n = {len(best.seeds)}{note})"

@@ -12,7 +12,7 @@ from care.trials.pinned import PinnedTrial
 from care.trials.plugin_versions import plugin_versions
 from sweeps.revisions.process import describe_config
 from sweeps.revisions.revision import Revision
-from sweeps.revisions.snapshot import SnapshotError, ask, copy_code, snapshot_folder
+from sweeps.revisions.snapshot import SnapshotError, ask, copy_code, is_unchanged, snapshot_folder
 
 
 def check_revisions(
@@ -57,7 +57,7 @@ def _refusals(revision: Revision, configs: list[PinnedTrial], sweep: Path) -> di
 
 
 def _ask(revision: Revision, described: list[Any], snapshot: Path) -> tuple[Any, ...]:
-    if snapshot.is_dir():
+    if is_unchanged(snapshot):
         return ask(snapshot, described).problems
     with tempfile.TemporaryDirectory(prefix="care-revision-") as folder:
         copy_code(revision.commit, Path(folder))

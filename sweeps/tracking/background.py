@@ -97,7 +97,7 @@ class BackgroundSync:
                 reported = True
 
     def _work(self) -> None:
-        pause = _COALESCE_SECONDS
+        pause, tried_again = _COALESCE_SECONDS, False
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._touched or self._closing)
@@ -108,8 +108,10 @@ class BackgroundSync:
                 self._pause(_COALESCE_SECONDS)
             if self._drain():
                 pause = _COALESCE_SECONDS
-            elif closing:
+            elif closing and tried_again:
                 return
+            elif closing:
+                tried_again = True  # by a new connection: the old one may be broken
             else:
                 self._pause(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

@@ -43,6 +43,7 @@ _PATH_COLUMNS = (
 )
 # The file behind each URI that MLflow opened in this process: MLflow caches connections by URI.
 _opened: dict[str, tuple[int, int]] = {}
+_NO_FILE = (-1, -1)
 
 
 def quiet_environment() -> None:
@@ -214,6 +215,11 @@ def _with_fresh_uri(destination: Destination) -> Destination:
     if current is None or _opened.setdefault(destination.uri, current) == current:
         return destination
     return _with_fresh_uri(destination.renewed())
+
+
+def forget_connection(destination: Destination) -> None:
+    """Let the next :func:`connect` open the file anew, since MLflow caches connections by URI."""
+    _opened[destination.uri] = _NO_FILE
 
 
 def create_database(file: Path) -> None:

@@ -21,7 +21,13 @@ from typing import Any
 from sweeps.store import Store
 from sweeps.store_identity import settle_identity
 from sweeps.tracking.background import describe_error
-from sweeps.tracking.database import STORE_TAG, connect, file_id, replace_if_damaged
+from sweeps.tracking.database import (
+    STORE_TAG,
+    connect,
+    file_id,
+    forget_connection,
+    replace_if_damaged,
+)
 from sweeps.tracking.local_files import local_folder, write_files
 from sweeps.tracking.run import Dataset, Identity, Row, Run, as_run, has_tags
 from sweeps.tracking.tracking_uri import Destination
@@ -35,6 +41,7 @@ _METRICS_A_CALL = 800
 _DELETIONS = "care.deletions"
 # MLflow's error codes for a write to a deleted run.
 _DELETED_ERRORS = ("INVALID_PARAMETER_VALUE", "INVALID_STATE")
+_READ_ONLY = "readonly database"  # SQLite's words
 _REPLACES = "care.replaces"
 _PARENT = "mlflow.parentRunId"
 _OF_SWEEP = (("care.kind", "sweep"),)
@@ -64,9 +71,15 @@ class RunCache:
         self._connect()
         return self._client
 
-    def suspect(self) -> None:
-        """Check the file for damage before the next write, because a write failed."""
+    def suspect(self, error: BaseException) -> None:
+        """Check the file for damage before the next write, because a write failed.
+
+        A connection that was opened while a file system was read-only stays so; it is replaced.
+        """
         self._suspect = self._destination.own
+        if _READ_ONLY in str(error):
+            forget_connection(self._destination)
+            self._client = None
 
     def renew(self) -> bool:
         """Clear the cache if the store's database was replaced by another file.
@@ -79,7 +92,7 @@ class RunCache:
         if self._suspect:
             replace_if_damaged(self._destination)
             self._suspect = False
-        if self._client is None or self._file == file_id(self._destination.database):
+        if self._file in (None, file_id(self._destination.database)):
             return False
         self._client = None
         self._known.clear()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from care.config import TrialConfig
+from care.config.training import RuntimeConfig
 from care.data.shared_batches import batch_key
 from care.system.cgroup import oom_kills
 from care.system.claim import Claim, holder
@@ -92,6 +93,9 @@ class Driver:
         self._on_change = changed
         self._claim = claim
         self._folder = SweepFolder(store.sweep(sweep.spec.name).path, claim)
+        # Tune's actors have a working folder of their own.
+        self._folder_path, self._trials_path = self._folder.path.resolve(), store.trials.resolve()
+        self._runtimes: dict[RuntimeConfig, RuntimeConfig] = {}
         self._oom_kills = oom_kills()
         self._may_grow = 0
 
@@ -223,13 +227,13 @@ class Driver:
         return TrialTask(
             identity,
             resolved,
-            self.store.trial(identity).path.resolve(),
+            self._trials_path / identity,
             replay=scheduled,
             batch_key=f"{rank} {batch_key(resolved)}" if packed else None,
-            sweep=self._folder.path.resolve() if packed and scheduled else None,
+            sweep=self._folder_path if packed and scheduled else None,
             only_weights=self.sweep.spec.checkpoints.keep == "encoder",
             group_id=group,
-            holds=self._folder.path.resolve(),
+            holds=self._folder_path,
             snapshot=self._snapshot(config),
         )
 
@@ -237,18 +241,19 @@ class Driver:
         """Return the folder of the code that trains a trial; None for this code."""
         if not isinstance(config, PinnedTrial):
             return None
-        return snapshot_folder(self._folder.path.resolve(), config.code_version)
+        return snapshot_folder(self._folder_path, config.code_version)
 
     def _resolved(self, config: TrialConfig) -> TrialConfig:
         """Return a configuration as a process of the backend runs it."""
-        # Tune's actors have a working folder of their own.
-        runtime = config.runtime.model_copy(
-            update={
-                "threads": self.backend.resources.threads,
-                "data_root": str(Path(config.runtime.data_root).resolve()),
-            }
-        )
-        return config.model_copy(update={"runtime": runtime})
+        given = config.runtime
+        if given not in self._runtimes:
+            self._runtimes[given] = given.model_copy(
+                update={
+                    "threads": self.backend.resources.threads,
+                    "data_root": str(Path(given.data_root).resolve()),
+                }
+            )
+        return config.model_copy(update={"runtime": self._runtimes[given]})
 
     def _explain(self, error: ErrorRecord) -> ErrorRecord:
         """Add to the error of a lost process how often it was retried, and signs of full memory."""

@@ -354,10 +354,6 @@ class Volunteer:
         """Its exit status."""
         return self._process.wait(seconds)
 
-    def ray_processes(self) -> set[str]:
-        """Ray's processes of its machine."""
-        return set(self._run("pgrep", "raylet", check=False).split())
-
     def _run(self, *command: str, check: bool = True) -> str:
         if self._on:
             return self._on(self.host, *command, check=check)

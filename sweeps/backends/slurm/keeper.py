@@ -15,6 +15,7 @@ from pathlib import Path
 
 from care.errors import CareError
 from care.system.claim import release_dead
+from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.config import ClusterConfig
@@ -63,6 +64,7 @@ class Keeper:
         self._deadline, self._wait_seconds = deadline, cluster.wait_seconds
         self._save_seconds = _SAVING * cluster.grace_seconds
         self._head: Head | None = None  # whose Ray this node has joined
+        self._seen, self._seen_at = Head(), time.monotonic()
         self._given, self._joined = given, joined
         self._shown: dict[str, Path] = {}
         self._busy_at = self._useful_at = self._joined_at = time.monotonic()
@@ -74,7 +76,7 @@ class Keeper:
         """Run until this worker must leave, then pause its trials and end its Ray."""
         self._report(WorkerState.WAITING)
         try:
-            while not (reason := self._why_leave(head := self._folder.head())):
+            while not (reason := self._why_leave(head := self._read_head())):
                 if self._head is None:
                     self._join(head)
                 elif lost := self._why_lost(head):
@@ -90,6 +92,15 @@ class Keeper:
             self._ray.stop()
             self._running_trials()
             self._report(WorkerState.LEFT)
+
+    def _read_head(self) -> Head:
+        """Read the head's state; the last one while the shared folder is unavailable."""
+        try:
+            self._seen, self._seen_at = self._folder.head(), time.monotonic()
+        except DamagedFileError:
+            if time.monotonic() - self._seen_at > self._wait_seconds:
+                raise
+        return self._seen
 
     def _why_leave(self, head: Head) -> str:
         """Explain why this worker must leave; empty while it may stay."""

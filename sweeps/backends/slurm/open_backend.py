@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+from care.errors import CareError
 from care.system.claim import Claim
 from sweeps.backends.slurm.allocation import Allocation
 from sweeps.backends.slurm.backend import PoolBackend
@@ -18,6 +20,8 @@ from sweeps.backends.slurm.preemption import Deadline
 from sweeps.backends.slurm.ray_node import RayNode
 from sweeps.backends.slurm.state_files import PoolFolder, Request
 from sweeps.resources import Resources
+
+_log = logging.getLogger(__name__)
 
 
 class OpenBackend(PoolBackend):
@@ -65,7 +69,7 @@ class OpenBackend(PoolBackend):
             cluster.scratch, address, self.folder.token, ray_log, self._request.code
         ) as ray:
             keeper = Keeper(self.folder, name, ray, deadline, cluster, given)
-            thread = threading.Thread(target=keeper.run, name="keeper", daemon=True)
+            thread = threading.Thread(target=_run, args=(keeper,), name="keeper", daemon=True)
             thread.start()
             try:
                 yield
@@ -73,3 +77,10 @@ class OpenBackend(PoolBackend):
                 deadline.end()
                 thread.join()
                 self.folder.remove_worker(name)
+
+
+def _run(keeper: Keeper) -> None:
+    try:
+        keeper.run()
+    except (CareError, OSError) as error:
+        _log.warning("This machine trains no more trials of this run (%s)", error)

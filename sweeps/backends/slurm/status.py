@@ -1,22 +1,18 @@
-"""``care sweep status``: a submitted sweep's files and jobs, for people and programs."""
+"""The status of a submitted sweep, read from its files, its trials and SLURM's queue."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
-
 from care.errors import CareError
+from care.trials.records import SweepRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.account import STOPPED, AccountRecord, describe_stopped, read_account
+from sweeps.account import AccountRecord, describe_stopped, read_account
 from sweeps.backends.slurm import commands
 from sweeps.backends.slurm.commands import QueuedJob
 from sweeps.backends.slurm.job_output import last_error
@@ -28,16 +24,17 @@ from sweeps.backends.slurm.state_files import (
     Request,
     WorkerStatus,
 )
-from sweeps.live import TrialTable, colored, duration
-from sweeps.plan import make_plan
+from sweeps.holds import read_holds
+from sweeps.inventory import SweepReader
 from sweeps.progress import TrialProgress
 from sweeps.spec.schema import SweepSpec
 from sweeps.spec.sweep import restore_sweep
 from sweeps.states import MEANING
 from sweeps.store import SweepFolder
+from sweeps.sweep_view import SweepView
 
-_SILENT_SECONDS = 30.0
-_SHOWN = 24
+SILENT_SECONDS = 30.0
+"""Age of a head's last status from which on the head counts as silent."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +55,7 @@ class SweepStatus:
         account: Its hours, and the limit that ended its last run.
         hours: The hours in words; empty without any.
         stopped: Why the last run stopped early, and how to continue; empty if it did not.
+        view: Its trials; None where the head's last status has all that people see.
     """
 
     name: str
@@ -73,18 +71,31 @@ class SweepStatus:
     account: AccountRecord = field(default_factory=AccountRecord)
     hours: str = ""
     stopped: str = ""
+    view: SweepView | None = None
+
+    @property
+    def fresh(self) -> bool:
+        """Whether the last status is that of a head that runs and is not silent."""
+        return _writes(self.head, self.age)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Estimated time until the sweep is complete; None if it is unknown."""
+        if self.view and not self.fresh:
+            return self.view.seconds_left()
+        return self.last.seconds_left if self.last else None
 
     @property
     def joined(self) -> tuple[WorkerStatus, ...]:
         """The workers outside of SLURM's queue, as a running head sees them."""
-        return self.last.joined if self.last and _writes(self.head, self.age) else ()
+        return self.last.joined if self.last and self.fresh else ()
 
     @property
     def active(self) -> bool:
         """Whether a head runs, or waits in the queue."""
         if self.heads is not None and any(job.present for job in self.heads):
             return True
-        return _writes(self.head, self.age)
+        return self.fresh
 
     @property
     def complete(self) -> bool:
@@ -93,6 +104,11 @@ class SweepStatus:
 
     def as_json(self) -> dict[str, Any]:
         """Convert to JSON for ``--json``."""
+        seen: dict[str, Any] = {"best": None, "front": [], "remarks": []}
+        if self.view:
+            seen = self.view.as_json()
+        if self.last and (self.fresh or not self.view):
+            seen["best"] = self.last.best and self.last.best.model_dump()
         return {
             "name": self.name,
             "active": self.active,
@@ -102,37 +118,81 @@ class SweepStatus:
             "running": [asdict(trial) for trial in self.running],
             "workers": [asdict(job) for job in self.workers or ()],
             "joined": [worker.model_dump() for worker in self.joined],
-            "best": self.last.best.model_dump() if self.last and self.last.best else None,
-            "seconds_left": self.last.seconds_left if self.last else None,
+            "seconds_left": self.seconds_left,
             "error": self.error,
+            **seen,
             **self.account.as_json(),
         }
 
 
-def read_status(folder: PoolFolder) -> SweepStatus:
-    """Read the files and SLURM's queue; write nothing."""
-    last, head = folder.status(), folder.head()
-    age = time.time() - last.at if last else None
-    fresh = _writes(head, age)
-    running = last.running if last and fresh else ()
-    request = folder.request()
-    sweep = folder.store.sweep(folder.name)
-    account, spec = read_account(sweep), _spec(sweep)
-    return SweepStatus(
-        folder.name,
-        request,
-        head,
-        _jobs(folder.job_name("head")) if request.slurm else [],
-        _jobs(folder.job_name("worker")) if request.slurm else [],
-        last.counts if last and fresh else _counts(folder),
-        running,
-        last,
-        age,
-        "" if running else last_error(folder.jobs),
-        account,
-        account.describe(spec) if spec else "",
-        describe_stopped(account, spec, request.command) if spec else "",
-    )
+class StatusReader:
+    """Reads the status of a submitted sweep, again and again. Writes nothing.
+
+    A head that runs writes the counts and the best point to its last status every two seconds. The
+    trials themselves are read only for what it lacks: the Pareto front, the points that get no
+    further seed, and the held trials; and where no head runs.
+
+    Args:
+        folder: The sweep's files.
+    """
+
+    def __init__(self, folder: PoolFolder) -> None:
+        self._folder = folder
+        self._reader: SweepReader | None = None
+        self._read_for: tuple[SweepRecord, tuple[str, ...], str | None] | None = None
+
+    def read(self) -> SweepStatus:
+        """Read the present status.
+
+        Raises:
+            CareError: A file of the sweep cannot be read.
+        """
+        folder = self._folder
+        last, head = folder.status(), folder.head()
+        age = time.time() - last.at if last else None
+        fresh = _writes(head, age)
+        running = last.running if last and fresh else ()
+        request = folder.request()
+        sweep = folder.store.sweep(folder.name)
+        account, spec = read_account(sweep), _spec(sweep)
+        view = self._read_trials(request) if not fresh or _needs_trials(sweep, spec) else None
+        return SweepStatus(
+            folder.name,
+            request,
+            head,
+            _jobs(folder.job_name("head")) if request.slurm else [],
+            _jobs(folder.job_name("worker")) if request.slurm else [],
+            last.counts if last and fresh else view.counts() if view else {},
+            running,
+            last,
+            age,
+            "" if running else last_error(folder.jobs),
+            account,
+            account.describe(spec) if spec else "",
+            describe_stopped(account, spec, request.command) if spec else "",
+            view,
+        )
+
+    def _read_trials(self, request: Request) -> SweepView:
+        """Read the trials of the last submission.
+
+        A trial is stale if its code differs from the submitted code, whatever the code here is now.
+        """
+        sweep = self._folder.store.sweep(self._folder.name)
+        declaration = sweep.declaration()
+        submitted = declaration, request.only, request.seeds
+        if self._reader is None or submitted != self._read_for:
+            versions = Versions(declaration.code_version)
+            self._reader = SweepReader(sweep, self._folder.store, versions, *submitted[1:])
+            self._read_for = submitted
+        return self._reader.read()
+
+
+def _needs_trials(sweep: SweepFolder, spec: SweepSpec | None) -> bool:
+    """Check whether people see more of a sweep than its head's last status has."""
+    if spec is None:
+        return False
+    return bool(spec.metrics or spec.scheduler.by_seed or read_holds(sweep.path).by_group)
 
 
 def _spec(folder: SweepFolder) -> SweepSpec | None:
@@ -144,7 +204,7 @@ def _spec(folder: SweepFolder) -> SweepSpec | None:
 
 def _writes(head: Head, age: float | None) -> bool:
     """Check that a head runs, and that its last status is at most half a minute old."""
-    return head.state == HeadState.RUNNING and age is not None and age < _SILENT_SECONDS
+    return head.state == HeadState.RUNNING and age is not None and age < SILENT_SECONDS
 
 
 def _jobs(name: str) -> list[QueuedJob] | None:
@@ -152,90 +212,3 @@ def _jobs(name: str) -> list[QueuedJob] | None:
         return commands.jobs_named(name)
     except commands.SlurmError:
         return None
-
-
-def _counts(folder: PoolFolder) -> dict[State, int]:
-    """Count the trials of the store by state; this reads every trial.
-
-    A trial is stale if its code differs from the submitted code, whatever the code here is now.
-    """
-    declaration = folder.store.sweep(folder.name).declaration()
-    request = folder.request()
-    sweep = restore_sweep(declaration).select(request.only, request.seeds)
-    plan = make_plan(sweep, folder.store, Versions(declaration.code_version))
-    counts = plan.counts()
-    counts[State.NEW] += plan.unsuggested
-    return {state: number for state, number in counts.items() if number}
-
-
-def status_view(status: SweepStatus) -> RenderableType:
-    """Format a status for a terminal."""
-    lines: list[RenderableType] = [Text(f"{status.name}: {_headline(status)}", style="bold")]
-    grid = Table.grid(padding=(0, 2))
-    grid.add_row("  trials", colored(status.counts))
-    grid.add_row("  workers", _workers(status))
-    last = status.last
-    if status.hours:
-        grid.add_row("  hours", status.hours)
-    if status.head.state == HeadState.RUNNING and last:
-        grid.add_row("  best so far", _best(last))
-        grid.add_row("  time left", duration(last.seconds_left))
-    lines.append(grid)
-    if status.running:
-        lines.append(TrialTable(status.running[:_SHOWN], last.column if last else ""))
-        if len(status.running) > _SHOWN:
-            lines.append(Text(f"  … and {len(status.running) - _SHOWN} more"))
-    if status.error and not status.complete:
-        lines.append(Text(f"  last error   {status.error}"))
-    if not status.active and not status.complete:
-        lines.append(Text(f"  {status.stopped or f'to resume: {status.request.command}'}"))
-    return Group(*lines)
-
-
-def _best(status: PoolStatus) -> str:
-    """Format the best point so far, and which points were not compared for it."""
-    best, note = status.best, status.left_out
-    value = f"{best.point}: {status.metric} {best.mean:.4g} (mean, n = {best.n})" if best else "–"
-    return f"{value} ({note})" if note else value
-
-
-def _headline(status: SweepStatus) -> str:
-    if status.request.cancel:
-        return "being cancelled" if status.active else "cancelled"
-    waiting = next((job for job in status.heads or () if job.pending), None)
-    if waiting:
-        return f"head job {waiting.job_id} waits in the queue ({waiting.reason})"
-    suspended = next((job for job in status.heads or () if job.suspended), None)
-    if suspended:
-        return f"head job {suspended.job_id} is suspended by SLURM"
-    if status.active:
-        where = f"head job {status.head.job_id} on" if status.head.job_id else "head on"
-        silent = status.age is not None and status.age >= _SILENT_SECONDS
-        note = f", silent for {duration(status.age)}" if silent else ""
-        return f"running, {where} {status.last.node if status.last else 'a node'}{note}"
-    if status.complete:
-        return State.FINISHED
-    return STOPPED.get(status.account.stopped, "no head is running")
-
-
-def _workers(status: SweepStatus) -> str:
-    request, here = status.request, status.last.node if status.last and status.active else ""
-    open_run = [f"1 running ({here})" if here else "0 running"]
-    parts = _jobs_in_words(status.workers) if request.slurm else open_run
-    if status.joined:
-        nodes = sorted({worker.node for worker in status.joined})
-        parts.append(f"{len(status.joined)} joined ({', '.join(nodes)})")
-    return ", ".join([*parts, f"wanted {request.workers}"] if request.slurm else parts)
-
-
-def _jobs_in_words(jobs: list[QueuedJob] | None) -> list[str]:
-    if jobs is None:
-        return ["unknown: SLURM does not answer here"]
-    running = [job.node for job in jobs if job.running]
-    waiting = Counter(job.reason for job in jobs if job.pending)
-    parts = [
-        f"{len(running)} running ({', '.join(sorted(set(running)))})" if running else "0 running"
-    ]
-    suspended = sum(job.suspended for job in jobs)
-    parts += [f"{suspended} suspended"] if suspended else []
-    return parts + [f"{number} waiting ({reason})" for reason, number in waiting.items()]

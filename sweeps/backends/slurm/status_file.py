@@ -52,7 +52,7 @@ class StatusFile:
 
     def _status(self) -> PoolStatus:
         board = self._board
-        best = board.best()
+        best = board.best_point()
         return PoolStatus(
             at=time.time(),
             node=socket.gethostname(),
@@ -60,8 +60,10 @@ class StatusFile:
             running=tuple(board.running()),
             metric=board.metric.name,
             column=board.column,
-            best=None if best is None else Best(point=best[0], mean=best[1], n=best[2]),
-            left_out=describe_left_out(board),
+            best=None
+            if best.point is None or best.mean is None
+            else Best(point=best.point[1], mean=best.mean, n=len(best.seeds)),
+            left_out=describe_left_out(best),
             seconds_left=board.seconds_left(),
             workers=tuple(self._backend.queued),
             joined=tuple(self._backend.joined),

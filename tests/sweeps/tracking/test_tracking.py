@@ -38,6 +38,7 @@ from tests.helpers.tracked import (
     sync,
     write_epochs,
 )
+from tests.helpers.users import BOB, public_folder
 
 
 @pytest.fixture
@@ -302,6 +303,26 @@ class Unreliable:
         if self.down:
             raise ConnectionError("no route to host")
         self.synced.append(name)
+
+
+def test_a_connection_of_a_read_only_moment_is_replaced(
+    tiny_config: TrialConfig, empty_database: Path
+) -> None:
+    """SQLite never writes by a connection that it opened without the right to write."""
+    with public_folder() as root:
+        copy_database(empty_database, root)
+        trial = begin(root, tiny_config)
+        mlflow = MlflowSync(root)
+        mlflow.sync_sweep("s", "what it is")
+        mlflow.runs.client._tracking_client.store.engine.dispose()
+        root.chmod(0o755)
+        (root / "mlflow.db").chmod(0o644)
+        with BOB.acting():  # who may only read
+            mlflow.runs.client.search_experiments()
+        tracker = BackgroundSync(lambda _: mlflow.sync_trial(seen(trial), "s"))
+        tracker.touch(trial.trial_id)
+        assert tracker.close(60)
+        assert [run["name"] for run in dump(root)] == ["s", "λ=0.1 seed=0"]
 
 
 def test_tracker_writes_what_was_touched(log_lines: list[str]) -> None:

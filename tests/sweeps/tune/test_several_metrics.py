@@ -1,11 +1,7 @@
-"""A sweep with two metrics: its front in report, terminal and MLflow, and after kills."""
+"""A sweep with two metrics: its front in report, terminal and MLflow."""
 
 from __future__ import annotations
 
-import os
-import random
-import signal
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +18,9 @@ from sweeps.spec.sweep import Sweep, load_sweep
 from sweeps.store import Store
 from sweeps.tracking.sweep_sync import sync_store
 from sweeps.tracking.sweep_views import front_tag
-from tests.helpers.declaring import WEIGHT, declare, load
+from tests.helpers.declaring import WEIGHT, load
 from tests.helpers.paths import ROOT
 from tests.helpers.playing import METRICS, World, play
-from tests.helpers.processes import care, lines_in, start_care, wait_for
 from tests.helpers.tracked import copy_database, open_mlflow
 
 TWO = [{"name": name, "mode": "min"} for name in METRICS]
@@ -103,65 +98,8 @@ def test_more_points_move_the_front_and_its_tags(
     assert tagged == set(table[table["front"]][WEIGHT])
 
 
-@pytest.mark.timeout(3600)  # as many starts of Ray as kills
-def test_killed_at_random_it_ends_in_the_same_front(
-    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a real Ray, one trial at a time, so that the order of the ends is fixed.
-
-    ``--front-kills 30`` is a longer one.
-    """
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # all cores are one trial's, and others' too
-    kills, chance = int(request.config.getoption("--front-kills")), random.Random(3)
-    points = 7 + kills // 3  # a kill that waits for progress uses up an epoch
-    folders = [tmp_path / "undisturbed", tmp_path / "disturbed"]
-    for folder in folders:
-        folder.mkdir()
-        declare(
-            folder,
-            axes=AXES,
-            metrics=[{"name": "encoder/knn_accuracy"}, {"name": "head/gamma", "mode": "min"}],
-            search={**SEARCH, "trials": points},
-            # fewer steps would leave the trials nearly collapsed, and the front empty
-            overrides={"training.epochs": 1, "data.train_images": 1437},
-            resources={"threads": len(os.sched_getaffinity(0))},
-        )
-    undisturbed, disturbed = folders
-    command = ("sweep", "run", "sweep.yaml")
-    care(*command, cwd=undisturbed)
-    for number in range(kills):
-        before = progress(disturbed)
-        run = start_care(*command, cwd=disturbed)
-        if number % 2:  # while it starts, perhaps
-            time.sleep(chance.uniform(1, 15))
-        else:
-            wait_for(lambda: progress(disturbed) > before or run.poll() is not None, 300)  # noqa: B023
-            time.sleep(chance.uniform(0, 1.5))
-        if run.poll() is None:
-            os.kill(run.pid, signal.SIGKILL)
-        run.communicate(timeout=60)
-    care(*command, cwd=disturbed)
-    stores = [Store(folder / "runs") for folder in folders]
-    suggested = [
-        [event for event in store.sweep("tiny").events() if event["event"] == "suggest"]
-        for store in stores
-    ]
-    assert len(suggested[0]) == points
-    assert suggested[0] == suggested[1]
-    assert {event["generation"] for event in suggested[0]} >= {0, 1, 2}
-    fronts = [store.sweep("tiny").report / "tables" / "front.csv" for store in stores]
-    assert fronts[0].read_bytes() == fronts[1].read_bytes()
-    answers = [read_answer(store.sweep("tiny").report / "report.html") for store in stores]
-    assert answers[0] == answers[1]
-
-
 def test_the_example_is_valid(tmp_path: Path) -> None:
     sweep = load_sweep(ROOT / "sweeps" / "digits-front.yaml")
     plan = make_plan(sweep, Store(tmp_path / "runs"))
     assert plan.wanted == 90
     assert [metric.mode for metric in sweep.spec.objectives] == ["max", "min"]
-
-
-def progress(folder: Path) -> int:
-    """Epochs that were trained so far."""
-    return sum(map(lines_in, (folder / "runs" / "trials").glob("*/metrics.jsonl")))

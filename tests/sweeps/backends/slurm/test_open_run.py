@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from care.system.files import write_atomic
 from sweeps.cli.train import train_trial
 from sweeps.plan import make_plan
 from sweeps.process.terminal import make_console
@@ -62,6 +64,11 @@ def test_machines_join_are_killed_and_leave_when_it_is_cancelled(
         assert hurried.wait(20) == 130
     with Volunteer(sweep, options=part) as last:
         last.wait_for_trial()
+        content, now = head.read_bytes(), time.time()
+        head.write_bytes(b"{")  # as if the shared folder failed for a moment
+        time.sleep(3)
+        write_atomic(head, content)
+        wait_until(lambda: _at_work(sweep, since=now) == 2, what="both have stayed")
         assert "is cancelled" in sweep.care("sweep", "cancel", sweep.name)
         assert last.wait(30) == 0
         assert "pooled is cancelled; this machine has left it" in last.output
@@ -80,3 +87,8 @@ def test_machines_join_are_killed_and_leave_when_it_is_cancelled(
         if len(sweep.starts(joined)) > 1:
             train_trial(planned.config, store, make_console())
             assert_equal_to_the_bit(joined, store.trial(planned.trial_id).path)
+
+
+def _at_work(sweep: Pool, since: float) -> int:
+    workers = sweep.workers().values()
+    return sum(worker["state"] == "running" and worker["at"] > since for worker in workers)

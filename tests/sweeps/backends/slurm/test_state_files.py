@@ -28,11 +28,13 @@ from sweeps.backends.slurm.state_files import (
     WorkerState,
     WorkerStatus,
 )
-from sweeps.backends.slurm.status import SweepStatus, read_status, status_view
+from sweeps.backends.slurm.status import StatusReader, SweepStatus
 from sweeps.cli.cluster import parse_workers
+from sweeps.cli.status_view import submitted_view
 from sweeps.progress import TrialProgress
 from sweeps.store import Store
 from tests.helpers.damaging import DAMAGES, remove
+from tests.sweeps.cli.test_list import start
 
 
 def request(**changes: Any) -> Request:
@@ -71,9 +73,9 @@ def test_a_request_is_read_as_it_was_written(folder: PoolFolder) -> None:
 
 @pytest.mark.parametrize("name", ["request.json", "head.json", "status.json"])
 def test_a_damaged_file_is_passed_over_or_named(
-    folder: PoolFolder, monkeypatch: pytest.MonkeyPatch, name: str
+    folder: PoolFolder, tmp_path: Path, name: str
 ) -> None:
-    monkeypatch.setattr("sweeps.backends.slurm.status._counts", lambda _: {"new": 2})
+    start(folder.store, tmp_path)
     status = PoolStatus(
         at=time.time(),
         counts={State.RUNNING: 1},
@@ -90,12 +92,12 @@ def test_a_damaged_file_is_passed_over_or_named(
         damage(path)
         named = None
         try:
-            shown = read_status(folder)
+            shown = StatusReader(folder).read()
         except DamagedFileError as error:
             named = error
         else:
-            assert shown.counts in ({"running": 1}, {"new": 2}), case
-            assert status_view(shown)
+            assert shown.counts in ({"running": 1}, {"new": 4}), case
+            assert submitted_view(shown)
         assert named is None or (name != "status.json" and name in str(named)), case
         if name == "request.json" and case in ("null", "folder", "other types"):
             assert named, case
@@ -126,7 +128,7 @@ def test_files_of_an_earlier_version_are_read(folder: PoolFolder) -> None:
     (folder.path / "status.json").write_text(json.dumps(status))
     assert folder.head().release == ("8",)
     assert folder.workers()["8"].idle == 5
-    shown = read_status(folder)
+    shown = StatusReader(folder).read()
     assert shown.counts[State.ELSEWHERE] == 1
     assert [(trial.label, trial.state) for trial in shown.running] == [("λ=0 seed=1", "running")]
     assert shown.as_json()["best"] == {"point": "λ=0", "mean": 0.5, "n": 2}
@@ -196,7 +198,7 @@ def shown(**changes: Any) -> str:
         "age": 1.0,
     }
     console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115, PTH123
-    console.print(status_view(SweepStatus(**{**fields, **changes})))
+    console.print(submitted_view(SweepStatus(**{**fields, **changes})))
     return console.export_text()
 
 
