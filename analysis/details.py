@@ -52,8 +52,15 @@ class Details:
     def get(self, point: Point, name: str) -> dict[int, Array]:
         """Return an array by ascending seed, for the trials of a point that have it."""
         trials = sorted(self._trials.get(point, {}).items())
-        arrays = {seed: self._read(trial).get(name) for seed, trial in trials}
+        arrays = {seed: self._array(trial, name) for seed, trial in trials}
         return {seed: array for seed, array in arrays.items() if array is not None}
+
+    def _array(self, trial: str, name: str) -> Array | None:
+        try:
+            return self._read(trial).get(name)
+        except DamagedFileError as error:  # an array may be decoded only now
+            self._damaged[trial] = error.problem
+            return None
 
     def notes(self) -> dict[str, dict[Point, list[int]]]:
         """Map each remark on the measures to the points and seeds that it holds for."""

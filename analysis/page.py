@@ -33,6 +33,7 @@ from analysis.trial_table import build_trial_table
 from care.config.metrics import COLLAPSE
 from care.pretrained.model_card import CITATION
 from care.system.files import DamagedFileError
+from care.trials.records import ProvenanceRecord
 from care.trials.state import State
 from care.trials.trial_files import StoreFiles
 
@@ -140,12 +141,12 @@ def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int)
 def _provenance(files: StoreFiles, summary: SweepSummary) -> dict[str, list[str]]:
     """Collect each fact's values among the trials: a single one, unless the trials differ."""
     facts: dict[str, set[str]] = {}
+    records: dict[str | None, ProvenanceRecord | None] = {}  # of many trials they are equal
     for member in summary.members:
-        record = None
+        trial = files.trial(member.trial_id)
         with contextlib.suppress(DamagedFileError):  # named in the table of trials
-            record = files.trial(member.trial_id).read_provenance()
-        if record is None:
-            continue
+            records.setdefault(trial.digest("provenance.json"), trial.read_provenance())
+    for record in filter(None, records.values()):
         flat = {
             **record.model_dump(exclude_unset=True),
             **{f"{name} version": v for name, v in record.versions.items()},

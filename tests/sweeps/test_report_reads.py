@@ -87,3 +87,15 @@ def test_a_report_sees_a_trial_that_changed_since_the_last(
     folder.write_evaluation({"head/gamma": 0.125})
     folder.write_status(State.FINISHED, epochs, epochs)
     assert values() == [before[0], 0.125, *before[2:]]
+
+
+def test_arrays_that_were_damaged_before_the_checksum_are_left_out(
+    sweep: Sweep, store: Store
+) -> None:
+    trial = make_plan(sweep, store).trials[0]
+    folder, epochs = store.trial(trial.trial_id), trial.config.training.epochs
+    (folder.path / "details.npz").write_bytes(b"no archive")
+    folder.write_status(State.FINISHED, epochs, epochs)
+    page = write_sweep_report(sweep, store).read_text(encoding="utf-8")
+    assert "details.npz is damaged" in page
+    assert "(seed 0)" in page
