@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import hashlib
 import os
+import py_compile
 import shutil
 import subprocess
 import tempfile
@@ -58,6 +60,7 @@ def make_snapshot(revision: Revision, sweep: Path) -> None:
                 f"the code has changed to {version} since this command read {revision.code_version}"
                 "; repeat the command"
             )
+        _compile(part)
         adopt(part)
         _replace(target, part)
     except OSError as error:
@@ -66,6 +69,15 @@ def make_snapshot(revision: Revision, sweep: Path) -> None:
     finally:
         if part:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _compile(folder: Path) -> None:
+    """Compile the modules, which its processes do not.
+
+    What one user's process writes, another of the group could not remove.
+    """
+    checked = py_compile.PycInvalidationMode.CHECKED_HASH
+    compileall.compile_dir(folder / _PACKAGE, quiet=2, invalidation_mode=checked)
 
 
 def _replace(target: Path, part: Path) -> None:
