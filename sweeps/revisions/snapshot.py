@@ -139,7 +139,7 @@ def _check_out(commit: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="care-index-") as own:
         index = {"GIT_INDEX_FILE": str(Path(own, "index"))}  # the user's own stays as it is
         # The whole tree, as its attributes apply to the package.
-        _git(["-c", "core.sparseCheckout=false", "read-tree", f"{commit}^{{tree}}"], index)
+        _git(["read-tree", f"{commit}^{{tree}}"], index)
         listed = _git(["ls-files", "--stage", "-z", "--", _PACKAGE], index)
         entries = [entry.partition(b"\t") for entry in listed.split(b"\0") if entry]
         for mode, _, name in entries:
