@@ -10,6 +10,7 @@ import py_compile
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,22 @@ def _digest(folder: Path) -> str:
         content = path.read_bytes()
         digest.update(f"{path.relative_to(folder).as_posix()}\0{len(content)}\0".encode() + content)
     return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def temporary_copy(commit: str) -> Iterator[Path]:
+    """Copy the code of a commit, or of the working tree, to a folder that goes afterwards.
+
+    Raises:
+        CareError: The folder for temporary files cannot be written, or as :func:`copy_code`.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="care-revision-") as folder:
+            copy_code(commit, Path(folder))
+            yield Path(folder)
+    except OSError as error:
+        name = commit[:12] or "the working tree"
+        raise CareError(f"{name} cannot be copied to {tempfile.gettempdir()}: {error}") from error
 
 
 def copy_code(commit: str, folder: Path) -> None:

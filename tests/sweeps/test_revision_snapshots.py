@@ -233,6 +233,22 @@ def test_a_group_can_remove_what_one_of_it_has_made_and_used(tmp_path: Path) -> 
     assert len(compiled) == len(files(folder)), "no process compiles again"
 
 
+def test_a_closed_folder_for_temporary_files_is_named(repository: Path, tmp_path: Path) -> None:
+    with branch(repository):
+        edit(repository, LOSS, "return fn.cross_entropy", "return 1 * fn.cross_entropy")
+        revision = commit(repository, "never read before")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    names = {"TMPDIR": str(closed), "PYTHONPATH": f"{tmp_path}:{repository}"}
+    # Root may write everywhere, so the folder goes as soon as it is chosen.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, tempfile\ntempfile.gettempdir()\nos.rmdir(os.environ['TMPDIR'])\n"
+    )
+    folder, errors = make(repository, revision, tmp_path / "sweep", names)
+    assert not folder
+    assert f"CareError: {revision[:12]} cannot be copied to {closed}: " in errors
+
+
 def test_a_tree_that_changed_since_the_sweep_was_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SnapshotError, match=r"has changed to ast1-.* since .* ast1-before; repeat"):
         make_snapshot(Revision(code_version="ast1-before"), tmp_path)
