@@ -32,6 +32,7 @@ from analysis.sweep_comparison import SweepComparison, compare_sweeps
 from care.errors import CareError
 from care.registry import SPACES
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 if TYPE_CHECKING:
     from analysis.paper_plot import PaperFigure
@@ -101,7 +102,7 @@ class SweepResults:
 
     @cached_property
     def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return collect(self.store_trials, self.summary_of_sweep)
+        return collect(StoreFiles(self.store_trials), self.summary_of_sweep)
 
     @property
     def trials(self) -> pd.DataFrame:

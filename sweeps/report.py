@@ -22,6 +22,7 @@ from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 from sweeps.account import describe_end, read_account
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
@@ -70,15 +71,19 @@ def write_sweep_report(
     """
     from analysis.freshness import fingerprint, is_current
 
-    summary = sweep_summary(sweep, store)
     out = store.sweep(sweep.spec.name).report
-    if not if_current and is_current(out, fingerprint(store.trials, summary)):
-        return out / "report.html"
+    files = StoreFiles(store.trials, kept=True)
+    if if_current:
+        summary = sweep_summary(sweep, Store(store.root, files))
+    else:  # kept files would fill the memory for nothing where the report is up to date
+        summary = sweep_summary(sweep, store)
+        if is_current(out, fingerprint(StoreFiles(store.trials), summary)):
+            return out / "report.html"
     with large_imports():
         from analysis.report import write_report
 
     evaluate = functools.partial(evaluate_importance, sweep)
-    return write_report(store.trials, summary, out, work, evaluate)
+    return write_report(files, summary, out, work, evaluate)
 
 
 def evaluate_importance(sweep: Sweep, *arguments: Any) -> list[dict[Axes, float]]:

@@ -54,6 +54,7 @@ OUTSIDE = {
     "trials/preprocessing.py": "records beside the numbers",
     "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
+    "trials/trial_files.py": "how files are read",
     "trials/version_cache.py": "finds a hash by the files' bytes",
     "system/redaction.py": "text for people",
     "trials/reference.py": "how measurements of other encoders are stored",
