@@ -147,6 +147,7 @@ def _environment(snapshot: Path) -> dict[str, str]:
     kept = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
     folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     others = [folder for folder in folders if not Path(folder, "care", "__init__.py").exists()]
+    kept["PYTHONDONTWRITEBYTECODE"] = "1"  # a snapshot in the store is compiled
     return {**kept, "PYTHONPATH": os.pathsep.join([str(snapshot), *others])}
 
 

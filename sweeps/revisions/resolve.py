@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NoReturn
 
-from care.errors import CareError, ConfigError, Problem, nearest
+from care.errors import ConfigError, Problem, nearest
 from care.system.checkout import CODE, checkout
 from care.system.git import git
 from care.trials.code_version import code_version
 from care.trials.version_cache import cached_version
 from sweeps.revisions.revision import WORKING, Revision
-from sweeps.revisions.snapshot import SnapshotError, copy_code, read_version
+from sweeps.revisions.snapshot import SnapshotError, read_version, temporary_copy
 
 
 def resolve_revisions(names: Iterable[str], source: str) -> dict[str, Revision]:
@@ -70,13 +68,10 @@ class _Search:
 
     def _read(self, commit: str) -> str:
         try:
-            with tempfile.TemporaryDirectory(prefix="care-revision-") as folder:
-                copy_code(commit, Path(folder))
-                return read_version(Path(folder))
+            with temporary_copy(commit) as folder:
+                return read_version(folder)
         except SnapshotError as error:
             self._refuse(f"a revision that this sweep can train; {commit[:12]} {error}")
-        except OSError as error:
-            raise CareError(f"{commit[:12]} cannot be copied to read it: {error}") from error
 
     def _check_repository(self) -> None:
         if checkout() is None:

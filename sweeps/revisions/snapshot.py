@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import hashlib
 import os
+import py_compile
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +61,7 @@ def make_snapshot(revision: Revision, sweep: Path) -> None:
                 f"the code has changed to {version} since this command read {revision.code_version}"
                 "; repeat the command"
             )
+        _compile(part)
         adopt(part)
         _replace(target, part)
     except OSError as error:
@@ -66,6 +70,15 @@ def make_snapshot(revision: Revision, sweep: Path) -> None:
     finally:
         if part:
             shutil.rmtree(part, ignore_errors=True)
+
+
+def _compile(folder: Path) -> None:
+    """Compile the modules, which its processes do not.
+
+    What one user's process writes, another of the group could not remove.
+    """
+    checked = py_compile.PycInvalidationMode.CHECKED_HASH
+    compileall.compile_dir(folder / _PACKAGE, quiet=2, invalidation_mode=checked)
 
 
 def _replace(target: Path, part: Path) -> None:
@@ -102,6 +115,22 @@ def _digest(folder: Path) -> str:
     return digest.hexdigest()
 
 
+@contextlib.contextmanager
+def temporary_copy(commit: str) -> Iterator[Path]:
+    """Copy the code of a commit, or of the working tree, to a folder that goes afterwards.
+
+    Raises:
+        CareError: The folder for temporary files cannot be written, or as :func:`copy_code`.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix="care-revision-") as folder:
+            copy_code(commit, Path(folder))
+            yield Path(folder)
+    except OSError as error:
+        name = commit[:12] or "the working tree"
+        raise CareError(f"{name} cannot be copied to {tempfile.gettempdir()}: {error}") from error
+
+
 def copy_code(commit: str, folder: Path) -> None:
     """Copy the package ``care`` of a commit, or of the working tree, with a record of its origin.
 
@@ -127,7 +156,7 @@ def _check_out(commit: str, folder: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="care-index-") as own:
         index = {"GIT_INDEX_FILE": str(Path(own, "index"))}  # the user's own stays as it is
         # The whole tree, as its attributes apply to the package.
-        _git(["-c", "core.sparseCheckout=false", "read-tree", f"{commit}^{{tree}}"], index)
+        _git(["read-tree", f"{commit}^{{tree}}"], index)
         listed = _git(["ls-files", "--stage", "-z", "--", _PACKAGE], index)
         entries = [entry.partition(b"\t") for entry in listed.split(b"\0") if entry]
         for mode, _, name in entries:

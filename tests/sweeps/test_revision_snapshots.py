@@ -16,6 +16,7 @@ import pytest
 
 from care.config import TrialConfig
 from care.system.git import SNAPSHOT
+from care.system.permissions import is_shared
 from sweeps.revisions.process import SnapshotProcess, describe_config
 from sweeps.revisions.revision import Revision
 from sweeps.revisions.snapshot import (
@@ -96,9 +97,7 @@ def test_a_snapshot_has_the_files_that_a_checkout_has(repository: Path, tmp_path
         attributes = "care/objectives export-ignore\n*.py text eol=crlf\n"
         (repository / ".gitattributes").write_text(attributes)
         (repository / "care" / "linked.py").symlink_to("optimizer.py")
-        git(repository, "config", "core.sparseCheckout", "true")
         revision = commit(repository, "attributes")
-    git(repository, "config", "core.sparseCheckout", "false")
     git(repository, "worktree", "add", "--quiet", "--detach", str(tmp_path / "tree"), revision)
     expected = files(tmp_path / "tree")
     assert b"\r\n" in expected[LOSS]
@@ -107,7 +106,10 @@ def test_a_snapshot_has_the_files_that_a_checkout_has(repository: Path, tmp_path
     other = tmp_path / "other"
     git(tmp_path, "init", "--quiet", str(other))
     hook = {"GIT_DIR": f"{other}/.git", "GIT_INDEX_FILE": f"{other}/.git/index"}
+    (repository / ".git" / "info" / "sparse-checkout").write_text("/docs/\n")
+    git(repository, "config", "core.sparseCheckout", "true")
     folder, errors = make(repository, revision, tmp_path / "sweep", hook)
+    git(repository, "config", "core.sparseCheckout", "false")
     assert folder, errors
     assert files(folder) == expected
     assert (repository / ".git" / "index").read_bytes() == index
@@ -216,6 +218,35 @@ def test_a_damaged_snapshot_is_made_again(snapshot: Path, tmp_path: Path) -> Non
     make_snapshot(revision, tmp_path)
     assert files(folder) == whole
     assert [path.name for path in (tmp_path / "code").iterdir()] == [folder.name]
+
+
+def test_a_group_can_remove_what_one_of_it_has_made_and_used(tmp_path: Path) -> None:
+    """Whatever the umask: a process that imports a snapshot leaves no file in it."""
+    tmp_path.chmod(0o2770)
+    folder, errors = make(ROOT, "working", tmp_path)
+    assert folder, errors
+    before = {folder, *folder.rglob("*")}
+    ask(folder, [])
+    assert {folder, *folder.rglob("*")} == before
+    assert all(is_shared(path) for path in before if path.is_dir())
+    compiled = [path for path in before if path.suffix == ".pyc"]
+    assert len(compiled) == len(files(folder)), "no process compiles again"
+
+
+def test_a_closed_folder_for_temporary_files_is_named(repository: Path, tmp_path: Path) -> None:
+    with branch(repository):
+        edit(repository, LOSS, "return fn.cross_entropy", "return 1 * fn.cross_entropy")
+        revision = commit(repository, "never read before")
+    closed = tmp_path / "closed"
+    closed.mkdir()
+    names = {"TMPDIR": str(closed), "PYTHONPATH": f"{tmp_path}:{repository}"}
+    # Root may write everywhere, so the folder goes as soon as it is chosen.
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, tempfile\ntempfile.gettempdir()\nos.rmdir(os.environ['TMPDIR'])\n"
+    )
+    folder, errors = make(repository, revision, tmp_path / "sweep", names)
+    assert not folder
+    assert f"CareError: {revision[:12]} cannot be copied to {closed}: " in errors
 
 
 def test_a_tree_that_changed_since_the_sweep_was_read_is_refused(tmp_path: Path) -> None:
