@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,13 +13,17 @@ from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder
 from care.trials.records import TimingRecord, Values
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
+
+_NEEDED_LATER = ("provenance.json", "status.json", "details.npz")
+"""Files that the page and the figures need beside the tables."""
 
 
-def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd.DataFrame]:
+def collect(files: StoreFiles, summary: SweepSummary) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Read a sweep's trials into tables.
 
     Args:
-        store_trials: The folder of the trials' folders.
+        files: The files of the store's trials.
         summary: The sweep.
 
     Returns:
@@ -30,7 +33,7 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
     trials: list[dict[str, Any]] = []
     curves: list[dict[str, Any]] = []
     for member in summary.members:
-        folder = TrialFolder(store_trials / member.trial_id)
+        folder = files.trial(member.trial_id)
         axes = {axis: to_level(value) for axis, value in member.axes.items()}
         identity = {"trial_id": member.trial_id, **axes, "seed": member.seed}
         try:
@@ -39,6 +42,7 @@ def collect(store_trials: Path, summary: SweepSummary) -> tuple[pd.DataFrame, pd
             epochs, facts = [], _damaged(member, f"{error.path.name} {error.problem}")
         curves += [{**identity, "state": member.state.value, **epoch} for epoch in epochs]
         trials.append({**identity, **facts})
+        folder.keep_only(*_NEEDED_LATER)
     axis_names = list(summary.members[0].axes) if summary.members else []
     return tabulate(trials, axis_names), tabulate(curves, axis_names)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -49,6 +48,7 @@ from analysis.summary import SweepSummary
 from analysis.tables import build_main_table, select_best
 from analysis.text_tables import format_latex, format_markdown
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 MOST_CURVES = 12
 """Points with learning curves; of more, those with the best values of the sweep's metric."""
@@ -95,15 +95,15 @@ def fits_csv(table: pd.DataFrame) -> bool:
     return len(table) <= _MOST_CSV_ROWS
 
 
-def gather(store_trials: Path, summary: SweepSummary, evaluate: Evaluate | None = None) -> Contents:
+def gather(files: StoreFiles, summary: SweepSummary, evaluate: Evaluate | None = None) -> Contents:
     """Read a sweep's trials, compute the tables and draw the figures.
 
     Args:
-        store_trials: The folder of the trials' folders.
+        files: The files of the store's trials.
         summary: The sweep.
         evaluate: Computes the axes' importance; None leaves it out.
     """
-    trials, curves = collect(store_trials, summary)
+    trials, curves = collect(files, summary)
     axes = list(summary.members[0].axes) if summary.members else []
     tables = {"trials": with_typed_axes(trials, axes), "curves": with_typed_axes(curves, axes)}
     if counted(summary):
@@ -127,7 +127,7 @@ def gather(store_trials: Path, summary: SweepSummary, evaluate: Evaluate | None 
         tables["differences"] = with_typed_axes(build_paired_table(comparison, metrics), axes)
     if len(curves):  # curves of other code are not comparable
         curves = curves[curves["state"] != State.STALE]
-    details = Details(store_trials, comparison)
+    details = Details(files, comparison)
     drawn = _paper(comparison, curves, details, summary)
     figures = _figures(comparison, curves)
     for picture in drawn.pictures:

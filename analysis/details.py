@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from analysis.comparison import Comparison, Point
 from care.system.files import DamagedFileError
-from care.trials.folder import TrialFolder
+from care.trials.trial_files import StoreFiles
 
 Array = NDArray[Any]
 
@@ -19,22 +19,22 @@ class Details:
     """The details of a sweep's finished trials, each file read once and on demand.
 
     Args:
-        store_trials: The folder of the trials' folders.
+        files: The files of the store's trials.
         comparison: The finished trials and their points.
     """
 
-    def __init__(self, store_trials: Path, comparison: Comparison) -> None:
+    def __init__(self, files: StoreFiles, comparison: Comparison) -> None:
         self._trials: dict[Point, dict[int, str]] = {}
         columns = [*comparison.axes, "seed", "trial_id"]
         for *point, seed, trial in comparison.done[columns].itertuples(index=False, name=None):
             self._trials.setdefault(tuple(point), {})[int(seed)] = str(trial)
-        self._store_trials = store_trials
+        self._files = files
         self._read = cache(self._read_once)
         self._damaged: dict[str, str] = {}
 
-    def _read_once(self, trial: str) -> dict[str, Array]:
+    def _read_once(self, trial: str) -> Mapping[str, Array]:
         try:
-            return TrialFolder(self._store_trials / trial).read_details()
+            return self._files.trial(trial).read_details()
         except DamagedFileError as error:
             self._damaged[trial] = error.problem
             return {}
@@ -52,8 +52,15 @@ class Details:
     def get(self, point: Point, name: str) -> dict[int, Array]:
         """Return an array by ascending seed, for the trials of a point that have it."""
         trials = sorted(self._trials.get(point, {}).items())
-        arrays = {seed: self._read(trial).get(name) for seed, trial in trials}
+        arrays = {seed: self._array(trial, name) for seed, trial in trials}
         return {seed: array for seed, array in arrays.items() if array is not None}
+
+    def _array(self, trial: str, name: str) -> Array | None:
+        try:
+            return self._read(trial).get(name)
+        except DamagedFileError as error:  # an array may be decoded only now
+            self._damaged[trial] = error.problem
+            return None
 
     def notes(self) -> dict[str, dict[Point, list[int]]]:
         """Map each remark on the measures to the points and seeds that it holds for."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from analysis.summary import SweepSummary
 from care.system.files import DamagedFileError, read_whole
 from care.system.libraries import library_versions
+from care.trials.trial_files import StoreFiles, TrialFiles
 
 NAME = "inputs.sha256"
 _LIBRARIES = ("matplotlib", "numpy", "pandas", "scipy")  # they compute and draw
@@ -23,12 +23,24 @@ _TRIAL_FILES = (
 )
 
 
-def fingerprint(store_trials: Path, summary: SweepSummary) -> str:
+def fingerprint(files: StoreFiles, summary: SweepSummary) -> str:
     """Hash the inputs of a report: the sweep, its trials' files, this package's code, libraries."""
     digest = hashlib.sha256(repr((summary, library_versions(*_LIBRARIES))).encode())
-    for file in [*_own_code(), *_files(store_trials, summary)]:
+    for file in _own_code():
         _add(digest, file.name, file)
+    for member in summary.members:
+        trial = files.trial(member.trial_id)
+        for name in _TRIAL_FILES:
+            digest.update(f"{name} {_describe(trial, name)}\n".encode())
     return digest.hexdigest()
+
+
+def _describe(trial: TrialFiles, name: str) -> str:
+    """Return the hash of a file, or its problem; empty without the file."""
+    try:
+        return trial.digest(name) or ""
+    except DamagedFileError as error:
+        return error.problem
 
 
 def seal(out: Path, inputs: str) -> None:
@@ -60,12 +72,6 @@ def _add(digest: hashlib._Hash, name: str, file: Path) -> None:
         content = error.problem.encode()
     digest.update(f"{name} {len(content)}\n".encode())
     digest.update(content)
-
-
-def _files(store_trials: Path, summary: SweepSummary) -> Iterator[Path]:
-    for member in summary.members:
-        for name in _TRIAL_FILES:
-            yield store_trials / member.trial_id / name
 
 
 def _own_code() -> list[Path]:

@@ -23,7 +23,9 @@ from analysis.pareto import Objective
 from analysis.summary import SweepSummary
 from care.system.rng import generator
 
-_LEAST_OF_GRID = 10  # points; of fewer, the tables and the heat map show all there is
+LEAST_OF_GRID = 10
+"""Points of a grid; of fewer, the tables and the heat map show all there is."""
+
 _LEAST_POINTS = 20  # of a forest; it ascribes the noise of fewer to axes without an effect
 _MOST_OF_FANOVA = 100  # points; the forest of more takes many seconds for each resample
 # A resample of fANOVA takes fifty times as long as one of PED-ANOVA.
@@ -159,7 +161,7 @@ def rank_by_importance(
         points = _points(comparison, objective.metric)
         if problem := _problem(comparison, points, objective.metric):
             problems.setdefault(problem, []).append(short_metric_label(objective.metric))
-        elif len(points) >= _LEAST_OF_GRID:
+        elif len(points) >= LEAST_OF_GRID:
             raw = {point: known[point] for point in points}
             rankings.append(_rank(comparison, objective, raw, axes, evaluate))
     left_out = (
@@ -189,7 +191,7 @@ def _points(comparison: Comparison, metric: str) -> list[Point]:
 def _problem(comparison: Comparison, points: Sequence[Point], metric: str) -> str:
     """Return why the importance cannot be computed; empty if it can, or in a small grid."""
     declared = comparison.points()
-    if len(declared) < _LEAST_OF_GRID and _is_grid(comparison, declared):
+    if len(declared) < LEAST_OF_GRID and _is_grid(comparison, declared):
         return ""
     if len(points) < _LEAST_POINTS and not _is_whole_grid(comparison, points, metric):
         return (

@@ -33,8 +33,9 @@ from analysis.trial_table import build_trial_table
 from care.config.metrics import COLLAPSE
 from care.pretrained.model_card import CITATION
 from care.system.files import DamagedFileError
-from care.trials.folder import TrialFolder
+from care.trials.records import ProvenanceRecord
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_ROWS = 100  # points with a row in the main table
@@ -44,11 +45,11 @@ _CONTENTS = "<!-- contents -->"
 _HEADING = re.compile(r'<h2 id="([^"]+)">(.*?)</h2>')
 
 
-def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, out: Path) -> str:
+def render_page(files: StoreFiles, summary: SweepSummary, contents: Contents, out: Path) -> str:
     """Render the page as HTML that needs no other file.
 
     Args:
-        store_trials: The folder of the trials' folders.
+        files: The files of the store's trials.
         summary: The sweep.
         contents: Its tables, figures and remarks.
         out: The folder of the page, for its links.
@@ -63,7 +64,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
     counts = Counter(trials["state"]) if len(trials) else Counter()
     finished = counts.pop(State.FINISHED, 0)
     axes = comparison.axes if comparison else []
-    provenance = _provenance(store_trials, summary)
+    provenance = _provenance(files, summary)
     page = environment.get_template("report.html.j2").render(
         summary=summary,
         finished=finished,
@@ -75,7 +76,7 @@ def render_page(store_trials: Path, summary: SweepSummary, contents: Contents, o
         drawn=contents.drawn,
         remarks=[*contents.remarks, *references_left_out(summary)],
         mixed_pairs=warn_of_mixed_pairs(trials, summary.mixed),
-        trials=build_trial_table(trials, axes, summary.metric, store_trials, out),
+        trials=build_trial_table(trials, axes, summary.metric, files.trials, out),
         total=len(trials),
         axes=[axis_label(name) for name in axes],
         table_file=contents.table_file,
@@ -137,15 +138,15 @@ def _tables(comparison: Comparison | None, summary: SweepSummary, finished: int)
     }
 
 
-def _provenance(store_trials: Path, summary: SweepSummary) -> dict[str, list[str]]:
+def _provenance(files: StoreFiles, summary: SweepSummary) -> dict[str, list[str]]:
     """Collect each fact's values among the trials: a single one, unless the trials differ."""
     facts: dict[str, set[str]] = {}
+    records: dict[str | None, ProvenanceRecord | None] = {}  # of many trials they are equal
     for member in summary.members:
-        record = None
+        trial = files.trial(member.trial_id)
         with contextlib.suppress(DamagedFileError):  # named in the table of trials
-            record = TrialFolder(store_trials / member.trial_id).read_provenance()
-        if record is None:
-            continue
+            records.setdefault(trial.digest("provenance.json"), trial.read_provenance())
+    for record in filter(None, records.values()):
         flat = {
             **record.model_dump(exclude_unset=True),
             **{f"{name} version": v for name, v in record.versions.items()},

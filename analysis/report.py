@@ -10,6 +10,7 @@ import socket
 from pathlib import Path
 
 from analysis.contents import fits_csv, gather
+from analysis.csv_file import write_csv
 from analysis.findings import answer
 from analysis.freshness import fingerprint, seal
 from analysis.importance import Evaluate
@@ -19,12 +20,13 @@ from analysis.summary import ANSWER, SweepSummary
 from care.system.files import DiskError
 from care.system.permissions import adopt
 from care.system.process import process_alive
+from care.trials.trial_files import StoreFiles
 
 _TRIES = 10
 
 
 def write_report(
-    store_trials: Path,
+    files: StoreFiles,
     summary: SweepSummary,
     out: Path,
     work: Path | None = None,
@@ -35,7 +37,7 @@ def write_report(
     The files are written to a temporary folder that then replaces ``out`` in one step.
 
     Args:
-        store_trials: The folder of the trials' folders.
+        files: The files of the store's trials.
         summary: The sweep.
         out: The report's folder; replaced.
         work: Parent of the temporary folder, on the file system of ``out``; the folder of ``out``
@@ -56,8 +58,8 @@ def write_report(
         for name in ("figures", "tables"):
             (fresh / name).mkdir(parents=True)
         # Hashed first: a trial that changes while the report is written makes it out of date.
-        inputs = fingerprint(store_trials, summary)
-        _write(store_trials, summary, fresh, out, evaluate)
+        inputs = fingerprint(files, summary)
+        _write(files, summary, fresh, out, evaluate)
         seal(fresh, inputs)
         adopt(fresh)
         _replace(out, fresh, old)
@@ -107,13 +109,13 @@ def _remove(old: Path) -> None:
 
 
 def _write(
-    store_trials: Path, summary: SweepSummary, fresh: Path, out: Path, evaluate: Evaluate | None
+    files: StoreFiles, summary: SweepSummary, fresh: Path, out: Path, evaluate: Evaluate | None
 ) -> None:
     """Write a report into ``fresh``, with links that are right in ``out``."""
-    contents = gather(store_trials, summary, evaluate)
+    contents = gather(files, summary, evaluate)
     for name, table in contents.tables.items():
         if fits_csv(table):
-            table.to_csv(fresh / "tables" / f"{name}.csv", index=False)
+            write_csv(table, fresh / "tables" / f"{name}.csv")
         table.to_parquet(fresh / "tables" / f"{name}.parquet", index=False)
     for name, drawing in contents.figures.items():
         for ending, content in drawing.files.items():
@@ -125,5 +127,5 @@ def _write(
     sentences += [contents.front] if contents.front else []
     lines = "".join(f"{line}\n" for line in sentences)
     (fresh / ANSWER).write_text(lines, encoding="utf-8")
-    text = render_page(store_trials, summary, contents, out)
+    text = render_page(files, summary, contents, out)
     (fresh / "report.html").write_text(text, encoding="utf-8")

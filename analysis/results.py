@@ -18,6 +18,12 @@ from analysis.comparison import Comparison, Point, compare
 from analysis.comparison_tables import build_paired_table, build_summary_table
 from analysis.effects import Axis, build_effect_table
 from analysis.findings import answer
+from analysis.importance import (
+    LEAST_OF_GRID,
+    Evaluate,
+    rank_by_importance,
+    tabulate_importances,
+)
 from analysis.labels import axis_label, metric_label, point_name, short_metric_label, value_label
 from analysis.side import distinguish, make_side
 from analysis.statistics import Estimate, estimate
@@ -26,6 +32,7 @@ from analysis.sweep_comparison import SweepComparison, compare_sweeps
 from care.errors import CareError
 from care.registry import SPACES
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 if TYPE_CHECKING:
     from analysis.paper_plot import PaperFigure
@@ -68,14 +75,19 @@ class SweepResults:
         store_trials: The folder of the trials' folders.
         summary: The sweep.
         write_report: Writes the report and returns its page.
+        evaluate: Computes the importance of axes.
     """
 
     def __init__(
-        self, store_trials: Path, summary: SweepSummary, write_report: Callable[[], Path]
+        self,
+        store_trials: Path,
+        summary: SweepSummary,
+        write_report: Callable[[], Path],
+        evaluate: Evaluate,
     ) -> None:
         self.summary_of_sweep = summary
         self.store_trials = store_trials
-        self._write_report = write_report
+        self._write_report, self._evaluate = write_report, evaluate
 
     @property
     def name(self) -> str:
@@ -90,7 +102,7 @@ class SweepResults:
 
     @cached_property
     def _tables(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return collect(self.store_trials, self.summary_of_sweep)
+        return collect(StoreFiles(self.store_trials), self.summary_of_sweep)
 
     @property
     def trials(self) -> pd.DataFrame:
@@ -130,6 +142,27 @@ class SweepResults:
         Columns: the axes, ``metric``, ``seed``, ``difference``.
         """
         return with_typed_axes(build_paired_table(self._compare(), self._measures), self.axes)
+
+    @cached_property
+    def importance(self) -> pd.DataFrame:
+        """A row for each of the sweep's metrics and each axis that varies, computed once.
+
+        Columns: ``metric``, ``axis`` (dotted fields that vary together have ``&`` between),
+        ``method`` (``ANOVA`` in a full grid, else Optuna's ``fANOVA`` or ``PED-ANOVA``),
+        ``importance`` from 0 to 1, its 95 % interval ``low`` and ``high`` over resamples, the part
+        of them in which the axis is ``first``, and the numbers of ``points`` and ``seeds``.
+
+        Raises:
+            CareError: There is no importance; states the reason.
+        """
+        found = rank_by_importance(self._compare(), self.summary_of_sweep, self._evaluate)
+        if not found.rankings:
+            why = " ".join(found.left_out) or (
+                "The axes' importance needs two axes that vary, at least one finished trial, and "
+                f"at least {LEAST_OF_GRID} points."
+            )
+            raise CareError(f"{self.name}: {why}")
+        return tabulate_importances(found.rankings)
 
     @property
     def _measures(self) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from benchmarks.measure import SECONDS, Line, Result, seconds, summarize
 from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 if TYPE_CHECKING:
     from analysis.summary import SweepSummary
@@ -47,11 +48,14 @@ def collect() -> list[Result]:
 
     with tempfile.TemporaryDirectory() as folder:
         summary = _write_trials(Path(folder))
-        trials, curves = collect(Path(folder), summary)
+        files = StoreFiles(Path(folder))
+        trials, curves = collect(files, summary)
         assert len(trials) == _TRIALS
         assert len(curves) == _TRIALS * _EPOCHS
         versus = f"files of {_EPOCHS} epochs, read before"
-        return [_seconds("collect-10000", versus, lambda: collect(Path(folder), summary))]
+        return [
+            _seconds("collect-10000", versus, lambda: collect(StoreFiles(Path(folder)), summary))
+        ]
 
 
 def _seconds(name: str, versus: str, action: Callable[[], object]) -> Line:

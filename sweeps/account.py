@@ -26,6 +26,7 @@ from sweeps.spec.limits import UNITS, Unit, unit_label
 from sweeps.spec.schema import SweepSpec
 from sweeps.store import SweepFolder
 
+ACCOUNT = "account.json"
 StopName = Literal["", "budget", "failures"]
 STOPPED: Mapping[str, str] = {"budget": "budget used up", "failures": "stopped at failures"}
 """The state of a sweep whose last run a limit ended, for people."""
@@ -87,6 +88,24 @@ class AccountRecord(Record):
             return None
         return Hours(self.planned_core_hours, self.planned_gpu_hours or 0.0)
 
+    def merge(self, other: AccountRecord) -> AccountRecord:
+        """Take over what the account of the same sweep in another store has more.
+
+        Hours are not added: one store may have been copied from the other, so the larger number is
+        the one that cannot be too large. The rest is that of the account with more hours.
+        """
+        spent = self.spent.or_more(other.spent)
+        newer, older = (other, self) if other.core_hours > self.core_hours else (self, other)
+        priced = newer if newer.planned else older
+        return newer.model_copy(
+            update={
+                "core_hours": spent.core,
+                "gpu_hours": spent.gpu,
+                "planned_core_hours": priced.planned_core_hours,
+                "planned_gpu_hours": priced.planned_gpu_hours,
+            }
+        )
+
     def describe(self, spec: SweepSpec) -> str:
         """Describe the hours in one line; empty if nothing was planned or spent."""
         limits = spec.budget.limits() if spec.budget else {}
@@ -113,6 +132,23 @@ class AccountRecord(Record):
         }
 
 
+@dataclass(frozen=True)
+class Ending:
+    """The end of a sweep's last run, in words.
+
+    Attributes:
+        stopped: Why it stopped early; empty if it did not, or if nothing is left to do.
+        hours: Planned and spent hours; empty without any, and while a driver counts.
+    """
+
+    stopped: str = ""
+    hours: str = ""
+
+    def lines(self) -> list[str]:
+        """List what there is to say, a line each."""
+        return [line for line in (self.stopped, self.hours) if line]
+
+
 def _number(hours: float) -> str:
     return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
 
@@ -120,7 +156,7 @@ def _number(hours: float) -> str:
 def read_account(folder: SweepFolder) -> AccountRecord:
     """Read a sweep's account; an empty one if there is none, or if it is damaged."""
     with contextlib.suppress(DamagedFileError):
-        return read_record(folder.path / "account.json", AccountRecord) or AccountRecord()
+        return read_record(folder.path / ACCOUNT, AccountRecord) or AccountRecord()
     return AccountRecord()
 
 
@@ -131,7 +167,7 @@ def write_account(folder: SweepFolder, account: AccountRecord) -> None:
         LostClaimError: Another driver has taken over the sweep.
         DiskError: The disk is full or not available.
     """
-    path = folder.path / "account.json"
+    path = folder.path / ACCOUNT
     folder.writer.replace(path, pack_json(path, account.model_dump(mode="json")))
 
 
@@ -279,6 +315,18 @@ def describe_stopped(account: AccountRecord, spec: SweepSpec, command: str) -> s
         command = with_more_budget(command, spec, account.spent)
         return f"{account.reason}; to continue: {command}"
     return f"{account.reason}; to train the others: {command}" if account.stopped else ""
+
+
+def describe_end(account: AccountRecord, spec: SweepSpec, *, complete: bool) -> Ending:
+    """Describe why the last run stopped early, and the hours.
+
+    Args:
+        account: The sweep's account.
+        spec: Its declaration.
+        complete: Whether nothing is left to do.
+    """
+    reason = "" if complete else account.reason
+    return Ending(reason, "" if account.running else account.describe(spec))
 
 
 def check_budget(plan: Plan, past: PastTrials) -> str:

@@ -159,6 +159,7 @@ def code_remarks(sweep: Sweep, store: Store) -> list[str]:
         ),
         *_describe_uncommitted(code),
         *_describe_moved(sweep, store),
+        *_describe_unpacked(sweep),
     ]
 
 
@@ -195,6 +196,14 @@ def _describe_moved(sweep: Sweep, store: Store) -> list[str]:
     old, new = (set(trial_configs(each.whole(), store)) for each in (began, sweep))
     counts = f"{len(new - old)} trials are new, {len(old - new)} are gone"
     return [f"at the last start {', '.join(moved)}: {counts}"]
+
+
+def _describe_unpacked(sweep: Sweep) -> list[str]:
+    """Say that no trials share a process, where those of a sweep without revisions would."""
+    plain = sweep.spec.model_copy(update={"code": {}})
+    if plain.pack == sweep.spec.pack:
+        return []
+    return ["trials with 'code' have a process each, so none share batches (resources.pack is 1)"]
 
 
 def _describe_monitor(plan: Plan) -> list[str]:

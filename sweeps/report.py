@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import shlex
 from collections.abc import Iterator
@@ -21,7 +22,8 @@ from care.trials.identity import canonical, flatten
 from care.trials.records import ProvenanceRecord
 from care.trials.staleness import Versions
 from care.trials.state import State
-from sweeps.account import read_account
+from care.trials.trial_files import StoreFiles
+from sweeps.account import describe_end, read_account
 from sweeps.event_log import describe_ways_to_continue
 from sweeps.plan import Plan, make_plan
 from sweeps.plan_remarks import describe_held_points, describe_stopped_points, find_mixtures
@@ -69,19 +71,26 @@ def write_sweep_report(
     """
     from analysis.freshness import fingerprint, is_current
 
-    summary = sweep_summary(sweep, store)
     out = store.sweep(sweep.spec.name).report
-    if not if_current and is_current(out, fingerprint(store.trials, summary)):
-        return out / "report.html"
+    files = StoreFiles(store.trials, kept=True)
+    if if_current:
+        summary = sweep_summary(sweep, Store(store.root, files))
+    else:  # kept files would fill the memory for nothing where the report is up to date
+        summary = sweep_summary(sweep, store)
+        if is_current(out, fingerprint(StoreFiles(store.trials), summary)):
+            return out / "report.html"
     with large_imports():
         from analysis.report import write_report
 
-    def evaluate(*arguments: Any) -> list[dict[Axes, float]]:
-        from sweeps.tune.importance import StudyImportance  # Optuna, which few reports need
+    evaluate = functools.partial(evaluate_importance, sweep)
+    return write_report(files, summary, out, work, evaluate)
 
-        return StudyImportance(sweep.space)(*arguments)
 
-    return write_report(store.trials, summary, out, work, evaluate)
+def evaluate_importance(sweep: Sweep, *arguments: Any) -> list[dict[Axes, float]]:
+    """Compute the importance of a sweep's axes; see :data:`analysis.importance.Evaluate`."""
+    from sweeps.tune.importance import StudyImportance  # Optuna, which few reports need
+
+    return StudyImportance(sweep.space)(*arguments)
 
 
 def _importance_version() -> tuple[str, ...]:
@@ -154,10 +163,7 @@ def _notes(plan: Plan, store: Store) -> Iterator[str]:
             "the mean of a point that was stopped early tends to be too bad: with other first "
             "seeds it might have gone on"
         )
-    if account.stopped and not plan.complete:
-        yield account.reason
-    if not account.running and (hours := account.describe(spec)):
-        yield hours
+    yield from describe_end(account, spec, complete=plan.complete).lines()
 
 
 def _added_seeds(plan: Plan) -> AddedSeeds | None:

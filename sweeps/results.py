@@ -8,7 +8,7 @@ from pathlib import Path
 
 from analysis.results import SweepResults
 from care.errors import ConfigError, Problem
-from sweeps.report import find_sweep, sweep_summary, write_sweep_report
+from sweeps.report import evaluate_importance, find_sweep, sweep_summary, write_sweep_report
 from sweeps.store import Store
 
 _SOURCE = "care.sweep"
@@ -35,7 +35,8 @@ def sweep(
     opened = Store(root)
     chosen = find_sweep(text, None, opened)
     write = functools.partial(write_sweep_report, chosen, opened, if_current=False)
-    return SweepResults(opened.trials, sweep_summary(chosen, opened), write)
+    evaluate = functools.partial(evaluate_importance, chosen)
+    return SweepResults(opened.trials, sweep_summary(chosen, opened), write, evaluate)
 
 
 def _locate(name: str, store: str | os.PathLike[str] | None) -> tuple[str, Path]:

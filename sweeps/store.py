@@ -24,6 +24,7 @@ from care.trials.hardware import Machine
 from care.trials.records import StoreRecord, SweepRecord, read_record
 from care.trials.staleness import Versions
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 from sweeps.store_access import explain_denied, make_root, settle_access
 from sweeps.store_identity import settle_identity
 
@@ -43,14 +44,16 @@ class Store:
 
     Args:
         root: Folder of the store.
+        files: Reads the trials' files, for a caller that needs each of them several times.
 
     Raises:
         CareError: No store can be at ``root``, or a newer version of this project wrote it.
         DamagedFileError: ``store.json`` cannot be read.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, files: StoreFiles | None = None) -> None:
         self.root = root
+        self._files = files
         _check_root(root)
         try:
             record = read_record(root / "store.json", StoreRecord)
@@ -87,7 +90,7 @@ class Store:
 
     def trial(self, trial_id: str) -> TrialFolder:
         """Return the folder of a trial, whether it exists or not."""
-        return TrialFolder(self.trials / trial_id)
+        return self._files.trial(trial_id) if self._files else TrialFolder(self.trials / trial_id)
 
     def all_trials(self) -> Iterator[TrialFolder]:
         """Yield every trial that was ever started; see :func:`care.trials.find.list_trials`."""

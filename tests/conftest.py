@@ -38,6 +38,7 @@ TINY: dict[str, Any] = {
 # Files that take a minute or more. Started last, one of them would leave the other processes idle.
 LONG = (
     "sweeps/test_run.py",
+    "sweeps/test_revisions.py",
     "training/test_pack.py",
     "sweeps/tune/test_run_packs.py",
     "training/ddp/test_equality.py",

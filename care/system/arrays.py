@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +33,53 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]] | None:
         DamagedFileError: The path is no such file, or an array's checksum is wrong.
     """
     content = read_whole(path)
-    if content is None:
-        return None
+    return None if content is None else parse_arrays(path, content)
+
+
+def parse_arrays(path: Path, content: bytes) -> dict[str, NDArray[Any]]:
+    """Parse the content of ``path`` as arrays by name; see :func:`read_arrays`."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except _NO_ARCHIVE as error:
         raise DamagedFileError(path, f"is damaged ({error})") from error
+
+
+class LazyArrays(Mapping[str, NDArray[Any]]):
+    """The arrays of an undamaged file of :func:`numpy.savez`, each decoded when first needed.
+
+    Args:
+        path: The file.
+        content: Its content, of which a checksum was compared.
+    """
+
+    def __init__(self, path: Path, content: bytes) -> None:
+        self._path, self._content = path, content
+        self._decoded: dict[str, NDArray[Any] | None] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._decoded:
+            with self._open() as file:
+                self._decoded[name] = file[name] if name in file.files else None
+        array = self._decoded[name]
+        if array is None:
+            raise KeyError(name)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        with self._open() as file:
+            return iter(file.files)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[Any]:
+        try:
+            with np.load(io.BytesIO(self._content), allow_pickle=False) as file:
+                yield file
+        except _NO_ARCHIVE as error:
+            raise DamagedFileError(self._path, f"is damaged ({error})") from error
 
 
 def check_end(path: Path) -> None:

@@ -23,6 +23,7 @@ from care.system.permissions import open_file
 
 LARGEST_FILE = 2**28
 """Bytes of the largest file that is read into memory, far above every record or log of a store."""
+CHECKSUM_DIGITS = 16
 
 _SURROGATES = re.compile("[\ud800-\udfff]+")
 
@@ -187,8 +188,11 @@ def read_whole(path: Path, largest: int = LARGEST_FILE) -> bytes | None:
         descriptor, size = file
         if size > largest:
             raise DamagedFileError(path, f"is too large ({size:,} bytes)")
+        content = os.read(descriptor, size + 1)
+        if len(content) == size:  # a stream would ask for the size and position again
+            return content
         with os.fdopen(descriptor, "rb", closefd=False) as stream:
-            return stream.read()
+            return content + stream.read()
 
 
 def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:
@@ -210,7 +214,7 @@ def read_tail(path: Path, length: int) -> tuple[int, bytes] | None:
 
 def checksum(content: bytes) -> str:
     """Return the first 16 hexadecimal digits of the content's SHA-256."""
-    return hashlib.sha256(content).hexdigest()[:16]
+    return hashlib.sha256(content).hexdigest()[:CHECKSUM_DIGITS]
 
 
 def _unreadable(path: Path, error: OSError) -> DamagedFileError:
@@ -331,8 +335,12 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
         DamagedFileError: The path is no log, or an earlier line is no JSON object; an interrupted
             write cannot cause either.
     """
-    content = read_whole(path)
-    lines, _, _ = (content or b"").rpartition(b"\n")
+    return parse_lines(path, read_whole(path) or b"")
+
+
+def parse_lines(path: Path, content: bytes) -> list[dict[str, Any]]:
+    """Parse the content of ``path`` as the objects of a log; see :func:`read_lines`."""
+    lines, _, _ = content.rpartition(b"\n")
     records = []
     for number, line in enumerate(lines.split(b"\n") if lines else [], start=1):
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from typing import Any
 
@@ -12,7 +13,26 @@ SNAPSHOT = "snapshot.json"
 """File beside a copy of the code with its version and git state at the time of the copy."""
 _BUILD = "care/build.json"
 """File of a wheel with the git state at the time of the build."""
+_SECONDS = 30.0
 _FIELDS = ("git_commit", "git_dirty")
+_OF_A_REPOSITORY = (
+    "GIT_DIR",
+    "GIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_COMMON_DIR",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_NAMESPACE",
+    "GIT_PREFIX",
+)
+
+
+def git_environment() -> dict[str, str]:
+    """Return the environment for git, which finds the repository by its folder alone.
+
+    In a hook, variables name the repository whose hook it is.
+    """
+    return {name: text for name, text in os.environ.items() if name not in _OF_A_REPOSITORY}
 
 
 def git(*arguments: str) -> str | None:
@@ -22,7 +42,15 @@ def git(*arguments: str) -> str | None:
         return None
     command = ["git", "-C", str(folder), *arguments]
     try:
-        process = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
+        process = subprocess.run(
+            command,
+            env=git_environment(),
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+            check=True,
+        )
     except (OSError, subprocess.SubprocessError):
         return None
     return process.stdout.strip()

@@ -54,6 +54,7 @@ OUTSIDE = {
     "trials/preprocessing.py": "records beside the numbers",
     "trials/provenance.py": "records beside the numbers",
     "trials/records.py": "how files are read",
+    "trials/trial_files.py": "how files are read",
     "trials/version_cache.py": "finds a hash by the files' bytes",
     "system/redaction.py": "text for people",
     "trials/reference.py": "how measurements of other encoders are stored",
@@ -103,7 +104,9 @@ def evaluation_version() -> str:
 def _hash_modules(counts: Callable[[str], bool]) -> str:
     """Hash the modules of care/ whose path ``counts``."""
     package = Path(__file__).parents[1]
-    names = {path.relative_to(package).as_posix(): path for path in sorted(package.rglob("*.py"))}
+    # An editor marks an open file by a link to nothing beside it.
+    paths = [path for path in sorted(package.rglob("*.py")) if path.exists()]
+    names = {path.relative_to(package).as_posix(): path for path in paths}
     sources = {name: path.read_bytes() for name, path in names.items() if counts(name)}
     return cached_version(_content_hash(sources), lambda: _hash_sources(sources))
 

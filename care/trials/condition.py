@@ -8,17 +8,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from care.config import TrialConfig
 from care.config.metrics import is_final_measure
 from care.system.arrays import check_end
-from care.system.files import DamagedFileError, checksum, read_whole, set_aside
+from care.system.files import DamagedFileError, set_aside
 from care.trials.folder import CHECKPOINT_NAME, FORMAT, SEALED, WEIGHTS_NAME, TrialFolder, now
 from care.trials.identity import trial_id
 from care.trials.pinned import trial_model
-from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord, parse_record
+from care.trials.records import ProvenanceRecord, StatusRecord, TrialRecord
 from care.trials.state import State
+from care.trials.trial_files import TrialFiles
 
 _COMPUTED = {"metrics.jsonl", "evaluation.json", "details.npz"}
 _RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", *_COMPUTED}
@@ -27,7 +28,6 @@ _RECORDED = {"status.json", "provenance.json", "starts.jsonl", "timings.jsonl", 
 _ADVICE = "To archive and rerun it: care sweep run FILE --rerun-damaged"
 _STAMPED = ("trial.json", "status.json", *SEALED)
 _Stamp = tuple[tuple[int, int, int, int] | None, ...]
-_Read = TypeVar("_Read", bound=BaseModel)
 _Value = TypeVar("_Value")
 
 
@@ -66,7 +66,8 @@ def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     A finished, undamaged trial is read once per process, until one of its files changes.
 
     Args:
-        folder: The trial's folder.
+        folder: The trial's folder; of :class:`care.trials.trial_files.TrialFiles`, the files as
+            they were read.
         config: The trial's configuration, which the folder must have.
     """
     stamp = _stamp(folder.path)
@@ -74,6 +75,8 @@ def examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     if known and known[0] == stamp:
         return known[1]
     condition = _examine(folder, config)
+    if isinstance(folder, TrialFiles):  # its files may have changed since they were read
+        return condition
     status = condition.status
     if status and status.finished and not condition.damage and not condition.repairs:
         _finished[folder.path] = stamp, condition
@@ -97,12 +100,12 @@ def _examine(folder: TrialFolder, config: TrialConfig) -> Condition:
     try:
         names = _list_names(folder.path)
         newest = max(_saved_epochs(names), default=None)
-        files = _Files(folder.path)
-        trial = files.record("trial.json", TrialRecord)
+        files = folder if isinstance(folder, TrialFiles) else TrialFiles(folder.path)
+        trial = files.read_trial()
         if trial is None and not names & _RECORDED and newest is None:
             return Condition()
-        _check_identity(folder, trial, config)
-        return _Examination(folder, files, config.training.epochs, newest).condition()
+        _check_identity(files, trial, config)
+        return _Examination(files, config.training.epochs, newest).condition()
     except DamagedFileError as error:
         where = "its folder" if error.path == folder.path else error.path.name
         return Condition(damage=f"{where} {error.problem}")
@@ -115,39 +118,19 @@ def _saved_epochs(names: Iterable[str]) -> Iterator[int]:
             yield int(match[1])
 
 
-class _Files:
-    """The files of a folder, each read at most once."""
+def _check_seal(files: TrialFiles, name: str, status: StatusRecord) -> bool:
+    """Check a file against the checksum in the status; return False without a checksum.
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._contents: dict[str, bytes | None] = {}
-
-    def content(self, name: str) -> bytes | None:
-        if name not in self._contents:
-            self._contents[name] = read_whole(self.path / name)
-        return self._contents[name]
-
-    def record(self, name: str, kind: type[_Read]) -> _Read | None:
-        content = self.content(name)
-        return None if content is None else parse_record(self.path / name, content, kind)
-
-    def damaged(self, name: str, problem: str) -> DamagedFileError:
-        return DamagedFileError(self.path / name, problem)
-
-    def sealed(self, name: str, status: StatusRecord) -> bool:
-        """Check a file against the checksum in the status; return False without a checksum.
-
-        Raises:
-            DamagedFileError: The checksum differs.
-        """
-        content, expected = self.content(name), status.checksums.get(name)
-        if content is None or expected is None:  # trials of earlier versions have no checksums
-            return False
-        if checksum(content) != expected:
-            raise self.damaged(
-                name, "was changed after the trial was finished (its checksum differs)"
-            )
-        return True
+    Raises:
+        DamagedFileError: The checksum differs.
+    """
+    found, expected = files.checksum(name), status.checksums.get(name)
+    if found is None or expected is None:  # trials of earlier versions have no checksums
+        return False
+    if found != expected:
+        problem = "was changed after the trial was finished (its checksum differs)"
+        raise DamagedFileError(files.path / name, problem)
+    return True
 
 
 def _list_names(path: Path) -> set[str]:
@@ -186,16 +169,13 @@ class _Examination:
     """Examines the files of a started trial with the identity of its folder.
 
     Args:
-        folder: The trial's folder.
-        files: The folder's files.
+        files: The trial's files.
         epochs: Configured number of epochs.
         checkpoint: Epoch of the newest checkpoint or weights file.
     """
 
-    def __init__(
-        self, folder: TrialFolder, files: _Files, epochs: int, checkpoint: int | None
-    ) -> None:
-        self._folder, self._files = folder, files
+    def __init__(self, files: TrialFiles, epochs: int, checkpoint: int | None) -> None:
+        self._files = files
         self._epochs, self._checkpoint = epochs, checkpoint
         self._repairs: dict[str, str] = {}
 
@@ -210,35 +190,35 @@ class _Examination:
             status = self._derive_status()
         condition = Condition(status, None, "", self._repairs, self._checkpoint)
         if not condition.computed:
-            self._try("provenance.json", self._read_provenance)
-            self._try("metrics.jsonl", self._folder.read_metrics)
+            self._try("provenance.json", self._files.read_provenance)
+            self._try("metrics.jsonl", self._files.read_metrics)
             return condition
-        provenance = self._read_provenance()
+        provenance = self._files.read_provenance()
         if provenance is None:
-            raise self._files.damaged("provenance.json", "is missing")
+            raise self._damaged("provenance.json", "is missing")
         if status and status.finished:
             self._check_finished(status)
         elif self._checkpoint is None:  # the training starts at epoch 0
-            self._try("metrics.jsonl", self._folder.read_metrics)
+            self._try("metrics.jsonl", self._files.read_metrics)
         else:
             self._check_epochs(self._checkpoint)
         return replace(condition, provenance=provenance)
 
     def _read_status(self) -> StatusRecord | None:
-        status = self._files.record("status.json", StatusRecord)
+        status = self._files.read_status()
         if status is not None:
             if status.epochs != self._epochs or status.epoch > status.epochs:
                 problem = f"has epoch {status.epoch} of {status.epochs}, not of {self._epochs}"
-                raise self._files.damaged("status.json", problem)
+                raise self._damaged("status.json", problem)
             if status.finished and status.epoch < status.epochs:
                 problem = f"has finished at epoch {status.epoch} of {status.epochs}"
-                raise self._files.damaged("status.json", problem)
+                raise self._damaged("status.json", problem)
         return status
 
     def _derive_status(self) -> StatusRecord | None:
         """Derive the status from the other files; None if nothing was computed."""
-        metrics = self._try("metrics.jsonl", self._folder.read_metrics) or []
-        measures = self._try("evaluation.json", self._folder.read_evaluation)
+        metrics = self._try("metrics.jsonl", self._files.read_metrics) or []
+        measures = self._try("evaluation.json", self._files.read_evaluation)
         lost = bool(self._repairs.keys() - {"status.json"})
         if not metrics and measures is None and self._checkpoint is None and not lost:
             return None
@@ -251,14 +231,11 @@ class _Examination:
             updated=now(),
         )
 
-    def _read_provenance(self) -> ProvenanceRecord | None:
-        return self._files.record("provenance.json", ProvenanceRecord)
-
     def _check_epochs(self, expected: int) -> None:
-        metrics = self._folder.read_metrics()
+        metrics = self._files.read_metrics()
         if len(metrics) < expected:
             problem = f"has {len(metrics)} of {expected} epochs"
-            raise self._files.damaged("metrics.jsonl", problem)
+            raise self._damaged("metrics.jsonl", problem)
 
     def _check_finished(self, status: StatusRecord) -> None:
         """Check a finished trial; a lost evaluation is repeated with the trained network.
@@ -266,8 +243,8 @@ class _Examination:
         Raises:
             DamagedFileError: The evaluation cannot be repeated, or another file is lost.
         """
-        self._files.sealed("provenance.json", status)
-        if not self._files.sealed("metrics.jsonl", status):
+        _check_seal(self._files, "provenance.json", status)
+        if not _check_seal(self._files, "metrics.jsonl", status):
             self._check_epochs(self._epochs)
         before = set(self._repairs)
         self._try("evaluation.json", lambda: self._check_measures(status))
@@ -275,20 +252,23 @@ class _Examination:
         for name in self._repairs.keys() - before:
             if self._checkpoint != self._epochs:
                 problem = f"{self._repairs[name]}; there are no weights to repeat the evaluation"
-                raise self._files.damaged(name, problem)
+                raise self._damaged(name, problem)
 
     def _check_measures(self, status: StatusRecord) -> None:
-        if self._files.sealed("evaluation.json", status):
+        if _check_seal(self._files, "evaluation.json", status):
             return
-        measures = self._folder.read_evaluation()
+        measures = self._files.read_evaluation()
         if measures is None:
-            raise self._files.damaged("evaluation.json", "is missing")
+            raise self._damaged("evaluation.json", "is missing")
         if not any(map(is_final_measure, measures)):
-            raise self._files.damaged("evaluation.json", "holds no measure")
+            raise self._damaged("evaluation.json", "holds no measure")
 
     def _check_details(self, status: StatusRecord) -> None:
-        if not self._files.sealed("details.npz", status):
-            check_end(self._folder.path / "details.npz")
+        if not _check_seal(self._files, "details.npz", status):
+            check_end(self._files.path / "details.npz")
+
+    def _damaged(self, name: str, problem: str) -> DamagedFileError:
+        return DamagedFileError(self._files.path / name, problem)
 
     def _try(self, name: str, read: Callable[[], _Value]) -> _Value | None:
         """Call ``read`` and record damage to the file, unless only a permission is missing."""

@@ -18,23 +18,24 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import itertools
 import os
 import re
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from care.config import TrialConfig
 from care.errors import CareError
-from care.system.arrays import read_arrays
+from care.system.arrays import parse_arrays
 from care.system.files import (
     DamagedFileError,
     Writer,
@@ -64,11 +65,11 @@ from care.trials.records import (
     TimingRecord,
     TrialRecord,
     Values,
-    read_epochs,
-    read_record,
-    read_records,
-    read_timings,
-    read_values,
+    parse_epochs,
+    parse_record,
+    parse_records,
+    parse_timings,
+    parse_values,
 )
 from care.trials.state import RecordedState, State
 
@@ -81,6 +82,12 @@ WEIGHTS_NAME = re.compile(r"weights-(\d{6})-([0-9a-f]{16})\.pt")
 """Name of a file with the network alone: completed epochs, digest."""
 SEALED = ("provenance.json", "metrics.jsonl", "evaluation.json", "details.npz")
 """Files of a finished trial with checksums in its status."""
+
+_Parsed = TypeVar("_Parsed")
+_TRIAL = functools.partial(parse_record, kind=TrialRecord)
+_STATUS = functools.partial(parse_record, kind=StatusRecord)
+_PROVENANCE = functools.partial(parse_record, kind=ProvenanceRecord)
+_STARTS = functools.partial(parse_records, kind=StartRecord)
 
 
 def now() -> str:
@@ -129,11 +136,11 @@ class TrialFolder:
 
     def read_trial(self) -> TrialRecord | None:
         """Return identity and configuration, or None before the first start."""
-        return read_record(self.path / "trial.json", TrialRecord)
+        return self._read("trial.json", _TRIAL)
 
     def read_status(self) -> StatusRecord | None:
         """Return state, epoch and error, or None before the first start."""
-        return read_record(self.path / "status.json", StatusRecord)
+        return self._read("status.json", _STATUS)
 
     def write_status(
         self, state: RecordedState, epoch: int, epochs: int, error: ErrorRecord | None = None
@@ -170,7 +177,7 @@ class TrialFolder:
 
     def read_provenance(self) -> ProvenanceRecord | None:
         """Return code, libraries, hardware and data of the last start, or None before the first."""
-        return read_record(self.path / "provenance.json", ProvenanceRecord)
+        return self._read("provenance.json", _PROVENANCE)
 
     def write_provenance(self, provenance: ProvenanceRecord) -> None:
         """Record code, libraries, hardware and data of a start."""
@@ -191,7 +198,7 @@ class TrialFolder:
 
     def read_starts(self) -> list[StartRecord]:
         """Return one record per start."""
-        return read_records(self.path / "starts.jsonl", StartRecord)
+        return self._read("starts.jsonl", _STARTS) or []
 
     def count_starts_without_progress(self) -> int:
         """Count the last consecutive starts from one epoch and step."""
@@ -200,11 +207,11 @@ class TrialFolder:
 
     def read_metrics(self) -> list[Values]:
         """Return one dict per epoch, in order, without a gap."""
-        return read_epochs(self.path / "metrics.jsonl")
+        return self._read("metrics.jsonl", parse_epochs) or []
 
     def read_timings(self) -> list[TimingRecord]:
         """Return one record per epoch, in order."""
-        return read_timings(self.path / "timings.jsonl")
+        return self._read("timings.jsonl", parse_timings) or []
 
     def append_epoch(self, metrics: Values, timing: TimingRecord) -> None:
         """Log one epoch; it counts as logged once its metrics are written, so they come last."""
@@ -227,20 +234,20 @@ class TrialFolder:
 
     def read_evaluation(self) -> Values | None:
         """Return the final measures, or None before the end."""
-        return read_values(self.path / "evaluation.json")
+        return self._read("evaluation.json", parse_values)
 
     def write_evaluation(self, evaluation: dict[str, float]) -> None:
         """Record the final measures."""
         self._write_json("evaluation.json", evaluation)
         self.log(describe_measures(evaluation))
 
-    def read_details(self) -> dict[str, NDArray[Any]]:
+    def read_details(self) -> Mapping[str, NDArray[Any]]:
         """Return the arrays for figures by name; empty before the end.
 
         Raises:
             DamagedFileError: The file is damaged; an interrupted write cannot cause that.
         """
-        return read_arrays(self.path / "details.npz") or {}
+        return self._read("details.npz", parse_arrays) or {}
 
     def write_details(self, details: Mapping[str, NDArray[Any]]) -> None:
         """Record the arrays for figures."""
@@ -259,6 +266,12 @@ class TrialFolder:
             DamagedFileError: The path is no regular file, or not readable.
         """
         return read_log(self.path)
+
+    def _read(self, name: str, parse: Callable[[Path, bytes], _Parsed]) -> _Parsed | None:
+        """Read and parse a file; None without it."""
+        path = self.path / name
+        content = read_whole(path)
+        return None if content is None else parse(path, content)
 
     def _write_record(self, name: str, record: Record) -> None:
         self._write_json(name, record.model_dump(mode="json", exclude_unset=True))

@@ -20,7 +20,7 @@ from pydantic import (
 
 from care.config import Precision
 from care.registry import Kind
-from care.system.files import DamagedFileError, parse_json, read_lines, read_whole
+from care.system.files import DamagedFileError, parse_json, parse_lines, read_whole
 from care.trials.state import RecordedState, State
 
 _Read = TypeVar("_Read", bound=BaseModel)
@@ -273,8 +273,11 @@ def read_values(path: Path) -> Values | None:
         DamagedFileError: The file is damaged, or a value is no number.
     """
     content = read_whole(path)
-    if content is None:
-        return None
+    return None if content is None else parse_values(path, content)
+
+
+def parse_values(path: Path, content: bytes) -> Values:
+    """Parse the content of ``path`` as numbers by name; see :func:`read_values`."""
     try:
         return _VALUES.validate_json(content)
     except ValidationError as error:
@@ -288,7 +291,12 @@ def read_records(path: Path, kind: type[_Read]) -> list[_Read]:
     Raises:
         DamagedFileError: An earlier line is no such record.
     """
-    return list(_validated_lines(path, kind.model_validate))
+    return parse_records(path, read_whole(path) or b"", kind)
+
+
+def parse_records(path: Path, content: bytes, kind: type[_Read]) -> list[_Read]:
+    """Parse the content of ``path`` as the records of a log; see :func:`read_records`."""
+    return list(_validated_lines(path, content, kind.model_validate))
 
 
 def read_epochs(path: Path) -> list[Values]:
@@ -301,8 +309,14 @@ def read_epochs(path: Path) -> list[Values]:
         DamagedFileError: A line is damaged, or an epoch is missing, out of order, or repeated with
             other numbers.
     """
+    return parse_epochs(path, read_whole(path) or b"")
+
+
+def parse_epochs(path: Path, content: bytes) -> list[Values]:
+    """Parse the content of ``path`` as the numbers of each epoch; see :func:`read_epochs`."""
     epochs: list[Values] = []
-    for number, line in enumerate(_validated_lines(path, _VALUES.validate_python), start=1):
+    lines = _validated_lines(path, content, _VALUES.validate_python)
+    for number, line in enumerate(lines, start=1):
         epoch, expected = line.get("epoch"), len(epochs) + 1
         if epoch == expected:
             epochs.append(line)
@@ -314,18 +328,18 @@ def read_epochs(path: Path) -> list[Values]:
     return epochs
 
 
-def read_timings(path: Path) -> list[TimingRecord]:
-    """Return the records of a log with one line per epoch, in order; a later line counts.
+def parse_timings(path: Path, content: bytes) -> list[TimingRecord]:
+    """Parse the content of ``path``, a line per epoch, in order; a later line counts.
 
     Raises:
         DamagedFileError: A line is no such record.
     """
-    records = {record.epoch: record for record in read_records(path, TimingRecord)}
+    records = {record.epoch: record for record in parse_records(path, content, TimingRecord)}
     return [records[epoch] for epoch in sorted(records)]
 
 
-def _validated_lines(path: Path, validate: Any) -> Iterator[Any]:
-    for number, line in enumerate(read_lines(path), start=1):
+def _validated_lines(path: Path, content: bytes, validate: Any) -> Iterator[Any]:
+    for number, line in enumerate(parse_lines(path, content), start=1):
         try:
             yield validate(line)
         except ValidationError as error:

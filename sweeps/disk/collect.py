@@ -18,7 +18,7 @@ from care.system.claim import Claim
 from care.trials.condition import examine
 from care.trials.folder import CHECKPOINTS, WEIGHTS, TrialFolder
 from care.trials.pinned import trial_model
-from sweeps.disk.garbage import Findings, Garbage, Keep, What
+from sweeps.disk.garbage import Findings, Garbage, Keep, What, is_in_use
 from sweeps.disk.removal import discard
 from sweeps.disk.scan import measure_below
 from sweeps.store import Store
@@ -138,6 +138,8 @@ class Collector:
             self._claimed(name, self._store.sweep(name).path) as claim,
         ):
             for each in garbage if claim else ():
+                if each.what == What.REVISIONS and any(map(is_in_use, each.paths)):
+                    continue  # named again since it was found
                 for path in each.paths:
                     discard(path)
                 self.done.freed += each.frees

@@ -21,6 +21,8 @@ from sweeps.disk.membership import Membership
 from sweeps.disk.network_size import network_bytes
 from sweeps.disk.scan import SET_ASIDE, TEMPORARY, DiskItem, Kind, TrialFiles, entries, measure
 from sweeps.disk.units import DAY_SECONDS
+from sweeps.revisions.snapshot import is_committed
+from sweeps.spec.sweep import restore_sweep
 from sweeps.store import Store
 
 Keep = Literal["encoder", "all", "none"]
@@ -39,6 +41,7 @@ class What(StrEnum):
     SET_ASIDE = "damaged files that were kept"
     TEMPORARY = "files of ended processes"
     SNAPSHOTS = "code snapshots without a job"
+    REVISIONS = "code snapshots that their sweep no longer names"
 
 
 _KINDS = {
@@ -49,6 +52,7 @@ _KINDS = {
     What.SET_ASIDE: Kind.LEFTOVERS,
     What.TEMPORARY: Kind.LEFTOVERS,
     What.SNAPSHOTS: Kind.CODE,
+    What.REVISIONS: Kind.CODE,
 }
 
 
@@ -217,6 +221,7 @@ class GarbageSearch:
         garbage += self._leftovers(folder / "report")
         garbage += self._leftovers(folder / "code")
         garbage += self._snapshots(folder.name)
+        garbage += self._revisions(folder.name)
         if not garbage:
             return
         if busy := _holder(folder):
@@ -264,6 +269,29 @@ class GarbageSearch:
             if entry.name != used:
                 yield _garbage(What.SNAPSHOTS, [measure(entry)])
 
+    def _revisions(self, name: str) -> Iterator[Garbage]:
+        """Yield code snapshots of revisions that a sweep no longer names.
+
+        Processes of an earlier start may import until they end, so snapshots stay for a day after
+        the last start. Those of uncommitted changes stay as long as archived trials, as git has no
+        other copy.
+        """
+        folder = self._store.sweep(name)
+        try:
+            declared = folder.read()
+            spec = restore_sweep(declared).spec if declared else None
+            started = (folder.path / "sweep.json").stat().st_mtime if declared else 0.0
+        except (CareError, OSError):
+            return
+        named = {revision.code_version for revision in spec.code.values()} if spec else set()
+        for entry in entries(folder.path / "code"):
+            if entry.name in named or TEMPORARY.fullmatch(entry.name):
+                continue
+            item = measure(entry)
+            least = DAY_SECONDS if is_committed(item.path) else self._policy.kept_seconds
+            if self._now - max(item.changed, started) >= least:
+                yield _garbage(What.REVISIONS, [item])
+
     def _archive(self) -> Iterator[Garbage]:
         for entry in entries(self._store.root / "archive"):
             match = _ARCHIVED.fullmatch(entry.name)
@@ -273,6 +301,14 @@ class GarbageSearch:
                     yield _garbage(What.ARCHIVED, [measure(entry)])
             elif entry.name.startswith(".deleted-") and self._chosen is None:
                 yield _garbage(What.TEMPORARY, [measure(entry)])
+
+
+def is_in_use(snapshot: Path) -> bool:
+    """Check for a code snapshot that a start of its sweep has just chosen."""
+    try:
+        return time.time() - snapshot.lstat().st_mtime < DAY_SECONDS
+    except OSError:
+        return False
 
 
 def _garbage(what: What, items: list[DiskItem]) -> Garbage:

@@ -34,8 +34,9 @@ from care.trials.condition import examine
 from care.trials.find import list_trials
 from care.trials.folder import CHECKPOINT_NAME, WEIGHTS_NAME, TrialFolder
 from care.trials.pinned import trial_model
-from care.trials.records import StatusRecord
+from care.trials.records import StatusRecord, read_record
 from care.trials.reference import list_references, read_reference, references_of
+from sweeps.account import ACCOUNT, AccountRecord, read_account, write_account
 from sweeps.disk.differences import differences
 from sweeps.disk.scan import SET_ASIDE, TEMPORARY, entries, measure_below
 from sweeps.store import Store, SweepFolder
@@ -253,6 +254,8 @@ class Puller:
                 if (mine.spec, mine.base) != (declaration.spec, declaration.base):
                     reason = "is declared otherwise there; the one here is kept"
                     self.pulled.reasons[there.name] = reason
+                else:
+                    self._pull_account(there, here)
                 return
             _copy_sweep(there, here)
         except DamagedFileError as error:
@@ -260,9 +263,27 @@ class Puller:
             return
         self.pulled.sweeps.append(there.name)
 
+    def _pull_account(self, there: SweepFolder, here: SweepFolder) -> None:
+        """Take over the hours of a sweep that both stores have, where they are more there.
+
+        Raises:
+            DamagedFileError: One of the accounts cannot be read; the one here is unchanged.
+        """
+        mine, other = (read_record(one.path / ACCOUNT, AccountRecord) for one in (here, there))
+        merged = (mine or AccountRecord()).merge(other or AccountRecord())
+        if other is None or merged == mine:
+            return
+        claim = Claim.take(here.path)
+        if claim is None:
+            reason = "runs here, so the hours spent there are left out; pull again afterwards"
+            self.pulled.reasons[there.name] = reason
+            return
+        with claim:
+            write_account(SweepFolder(here.path, claim), merged)
+
 
 def _copy_sweep(there: SweepFolder, here: SweepFolder) -> None:
-    """Copy log and declaration; the declaration comes last, because it makes the sweep visible."""
+    """Copy log, hours and declaration; the last one makes the sweep visible."""
     try:
         make_folder(here.path)
     except OSError as error:
@@ -270,6 +291,8 @@ def _copy_sweep(there: SweepFolder, here: SweepFolder) -> None:
     if there.events():
         events = complete_lines(there.path / "events.jsonl")
         write_atomic(here.path / "events.jsonl", events, in_store=True)
+    if (account := read_account(there)) != AccountRecord():
+        write_account(here, account)
     declaration = read_whole(there.path / "sweep.json") or b""
     write_atomic(here.path / "sweep.json", declaration, in_store=True)
 

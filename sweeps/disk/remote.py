@@ -39,6 +39,7 @@ _RECORDS = (
     "/sweeps/*/",
     "/sweeps/*/sweep.json",
     "/sweeps/*/events.jsonl",
+    "/sweeps/*/account.json",
 )
 
 

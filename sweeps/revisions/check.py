@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,13 @@ from care.trials.pinned import PinnedTrial
 from care.trials.plugin_versions import plugin_versions
 from sweeps.revisions.process import describe_config
 from sweeps.revisions.revision import Revision
-from sweeps.revisions.snapshot import SnapshotError, ask, copy_code, snapshot_folder
+from sweeps.revisions.snapshot import (
+    SnapshotError,
+    ask,
+    is_unchanged,
+    snapshot_folder,
+    temporary_copy,
+)
 
 
 def check_revisions(
@@ -57,8 +62,7 @@ def _refusals(revision: Revision, configs: list[PinnedTrial], sweep: Path) -> di
 
 
 def _ask(revision: Revision, described: list[Any], snapshot: Path) -> tuple[Any, ...]:
-    if snapshot.is_dir():
+    if is_unchanged(snapshot):
         return ask(snapshot, described).problems
-    with tempfile.TemporaryDirectory(prefix="care-revision-") as folder:
-        copy_code(revision.commit, Path(folder))
-        return ask(Path(folder), described).problems
+    with temporary_copy(revision.commit) as folder:
+        return ask(folder, described).problems

@@ -24,6 +24,7 @@ from typing import Any
 
 EPOCH = b"\n"
 """The request for one more epoch."""
+_CHUNK = 1 << 20
 _CALLED = {
     "care.system.claim": {"Claim", "take", "LostClaimError"},
     "care.training.trial_run": {"TrialRun", "advance", "pause"},
@@ -61,7 +62,7 @@ class _Line:
     """The two pipes to the process that started this one."""
 
     def __init__(self) -> None:
-        self._requests = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 - for good
+        self._received = b""
         self._answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)  # whatever else is printed is no answer
         self._ending = False
@@ -72,7 +73,14 @@ class _Line:
         self._ending = True
 
     def receive(self) -> bytes:
-        return self._requests.readline()
+        """Wait for a request; empty at the end of the input."""
+        parts = [self._received]
+        while b"\n" not in parts[-1]:
+            parts.append(os.read(0, _CHUNK))
+            if not parts[-1]:
+                break
+        line, end, self._received = b"".join(parts).partition(b"\n")
+        return line + end
 
     def send(self, **answer: Any) -> None:
         with contextlib.suppress(BrokenPipeError):  # the next request is then the end
@@ -80,7 +88,7 @@ class _Line:
 
     def stop(self) -> bool:
         """Check for a request to pause: during an epoch nothing else arrives."""
-        return self._ending or bool(select.select([self._requests], [], [], 0)[0])
+        return self._ending or bool(self._received or select.select([0], [], [], 0)[0])
 
 
 def main() -> None:
@@ -144,7 +152,9 @@ def _read_config(task: dict[str, Any]) -> Any:
             field = ".".join(map(str, one["loc"]))
             left_out = field.startswith("runtime.") or not _has(task["chosen"], one["loc"])
             if one not in unknown or not left_out:
-                problem = {"field": field, "value": repr(one["input"]), "why": one["msg"]}
+                # A check across fields has no location: its type and context name the field.
+                value = one.get("ctx", {}).get("value", one["input"])
+                problem = {"field": field or one["type"], "value": repr(value), "why": one["msg"]}
                 raise _RefusedError(problem)
             _remove(tree, one["loc"])
     kept = config.model_dump(mode="json")
@@ -205,6 +215,7 @@ def _train(task: dict[str, Any], line: _Line, version: str) -> None:
         if claim is None:
             send("busy")
             return
+        send("claimed")
         folder = TrialFolder(Path(task["folder"]), claim)
         with claim, _logging(folder):
             run = TrialRun(config, folder, warnings.append)

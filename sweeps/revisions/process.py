@@ -27,8 +27,8 @@ class Answer(BaseModel):
     """An answer of :mod:`sweeps.revisions.child`.
 
     Attributes:
-        outcome: ``checked``, ``refused``, ``opened``, ``running``, ``finished``, ``paused``,
-            ``busy`` or ``failed``; ``lost`` if the process ended without an answer.
+        outcome: ``checked``, ``refused``, ``claimed``, ``opened``, ``running``, ``finished``,
+            ``paused``, ``busy`` or ``failed``; ``lost`` if the process ended without an answer.
         version: The snapshot's code version.
         problems: For each configuration, why the snapshot refuses it.
         metrics: The last epoch's metrics, with the final measures of a finished trial.
@@ -59,11 +59,10 @@ class SnapshotProcess:
     """
 
     def __init__(self, snapshot: Path, task: Mapping[str, Any]) -> None:
-        kept = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         self._process = subprocess.Popen(
             # -P: the script's folder is no place to import from.
             [sys.executable, "-P", child.__file__],
-            env={**kept, "PYTHONPATH": str(snapshot)},
+            env=_environment(snapshot),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -91,6 +90,10 @@ class SnapshotProcess:
         """Request one epoch."""
         self._send("")
 
+    def ask_pause(self) -> None:
+        """Request that the trial is paused."""
+        self._send("pause")
+
     def answer(self, pausing: Callable[[], bool] = lambda: False) -> Answer:
         """Wait for an answer.
 
@@ -104,7 +107,7 @@ class SnapshotProcess:
         while not select.select([self._process.stdout], [], [], _POLL_SECONDS)[0]:
             if not asked and pausing():
                 asked = True
-                self._send("pause")
+                self.ask_pause()
         line = self._process.stdout.readline()
         if not line.endswith("\n"):
             return Answer(outcome="lost", error=f"its process ended ({self._end_word()})")
@@ -134,6 +137,18 @@ class SnapshotProcess:
         while self._process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
         return f"exit status {self._process.returncode}"
+
+
+def _environment(snapshot: Path) -> dict[str, str]:
+    """Return the environment of a snapshot's process: without this code and its plugins.
+
+    Other folders for Python stay: a cluster's modules may have the libraries there.
+    """
+    kept = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
+    folders = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
+    others = [folder for folder in folders if not Path(folder, "care", "__init__.py").exists()]
+    kept["PYTHONDONTWRITEBYTECODE"] = "1"  # a snapshot in the store is compiled
+    return {**kept, "PYTHONPATH": os.pathsep.join([str(snapshot), *others])}
 
 
 def describe_config(config: TrialConfig) -> dict[str, Any]:

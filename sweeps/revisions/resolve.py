@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NoReturn
 
 from care.errors import ConfigError, Problem, nearest
 from care.system.checkout import CODE, checkout
+from care.system.git import git
 from care.trials.code_version import code_version
 from care.trials.version_cache import cached_version
 from sweeps.revisions.revision import WORKING, Revision
-from sweeps.revisions.snapshot import SnapshotError, copy_code, read_version
-
-_SECONDS = 30.0
+from sweeps.revisions.snapshot import SnapshotError, read_version, temporary_copy
 
 
 def resolve_revisions(names: Iterable[str], source: str) -> dict[str, Revision]:
@@ -34,17 +30,18 @@ def resolve_revisions(names: Iterable[str], source: str) -> dict[str, Revision]:
 
 def has_changes() -> bool:
     """Check for changes of the code in the working tree that are not committed."""
-    return bool(_git("status", "--porcelain", "--", "care"))
+    return bool(git("status", "--porcelain", "--", "care"))
 
 
 def head() -> str | None:
     """Return the commit that is checked out; None without git."""
-    return _git("rev-parse", "--verify", "--quiet", "HEAD")
+    return git("rev-parse", "--verify", "--quiet", "HEAD")
 
 
 def subject(commit: str) -> str:
     """Return the date and the first line of a commit's message; empty without git."""
-    return _git("show", "--no-patch", "--format=%cs %s", commit) or ""
+    # A user's setting may print signatures before the line.
+    return git("show", "--no-patch", "--no-show-signature", "--format=%cs %s", commit) or ""
 
 
 class _Search:
@@ -58,36 +55,35 @@ class _Search:
         if self._name == WORKING:
             return Revision(code_version=code_version())
         # A name cannot be an option: it stands after --end-of-options.
-        commit = _git(
+        commit = git(
             "rev-parse", "--verify", "--quiet", "--end-of-options", f"{self._name}^{{commit}}"
         )
         if not commit:
             self._refuse_unknown()
-        tree = _git("rev-parse", "--verify", "--quiet", f"{commit}:care")
+        tree = git("rev-parse", "--verify", "--quiet", f"{commit}:./care")
         if not tree:
             self._refuse(f"a revision with a folder care; {commit[:12]} has none")
-        key = f"{tree} {sys.version_info[:2]}"
+        key = f"checkout of {tree} {sys.version_info[:2]}"
         return Revision(commit=commit, code_version=cached_version(key, lambda: self._read(commit)))
 
     def _read(self, commit: str) -> str:
-        with tempfile.TemporaryDirectory(prefix="care-revision-") as folder:
-            try:
-                copy_code(commit, Path(folder))
-                return read_version(Path(folder))
-            except SnapshotError as error:
-                self._refuse(f"a revision that this sweep can train; {commit[:12]} {error}")
+        try:
+            with temporary_copy(commit) as folder:
+                return read_version(folder)
+        except SnapshotError as error:
+            self._refuse(f"a revision that this sweep can train; {commit[:12]} {error}")
 
     def _check_repository(self) -> None:
         if checkout() is None:
             self._refuse(f"with care in a git checkout; it is installed in {CODE}, without history")
-        if _git("rev-parse", "--is-inside-work-tree") is None:
+        if git("rev-parse", "--is-inside-work-tree") is None:
             self._refuse(f"in a git repository that git can read, which {CODE} is not")
 
     def _refuse_unknown(self) -> NoReturn:
-        names = (_git("for-each-ref", "--format=%(refname:short)") or "").split()
+        names = (git("for-each-ref", "--format=%(refname:short)") or "").split()
         close = nearest(self._name, ["HEAD", WORKING, *names])
         allowed = f"a commit, tag or branch of {CODE}, or {WORKING}"
-        if _git("rev-parse", "--is-shallow-repository") == "true":
+        if git("rev-parse", "--is-shallow-repository") == "true":
             allowed += "; this clone is shallow, 'git fetch --unshallow' gets its history"
         self._refuse(allowed, close)
 
@@ -95,18 +91,3 @@ class _Search:
         raise ConfigError(
             self._source, [Problem(self._field, self._name, f"allowed: {allowed}", close)]
         )
-
-
-def _git(*arguments: str) -> str | None:
-    """Return the output of git in the checkout of this code; None if it fails."""
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(CODE), *arguments],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()

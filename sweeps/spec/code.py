@@ -9,6 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from analysis.labels import CODE
 from care.config.base import refuse
+from sweeps.spec.search import SearchConfig
 
 
 def parse_code(value: Any) -> Any:
@@ -32,19 +33,20 @@ def parse_code(value: Any) -> Any:
 
 
 def check_code_axis(
-    search: str, zips: Sequence[Sequence[str]], references: Sequence[str], gpus: float
+    search: SearchConfig, zips: Sequence[Sequence[str]], references: Sequence[str], gpus: float
 ) -> None:
     """Refuse parts of a sweep that leave out points of a revision, or run this code beside it.
 
     Raises:
         PydanticCustomError: Names the field and the allowed values.
     """
-    if search != "grid":
-        refuse("search.name", search, "grid with 'code', so that all revisions have all points")
+    if search.suggests:
+        reason = "optuna judges points by the values of one code; 'points' takes its best ones"
+        refuse("search.name", search.name, f"grid, random or sobol with 'code': {reason}")
     for index, group in enumerate(zips):
         if CODE in group:
             refuse(f"zip.{index}", list(group), "other axes: each revision trains every point")
     if references:
         refuse("references.0", references[0], "none with 'code': this code measures them")
     if gpus > 1:
-        refuse("resources.gpus", gpus, "at most 1 with 'code'")
+        refuse("resources.gpus", gpus, "at most 1 with 'code', whose trials have one process each")

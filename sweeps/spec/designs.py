@@ -6,15 +6,16 @@ A point is a function of (seed, its number, the space), so a design that grows k
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import random
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any
 
 from care.errors import ConfigError, Problem
 from sweeps.spec.expansion import Dimension, Point, Space
 from sweeps.spec.search import DesignName
-from sweeps.spec.space import Choice, Domain, comparable
+from sweeps.spec.space import Choice, Domain, comparable, listed
 
 Draw = Callable[[Dimension, int], float]
 """Returns a number from 0 to below 1 for a dimension of the point with an index."""
@@ -23,33 +24,48 @@ _DRAWS = 50
 _LEAST_DRAWS = 1000
 
 
-def draw_points(space: Space, design: DesignName, number: int, seed: int) -> Iterator[Point]:
+def draw_points(
+    space: Space, design: DesignName, number: int, seed: int, paired: str | None = None
+) -> Iterator[Point]:
     """Yield different points of a space.
 
     Args:
         space: The space.
         design: ``random``, or ``sobol`` for points that cover the space evenly.
-        number: Number of points.
+        number: Number of points that are drawn.
         seed: Seed of the design.
+        paired: An axis with listed values, each of which every drawn point has in turn. The other
+            axes have the values that they would have without it.
 
     Raises:
         ConfigError: The space has fewer points.
     """
-    draw = _random_numbers(seed) if design == "random" else _sobol_numbers(space, seed, number)
+    drawn = [dimension for dimension in space.dimensions if dimension.axes != (paired,)]
+    pairs = [dimension for dimension in space.dimensions if dimension.axes == (paired,)]
+    draw = _random_numbers(seed) if design == "random" else _sobol_numbers(drawn, seed, number)
     seen: set[Hashable] = set()
+    count = 0
     for index in range(max(_DRAWS * number, _LEAST_DRAWS)):
-        point = space.point(functools.partial(_pick_at, draw, index))
-        key = tuple(map(comparable, point.values()))
-        if key not in seen:
-            seen.add(key)
-            yield point
-        if len(seen) == number:
+        before = len(seen)
+        for levels in itertools.product(*(listed(dimension.domain) for dimension in pairs)):
+            fixed = {pair.axes: level for pair, level in zip(pairs, levels, strict=True)}
+            point = space.point(functools.partial(_pick_at, draw, index, fixed))
+            key = tuple(map(comparable, point.values()))
+            if key not in seen:
+                seen.add(key)
+                yield point
+        count += len(seen) > before
+        if count == number:
             return
-    allowed = f"allowed: at most {len(seen)} points, as so many different ones were drawn"
+    allowed = f"allowed: at most {count} points, as so many different ones were drawn"
     raise ConfigError("search", [Problem("search.trials", number, allowed)])
 
 
-def _pick_at(draw: Draw, index: int, dimension: Dimension) -> Any:
+def _pick_at(
+    draw: Draw, index: int, fixed: Mapping[tuple[str, ...], Any], dimension: Dimension
+) -> Any:
+    if dimension.axes in fixed:
+        return fixed[dimension.axes]
     return pick(dimension.domain, draw(dimension, index))
 
 
@@ -77,12 +93,12 @@ def _random_numbers(seed: int) -> Draw:
     return draw
 
 
-def _sobol_numbers(space: Space, seed: int, number: int) -> Draw:
+def _sobol_numbers(dimensions: Sequence[Dimension], seed: int, number: int) -> Draw:
     """Make Sobol's sequence, moved by a random vector modulo 1 (Cranley and Patterson, 1976)."""
     from scipy.stats import qmc
 
-    engine = qmc.Sobol(len(space.dimensions), scramble=False)
-    columns = {dimension.axes: column for column, dimension in enumerate(space.dimensions)}
+    engine = qmc.Sobol(len(dimensions), scramble=False)
+    columns = {dimension.axes: column for column, dimension in enumerate(dimensions)}
     offset = _random_numbers(seed)
     rows: list[Any] = []
 

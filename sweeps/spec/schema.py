@@ -285,7 +285,7 @@ class SweepSpec(Model):
     def _check_across_fields(self) -> Self:
         if self.code:
             zips, gpus = self.zip, self.resources.gpus
-            check_code_axis(self.search.name, zips, self.references, gpus)
+            check_code_axis(self.search, zips, self.references, gpus)
         elif CODE in self.axes:
             refuse(f"axes.{CODE}", self.axes[CODE], f"'{CODE}: [HEAD~1, HEAD]' beside 'axes'")
         check_axes(self.axes, self.search.name, self.zip)
@@ -376,7 +376,7 @@ class SweepSpec(Model):
     def most_points(self) -> int:
         """Return the number of points, or a bound where conditions leave out some."""
         if self.search.name != "grid":
-            return self.search.trials
+            return self.search.trials * max(1, len(self.code))
         zipped = {name for group in self.zip for name in group[1:]}
         return math.prod(
             _count_values(axis) + bool(axis.when)

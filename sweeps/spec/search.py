@@ -34,7 +34,7 @@ class SearchConfig(Model):
         name: ``grid``; ``random`` or ``sobol`` for a design, whose points are known before the
             first trial; or ``optuna``.
         trials: Number of points of a design, or that Optuna suggests; each is trained once per
-            seed.
+            seed, and with each revision of ``code``.
         sampler: Optuna's sampler: ``tpe``, ``random``, ``gp`` (a Gaussian process), ``cmaes``,
             ``qmc`` (a scrambled Sobol sequence) or ``nsga2``.
         seed: Seed of the design or the sampler.

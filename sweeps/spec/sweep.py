@@ -131,7 +131,8 @@ class Sweep:
 
     def _design(self, name: DesignName) -> list[dict[str, Any]]:
         trials, seed = self.spec.search.trials, self.spec.search.seed
-        return self._named(lambda: list(draw_points(self.space, name, trials, seed)))
+        paired = CODE if self.spec.code else None
+        return self._named(lambda: list(draw_points(self.space, name, trials, seed, paired)))
 
     def _named(self, make: Callable[[], MadeT]) -> MadeT:
         """Call a function and name the sweep's file in its error."""

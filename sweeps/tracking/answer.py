@@ -14,6 +14,7 @@ from analysis.summary import Member
 from care.errors import CareError
 from care.trials.records import Values
 from care.trials.state import State
+from sweeps.account import Ending
 from sweeps.plan import Plan, PlannedTrial
 from sweeps.plan_remarks import describe_stopped_points
 from sweeps.process.imports import large_imports
@@ -38,6 +39,7 @@ class SweepAnswer:
         stale: Whether a trial was trained by other code or data.
         description: The sweep's description.
         declaration: The resolved sweep as YAML.
+        ending: Why its last run stopped early, and its hours.
         monitored: The metrics of held-out samples that its trials report while they train.
         several: Whether it compares its points by several metrics.
         stopped: A line for each point that got no further seed, as it was worse.
@@ -51,20 +53,25 @@ class SweepAnswer:
     stale: bool
     description: str
     declaration: str
+    ending: Ending
     monitored: tuple[str, ...] = ()
     several: bool = False
     stopped: tuple[str, ...] = ()
 
 
-def answer_key(plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]) -> str:
+def answer_key(
+    plan: Plan,
+    states: Mapping[str, State],
+    versions: Mapping[str, str],
+    ending: Ending,
+) -> str:
     """Hash the inputs of a sweep's answer; the arguments are those of :meth:`AnswerReader.read`."""
     trials = [
         (trial.trial_id, states.get(trial.trial_id, trial.state), versions.get(trial.trial_id, ""))
         for trial in plan.trials
     ]
-    stopped = describe_stopped_points(plan)
-    parts = [trials, plan.unsuggested, _declaration(plan)]
-    return short_digest([*parts, stopped] if stopped else parts)
+    lines = [describe_stopped_points(plan), ending.lines()]
+    return short_digest([trials, plan.unsuggested, _declaration(plan), *filter(None, lines)])
 
 
 class AnswerReader:
@@ -79,7 +86,11 @@ class AnswerReader:
         self._values: dict[tuple[str, str], Values] = {}
 
     def read(
-        self, plan: Plan, states: Mapping[str, State], versions: Mapping[str, str]
+        self,
+        plan: Plan,
+        states: Mapping[str, State],
+        versions: Mapping[str, str],
+        ending: Ending,
     ) -> SweepAnswer:
         """Read the answer.
 
@@ -87,6 +98,7 @@ class AnswerReader:
             plan: The plan of all trials of the sweep.
             states: The trials' states where they differ from the plan's.
             versions: A text by trial that changes when the trial does.
+            ending: The end of the last run; empty while one runs.
         """
         with large_imports():
             from analysis.overview import build_overview
@@ -123,6 +135,7 @@ class AnswerReader:
             monitored=plan.sweep.base_config().evaluation.monitor.metrics,
             several=bool(spec.metrics),
             stopped=tuple(describe_stopped_points(plan)),
+            ending=ending,
         )
 
     def read_values(

@@ -16,8 +16,8 @@ LAYOUT = 3
 # Tags of runs that this project wrote, now or in older versions; all others are a reviewer's.
 _OURS = (
     "answer", "code_version", "command", "device", "error", "git_commit", "git_dirty", "group_id",
-    "mixed", "point", "precision", "seed", "slurm_job", "stale", "stale_reason", "state", "sweep",
-    "threads", "trial_id",
+    "hours", "mixed", "point", "precision", "seed", "slurm_job", "stale", "stale_reason", "state",
+    "stopped", "sweep", "threads", "trial_id",
 )  # fmt: skip
 _OUR_PREFIXES = ("care.", "sweep.", "held.", "mlflow.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from care.errors import CareError
@@ -36,6 +36,9 @@ from sweeps.tracking.sweep_page import SweepPage
 from sweeps.tracking.sweep_views import member_tag
 from sweeps.tracking.tracking_uri import destination_of
 from sweeps.tracking.trial_runs import TrialRuns
+
+FACTS = ("mixed", "stopped", "hours")
+"""Tags of a sweep's run: facts in which its trials differ, why it stopped early, its hours."""
 
 
 class MlflowSync:
@@ -88,7 +91,7 @@ class MlflowSync:
         name: str,
         description: str,
         state: RecordedState = State.RUNNING,
-        mixed: str | None = None,
+        facts: Mapping[str, str] | None = None,
     ) -> None:
         """Create or update the parent run of a sweep; a description that a user edited is kept.
 
@@ -96,14 +99,15 @@ class MlflowSync:
             name: The sweep's name.
             description: The sweep's description, until :meth:`sync_answer` writes the answer.
             state: The sweep's state.
-            mixed: The facts in which its trials differ, or ``no``; None keeps the run's tag.
+            facts: Tags of :data:`FACTS`; an empty one is removed. None keeps those of the run.
         """
 
         def update(run: Run) -> None:
             tags = source_tags(self._declaration(name))
-            if mixed is not None:
-                tags = {**tags, "mixed": mixed}
+            tags |= {tag: text for tag, text in (facts or {}).items() if text}
             self.runs.log(run, {}, [], {**tags, **self._note(run, description)})
+            for tag in (facts or {}).keys() - tags.keys():
+                self.runs.delete_tag(run, tag)
             self.runs.set_status(run, MEANING[state].mlflow, None)
 
         with self.writing():
@@ -255,8 +259,7 @@ class MlflowSync:
             **new_marks(),
             **kept_tags(old),
         }
-        if "mixed" in old.tags:
-            tags["mixed"] = old.tags["mixed"]
+        tags |= {name: old.tags[name] for name in FACTS if name in old.tags}
         new = self.runs.replace(old, name, _identity(name), tags, _started(declaration))
         self.runs.set_status(new, old.status, None)
         return new

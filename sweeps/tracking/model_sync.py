@@ -11,6 +11,7 @@ from typing import Any
 
 from care.errors import CareError
 from care.system.permissions import adopt
+from sweeps.account import Ending
 from sweeps.plan import Plan
 from sweeps.spec.sweep import Sweep
 from sweeps.tracking.answer import AnswerReader, answer_key
@@ -159,7 +160,7 @@ class ModelSync:
 
 def models_key(plan: Plan, versions: Mapping[str, str]) -> str:
     """Hash the inputs of the choice of a sweep's models."""
-    return short_digest([plan.sweep.spec.tracking.models, answer_key(plan, {}, versions)])
+    return short_digest([plan.sweep.spec.tracking.models, answer_key(plan, {}, versions, Ending())])
 
 
 def sync_model(

@@ -131,8 +131,8 @@ class SweepPage:
                 "means over n seeds ± half of the 95 % t-interval",
                 *overview.remarks,
             ]
-        if answer.stopped:
-            parts.append("\n".join(f"- {line}" for line in answer.stopped))
+        if lines := [*answer.ending.lines(), *answer.stopped]:
+            parts.append("\n".join(f"- {line}" for line in lines))
         if overview and overview.picture:
             parts.append(f"![measures]({links.file_address(run.run_id, _PICTURE)})")
         if declaration and declaration.command:

@@ -18,6 +18,7 @@ from care.system.files import Writer
 from care.trials.identity import identities
 from care.trials.staleness import Versions
 from care.trials.state import RecordedState, State
+from sweeps.account import Ending, describe_end, read_account
 from sweeps.deletions import read_deletions
 from sweeps.holds import HoldWatch
 from sweeps.plan import Plan, make_plan
@@ -30,7 +31,7 @@ from sweeps.store import Store, SweepFolder
 from sweeps.tracking.answer import AnswerReader, answer_key
 from sweeps.tracking.background import BackgroundSync, describe_error
 from sweeps.tracking.encoder_export import EncoderExporter
-from sweeps.tracking.mlflow_sync import MlflowSync
+from sweeps.tracking.mlflow_sync import FACTS, MlflowSync
 from sweeps.tracking.model_choice import ModelChoice, choose_models
 from sweeps.tracking.model_sync import ModelSync, models_key, sync_model, sync_models
 from sweeps.tracking.run_record import TrackedTrial, inspect_trial, report_files
@@ -78,7 +79,7 @@ class SweepSync:
         self._next_answer = 0.0
         self._before: list[str] = []
         self._state: RecordedState = State.RUNNING
-        self._mixed = "no"
+        self._mixed, self._ending = "no", Ending()
         self._files: list[Path] = []
         self._background = BackgroundSync(self._sync)
         self._models = ModelSync(self._mlflow)
@@ -114,6 +115,7 @@ class SweepSync:
             hurry: Returns True if this process should end soon.
         """
         self._state, self._mixed = _state(plan), _mixed(plan)
+        self._ending = _read_ending(self.store, plan)
         self._versions = Versions()  # data may have changed since the start
         self._plan, self._seen = plan, {}
         self._planned |= _planned(plan)
@@ -140,7 +142,8 @@ class SweepSync:
             return False
         spec = self.sweep.spec
         if name == _PARENT:
-            self._mlflow.sync_sweep(spec.name, spec.description, self._state, self._mixed)
+            facts = _facts(self._mixed, self._ending)
+            self._mlflow.sync_sweep(spec.name, spec.description, self._state, facts)
         elif name == _BEFORE:
             if not self._mlflow.recall(spec.name, self._inspect(self._before)):
                 for identity in self._before:
@@ -195,10 +198,9 @@ class SweepSync:
         seen = self._seen.items()
         states = {identity: trial.status.state for identity, trial in seen if running}
         versions = {identity: trial.version for identity, trial in seen}
+        inputs = plan, states, versions, self._ending
         self._mlflow.sync_answer(
-            self.sweep.spec.name,
-            answer_key(plan, states, versions),
-            lambda: self._answer.read(plan, states, versions),
+            self.sweep.spec.name, answer_key(*inputs), lambda: self._answer.read(*inputs)
         )
         spent = time.monotonic() - began
         pause = max(_ANSWER_PAUSE_SECONDS, spent / _ANSWER_SHARE)
@@ -311,16 +313,17 @@ def _sync_all(store: Store, mlflow: MlflowSync) -> Synced:
             trials[identity] = replace(trial, held=held)
         running = holder(folder.path) is not None
         state = State.RUNNING if running else _state(plan)
-        mlflow.sync_sweep(sweep.spec.name, sweep.spec.description, state, _mixed(plan))
+        ending = Ending() if running else _read_ending(store, plan)
+        facts = _facts(_mixed(plan), ending)
+        mlflow.sync_sweep(sweep.spec.name, sweep.spec.description, state, facts)
         _sync_trials(mlflow, sweep.spec.name, list(trials.values()))
         mlflow.sync_references(sweep)
         mlflow.attach(sweep.spec.name, report_files(folder.report))
         versions_seen = {identity: trial.version for identity, trial in trials.items()}
         answer = AnswerReader(store)
+        inputs = plan, dict[str, State](), versions_seen, ending
         mlflow.sync_answer(
-            sweep.spec.name,
-            answer_key(plan, {}, versions_seen),
-            functools.partial(answer.read, plan, {}, versions_seen),
+            sweep.spec.name, answer_key(*inputs), functools.partial(answer.read, *inputs)
         )
         if not running:  # its driver chooses them at the end
             models.append(functools.partial(sync_models, ModelSync(mlflow), plan, trials, answer))
@@ -351,6 +354,16 @@ def _created(folder: SweepFolder) -> tuple[str, str]:
 def _mixed(plan: Plan) -> str:
     """Describe the facts beside the configuration in which a sweep's trials differ, or ``no``."""
     return "; ".join(map(str, find_mixtures(plan))) or "no"
+
+
+def _read_ending(store: Store, plan: Plan) -> Ending:
+    account = read_account(store.sweep(plan.sweep.spec.name))
+    return describe_end(account, plan.sweep.spec, complete=plan.complete)
+
+
+def _facts(mixed: str, ending: Ending) -> dict[str, str]:
+    """Make the tags of :data:`sweeps.tracking.mlflow_sync.FACTS`."""
+    return dict(zip(FACTS, (mixed, ending.stopped, ending.hours), strict=True))
 
 
 def _state(plan: Plan) -> RecordedState:

@@ -141,7 +141,7 @@ def view_of_sweeps(names: ViewNames, curves: set[str]) -> dict[str, View]:
             parts = [part for part in ("mean", "low", "high") if f"{measure} {part}" in curves]
             section.lines([f"{measure} {part}" for part in parts], over=x)
         sections.append(section)
-    columns = ["tags.`answer`", "attributes.`Duration`"]
+    columns = ["tags.`answer`", "tags.`stopped`", "tags.`hours`", "attributes.`Duration`"]
     view = View("all sweeps", f"{_SWEEP}{_of_store(names)}", sections, columns=columns)
     return {names.sweeps: view}
 

@@ -12,6 +12,7 @@ from care.system.files import DamagedFileError, DiskError
 from care.trials.records import read_record
 from care.trials.state import State
 from sweeps.account import (
+    ACCOUNT,
     AccountRecord,
     Hours,
     Meter,
@@ -70,7 +71,7 @@ class Ledger:
 
     def _open(self, plan: Plan, slots: int) -> AccountRecord:
         account = AccountRecord()
-        path = self._folder.path / "account.json"
+        path = self._folder.path / ACCOUNT
         is_new = not path.exists()
         try:
             account = read_record(path, AccountRecord) or account

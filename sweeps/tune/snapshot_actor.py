@@ -18,6 +18,7 @@ from care.trials.identity import identities
 from care.trials.records import ErrorRecord, Values
 from care.trials.state import State
 from sweeps.event_log import created
+from sweeps.holds import HoldWatch
 from sweeps.process.wall_time import Stopwatch
 from sweeps.revisions.process import Answer, SnapshotProcess, describe_config
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialResult
@@ -55,6 +56,8 @@ class SnapshotActor:
         (self._trial,) = task.trials
         self._node = Node.of_this_process()
         self._stop = PauseFlag(self._node)
+        self._holds = HoldWatch(self._trial.holds)
+        self._holds.look()
         self._folder = TrialFolder(self._trial.folder)
         self._child: SnapshotProcess | None = None
         self._replayed: list[Values] = []
@@ -93,6 +96,8 @@ class SnapshotActor:
 
     def _open(self) -> TrialResult:
         """Start the child, which opens the trial."""
+        if self._is_held():
+            return self._result(Outcome.PAUSED)
         if self._stop():
             # A node that pauses gets one trial after another until its Ray has ended.
             time.sleep(PAUSING_SECONDS)
@@ -102,8 +107,10 @@ class SnapshotActor:
                 return self._result(Outcome.BUSY)
         except CareError as error:
             return self._result(Outcome.FAILED, error=f"user_error: {error}")
-        self._node.enter(self._folder.path)
         assert self._trial.snapshot
+        if not self._trial.snapshot.is_dir():
+            gone = f"the copy of its code is gone; run the sweep again ({self._trial.snapshot})"
+            return self._report(Answer(outcome="refused", error=gone))
         ids = identities(self._trial.config)
         task = {
             "kind": "train",
@@ -114,13 +121,25 @@ class SnapshotActor:
             **describe_config(self._trial.config),
         }
         self._child = SnapshotProcess(self._trial.snapshot, task)
-        answer = self._child.answer(self._stop)
+        answer = self._child.answer(self._should_pause)
+        if answer.outcome == "claimed":
+            # Not before: a trial of the node without a claim is one whose process is dead.
+            self._node.enter(self._folder.path)
+            answer = self._child.answer(self._should_pause)
         self._created = created(self._folder)
         if self._trial.replay and answer.outcome in ("opened", "finished"):
             # A finished trial's last epoch is reported with its final measures, not before.
             done = self._folder.read_metrics()
             self._replayed = done[:-1] if answer.outcome == "finished" else done
         return self._report(answer)
+
+    def _should_pause(self) -> bool:
+        """Return whether the trial should pause: the node does, or a user holds it."""
+        self._holds.look()
+        return self._stop() or self._is_held()
+
+    def _is_held(self) -> bool:
+        return self._holds.of(self._trial.group_id, self._trial.config.seed) is not None
 
     def _create(self) -> bool:
         """Write the trial's configuration by today's schema; False if another process has it."""
@@ -137,8 +156,11 @@ class SnapshotActor:
         began, longest, evaluated = time.monotonic(), 0.0, 0.0
         while True:
             epoch_began = time.monotonic()
-            self._child.ask_epoch()
-            answer = self._child.answer(self._stop)
+            if self._should_pause():  # a short epoch ends before its answer's wait would ask
+                self._child.ask_pause()
+            else:
+                self._child.ask_epoch()
+            answer = self._child.answer(self._should_pause)
             evaluated += answer.evaluation_seconds
             longest = max(longest, time.monotonic() - epoch_began)
             over = answer.outcome != "running" or self._trial.replay

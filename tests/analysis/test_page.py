@@ -18,6 +18,7 @@ from analysis.freshness import fingerprint, is_current
 from analysis.labels import metric_label, short_metric_label
 from care.config.metrics import epoch_metrics, final_measures
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 from tests.helpers.example_store import MadeStore, image_details
 
 METHODS = ("SimCLR", "CARE")
@@ -84,13 +85,13 @@ def test_the_citation_names_paper_and_versions(store: MadeStore) -> None:
 def test_news_in_the_details_make_a_report_old(store: MadeStore) -> None:
     summary, trials = store.summary("wahba"), store.root / "trials"
     store.report(summary)
-    assert is_current(store.root / "report", fingerprint(trials, summary))
+    assert is_current(store.root / "report", fingerprint(StoreFiles(trials), summary))
     file = trials / store.members[0].trial_id / "details.npz"
     before = file.read_bytes()
     np.savez(file, **image_details(np.random.default_rng(5)))  # type: ignore[arg-type]
-    assert not is_current(store.root / "report", fingerprint(trials, summary))
+    assert not is_current(store.root / "report", fingerprint(StoreFiles(trials), summary))
     file.write_bytes(before)
-    assert is_current(store.root / "report", fingerprint(trials, summary))
+    assert is_current(store.root / "report", fingerprint(StoreFiles(trials), summary))
 
 
 def test_new_code_of_a_figure_makes_a_report_old(
@@ -100,11 +101,11 @@ def test_new_code_of_a_figure_makes_a_report_old(
     shutil.copytree(Path(freshness.__file__).parent, code)
     monkeypatch.setattr("analysis.freshness.__file__", str(code / "freshness.py"))
     trials, summary = tmp_path / "trials", store.summary("wahba")
-    seen = {fingerprint(trials, summary)}
+    seen = {fingerprint(StoreFiles(trials), summary)}
     for name in ("fig5_wahba.py", "page.py", "templates/report.html.j2"):
         with (code / name).open("a") as file:
             file.write("\n")
-        seen.add(fingerprint(trials, summary))
+        seen.add(fingerprint(StoreFiles(trials), summary))
     assert len(seen) == 4
 
 
@@ -112,10 +113,10 @@ def test_other_libraries_make_a_report_old(
     store: MadeStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials, summary = store.root / "trials", store.summary("wahba")
-    now = fingerprint(trials, summary)
-    assert fingerprint(trials, replace(summary, computed_by=("optuna 1.0",))) != now
+    now = fingerprint(StoreFiles(trials), summary)
+    assert fingerprint(StoreFiles(trials), replace(summary, computed_by=("optuna 1.0",))) != now
     monkeypatch.setattr("analysis.freshness.library_versions", lambda *_: ("numpy 1.0",))
-    assert fingerprint(trials, summary) != now
+    assert fingerprint(StoreFiles(trials), summary) != now
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])

@@ -16,6 +16,7 @@ from analysis.report import write_report
 from analysis.summary import Member, SweepSummary
 from care.system.files import DiskError
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 WEIGHT = "objective.equivariance.weight"
 MEASURES = ("gamma", "wahba_per_sqrt_n", "hue_r2", "probe_accuracy", "knn_accuracy", "gamma_median")
@@ -63,7 +64,7 @@ def summary(members: list[Member]) -> SweepSummary:
 
 
 def report(tmp_path: Path, members: list[Member]) -> str:
-    page = write_report(tmp_path / "trials", summary(members), tmp_path / "report")
+    page = write_report(StoreFiles(tmp_path / "trials"), summary(members), tmp_path / "report")
     assert page == tmp_path / "report" / "report.html"
     assert sorted(path.name for path in tmp_path.iterdir()) in (["report", "trials"], ["report"])
     return page.read_text()
@@ -118,7 +119,7 @@ def test_up_to_date_until_anything_changes(tmp_path: Path, lambda_sweep: list[Me
     trials, out = tmp_path / "trials", tmp_path / "report"
 
     def current(members: list[Member]) -> bool:
-        return is_current(out, fingerprint(trials, summary(members)))
+        return is_current(out, fingerprint(StoreFiles(trials), summary(members)))
 
     assert not current(lambda_sweep)
     report(tmp_path, lambda_sweep)
@@ -354,7 +355,7 @@ def test_a_failure_leaves_the_old_report(
 
     monkeypatch.setattr("analysis.report._write", no_space)
     with pytest.raises(DiskError, match=r"cannot write \(No space left on device"):
-        write_report(tmp_path / "trials", summary(lambda_sweep), tmp_path / "report")
+        write_report(StoreFiles(tmp_path / "trials"), summary(lambda_sweep), tmp_path / "report")
     assert (tmp_path / "report" / "report.html").read_text() == before
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report", "trials"]
 
@@ -365,4 +366,6 @@ def test_a_place_that_cannot_be_written_is_named(
     """A file where the folder belongs refuses to make files and to remove them, as a disk does."""
     (tmp_path / "a-sweep").write_text("")
     with pytest.raises(DiskError, match=r"report: cannot write"):
-        write_report(tmp_path / "trials", summary(lambda_sweep), tmp_path / "a-sweep" / "report")
+        write_report(
+            StoreFiles(tmp_path / "trials"), summary(lambda_sweep), tmp_path / "a-sweep" / "report"
+        )

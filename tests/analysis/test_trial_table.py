@@ -15,6 +15,7 @@ from care.system.claim import Claim
 from care.trials.folder import TrialFolder
 from care.trials.records import ErrorRecord
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 from tests.helpers.example_store import MadeStore
 
 TRACEBACK = 'Traceback (most recent call last):\n  File "a <b>.py", line 1\nValueError: NaN & more'
@@ -103,7 +104,7 @@ def test_the_page_counts_the_trials_that_it_leaves_out(tmp_path: Path) -> None:
         type(first)(f"{number:016x}", "g", number, first.axes, State.NEW) for number in range(999)
     ]
     store.members += copies
-    write_report(tmp_path / "trials", store.summary("table"), tmp_path / "report")
+    write_report(StoreFiles(tmp_path / "trials"), store.summary("table"), tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
     shown = page.count('/"><code>')
     assert f"{1000 - shown} of 1,000 trials are left out here" in page

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.cluster.conftest import Cluster
-from tests.helpers.pooling import CLUSTER, NAME, Pool, declare, wait_until
+from tests.helpers.declaring import WEIGHT
+from tests.helpers.pooling import AXES, CLUSTER, NAME, Pool, declare, wait_until
 from tests.helpers.serving import Server
 
 MakePool = Callable[..., Pool]
@@ -146,6 +147,16 @@ def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undistu
     sweep = pool()
     sweep.submit()
     trial = sweep.wait_for_training()
+    sweep.care("sweep", "hold", NAME, "seed=1")
+    wait_until(lambda: sweep.status()["counts"].get("held") == 2, 60, "the head sees who is held")
+    said = sweep.care("sweep", "status", NAME)
+    assert "2 held; to release them: care sweep release" in said
+    remarks = sweep.status()["remarks"]
+    assert [line.partition(" by ")[0] for line in remarks] == [
+        f"held: λ={weight} seed=1," for weight in AXES[WEIGHT]
+    ]
+    assert all(line in said for line in remarks)
+    sweep.care("sweep", "release", NAME)
     said = sweep.care("sweep", "cancel", NAME)
     assert "To resume: care sweep submit sweep.yaml" in said
     assert "--no-report" in said, "as it was submitted"

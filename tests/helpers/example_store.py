@@ -22,6 +22,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import group_id, trial_id
 from care.trials.records import ProvenanceRecord, TimingRecord
 from care.trials.state import State
+from care.trials.trial_files import StoreFiles
 
 EDGES = np.linspace(-1, 1, 41)
 AUGMENTATIONS = tuple(f"augmentation {number}" for number in range(1, 21))
@@ -125,15 +126,15 @@ class MadeStore:
     def draw(self, figure: str, metric: str = "head/gamma", **more: Any) -> Drawn:
         """A figure of the paper."""
         summary = self.summary(figure, metric, **more)
-        trials, curves = collect(self.root / "trials", summary)
+        trials, curves = collect(StoreFiles(self.root / "trials"), summary)
         comparison = compare(trials, ["variant"])
-        details = Details(self.root / "trials", comparison)
+        details = Details(StoreFiles(self.root / "trials"), comparison)
         assert summary.reproduction
         return FIGURES[figure](FigureData(comparison, curves, details, summary.reproduction))
 
     def report(self, summary: SweepSummary) -> str:
         """The page of a report."""
-        page = write_report(self.root / "trials", summary, self.root / "report")
+        page = write_report(StoreFiles(self.root / "trials"), summary, self.root / "report")
         return page.read_text(encoding="utf-8")
 
 

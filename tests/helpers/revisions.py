@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
@@ -47,12 +48,14 @@ def edit(repository: Path, file: str, before: str, after: str) -> None:
     (repository / file).write_text(text.replace(before, after))
 
 
-def start(repository: Path, folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def start(
+    repository: Path, folder: Path, *arguments: str, more: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     """Start ``care`` of a repository in a process group of its own."""
     return subprocess.Popen(
         [*CARE, *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(repository)},
+        env={**os.environ, "PYTHONPATH": str(repository), **(more or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -60,9 +63,15 @@ def start(repository: Path, folder: Path, *arguments: str) -> subprocess.Popen[s
     )
 
 
-def run(repository: Path, folder: Path, *arguments: str, status: int = 0) -> str:
+def run(
+    repository: Path,
+    folder: Path,
+    *arguments: str,
+    status: int = 0,
+    more: Mapping[str, str] | None = None,
+) -> str:
     """Run ``care`` of a repository; return what it prints, as one line."""
-    process = start(repository, folder, *arguments)
+    process = start(repository, folder, *arguments, more=more)
     output = process.communicate(timeout=240)[0]
     assert process.returncode == status, output
     return " ".join(output.split())

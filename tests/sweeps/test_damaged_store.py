@@ -26,6 +26,7 @@ from care.system.holder import Holder
 from care.trials import checkpoint
 from care.trials.records import SweepRecord
 from care.trials.state import RecordedState, State
+from care.trials.trial_files import StoreFiles
 from sweeps.cli.evaluate import evaluate_command
 from sweeps.cli.sweep import prepare
 from sweeps.cli.sweep_arguments import SweepArguments
@@ -71,7 +72,7 @@ class Damaged:
         return [(trial.state, trial.reason) for trial in make_plan(self.sweep, self.store).trials]
 
     def rows(self) -> pd.DataFrame:
-        trials, _ = collect(self.store.trials, sweep_summary(self.sweep, self.store))
+        trials, _ = collect(StoreFiles(self.store.trials), sweep_summary(self.sweep, self.store))
         return trials.set_index("trial_id").reindex(columns=NUMBERS)
 
 

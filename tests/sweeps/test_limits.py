@@ -8,6 +8,7 @@ from typing import Any
 
 from tests.helpers.declaring import WEIGHT, declare
 from tests.helpers.processes import care
+from tests.helpers.tracked import dump
 
 RUN = ("sweep", "run", "sweep.yaml")
 
@@ -26,6 +27,13 @@ def report(folder: Path) -> str:
     return (folder / "runs/sweeps/tiny/report/report.html").read_text()
 
 
+def tags(folder: Path) -> dict[str, str]:
+    """The tags of the sweep's run in MLflow."""
+    (run,) = (one for one in dump(folder / "runs") if one["tags"]["care.kind"] == "sweep")
+    found: dict[str, str] = run["tags"]
+    return found
+
+
 def test_a_budget_ends_the_runs_until_it_is_raised(tmp_path: Path) -> None:
     declare(tmp_path, axes={WEIGHT: [0.1]}, seeds=3, budget={"core_hours": 1e-6})
     done = care(*RUN, cwd=tmp_path, check=False)
@@ -38,6 +46,8 @@ def test_a_budget_ends_the_runs_until_it_is_raised(tmp_path: Path) -> None:
     assert spent["stopped"] == "budget"
     assert spent["core_hours"] >= 1e-6
     assert "Budget of 1e-06 core-hours used up" in report(tmp_path)
+    assert tags(tmp_path)["stopped"] == spent["reason"]
+    assert tags(tmp_path)["hours"].endswith(" spent, budget 1e-06")
     files = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs/trials").rglob("*")}
     again = care(*RUN, cwd=tmp_path, check=False)
     assert again.returncode == 1
@@ -55,6 +65,8 @@ def test_a_budget_ends_the_runs_until_it_is_raised(tmp_path: Path) -> None:
     assert account(tmp_path)["core_hours"] > spent["core_hours"]
     assert "Core-hours: " in report(tmp_path)
     assert "used up" not in report(tmp_path)
+    assert "stopped" not in tags(tmp_path)
+    assert tags(tmp_path)["hours"].endswith(" spent, budget 5")
 
 
 def test_the_first_failure_ends_the_run_in_good_order(tmp_path: Path) -> None:

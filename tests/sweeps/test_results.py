@@ -27,6 +27,7 @@ from tests.helpers.declaring import SPLITS, WEIGHT, declare, fabricate
 from tests.helpers.processes import CARE
 from tests.helpers.processes import care as care_command
 from tests.helpers.small_store import declared
+from tests.sweeps.tune.test_importance import GAMMA, GRID, PROBE, RATE, TAU, additive
 
 WEIGHTS = (0.0, 0.1, 1.0)
 SEEDS = 3
@@ -181,6 +182,52 @@ def test_stale_and_damaged_trials_are_in_no_mean(store: Store, tmp_path: Path) -
     reasons = opened.trials.set_index("state")["error"]
     assert "other code" in reasons["stale"]
     assert "evaluation.json" in reasons["damaged"]
+
+
+DESIGN: dict[str, Any] = {
+    "axes": {TAU: {"low": 0.1, "high": 0.4}, RATE: {"low": 0.001, "high": 0.004}},
+    "search": {"name": "sobol", "trials": 20},
+}
+
+
+@pytest.mark.parametrize(
+    ("declaration", "method"),
+    [({"axes": GRID}, "ANOVA"), (DESIGN, "fANOVA")],
+    ids=["grid", "design"],
+)
+def test_the_importance_of_axes_is_that_of_the_report(
+    store: Store, tmp_path: Path, declaration: dict[str, Any], method: str
+) -> None:
+    metrics = [{"name": PROBE, "mode": "max"}, {"name": GAMMA, "mode": "min"}]
+    sweep = declared(tmp_path, store, seeds=1, metrics=metrics, **declaration)
+    for trial in make_plan(sweep, store).trials:
+        measures = additive(trial.point, trial.config.seed)
+        fabricate(store, trial.config, State.FINISHED, 3, measures=measures)
+    opened = care.sweep("tiny", store=store.root)
+    table = opened.importance
+    assert table["axis"].tolist() == [TAU, RATE, RATE, TAU]
+    assert set(table["method"]) == {method}
+    if method == "ANOVA":
+        assert table["importance"].tolist() == pytest.approx([0.8, 0.2, 0.8, 0.2])
+    written = pd.read_parquet(opened.report().parent / "tables" / "importance.parquet")
+    pd.testing.assert_frame_equal(table, written, check_dtype=False)
+    documented = SweepResults.importance.__doc__ or ""
+    assert not [column for column in table.columns if f"``{column}``" not in documented]
+
+
+def test_importance_that_is_not_computed_has_a_reason(
+    store: Store, tmp_path: Path, results: SweepResults
+) -> None:
+    with pytest.raises(CareError, match=r"tiny: .* needs two axes that vary"):
+        _ = results.importance
+    metric = {"name": GAMMA, "mode": "min"}
+    sweep = declared(tmp_path, store, name="design", seeds=1, metric=metric, **DESIGN)
+    with pytest.raises(CareError, match="at least one finished trial"):
+        _ = care.sweep("design", store=store.root).importance
+    for trial in make_plan(sweep, store).trials[:12]:
+        fabricate(store, trial.config, State.FINISHED, 3, measures=additive(trial.point, 0))
+    with pytest.raises(CareError, match=r"is not computed: it needs .* and there are 12"):
+        _ = care.sweep("design", store=store.root).importance
 
 
 def test_where_nothing_counts_it_says_so(store: Store, tmp_path: Path) -> None:

@@ -200,20 +200,34 @@ def test_a_code_that_lacks_a_field_trains_at_its_default_only(
     assert not (tmp_path / "runs").exists()
 
 
-def test_a_snapshot_of_other_code_trains_nothing(
+def test_a_design_pairs_the_revisions_from_snapshots_that_were_damaged(
     repository: Path, study: Path, tmp_path: Path
 ) -> None:
+    """Each drawn point is trained with both; a damaged copy of the code is made again."""
     folder = tmp_path / "study"
     shutil.copytree(study, folder)
-    declare(folder, axes=None, code=["HEAD"], seeds=[5], overrides={"training.epochs": 1})
+    rates = "optimizer.learning_rate"
+    declare(
+        folder,
+        axes={rates: {"low": 0.001, "high": 0.1, "log": True}},
+        code=["v1.0", "HEAD"],
+        search={"name": "random", "trials": 2},
+        seeds=1,
+        overrides={"training.epochs": 1},
+    )
     snapshots = list((folder / "runs/sweeps/tiny/code").iterdir())
     assert len(snapshots) == 2
     for snapshot in snapshots:
         loss = snapshot / LOSS
         loss.write_text(f"{loss.read_text()}\nraise SystemExit\n")
-    done = run(repository, folder, "sweep", "run", "sweep.yaml", "--no-report", status=1)
-    assert "the snapshot's code version is ast1-" in done
-    assert "1 failed" in done
+    done = run(repository, folder, "sweep", "run", "sweep.yaml")
+    assert "trials with 'code' have a process each" in done
+    tables = folder / "runs" / "sweeps" / "tiny" / "report" / "tables"
+    with (tables / "differences.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["metric"] == MEASURE]
+    points = {(row[rates], row["code"]) for row in rows}
+    assert len({rate for rate, _ in points}) == 2
+    assert points == set(product({rate for rate, _ in points}, ["v1.0", "HEAD"]))
 
 
 @pytest.fixture(scope="module")

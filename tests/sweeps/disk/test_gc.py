@@ -12,6 +12,7 @@ import torch
 from care.config import TrialConfig
 from care.evaluation.reevaluate import reevaluate
 from care.system.claim import Claim
+from care.system.files import write_json
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from sweeps.backends.slurm.config import ClusterConfig
@@ -248,6 +249,44 @@ def test_snapshots_of_code_stay_for_the_last_submission(store: Store) -> None:
     assert {each.what for each in findings} == {What.SNAPSHOTS}
     collect(store, now=LATER)
     assert [path.name for path in (pool / "code").iterdir()] == ["bbb"]
+
+
+def test_snapshots_of_revisions_stay_while_their_sweep_names_them(store: Store) -> None:
+    folder = store.sweep("tiny")
+    declared = folder.declaration()
+    code = {"HEAD": {"commit": "c" * 40, "code_version": "ast1-named"}}
+    folder.write(declared.model_copy(update={"spec": {**declared.spec, "code": code}}))
+    records: dict[str, dict[str, object]] = {
+        "ast1-named": {"git_commit": "a" * 40, "git_dirty": False},
+        "ast1-before": {"git_commit": "b" * 40, "git_dirty": False},
+        "ast1-again": {"git_commit": "b" * 40, "git_dirty": False},
+        "ast1-working": {"git_commit": "a" * 40, "git_dirty": True},
+    }
+    for name, record in records.items():
+        (folder.path / "code" / name).mkdir(parents=True)
+        write_json(folder.path / "code" / name / "snapshot.json", record)
+    snapshots = folder.path / "code"
+
+    def gone(days: float) -> set[str]:
+        found = search(store, now=time.time() + days * 24 * 3600).sweeps.get("tiny", [])
+        assert {each.what for each in found} <= {What.REVISIONS}
+        return {path.name for each in found for path in each.paths}
+
+    assert gone(0.5) == set(), "processes of the last start may import"
+    assert gone(2) == {"ast1-before", "ast1-again"}
+    assert gone(40) == {"ast1-before", "ast1-again", "ast1-working"}, "git has no other copy"
+    findings = search(store, now=LATER)
+    for name in ("ast1-before", "ast1-working"):
+        os.utime(snapshots / name, (1e9, 1e9))
+    Collector(store, "encoder").collect(findings)
+    left = {path.name for path in snapshots.iterdir()}
+    assert left == {"ast1-named", "ast1-again"}, "a start has touched it since it was found"
+    for path in snapshots.iterdir():
+        os.utime(path, (1e9, 1e9))
+    with Claim.take(folder.path) or pytest.fail("claimed"):
+        assert "tiny" in search(store, now=LATER).busy
+    collect(store, now=LATER)
+    assert [path.name for path in snapshots.iterdir()] == ["ast1-named"]
 
 
 def test_a_full_disk_is_reported_and_loses_nothing(

@@ -22,6 +22,7 @@ from care.system.claim import Claim
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from care.trials.staleness import Versions
+from care.trials.trial_files import StoreFiles
 from sweeps.disk.collect import Collector
 from sweeps.disk.garbage import GarbageSearch, Keep, Policy
 from sweeps.disk.membership import read_membership
@@ -116,7 +117,7 @@ def seen(store: Store) -> dict[str, object]:
         for trial in plan.trials
     }
     summary = sweep_summary(plan.sweep, store)
-    trials, curves = collect_tables(store.trials, summary)
+    trials, curves = collect_tables(StoreFiles(store.trials), summary)
     tables = {"trials": trials, "curves": curves, "references": build_reference_table(summary)}
     comparison = compare(trials, list(summary.members[0].axes), summary.metric, summary.mode)
     if metrics := comparison.measured():

@@ -12,6 +12,7 @@ import pytest
 
 from care.errors import CareError
 from care.system.claim import Claim
+from sweeps.account import AccountRecord, read_account, write_account
 from sweeps.disk.pull import PARTS, Pulled, Puller, Verdict, parts_of
 from sweeps.disk.remote import fetch, is_remote
 from sweeps.spec.sweep import restore_sweep
@@ -166,6 +167,54 @@ def test_a_sweep_that_is_declared_otherwise_is_kept(store: Store, original: Stor
     assert json.loads(path.read_text())["spec"]["description"] == "mine"
 
 
+def test_a_sweep_brings_its_hours(store: Store, original: Store, empty: Store) -> None:
+    """With the reason for its end; pulled again, they follow, and never count twice."""
+    reason = "budget of 3 core-hours used up: 2 of 4 trials finished"
+    account = AccountRecord(core_hours=3.5, gpu_hours=1.0, planned_core_hours=6.0)
+    ended = account.model_copy(update={"stopped": "budget", "reason": reason})
+    write_account(store.sweep("tiny"), ended)
+    assert pull(empty, store).sweeps == ["tiny"]
+    assert read_account(empty.sweep("tiny")) == ended
+    before = contents(empty.root)
+    pull(empty, store)
+    assert contents(empty.root) == before
+
+    later = account.model_copy(update={"core_hours": 7.0})
+    write_account(store.sweep("tiny"), later)
+    with Claim.take(empty.sweep("tiny").path) or pytest.fail("claimed"):
+        assert "runs here" in pull(empty, store).reasons["tiny"]
+        assert read_account(empty.sweep("tiny")) == ended, "its driver counts"
+    assert not pull(empty, store).reasons
+    assert read_account(empty.sweep("tiny")) == later
+
+    more = AccountRecord(core_hours=9.0, gpu_hours=0.5)
+    write_account(empty.sweep("tiny"), more)
+    pull(empty, store)
+    merged = {"gpu_hours": 1.0, "planned_core_hours": 6.0}
+    assert read_account(empty.sweep("tiny")) == more.model_copy(update=merged)
+
+
+@pytest.mark.parametrize("damage", ["cut", "folder", "other types", "dead link"])
+def test_a_damaged_account_is_named_and_stops_nothing(
+    store: Store, original: Store, empty: Store, tmp_path: Path, damage: str
+) -> None:
+    account = AccountRecord(core_hours=3.5)
+    damaged, sound = store, copy_store(original, tmp_path / "sound")
+    for one in (damaged, sound):
+        write_account(one.sweep("tiny"), account)
+    DAMAGES[damage](damaged.sweep("tiny").path / "account.json")
+    before = contents(damaged.sweep("tiny").path)
+    for here, there in ((damaged, sound), (sound, damaged)):
+        pulled = pull(here, there)
+        assert pulled.complete
+        assert pulled.reasons["tiny"].startswith("account.json ")
+    assert contents(damaged.sweep("tiny").path) == before
+    assert read_account(sound.sweep("tiny")) == account
+    assert pull(empty, damaged).sweeps == ["tiny"]
+    assert numbers(empty) == numbers(original)
+    assert read_account(empty.sweep("tiny")) == AccountRecord(), "the next run derives the hours"
+
+
 def test_killed_anywhere_each_trial_is_whole_and_a_second_pull_finishes(
     original: Store, tmp_path: Path
 ) -> None:
@@ -221,11 +270,14 @@ def test_another_machines_store(
     shell.chmod(shell.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("RSYNC_RSH", str(shell))
     empty.prepare()
+    account = AccountRecord(core_hours=3.5)
+    write_account(store.sweep("tiny"), account)
     with parts_of(empty):
         pulled = Puller(empty, fetch(f"elsewhere:{store.root}", empty)).pull()
     assert not (empty.root / PARTS).exists()
     assert counts(pulled) == {"copied": 3}
     assert numbers(empty) == numbers(original)
+    assert read_account(empty.sweep("tiny")) == account
     with pytest.raises(CareError, match="rsync failed"):
         fetch(f"elsewhere:{store.root}/missing", empty)
 

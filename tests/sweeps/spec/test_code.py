@@ -19,6 +19,7 @@ from tests.conftest import TINY
 
 Refused = Callable[..., Problem]
 AXIS = "objective.equivariance.weight"
+RANGE = {"low": 0.01, "high": 1.0, "log": True}
 
 
 def spec(**changes: Any) -> SweepSpec:
@@ -49,8 +50,12 @@ def stored(first: str, second: str, **changes: Any) -> Sweep:
         ({"references": ["torchvision:resnet50"]}, "references.0", "none with 'code'"),
         ({"resources": {"gpus": 2}}, "resources.gpus", "at most 1"),
         ({"resources": {"pack": 2}}, "resources.pack", "a process each"),
-        ({"search": {"name": "optuna", "trials": 3}}, "search.name", "grid with 'code'"),
-        ({"search": {"name": "sobol", "trials": 3}}, "search.name", "grid with 'code'"),
+        ({"search": {"name": "optuna", "trials": 3}}, "search.name", "grid, random or sobol with"),
+        (
+            {"search": {"name": "sobol", "trials": 60_000}, "axes": {AXIS: RANGE}},
+            "search.trials",
+            "at most 100000 trials in all; these are 120000",
+        ),
     ],
 )
 def test_refused(changes: dict[str, Any], field: str, allowed: str, refused: Refused) -> None:
@@ -68,6 +73,29 @@ def test_each_revision_has_every_point() -> None:
     assert [point["code"] for point in alone.points()] == ["v1", "HEAD"]
     chosen = alone.select(["code=HEAD"], None)
     assert [point["code"] for point in chosen.points()] == ["HEAD"]
+
+
+@pytest.mark.parametrize("design", ["random", "sobol"])
+def test_each_revision_has_every_point_of_a_design(design: str) -> None:
+    search = {"search": {"name": design, "trials": 5, "seed": 3}}
+    axes = {AXIS: RANGE, "optimizer.learning_rate": {"low": 0.01, "high": 0.1}}
+    paired = [*stored("ast1-a", "ast1-b", axes=axes, **search).points()]
+    assert [point["code"] for point in paired] == ["v1", "HEAD"] * 5
+    rest = [{axis: point[axis] for axis in axes} for point in paired]
+    assert rest[::2] == rest[1::2]
+    plain = Sweep(spec(code={}, axes=axes, **search), TINY, "sweep.yaml")
+    assert rest[::2] == [*plain.points()], "the points that the design has without revisions"
+    more = stored("ast1-a", "ast1-b", axes=axes, search={**search["search"], "trials": 8})
+    assert [*more.points()][:10] == paired
+
+
+def test_a_design_draws_an_axis_that_only_one_revision_has() -> None:
+    axes = {"optimizer.weight_decay": {**RANGE, "when": {"code": "HEAD"}}}
+    sweep = stored("ast1-a", "ast1-b", axes=axes, search={"name": "random", "trials": 3})
+    points = [tuple(point.values()) for point in sweep.points()]
+    assert points[0] == ("unused", "v1")
+    assert [code for _, code in points[1:]] == ["HEAD"] * 3
+    assert len({decay for decay, _ in points}) == 4
 
 
 def test_a_trial_is_its_configuration_and_its_code(tiny_config: TrialConfig) -> None:

@@ -14,11 +14,19 @@ import yaml
 from mlflow import MlflowClient
 from scipy import stats
 
+from care.system.claim import Claim
+from care.trials.state import State
+from sweeps.account import AccountRecord, write_account
+from sweeps.holds import Wish, hold, read_holds, release_all
+from sweeps.plan import make_plan
+from sweeps.progress import Board
+from sweeps.spec.sweep import Sweep
 from sweeps.store import Store
 from sweeps.tracking.marks import NOTE, short_digest
 from sweeps.tracking.notes import merge_note
-from sweeps.tracking.sweep_sync import sync_store
+from sweeps.tracking.sweep_sync import SweepSync, sync_store
 from sweeps.tracking.views import PREFIX
+from tests.helpers.declaring import fabricate
 from tests.helpers.reviewing import falling, start_sweep
 from tests.helpers.tracked import copy_database, dump, open_mlflow, run_ids
 
@@ -82,6 +90,86 @@ def test_the_run_of_a_sweep_has_its_means_intervals_and_differences(folder: Path
     assert "`care sweep run sweep.yaml`" in note
     assert note.count("workflowType=machine_learning") == note.count("](#/")
     assert "falls" in run["tags"]["answer"]
+
+
+def test_why_a_sweep_stopped_and_its_hours(folder: Path) -> None:
+    """They follow the account: a driver that runs has no end, nor has a sweep that is complete."""
+    store, sweep = start_sweep(folder, WEIGHTS, 2, unfinished=2, budget={"core_hours": 40})
+    reason = "budget of 40 core-hours used up: 4 of 6 trials finished"
+    hours = "core-hours: 38 planned, 40 spent, budget 40"
+    account = AccountRecord(core_hours=40.2, planned_core_hours=38.0)
+    ended = account.model_copy(update={"stopped": "budget", "reason": reason})
+    write_account(store.sweep("tiny"), ended)
+    sync_store(store, None)
+    run = parent(store)
+    assert (run["tags"]["stopped"], run["tags"]["hours"]) == (reason, hours)
+    assert f"- {reason}\n- {hours}\n" in run["tags"][NOTE]
+    sync_store(store, None)
+    assert parent(store) == run
+
+    with Claim.take(store.sweep("tiny").path) or pytest.fail("claimed"):
+        write_account(store.sweep("tiny"), account.model_copy(update={"running": True}))
+        sync_store(store, None)
+    run = parent(store)
+    assert not {"stopped", "hours"} & run["tags"].keys()
+    assert "core-hours: " not in run["tags"][NOTE]
+
+    write_account(store.sweep("tiny"), ended)
+    for trial in make_plan(sweep, store).missing():
+        fabricate(store, trial.config, State.FINISHED, 3, measures={"head/gamma": 0.3})
+    sync_store(store, None)
+    tags = parent(store)["tags"]
+    assert "stopped" not in tags, "nothing is left to do"
+    assert tags["hours"] == hours
+    (store.root / "mlflow.db").unlink()
+    sync_store(store, None)
+    assert parent(store)["tags"]["hours"] == hours
+
+
+def test_the_driver_writes_why_it_stopped_and_who_holds_a_trial(folder: Path) -> None:
+    """The run that a limit ended has it at once; the next run has no end until it ends."""
+    store, sweep = start_sweep(folder, WEIGHTS, 2, unfinished=3, max_failures=0)
+    failed, paused, _ = make_plan(sweep, store).missing()
+    fabricate(store, failed.config, State.FAILED, 1)
+    fabricate(store, paused.config, State.PAUSED, 1)
+    reason = f"stopped after 1 failed trials (max_failures: 0): {failed.label}"
+    account = AccountRecord(core_hours=1.5, stopped="failures", reason=reason)
+    write_account(store.sweep("tiny"), account)
+    hold(store.sweep("tiny").path, [Wish(paused.group_id, "λ=0.1", None)], "ada")
+    run_nothing(store, sweep)
+    run = parent(store)
+    assert run["tags"]["stopped"] == reason
+    assert run["tags"]["hours"] == "core-hours: 1.5 spent"
+    assert f"- {reason}\n- core-hours: 1.5 spent\n" in run["tags"][NOTE]
+    held = read_holds(store.sweep("tiny").path).by_group[paused.group_id].wish
+    assert held.startswith("by ada since ")
+    assert held_tags(store) == {paused.label: held}, "a trial that was never started has no run"
+    before = dump(store.root)
+    sync_store(store, None)
+    assert dump(store.root) == before, "both ways of syncing write the same"
+
+    release_all(store.sweep("tiny").path)
+    run_nothing(store, sweep)
+    assert held_tags(store) == {}
+    hold(store.sweep("tiny").path, [Wish(paused.group_id, "λ=0.1", None)], "eve")
+    fabricate(store, paused.config, State.FINISHED, 3)
+    sync_store(store, None)
+    assert held_tags(store) == {}, "it is finished"
+
+
+def run_nothing(store: Store, sweep: Sweep) -> None:
+    """Sync a sweep as a driver does that starts and ends."""
+    plan = make_plan(sweep, store)
+    board = Board(sweep.spec.metric, plan.wanted)
+    tracking = SweepSync(sweep, store, board, None)
+    tracking.start(plan)
+    tracking.finish(plan, None, lambda: False)
+
+
+def held_tags(store: Store) -> dict[str, str]:
+    """The tags that name who holds a trial of the sweep, by the trial's run."""
+    runs = {run["name"]: run["tags"].get("held.tiny") for run in dump(store.root)}
+    return {name: tag for name, tag in runs.items() if tag is not None}
 
 
 def test_synced_again_nothing_changes_and_rebuilt_it_is_equal(folder: Path) -> None:

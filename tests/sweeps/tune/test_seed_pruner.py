@@ -22,6 +22,7 @@ from optuna.trial import TrialState, create_trial
 from care.config import TrialConfig
 from care.trials.staleness import Versions
 from care.trials.state import State
+from sweeps.account import Ending
 from sweeps.cli.sweep_arguments import SweepArguments
 from sweeps.cli.sweep_plan import plan_command
 from sweeps.event_log import SeedEntry, read_decisions
@@ -218,7 +219,7 @@ def test_grid_in_words(
     answer = "\n".join(read_answer(page))
     assert "Best by" in answer
     assert "Worse, so stopped after fewer seeds: λ=1." in answer
-    shown = AnswerReader(store).read(plan, {}, {})
+    shown = AnswerReader(store).read(plan, {}, {}, Ending())
     assert shown.stopped == (line,)
     assert shown.overview
     write_study(sweep, store, tmp_path / "study.db")
