@@ -30,6 +30,7 @@ from benchmarks.measure import seconds
 from care.system.claim import Claim
 from care.trials.code_version import code_version
 from care.trials.records import SweepRecord
+from care.trials.state import State
 from sweeps.backends.local import local_ray
 from sweeps.backends.slurm.backend import SlurmBackend
 from sweeps.backends.slurm.commands import QueuedJob
@@ -82,7 +83,7 @@ class Sample:
 
     Attributes:
         at: Seconds.
-        trials: Trials that were started.
+        trials: Trials that reported something.
         results: Results that were handled.
         epochs: Epochs that they reported.
         waited: Idle seconds of the event loop.
@@ -103,7 +104,7 @@ class Sample:
 
 def declare(folder: Path, trials: int, epochs: int) -> Sweep:
     """Declare a grid of ``trials`` trials of the default experiment, shortened to ``epochs``."""
-    weights = max(1, trials // _SEEDS)
+    weights = trials // _SEEDS
     declared = {
         "name": _NAME,
         "experiment": str(_EXPERIMENT),
@@ -111,7 +112,7 @@ def declare(folder: Path, trials: int, epochs: int) -> Sweep:
             "training.epochs": [epochs],
             "objective.equivariance.weight": [number / weights for number in range(weights)],
         },
-        "seeds": min(trials, _SEEDS),
+        "seeds": _SEEDS,
         "resources": {"pack": 1},
     }
     file = folder / "sweep.yaml"
@@ -207,7 +208,7 @@ class Recorder:
         pages = int(Path("/proc/self/statm").read_text().split()[1])
         return Sample(
             at=time.perf_counter() - self._began,
-            trials=answers.get("__ray_ready__", 0) + answers.get("reset", 0),
+            trials=sum(n for state, n in self._board.counts().items() if state != State.NEW),
             results=answers.get("train", 0),
             epochs=self._board.epochs_run,
             waited=cluster.waited if cluster else 0.0,
@@ -347,6 +348,10 @@ def main() -> None:
     parser.add_argument("--catch-up", action="store_true", help="wait for MLflow; run once more")
     parser.add_argument("--json", type=Path, default=Path(__file__).parent / "scale.json")
     options = vars(parser.parse_args())
+    if options["trials"] % _SEEDS:
+        parser.error(
+            f"--trials: got {options['trials']}; allowed: multiples of {_SEEDS}, its seeds"
+        )
     file = options.pop("json")
     results = measure(Load(**options))
     print_tables(results)
