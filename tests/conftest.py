@@ -46,6 +46,14 @@ LONG = (
     "sweeps/tune/test_adaptive_sweeps.py",
     "sweeps/notify/test_notify.py",
     "training/test_resume.py",
+    "sweeps/test_kill_loop.py",
+    "sweeps/tune/test_killed_searches.py",
+    "sweeps/tune/test_run_searches.py",
+    "sweeps/tracking/test_server.py",
+    "sweeps/backends/slurm/test_open_run.py",
+    "sweeps/test_limits.py",
+    "sweeps/tune/test_held_trials.py",
+    "evaluation/test_resume.py",
 )
 
 
