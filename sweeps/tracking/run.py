@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 _DELETED = "deleted"
@@ -22,6 +23,8 @@ class Dataset:
     digest: str
     context: str
 
+
+_known_names: dict[frozenset[str], frozenset[str]] = {}
 
 Identity = tuple[tuple[str, str], ...]
 Row = tuple[str, float, int, int]
@@ -43,9 +46,15 @@ class Run:
     run_id: str
     status: str
     tags: dict[str, str]
-    metrics: set[str] = field(default_factory=set)
+    metrics: frozenset[str] = frozenset()
     deleted: bool = False
     artifacts: str = ""
+
+
+def share(names: Iterable[str]) -> frozenset[str]:
+    """Return the one object for equal names of metrics: each run has a hundred."""
+    key = frozenset(names)
+    return _known_names.setdefault(key, key)
 
 
 def has_tags(run: Run, tags: Identity) -> bool:
@@ -57,5 +66,5 @@ def as_run(mlflow_run: Any) -> Run:
     """Convert a run of MLflow's client."""
     data, info = mlflow_run.data, mlflow_run.info
     deleted = info.lifecycle_stage == _DELETED
-    metrics = set(data.metrics)
+    metrics = share(data.metrics)
     return Run(info.run_id, info.status, dict(data.tags), metrics, deleted, info.artifact_uri)

@@ -29,7 +29,7 @@ from sweeps.tracking.database import (
     replace_if_damaged,
 )
 from sweeps.tracking.local_files import local_folder, write_files
-from sweeps.tracking.run import Dataset, Identity, Row, Run, as_run, has_tags
+from sweeps.tracking.run import Dataset, Identity, Row, Run, as_run, has_tags, share
 from sweeps.tracking.tracking_uri import Destination
 
 _log = logging.getLogger(__name__)
@@ -289,7 +289,7 @@ class RunCache:
                 params=[Param(name, value) for name, value in params.items()],
                 tags=[] if rows else [RunTag(name, value) for name, value in changed.items()],
             )
-            run.metrics.update(row[0] for row in batch)
+            run.metrics = share(run.metrics.union(row[0] for row in batch))
             params = {}
             if not rows:
                 run.tags |= changed
