@@ -144,9 +144,9 @@ def test_a_worker_never_comes(cluster: Cluster, pool: MakePool, undisturbed: Pat
 
 
 def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
-    sweep = pool()
+    sweep = pool(wait=0.6)  # the commands take less than a trial
     sweep.submit()
-    trial = sweep.wait_for_training()
+    trial = sweep.wait_for_training(1)
     sweep.care("sweep", "hold", NAME, "seed=1")
     wait_until(lambda: sweep.status()["counts"].get("held") == 2, 60, "the head sees who is held")
     said = sweep.care("sweep", "status", NAME)
@@ -167,7 +167,7 @@ def test_cancelled_and_submitted_again(cluster: Cluster, pool: MakePool, undistu
     sweep.wait_for_end()
     assert not sweep.report.exists()
     sweep.assert_as_undisturbed(undisturbed)
-    sweep.assert_went_on(trial)
+    sweep.assert_went_on(trial, 1)
 
 
 def test_submitted_twice_it_runs_once(cluster: Cluster, pool: MakePool, undisturbed: Path) -> None:
