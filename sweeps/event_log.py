@@ -22,6 +22,7 @@ from care.errors import CareError
 from care.system.claim import Claim, holder
 from care.system.files import DamagedFileError
 from care.trials.folder import TrialFolder, now
+from care.trials.records import Values
 from sweeps.question import (
     Difference,
     OtherQuestionError,
@@ -209,6 +210,15 @@ def created(folder: TrialFolder) -> str:
     except DamagedFileError:
         return ""
     return trial.created if trial else ""
+
+
+def epochs_to_replay(folder: TrialFolder, epochs: int) -> list[Values]:
+    """Read the epochs that a scheduler is told again, of a trial with ``epochs`` in all.
+
+    The last one is reported with the final measures, also if a process was killed before it had
+    them: the scheduler would stop a whole trial that has no measures yet.
+    """
+    return [line for line in folder.read_metrics() if line["epoch"] < epochs]
 
 
 def is_of(entry: RungEntry, folder: TrialFolder) -> bool:

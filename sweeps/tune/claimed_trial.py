@@ -16,7 +16,7 @@ from care.trials.checkpoint import keep_only_weights
 from care.trials.folder import TrialFolder
 from care.trials.records import Values
 from care.trials.state import State
-from sweeps.event_log import RungEntry, created
+from sweeps.event_log import RungEntry, created, epochs_to_replay
 from sweeps.tune.messages import Outcome, TrialResult, TrialTask
 from sweeps.tune.node import Node
 
@@ -61,9 +61,7 @@ class ClaimedTrial:
         with process_log.owned_by(self._folder):
             run = TrialRun(self.task.config, self._folder, self._warn, shared)
         if self.task.replay:
-            # A finished trial's last epoch is reported with its final measures, not before.
-            done = self._folder.read_metrics()
-            self.replayed = done[:-1] if run.finished else done
+            self.replayed = epochs_to_replay(self._folder, self.task.config.training.epochs)
         self.run = run
         self._created = created(self._folder)
         return run

@@ -17,7 +17,7 @@ from care.trials.folder import TrialFolder
 from care.trials.identity import identities
 from care.trials.records import ErrorRecord, Values
 from care.trials.state import State
-from sweeps.event_log import created
+from sweeps.event_log import created, epochs_to_replay
 from sweeps.holds import HoldWatch
 from sweeps.process.wall_time import Stopwatch
 from sweeps.revisions.process import Answer, SnapshotProcess, describe_config
@@ -128,9 +128,7 @@ class SnapshotActor:
             answer = self._child.answer(self._should_pause)
         self._created = created(self._folder)
         if self._trial.replay and answer.outcome in ("opened", "finished"):
-            # A finished trial's last epoch is reported with its final measures, not before.
-            done = self._folder.read_metrics()
-            self._replayed = done[:-1] if answer.outcome == "finished" else done
+            self._replayed = epochs_to_replay(self._folder, self._trial.config.training.epochs)
         return self._report(answer)
 
     def _should_pause(self) -> bool:

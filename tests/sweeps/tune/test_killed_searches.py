@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from care.system.claim import holder
 from sweeps.report import read_answer
 from sweeps.store import Store
 from tests.helpers.comparing import assert_equal_to_the_bit
@@ -97,10 +98,7 @@ def test_killed_at_random_it_ends_the_same(
     kill_at_random(disturbed, kills)
     care(*RUN, cwd=disturbed)
     stores = [Store(folder / "runs") for folder in folders]
-    decisions = [
-        [event for event in store.sweep("tiny").events() if event["event"] != "question"]
-        for store in stores
-    ]
+    decisions = [decisions_of(store) for store in stores]
     assert decisions[0] == decisions[1]
     assert decisions[0], "the search or scheduler decided something"
     trials = sorted(path.name for path in stores[0].trials.iterdir())
@@ -122,6 +120,13 @@ def test_killed_at_random_it_ends_the_same(
         assert fronts[0].read_bytes() == fronts[1].read_bytes()
 
 
+def decisions_of(store: Store) -> list[dict[str, Any]]:
+    """The log of the sweep, without the times."""
+    events = store.sweep("tiny").events()
+    kept = [event for event in events if event["event"] != "question"]
+    return [{name: value for name, value in event.items() if name != "created"} for event in kept]
+
+
 def kill_at_random(folder: Path, kills: int) -> None:
     """Start the sweep and kill it, in turn soon after its start and after an epoch."""
     chance = random.Random(3)
@@ -136,6 +141,8 @@ def kill_at_random(folder: Path, kills: int) -> None:
         if run.poll() is None:
             os.kill(run.pid, signal.SIGKILL)
         run.communicate(timeout=60)
+        # Else another trial might start before the one that its process still has.
+        wait_for(lambda: not any(map(holder, (folder / "runs" / "trials").glob("*"))), 120)
 
 
 def progress(folder: Path) -> int:

@@ -19,6 +19,7 @@ from care.training.trial_run import TrialRun
 from care.trials import checkpoint
 from care.trials.folder import TrialFolder
 from care.trials.identity import trial_id
+from care.trials.state import State
 from sweeps.backends.scratch import make_scratch
 from sweeps.tune.messages import Outcome, PackResult, PackTask, TrialTask
 from sweeps.tune.trial_actor import TrialActor
@@ -138,6 +139,29 @@ def test_messages_come_at_most_once_a_second(
     actor = TrialActor(pack_of_epochs(config, tmp_path, 5, replay))
     assert epochs_of(actor) == [[("a", epoch)] for epoch in reported]
     assert [line["epoch"] for line in TrialFolder(tmp_path / "a").read_metrics()] == [1, 2, 3, 4, 5]
+
+
+def test_a_scheduler_hears_of_the_last_epoch_with_the_final_measures(
+    config: TrialConfig, tmp_path: Path
+) -> None:
+    """Also if a process was killed before it had them: else it stopped a whole trial."""
+    task = pack_of_epochs(config, tmp_path, 3, replay=True)
+    assert epochs_of(TrialActor(task)) == [[("a", 1)], [("a", 2)], [("a", 3)]]
+    claim = Claim.take(tmp_path / "a")
+    assert claim
+    with claim:
+        for name in ("evaluation.json", "details.npz"):
+            (tmp_path / "a" / name).unlink()
+        TrialFolder(tmp_path / "a", claim).write_status(State.RUNNING, 3, 3)
+    actor = TrialActor(task)
+    results = [actor.step().trials[0] for _ in range(3)]
+    actor.close()
+    assert [(result.outcome, result.metrics["epoch"]) for result in results] == [
+        (Outcome.RUNNING, 1),
+        (Outcome.RUNNING, 2),
+        (Outcome.FINISHED, 3),
+    ]
+    assert "head/gamma" in results[-1].metrics
 
 
 def test_the_end_of_a_trial_waits_for_no_other(
