@@ -121,10 +121,13 @@ def test_killed_at_random_it_ends_the_same(
 
 
 def decisions_of(store: Store) -> list[dict[str, Any]]:
-    """The log of the sweep, without the times."""
-    events = store.sweep("tiny").events()
-    kept = [event for event in events if event["event"] != "question"]
-    return [{name: value for name, value in event.items() if name != "created"} for event in kept]
+    """The log of the sweep, without the times at which trials were created."""
+    events = [event for event in store.sweep("tiny").events() if event["event"] != "question"]
+    for event in events:
+        event.pop("created", None)
+        if "trials" in event:
+            event["trials"] = list(event["trials"])
+    return events
 
 
 def kill_at_random(folder: Path, kills: int) -> None:
