@@ -107,7 +107,7 @@ class SimulatedCluster:
         """Return the result of a future that is done, and forget it."""
         while not future.done:
             self._receive(_TUNE_WAITS)
-        method = self._methods[future.number]
+        method = self._methods.pop(future.number)
         self.answers[method] = self.answers.get(method, 0) + 1
         return future.result
 

@@ -213,10 +213,14 @@ def created(folder: TrialFolder) -> str:
 
 
 def epochs_to_replay(folder: TrialFolder, epochs: int) -> list[Values]:
-    """Read the epochs that a scheduler is told again, of a trial with ``epochs`` in all.
+    """Read the epochs to report to a scheduler again.
 
     The last one is reported with the final measures, also if a process was killed before it had
     them: the scheduler would stop a whole trial that has no measures yet.
+
+    Args:
+        folder: The trial.
+        epochs: Number of epochs that it trains for.
     """
     return [line for line in folder.read_metrics() if line["epoch"] < epochs]
 
