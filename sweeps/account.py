@@ -8,7 +8,9 @@ derives the hours from the trials' logs and takes the larger number: neither can
 from __future__ import annotations
 
 import contextlib
+import math
 import shlex
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -186,30 +188,50 @@ class Meter:
         request: Callable[[int], tuple[float, float]] = lambda share: (share, 0.0),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._ended, self._request, self._clock = before, request, clock
-        self._running: dict[str, tuple[float, tuple[float, float]]] = {}
+        self._request, self._clock = request, clock
+        self._running: dict[str, tuple[float, float]] = {}
+        self._spent, self._counted_until = before, clock()
+        # Hours an hour. Kept, as the driver reads the meter many times for each result.
+        self._rate = Hours()
+        self._lock = threading.Lock()  # read in the thread of the limits, too
 
     def begin(self, process: str, share: int) -> None:
         """Start to count a process."""
-        self._running[process] = self._clock(), self._request(share)
+        with self._lock:
+            self._count()
+            self._running[process] = self._request(share)
+            self._set_rate()
 
     def end(self, process: str) -> None:
         """Stop to count a process; no-op if it is not counted."""
-        if process in self._running:
-            self._ended += self._hours(*self._running.pop(process))
+        with self._lock:
+            self._count()
+            self._running.pop(process, None)
+            self._set_rate()
 
     def end_all(self) -> None:
         """Stop to count every process."""
-        for process in list(self._running):
-            self.end(process)
+        with self._lock:
+            self._count()
+            self._running.clear()
+            self._set_rate()
 
     def read(self) -> Hours:
         """Return the hours until now, those of earlier runs among them."""
-        return sum((self._hours(*one) for one in list(self._running.values())), self._ended)
+        with self._lock:
+            self._count()
+            return self._spent
 
-    def _hours(self, began: float, parts: tuple[float, float]) -> Hours:
-        hours = (self._clock() - began) / 3600
-        return Hours(*(hours * part for part in parts))
+    def _count(self) -> None:
+        now = self._clock()
+        hours = (now - self._counted_until) / 3600
+        self._spent += Hours(self._rate.core * hours, self._rate.gpu * hours)
+        self._counted_until = now
+
+    def _set_rate(self) -> None:
+        """Sum the parts anew: what was added and subtracted again need not be 0."""
+        cores, gpus = zip(*self._running.values(), strict=True) if self._running else ((), ())
+        self._rate = Hours(math.fsum(cores), math.fsum(gpus))
 
 
 def hours_in_store(trials: Iterable[TrialFolder], since: str, gpus: float) -> Hours:

@@ -43,10 +43,14 @@ class BackgroundSync:
     Args:
         sync: Syncs one name; may raise anything. Returns False if it did not call MLflow, so that
             the success shows nothing about the server.
+        batches: Returns how many batches MLflow has accepted. One name, a sweep of thousands of
+            trials, may take minutes of them.
     """
 
-    def __init__(self, sync: Callable[[str], object]) -> None:
-        self._sync = sync
+    def __init__(
+        self, sync: Callable[[str], object], batches: Callable[[], int] = lambda: 0
+    ) -> None:
+        self._sync, self._batches = sync, batches
         self._touched: dict[str, None] = {}
         self._synced = 0
         self._changed = threading.Condition()
@@ -71,7 +75,8 @@ class BackgroundSync:
         Thousands of names may be queued; the wait lasts as long as MLflow accepts them.
 
         Args:
-            seconds: Longest wait for one name, or for all of them while ``hurry`` returns True.
+            seconds: Longest wait for progress: a name that is synced, or a batch. While ``hurry``
+                returns True, for everything.
             hurry: Returns True if this process should end soon.
 
         Returns:
@@ -87,14 +92,17 @@ class BackgroundSync:
 
     def _wait(self, seconds: float, hurry: Callable[[], bool]) -> None:
         started = time.monotonic()
-        end, synced, reported = started + seconds, self._synced, False
+        end, progress, reported = started + seconds, self._progress(), False
         while self._thread.is_alive() and (now := time.monotonic()) < end:
             self._thread.join(_POLL_SECONDS)
-            if self._synced != synced and not hurry():
-                end, synced = now + seconds, self._synced
+            if self._progress() != progress and not hurry():
+                end, progress = now + seconds, self._progress()
             if not reported and now - started > _SILENT_SECONDS and not self._failing:
                 _log.info("MLflow is catching up: %d to go.", len(self._touched))
                 reported = True
+
+    def _progress(self) -> tuple[int, int]:
+        return self._synced, self._batches()
 
     def _work(self) -> None:
         pause, tried_again = _COALESCE_SECONDS, False

@@ -53,10 +53,14 @@ class RunCache:
     Args:
         root: Root of the store.
         destination: The server or file.
+
+    Attributes:
+        batches: Batches of parameters, metrics and tags that MLflow has accepted.
     """
 
     def __init__(self, root: Path, destination: Destination) -> None:
         self._root, self._destination = root, destination
+        self.batches = 0
         self._client: Any = None
         self._experiment = ""
         self._store_uuid = ""
@@ -289,6 +293,7 @@ class RunCache:
                 params=[Param(name, value) for name, value in params.items()],
                 tags=[] if rows else [RunTag(name, value) for name, value in changed.items()],
             )
+            self.batches += 1
             run.metrics = share(run.metrics.union(row[0] for row in batch))
             params = {}
             if not rows:

@@ -81,7 +81,7 @@ class SweepSync:
         self._state: RecordedState = State.RUNNING
         self._mixed, self._ending = "no", Ending()
         self._files: list[Path] = []
-        self._background = BackgroundSync(self._sync)
+        self._background = BackgroundSync(self._sync, lambda: self._mlflow.runs.batches)
         self._models = ModelSync(self._mlflow)
         self._exporter = EncoderExporter()
         self._holds = HoldWatch(store.sweep(sweep.spec.name).path)

@@ -22,6 +22,7 @@ from sweeps.tune.messages import PackTask, TrialTask
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.replay import Replay
 from sweeps.tune.retry import RetryPolicy
+from sweeps.tune.scheduler import FirstComeScheduler
 from sweeps.tune.trainable import CareTrainable
 
 _STAGED = 16
@@ -93,7 +94,7 @@ class Launch:
             ),
             tune_config=tune.TuneConfig(
                 search_alg=self._replay.search(self._queue),
-                scheduler=self._replay.scheduler,
+                scheduler=self._replay.scheduler or FirstComeScheduler(),
                 num_samples=-1,
                 reuse_actors=True,
                 max_concurrent_trials=self.backend.concurrency,

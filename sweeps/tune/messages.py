@@ -171,7 +171,8 @@ class TrialResult:
     trial_id: str
     outcome: Outcome
     created: str = ""
-    metrics: Mapping[str, Any] = field(default_factory=dict)
+    # Not printed: Tune formats each result for its debug log, which nobody reads.
+    metrics: Mapping[str, Any] = field(default_factory=dict, repr=False)
     warnings: tuple[str, ...] = ()
     error: str | None = None
 

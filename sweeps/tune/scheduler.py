@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from sweeps.event_log import RungEntry
@@ -23,14 +24,41 @@ from sweeps.tune.stopping_rules import HalvingRule, MedianRule, StoppingRule
 _EPOCH = "epoch"
 
 
-class ReplayableScheduler(FIFOScheduler):  # type: ignore[misc]
+class FirstComeScheduler(FIFOScheduler):  # type: ignore[misc]
+    """Starts trials in their order, like Ray Tune's own, without a look at those that are over.
+
+    Ray Tune's own looks at every trial in each round of its event loop.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._live: list[Any] = []
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Pickle nothing: Tune saves a scheduler for its own restore, which is never used."""
+        return {}
+
+    def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
+        """Note the order of the trials."""
+        self._live.append(trial)
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """Return the first trial that waits, one that never started before one that paused."""
+        self._live = [trial for trial in self._live if not trial.is_finished()]
+        for status in (Trial.PENDING, Trial.PAUSED):
+            for trial in self._live:
+                if trial.status == status:
+                    return trial
+        return None
+
+
+class ReplayableScheduler(FirstComeScheduler):
     """Ends trials early by a rule, with trials known by identity and decisions logged.
 
     Args:
         rule: Decides; values are negated for mode ``min``, so that more is better.
         metric: The metric that it compares.
         log: Called with each new entry before its decision takes effect.
-
     """
 
     def __init__(
@@ -43,12 +71,9 @@ class ReplayableScheduler(FIFOScheduler):  # type: ignore[misc]
         self._ended: set[str] = set()
         self._stopped_at: dict[str, int] = {}
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Pickle nothing: Tune saves a scheduler for its own restore, which is never used."""
-        return {}
-
     def on_trial_add(self, tune_controller: Any, trial: Any) -> None:
         """Enter the trials of a task; a trial that was paused before resumes."""
+        super().on_trial_add(tune_controller, trial)
         self._ended.difference_update(_trial_ids(trial))
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:

@@ -138,6 +138,7 @@ def test_what_is_known_is_neither_asked_nor_written_again(
     finish(folder)
     projection.sync_trial(seen(folder), "s")
     assert asked == ["log_batch", "update_run_info"]
+    assert projection.runs.batches == 3, "the wait at a sweep's end sees progress"
     assert len(dump(tmp_path)[1]["metrics"]["train/loss"]) == 3
 
 
@@ -391,19 +392,22 @@ def test_a_reason_is_short(text: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("hurry", [False, True])
-def test_tracker_is_waited_for_as_long_as_it_goes_on(hurry: bool) -> None:
-    """Thousands of trials may be behind when a sweep ends; no later command syncs them."""
-    synced: list[str] = []
+@pytest.mark.parametrize("names", [1, 40])
+def test_tracker_is_waited_for_as_long_as_it_goes_on(names: int, hurry: bool) -> None:
+    """Thousands of trials may be behind when a sweep ends, or one name take many batches."""
+    accepted = 0
 
     def sync(name: str) -> None:
-        time.sleep(0.1)
-        synced.append(name)
+        nonlocal accepted
+        for _ in range(40 // names):
+            time.sleep(0.1)
+            accepted += 1
 
-    tracker = BackgroundSync(sync)
-    for number in range(40):
+    tracker = BackgroundSync(sync, (lambda: accepted) if names == 1 else (lambda: 0))
+    for number in range(names):
         tracker.touch(str(number))
     assert tracker.close(1.5, lambda: hurry) is not hurry
-    assert (len(synced) == 40) is not hurry
+    assert (accepted == 40) is not hurry
 
 
 def test_tracker_gives_up_at_the_end_and_says_so() -> None:

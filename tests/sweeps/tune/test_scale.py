@@ -7,14 +7,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler
 
 from care.config.metrics import epoch_metrics
 from care.trials.state import State
+from sweeps.account import Meter
 from sweeps.plan import make_plan
 from sweeps.progress import Board
 from sweeps.spec.sweep import Sweep
@@ -24,11 +30,13 @@ from sweeps.tune.callback import DriverCallback
 from sweeps.tune.messages import Outcome
 from sweeps.tune.queue import TaskQueue
 from sweeps.tune.retry import NextTry
+from sweeps.tune.scheduler import FirstComeScheduler
 from tests.helpers import messages
 from tests.helpers.declaring import WEIGHT, fabricate, load
 from tests.helpers.messages import task
 
 FEW, MANY = 40, 400
+TUNE_STATES = (Trial.PENDING, Trial.PAUSED, Trial.RUNNING, Trial.TERMINATED, Trial.ERROR)
 
 
 def sweep_of(folder: Path, trials: int) -> Sweep:
@@ -177,3 +185,56 @@ def test_tune_is_left_little_of_a_trial_that_is_over(board_of: Callable[[int], B
         trial.invalidate_json_state()
         assert len(trial.get_json_state()[0]) < before / 2
         assert trial.run_metadata.metric_analysis == {}
+
+
+def test_the_hours_while_many_processes_train() -> None:
+    """The driver asks for the hours many times for each result."""
+
+    def meter_of(processes: int) -> Meter:
+        meter = Meter()
+        for number in range(processes):
+            meter.begin(str(number), 1)
+        return meter
+
+    few, many = meter_of(FEW), meter_of(MANY)
+    assert calls(few.read) == calls(many.read)
+
+
+@dataclass
+class WaitingTrial:
+    """What a scheduler sees of one of Tune's trials."""
+
+    status: str
+
+    def is_finished(self) -> bool:
+        return self.status in (Trial.TERMINATED, Trial.ERROR)
+
+
+def test_the_next_trial_after_many_that_are_over() -> None:
+    def scheduler_after(over: int) -> FirstComeScheduler:
+        scheduler = FirstComeScheduler()
+        for status in (*[Trial.TERMINATED] * over, Trial.PAUSED, Trial.PENDING, Trial.PENDING):
+            scheduler.on_trial_add(None, WaitingTrial(status))
+        assert scheduler.choose_trial_to_run(None)
+        return scheduler
+
+    few, many = scheduler_after(FEW), scheduler_after(MANY)
+    assert calls(lambda: few.choose_trial_to_run(None)) == calls(
+        lambda: many.choose_trial_to_run(None)
+    )
+
+
+@given(st.lists(st.sampled_from(TUNE_STATES), max_size=12), st.data())
+def test_trials_start_in_the_order_of_tunes_own_scheduler(
+    statuses: list[str], data: st.DataObject
+) -> None:
+    trials = [WaitingTrial(status) for status in statuses]
+    ours, tunes = FirstComeScheduler(), FIFOScheduler()
+    for trial in trials:
+        ours.on_trial_add(None, trial)
+    controller = SimpleNamespace(get_trials=lambda: trials)
+    for _ in range(3):
+        assert ours.choose_trial_to_run(controller) is tunes.choose_trial_to_run(controller)
+        for trial in trials:
+            if not trial.is_finished():
+                trial.status = data.draw(st.sampled_from(TUNE_STATES))
