@@ -6,7 +6,6 @@ import textwrap
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.comparison import Comparison
@@ -25,7 +24,6 @@ from analysis.labels import axis_label
 from analysis.style import use_style
 from care.config.metrics import COLLAPSE, COLLAPSE_METRIC
 
-_MOST_LEVELS = 12
 _MOST_LINES = 12
 _MOST_POINTS = 200
 _MOST_VECTORS = 1000  # trials; more are drawn as pixels, within the SVG too
@@ -65,22 +63,6 @@ def draw_crowd(comparison: Comparison) -> Figure:
                         points = [(keys[row][:-1], int(keys[row][-1]), y[row]) for row in kept]
                         set_titles(dots, [titles.title(*one) for one in points])
             axes.set_title(textwrap.fill(str(panel_label(measure)), TITLE_WIDTH))
-            _dress(axes, positions, axis_label(comparison.x))
+            positions.dress(axes, axis_label(comparison.x))
         add_legend(figure, make_handles(comparison, lines=False))
     return figure
-
-
-def _dress(axes: Axes, positions: Positions, label: str) -> None:
-    """Set ticks at round values where the levels are too many to name."""
-    if not positions.numeric or len(positions.values) <= _MOST_LEVELS:
-        positions.dress(axes, label)
-        return
-    axes.set_xlabel(label)
-    if positions.log:
-        levels = [float(level) for level in positions.values if float(level) > 0]
-        low, high = np.log10(min(levels)), np.log10(max(levels))
-        decades = range(int(np.ceil(low)), int(np.floor(high)) + 1)
-        ticks = {positions(10.0**decade): f"{10.0**decade:g}" for decade in decades}
-        if positions.zero:
-            ticks[positions(0)] = "0"
-        axes.set_xticks(list(ticks), list(ticks.values()))

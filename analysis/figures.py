@@ -29,6 +29,7 @@ from analysis.labels import (
 )
 from analysis.statistics import Estimate
 from analysis.style import use_style
+from analysis.ticks import blank_overlapping, round_ticks
 from care.registry import SPACES
 
 _SPACE_COLORS = {"encoder": "#E69F00", "head": "#0072B2"}
@@ -52,7 +53,7 @@ _HANDLE, _LETTER = 0.62, 0.075  # width of a legend's handle and of a letter, in
 _SPACE_SHIFT = 0.13  # horizontal shift of a space, in steps between names
 _LINE_SHIFT = 0.2  # horizontal shift over all lines of a space, in steps between names
 _ZERO_GAP = 0.7  # decades between 0 and the smallest positive value
-_TICK_GAP = 0.09  # closest labels of numbers that do not overlap, in widths of the axis
+_MOST_LEVELS = 12  # numbers that have a tick each
 _NAME_STEP = 0.27  # width of a slanted name, inches
 _FRAME = 0.9  # width of a panel beside its names, inches
 TITLE_WIDTH = 36  # characters in a panel's title
@@ -91,7 +92,12 @@ class Positions:
         xs = [self(value) for value in self.values]
         names = [shorten(value_label(value)) for value in self.values]
         if self.numeric:
-            axes.set_xticks(xs, _blank_overlapping(xs, names))
+            if self.log and len(xs) > _MOST_LEVELS:
+                levels = [float(value) for value in self.values]
+                ticks = [0.0] * self.zero + round_ticks([one for one in levels if one])
+                xs, names = [self(tick) for tick in ticks], [f"{tick:g}" for tick in ticks]
+            if len(xs) <= _MOST_LEVELS:
+                axes.set_xticks(xs, blank_overlapping(xs, names))
             axes.set_xlabel(shorten(label))
         else:  # rotated: names are longer than the step between them
             axes.set_xticks(xs, names)
@@ -118,18 +124,6 @@ class Positions:
                 clip_on=False,
                 zorder=5,
             )
-
-
-def _blank_overlapping(xs: list[float], names: list[str]) -> list[str]:
-    """Replace each name that would overlap the one before with an empty string."""
-    width = (max(xs) - min(xs)) or 1.0
-    shown, last = list(names), -math.inf
-    for index in sorted(range(len(xs)), key=xs.__getitem__):
-        if xs[index] - last < _TICK_GAP * width:
-            shown[index] = ""
-        else:
-            last = xs[index]
-    return shown
 
 
 def panel_grid(count: int, width: float = 3.3, height: float = 2.6) -> tuple[Figure, list[Axes]]:
@@ -255,7 +249,7 @@ def draw_panel(
                 drawn += _draw_dots(axes, x, comparison, point, values, style, titles)
             _draw_means(axes, positions, shift, means, style)
             intervals += means.values()
-    _set_limits(axes, drawn, intervals)
+    axes.set_ylim(limits(drawn, intervals))
 
 
 def _draw_dots(
@@ -318,17 +312,25 @@ def _draw_means(
             axes.plot([x, x], [mean.low, mean.high], color=color, lw=1.2, alpha=0.8)
 
 
-def _set_limits(axes: Axes, drawn: list[float], intervals: list[Estimate]) -> None:
-    """Choose the limits on y by the dots; a wide interval may add a part, and is cut beyond it."""
+def limits(drawn: Sequence[float], intervals: Sequence[Estimate]) -> tuple[float, float] | None:
+    """Choose limits by the dots; a wide interval may add a part, and is cut beyond it.
+
+    Args:
+        drawn: Coordinates of the dots.
+        intervals: Means whose intervals are drawn along the axis.
+
+    Returns:
+        The lower and the upper limit; None without dots.
+    """
     if not drawn:
-        return
+        return None
     low, high = min(drawn), max(drawn)
     room = (high - low) * _INTERVAL_ROOM or abs(high) * _INTERVAL_ROOM or 1.0
     ends = [end for one in intervals for end in (one.low, one.high) if math.isfinite(end)]
     bottom = max(min([low, *ends]), low - room)
     top = min(max([high, *ends]), high + room)
     margin = _Y_MARGIN * (top - bottom) or room
-    axes.set_ylim(bottom - margin, top + margin)
+    return bottom - margin, top + margin
 
 
 def make_handles(comparison: Comparison, *, lines: bool = True) -> list[Line2D]:

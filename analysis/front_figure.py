@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures import add_legend, panel_grid
+from analysis.figures import add_legend, limits, panel_grid
 from analysis.front import FrontRow
 from analysis.hover import set_titles
 from analysis.labels import short_metric_label
@@ -40,6 +40,9 @@ def draw_front(objectives: Sequence[Objective], rows: Sequence[FrontRow]) -> Fig
             _draw_line(axes, [row for row in rows if row.first], objectives, x, y)
             for row in (row for row in rows if row.first):
                 _draw_point(axes, row, x, y, intervals=True)
+            across, up = ([row.cells[side] for row in rows] for side in (x, y))
+            axes.set_xlim(limits([cell.mean for cell in across], across))
+            axes.set_ylim(limits([cell.mean for cell in up], up))
             axes.set_xlabel(_label(objectives[x]))
             axes.set_ylabel(_label(objectives[y]))
         add_legend(

@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis, XAxis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import NullLocator
 from matplotlib.tri import Triangulation
 
 from analysis.comparison import Comparison, Point
@@ -23,6 +23,7 @@ from analysis.importance import Axes as AxisNames
 from analysis.labels import UNUSED, axis_label, point_name, short_metric_label, shorten, value_label
 from analysis.levels import is_number
 from analysis.style import STYLE, use_style
+from analysis.ticks import blank_overlapping, round_ticks
 
 _SEED, _MEAN, _LINE = "#999999", "#0072B2", "#D55E00"
 _WIDE = 5.0  # ratio from which positive values are on a logarithmic scale
@@ -121,10 +122,21 @@ class _Scale:
         """Set the scale and the ticks of numbers: few levels have a tick each."""
         if self.log:
             (side.axes.set_xscale if isinstance(side, XAxis) else side.axes.set_yscale)("log")
-            side.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-            side.set_minor_formatter(NullFormatter())
-        if not self.named and len(self.levels) <= _MOST_TICKS:
-            side.set_ticks(self.levels, [value_label(level) for level in self.levels])
+            side.set_minor_locator(NullLocator())
+        if self.named:
+            return
+        if len(self.levels) <= _MOST_TICKS:
+            ticks, labels = self.levels, [value_label(level) for level in self.levels]
+        elif self.log:
+            ticks = round_ticks(self.levels)
+            labels = [f"{tick:g}" for tick in ticks]
+        else:
+            return
+        if isinstance(side, XAxis):
+            labels = blank_overlapping(
+                [math.log10(tick) if self.log else tick for tick in ticks], labels
+            )
+        side.set_ticks(ticks, labels)
 
 
 def list_panels(

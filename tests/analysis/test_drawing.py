@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree as ET
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from analysis.alt_texts import describe_measures
 from analysis.comparison import Comparison, compare
@@ -17,6 +23,7 @@ from analysis.drawing import Drawing, draw_as_panels, draw_whole
 from analysis.figures import draw_measures
 from analysis.palette import DARK_PAPER, darken
 from analysis.paper_plot import plot_measure
+from analysis.slices import draw_slices, take_sample
 from analysis.style import png
 from care.config.metrics import COLLAPSE_METRIC
 from tests.helpers.example_store import MadeStore
@@ -109,6 +116,40 @@ def test_the_limits_follow_the_dots_where_an_interval_is_wide() -> None:
     assert low < 0.5
     assert high > 0.53
     assert (0.53 - 0.5) / (high - low) > 0.5
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.floats(-4, 3), min_size=2, max_size=30, unique_by=lambda power: round(power, 3)),
+    st.booleans(),
+)
+def test_labels_of_the_axis_are_some_and_do_not_overlap(powers: list[float], zero: bool) -> None:
+    """A search suggests numbers of any distance and length."""
+    levels = [0.0] * zero + [10**power for power in powers]
+    rows = [
+        {"trial_id": f"t{index}", WEIGHT: level, "seed": 0, "state": "finished", "head/gamma": 0.5}
+        for index, level in enumerate(levels)
+    ]
+    trials = compare(pd.DataFrame(rows).astype({WEIGHT: object}), [WEIGHT], "head/gamma", "min")
+    sample = take_sample(trials, "head/gamma", "min")
+    assert_labels_are_apart(draw_measures(trials))
+    if not zero:  # else the levels may be rotated names
+        assert_labels_are_apart(draw_slices([sample], [(trials.axes[0],)]))
+
+
+def assert_labels_are_apart(figure: Figure) -> None:
+    canvas: Any = FigureCanvasAgg(figure)
+    canvas.draw()
+    axes = figure.axes[0]
+    left, right = axes.get_xlim()
+    boxes = [
+        tick.label1.get_window_extent(canvas.get_renderer())
+        for tick in axes.xaxis.get_major_ticks()
+        if tick.label1.get_text() and left <= tick.get_loc() <= right
+    ]
+    assert boxes, "at least one label"
+    boxes.sort(key=lambda box: box.x0)
+    assert all(box.x1 < after.x0 for box, after in itertools.pairwise(boxes))
 
 
 def test_every_color_is_a_variable_with_a_dark_counterpart(drawing: Drawing) -> None:

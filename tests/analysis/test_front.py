@@ -99,5 +99,7 @@ def test_the_sentence_and_the_figure(comparison: Comparison) -> None:
     assert panel.get_ylabel().endswith("↓")
     dots = [line for line in panel.lines if line.get_marker() == "o"]
     assert len(dots) == 6
+    low, high = panel.get_xlim()
+    assert low < 0.41 < 0.91 < high < 1.2, "two seeds' wide intervals are cut"
     (alt,) = describe_front_figure(TWO, rows)
     assert "of 6 points. Pareto front: λ=0: 0.910, 0.420; " in alt

@@ -160,4 +160,4 @@ def test_many_points_are_dots_of_trials() -> None:
     full, hollow = (len(line.get_xdata()) for line in axes.lines[:2])  # type: ignore[arg-type]
     assert (full, hollow) == (78, 2)
     labels = [label.get_text() for label in axes.get_xticklabels()]
-    assert [label for label in labels if label] == ["0.001", "0.01", "0.1"]
+    assert [label for label in labels if label] == ["0.001", "0.01", "0.1", "1"]

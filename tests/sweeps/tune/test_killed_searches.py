@@ -85,7 +85,7 @@ def test_killed_at_random_it_ends_the_same(
 ) -> None:
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")  # all cores are one trial's, and others' too
     kills = int(request.config.getoption("--kills"))
-    if "search" in declared and kills > 6:  # a kill that waits for progress uses up an epoch
+    if "search" in declared and kills > 6:  # else all trials end before the last kill
         search = {**declared["search"], "trials": 5 + kills // 3}
         declared = {**declared, "search": search}
     folders = [tmp_path / "undisturbed", tmp_path / "disturbed"]
@@ -101,6 +101,7 @@ def test_killed_at_random_it_ends_the_same(
     decisions = [decisions_of(store) for store in stores]
     assert decisions[0] == decisions[1]
     assert decisions[0], "the search or scheduler decided something"
+    assert kills <= 6 or starts(disturbed) > starts(undisturbed), "some kill ended a trial"
     trials = sorted(path.name for path in stores[0].trials.iterdir())
     assert trials == sorted(path.name for path in stores[1].trials.iterdir())
     for name in trials:
@@ -131,23 +132,25 @@ def decisions_of(store: Store) -> list[dict[str, Any]]:
 
 
 def kill_at_random(folder: Path, kills: int) -> None:
-    """Start the sweep and kill it, in turn soon after its start and after an epoch."""
+    """Start the sweep and kill it: in turn with a trial in training, and the driver alone."""
     chance = random.Random(3)
     for number in range(kills):
-        before = progress(folder)
+        before = starts(folder)
         run = start_care(*RUN, cwd=folder)
-        if number % 2:  # while it starts, perhaps
-            time.sleep(chance.uniform(1, 15))
-        else:
-            wait_for(lambda: progress(folder) > before or run.poll() is not None, 300)  # noqa: B023
+        if number % 2 == 0:  # all its processes, as with a machine that fails
+            wait_for(lambda: starts(folder) > before or run.poll() is not None, 300)  # noqa: B023
             time.sleep(chance.uniform(0, 1.5))
+            end = os.killpg
+        else:  # perhaps while it starts; its trial ends a little later
+            time.sleep(chance.uniform(1, 15))
+            end = os.kill
         if run.poll() is None:
-            os.kill(run.pid, signal.SIGKILL)
+            end(run.pid, signal.SIGKILL)
         run.communicate(timeout=60)
         # Else another trial might start before the one that its process still has.
         wait_for(lambda: not any(map(holder, (folder / "runs" / "trials").glob("*"))), 120)
 
 
-def progress(folder: Path) -> int:
-    """Epochs that were trained so far."""
-    return sum(map(lines_in, (folder / "runs" / "trials").glob("*/metrics.jsonl")))
+def starts(folder: Path) -> int:
+    """How often processes have begun to train a trial."""
+    return sum(map(lines_in, (folder / "runs" / "trials").glob("*/starts.jsonl")))
