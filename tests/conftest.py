@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import resource
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,13 @@ import torch
 
 pytest.register_assert_rewrite("tests.helpers")  # before its import, below
 
+from care import plugins
 from care.config import TrialConfig
 from care.config.loading import validate
+from care.data_sets import DATA
 from care.errors import ConfigError, Problem, shortened
+from care.plugins import Registry
+from care.registry import ENCODERS, MEASURES, MONITORED, OBJECTIVES
 from sweeps.tracking.database import create_database
 from tests.helpers.paths import ROOT
 
@@ -97,6 +102,20 @@ def own_loggers() -> Iterator[None]:
     for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
         logger.handlers, logger.propagate = handlers, propagate
         logger.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def own_plugins() -> Iterator[None]:
+    """Undo what plugins registered that were imported during the test."""
+    registries: list[Registry[Any]] = [DATA, ENCODERS, MEASURES, MONITORED, OBJECTIVES]
+    before = [dict(registry._entries) for registry in registries]
+    loaded = set(plugins._loaded)
+    yield
+    for registry, entries in zip(registries, before, strict=True):
+        registry._entries = entries
+    for name in plugins._loaded - loaded:
+        sys.modules.pop(name, None)
+    plugins._loaded &= loaded
 
 
 class _Lines(logging.Handler):
