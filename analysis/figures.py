@@ -87,17 +87,22 @@ class Positions:
             return math.log10(float(value))
         return float(value) if self.numeric else self._even[value]
 
+    @property
+    def _width(self) -> float:
+        xs = [self(value) for value in self.values]
+        return max(xs) - min(xs)
+
     def dress(self, axes: Axes, label: str) -> None:
         """Set the ticks and the label of an axis."""
-        xs = [self(value) for value in self.values]
-        names = [shorten(value_label(value)) for value in self.values]
+        shown = self.values
+        if self.log and len(shown) > _MOST_LEVELS:
+            zero = [0.0] if self.zero else []
+            shown = zero + round_ticks([float(value) for value in shown if value != 0])
+        xs = [self(value) for value in shown]
+        names = [shorten(value_label(value)) for value in shown]
         if self.numeric:
-            if self.log and len(xs) > _MOST_LEVELS:
-                levels = [float(value) for value in self.values]
-                ticks = [0.0] * self.zero + round_ticks([one for one in levels if one])
-                xs, names = [self(tick) for tick in ticks], [f"{tick:g}" for tick in ticks]
             if len(xs) <= _MOST_LEVELS:
-                axes.set_xticks(xs, blank_overlapping(xs, names))
+                axes.set_xticks(xs, blank_overlapping(xs, names, self._width))
             axes.set_xlabel(shorten(label))
         else:  # rotated: names are longer than the step between them
             axes.set_xticks(xs, names)
@@ -108,7 +113,7 @@ class Positions:
             if label != axis_label(VARIANT):  # names of methods need no label
                 axes.set_xlabel(shorten(label))
         if self.zero:
-            self._mark_break(axes, (xs[0] + xs[1]) / 2)
+            self._mark_break(axes, self(0) + _ZERO_GAP / 2)
 
     @staticmethod
     def _mark_break(axes: Axes, x: float) -> None:

@@ -126,17 +126,14 @@ class _Scale:
         if self.named:
             return
         if len(self.levels) <= _MOST_TICKS:
-            ticks, labels = self.levels, [value_label(level) for level in self.levels]
+            labels = [value_label(level) for level in self.levels]
+            if isinstance(side, XAxis):
+                xs = [math.log10(level) if self.log else level for level in self.levels]
+                labels = blank_overlapping(xs, labels)
+            side.set_ticks(self.levels, labels)
         elif self.log:
             ticks = round_ticks(self.levels)
-            labels = [f"{tick:g}" for tick in ticks]
-        else:
-            return
-        if isinstance(side, XAxis):
-            labels = blank_overlapping(
-                [math.log10(tick) if self.log else tick for tick in ticks], labels
-            )
-        side.set_ticks(ticks, labels)
+            side.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
 
 
 def list_panels(

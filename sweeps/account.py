@@ -230,8 +230,8 @@ class Meter:
 
     def _set_rate(self) -> None:
         """Sum the parts anew: what was added and subtracted again need not be 0."""
-        cores, gpus = zip(*self._running.values(), strict=True) if self._running else ((), ())
-        self._rate = Hours(math.fsum(cores), math.fsum(gpus))
+        parts = self._running.values()
+        self._rate = Hours(math.fsum(core for core, _ in parts), math.fsum(gpu for _, gpu in parts))
 
 
 def hours_in_store(trials: Iterable[TrialFolder], since: str, gpus: float) -> Hours:
